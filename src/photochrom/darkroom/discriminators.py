@@ -1,0 +1,174 @@
+"""Discriminators: is this colour photo real?
+
+The contract, tested for every entry of `DISCRIMINATORS`: a discriminator maps `Lab` (B, 3, H, W)
+in [-1, 1] (see `photochrom.darkroom.tensors`) to logits of any spatial shape: (B, 1, h, w) for one
+verdict a patch, (B, 1) for one verdict a photo. It sees L together with ab, so it is conditioned
+on the input as in equation (8) of the report. H, W >= 32.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from photochrom.darkroom.generators import L_to_grey, pad_to_multiple
+from photochrom.darkroom.recipes import Recipe
+from photochrom.errors import RecipeError
+
+
+class PatchDiscriminator(nn.Module):
+    """The PatchGAN of pix2pix: one logit for each patch of 70x70 px, 30x30 of them at 256 px.
+
+    4x4 convolutions, three of stride 2 and two of stride 1; batch norm on all but the first and
+    the last; LeakyReLU 0.2. With the defaults it has 2 765 633 parameters.
+
+    Reference:
+        Isola et al. 2017, `NLayerDiscriminator`; the tutorial's `PatchDiscriminator`.
+    """
+
+    def __init__(self, base_channels: int = 64) -> None:
+        super().__init__()
+        widths = [base_channels * factor for factor in (1, 2, 4, 8)]
+        layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        for before, after, stride in zip(widths, widths[1:], (2, 2, 1), strict=False):
+            layers += [
+                nn.Conv2d(before, after, 4, stride, 1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.LeakyReLU(0.2),
+            ]
+        layers.append(nn.Conv2d(widths[-1], 1, 4, 1, 1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, lab: Tensor) -> Tensor:
+        """Return logits (B, 1, h, w) for Lab (B, 3, H, W) in [-1, 1]."""
+        logits: Tensor = self.layers(lab)
+        return logits
+
+
+class NazeriPatchDiscriminator(nn.Module):
+    """The discriminator of Nazeri et al.'s code: 32x32 logits at 256 px, receptive field 70.
+
+    4x4 convolutions with bias and TensorFlow's "same" padding; batch norm, always with the
+    statistics of the batch, on all but the first and the last; the input is the grey value in
+    0..255 beside Lab, four channels. With the defaults it has 2 767 553 parameters.
+
+    Reference:
+        ImagingLab/Colorizing-with-GANs at 13bb4c4, `Discriminator`.
+    """
+
+    def __init__(self, base_channels: int = 64) -> None:
+        super().__init__()
+        widths = [base_channels * factor for factor in (1, 2, 4, 8)]
+        layers: list[nn.Module] = [nn.Conv2d(4, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        for before, after in pairwise(widths[:3]):
+            layers += [
+                nn.Conv2d(before, after, 4, 2, 1),
+                nn.BatchNorm2d(after, track_running_stats=False),
+                nn.LeakyReLU(0.2),
+            ]
+        layers += [
+            nn.ZeroPad2d((1, 2, 1, 2)),
+            nn.Conv2d(widths[2], widths[3], 4),
+            nn.BatchNorm2d(widths[3], track_running_stats=False),
+            nn.LeakyReLU(0.2),
+            nn.ZeroPad2d((1, 2, 1, 2)),
+            nn.Conv2d(widths[3], 1, 4),
+        ]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, lab: Tensor) -> Tensor:
+        """Return logits (B, 1, h, w) for Lab (B, 3, H, W) in [-1, 1]."""
+        grey = L_to_grey(lab[:, :1].clamp(-1.0, 1.0)) * 255.0
+        logits: Tensor = self.layers(torch.cat([grey, lab], dim=1))
+        return logits
+
+
+class NazeriScalarDiscriminator(nn.Module):
+    """The discriminator of Nazeri et al.'s paper: the contracting path, ending in one logit.
+
+    The paper gives kernels, strides, norms and activations; the number of layers is filled in so
+    that 256 px end in 4x4, which the last convolution takes whole. Photos of other sizes are padded
+    by reflection to a multiple of 64 px, and their features brought to 4x4 by average pooling.
+
+    Reference:
+        arXiv 1803.05400, section 3.2. The sigmoid is part of the loss.
+    """
+
+    def __init__(self, base_channels: int = 64) -> None:
+        super().__init__()
+        widths = [base_channels * factor for factor in (1, 2, 4, 8, 8, 8)]
+        self.multiple = 2 ** len(widths)
+        layers: list[nn.Module] = [nn.Conv2d(4, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        for before, after in pairwise(widths):
+            layers += [
+                nn.Conv2d(before, after, 4, 2, 1),
+                nn.BatchNorm2d(after),
+                nn.LeakyReLU(0.2),
+            ]
+        self.layers = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(4)
+        self.head = nn.Conv2d(widths[-1], 1, 4)
+
+    def forward(self, lab: Tensor) -> Tensor:
+        """Return logits (B, 1) for Lab (B, 3, H, W) in [-1, 1]."""
+        lab = pad_to_multiple(lab, self.multiple)
+        x = self.layers(torch.cat([lab[:, :1], lab], dim=1))
+        logits: Tensor = self.head(self.pool(x)).flatten(1)
+        return logits
+
+
+class ClassifierDiscriminator(nn.Module):
+    """The report's custom discriminator: convolution, batch norm, max-pooling; dropout; linear.
+
+    The report names the layers; widths, order and dropout rate are filled in. At 256 px the linear
+    layer takes 8x8 features; other sizes are brought there by average pooling.
+    """
+
+    def __init__(self, base_channels: int = 32) -> None:
+        super().__init__()
+        widths = [base_channels * factor for factor in (1, 2, 4, 8, 8)]
+        layers: list[nn.Module] = []
+        channels = 3
+        for i, width in enumerate(widths):
+            layers += [
+                nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.LeakyReLU(0.2),
+                nn.MaxPool2d(2),
+            ]
+            if i in (1, 3):
+                layers.append(nn.Dropout(0.25))
+            channels = width
+        self.layers = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveAvgPool2d(8)
+        self.head = nn.Linear(channels * 8 * 8, 1)
+
+    def forward(self, lab: Tensor) -> Tensor:
+        """Return logits (B, 1) for Lab (B, 3, H, W) in [-1, 1]."""
+        logits: Tensor = self.head(self.pool(self.layers(lab)).flatten(1))
+        return logits
+
+
+DISCRIMINATORS: dict[str, Callable[[Recipe], nn.Module]] = {
+    "patch": lambda r: PatchDiscriminator(r.base_channels),
+    "nazeri_patch": lambda r: NazeriPatchDiscriminator(r.base_channels),
+    "nazeri_scalar": lambda r: NazeriScalarDiscriminator(r.base_channels),
+    "classifier": lambda r: ClassifierDiscriminator(max(r.base_channels // 2, 1)),
+}
+
+
+def build_discriminator(recipe: Recipe) -> nn.Module | None:
+    """Return the recipe's discriminator, freshly made, or None if it trains with L1 alone.
+
+    Raises:
+        RecipeError: If there is no discriminator of that name.
+    """
+    if recipe.discriminator is None:
+        return None
+    if recipe.discriminator not in DISCRIMINATORS:
+        raise RecipeError(
+            f"unknown discriminator {recipe.discriminator!r}; "
+            f"choose from {', '.join(DISCRIMINATORS)}, or none"
+        )
+    return DISCRIMINATORS[recipe.discriminator](recipe)

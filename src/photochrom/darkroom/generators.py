@@ -1,0 +1,300 @@
+"""Generators: from the lightness of a photo to its colours.
+
+The contract, tested for every entry of `GENERATORS`: a generator maps `L` (B, 1, H, W) in [-1, 1]
+to `ab` (B, 2, H, W), or to the whole `Lab` (B, 3, H, W), on the same scale (see
+`photochrom.darkroom.tensors`), for any H, W >= 16. It pads itself by reflection where its layers
+need a certain size, and crops the result. To add one, write the class and one line in
+`GENERATORS`; a recipe can name it from then on.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from photochrom.darkroom.encoders import build_encoder
+from photochrom.darkroom.recipes import Recipe
+from photochrom.errors import RecipeError
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Extend images to the right and downwards by reflection, as far as `multiple` asks.
+
+    Unlike `F.pad`, this reflects as often as it takes, so that 16 px can become 256.
+
+    Args:
+        x: Shape (B, C, H, W), H and W at least 2.
+        multiple: What the new height and width are divisible by.
+
+    Returns:
+        Shape (B, C, ceil(H / multiple) * multiple, ceil(W / multiple) * multiple).
+    """
+    for dim in (2, 3):
+        size = x.shape[dim]
+        padded = (size + multiple - 1) // multiple * multiple
+        period = 2 * (size - 1)  # 0 1 2 ... size-1 ... 2 1, again and again
+        position = torch.arange(padded, device=x.device)
+        # a tensor: the ONNX exporter takes no remainder by a number that depends on the size
+        position = position % torch.full_like(position, period)
+        x = x.index_select(dim, torch.minimum(position, period - position))
+    return x
+
+
+class UNet(nn.Module):
+    """The U-Net of pix2pix, as in Shariatnia's tutorial: ab from L.
+
+    Strided 4x4 convolutions down to a bottleneck, transposed ones up, a skip at every size, tanh
+    at the end. With the defaults it has 54 409 858 parameters.
+
+    Args:
+        base_channels: Channels after the first convolution; at most eight times as many deeper.
+        depth: How often the size is halved, at least 3.
+
+    Raises:
+        RecipeError: If `depth` is below 3.
+
+    Reference:
+        Isola et al. 2017, `unet_256`; the tutorial's `Unet(input_c=1, output_c=2, n_down=8)`.
+    """
+
+    def __init__(self, base_channels: int = 64, depth: int = 8) -> None:
+        super().__init__()
+        if depth < 3:
+            raise RecipeError(f"depth is {depth}; a U-Net has to halve the size at least 3 times")
+        self.multiple = 2**depth
+        widths = [base_channels * min(2**i, 8) for i in range(depth)]
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for i, width in enumerate(widths):
+            outermost, innermost = i == 0, i == depth - 1
+            down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2)]
+            down.append(nn.Conv2d(1 if outermost else widths[i - 1], width, 4, 2, 1, bias=False))
+            if not (outermost or innermost):
+                down.append(nn.BatchNorm2d(width))
+            self.down.append(nn.Sequential(*down))
+
+            up_in = width if innermost else 2 * width
+            up_out = 2 if outermost else widths[i - 1]
+            up: list[nn.Module] = [
+                nn.ReLU(),
+                nn.ConvTranspose2d(up_in, up_out, 4, 2, 1, bias=outermost),
+            ]
+            up.append(nn.Tanh() if outermost else nn.BatchNorm2d(up_out))
+            if max(1, depth - 4) <= i < depth - 1:  # the three deepest but the innermost
+                up.append(nn.Dropout(0.5))
+            self.up.append(nn.Sequential(*up))
+
+    def forward(self, L: Tensor) -> Tensor:
+        """Return ab (B, 2, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
+        height, width = L.shape[2:]
+        x = pad_to_multiple(L, self.multiple)
+        skips = []
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        x = self.up[-1](skips[-1])
+        for skip, up in zip(reversed(skips[:-1]), reversed(self.up[:-1]), strict=True):
+            x = up(torch.cat([skip, x], dim=1))
+        ab: Tensor = x[..., :height, :width]
+        return ab
+
+
+def L_to_grey(L: Tensor) -> Tensor:
+    """Return the sRGB value, in [0, 1], of the neutral grey that has the lightness `L` in [-1, 1].
+
+    Reference:
+        CIE 1976: Y = ((L* + 16)/116)^3, or L*/903.3 below L* = 8; then the sRGB curve.
+    """
+    lightness = (L + 1.0) * 50.0
+    Y = torch.where(lightness > 8.0, ((lightness + 16.0) / 116.0) ** 3, lightness / 903.3)
+    return torch.where(Y > 0.0031308, 1.055 * Y.clamp(min=1e-8) ** (1 / 2.4) - 0.055, 12.92 * Y)
+
+
+class NazeriUNet(nn.Module):
+    """The U-Net of Nazeri et al. 2018: the whole Lab from grey.
+
+    4x4 convolutions with bias and TensorFlow's "same" padding, one of stride 1 and then `depth` of
+    stride 2; convolution, batch norm, activation; the skip is taken after the activation; a 1x1
+    convolution and tanh at the end.
+
+    Args:
+        base_channels: Channels of the first two convolutions; at most eight times as many deeper.
+        depth: How often the size is halved; 7 gives the Places365 network.
+        published_code: True follows the code: batch norm on the first layer as well, statistics of
+            the batch at test time too, and a grey value in 0..255 as input (the code's luma of the
+            colour photo; here of the neutral grey with the same L*, which is all that L tells).
+            42 023 811 parameters. False follows the paper: no batch norm on the first layer,
+            running statistics at test time, L as input.
+
+    Reference:
+        arXiv 1803.05400, section 3; ImagingLab/Colorizing-with-GANs at 13bb4c4.
+    """
+
+    def __init__(
+        self, base_channels: int = 64, depth: int = 7, *, published_code: bool = True
+    ) -> None:
+        super().__init__()
+        # Statistics of the batch need two values a channel, so even one small photo is padded until
+        # 2x2 px are left at the bottom: what the published network has there at its 256 px.
+        self.multiple = 2 ** (depth + 1) if published_code else 2**depth
+        self.published_code = published_code
+
+        def norm(channels: int) -> nn.Module:
+            return nn.BatchNorm2d(channels, track_running_stats=not published_code)
+
+        widths = [base_channels] + [base_channels * min(2**i, 8) for i in range(depth)]
+        self.first = nn.Sequential(
+            nn.ZeroPad2d((1, 2, 1, 2)),  # "same" for an even kernel of stride 1
+            nn.Conv2d(1, base_channels, 4),
+            norm(base_channels) if published_code else nn.Identity(),
+            nn.LeakyReLU(0.2),
+        )
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(before, after, 4, 2, 1), norm(after), nn.LeakyReLU(0.2))
+            for before, after in pairwise(widths)
+        )
+        self.up = nn.ModuleList()
+        channels = widths[-1]
+        for skip in reversed(widths[:-1]):
+            self.up.append(
+                nn.Sequential(nn.ConvTranspose2d(channels, skip, 4, 2, 1), norm(skip), nn.ReLU())
+            )
+            channels = 2 * skip
+        self.head = nn.Sequential(nn.Conv2d(channels, 3, 1), nn.Tanh())
+
+    def forward(self, L: Tensor) -> Tensor:
+        """Return Lab (B, 3, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
+        height, width = L.shape[2:]
+        x = pad_to_multiple(L, self.multiple)
+        x = self.first(L_to_grey(x) * 255.0 if self.published_code else x)
+        skips = [x]
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        for skip, up in zip(reversed(skips[:-1]), self.up, strict=True):
+            x = torch.cat([skip, up(x)], dim=1)
+        lab: Tensor = self.head(x)
+        return lab[..., :height, :width]
+
+
+class EncoderUNet(nn.Module):
+    """A U-Net on an image classifier's encoder: ab from L.
+
+    The decoder enlarges by nearest neighbour and convolves, so there is no checkerboard; the
+    output is linear, as in fastai's DynamicUnet. The encoder sees L three times over.
+
+    Args:
+        encoder: A segmentation-models-pytorch encoder such as `resnet18`, or `tu-` and the name of
+            any timm model.
+        encoder_weights: `none`, `imagenet`, or the path of a state dict.
+        decoder_channels: Deepest first. One value fewer than the encoder halves the size ends the
+            decoder at half the size; the last step is then bilinear.
+
+    Raises:
+        RecipeError: If there is no such encoder, its weights cannot be had, or the decoder has more
+            steps than the encoder.
+    """
+
+    def __init__(
+        self,
+        encoder: str = "resnet18",
+        encoder_weights: str = "none",
+        decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16),
+    ) -> None:
+        from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+
+        super().__init__()
+        self.encoder = build_encoder(encoder, encoder_weights)
+        steps = len(self.encoder.out_channels) - 1
+        if not 1 <= len(decoder_channels) <= steps:
+            raise RecipeError(
+                f"decoder_channels has {len(decoder_channels)} values; {encoder} halves the size "
+                f"{steps} times, so give 1 to {steps}"
+            )
+        self.decoder = UnetDecoder(
+            encoder_channels=self.encoder.out_channels,
+            decoder_channels=decoder_channels,
+            n_blocks=len(decoder_channels),
+        )
+        self.head = nn.Conv2d(decoder_channels[-1], 2, 3, padding=1)
+        self.multiple: int = self.encoder.output_stride
+
+    def forward(self, L: Tensor) -> Tensor:
+        """Return ab (B, 2, H, W), nominally in [-1, 1], for L (B, 1, H, W) in [-1, 1]."""
+        height, width = L.shape[2:]
+        x = pad_to_multiple(L, self.multiple)
+        ab: Tensor = self.head(self.decoder(self.encoder(x.expand(-1, 3, -1, -1))))
+        if ab.shape[2:] != x.shape[2:]:
+            ab = F.interpolate(ab, size=x.shape[2:], mode="bilinear")
+        ab = ab[..., :height, :width]
+        return ab
+
+
+class ResidualBlock(nn.Module):
+    """x + BN(conv(ReLU(BN(conv(x))))), with 3x3 convolutions.
+
+    Reference:
+        He et al. 2016, figure 2, without the ReLU after the sum.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a tensor of the shape of `x`."""
+        y: Tensor = x + self.layers(x)
+        return y
+
+
+class ResidualGenerator(nn.Module):
+    """The report's custom generator: residual blocks at full size, no down- or up-sampling.
+
+    The report gives neither width nor depth; both are filled in. Each output pixel sees
+    `4 * blocks + 5` px, 37 with 8 blocks, which is too little to recognise an object.
+    """
+
+    def __init__(self, channels: int = 64, blocks: int = 8) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, channels, 3, padding=1),
+            nn.ReLU(),
+            *(ResidualBlock(channels) for _ in range(blocks)),
+            nn.Conv2d(channels, 2, 3, padding=1),
+            nn.Tanh(),
+        )
+
+    def forward(self, L: Tensor) -> Tensor:
+        """Return ab (B, 2, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
+        ab: Tensor = self.layers(L)
+        return ab
+
+
+GENERATORS: dict[str, Callable[[Recipe], nn.Module]] = {
+    "unet": lambda r: UNet(r.base_channels, r.depth),
+    "nazeri_unet": lambda r: NazeriUNet(r.base_channels, r.depth),
+    "nazeri_unet_paper": lambda r: NazeriUNet(r.base_channels, r.depth, published_code=False),
+    "encoder_unet": lambda r: EncoderUNet(r.encoder, r.encoder_weights, r.decoder_channels),
+    "residual": lambda r: ResidualGenerator(r.base_channels, r.depth),
+}
+
+
+def build_generator(recipe: Recipe) -> nn.Module:
+    """Return the recipe's generator, freshly made.
+
+    Raises:
+        RecipeError: If there is no generator of that name, or it cannot be built as told.
+    """
+    if recipe.generator not in GENERATORS:
+        raise RecipeError(
+            f"unknown generator {recipe.generator!r}; choose from {', '.join(GENERATORS)}"
+        )
+    return GENERATORS[recipe.generator](recipe)

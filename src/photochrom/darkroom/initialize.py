@@ -1,0 +1,39 @@
+"""How the weights of a network start."""
+
+from torch import Tensor, nn
+
+from photochrom.darkroom.recipes import Init
+
+
+def initialize(network: nn.Module, init: Init, skip: tuple[str, ...] = ()) -> None:
+    """Set the weights that a recipe's `init` asks for; see `Recipe.init`.
+
+    Args:
+        network: Changed in place.
+        init: `normal`, `he`, `variance-scaling` or `default`, which changes nothing.
+        skip: Names of children that are left as they are.
+    """
+    if init == "default":
+        return
+    for name, module in network.named_modules():
+        if name.split(".")[0] in skip:
+            continue
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            _initialize_weight(module.weight, init, isinstance(module, nn.ConvTranspose2d))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d) and init == "normal":
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+
+
+def _initialize_weight(weight: Tensor, init: Init, transposed: bool) -> None:
+    if init == "normal":
+        nn.init.normal_(weight, 0.0, 0.02)
+        return
+    fan_in = weight[0].numel() if not transposed else weight.numel() // weight.shape[1]
+    if init == "he":  # He et al. 2015, eq. (10)
+        nn.init.normal_(weight, 0.0, (2.0 / fan_in) ** 0.5)
+    else:  # TensorFlow's variance_scaling_initializer: truncated at 2 sigma, variance 1/fan_in
+        std = fan_in**-0.5
+        nn.init.trunc_normal_(weight, 0.0, std / 0.87962566, -2 * std, 2 * std)

@@ -1,0 +1,238 @@
+"""From photographs to a prepared data set: sampled, checked, resized, packed.
+
+A prepared directory holds, for each split, the pixels of all its photos one after another in
+`SPLIT.npy` (one dimension, uint8, sRGB), `manifest.csv` with a line a photo, and `data.json` with
+the settings and counts. What is chosen depends only on the seed and the names and contents of the
+files, never on the machine.
+"""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from photochrom.color import rgb_to_lab
+from photochrom.errors import DataError, PhotoError
+from photochrom.photo import open_photo
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
+MANIFEST_COLUMNS = ("split", "source", "sha256", "width", "height")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo as it is packed."""
+
+    source: str
+    """Its name in the manifest: a path relative to the source folder, with forward slashes."""
+    sha256: str
+    """Of the source file."""
+    pixels: NDArray[np.uint8] | None = None
+    """Shape (H, W, 3), sRGB; None if it is not used, or already written."""
+    width: int = 0
+    height: int = 0
+    dropped: str = ""
+    """Why it is not used: `unreadable` or `near-grey`."""
+
+
+def mean_chroma(pixels: NDArray[np.uint8]) -> float:
+    """Return the mean of sqrt(a*^2 + b*^2) over a photo: shape (H, W, 3), sRGB."""
+    small = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BOX)
+    lab = rgb_to_lab(np.asarray(small, dtype=np.float32) / 255)
+    return float(np.hypot(lab[..., 1], lab[..., 2]).mean())
+
+
+def _sampling_order(names: Iterable[str], seed: int) -> list[str]:
+    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+
+
+def _resized(image: Image.Image, size: int, keep_aspect: bool) -> Image.Image:
+    if not keep_aspect:
+        return image.resize((size, size), Image.Resampling.BICUBIC)
+    scale = size / min(image.size)
+    width, height = (max(size, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _load(source: str, path: Path, size: int, keep_aspect: bool, min_chroma: float) -> Photo:
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        image = open_photo(path).convert("RGB")
+    except PhotoError:
+        return Photo(source, sha256, dropped="unreadable")
+    pixels = np.asarray(_resized(image, size, keep_aspect))
+    if mean_chroma(pixels) < min_chroma:
+        return Photo(source, sha256, dropped="near-grey")
+    return Photo(source, sha256, pixels, width=pixels.shape[1], height=pixels.shape[0])
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, load: Callable[[str], Photo], names: list[str]
+) -> Iterator[Photo]:
+    """Load photos ahead, but only a few, and hand them out in the order of their names."""
+    ahead = iter(names)
+    waiting = [pool.submit(load, name) for name in islice(ahead, 16)]
+    while waiting:
+        yield waiting.pop(0).result()
+        waiting += [pool.submit(load, name) for name in islice(ahead, 1)]
+
+
+def find_photos(sources: Sequence[Path]) -> dict[str, Path]:
+    """Return the photos in some folders, by names that do not depend on where the folders lie.
+
+    Args:
+        sources: Folders, searched recursively. With several, a name begins with its folder's.
+
+    Raises:
+        DataError: If one of them is no folder or holds no photo, or two have the same name.
+    """
+    photos: dict[str, Path] = {}
+    for root in sources:
+        if not root.is_dir():
+            raise DataError(f"{root} is not a folder; give a folder of photos")
+        found = [p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+        if not found:
+            raise DataError(f"{root} holds no photo; photos end in {', '.join(sorted(SUFFIXES))}")
+        prefix = f"{root.resolve().name}/" if len(sources) > 1 else ""
+        named = {prefix + path.relative_to(root).as_posix(): path for path in found}
+        if photos.keys() & named.keys():
+            raise DataError(f"two of the folders are called {root.name}; rename one of them")
+        photos |= named
+    return photos
+
+
+def prepare(
+    photos: Mapping[str, Path],
+    dest: Path,
+    *,
+    size: int = 256,
+    count: int | None = None,
+    eval_fraction: float = 0.2,
+    seed: int = 0,
+    keep_aspect: bool = False,
+    min_chroma: float = 2.0,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Sample, check, resize and pack photos.
+
+    Photos are tried in an order drawn from the seed until `count` are found; those that cannot be
+    read or are nearly grey are dropped and counted. The first of them, `eval_fraction` in number,
+    become the split `eval`, the others `train`.
+
+    Args:
+        photos: Where each photo lies, by the name that the manifest gives it.
+        dest: Where the data set goes; it must not exist, or be empty.
+        size: Side in px of the squares (bicubic, as in the report), or the short side.
+        count: How many photos; None takes all that are usable.
+        eval_fraction: Share of them set aside, in [0, 1).
+        seed: Decides which photos are taken and where they go.
+        keep_aspect: Resize the short side to `size` and keep the shape; training then crops.
+        min_chroma: Photos with a mean chroma below this, in CIELAB units, count as near-grey.
+        progress: Show a bar on the terminal.
+
+    Returns:
+        What `data.json` holds: settings, counts, and what was dropped and why.
+
+    Raises:
+        DataError: If too few photos are usable, an option is out of range, or `dest` is in use.
+    """
+    if size < 16 or not 0 <= eval_fraction < 1 or (count is not None and count < 1):
+        raise DataError(
+            f"size {size}, count {count} and eval fraction {eval_fraction} do not work; "
+            "give a size of 16 or more, a count of 1 or more and a fraction in [0, 1)"
+        )
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise DataError(f"{dest} exists and is not an empty folder; give a new one")
+    building = dest.with_name(dest.name + ".partial")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        rows, dropped = _write_pixels(
+            photos,
+            building,
+            partial(_load, size=size, keep_aspect=keep_aspect, min_chroma=min_chroma),
+            _sampling_order(photos, seed),
+            count,
+            progress,
+        )
+        if not rows or (count is not None and len(rows) < count):
+            raise DataError(
+                f"{count or 'some'} photos were asked for and only {len(rows)} of {len(photos)} "
+                f"are usable ({dropped['unreadable']} unreadable, {dropped['near-grey']} "
+                "near-grey); give a smaller count, more photos, or a lower chroma threshold"
+            )
+        info = {
+            "format": 1,
+            "size": size,
+            "keep_aspect": keep_aspect,
+            "eval_fraction": eval_fraction,
+            "seed": seed,
+            "min_chroma": min_chroma,
+            "dropped": dropped,
+        }
+        info |= _write_splits(building, rows, round(len(rows) * eval_fraction))
+        (building / "data.json").write_text(json.dumps(info, indent=2) + "\n")
+        if dest.exists():
+            dest.rmdir()
+        building.rename(dest)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return info
+
+
+def _write_pixels(
+    photos: Mapping[str, Path],
+    building: Path,
+    load: Callable[[str, Path], Photo],
+    names: list[str],
+    count: int | None,
+    progress: bool,
+) -> tuple[list[Photo], dict[str, int]]:
+    """Write the pixels of the first `count` usable photos; return them, and what was dropped."""
+    rows: list[Photo] = []
+    dropped = {"unreadable": 0, "near-grey": 0}
+    with (
+        (building / "pixels").open("wb") as file,
+        ThreadPoolExecutor(4) as pool,
+        tqdm(total=count or len(names), unit="photo", disable=not progress) as bar,
+    ):
+        for photo in _in_order(pool, lambda name: load(name, photos[name]), names):
+            if photo.pixels is None:
+                dropped[photo.dropped] += 1
+                continue
+            file.write(photo.pixels.tobytes())
+            rows.append(replace(photo, pixels=None))
+            bar.update()
+            if len(rows) == count:
+                break
+    return rows, dropped
+
+
+def _write_splits(building: Path, rows: list[Photo], n_eval: int) -> dict[str, int]:
+    """Cut the pixels, written in sampling order, into the two splits, and write the manifest."""
+    sizes = [3 * photo.width * photo.height for photo in rows]
+    everything = np.memmap(building / "pixels", dtype=np.uint8, mode="r", shape=(sum(sizes),))
+    cut = sum(sizes[:n_eval])
+    np.save(building / "eval.npy", everything[:cut])
+    np.save(building / "train.npy", everything[cut:])
+    del everything
+    (building / "pixels").unlink()
+    with (building / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(MANIFEST_COLUMNS)
+        for i, photo in enumerate(rows):
+            split = "eval" if i < n_eval else "train"
+            writer.writerow((split, photo.source, photo.sha256, photo.width, photo.height))
+    return {"eval": n_eval, "train": len(rows) - n_eval}

@@ -1,0 +1,366 @@
+"""Recipes: everything that defines a training run, except where data and results lie.
+
+A recipe is a frozen dataclass; a variant names only its difference. This module imports no torch,
+so that `photochrom recipes` answers at once.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from photochrom.errors import RecipeError
+
+GanMode = Literal["bce", "lsgan", "hinge"]
+Init = Literal["normal", "he", "variance-scaling", "default"]
+Optimizer = Literal["adam", "adamw"]
+Schedule = Literal["constant", "cosine", "exponential", "plateau"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that defines a training run, except where data and results lie."""
+
+    generator: str
+    """A key of `photochrom.darkroom.generators.GENERATORS`."""
+    discriminator: str | None = None
+    """A key of `photochrom.darkroom.discriminators.DISCRIMINATORS`; None trains with L1 alone."""
+    base_channels: int = 64
+    """Channels of the first layer of generator and discriminator; deeper layers are multiples."""
+    depth: int = 8
+    """`unet`, `nazeri_unet`: times that the size is halved; `residual`: residual blocks."""
+    encoder: str = "resnet18"
+    """`encoder_unet`: a segmentation-models-pytorch encoder, or any timm model as `tu-NAME`."""
+    encoder_weights: str = "none"
+    """`none`, `imagenet` (fetched, or from an installed package), or the path of a state dict."""
+    decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    """`encoder_unet`: decoder channels, deepest first. With four values for an encoder of stride
+    32 the network predicts ab at half the size and enlarges it bilinearly."""
+
+    gan_mode: GanMode = "bce"
+    label_real: float = 1.0
+    """What the discriminator should say of a real photo; 0.9 is one-sided label smoothing."""
+    lambda_l1: float = 100.0
+    """Weight of the mean absolute error of the generator's output; the GAN term has weight 1."""
+    g_steps: int = 1
+    """Generator steps for each discriminator step, on the same batch."""
+
+    optimizer: Optimizer = "adam"
+    lr_g: float = 2e-4
+    lr_d: float = 2e-4
+    lr_encoder: float | None = None
+    """Learning rate of a pretrained encoder; None: `lr_g`."""
+    lr_pretrain: float | None = None
+    """Generator learning rate while it trains with L1 alone before a GAN; None: `lr_g`."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 0.0
+    schedule: Schedule = "constant"
+    """Of all learning rates. `cosine`: to 0 at the last step; `exponential`: a tenth every
+    500 000 steps; `plateau`: a tenth when the epoch's L1 has not fallen for 5 epochs."""
+    init: Init = "default"
+    """Weights at the start: `normal` N(0, 0.02); `he`; `variance-scaling` (TensorFlow's default,
+    half the variance of He); `default`: torch's. Pretrained encoders are left as they are."""
+
+    image_size: int = 256
+    """Side in px of the squares that the networks are trained on: crops of larger photos."""
+    flip: bool = True
+    """Mirror half of the training photos, chosen at random."""
+    batch_size: int = 16
+    pretrain_epochs: int = 0
+    """Epochs of L1 alone before the discriminator joins."""
+    epochs: int = 20
+    """Epochs with the recipe's own loss, after `pretrain_epochs`."""
+    seed: int = 0
+
+    source: str = ""
+    """Where the recipe comes from."""
+    quoted: tuple[str, ...] = field(default=())
+    """The fields whose values the source states; every other value is filled in."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use.
+
+        Raises:
+            RecipeError: If a number is out of range, or `quoted` names no field.
+        """
+        for name in ("base_channels", "depth", "g_steps", "batch_size", "lr_g"):
+            if not 0 < getattr(self, name) < math.inf:  # which also refuses nan
+                raise RecipeError(f"{name} is {getattr(self, name)}; give a number above 0")
+        for name in (
+            *("epochs", "pretrain_epochs", "lambda_l1", "weight_decay", "seed"),
+            *("lr_d", "lr_encoder", "lr_pretrain"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise RecipeError(f"{name} is {value}; give 0 or more")
+        if self.image_size < 16:
+            raise RecipeError(f"image_size is {self.image_size}; networks take 16 px or more")
+        if not 0 < self.label_real <= 1:
+            raise RecipeError(f"label_real is {self.label_real}; give a number above 0, up to 1")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise RecipeError(f"betas is {self.betas}; give two numbers from 0 to below 1")
+        if not self.decoder_channels or min(self.decoder_channels) <= 0:
+            raise RecipeError(
+                f"decoder_channels is {self.decoder_channels}; give one number above 0 or more"
+            )
+        if self.epochs + self.pretrain_epochs == 0:
+            raise RecipeError("epochs and pretrain_epochs are both 0; nothing would be trained")
+        unknown = set(self.quoted) - {f.name for f in dataclasses.fields(self)}
+        if unknown:
+            raise RecipeError(f"`quoted` names no field of a recipe: {', '.join(sorted(unknown))}")
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the whole run: pretraining, then the recipe's own loss."""
+        return self.pretrain_epochs + self.epochs
+
+    def to_json(self) -> str:
+        """Return the recipe as JSON, every field written out."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """Read what `to_json` wrote.
+
+        Raises:
+            RecipeError: If it is no JSON object, a key is unknown or missing, or a value has the
+                wrong type.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise RecipeError(f"a recipe has to be JSON, and this is not: {error}") from None
+        if not isinstance(values, dict):
+            raise RecipeError(f"a recipe has to be a JSON object, not {type(values).__name__}")
+        if "generator" not in values:
+            raise RecipeError("a recipe has to name its generator")
+        return cls(**{key: _checked(key, value) for key, value in values.items()})
+
+
+_TYPES = typing.get_type_hints(Recipe)
+
+
+def _checked(key: str, value: Any) -> Any:
+    """Return `value` as the field `key` wants it, or say in one sentence why not."""
+    if key not in _TYPES:
+        raise RecipeError(f"unknown recipe key {key!r}; choose from {', '.join(sorted(_TYPES))}")
+    try:
+        return _as_type(value, _TYPES[key])
+    except (TypeError, ValueError):
+        raise RecipeError(f"{key} is {value!r}; it has to be {_in_words(_TYPES[key])}") from None
+
+
+def _as_type(value: Any, wanted: Any) -> Any:
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is types.UnionType:  # always "something or None" here
+        return None if value is None else _as_type(value, arguments[0])
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError
+        return value
+    if origin is tuple:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise TypeError
+        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+            raise ValueError
+        return tuple(_as_type(item, arguments[0]) for item in value)
+    if wanted is float and type(value) is int:
+        return float(value)
+    if type(value) is not wanted:  # exact: True is no int here
+        raise TypeError
+    return value
+
+
+def _in_words(wanted: Any) -> str:
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is types.UnionType:
+        return f"{_in_words(arguments[0])} or none"
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin is tuple:
+        count = "some" if arguments[-1] is Ellipsis else str(len(arguments))
+        return f"{count} values, each {_in_words(arguments[0])}, with commas between"
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    return words[wanted]
+
+
+def _parse(text: str, wanted: Any) -> Any:
+    """Read one value from the command line by the type of its field."""
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is types.UnionType:
+        return None if text.lower() == "none" else _parse(text, arguments[0])
+    if origin is tuple:
+        return tuple(_parse(part.strip(), arguments[0]) for part in text.split(",") if part.strip())
+    if wanted is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    if wanted in (int, float):
+        try:
+            return wanted(text)
+        except ValueError:
+            return text  # `_checked` says what is wrong with it
+    return text
+
+
+def with_settings(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
+    """Return the recipe with some fields replaced by values written as text.
+
+    Args:
+        recipe: What to start from; it stays as it is.
+        settings: Field name to value, as `--set KEY=VALUE` gives them: `lr_g` to `"1e-4"`.
+
+    Returns:
+        A recipe whose `quoted` no longer names the fields that now differ from their source.
+
+    Raises:
+        RecipeError: If a key is unknown or a value does not fit its field.
+    """
+    changes = {}
+    for key, text in settings.items():
+        changes[key] = _checked(key, _parse(text, _TYPES.get(key, str)))
+    differ = {key for key, value in changes.items() if value != getattr(recipe, key)}
+    quoted = tuple(key for key in recipe.quoted if key not in differ)
+    return replace(recipe, **{"quoted": quoted, **changes})
+
+
+_REPORT = 'Hamrick and Siu, "OrGANic Image Colorizations using Deep Learning"'
+_TUTORIAL = "Shariatnia, Image Colorization Tutorial (moein-shariatnia/Deep-Learning)"
+_NAZERI = "Nazeri, Ng and Ebrahimi 2018, arXiv 1803.05400"
+
+# The report states its networks, losses and epochs; widths, optimizer, batch and init are those of
+# the tutorial that it follows.
+_UNET = Recipe(
+    generator="unet",
+    discriminator="patch",
+    init="normal",
+    source=f"{_REPORT}, system 2",
+    quoted=("generator", "discriminator", "gan_mode", "image_size", "flip", "epochs"),
+)
+_TUTORIAL_QUOTED = (
+    *("generator", "discriminator", "base_channels", "depth", "gan_mode", "label_real"),
+    *("lambda_l1", "g_steps", "optimizer", "lr_g", "lr_d", "betas", "schedule", "init"),
+    *("image_size", "flip", "batch_size", "pretrain_epochs", "epochs"),
+)
+
+RECIPES: dict[str, Recipe] = {
+    "custom": replace(
+        _UNET,
+        generator="residual",
+        discriminator="classifier",
+        depth=8,
+        source=f"{_REPORT}, system 1",
+    ),
+    "unet-patchgan": _UNET,
+    "resnet18-unet-patchgan": replace(
+        _UNET,
+        generator="encoder_unet",
+        encoder_weights="imagenet",
+        lambda_l1=1.0,
+        source=f"{_REPORT}, system 3",
+        quoted=(*_UNET.quoted, "encoder", "encoder_weights", "lambda_l1"),
+    ),
+    "unet-patchgan-l1pre": replace(
+        _UNET,
+        pretrain_epochs=20,
+        epochs=15,
+        lr_pretrain=1e-4,
+        source=f"{_REPORT}, system 4",
+        quoted=(*_UNET.quoted, "pretrain_epochs"),
+    ),
+    "unet-l1": replace(
+        _UNET,
+        discriminator=None,
+        source=f"{_REPORT}, system 2 without its discriminator",
+        quoted=("generator", "image_size", "flip", "epochs"),
+    ),
+    "nazeri-paper": replace(
+        _UNET,
+        generator="nazeri_unet_paper",
+        discriminator="nazeri_scalar",
+        depth=7,
+        label_real=0.9,
+        schedule="plateau",
+        init="he",
+        epochs=10,
+        source=_NAZERI,
+        quoted=(
+            *("generator", "discriminator", "gan_mode", "label_real", "lambda_l1", "optimizer"),
+            *("lr_g", "lr_d", "betas", "schedule", "init", "image_size"),
+        ),
+    ),
+    "nazeri-code": replace(
+        _UNET,
+        generator="nazeri_unet",
+        discriminator="nazeri_patch",
+        depth=7,
+        g_steps=2,
+        lr_g=3e-4,
+        lr_d=3e-5,
+        betas=(0.0, 0.999),
+        schedule="exponential",
+        init="variance-scaling",
+        epochs=10,
+        source="ImagingLab/Colorizing-with-GANs at 13bb4c4, Places365",
+        quoted=(
+            *("generator", "discriminator", "base_channels", "depth", "gan_mode", "label_real"),
+            *("lambda_l1", "g_steps", "optimizer", "lr_g", "lr_d", "betas", "schedule", "init"),
+            *("image_size", "batch_size", "epochs"),
+        ),
+    ),
+    "shariatnia-unet": replace(_UNET, epochs=100, source=_TUTORIAL, quoted=_TUTORIAL_QUOTED),
+    "shariatnia-resnet18": replace(
+        _UNET,
+        generator="encoder_unet",
+        encoder_weights="imagenet",
+        pretrain_epochs=20,
+        lr_pretrain=1e-4,
+        source=f"{_TUTORIAL}, second model; its fastai DynamicUnet is a U-Net of "
+        "segmentation-models-pytorch here",
+        quoted=(
+            *(name for name in _TUTORIAL_QUOTED if name not in ("base_channels", "depth")),
+            *("encoder", "encoder_weights", "lr_pretrain"),
+        ),
+    ),
+    "lite0-unet-l1": Recipe(
+        generator="encoder_unet",
+        encoder="tu-efficientnet_lite0",
+        encoder_weights="imagenet",
+        decoder_channels=(192, 128, 96, 64),
+        optimizer="adamw",
+        lr_g=1.5e-3,
+        lr_encoder=4e-4,
+        betas=(0.9, 0.999),
+        weight_decay=0.01,
+        schedule="cosine",
+        image_size=128,
+        batch_size=32,
+        epochs=11,
+        source="photochrom: the default model",
+    ),
+    "tiny": Recipe(
+        generator="unet",
+        discriminator="patch",
+        base_channels=4,
+        depth=4,
+        init="normal",
+        image_size=32,
+        batch_size=4,
+        pretrain_epochs=1,
+        epochs=1,
+        source="photochrom: seconds on a CPU, for tests",
+    ),
+}
+
+
+def recipe_named(name: str) -> Recipe:
+    """Return one of `RECIPES`.
+
+    Raises:
+        RecipeError: If there is none of that name.
+    """
+    if name not in RECIPES:
+        raise RecipeError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}")
+    return RECIPES[name]

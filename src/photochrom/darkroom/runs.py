@@ -1,0 +1,168 @@
+"""Run directories: all that a training run leaves behind, and all that it takes to repeat it.
+
+recipe.json, environment.json    written before the first step
+log.jsonl, tensorboard/          a line, or a point, an epoch
+samples/epoch_005.png            grey | generated | truth of fixed photos of the eval split
+generator.safetensors            weights after the last finished epoch
+state.pt                         what `--resume` needs
+metrics.json                     what `photochrom evaluate` measured
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from photochrom.darkroom.generators import build_generator
+from photochrom.darkroom.recipes import Recipe, with_settings
+from photochrom.errors import RunError
+
+
+def is_run(path: Path) -> bool:
+    """Return whether `path` is a run directory."""
+    return (path / "recipe.json").is_file()
+
+
+def new_run(out: Path, name: str, recipe: Recipe, environment: Mapping[str, Any]) -> Path:
+    """Make `out/NNNN-name` with the recipe and the environment in it, and return it."""
+    out.mkdir(parents=True, exist_ok=True)
+    numbers = [int(p.name[:4]) for p in out.iterdir() if p.name[:4].isdigit()]
+    run = out / f"{max(numbers, default=-1) + 1:04d}-{name}"
+    run.mkdir()
+    (run / "samples").mkdir()
+    (run / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+    (run / "recipe.json").write_text(recipe.to_json())
+    return run
+
+
+def describe_environment(**more: Any) -> dict[str, Any]:
+    """Return versions, machine, commit and command line, with `more` added."""
+    packages = ("photochrom", "torch", "torchvision", "lightning-fabric", "kornia", "timm", "numpy")
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    return {
+        "command": sys.argv,
+        "commit": commit,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in packages},
+        "threads": torch.get_num_threads(),
+        **more,
+    }
+
+
+def read_recipe(run: Path) -> Recipe:
+    """Return the recipe of a run.
+
+    Raises:
+        RunError: If `run` is no run directory.
+        RecipeError: If its recipe cannot be read.
+    """
+    if not is_run(run):
+        raise RunError(f"{run} is not a run; give a folder that `photochrom train` made")
+    return Recipe.from_json((run / "recipe.json").read_text())
+
+
+def read_environment(run: Path) -> dict[str, Any]:
+    """Return what `describe_environment` said when the run began.
+
+    Raises:
+        RunError: If it cannot be read.
+    """
+    try:
+        environment: dict[str, Any] = json.loads((run / "environment.json").read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise RunError(f"{run} has no environment.json that can be read ({error})") from error
+    return environment
+
+
+def save_generator(run: Path, generator: nn.Module) -> None:
+    """Write the weights of the generator, whole or not at all."""
+    state = {key: value.contiguous() for key, value in generator.state_dict().items()}
+    aside = run / "generator.safetensors.partial"
+    save_file(state, aside)
+    aside.replace(run / "generator.safetensors")
+
+
+def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
+    """Return the trained generator of a run, on the CPU and in eval mode, and its recipe.
+
+    Raises:
+        RunError: If the run has no weights yet, or they are not of its recipe's generator.
+    """
+    recipe = read_recipe(run)
+    weights = run / "generator.safetensors"
+    if not weights.is_file():
+        raise RunError(f"{run} has no finished epoch yet; train it first, or --resume it")
+    generator = build_generator(with_settings(recipe, {"encoder_weights": "none"}))
+    try:
+        generator.load_state_dict(load_file(weights), strict=True)
+    except (RuntimeError, SafetensorError) as error:
+        raise RunError(
+            f"the weights in {run} do not fit its recipe ({str(error).splitlines()[0]}); "
+            "was recipe.json edited?"
+        ) from error
+    return generator.eval(), recipe
+
+
+def save_state(run: Path, state: Mapping[str, Any]) -> None:
+    """Write what resuming needs, whole or not at all."""
+    aside = run / "state.pt.partial"
+    torch.save(dict(state), aside)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(run / "state.pt")
+
+
+def load_state(run: Path) -> dict[str, Any] | None:
+    """Return what `save_state` wrote, on the CPU, or None if the run never got so far.
+
+    Raises:
+        RunError: If the file cannot be read.
+    """
+    path = run / "state.pt"
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}); start a new run") from error
+    return state
+
+
+def append_log(run: Path, line: Mapping[str, Any]) -> None:
+    """Add one JSON line to log.jsonl."""
+    with (run / "log.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """Return the lines of log.jsonl, oldest first."""
+    path = run / "log.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def cut_log(run: Path, epochs: int) -> None:
+    """Forget the lines of epochs after the first `epochs`: a resumed run writes them again."""
+    lines = [line for line in read_log(run) if line["epoch"] <= epochs]
+    aside = run / "log.jsonl.partial"
+    aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    aside.replace(run / "log.jsonl")

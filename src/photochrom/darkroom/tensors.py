@@ -1,0 +1,85 @@
+"""Colour on tensors: sRGB to CIELAB and back, and the numbers a network sees.
+
+This is the darkroom's counterpart of `photochrom.color`; a test holds the two together. Names as
+everywhere in the project: `rgb` is sRGB in [0, 1], `lab` is CIELAB under D65 (L* in 0..100, a* and
+b* in about -110..110), `L` and `ab` are the same two divided into the network's range [-1, 1].
+"""
+
+import torch
+from kornia.color import lab_to_rgb as _kornia_lab_to_rgb
+from kornia.color import rgb_to_lab as _kornia_rgb_to_lab
+from torch import Tensor
+
+from photochrom.color import AB_SCALE, L_SCALE
+
+
+def rgb_to_lab(rgb: Tensor) -> Tensor:
+    """Return CIELAB of sRGB images.
+
+    Args:
+        rgb: Shape (B, 3, H, W), in [0, 1].
+
+    Returns:
+        Shape (B, 3, H, W): L* in 0..100, a* and b* in CIELAB units.
+    """
+    lab: Tensor = _kornia_rgb_to_lab(rgb)
+    return lab
+
+
+def lab_to_rgb(lab: Tensor) -> Tensor:
+    """Return sRGB of CIELAB images, clipped to the gamut channel by channel.
+
+    Clipping is differentiable and good enough for a discriminator or a preview; what a person gets
+    goes through `photochrom.color.lab_to_rgb`, which keeps L* and hue.
+
+    Args:
+        lab: Shape (B, 3, H, W), L* in 0..100.
+
+    Returns:
+        Shape (B, 3, H, W), in [0, 1].
+    """
+    rgb: Tensor = _kornia_lab_to_rgb(lab, clip=True)
+    return rgb
+
+
+def normalize_lab(lab: Tensor) -> tuple[Tensor, Tensor]:
+    """Split CIELAB into what the networks see: L = L*/50 - 1 and ab = (a*, b*)/110.
+
+    Args:
+        lab: Shape (B, 3, H, W), L* in 0..100.
+
+    Returns:
+        `L` of shape (B, 1, H, W) in [-1, 1] and `ab` of shape (B, 2, H, W), inside [-1, 1] for
+        every sRGB colour.
+
+    Reference:
+        The scaling of pix2pix (Isola et al. 2017), as in Nazeri et al. 2018. Zhang et al. 2016
+        scale L as (L* - 50)/100 instead.
+    """
+    return lab[:, :1] / L_SCALE - 1.0, lab[:, 1:] / AB_SCALE
+
+
+def denormalize_lab(L: Tensor, ab: Tensor) -> Tensor:
+    """Join `L` and `ab`, both in [-1, 1], into CIELAB: the inverse of `normalize_lab`.
+
+    Args:
+        L: Shape (B, 1, H, W).
+        ab: Shape (B, 2, H, W).
+
+    Returns:
+        Shape (B, 3, H, W): L* in 0..100, a* and b* in CIELAB units.
+    """
+    return torch.cat([(L + 1.0) * L_SCALE, ab * AB_SCALE], dim=1)
+
+
+def to_L_ab(rgb_uint8: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N802 (L is the field's name)
+    """Turn a batch of packed photographs into network input and target.
+
+    Args:
+        rgb_uint8: sRGB, shape (B, H, W, 3), dtype uint8: the layout of the packed data.
+
+    Returns:
+        `L` (B, 1, H, W) and `ab` (B, 2, H, W), float32, in [-1, 1].
+    """
+    rgb = rgb_uint8.permute(0, 3, 1, 2).float() / 255.0
+    return normalize_lab(rgb_to_lab(rgb))

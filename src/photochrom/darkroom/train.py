@@ -1,0 +1,431 @@
+"""The training loop: one for all recipes.
+
+What is random in a step (which photos, where they are cropped, whether they are mirrored, dropout)
+is drawn from the recipe's seed and the number of the step or epoch alone. So a run that was killed
+and resumed takes the same steps as one that was not.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from PIL import Image
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from photochrom.darkroom import runs
+from photochrom.darkroom.data import PackedPhotos
+from photochrom.darkroom.discriminators import build_discriminator
+from photochrom.darkroom.gan import Networks, as_lab, gan_step, l1_step
+from photochrom.darkroom.generators import build_generator
+from photochrom.darkroom.initialize import initialize
+from photochrom.darkroom.metrics import colorfulness
+from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.report import grid
+from photochrom.darkroom.tensors import denormalize_lab, lab_to_rgb, to_L_ab
+from photochrom.errors import DataError, RunError
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["32", "bf16"]
+
+SAMPLES = 32
+"""Photos of the eval split on which colourfulness is watched; the first 6 make the picture grid."""
+GREY_RATIO = 0.2
+"""Below this share of the truth's colourfulness, the output counts as collapsed to grey."""
+WON_ACCURACY = 0.98
+"""Above this on real and on generated photos alike, the discriminator has won outright."""
+STATE_EVERY_SECONDS = 300.0
+"""How often, at least, the state is saved in mid-epoch."""
+CHECK_EVERY = 25
+"""Steps between two looks at whether the losses are finite; each look waits for the device."""
+
+
+class NonFiniteLossError(RunError):
+    """A loss became infinite or no number; the state saved before it is untouched."""
+
+
+def train(
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    name: str = "run",
+    device: Device = "auto",
+    precision: Precision = "32",
+    resume: Path | None = None,
+    progress: bool = True,
+    on_step: Callable[[int], None] | None = None,
+) -> Path:
+    """Train a recipe, from the start or from where a run stopped.
+
+    Args:
+        recipe: What to train.
+        data: A prepared data set.
+        out: Where the new run directory is made; unused with `resume`.
+        name: Ends the name of the run directory.
+        device: `auto` takes a GPU if there is one.
+        precision: `bf16` computes in bfloat16 where that is safe, with weights in float32.
+        resume: A run to go on with; recipe, data, device and precision have to be the same.
+        progress: Show a bar on the terminal.
+        on_step: Called with the number of steps taken after each of them.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        DataError: If the data are not prepared, too few, or too small for the recipe.
+        RecipeError: If a network cannot be built as told.
+        RunError: If `resume` is no run, or one of another recipe or other data.
+        NonFiniteLossError: If a loss becomes infinite or no number.
+    """
+    # Load the data.
+    photos = {split: PackedPhotos(data, split) for split in ("train", "eval")}
+    steps_per_epoch = len(photos["train"]) // recipe.batch_size
+    if steps_per_epoch == 0 or len(photos["eval"]) == 0:
+        raise DataError(
+            f"{data} has {len(photos['train'])} photos to train on and {len(photos['eval'])} to "
+            f"look at; a batch takes {recipe.batch_size} and a look takes 1"
+        )
+    total_steps = recipe.total_epochs * steps_per_epoch
+
+    # Build the networks.
+    fabric = _fabric(device, precision)
+    torch.manual_seed(recipe.seed)
+    networks = _networks(recipe, fabric)
+    scheduler = _Schedule(recipe, networks, steps_per_epoch)
+
+    # Make the run directory, or read it.
+    run_facts = {
+        "data": str(data.resolve()),
+        "data_fingerprint": photos["train"].fingerprint,
+        "device": str(fabric.device),
+        "precision": precision,
+    }
+    photos["train"].batch([0], recipe.image_size, None)  # too small for the recipe? say so now
+    step, sums, seconds = 0, {}, 0.0
+    if resume is None:
+        run = runs.new_run(out, name, recipe, runs.describe_environment(**run_facts))
+    else:
+        run = resume
+        _check_same(run, recipe, photos["train"].fingerprint)
+        state = runs.load_state(run)
+        if state is not None:
+            step, sums, seconds = state["step"], state["sums"], state["seconds"]
+            _restore(networks, scheduler, state)
+        runs.cut_log(run, step // steps_per_epoch)
+        if step >= total_steps:
+            return run
+
+    # Train.
+    writer = SummaryWriter(str(run / "tensorboard"), purge_step=step)
+    bar = tqdm(
+        total=total_steps * recipe.batch_size,
+        initial=step * recipe.batch_size,
+        unit="image",
+        unit_scale=True,
+        disable=not progress,
+    )
+    started = saved = time.monotonic()
+    while step < total_steps:
+        epoch, position = divmod(step, steps_per_epoch)
+        if position == 0:
+            sums, seconds, started = {}, 0.0, time.monotonic()
+            bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
+        indices = _order(recipe.seed, epoch, len(photos["train"]))
+        indices = indices[position * recipe.batch_size :][: recipe.batch_size]
+        scheduler.set_rates(step)
+        losses = _step(fabric, networks, recipe, photos["train"], indices, step, epoch)
+        for key, value in losses.items():
+            sums[key] = sums.get(key, torch.zeros((), device=value.device)) + value
+        step += 1
+        bar.update(recipe.batch_size)
+        epoch_ended = step % steps_per_epoch == 0
+        if epoch_ended or step % CHECK_EVERY == 0:
+            _check_finite(sums, epoch, step)
+        if epoch_ended:
+            means = {key: float(value) / steps_per_epoch for key, value in sums.items()}
+            seconds += time.monotonic() - started
+            line: dict[str, Any] = {
+                "epoch": epoch + 1,
+                "step": step,
+                "phase": "l1" if "g_gan" not in means else "gan",
+                "images": step * recipe.batch_size,
+                "seconds": round(seconds, 2),
+                "images_per_second": round(steps_per_epoch * recipe.batch_size / seconds, 2),
+                "lr_g": networks.opt_g.param_groups[-1]["lr"],
+                **means,
+            }
+            picture, measured = _look(fabric, networks.generator, photos["eval"], recipe)
+            line |= measured
+            line["warnings"] = _warnings(line)
+            for warning in line["warnings"]:
+                tqdm.write(f"warning: epoch {epoch + 1}: {warning}")
+            picture.save(run / "samples" / f"epoch_{epoch + 1:03d}.png")
+            for key, value in line.items():
+                if isinstance(value, int | float) and key not in ("epoch", "step"):
+                    writer.add_scalar(key, value, step)
+            writer.add_image("samples", np.asarray(picture), step, dataformats="HWC")
+            writer.flush()
+            scheduler.epoch_ended(means["g_l1"])
+            runs.append_log(run, line)
+            runs.save_generator(run, networks.generator)
+        if epoch_ended or time.monotonic() - saved > STATE_EVERY_SECONDS:
+            if not epoch_ended:
+                _check_finite(sums, epoch, step)
+            now = time.monotonic()
+            spent = seconds if epoch_ended else seconds + now - started
+            runs.save_state(run, _state(networks, scheduler, step, sums, spent))
+            saved = now
+        if on_step is not None:
+            on_step(step)
+    bar.close()
+    writer.close()
+    return run
+
+
+def _fabric(device: Device, precision: Precision) -> Fabric:
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if device != "auto" and not available[device]:
+        usable = ", ".join(name for name, there in available.items() if there)
+        raise RunError(f"there is no {device} here; give one of auto, {usable}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice about workers and devices that we do not use
+        fabric = Fabric(
+            accelerator=device,
+            devices=1,
+            precision="bf16-mixed" if precision == "bf16" else "32-true",
+        )
+        fabric.launch()
+    return fabric
+
+
+def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
+    """Build the networks and their optimizers, and put them where they are trained."""
+    generator = build_generator(recipe)
+    pretrained = recipe.encoder_weights != "none" and hasattr(generator, "encoder")
+    initialize(generator, recipe.init, skip=("encoder",) if pretrained else ())
+    groups: list[dict[str, Any]] = [{"params": generator.parameters(), "lr": recipe.lr_g}]
+    if recipe.lr_encoder is not None and hasattr(generator, "encoder"):
+        encoder = cast(nn.Module, generator.encoder)
+        own = {id(p) for p in encoder.parameters()}
+        rest = [p for p in generator.parameters() if id(p) not in own]
+        groups = [
+            {"params": list(encoder.parameters()), "lr": recipe.lr_encoder},
+            {"params": rest, "lr": recipe.lr_g},
+        ]
+    generator.to(memory_format=torch.channels_last)
+    generator, opt_g = fabric.setup(generator, _optimizer(recipe, groups))
+    discriminator = build_discriminator(recipe)
+    if discriminator is None:
+        return Networks(generator, opt_g)
+    initialize(discriminator, recipe.init)
+    discriminator.to(memory_format=torch.channels_last)
+    opt_d = _optimizer(recipe, [{"params": discriminator.parameters(), "lr": recipe.lr_d}])
+    discriminator, opt_d = fabric.setup(discriminator, opt_d)
+    return Networks(generator, opt_g, discriminator, opt_d)
+
+
+def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
+    make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return make(groups, betas=recipe.betas, weight_decay=recipe.weight_decay)
+
+
+class _Schedule:
+    """The learning rates of all optimizers, by step; `plateau` also remembers past losses."""
+
+    def __init__(self, recipe: Recipe, networks: Networks, steps_per_epoch: int) -> None:
+        self.recipe = recipe
+        self.steps_per_epoch = steps_per_epoch
+        self.optimizers = [opt for opt in (networks.opt_g, networks.opt_d) if opt is not None]
+        self.initial = [[group["lr"] for group in opt.param_groups] for opt in self.optimizers]
+        # The library's rule for what a plateau is, on a weight whose rate stands for all.
+        self._proxy = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+        self.plateau = ReduceLROnPlateau(self._proxy, factor=0.1, patience=5)
+
+    def factor(self, step: int) -> float:
+        """Return what all initial rates are multiplied by."""
+        if self.recipe.schedule == "cosine":
+            total = self.recipe.total_epochs * self.steps_per_epoch
+            return 0.5 * (1.0 + math.cos(math.pi * step / total))
+        if self.recipe.schedule == "exponential":
+            return float(0.1 ** (step / 500_000))
+        if self.recipe.schedule == "plateau":
+            return float(self._proxy.param_groups[0]["lr"])
+        return 1.0
+
+    def set_rates(self, step: int) -> None:
+        """Set the rates for the step that comes after `step` steps."""
+        factor = self.factor(step)
+        pretraining = step < self.recipe.pretrain_epochs * self.steps_per_epoch
+        for i, (optimizer, rates) in enumerate(zip(self.optimizers, self.initial, strict=True)):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                if i == 0 and pretraining and self.recipe.lr_pretrain is not None:
+                    rate = self.recipe.lr_pretrain
+                group["lr"] = rate * factor
+
+    def epoch_ended(self, g_l1: float) -> None:
+        """Tell the schedule how an epoch went."""
+        if self.recipe.schedule == "plateau":
+            self.plateau.step(g_l1)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"plateau": self.plateau.state_dict(), "lr": self._proxy.param_groups[0]["lr"]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.plateau.load_state_dict(state["plateau"])
+        self._proxy.param_groups[0]["lr"] = state["lr"]
+
+
+def _order(seed: int, epoch: int, count: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    order: list[int] = torch.randperm(count, generator=generator).tolist()
+    return order
+
+
+def _step(
+    fabric: Fabric,
+    networks: Networks,
+    recipe: Recipe,
+    photos: PackedPhotos,
+    indices: list[int],
+    step: int,
+    epoch: int,
+) -> dict[str, Tensor]:
+    """Take one step of training on the photos named by `indices`."""
+    # Everything random comes from (seed, step): see the module's docstring.
+    seed = (recipe.seed * 1_000_003 + step) * 2 + 1
+    draw = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    rgb = photos.batch(indices, recipe.image_size, draw).to(fabric.device, non_blocking=True)
+    if recipe.flip:
+        mirror = (torch.rand(len(indices), generator=draw) < 0.5).to(fabric.device)
+        rgb = torch.where(mirror[:, None, None, None], rgb.flip(2), rgb)
+    L, ab = to_L_ab(rgb)
+    networks.generator.train()
+    if networks.discriminator is None or epoch < recipe.pretrain_epochs:
+        return l1_step(fabric, networks, L, ab)
+    return gan_step(
+        fabric,
+        networks,
+        L,
+        ab,
+        lambda_l1=recipe.lambda_l1,
+        mode=recipe.gan_mode,
+        label_real=recipe.label_real,
+        g_steps=recipe.g_steps,
+    )
+
+
+def _check_finite(sums: dict[str, Tensor], epoch: int, step: int) -> None:
+    if not all(math.isfinite(float(value)) for value in sums.values()):
+        values = ", ".join(f"{key} {float(value):g}" for key, value in sums.items())
+        raise NonFiniteLossError(
+            f"a loss is no longer finite in epoch {epoch + 1} by step {step} (sums: {values}); "
+            "lower lr_g or lr_d, or train with --precision 32"
+        )
+
+
+@torch.no_grad()
+def _look(
+    fabric: Fabric, generator: nn.Module, photos: PackedPhotos, recipe: Recipe
+) -> tuple[Image.Image, dict[str, float]]:
+    """Colorize fixed eval photos: return a grid of some, and how colourful they all are."""
+    rgb = photos.batch(list(range(min(SAMPLES, len(photos)))), recipe.image_size, None)
+    L, ab = to_L_ab(rgb.to(fabric.device))
+    generator.eval()
+    lab = torch.cat([as_lab(generator(part).float(), part) for part in L.split(8)])
+    fake = lab_to_rgb(denormalize_lab(L, lab[:, 1:]))
+    grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
+    columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
+    columns.append(rgb.numpy().astype(np.float32) / 255)
+    made, truth = (
+        float(np.mean([colorfulness(image) for image in columns[i]])) for i in (1, 2)
+    )
+    rows = [[np.rint(c[i] * 255).astype(np.uint8) for c in columns] for i in range(len(rgb))[:6]]
+    return grid(rows, ["grey", "generated", "truth"]), {
+        "colorfulness": made,
+        "colorfulness_truth": truth,
+        "colorfulness_ratio": made / max(truth, 1e-6),
+    }
+
+
+def _warnings(line: dict[str, Any]) -> list[str]:
+    found = []
+    if line["colorfulness_ratio"] < GREY_RATIO:
+        found.append(
+            f"the output is nearly grey: {line['colorfulness_ratio']:.0%} of the truth's "
+            "colourfulness; a lower lambda_l1 or a stronger generator may help"
+        )
+    if min(line.get("d_real_accuracy", 0), line.get("d_fake_accuracy", 0)) > WON_ACCURACY:
+        found.append(
+            "the discriminator is right about nearly every photo, so the generator learns little "
+            "from it; a lower lr_d or label_real=0.9 may help"
+        )
+    return found
+
+
+def _state(
+    networks: Networks, scheduler: _Schedule, step: int, sums: dict[str, Tensor], seconds: float
+) -> dict[str, Any]:
+    state = {
+        "step": step,
+        "sums": sums,
+        "seconds": seconds,
+        "schedule": scheduler.state_dict(),
+        "generator": networks.generator.state_dict(),
+        "opt_g": networks.opt_g.state_dict(),
+    }
+    if networks.discriminator is not None and networks.opt_d is not None:
+        state["discriminator"] = networks.discriminator.state_dict()
+        state["opt_d"] = networks.opt_d.state_dict()
+    return state
+
+
+def _restore(networks: Networks, scheduler: _Schedule, state: dict[str, Any]) -> None:
+    networks.generator.load_state_dict(state["generator"])
+    networks.opt_g.load_state_dict(state["opt_g"])
+    if networks.discriminator is not None and networks.opt_d is not None:
+        networks.discriminator.load_state_dict(state["discriminator"])
+        networks.opt_d.load_state_dict(state["opt_d"])
+    scheduler.load_state_dict(state["schedule"])
+
+
+def _check_same(run: Path, recipe: Recipe, fingerprint: str) -> None:
+    """Refuse to go on with a run under another recipe, or on other data."""
+    before = runs.read_recipe(run)
+    if before != recipe:
+        different = [
+            f"{key} was {getattr(before, key)!r} and is {getattr(recipe, key)!r}"
+            for key in recipe.__dataclass_fields__
+            if getattr(before, key) != getattr(recipe, key)
+        ]
+        raise RunError(
+            f"{run} was made with another recipe: {'; '.join(different)}; "
+            "resume it with its own, or start a new run"
+        )
+    if runs.read_environment(run)["data_fingerprint"] != fingerprint:
+        raise RunError(f"{run} was trained on other data; give the data that it began with")
+
+
+def describe(recipe: Recipe) -> str:
+    """Return a recipe as JSON, followed by the number of parameters of its networks."""
+    networks = {"generator": build_generator(recipe), "discriminator": build_discriminator(recipe)}
+    lines = [
+        f"{key}: {sum(p.numel() for p in network.parameters()):,} parameters"
+        for key, network in networks.items()
+        if network is not None
+    ]
+    return recipe.to_json() + "\n".join(lines)

@@ -1,0 +1,156 @@
+"""Colorization models as the user's side sees them: L* in, ab out, from an ONNX file."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+
+from photochrom.color import FloatArray
+from photochrom.errors import ModelError
+
+FORMAT = "1"
+"""What an ONNX file of ours says under `photochrom_format` in its metadata."""
+
+_HINT = "give a file that `photochrom export` wrote"
+
+
+class ColorModel(Protocol):
+    """Anything that guesses colours: the network in an ONNX file, or a function in a test."""
+
+    name: str
+    """For people."""
+    size: int
+    """Short side in px at which it wants to see a photo."""
+
+    def __call__(self, L: FloatArray, /) -> FloatArray:  # noqa: N803 (L is the field's name)
+        """Guess colours.
+
+        Args:
+            L: L*, shape (N, 1, H, W), in 0..100; any H and W of 16 or more.
+
+        Returns:
+            a* and b* in CIELAB units, shape (N, 2, H, W).
+        """
+        ...
+
+
+def default_model_path() -> Path:
+    """Return where the model lies that comes with photochrom.
+
+    Raises:
+        ModelError: If it is not there.
+    """
+    path = Path(__file__).with_name("default.onnx")
+    if not path.is_file():
+        raise ModelError(
+            f"this installation has no default model, {path} is missing; install photochrom again "
+            "or name a model"
+        )
+    return path
+
+
+class OnnxModel:
+    """A network in an ONNX file, run on the CPU."""
+
+    name: str
+    size: int
+    metadata: dict[str, str]
+    """What the file says of itself: recipe, data, metrics, licence and more."""
+
+    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
+        """Load a file that `photochrom export` wrote.
+
+        Args:
+            path: The file.
+            threads: How many to run on; None: one for each core.
+
+        Raises:
+            ModelError: If the file is missing, is no ONNX file, or is not a model of ours.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ModelError(f"there is no model file {path}; {_HINT}")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised as well
+        options.intra_op_num_threads = threads or 0
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's errors have no common base but this
+            raise ModelError(
+                f"{path} is not an ONNX model that can be loaded, it is damaged or something else; "
+                f"{_HINT}"
+            ) from error
+        self._path = path
+        self._check_ports()
+        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        self.name, self.size = self._identity()
+
+    def _check_ports(self) -> None:
+        """Refuse a network that does not take L* of any size to ab."""
+        for wanted, channels, nodes in (
+            ("L", 1, self._session.get_inputs()),
+            ("ab", 2, self._session.get_outputs()),
+        ):
+            found = [(node.name, node.type, list(node.shape)) for node in nodes]
+            name, type_, shape = found[0] if len(found) == 1 else ("", "", [])
+            if (name, type_, len(shape)) != (wanted, "tensor(float)", 4) or shape[1] != channels:
+                raise ModelError(
+                    f"{self._path} is not a photochrom model: it has {_in_words(found)} where "
+                    f"{wanted} of float (N, {channels}, H, W) has to be; {_HINT}"
+                )
+            if any(isinstance(side, int) for side in shape[2:]):
+                raise ModelError(
+                    f"{self._path} takes pictures of one size only, {shape[2]}x{shape[3]}; export "
+                    "it with dynamic height and width"
+                )
+
+    def _identity(self) -> tuple[str, int]:
+        found = self.metadata.get("photochrom_format")
+        if found != FORMAT:
+            says = f"its photochrom_format is {found!r}" if found else "it has no photochrom_format"
+            raise ModelError(
+                f"{self._path} is not a photochrom model: {says}, where {FORMAT!r} has to be; "
+                f"{_HINT}"
+            )
+        name, size = self.metadata.get("name", ""), self.metadata.get("size", "")
+        if not name or not size.isdecimal() or int(size) < 16:
+            raise ModelError(
+                f"{self._path} has metadata that is incomplete: name is {name!r} and size {size!r}, "
+                f"where a name and a number of 16 or more have to be; {_HINT}"
+            )
+        return name, int(size)
+
+    def __call__(self, L: FloatArray, /) -> FloatArray:  # noqa: N803
+        """Guess colours.
+
+        Args:
+            L: L*, shape (N, 1, H, W), in 0..100; any H and W of 16 or more.
+
+        Returns:
+            a* and b* in CIELAB units, shape (N, 2, H, W).
+
+        Raises:
+            ModelError: If the network fails on this input.
+        """
+        try:
+            (ab,) = self._session.run(["ab"], {"L": np.ascontiguousarray(L, dtype=np.float32)})
+        except Exception as error:  # as above
+            raise ModelError(
+                f"model {self.name} failed on a picture of {L.shape[3]}x{L.shape[2]}: {error}"
+            ) from error
+        result: FloatArray = ab
+        return result
+
+
+def _in_words(ports: list[tuple[str, str, list[int | str | None]]]) -> str:
+    return (
+        " and ".join(
+            f"{name} of {type_.removeprefix('tensor(').removesuffix(')')} "
+            f"({', '.join(map(str, shape))})"
+            for name, type_, shape in ports
+        )
+        or "nothing"
+    )

@@ -1,0 +1,231 @@
+"""Photographs in files: reading every usual kind rightly, and writing whole files or none."""
+
+import os
+import uuid
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from photochrom.errors import PhotoError
+
+FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+}
+"""The endings of the files that are read and written, and Pillow's names of their formats."""
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},  # halved colour would bleed over edges
+    "PNG": {"compress_level": 3},  # a quarter of the time of the default for a few per cent
+    "TIFF": {"compression": "tiff_lzw"},
+    "WEBP": {"quality": 95},
+    "BMP": {},
+}
+_NO_ALPHA = ("JPEG", "BMP")
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to the turn that undoes it."""
+_PHOTOMETRIC = 262  # TIFF tag; 0 is "white is zero"
+
+
+def open_photo(file: str | Path | IO[bytes]) -> Image.Image:
+    """Read a photograph, upright by its EXIF orientation.
+
+    Of an animation or a file of several pages, this is the first. What a file says besides its
+    pixels (EXIF, colour profile) is not kept, and if broken it does no harm.
+
+    Args:
+        file: A path, or an open binary file.
+
+    Returns:
+        The picture in mode L, LA, RGB, RGBA or I;16 (16-bit grey, 65535 is white).
+
+    Raises:
+        PhotoError: If there is no such file, or it is not a whole picture of a kind in `FORMATS`.
+    """
+    if isinstance(file, str | Path):
+        try:
+            with Path(file).open("rb") as stream:
+                return _read(stream, str(file))
+        except OSError as error:
+            raise PhotoError(f"cannot read {file}: {error.strerror or error}") from error
+    return _read(file, str(getattr(file, "name", "the photo")))
+
+
+def _read(stream: IO[bytes], name: str) -> Image.Image:
+    if not stream.read(1):
+        raise PhotoError(f"{name} is empty: 0 bytes")
+    stream.seek(0)
+    with warnings.catch_warnings():
+        # Pillow warns of broken EXIF, which does no harm here, and of pictures of more than 89
+        # million pixels, half of what it refuses.
+        warnings.simplefilter("ignore")
+        try:
+            image = Image.open(stream, formats=sorted(set(FORMATS.values())))
+            image.load()
+        except UnidentifiedImageError as error:
+            raise PhotoError(
+                f"{name} is not a photo in JPEG, PNG, TIFF, WebP or BMP, whatever its name says"
+            ) from error
+        except Image.DecompressionBombError as error:
+            raise PhotoError(
+                f"{name} claims to be too large: {str(error).split(',')[0][0].lower()}"
+                f"{str(error).split(',')[0][1:]}"
+            ) from error
+        except Exception as error:  # decoders raise anything on a damaged file
+            raise PhotoError(f"{name} is damaged or cut off: {error}") from error
+        if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0 and image.mode.startswith("I;16"):
+            # Pillow turns "white is zero" round, but not with 16 bits.
+            image = Image.fromarray(np.uint16(65535) - np.asarray(image).astype(np.uint16))
+        turn = _UPRIGHT.get(_orientation(image))
+        try:
+            plain = to_plain(image)
+        except PhotoError as error:
+            raise PhotoError(f"{name}: {error}") from None
+    return plain if turn is None else plain.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """Return the EXIF orientation, None where there is none or it cannot be read."""
+    try:
+        value = image.getexif().get(_ORIENTATION)
+    except Exception:  # noqa: BLE001 (a broken EXIF block can raise anything)
+        return None
+    return value if isinstance(value, int) else None
+
+
+def to_plain(image: Image.Image) -> Image.Image:
+    """Return a picture of any of Pillow's modes in one of five.
+
+    Palettes, CMYK and the rest become RGB, transparency of every kind an alpha channel, 1 bit
+    becomes 8, and 16-bit grey in whatever order of bytes I;16.
+
+    Returns:
+        The picture in mode L, LA, RGB, RGBA or I;16; the same object where nothing had to change.
+
+    Raises:
+        PhotoError: If it has no pixels, or more than 16 bits, or a mode that has no way to RGB.
+    """
+    if 0 in image.size:
+        raise PhotoError(f"the picture has no pixels: {image.width}x{image.height}")
+    mode = image.mode
+    if mode == "I" or mode.startswith("I;16"):
+        return _grey16(image)
+    if image.has_transparency_data:
+        wanted = "LA" if mode in ("1", "L", "LA", "La") else "RGBA"
+    else:
+        wanted = "L" if mode in ("1", "L") else "RGB"
+    if mode == wanted and "transparency" not in image.info:
+        return image
+    if mode == "F":
+        raise PhotoError("the picture has floating-point pixels; give one with 8 or 16 bits")
+    try:
+        if mode == "1" and wanted == "LA":
+            return image.convert("RGBA").convert("LA")
+        return image.convert(wanted)
+    except ValueError as error:
+        raise PhotoError(f"a picture in mode {mode} cannot be read; give RGB or grey") from error
+
+
+def _grey16(image: Image.Image) -> Image.Image:
+    values: NDArray[Any] = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise PhotoError("the picture has more than 16 bits for each pixel; give 8 or 16")
+    plain = Image.fromarray(values.astype(np.uint16))
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        # One value of 65536 stands for "transparent", and Pillow has no 16-bit grey with alpha.
+        alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
+        return Image.merge("LA", [Image.fromarray((values / 257 + 0.5).astype(np.uint8)), alpha])
+    return plain
+
+
+def save_photo(image: Image.Image, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a picture so that the file appears whole or not at all.
+
+    It is written under another name in the same folder and then given its own. JPEG and WebP have
+    quality 95, JPEG with full colour resolution. A fully opaque alpha channel is left out where
+    the format has none.
+
+    Args:
+        image: The picture.
+        path: Where; the ending, one of `FORMATS`, decides the format.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        PhotoError: If the ending is unknown, the format cannot hold the picture, the file exists
+            and `overwrite` is not set, or the disk refuses.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise PhotoError(
+            f"cannot write {path}: its ending has to be one of {', '.join(sorted(FORMATS))}"
+        )
+    if not overwrite and path.exists():
+        raise PhotoError(f"{path} exists already; remove it or ask to overwrite")
+    # A unique name of its own length, as the photo's may be as long as the file system allows.
+    aside = path.with_name(f".photochrom-{uuid.uuid4().hex}.tmp")
+    data = _encoded(image, path)
+    try:
+        with aside.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        _give_name(aside, path, overwrite)
+    except FileExistsError as error:
+        raise PhotoError(f"{path} exists already; remove it or ask to overwrite") from error
+    except OSError as error:
+        raise PhotoError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _encoded(image: Image.Image, path: Path) -> bytes:
+    format_ = FORMATS[path.suffix.lower()]
+    if format_ in _NO_ALPHA and image.has_transparency_data:
+        image = to_plain(image)
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise PhotoError(
+                f"cannot write {path}: {format_} has no transparency and the photo has; use .png, "
+                ".tif or .webp"
+            )
+        image = image.convert("L" if image.mode == "LA" else "RGB")
+    buffer = BytesIO()
+    try:
+        image.save(buffer, format_, **_OPTIONS[format_])
+    except Exception as error:  # encoders raise what they like, such as for too wide a picture
+        raise PhotoError(f"cannot write {path} as {format_}: {error}") from error
+    return buffer.getvalue()
+
+
+def _give_name(aside: Path, path: Path, overwrite: bool) -> None:
+    if not overwrite:
+        try:
+            os.link(aside, path)  # unlike a rename it never replaces a file
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if path.exists():
+                raise FileExistsError from None
+        else:
+            return
+    aside.replace(path)

@@ -1,0 +1,123 @@
+"""From a folder of photos to a prepared data set."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from photochrom.darkroom.data import PackedPhotos
+from photochrom.darkroom.prepare import find_photos, prepare
+from photochrom.errors import DataError
+
+
+def write_photos(folder: Path, count: int, size: tuple[int, int] = (48, 40)) -> Path:
+    """Write `count` colourful pictures of (width, height), each unlike the others."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        coarse = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(folder / f"{i:02d}.png")
+    return folder
+
+
+def manifest(data: Path) -> str:
+    return (data / "manifest.csv").read_text()
+
+
+def test_splits_sizes_and_manifest(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 10)
+    info = prepare(find_photos([photos]), tmp_path / "data", size=32, progress=False)
+    assert (info["train"], info["eval"]) == (8, 2)
+    train, held_out = (PackedPhotos(tmp_path / "data", s) for s in ("train", "eval"))
+    assert (len(train), len(held_out)) == (8, 2)
+    assert not set(train.names) & set(held_out.names)
+    for i, name in enumerate(train.names):
+        source = photos / name
+        expected = Image.open(source).resize((32, 32), Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(train.photo(i), np.asarray(expected))
+        assert hashlib.sha256(source.read_bytes()).hexdigest() in manifest(tmp_path / "data")
+
+
+def test_same_seed_same_manifest_wherever_the_photos_lie(tmp_path: Path) -> None:
+    for place in ("here", "there/below"):
+        photos = write_photos(tmp_path / place / "photos", 12)
+        prepare(find_photos([photos]), tmp_path / place / "data", size=16, count=7, progress=False)
+    assert manifest(tmp_path / "here/data") == manifest(tmp_path / "there/below/data")
+    prepare(find_photos([photos]), tmp_path / "other", size=16, count=7, seed=1, progress=False)
+    assert manifest(tmp_path / "other") != manifest(tmp_path / "here/data")
+
+
+def test_grey_and_unreadable_photos_are_dropped_and_counted(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 4)
+    Image.new("RGB", (40, 40), (120, 121, 120)).save(photos / "grey.png")
+    (photos / "text.jpg").write_text("this is no photo")
+    info = prepare(find_photos([photos]), tmp_path / "data", size=16, eval_fraction=0.25, progress=False)
+    assert info["dropped"] == {"unreadable": 1, "near-grey": 1}
+    assert json.loads((tmp_path / "data/data.json").read_text())["min_chroma"] == 2.0
+    assert (info["train"], info["eval"]) == (3, 1)
+
+
+def test_keep_aspect_keeps_the_shape_and_batches_crop(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 3, size=(80, 40))
+    prepare(
+        find_photos([photos]), tmp_path / "data", size=20, eval_fraction=0, keep_aspect=True, progress=False
+    )
+    train = PackedPhotos(tmp_path / "data", "train")
+    assert train.shapes == [(20, 40)] * 3
+    middle = train.batch([2], 16, None)
+    np.testing.assert_array_equal(middle[0].numpy(), train.photo(2)[2:18, 12:28])
+    drawn = train.batch([0, 0, 0, 0], 16, torch.Generator().manual_seed(0))
+    assert len({crop.numpy().tobytes() for crop in drawn}) > 1
+
+
+def test_several_folders_are_kept_apart(tmp_path: Path) -> None:
+    sources = [write_photos(tmp_path / name, 2) for name in ("one", "two")]
+    prepare(find_photos(sources), tmp_path / "data", size=16, eval_fraction=0, progress=False)
+    names = PackedPhotos(tmp_path / "data", "train").names
+    assert sorted(names) == ["one/00.png", "one/01.png", "two/00.png", "two/01.png"]
+
+
+def test_too_few_photos(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 3)
+    with pytest.raises(DataError, match="only 3 of 3 are usable"):
+        prepare(find_photos([photos]), tmp_path / "data", size=16, count=4, progress=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"size": 8}, "size of 16"), ({"eval_fraction": 1.0}, "fraction"), ({"count": 0}, "count")],
+)
+def test_options_out_of_range(tmp_path: Path, options: dict[str, float], message: str) -> None:
+    photos = write_photos(tmp_path / "photos", 1)
+    with pytest.raises(DataError, match=message):
+        prepare(find_photos([photos]), tmp_path / "data", progress=False, **options)  # type: ignore[arg-type]
+
+
+def test_no_photo_no_folder_and_a_folder_in_use(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no photo"):
+        prepare(find_photos([tmp_path / "empty"]), tmp_path / "data", progress=False)
+    with pytest.raises(DataError, match="is not a folder"):
+        prepare(find_photos([tmp_path / "missing"]), tmp_path / "data", progress=False)
+    photos = write_photos(tmp_path / "photos", 2)
+    with pytest.raises(DataError, match="not an empty folder"):
+        prepare(find_photos([photos]), photos, progress=False)
+    assert len(list(photos.iterdir())) == 2
+
+
+def test_data_that_were_not_prepared(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="photochrom data folder"):
+        PackedPhotos(tmp_path, "train")
+
+
+def test_an_incomplete_copy(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 4)
+    prepare(find_photos([photos]), tmp_path / "data", size=16, progress=False)
+    np.save(tmp_path / "data/train.npy", np.zeros(5, np.uint8))
+    with pytest.raises(DataError, match="does not fit"):
+        PackedPhotos(tmp_path / "data", "train")

@@ -1,0 +1,202 @@
+"""The training loop, its run directory, and going on after being killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_prepare import write_photos
+
+from photochrom.darkroom import train as train_module
+from photochrom.darkroom.prepare import find_photos, prepare
+from photochrom.darkroom.recipes import RECIPES, Recipe
+from photochrom.darkroom.runs import load_generator, read_log
+from photochrom.darkroom.train import NonFiniteLossError, describe, train
+from photochrom.errors import DataError, RunError
+
+TINY = RECIPES["tiny"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    photos = write_photos(folder / "photos", 20, size=(48, 48))
+    prepare(find_photos([photos]), folder / "data", size=40, eval_fraction=0.2, progress=False)
+    return folder / "data"
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "generator.safetensors")
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+class Killed(Exception):  # noqa: N818 (it stands for a signal, not for an error)
+    """Stands for `kill -9` in the middle of a run."""
+
+
+def kill_after(step: int) -> object:
+    def on_step(taken: int) -> None:
+        if taken == step:
+            raise Killed
+
+    return on_step
+
+
+def test_a_run_directory_holds_all_it_takes(data: Path, tmp_path: Path) -> None:
+    run = train(TINY, data, tmp_path, name="tiny", device="cpu", progress=False)
+    assert run.name == "0000-tiny"
+    assert Recipe.from_json((run / "recipe.json").read_text()) == TINY
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["data_fingerprint"]
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
+    log = read_log(run)
+    assert [line["phase"] for line in log] == ["l1", "gan"]
+    assert {"g_l1", "colorfulness_ratio", "images_per_second"} <= log[0].keys()
+    assert {"d_real", "d_fake", "g_gan", "d_real_accuracy", "d_fake_accuracy"} <= log[1].keys()
+    assert sorted(p.name for p in (run / "samples").iterdir()) == ["epoch_001.png", "epoch_002.png"]
+    assert list((run / "tensorboard").iterdir())
+    generator, recipe = load_generator(run)
+    assert recipe == TINY
+    assert generator(torch.zeros(1, 1, 17, 33)).shape == (1, 2, 17, 33)
+
+
+def test_same_seed_same_weights_other_seed_others(data: Path, tmp_path: Path) -> None:
+    one, same = (train(TINY, data, tmp_path, device="cpu", progress=False) for _ in range(2))
+    assert_same_weights(one, same)
+    other = train(replace(TINY, seed=1), data, tmp_path, device="cpu", progress=False)
+    key = "down.0.0.weight"
+    assert not torch.equal(weights(one)[key], weights(other)[key])
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])  # in mid-epoch, at the end of one, in the GAN phase
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_resumed_weights_are_those_of_an_unbroken_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, schedule: str
+) -> None:
+    monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
+    recipe = replace(TINY, schedule=schedule, lr_pretrain=1e-3)  # type: ignore[arg-type]
+    whole = train(recipe, data, tmp_path / "whole", device="cpu", progress=False)
+    with pytest.raises(Killed):
+        train(
+            recipe, data, tmp_path / "cut", device="cpu", progress=False, on_step=kill_after(step)
+        )
+    cut = tmp_path / "cut/0000-run"
+    resumed = train(recipe, data, tmp_path, device="cpu", progress=False, resume=cut)
+    assert resumed == cut
+    assert_same_weights(whole, cut)
+    assert [line["epoch"] for line in read_log(cut)] == [1, 2]
+    for ours, theirs in zip(read_log(cut), read_log(whole), strict=True):
+        assert ours["g_l1"] == theirs["g_l1"]
+
+
+def test_a_process_killed_for_real_goes_on(data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "photochrom", "train", "tiny", "--data", str(data)]
+    command += ["--device", "cpu", "--out", str(tmp_path / "runs"), "--set", "epochs=12"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = tmp_path / "runs/0000-tiny"
+    limit = time.monotonic() + 120
+    while not (run / "state.pt").is_file() and time.monotonic() < limit:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    recipe = replace(TINY, epochs=12)
+    train(recipe, data, tmp_path, device="cpu", progress=False, resume=run)
+    whole = train(recipe, data, tmp_path / "whole", device="cpu", progress=False)
+    assert_same_weights(run, whole)
+    assert [line["epoch"] for line in read_log(run)] == list(range(1, 14))
+
+
+def test_resuming_a_finished_run_changes_nothing(data: Path, tmp_path: Path) -> None:
+    run = train(TINY, data, tmp_path, device="cpu", progress=False)
+    before = (run / "log.jsonl").read_text()
+    train(TINY, data, tmp_path, device="cpu", progress=False, resume=run)
+    assert (run / "log.jsonl").read_text() == before
+
+
+def test_a_run_of_another_recipe_or_other_data_is_refused(data: Path, tmp_path: Path) -> None:
+    run = train(TINY, data, tmp_path, device="cpu", progress=False)
+    with pytest.raises(RunError, match=r"lr_g was 0\.0002 and is 0\.1"):
+        train(replace(TINY, lr_g=0.1), data, tmp_path, progress=False, resume=run)
+    photos = write_photos(tmp_path / "photos", 10)
+    prepare(find_photos([photos]), tmp_path / "other", size=40, progress=False)
+    with pytest.raises(RunError, match="other data"):
+        train(TINY, tmp_path / "other", tmp_path, progress=False, resume=run)
+    with pytest.raises(RunError, match="is not a run"):
+        train(TINY, data, tmp_path, progress=False, resume=tmp_path / "nowhere")
+
+
+def test_losses_that_are_not_finite_stop_the_run(data: Path, tmp_path: Path) -> None:
+    recipe = replace(TINY, pretrain_epochs=0, lambda_l1=1e38, lr_g=1e30, epochs=4)
+    with pytest.raises(NonFiniteLossError, match=r"no longer finite in epoch \d.*lower lr_g"):
+        train(recipe, data, tmp_path, device="cpu", progress=False)
+    state = tmp_path / "0000-run/state.pt"
+    if state.is_file():  # what was saved before it is sound
+        saved = torch.load(state, weights_only=True)
+        assert all(torch.isfinite(value).all() for value in saved["generator"].values())
+
+
+def test_grey_output_is_warned_of(data: Path, tmp_path: Path) -> None:
+    recipe = replace(TINY, discriminator=None, epochs=1, pretrain_epochs=0, lr_g=1e-9)
+    run = train(recipe, data, tmp_path, device="cpu", progress=False)
+    assert "nearly grey" in read_log(run)[0]["warnings"][0]
+
+
+def test_a_discriminator_that_won_is_warned_of() -> None:
+    line = {"colorfulness_ratio": 0.9, "d_real_accuracy": 1.0, "d_fake_accuracy": 0.99}
+    assert "right about nearly every photo" in train_module._warnings(line)[0]
+    assert train_module._warnings({**line, "d_fake_accuracy": 0.5}) == []
+
+
+def test_too_few_and_too_small_photos(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a batch takes 64"):
+        train(replace(TINY, batch_size=64), data, tmp_path, progress=False)
+    with pytest.raises(DataError, match="image_size=40"):
+        train(replace(TINY, image_size=64), data, tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())  # no run directory was made
+
+
+def test_an_absent_device_is_an_error(data: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(RunError, match="there is no cuda here"):
+        train(TINY, data, tmp_path, device="cuda", progress=False)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains_for_a_step(name: str, data: Path, tmp_path: Path) -> None:
+    small = replace(
+        RECIPES[name],
+        base_channels=2,
+        depth=3,
+        encoder_weights="none",
+        decoder_channels=tuple(8 for _ in RECIPES[name].decoder_channels),
+        image_size=32,
+        batch_size=8,
+        pretrain_epochs=0,
+        epochs=1,
+    )
+    run = train(small, data, tmp_path, name=name, device="cpu", progress=False)
+    assert read_log(run)[0]["g_l1"] > 0
+
+
+def test_bf16_trains(data: Path, tmp_path: Path) -> None:
+    run = train(TINY, data, tmp_path, device="cpu", precision="bf16", progress=False)
+    assert all(value.dtype != torch.bfloat16 for value in weights(run).values())
+
+
+def test_describe_names_the_parameters() -> None:
+    assert "generator: " in describe(TINY)
+    assert '"lambda_l1": 100.0' in describe(TINY)
