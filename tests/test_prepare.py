@@ -81,6 +81,12 @@ def test_several_folders_are_kept_apart(tmp_path: Path) -> None:
     assert sorted(names) == ["one/00.png", "one/01.png", "two/00.png", "two/01.png"]
 
 
+def test_all_photos_can_be_set_aside(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 3)
+    prepare(find_photos([photos]), tmp_path / "data", size=16, eval_fraction=1, progress=False)
+    assert [len(PackedPhotos(tmp_path / "data", s)) for s in ("train", "eval")] == [0, 3]
+
+
 def test_too_few_photos(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3)
     with pytest.raises(DataError, match="only 3 of 3 are usable"):
@@ -90,7 +96,7 @@ def test_too_few_photos(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"size": 8}, "size of 16"), ({"eval_fraction": 1.0}, "fraction"), ({"count": 0}, "count")],
+    [({"size": 8}, "size of 16"), ({"eval_fraction": 1.5}, "fraction"), ({"count": 0}, "count")],
 )
 def test_options_out_of_range(tmp_path: Path, options: dict[str, float], message: str) -> None:
     photos = write_photos(tmp_path / "photos", 1)

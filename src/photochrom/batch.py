@@ -58,7 +58,7 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
     An input is a file, a folder (all photos under it, by their endings, without hidden ones) or a
     pattern with `*`, `?`, `[...]` or `**`. Results of earlier runs, NAME-color.EXT, are left out
     of folders and patterns, and of the files named where the photo that they come from is an
-    input as well, as happens when a shell expands `*.jpg`.
+    input as well, as happens when a shell expands `*.jpg`. So is `out` where it lies in a folder.
 
     Args:
         inputs: What to colorize.
@@ -78,7 +78,7 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
         )
     found: dict[Path, _Found] = {}
     for text in inputs:
-        for item in _expand(text):
+        for item in _expand(text, out):
             found.setdefault(item.file.resolve(), item)
     own = {_beside(item.file).resolve() for item in found.values()}
     jobs = [
@@ -90,17 +90,17 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
     return jobs
 
 
-def _expand(text: str) -> Iterator[_Found]:
+def _expand(text: str, out: Path | None) -> Iterator[_Found]:
     path = Path(text)
     if path.is_dir():
-        photos = list(_walk(path))
+        photos = list(_walk(path, out))
         if not photos:
             raise PhotochromError(f"folder {text} has no photo ({', '.join(sorted(_SUFFIXES))})")
         yield from photos
     elif path.exists():
         yield _Found(path, Path(path.name), named=True)
     elif glob.has_magic(text):
-        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
+        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
         photos = [
             _Found(file, Path(file.name), named=False)
             for file in matches
@@ -109,7 +109,7 @@ def _expand(text: str) -> Iterator[_Found]:
         # `**` matches the folders as well as all that they hold.
         folders = [] if "**" in text else [folder for folder in matches if folder.is_dir()]
         for folder in folders:
-            photos += _walk(folder, below=folder.name)
+            photos += _walk(folder, out, below=folder.name)
         if not photos:
             raise PhotochromError(f"no photo matches {text}")
         yield from photos
@@ -117,12 +117,15 @@ def _expand(text: str) -> Iterator[_Found]:
         raise PhotochromError(f"there is no file or folder {text}")
 
 
-def _walk(folder: Path, below: str = "") -> Iterator[_Found]:
+def _walk(folder: Path, out: Path | None, below: str = "") -> Iterator[_Found]:
+    results = None if out is None or out.resolve() == folder.resolve() else out.resolve()
     for file in sorted(folder.rglob("*")):
+        if results is not None and results in file.resolve().parents:
+            continue
         place = file.relative_to(folder)
-        if not any(part.startswith(".") for part in place.parts) and file.is_file():
-            if _is_photo(file):
-                yield _Found(file, below / place, named=False)
+        hidden = any(part.startswith(".") for part in place.parts)
+        if not hidden and _is_photo(file) and file.is_file():
+            yield _Found(file, below / place, named=False)
 
 
 def _is_photo(file: Path) -> bool:

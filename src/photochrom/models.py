@@ -23,7 +23,7 @@ class ColorModel(Protocol):
     size: int
     """Short side in px at which it wants to see a photo."""
 
-    def __call__(self, L: FloatArray, /) -> FloatArray:  # noqa: N803 (L is the field's name)
+    def __call__(self, L: FloatArray, /) -> FloatArray:
         """Guess colours.
 
         Args:
@@ -118,12 +118,12 @@ class OnnxModel:
         name, size = self.metadata.get("name", ""), self.metadata.get("size", "")
         if not name or not size.isdecimal() or int(size) < 16:
             raise ModelError(
-                f"{self._path} has metadata that is incomplete: name is {name!r} and size {size!r}, "
+                f"{self._path} has incomplete metadata: name is {name!r} and size {size!r}, "
                 f"where a name and a number of 16 or more have to be; {_HINT}"
             )
         return name, int(size)
 
-    def __call__(self, L: FloatArray, /) -> FloatArray:  # noqa: N803
+    def __call__(self, L: FloatArray, /) -> FloatArray:
         """Guess colours.
 
         Args:

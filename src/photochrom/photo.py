@@ -87,10 +87,7 @@ def _read(stream: IO[bytes], name: str) -> Image.Image:
                 f"{name} is not a photo in JPEG, PNG, TIFF, WebP or BMP, whatever its name says"
             ) from error
         except Image.DecompressionBombError as error:
-            raise PhotoError(
-                f"{name} claims to be too large: {str(error).split(',')[0][0].lower()}"
-                f"{str(error).split(',')[0][1:]}"
-            ) from error
+            raise PhotoError(f"{name} is too large: {str(error).split(',')[0]}") from error
         except Exception as error:  # decoders raise anything on a damaged file
             raise PhotoError(f"{name} is damaged or cut off: {error}") from error
         if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0 and image.mode.startswith("I;16"):
@@ -101,7 +98,9 @@ def _read(stream: IO[bytes], name: str) -> Image.Image:
             plain = to_plain(image)
         except PhotoError as error:
             raise PhotoError(f"{name}: {error}") from None
-    return plain if turn is None else plain.transpose(turn)
+    upright = plain.copy() if turn is None else plain.transpose(turn)
+    upright.info = {}  # the orientation that it states is no longer true
+    return upright
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -134,13 +133,11 @@ def to_plain(image: Image.Image) -> Image.Image:
         wanted = "LA" if mode in ("1", "L", "LA", "La") else "RGBA"
     else:
         wanted = "L" if mode in ("1", "L") else "RGB"
-    if mode == wanted and "transparency" not in image.info:
+    if mode == wanted:
         return image
     if mode == "F":
         raise PhotoError("the picture has floating-point pixels; give one with 8 or 16 bits")
     try:
-        if mode == "1" and wanted == "LA":
-            return image.convert("RGBA").convert("LA")
         return image.convert(wanted)
     except ValueError as error:
         raise PhotoError(f"a picture in mode {mode} cannot be read; give RGB or grey") from error

@@ -1,7 +1,7 @@
 """Encoders for `EncoderUNet`, and where their pretrained weights come from."""
 
 import importlib.util
-import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,6 @@ PACKAGED_WEIGHTS = {
     ),
 }
 """ImageNet weights that an installed package carries: encoder to package and file in it."""
-
-_NOT_WEIGHTS = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError),
-    *(LookupError, ArithmeticError, AttributeError, AssertionError),
-)
-"""What the unpickler raises on bytes that are no pickle: they can look like any opcode."""
 
 
 def build_encoder(name: str, weights: str = "none") -> Any:
@@ -58,9 +52,9 @@ def _new_encoder(name: str, weights: str | None) -> Any:
         if name.startswith("tu-"):  # timm's encoders take a flag in place of a name
             return get_encoder(name, weights=None if weights is None else True)
         return get_encoder(name, weights=weights)
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         raise RecipeError(
-            f"unknown encoder {name!r} ({_first_line(error)}); give an encoder of "
+            f"cannot build the encoder {name!r} ({_first_line(error)}); give an encoder of "
             "segmentation-models-pytorch, such as resnet18, or tu-NAME for a timm model"
         ) from error
 
@@ -82,11 +76,13 @@ def _packaged(package: str, file: str) -> Path:
 def _load(encoder: Any, name: str, path: Path) -> None:
     """Load a state dict into the encoder, by names, or by order where a whole timm model fits."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an odd pickle: if it cannot be read, that is said
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         reason = error.strerror or _first_line(error)
         raise RecipeError(f"cannot read encoder weights from {path}: {reason}") from error
-    except _NOT_WEIGHTS as error:
+    except Exception as error:  # noqa: BLE001 (the unpickler takes any bytes for opcodes)
         raise RecipeError(
             f"{path} is not a file of weights; give a state dict written by torch.save"
         ) from error

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
+from torchmetrics.functional.image import lpips_models, structural_similarity_index_measure
+from torchvision.models import alexnet
 
 from photochrom.color import AB_SCALE, FloatArray, rgb_to_lab
 from photochrom.errors import ModelError
@@ -127,6 +129,9 @@ METRICS: dict[str, Metric] = {
 }
 """Measures of one photo; over a set of photos they are averaged."""
 
+OPTIONAL_METRICS: dict[str, Scale] = {"lpips": Scale("LPIPS", "down", "AlexNet", 4)}
+"""Measures of one photo that need weights: see `Lpips`."""
+
 SET_METRICS: dict[str, Scale] = {
     "colorfulness_ratio": Scale("Colourfulness ratio", "target", "of the truth's", 2),
     "fid": Scale("FID", "down", "", 1),
@@ -134,7 +139,11 @@ SET_METRICS: dict[str, Scale] = {
 }
 """Measures of a whole set: see `evaluate`, `frechet_distance` and `kernel_distance`."""
 
-SCALES: dict[str, Scale] = {name: m.scale for name, m in METRICS.items()} | SET_METRICS
+SCALES: dict[str, Scale] = {
+    **{name: metric.scale for name, metric in METRICS.items()},
+    **OPTIONAL_METRICS,
+    **SET_METRICS,
+}
 """Every metric in the order of the tables."""
 
 
@@ -298,3 +307,51 @@ class InceptionFeatures:
                     raise ModelError("the network for FID has to give 2048 features of a photo")
                 found.append(features.reshape(2048))
         return torch.stack(found).numpy()
+
+
+class Lpips:
+    """The learned perceptual distance LPIPS, version 0.1, on AlexNet.
+
+    The five linear layers come with torchmetrics, the AlexNet below them does not.
+
+    Args:
+        path: The state dict of torchvision's AlexNet, trained on ImageNet.
+
+    Raises:
+        ModelError: If the file cannot be read, or is not of an AlexNet.
+
+    Reference:
+        Zhang et al. 2018, arXiv 1801.03924.
+    """
+
+    _TAPS = (1, 4, 7, 9, 11)  # the ReLUs of torchvision's `alexnet().features`
+    _MEAN = (-0.030, -0.088, -0.188)  # of inputs in [-1, 1]: ImageNet's mean and deviation
+    _DEVIATION = (0.458, 0.448, 0.450)
+
+    def __init__(self, path: Path) -> None:
+        trunk = alexnet()
+        try:
+            trunk.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        except (OSError, EOFError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
+            raise ModelError(
+                f"{path} is no state dict of torchvision's AlexNet, which LPIPS is computed with; "
+                "give that file, or leave LPIPS out"
+            ) from error
+        self._layers = trunk.eval().features
+        linear = Path(lpips_models.__path__[0]) / "alex.pth"
+        self._weights = list(torch.load(linear, map_location="cpu", weights_only=True).values())
+
+    def __call__(self, rgb: FloatArray, target: FloatArray) -> float:
+        """Return the distance of two sRGB images in [0, 1], shape (H, W, 3), 0 for equal ones."""
+        mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in (self._MEAN, self._DEVIATION))
+        x = torch.cat([_as_batch(rgb), _as_batch(target)])
+        distance = 0.0
+        with torch.inference_mode():
+            x = (x * 2 - 1 - mean) / deviation
+            for i, layer in enumerate(self._layers):
+                x = layer(x)
+                if i in self._TAPS:
+                    weights = self._weights[self._TAPS.index(i)]
+                    unit = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)
+                    distance += float(((unit[:1] - unit[1:]).square() * weights).sum(1).mean())
+        return distance

@@ -136,7 +136,7 @@ def prepare(
         dest: Where the data set goes; it must not exist, or be empty.
         size: Side in px of the squares (bicubic, as in the report), or the short side.
         count: How many photos; None takes all that are usable.
-        eval_fraction: Share of them set aside, in [0, 1).
+        eval_fraction: Share of them set aside, in 0..1.
         seed: Decides which photos are taken and where they go.
         keep_aspect: Resize the short side to `size` and keep the shape; training then crops.
         min_chroma: Photos with a mean chroma below this, in CIELAB units, count as near-grey.
@@ -148,10 +148,10 @@ def prepare(
     Raises:
         DataError: If too few photos are usable, an option is out of range, or `dest` is in use.
     """
-    if size < 16 or not 0 <= eval_fraction < 1 or (count is not None and count < 1):
+    if size < 16 or not 0 <= eval_fraction <= 1 or (count is not None and count < 1):
         raise DataError(
             f"size {size}, count {count} and eval fraction {eval_fraction} do not work; "
-            "give a size of 16 or more, a count of 1 or more and a fraction in [0, 1)"
+            "give a size of 16 or more, a count of 1 or more and a fraction in 0..1"
         )
     if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
         raise DataError(f"{dest} exists and is not an empty folder; give a new one")

@@ -1,0 +1,256 @@
+"""From a run directory to one ONNX file that `photochrom colorize` takes.
+
+The file maps "L", L* in 0..100, float32 (N, 1, H, W), to "ab", a* and b* in CIELAB units, float32
+(N, 2, H, W), for any N, H and W, H and W at least 16. What it is, is in its metadata.
+"""
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from skimage import data as sample_photos
+from torch import Tensor, nn
+
+from photochrom.color import AB_SCALE, L_SCALE, FloatArray, lab_to_rgb, rgb_to_lab
+from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.runs import load_generator
+from photochrom.errors import ModelError
+from photochrom.models import FORMAT
+
+OPSET = 18
+TOLERANCE = 1e-3
+"""How far the file may be from torch: times the largest |a*| or |b*|, but at least 1 unit."""
+HALF_LEVELS = 1
+"""How many levels of 255 a rendered pixel may change through weights of 16 bits."""
+TEST_SIZES = ((192, 256), (131, 97))
+"""Heights and widths in px at which every export is checked; one is odd, and pads everywhere."""
+
+_MANY = 1024  # elements: smaller tensors stay float32, they are not what makes a file large
+
+
+def feeding_size(recipe: Recipe) -> int:
+    """Return the short side in px at which a generator is shown a photo.
+
+    That is the size it was trained on, and for a generator on a classifier's encoder half as much
+    again, as the default model's: 192 px after training on 128. It is at most 256.
+    """
+    size = recipe.image_size
+    if recipe.generator == "encoder_unet":
+        size = size * 3 // 2
+    return max(16, min(256, size))
+
+
+class CielabGenerator(nn.Module):
+    """A generator in the units of the outside: L* in 0..100 to a* and b* in CIELAB units.
+
+    Args:
+        generator: Any of `photochrom.darkroom.generators`; of one that makes the whole Lab, only
+            ab is used.
+    """
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, L: Tensor) -> Tensor:
+        """Return ab (N, 2, H, W) for L* (N, 1, H, W)."""
+        output: Tensor = self.generator(L / L_SCALE - 1.0)
+        return output[:, -2:] * AB_SCALE
+
+
+def export(
+    run: Path,
+    path: Path,
+    *,
+    licence: str = "Apache-2.0",
+    half: bool = True,
+    data_note: str = "",
+    overwrite: bool = False,
+) -> Path:
+    """Write the generator of a run as an ONNX file, if it does what it does in torch.
+
+    Args:
+        run: A run directory.
+        path: Where the file goes; it appears whole and checked, or not at all.
+        licence: Of the weights, for the metadata.
+        half: Store the weights with 16 bits, which halves the file; computed is with 32 all the
+            same. Where that would change a rendered pixel by more than a level, they keep 32, and
+            the metadata says so under `weights`.
+        data_note: What the model was trained on, for the metadata.
+        overwrite: Replace a file that is there.
+
+    Returns:
+        `path`.
+
+    Raises:
+        RunError: If the run has no weights, or they do not fit its recipe.
+        ModelError: If the file exists or cannot be written, or its output differs from torch's.
+    """
+    if path.exists() and not overwrite:
+        raise ModelError(f"{path} exists already; remove it or give another name")
+    generator, recipe = load_generator(run)
+    module = CielabGenerator(generator).eval()
+    tests = _test_inputs()
+    expected = []
+    with torch.inference_mode():
+        for L in tests:
+            expected.append(module(torch.from_numpy(L)).numpy())
+
+    model = _to_onnx(module)
+    outputs = _run(model, tests)
+    difference = _difference(outputs, expected)
+    if not difference <= TOLERANCE:
+        raise ModelError(
+            f"the exported {run} differs from torch by {difference:.2g} of its largest value, more "
+            f"than {TOLERANCE:g}, so {path} was not written; report this with the recipe"
+        )
+    weights = "float32"
+    if half:
+        smaller = _with_half_weights(model)
+        levels = _levels(tests, outputs, _run(smaller, tests))
+        if levels <= HALF_LEVELS:
+            model, weights = smaller, "float16"
+        else:
+            weights = f"float32; float16 would change a rendered pixel by {levels} levels"
+
+    metrics = run / "metrics.json"
+    properties = {
+        "photochrom_format": FORMAT,
+        "name": run.resolve().name,
+        "size": str(feeding_size(recipe)),
+        "recipe": recipe.to_json(),
+        "data": data_note,
+        "metrics": metrics.read_text() if metrics.is_file() else "{}",
+        "licence": licence,
+        "weights": weights,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    onnx.helper.set_model_props(model, properties)
+    _write(model.SerializeToString(), path)
+    return path
+
+
+def _to_onnx(module: nn.Module) -> onnx.ModelProto:
+    """Return the network as ONNX, of any batch size, height and width."""
+    count = torch.export.Dim("N", min=1)
+    height, width = (torch.export.Dim(name, min=16) for name in ("H", "W"))
+    program = torch.onnx.export(
+        module,
+        (torch.full((2, 1, 72, 88), 50.0),),
+        input_names=["L"],
+        output_names=["ab"],
+        opset_version=OPSET,
+        dynamic_shapes=({0: count, 2: height, 3: width},),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None  # None only where torch writes a file itself
+    model: onnx.ModelProto = program.model_proto
+    # What the exporter notes on every node are paths and lines of code of this machine.
+    for holder in (*model.graph.node, *model.graph.initializer, *model.graph.input, model.graph):
+        holder.doc_string = ""
+        del holder.metadata_props[:]
+    del model.graph.value_info[:]
+    # The exporter writes Min(H, 16*(...)) for a height that is cropped to H again.
+    for axis, name in enumerate(("N", None, "H", "W")):
+        if name is not None:
+            model.graph.output[0].type.tensor_type.shape.dim[axis].dim_param = name
+    return model
+
+
+def _with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose large weights are float16, each with a Cast to float32 behind it.
+
+    ONNX Runtime applies the casts once, when it loads the file.
+    """
+    smaller = onnx.ModelProto()
+    smaller.CopyFrom(model)
+    graph = smaller.graph
+    casts = []
+    for tensor in graph.initializer:
+        values: NDArray[Any] = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < _MANY:
+            continue
+        name = tensor.name
+        with np.errstate(over="ignore"):  # infinite weights are found by comparing pixels
+            halved = values.astype(np.float16)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(halved, f"{name}.half"))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}.half"], [name], to=onnx.TensorProto.FLOAT)
+        )
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return smaller
+
+
+def _test_inputs() -> list[FloatArray]:
+    """Return L* of real photos, (1, 1, H, W) for each of `TEST_SIZES`: two of scikit-image's."""
+    found = []
+    photos = (sample_photos.astronaut(), sample_photos.coffee())
+    for (height, width), photo in zip(TEST_SIZES, photos, strict=True):
+        part = np.ascontiguousarray(photo[: 2 * height : 2, : 2 * width : 2])
+        found.append(rgb_to_lab(part.astype(np.float32) / 255)[None, None, ..., 0])
+    return found
+
+
+def _run(model: onnx.ModelProto, inputs: Sequence[FloatArray]) -> list[FloatArray]:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised as well
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return [session.run(["ab"], {"L": np.ascontiguousarray(L)})[0] for L in inputs]
+
+
+def _difference(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
+    """Return the largest difference, divided by the largest value or by 1 unit; NaN if any is."""
+    worst = [
+        np.abs(a - b).max() / max(1.0, np.abs(b).max())
+        for a, b in zip(found, expected, strict=True)
+    ]
+    return float(np.max(worst))
+
+
+def _levels(
+    inputs: Sequence[FloatArray], before: Sequence[FloatArray], after: Sequence[FloatArray]
+) -> int:
+    """Return by how many levels of 255 a pixel changes at most, in the picture that people get."""
+    worst = 0
+    for L, ab, ab_after in zip(inputs, before, after, strict=True):
+        if not np.isfinite(ab_after).all():
+            return 255
+        pixels = [
+            lab_to_rgb(np.concatenate([L, x], axis=1)[0].transpose(1, 2, 0)) for x in (ab, ab_after)
+        ]
+        levels = [np.rint(rgb * 255).astype(int) for rgb in pixels]
+        worst = max(worst, int(np.abs(levels[0] - levels[1]).max()))
+    return worst
+
+
+def _write(content: bytes, path: Path) -> None:
+    """Write a file under another name in its folder, and then give it its own."""
+    aside = path.with_name(f".photochrom-{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):  # the folder may not be one
+            aside.unlink(missing_ok=True)

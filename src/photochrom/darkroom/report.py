@@ -1,0 +1,196 @@
+"""What people look at: tables of measurements, and grids of pictures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from photochrom.darkroom.metrics import SCALES, Direction, Scale
+from photochrom.darkroom.recipes import RECIPES
+from photochrom.darkroom.runs import read_recipe
+from photochrom.errors import RunError
+
+Value = tuple[float, float | None, float | None]
+"""A mean and the ends of its 95 % interval; None where there is no interval."""
+
+_ARROWS: dict[Direction, str] = {"up": " ↑", "down": " ↓", "target": ""}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of one model."""
+
+    name: str
+    n: int
+    """How many photos."""
+    values: Mapping[str, Value]
+    """By the names of `photochrom.darkroom.metrics.SCALES`; what was not measured is missing."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `json.dumps` takes and `from_json` reads."""
+        return {
+            "name": self.name,
+            "n": self.n,
+            "values": {metric: list(value) for metric, value in self.values.items()},
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Evaluation":
+        """Read what `to_json` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: If it is something else.
+        """
+        values = {}
+        for metric, (mean, low, high) in content["values"].items():
+            values[str(metric)] = (float(mean), _or_none(low), _or_none(high))
+        return cls(str(content["name"]), int(content["n"]), values)
+
+
+def _or_none(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A row of the report's Table 1."""
+
+    mse: str
+    ssim: str
+
+
+TABLE_1: dict[str, Published] = {
+    "custom": Published(".0071", ".91"),
+    "unet-patchgan": Published(".0123", ".8503"),
+    "resnet18-unet-patchgan": Published(".0089", ".8414"),
+    "unet-patchgan-l1pre": Published(".0085", ".8899"),
+}
+"""What the report printed, by the name of our recipe. It does not say on which colour space."""
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, padded so that it is one in a terminal too; the first column is
+    text, the others are numbers.
+    """
+    table = [header, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cells[0].ljust(widths[0])]
+        padded += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+    return "\n".join(line(row) for row in (header, rule, *rows)) + "\n"
+
+
+def _heading(scale: Scale) -> str:
+    unit = f" ({scale.unit})" if scale.unit and scale.unit != scale.title else ""
+    return f"{scale.title}{unit}{_ARROWS[scale.direction]}"
+
+
+def _scaled(metric: str, number: float) -> str:
+    factor = 1000.0 if metric == "kid" else 1.0
+    return f"{number * factor:.{SCALES[metric].digits}f}"
+
+
+def _cell(evaluation: Evaluation | None, metric: str, *, interval: bool = True) -> str:
+    if evaluation is None or metric not in evaluation.values:
+        return "-"
+    mean, low, high = evaluation.values[metric]
+    if not interval or low is None or high is None:
+        return _scaled(metric, mean)
+    return f"{_scaled(metric, mean)} [{_scaled(metric, low)}, {_scaled(metric, high)}]"
+
+
+def markdown_table(evaluations: Sequence[Evaluation]) -> str:
+    """Return a Markdown table with a row for each model: means and their 95 % intervals.
+
+    An arrow says which way is better; "-" stands for what was not measured.
+    """
+    header = ["Model", "N", *(_heading(scale) for scale in SCALES.values())]
+    rows = [[e.name, str(e.n), *(_cell(e, metric) for metric in SCALES)] for e in evaluations]
+    return _markdown(header, rows)
+
+
+def table1(runs: Sequence[Path]) -> str:
+    """Return the report's Table 1 in Markdown, with ours beside it.
+
+    A run belongs to a system of the report if its recipe has that recipe's source, even if other
+    values were overridden. Systems without a run keep their row, and other runs come after them.
+
+    Args:
+        runs: Run directories that `photochrom evaluate` has measured.
+
+    Raises:
+        RunError: If one of them is no run, or was not evaluated.
+        RecipeError: If a recipe cannot be read.
+    """
+    by_source = {RECIPES[name].source: name for name in RECIPES}
+    measured: dict[str, list[tuple[str, Evaluation]]] = {name: [] for name in TABLE_1}
+    for run in runs:
+        recipe = read_recipe(run)
+        system = by_source.get(recipe.source, run.name)
+        measured.setdefault(system, []).append((run.resolve().name, read_evaluation(run)))
+
+    metrics = ("mse", "ssim", "psnr", "ciede2000", "colorfulness_ratio")
+    header = ["System", "Run", "Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
+    header += [f"Ours: {_heading(SCALES[metric])}" for metric in metrics[2:]]
+    rows = []
+    for system, found in measured.items():
+        published = TABLE_1.get(system, Published("-", "-"))
+        lines: list[tuple[str, Evaluation | None]] = [*found] or [("-", None)]
+        for name, evaluation in lines:
+            ours = [_cell(evaluation, metric, interval=False) for metric in metrics]
+            rows.append([system, name, published.mse, ours[0], published.ssim, *ours[1:]])
+    return _markdown(header, rows)
+
+
+def read_evaluation(run: Path) -> Evaluation:
+    """Return what `photochrom evaluate` wrote into a run directory.
+
+    Raises:
+        RunError: If it has not, or the file cannot be read.
+    """
+    path = run / "metrics.json"
+    if not path.is_file():
+        raise RunError(f"{run} was not measured yet; run `photochrom evaluate {run} --data DIR`")
+    try:
+        (content,) = json.loads(path.read_text())["evaluations"]
+        return Evaluation.from_json(content)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{path} is damaged; run `photochrom evaluate {run} --data DIR` again"
+        ) from error
+
+
+def grid(rows: Sequence[Sequence[NDArray[np.uint8]]], headings: Sequence[str]) -> Image.Image:
+    """Return photos side by side, a heading above each column.
+
+    Args:
+        rows: sRGB photos of any sizes, each (H, W, 3); every row has as many as there are headings.
+        headings: Cut off where they are longer than their column is wide.
+
+    Returns:
+        The grid, white between the photos.
+    """
+    gap, font = 4, ImageFont.load_default(14)
+    top = 18 + gap
+    widths = [max((row[i].shape[1] for row in rows), default=64) for i in range(len(headings))]
+    heights = [max(photo.shape[0] for photo in row) for row in rows]
+    size = sum(widths) + gap * (len(widths) - 1), top + sum(heights) + gap * (len(heights) - 1)
+    sheet = Image.new("RGB", size, "white")
+    for i, heading in enumerate(headings):
+        label = Image.new("RGB", (widths[i], top), "white")
+        ImageDraw.Draw(label).text((0, 0), heading, fill="black", font=font)
+        left = sum(widths[:i]) + gap * i
+        sheet.paste(label, (left, 0))
+        for j, row in enumerate(rows):
+            place = left, top + sum(heights[:j]) + gap * j
+            sheet.paste(Image.fromarray(np.ascontiguousarray(row[i])), place)
+    return sheet
