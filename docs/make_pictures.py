@@ -23,8 +23,14 @@ def main() -> None:
         grey = Image.fromarray(photo).convert("L")
         grey = grey.resize((round(grey.width * HEIGHT / grey.height), HEIGHT))
         colored = colorizer(grey)
-        columns.append(np.concatenate([np.asarray(ImageOps.grayscale(grey).convert("RGB")),
-                                       np.asarray(colored.convert("RGB"))]))
+        columns.append(
+            np.concatenate(
+                [
+                    np.asarray(ImageOps.grayscale(grey).convert("RGB")),
+                    np.asarray(colored.convert("RGB")),
+                ]
+            )
+        )
     target = Path(__file__).with_name("before-after.png")
     Image.fromarray(np.concatenate(columns, axis=1)).save(target, optimize=True)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from test_prepare import write_photos
 
 from photochrom.cli import main
+from test_prepare import write_photos
 
 
 def run(*arguments: object) -> Result:

@@ -55,7 +55,9 @@ def test_grey_and_unreadable_photos_are_dropped_and_counted(tmp_path: Path) -> N
     photos = write_photos(tmp_path / "photos", 4)
     Image.new("RGB", (40, 40), (120, 121, 120)).save(photos / "grey.png")
     (photos / "text.jpg").write_text("this is no photo")
-    info = prepare(find_photos([photos]), tmp_path / "data", size=16, eval_fraction=0.25, progress=False)
+    info = prepare(
+        find_photos([photos]), tmp_path / "data", size=16, eval_fraction=0.25, progress=False
+    )
     assert info["dropped"] == {"unreadable": 1, "near-grey": 1}
     assert json.loads((tmp_path / "data/data.json").read_text())["min_chroma"] == 2.0
     assert (info["train"], info["eval"]) == (3, 1)
@@ -64,7 +66,12 @@ def test_grey_and_unreadable_photos_are_dropped_and_counted(tmp_path: Path) -> N
 def test_keep_aspect_keeps_the_shape_and_batches_crop(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3, size=(80, 40))
     prepare(
-        find_photos([photos]), tmp_path / "data", size=20, eval_fraction=0, keep_aspect=True, progress=False
+        find_photos([photos]),
+        tmp_path / "data",
+        size=20,
+        eval_fraction=0,
+        keep_aspect=True,
+        progress=False,
     )
     train = PackedPhotos(tmp_path / "data", "train")
     assert train.shapes == [(20, 40)] * 3

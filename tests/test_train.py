@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_prepare import write_photos
 
 from photochrom.darkroom import train as train_module
 from photochrom.darkroom.prepare import find_photos, prepare
@@ -20,6 +19,7 @@ from photochrom.darkroom.recipes import RECIPES, Recipe
 from photochrom.darkroom.runs import load_generator, read_log
 from photochrom.darkroom.train import NonFiniteLossError, describe, train
 from photochrom.errors import DataError, RunError
+from test_prepare import write_photos
 
 TINY = RECIPES["tiny"]
 

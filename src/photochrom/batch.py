@@ -1,6 +1,7 @@
 """Many photos: what is meant by the inputs, where each result goes, and one after the other."""
 
 import glob
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -100,16 +101,7 @@ def _expand(text: str, out: Path | None) -> Iterator[_Found]:
     elif path.exists():
         yield _Found(path, Path(path.name), named=True)
     elif glob.has_magic(text):
-        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
-        photos = [
-            _Found(file, Path(file.name), named=False)
-            for file in matches
-            if file.is_file() and _is_photo(file)
-        ]
-        # `**` matches the folders as well as all that they hold.
-        folders = [] if "**" in text else [folder for folder in matches if folder.is_dir()]
-        for folder in folders:
-            photos += _walk(folder, out, below=folder.name)
+        photos = list(_matching(text, out))
         if not photos:
             raise PhotochromError(f"no photo matches {text}")
         yield from photos
@@ -117,14 +109,29 @@ def _expand(text: str, out: Path | None) -> Iterator[_Found]:
         raise PhotochromError(f"there is no file or folder {text}")
 
 
-def _walk(folder: Path, out: Path | None, below: str = "") -> Iterator[_Found]:
-    results = None if out is None or out.resolve() == folder.resolve() else out.resolve()
+def _matching(pattern: str, out: Path | None) -> Iterator[_Found]:
+    """Find the photos, and all in the folders, that match; places are below the fixed part."""
+    fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (knows no absolute ones)
+        path = Path(match)
+        place = path.relative_to(fixed)
+        if path.is_dir():
+            yield from _walk(path, out, place)
+        elif _is_photo(path):
+            yield _Found(path, place, named=False)
+
+
+def _walk(folder: Path, out: Path | None, below: Path = Path()) -> Iterator[_Found]:
+    """Find the photos in a folder and all folders in it, except what is hidden or in `out`."""
+    results = None if out is None else out.resolve()
+    if results is not None and folder.resolve() not in results.parents:
+        results = None
     for file in sorted(folder.rglob("*")):
-        if results is not None and results in file.resolve().parents:
-            continue
         place = file.relative_to(folder)
         hidden = any(part.startswith(".") for part in place.parts)
-        if not hidden and _is_photo(file) and file.is_file():
+        if hidden or not _is_photo(file) or not file.is_file():
+            continue
+        if results is None or results not in file.resolve().parents:
             yield _Found(file, below / place, named=False)
 
 
@@ -180,11 +187,10 @@ def colorize_all(
         if job.output.exists() and not overwrite:
             yield Result(job.input, job.output, "skipped", 0.0)
             continue
-        size: tuple[int, int] | tuple[None, None] = (None, None)
-        error = None
+        width = height = error = None
         try:
             photo = open_photo(job.input)
-            size = photo.size
+            width, height = photo.size
             colored = colorizer(photo)
             _make_folder(job.output.parent)
             save_photo(colored, job.output, overwrite=overwrite)
@@ -193,9 +199,8 @@ def colorize_all(
         except MemoryError:
             error = f"{job.input} is too large for the memory of this computer"
         seconds = time.perf_counter() - start
-        yield Result(
-            job.input, job.output, "failed" if error else "done", seconds, *size, error=error
-        )
+        status: Literal["done", "failed"] = "failed" if error else "done"
+        yield Result(job.input, job.output, status, seconds, width, height, error)
 
 
 def _make_folder(folder: Path) -> None:

@@ -111,8 +111,12 @@ def _lab_to_linear(L: FloatArray, a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def _outside(linear: FloatArray) -> NDArray[np.bool_]:
-    """Tell which columns of (3, n) are outside sRGB by more than rounding."""
-    outside: NDArray[np.bool_] = (linear.min(axis=0) < -1e-4) | (linear.max(axis=0) > 1 + 1e-4)
+    """Tell which columns of (3, n) are outside sRGB by more than rounding.
+
+    White itself is 8e-5 too bright, as matrix and white point are rounded. Below, where 1e-4 is
+    a third of a level of 8 bits, black would show a tint.
+    """
+    outside: NDArray[np.bool_] = (linear.min(axis=0) < -1e-5) | (linear.max(axis=0) > 1 + 1e-4)
     return outside
 
 

@@ -1,5 +1,6 @@
 """From a picture to a coloured picture: its own L*, and the ab that a model guesses."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -57,7 +58,10 @@ class Colorizer:
         plain = photo.to_plain(image)
         alpha = plain.getchannel("A") if plain.mode in ("LA", "RGBA") else None
         channels = 3 if plain.mode in ("RGB", "RGBA") else 1
-        L = color.lightness(np.atleast_3d(np.asarray(plain))[..., :channels])
+        pixels = np.atleast_3d(np.asarray(plain))[..., :channels]
+        L = np.empty(pixels.shape[:2], np.float32)
+        for rows in _strips(*L.shape):
+            L[rows] = color.lightness(pixels[rows])
         colored = Image.fromarray(_paint(L, *_guess(self.model, L)))
         if alpha is not None:
             colored.putalpha(alpha)
@@ -74,6 +78,13 @@ def network_size(height: int, width: int, short: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """Cut a picture into strips of about `_STRIP` pixels, so that no plane is copied whole."""
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        yield slice(top, top + rows)
+
+
 def _guess(model: ColorModel, L: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Ask the model.
 
@@ -87,7 +98,7 @@ def _guess(model: ColorModel, L: FloatArray) -> tuple[FloatArray, FloatArray]:
     Raises:
         ModelError: If the model returns another shape, or something that is no number.
     """
-    height, width = network_size(*L.shape, model.size)
+    height, width = network_size(L.shape[0], L.shape[1], model.size)
     shrinks = height * width < L.size
     small = cv2.resize(
         L, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -126,18 +137,17 @@ def _paint(L: FloatArray, small: FloatArray, ab: FloatArray) -> NDArray[np.uint8
     else:
         ab = cv2.resize(ab, (width, height), interpolation=cv2.INTER_AREA)
     rgb = np.empty((height, width, 3), np.uint8)
-    rows = max(1, _STRIP // width)
-    for top in range(0, height, rows):
-        lab = np.empty((*L[top : top + rows].shape, 3), np.float32)
-        lab[..., 0] = L[top : top + rows]
+    for rows in _strips(height, width):
+        lab = np.empty((*L[rows].shape, 3), np.float32)
+        lab[..., 0] = L[rows]
         if enlarges:
-            line = _enlarged(lines, L.shape, top, lab.shape[0])
+            line = _enlarged(lines, L.shape, rows.start, lab.shape[0])
             np.multiply(line[..., :2], lab[..., :1], out=lab[..., 1:])
             lab[..., 1:] += line[..., 2:]
         else:
-            lab[..., 1:] = ab[top : top + rows]
+            lab[..., 1:] = ab[rows]
         # The cast cuts off, so this rounds to the nearest level.
-        rgb[top : top + rows] = color.lab_to_rgb(lab) * np.float32(255) + np.float32(0.5)
+        rgb[rows] = color.lab_to_rgb(lab) * np.float32(255) + np.float32(0.5)
     return rgb
 
 
@@ -160,7 +170,7 @@ def _local_lines(L: FloatArray, ab: FloatArray) -> FloatArray:
     mean_L, mean_ab = _box(L), _box(ab)
     covariance = _box(ab * L) - mean_ab * mean_L
     variance = np.maximum(_box(L * L) - mean_L * mean_L, 0)
-    slope = _box(covariance / (variance + np.float32(_EDGE)))
+    slope = _box(np.divide(covariance, variance + np.float32(_EDGE)))
     return np.concatenate([slope, ab - slope * L], axis=-1)
 
 

@@ -72,6 +72,7 @@ def open_photo(file: str | Path | IO[bytes]) -> Image.Image:
 
 
 def _read(stream: IO[bytes], name: str) -> Image.Image:
+    stream.seek(0)
     if not stream.read(1):
         raise PhotoError(f"{name} is empty: 0 bytes")
     stream.seek(0)
@@ -80,7 +81,7 @@ def _read(stream: IO[bytes], name: str) -> Image.Image:
         # million pixels, half of what it refuses.
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(stream, formats=sorted(set(FORMATS.values())))
+            image: Image.Image = Image.open(stream, formats=sorted(set(FORMATS.values())))
             image.load()
         except UnidentifiedImageError as error:
             raise PhotoError(
@@ -93,7 +94,7 @@ def _read(stream: IO[bytes], name: str) -> Image.Image:
         if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0 and image.mode.startswith("I;16"):
             # Pillow turns "white is zero" round, but not with 16 bits.
             image = Image.fromarray(np.uint16(65535) - np.asarray(image).astype(np.uint16))
-        turn = _UPRIGHT.get(_orientation(image))
+        turn = _UPRIGHT.get(_orientation(image) or 1)
         try:
             plain = to_plain(image)
         except PhotoError as error:

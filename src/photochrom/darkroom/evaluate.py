@@ -4,12 +4,14 @@ Every model colorizes through `photochrom.colorizer.Colorizer`: a colour photo g
 what the model sees, and a picture of 8 bits comes out. docs/metrics.md says what is measured.
 """
 
+import contextlib
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -23,9 +25,11 @@ from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.export import CielabGenerator, feeding_size
 from photochrom.darkroom.metrics import (
     METRICS,
+    SCALES,
     InceptionFeatures,
     Lpips,
     bootstrap_interval,
+    colorfulness,
     feature_moments,
     frechet_distance,
     kernel_distance,
@@ -33,9 +37,11 @@ from photochrom.darkroom.metrics import (
 )
 from photochrom.darkroom.report import Evaluation, Value, grid, markdown_table
 from photochrom.darkroom.runs import is_run, load_generator
-from photochrom.errors import DataError, ModelError, PhotochromError
+from photochrom.errors import DataError, ModelError
 from photochrom.models import ColorModel, OnnxModel, default_model_path
 
+BASELINES = ("grey", "mean-ab", "default")
+"""Model strings that are no paths."""
 SHOWN = 12
 """Photos on the contact sheet, spread evenly over the split."""
 
@@ -56,7 +62,7 @@ class ConstantModel:
         self.name = name
         self._ab = np.array(ab, np.float32).reshape(1, 2, 1, 1)
 
-    def __call__(self, L: FloatArray, /) -> FloatArray:  # noqa: N803 (L is the field's name)
+    def __call__(self, L: FloatArray, /) -> FloatArray:
         """Return ab (N, 2, H, W) for L* (N, 1, H, W)."""
         return np.broadcast_to(self._ab, (len(L), 2, *L.shape[2:]))
 
@@ -77,7 +83,7 @@ class RunModel:
         self.size = feeding_size(recipe)
         self._network = CielabGenerator(generator).eval()
 
-    def __call__(self, L: FloatArray, /) -> FloatArray:  # noqa: N803
+    def __call__(self, L: FloatArray, /) -> FloatArray:
         """Return ab (N, 2, H, W) in CIELAB units for L* (N, 1, H, W)."""
         with torch.inference_mode():
             ab: FloatArray = self._network(torch.from_numpy(np.ascontiguousarray(L))).numpy()
@@ -171,37 +177,51 @@ def evaluate(
     count = len(photos) if limit is None else min(limit, len(photos))
     if count == 0:
         raise DataError(f"{data} has no photos in its {split} split; prepare it again with some")
-    truths = _Photos(photos, count)
+    truths = [photos.photo(i) for i in range(count)]  # views: the pixels stay on disk
     loaded = [load_model(model, data, progress=progress) for model in models]
     names = _distinct_names(models, loaded)
     lpips = None if lpips_weights is None else Lpips(lpips_weights)
-    features = None
+    features = true_features = None
     if fid_weights is not None:
         if count < 2:
             raise DataError("FID and KID need 2 photos or more; leave them out or raise the limit")
         path = packaged_fid_weights() if str(fid_weights) == "package" else fid_weights
         features = InceptionFeatures(path)
+        true_features = features(tqdm(truths, "truth", disable=not progress, unit="photo"))
 
-    true_features = None if features is None else features(_bar(truths, "truth", count, progress))
-    shown = np.unique(np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int))
-    columns: list[list[Photo]] = [_colorized_some(ConstantModel("grey"), truths, shown)]
-    columns.append([truths[i] for i in shown])
+    shown = sorted({round(i * (count - 1) / (SHOWN - 1)) for i in range(SHOWN)})
+    grey = Colorizer(ConstantModel("grey"))
+    columns = [[_colorize(grey, truths[i]) for i in shown], [truths[i] for i in shown]]
     evaluations = []
     for model, name in zip(loaded, names, strict=True):
         colorizer = Colorizer(model)
-        made = (_colorize(colorizer, photo) for photo in _bar(truths, name, count, progress))
-        values, found = _measure(made, truths, features, lpips)
-        if found is not None and true_features is not None:
-            moments = *feature_moments(true_features), *feature_moments(found)
-            values["fid"] = frechet_distance(*moments), None, None
-            values["kid"] = kernel_distance(true_features, found), None, None
+        scores: list[dict[str, float]] = []
+        found: list[FloatArray] = []
+        columns.append([])
+        for i, truth in enumerate(tqdm(truths, name, disable=not progress, unit="photo")):
+            made = _colorize(colorizer, truth)
+            scores.append(_scores(made, truth, lpips))
+            if features is not None:
+                found.append(features([made]))
+            if i in shown:
+                columns[-1].append(made)
+        values = _averages(scores)
+        if true_features is not None:
+            ours = np.concatenate(found)
+            distance = frechet_distance(*feature_moments(true_features), *feature_moments(ours))
+            values["fid"] = distance, None, None
+            values["kid"] = kernel_distance(true_features, ours), None, None
         evaluations.append(Evaluation(name, count, values))
-        columns.append(_colorized_some(model, truths, shown))
 
-    facts = {"data": str(data), "fingerprint": photos.fingerprint, "split": split, "n": count}
-    for model_string, evaluation in zip(models, evaluations, strict=True):
-        if is_run(Path(model_string)):
-            _write(Path(model_string) / "metrics.json", _to_json(facts, [evaluation]))
+    facts = {
+        "data": data.resolve().name,
+        "fingerprint": photos.fingerprint,
+        "split": split,
+        "n": count,
+    }
+    for given, evaluation in zip(models, evaluations, strict=True):
+        if given not in BASELINES and is_run(Path(given)):
+            _write(Path(given) / "metrics.json", _to_json(facts, [evaluation]))
     if out is not None:
         sheet = io.BytesIO()
         rows = list(zip(*columns, strict=True))
@@ -213,17 +233,90 @@ def evaluate(
     return evaluations
 
 
-class _Photos(Sequence[Photo]):
-    """The first photos of a split."""
+def _as_float(photo: Photo) -> FloatArray:
+    return photo.astype(np.float32) / np.float32(255)
 
-    def __init__(self, packed: PackedPhotos, count: int) -> None:
-        self._packed = packed
-        self._count = count
 
-    def __len__(self) -> int:
-        return self._count
+def _colorize(colorizer: Colorizer, photo: Photo) -> Photo:
+    """Return what a person gets who colorizes the photo."""
+    return np.asarray(colorizer(Image.fromarray(np.ascontiguousarray(photo))))
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # noqa: ANN
-        if not 0 <= index < self._count:
-            raise IndexError(index)
-        return self._packed.photo(index)
+
+def _distinct_names(given: Sequence[str], models: Sequence[ColorModel]) -> list[str]:
+    """Return the models' names; where two have the same, what was given instead."""
+    names = [model.name for model in models]
+    return [n if names.count(n) == 1 else g for n, g in zip(names, given, strict=True)]
+
+
+def _scores(made: Photo, truth: Photo, lpips: Lpips | None) -> dict[str, float]:
+    """Return every measure of one photo, and under `_truth` the truth's own colourfulness."""
+    rgb, target = _as_float(made), _as_float(truth)
+    scores = {name: metric.function(rgb, target) for name, metric in METRICS.items()}
+    if lpips is not None:
+        scores["lpips"] = lpips(rgb, target)
+    return scores | {"_truth": colorfulness(target)}
+
+
+def _averages(scores: Sequence[dict[str, float]]) -> dict[str, Value]:
+    """Return the means over photos and their intervals, and the ratio of colourfulness.
+
+    Raises:
+        DataError: If the true photos are all grey, so that there is no ratio.
+    """
+    by_metric = {name: np.array([photo[name] for photo in scores]) for name in scores[0]}
+    truth = by_metric.pop("_truth")
+    if not truth.any():
+        raise DataError("the photos to compare with are all grey; give a data set of colour photos")
+    values: dict[str, Value] = {}
+    for name, per_photo in by_metric.items():
+        mean = partial(_mean, per_photo)
+        values[name] = float(per_photo.mean()), *bootstrap_interval(mean, len(scores))
+    colors = by_metric["colorfulness"]
+    ratio = partial(_ratio, colors, truth)
+    everything = np.arange(len(scores))
+    values["colorfulness_ratio"] = ratio(everything), *bootstrap_interval(ratio, len(scores))
+    return values
+
+
+def _mean(values: NDArray[np.float64], drawn: NDArray[np.intp]) -> float:
+    return float(values[drawn].mean())
+
+
+def _ratio(made: NDArray[np.float64], truth: NDArray[np.float64], drawn: NDArray[np.intp]) -> float:
+    """Return the ratio of two means over the photos drawn, the same for both."""
+    total = float(truth[drawn].sum())
+    return float(made[drawn].sum()) / total if total > 0 else 0.0
+
+
+def _to_json(facts: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> bytes:
+    content = {**facts, "evaluations": [e.to_json() for e in evaluations]}
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _to_csv(evaluations: Sequence[Evaluation]) -> bytes:
+    """Return a line for each model: name, n, and of every metric the mean, low and high."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ends = ("", "_low", "_high")
+    writer.writerow(["name", "n", *(metric + end for metric in SCALES for end in ends)])
+    for e in evaluations:
+        cells = [v for metric in SCALES for v in e.values.get(metric, (None, None, None))]
+        writer.writerow([e.name, e.n, *("" if cell is None else repr(cell) for cell in cells)])
+    return text.getvalue().encode()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from error

@@ -5,7 +5,6 @@ The file maps "L", L* in 0..100, float32 (N, 1, H, W), to "ab", a* and b* in CIE
 """
 
 import contextlib
-import json
 import os
 import uuid
 from collections.abc import Sequence
@@ -200,8 +199,8 @@ def _test_inputs() -> list[FloatArray]:
     found = []
     photos = (sample_photos.astronaut(), sample_photos.coffee())
     for (height, width), photo in zip(TEST_SIZES, photos, strict=True):
-        part = np.ascontiguousarray(photo[: 2 * height : 2, : 2 * width : 2])
-        found.append(rgb_to_lab(part.astype(np.float32) / 255)[None, None, ..., 0])
+        rgb = np.asarray(photo[: 2 * height : 2, : 2 * width : 2], np.float32) / np.float32(255)
+        found.append(rgb_to_lab(rgb)[None, None, ..., 0])
     return found
 
 

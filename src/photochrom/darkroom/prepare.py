@@ -50,7 +50,7 @@ class Photo:
 def mean_chroma(pixels: NDArray[np.uint8]) -> float:
     """Return the mean of sqrt(a*^2 + b*^2) over a photo: shape (H, W, 3), sRGB."""
     small = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BOX)
-    lab = rgb_to_lab(np.asarray(small, dtype=np.float32) / 255)
+    lab = rgb_to_lab(np.asarray(small, dtype=np.float32) / np.float32(255))
     return float(np.hypot(lab[..., 1], lab[..., 2]).mean())
 
 

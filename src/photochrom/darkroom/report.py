@@ -74,8 +74,9 @@ TABLE_1: dict[str, Published] = {
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, padded so that it is one in a terminal too; the first column is
-    text, the others are numbers.
+    """Return a Markdown table, padded so that it is one in a terminal as well.
+
+    The first column is text and aligned to the left, the others to the right.
     """
     table = [header, *rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]

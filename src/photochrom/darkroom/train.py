@@ -239,8 +239,11 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
 
 
 def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
-    make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-    return make(groups, betas=recipe.betas, weight_decay=recipe.weight_decay)
+    kinds: dict[str, type[torch.optim.Adam]] = {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+    }
+    return kinds[recipe.optimizer](groups, betas=recipe.betas, weight_decay=recipe.weight_decay)
 
 
 class _Schedule:
@@ -346,14 +349,12 @@ def _look(
     rgb = photos.batch(list(range(min(SAMPLES, len(photos)))), recipe.image_size, None)
     L, ab = to_L_ab(rgb.to(fabric.device))
     generator.eval()
-    lab = torch.cat([as_lab(generator(part).float(), part) for part in L.split(8)])
+    lab = torch.cat([as_lab(generator(part).float(), part) for part in torch.split(L, 8)])
     fake = lab_to_rgb(denormalize_lab(L, lab[:, 1:]))
     grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
     columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
     columns.append(rgb.numpy().astype(np.float32) / 255)
-    made, truth = (
-        float(np.mean([colorfulness(image) for image in columns[i]])) for i in (1, 2)
-    )
+    made, truth = (float(np.mean([colorfulness(image) for image in columns[i]])) for i in (1, 2))
     rows = [[np.rint(c[i] * 255).astype(np.uint8) for c in columns] for i in range(len(rgb))[:6]]
     return grid(rows, ["grey", "generated", "truth"]), {
         "colorfulness": made,

@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def draw(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
+    """Smooth colours with some edges and grain: enough of a photo for these tests."""
+    y, x = np.mgrid[:height, :width]
+    noise = np.random.default_rng(0).normal(0, 4, (height, width))
+    red = 255 * x / width
+    green = 255 * y / height
+    blue = np.where((x // 16 + y // 16) % 2, 200, 60)
+    return np.clip(np.dstack([red, green, blue]) + noise[..., None], 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    """RGB, 64x48."""
+    return Image.fromarray(draw())
+
+
+@pytest.fixture
+def photo_file(tmp_path: Path, picture: Image.Image) -> Path:
+    """A grey JPEG of 64x48, alone in its folder."""
+    path = tmp_path / "photos" / "old.jpg"
+    path.parent.mkdir()
+    picture.convert("L").save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A valid model file of one convolution: a* = 0.2 L* + 5, b* = 30 - 0.3 L*."""
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    write_model(path)
+    return path
+
+
+def write_model(
+    path: Path,
+    *,
+    names: tuple[str, str] = ("L", "ab"),
+    channels: int = 2,
+    sides: tuple[int | str, int | str] = ("height", "width"),
+    scale: float = 1.0,
+    **metadata: str,
+) -> None:
+    """Write a model file of one convolution; metadata given as "" are left out."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    weight = np.resize(np.float32([0.2, -0.3]), (channels, 1, 1, 1)) * np.float32(scale)
+    bias = np.resize(np.float32([5, 30]), channels)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", [names[0], "weight", "bias"], [names[1]])],
+        "tiny",
+        [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, ["batch", 1, *sides])],
+        [helper.make_tensor_value_info(names[1], TensorProto.FLOAT, ["batch", channels, *sides])],
+        [
+            onnx.numpy_helper.from_array(weight, "weight"),
+            onnx.numpy_helper.from_array(bias, "bias"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    says = {"photochrom_format": "1", "name": "tiny", "size": "32", **metadata}
+    helper.set_model_props(model, {key: value for key, value in says.items() if value})
+    path.write_bytes(model.SerializeToString())

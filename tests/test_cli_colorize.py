@@ -1,0 +1,172 @@
+import errno
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+import photochrom
+from photochrom.cli import main
+from photochrom.errors import RunError
+
+
+@pytest.fixture
+def run(tiny_onnx: Path):
+    def run(*arguments: str | Path, model: bool = True) -> Result:
+        options = ["--model", str(tiny_onnx)] if model else []
+        return CliRunner().invoke(main, ["colorize", *map(str, arguments), *options])
+
+    return run
+
+
+def test_a_photo(run, photo_file: Path):
+    before = hashlib.sha256(photo_file.read_bytes()).digest()
+    result = run(photo_file)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "1 done, 0 skipped, 0 failed\n"
+    assert hashlib.sha256(photo_file.read_bytes()).digest() == before
+    with Image.open(photo_file.with_name("old-color.jpg")) as image:
+        assert (image.size, image.mode) == ((64, 48), "RGB")
+
+
+def test_a_result_that_exists(run, photo_file: Path):
+    output = photo_file.with_name("old-color.jpg")
+    output.write_bytes(b"mine")
+    result = run(photo_file.parent)
+    assert result.exit_code == 0
+    assert result.stderr == f"skipped {photo_file}: {output} exists\n0 done, 1 skipped, 0 failed\n"
+    assert output.read_bytes() == b"mine"
+    assert run(photo_file, "--overwrite").stderr == "1 done, 0 skipped, 0 failed\n"
+    assert output.read_bytes() != b"mine"
+
+
+def test_json(run, photo_file: Path, tmp_path: Path):
+    (photo_file.parent / "bad.png").write_text("text")
+    result = run(photo_file.parent, "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    bad, good = map(json.loads, result.stdout.splitlines())
+    keys = ["input", "output", "status", "seconds", "width", "height", "error"]
+    assert list(bad) == list(good) == keys
+    assert (bad["status"], bad["width"]) == ("failed", None)
+    assert "not a photo" in bad["error"]
+    assert (good["status"], good["width"], good["height"]) == ("done", 64, 48)
+    assert good["output"] == str(tmp_path / "out" / "old.jpg")
+    assert good["error"] is None
+
+
+@pytest.mark.parametrize("data", [b"", b"text" * 99, b"\xff\xd8\xff\xe0"])
+def test_a_bad_file_is_one_line_and_the_rest_go_on(run, photo_file: Path, data: bytes):
+    bad = photo_file.with_name("a.jpg")
+    bad.write_bytes(data)
+    result = run(photo_file.parent)
+    assert result.exit_code == 1
+    reason, summary = result.stderr.splitlines()
+    assert reason.startswith(f"failed {bad}: ")
+    assert summary == "1 done, 0 skipped, 1 failed"
+    assert sorted(p.name for p in photo_file.parent.iterdir()) == [
+        "a.jpg",
+        "old-color.jpg",
+        "old.jpg",
+    ]
+
+
+def test_wrong_usage(run, photo_file: Path, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    for arguments, reason in [
+        ((), "Missing argument"),
+        ((tmp_path / "none.jpg",), "there is no file or folder"),
+        ((tmp_path / "empty",), "has no photo"),
+        ((photo_file, "-o", photo_file.parent), "would be replaced"),
+        ((photo_file, "-o", photo_file), "give a folder"),
+        ((photo_file, "--colour"), "No such option"),
+    ]:
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert reason in result.stderr
+        assert result.stdout == ""
+    assert list(photo_file.parent.iterdir()) == [photo_file]
+
+
+def test_a_model_that_is_not_ours(run, photo_file: Path, tmp_path: Path):
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    for model in ("none.onnx", "bad.onnx"):
+        result = run(photo_file, "--model", tmp_path / model, model=False)
+        assert result.exit_code == 1
+        assert len(result.stderr.splitlines()) == 1
+        assert model in result.stderr
+    assert list(photo_file.parent.iterdir()) == [photo_file]
+
+
+def test_a_full_disk(run, photo_file: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    result = run(photo_file)
+    assert result.exit_code == 1
+    assert "No space left on device" in result.stderr
+    assert list(photo_file.parent.iterdir()) == [photo_file]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (RunError("the run is not complete"), "Error: the run is not complete\n"),
+        (PermissionError(13, "Permission denied", "/x"), "Error: /x: Permission denied\n"),
+        (OSError("odd"), "Error: odd\n"),
+    ],
+)
+def test_every_command_refuses_in_one_line(
+    error: Exception, line: str, monkeypatch: pytest.MonkeyPatch
+):
+    @click.command()
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setitem(main.commands, "fail", fail)
+    result = CliRunner().invoke(main, ["fail"])
+    assert (result.exit_code, result.stderr) == (1, line)
+
+
+def test_version():
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.output.strip().endswith(photochrom.__version__)
+
+
+def test_help_is_light():
+    code = (
+        "import sys\n"
+        "from photochrom.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "heavy = {'numpy', 'PIL', 'cv2', 'onnxruntime', 'torch', 'tqdm'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert answer.stderr == ""
+    assert "colorize" in answer.stdout
+
+
+def test_as_a_module(photo_file: Path, tiny_onnx: Path):
+    answer = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "photochrom",
+            "colorize",
+            str(photo_file),
+            "--model",
+            str(tiny_onnx),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.returncode, answer.stdout) == (0, "")
+    assert answer.stderr == "1 done, 0 skipped, 0 failed\n"

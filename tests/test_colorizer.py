@@ -1,0 +1,202 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from conftest import draw
+from photochrom import color, colorizer
+from photochrom.color import FloatArray
+from photochrom.colorizer import Colorizer, network_size
+from photochrom.errors import ModelError
+
+
+class Model:
+    """A model that is a function, and remembers what it was fed."""
+
+    name = "function"
+
+    def __init__(self, a: float = 20.0, b: float = -15.0, size: int = 32) -> None:
+        self.a, self.b, self.size = a, b, size
+        self.fed: list[FloatArray] = []
+
+    def __call__(self, L: FloatArray, /) -> FloatArray:
+        self.fed.append(L)
+        a, b = np.full_like(L, self.a), np.full_like(L, self.b)
+        return np.concatenate([a, b], axis=1)
+
+
+def lightness(image: Image.Image) -> NDArray[np.float32]:
+    return color.rgb_to_lab(np.asarray(image.convert("RGB")) / np.float32(255))[..., 0]
+
+
+@pytest.mark.parametrize("size", [(64, 48), (1, 1), (5, 3), (1, 200), (200, 1), (333, 97)])
+@pytest.mark.parametrize("strength", [0, 25, 120])
+def test_size_and_lightness_stay(size: tuple[int, int], strength: float):
+    image = Image.fromarray(draw(size[1], size[0])).convert("L")
+    result = Colorizer(Model(strength, -strength))(image)
+    assert (result.size, result.mode) == (image.size, "RGB")
+    assert np.abs(lightness(result) - lightness(image)).max() < 1
+
+
+def test_every_lightness_stays():
+    grey = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (64, 1)))
+    for a, b in [(90, 70), (-80, 80), (20, -100), (-50, -40), (5, 3)]:
+        result = Colorizer(Model(a, b))(grey)
+        assert np.abs(lightness(result) - lightness(grey)).max() < 1
+
+
+def test_colours_are_the_models():
+    result = Colorizer(Model(12, -9))(Image.new("L", (100, 80), 128))
+    lab = color.rgb_to_lab(np.asarray(result) / np.float32(255))
+    assert lab[..., 1:].reshape(-1, 2).mean(axis=0) == pytest.approx([12, -9], abs=0.5)
+
+
+def test_an_onnx_file(tiny_onnx: Path, picture: Image.Image):
+    by_path, by_text = Colorizer(tiny_onnx)(picture), Colorizer(str(tiny_onnx))(picture)
+    np.testing.assert_array_equal(by_path, by_text)
+    lab = color.rgb_to_lab(np.asarray(by_path) / np.float32(255))
+    assert np.abs(lab[..., 1] - (0.2 * lab[..., 0] + 5)).mean() < 1
+
+
+def test_the_colours_of_a_colour_photo_are_ignored(picture: Image.Image):
+    # A grey photo of the same L*, to a rounding.
+    lab = np.zeros((48, 64, 3), np.float32)
+    lab[..., 0] = lightness(picture)
+    grey = Image.fromarray((color.lab_to_rgb(lab) * 255 + 0.5).astype(np.uint8))
+    first, second = Colorizer(Model())(picture), Colorizer(Model())(grey)
+    assert np.abs(np.asarray(first).astype(int) - np.asarray(second)).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_stays(mode: str, picture: Image.Image):
+    alpha = Image.linear_gradient("L").resize(picture.size)
+    image = picture.convert(mode)
+    image.putalpha(alpha)
+    result = Colorizer(Model())(image)
+    assert result.mode == "RGBA"
+    np.testing.assert_array_equal(result.getchannel("A"), alpha)
+    np.testing.assert_array_equal(
+        result.convert("RGB"), Colorizer(Model())(image.convert(mode[:-1]))
+    )
+
+
+def test_16_bit_grey_reaches_the_model_in_full_precision():
+    values = np.tile(np.linspace(20000, 20500, 64).astype(np.uint16), (32, 1))  # 2 levels of 8 bits
+    model = Model(size=32)
+    result = Colorizer(model)(Image.fromarray(values))
+    assert result.mode == "RGB"
+    assert (np.diff(model.fed[0][0, 0, 0]) > 0).all()
+    expected = color.lightness(values[..., None])
+    np.testing.assert_allclose(model.fed[0][0, 0], expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "fed"),
+    [
+        ((640, 480), (256, 192)),
+        ((480, 640), (192, 256)),
+        ((100, 100), (192, 192)),
+        ((50, 60), (192, 230)),
+        ((4000, 1000), (768, 192)),
+        ((8000, 1000), (768, 96)),
+        ((30000, 20), (768, 16)),
+        ((20, 30000), (16, 768)),
+        ((1, 1), (192, 192)),
+    ],
+)
+def test_the_model_sees_the_photos_own_shape(size: tuple[int, int], fed: tuple[int, int]):
+    model = Model(size=192)
+    image = Image.linear_gradient("L").resize(size)
+    assert Colorizer(model)(image).size == size
+    (L,) = model.fed
+    assert L.shape == (1, 1, fed[1], fed[0])
+    assert L.dtype == np.float32
+    assert L.min() >= 0
+    assert L.max() <= 100.001
+
+
+def test_network_size_keeps_the_shape():
+    for height, width in [(300, 400), (1000, 333), (77, 300)]:
+        h, w = network_size(height, width, 128)
+        assert min(h, w) == 128
+        assert h / w == pytest.approx(height / width, rel=0.01)
+
+
+def test_strips_leave_no_seams(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path):
+    image = Image.fromarray(draw(301, 203))
+    whole = Colorizer(tiny_onnx)(image)
+    monkeypatch.setattr(colorizer, "_STRIP", 1000)
+    np.testing.assert_array_equal(Colorizer(tiny_onnx)(image), whole)
+
+
+def test_rows_are_those_of_the_whole_enlarged():
+    image = np.random.default_rng(0).random((12, 17, 4), dtype=np.float32)
+    whole = cv2.resize(image, (90, 70), interpolation=cv2.INTER_LINEAR)
+    for top, rows in [(0, 70), (0, 7), (33, 12), (69, 1)]:
+        part = colorizer._enlarged(image, (70, 90), top, rows)
+        np.testing.assert_allclose(part, whole[top : top + rows], atol=1e-4)
+
+
+@pytest.mark.parametrize("edge", [128, 130])  # between two pixels of the small copy, and in one
+@pytest.mark.parametrize("blur", [0, 1])
+def test_colours_bleed_less_over_an_edge_than_bilinear(edge: int, blur: float):
+    L = np.full((256, 256), 40, np.float32)
+    L[:, edge:] = 70
+    L += np.random.default_rng(0).normal(0, 0.5, L.shape).astype(np.float32)
+    ab = np.zeros((256, 256, 2), np.float32)
+    ab[:, :edge, 0], ab[:, edge:, 1] = 40, -40
+    small, small_ab = (cv2.resize(x, (64, 64), interpolation=cv2.INTER_AREA) for x in (L, ab))
+    if blur:
+        small_ab = cv2.GaussianBlur(small_ab, (0, 0), blur)
+    bilinear = cv2.resize(small_ab, (256, 256), interpolation=cv2.INTER_LINEAR)
+    line = colorizer._enlarged(colorizer._local_lines(small, small_ab), (256, 256), 0, 256)
+    guided = line[..., :2] * L[..., None] + line[..., 2:]
+    assert np.abs(guided - ab).mean() < 0.95 * np.abs(bilinear - ab).mean()
+
+
+def test_a_flat_lightness_means_bilinear():
+    small_ab = np.random.default_rng(0).normal(0, 20, (24, 32, 2)).astype(np.float32)
+    line = colorizer._local_lines(np.full((24, 32), 50, np.float32), small_ab)
+    np.testing.assert_allclose(line[..., :2] * 50 + line[..., 2:], small_ab, atol=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_values_that_are_no_numbers_are_refused(wrong: float, picture: Image.Image):
+    with pytest.raises(ModelError, match="model function returned values that are no numbers"):
+        Colorizer(Model(a=wrong))(picture)
+
+
+def test_a_wrong_shape_is_refused(picture: Image.Image):
+    class Wrong(Model):
+        def __call__(self, L: FloatArray, /) -> FloatArray:
+            return L
+
+    with pytest.raises(ModelError, match=r"shape \(1, 1, 32, 43\) where \(1, 2, 32, 43\)"):
+        Colorizer(Wrong())(picture)
+
+
+def test_a_missing_model_is_refused(tmp_path: Path):
+    with pytest.raises(ModelError, match="there is no model file"):
+        Colorizer(tmp_path / "none.onnx")
+
+
+def test_importing_is_light_and_exports_are_there():
+    code = (
+        "import sys, photochrom\n"
+        "heavy = {'numpy', 'PIL', 'cv2', 'onnxruntime', 'torch', 'click'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "from photochrom import Colorizer, open_photo, save_photo, __version__\n"
+        "assert __version__ and set(photochrom.__all__) <= set(dir(photochrom))\n"
+        "assert 'torch' not in sys.modules and 'photochrom.darkroom' not in sys.modules\n"
+        "try: photochrom.nothing\n"
+        "except AttributeError: print('good')\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (answer.stdout, answer.stderr) == ("good\n", "")

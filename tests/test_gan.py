@@ -1,0 +1,237 @@
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from photochrom.darkroom.discriminators import PatchDiscriminator
+from photochrom.darkroom.gan import Networks, as_lab, gan_step, l1_step
+from photochrom.darkroom.generators import NazeriUNet, ResidualGenerator
+from photochrom.darkroom.losses import gan_loss
+from photochrom.darkroom.recipes import GanMode
+
+MODES = pytest.mark.parametrize("mode", ["bce", "lsgan", "hinge"])
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+def toy() -> tuple[Tensor, Tensor]:
+    """Return photos whose colours follow from their lightness: L (4, 1, 32, 32) and ab."""
+    ramp = torch.linspace(-1, 1, 32)
+    photos = [ramp.expand(32, 32), ramp.expand(32, 32).T, ramp.flip(0).expand(32, 32), ramp.abs()]
+    L = torch.stack([p.expand(32, 32) for p in photos])[:, None]
+    return L, torch.cat([0.5 * L, -0.3 * L], dim=1)
+
+
+def small_generator() -> nn.Module:
+    return ResidualGenerator(channels=8, blocks=1)  # no dropout, so that steps can be compared
+
+
+def small_discriminator() -> nn.Module:
+    return PatchDiscriminator(base_channels=4)
+
+
+def make_networks(
+    fabric: Fabric,
+    *,
+    generator: Callable[[], nn.Module] = small_generator,
+    discriminator: Callable[[], nn.Module] | None = small_discriminator,
+    lr_g: float = 1e-2,
+    lr_d: float = 1e-3,
+) -> Networks:
+    torch.manual_seed(0)
+    g = generator()
+    g, opt_g = fabric.setup(g, torch.optim.Adam(g.parameters(), lr=lr_g, betas=(0.5, 0.999)))
+    if discriminator is None:
+        return Networks(g, opt_g)
+    d = discriminator()
+    d, opt_d = fabric.setup(d, torch.optim.Adam(d.parameters(), lr=lr_d, betas=(0.5, 0.999)))
+    return Networks(g, opt_g, d, opt_d)
+
+
+def weights(network: nn.Module | None) -> list[Tensor]:
+    assert network is not None
+    return [p.detach().clone() for p in network.parameters()]
+
+
+def equal(first: list[Tensor], second: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def steps_taken(optimizer: torch.optim.Optimizer | None) -> set[int]:
+    assert optimizer is not None
+    return {int(state["step"]) for state in optimizer.state_dict()["state"].values()}
+
+
+def test_l1_falls(fabric: Fabric) -> None:
+    networks = make_networks(fabric, discriminator=None)
+    L, ab = toy()
+    losses = [l1_step(fabric, networks, L, ab) for _ in range(30)]
+    assert all(loss.keys() == {"g_l1"} for loss in losses)
+    assert not losses[0]["g_l1"].requires_grad
+    assert losses[-1]["g_l1"] < 0.4 * losses[0]["g_l1"]
+
+
+def test_l1_step_leaves_the_discriminator_alone(fabric: Fabric) -> None:
+    networks = make_networks(fabric)
+    before = weights(networks.discriminator)
+    l1_step(fabric, networks, *toy())
+    assert equal(before, weights(networks.discriminator))
+    assert networks.discriminator is not None
+    assert all(p.grad is None for p in networks.discriminator.parameters())
+
+
+@MODES
+def test_l1_falls_beside_a_discriminator(fabric: Fabric, mode: GanMode) -> None:
+    networks = make_networks(fabric)
+    L, ab = toy()
+    losses = [gan_step(fabric, networks, L, ab, lambda_l1=100, mode=mode) for _ in range(30)]
+    assert losses[-1]["g_l1"] < 0.4 * losses[0]["g_l1"]
+
+
+@MODES
+def test_discriminator_learns(fabric: Fabric, mode: GanMode) -> None:
+    # The generator stands still, at colours that are not the photos'.
+    networks = make_networks(fabric, lr_g=0.0, lr_d=3e-3)
+    L, ab = toy()
+    losses = [gan_step(fabric, networks, L, ab, lambda_l1=1, mode=mode) for _ in range(30)]
+    assert losses[-1]["d_real"] < 0.5 * losses[0]["d_real"]
+    assert losses[-1]["d_fake"] < 0.5 * losses[0]["d_fake"]
+    assert losses[-1]["d_real_accuracy"] > 0.9
+    assert losses[-1]["d_fake_accuracy"] > 0.9
+
+
+@MODES
+def test_generator_learns_to_fool(fabric: Fabric, mode: GanMode) -> None:
+    # The discriminator stands still, and nothing but its verdict counts.
+    networks = make_networks(fabric, lr_d=0.0)
+    L, ab = toy()
+    losses = [gan_step(fabric, networks, L, ab, lambda_l1=0, mode=mode) for _ in range(30)]
+    assert losses[-1]["g_gan"] < losses[0]["g_gan"] - 0.05
+
+
+def test_keys_and_kinds(fabric: Fabric) -> None:
+    losses = gan_step(fabric, make_networks(fabric), *toy(), lambda_l1=100, label_real=0.9)
+    names = {"d_real", "d_fake", "g_gan", "g_l1", "d_real_accuracy", "d_fake_accuracy"}
+    assert losses.keys() == names
+    for key, value in losses.items():
+        assert value.shape == (), key
+        assert not value.requires_grad, key
+        assert value.isfinite(), key
+    assert 0 <= losses["d_real_accuracy"] <= 1
+    assert 0 <= losses["d_fake_accuracy"] <= 1
+
+
+class Verdict(nn.Module):
+    """Says its first number of the real photos, which come first, and its second of the others."""
+
+    def __init__(self, real: float, fake: float) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor([real, fake]))
+        self.calls = 0
+
+    def forward(self, lab: Tensor) -> Tensor:
+        logit = self.logits[min(self.calls, 1)]
+        self.calls += 1
+        return logit + 0 * lab.mean((1, 2, 3))[:, None]
+
+
+@pytest.mark.parametrize(
+    ("mode", "real", "fake", "right"),
+    [
+        ("bce", 0.2, -0.2, (1, 1)),
+        ("bce", -0.2, 0.2, (0, 0)),
+        ("bce", 0.2, 0.2, (1, 0)),
+        ("bce", 0.0, 0.0, (0, 1)),
+        ("hinge", 0.2, -0.2, (1, 1)),
+        # Least squares aims at 1 and 0, so what lies between is called by the nearer.
+        ("lsgan", 0.2, -0.2, (0, 1)),
+        ("lsgan", 0.6, 0.4, (1, 1)),
+    ],
+)
+def test_accuracy(
+    fabric: Fabric, mode: GanMode, real: float, fake: float, right: tuple[int, int]
+) -> None:
+    networks = make_networks(fabric, discriminator=lambda: Verdict(real, fake))
+    losses = gan_step(fabric, networks, *toy(), lambda_l1=1, mode=mode)
+    assert (losses["d_real_accuracy"], losses["d_fake_accuracy"]) == right
+
+
+@MODES
+def test_discriminator_gets_no_gradient_from_the_generators_step(
+    fabric: Fabric, mode: GanMode
+) -> None:
+    networks = make_networks(fabric)
+    assert networks.discriminator is not None
+    L, ab = toy()
+    generator = copy.deepcopy(networks.generator)
+    discriminator = copy.deepcopy(networks.discriminator)
+    with torch.no_grad():
+        fake = as_lab(generator(L), L)
+    real_logits = discriminator(torch.cat([L, ab], dim=1))
+    loss = gan_loss(real_logits, True, mode, 0.9) + gan_loss(discriminator(fake), False, mode)
+    (0.5 * loss).backward()
+
+    gan_step(fabric, networks, L, ab, lambda_l1=100, mode=mode, label_real=0.9, g_steps=2)
+    pairs = zip(networks.discriminator.parameters(), discriminator.parameters(), strict=True)
+    for found, wanted in pairs:
+        assert found.grad is not None
+        assert wanted.grad is not None
+        assert torch.allclose(found.grad, wanted.grad, atol=1e-6)
+
+
+def test_generator_gets_no_gradient_from_the_discriminators_step(fabric: Fabric) -> None:
+    networks = make_networks(fabric)
+    assert networks.discriminator is not None
+    L, ab = toy()
+    generator = copy.deepcopy(networks.generator)
+    gan_step(fabric, networks, L, ab, lambda_l1=10)
+    # The generator's step meets the discriminator that has just learned.
+    output = generator(L)
+    logits = copy.deepcopy(networks.discriminator)(as_lab(output, L))
+    (gan_loss(logits, True) + 10 * (output - ab).abs().mean()).backward()
+    pairs = zip(networks.generator.parameters(), generator.parameters(), strict=True)
+    for found, wanted in pairs:
+        assert found.grad is not None
+        assert wanted.grad is not None
+        assert torch.allclose(found.grad, wanted.grad, atol=1e-5)
+
+
+def test_two_generator_steps(fabric: Fabric) -> None:
+    one, two = make_networks(fabric), make_networks(fabric)
+    gan_step(fabric, one, *toy(), lambda_l1=100)
+    gan_step(fabric, two, *toy(), lambda_l1=100, g_steps=2)
+    assert steps_taken(one.opt_g) == {1}
+    assert steps_taken(two.opt_g) == {2}
+    assert steps_taken(one.opt_d) == steps_taken(two.opt_d) == {1}
+    assert equal(weights(one.discriminator), weights(two.discriminator))
+    assert not equal(weights(one.generator), weights(two.generator))
+
+
+def test_discriminator_learns_again_in_the_next_step(fabric: Fabric) -> None:
+    networks = make_networks(fabric)
+    gan_step(fabric, networks, *toy(), lambda_l1=100)
+    before = weights(networks.discriminator)
+    gan_step(fabric, networks, *toy(), lambda_l1=100)
+    assert not equal(before, weights(networks.discriminator))
+
+
+def test_generator_of_the_whole_lab(fabric: Fabric) -> None:
+    networks = make_networks(
+        fabric, generator=partial(NazeriUNet, 4, 3, published_code=False), lr_g=3e-3
+    )
+    L, ab = toy()
+    losses = [gan_step(fabric, networks, L, ab, lambda_l1=100) for _ in range(20)]
+    assert losses[-1]["g_l1"] < losses[0]["g_l1"]
+
+
+def test_gan_step_needs_a_discriminator(fabric: Fabric) -> None:
+    networks = make_networks(fabric, discriminator=None)
+    with pytest.raises(ValueError, match="needs a discriminator"):
+        gan_step(fabric, networks, *toy(), lambda_l1=100)

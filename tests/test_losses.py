@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from photochrom.darkroom.gan import as_lab, l1_loss
+from photochrom.darkroom.losses import gan_loss, generator_gan_loss
+from photochrom.darkroom.recipes import GanMode
+
+LOG_2 = math.log(2)
+
+
+@pytest.mark.parametrize(
+    ("mode", "real", "label_real", "logits", "loss"),
+    [
+        # -log sigmoid(0) = log 2; sigmoid(log 3) = 3/4
+        ("bce", True, 1.0, [0.0], LOG_2),
+        ("bce", False, 1.0, [0.0], LOG_2),
+        ("bce", True, 1.0, [math.log(3)], math.log(4 / 3)),
+        ("bce", False, 1.0, [math.log(3)], math.log(4)),
+        ("bce", True, 1.0, [0.0, math.log(3)], (LOG_2 + math.log(4 / 3)) / 2),
+        # smoothed: 0.9 of the one and 0.1 of the other; generated photos as before
+        ("bce", True, 0.9, [math.log(3)], 0.9 * math.log(4 / 3) + 0.1 * math.log(4)),
+        ("bce", False, 0.9, [math.log(3)], math.log(4)),
+        ("lsgan", True, 1.0, [1.0, 3.0], 2.0),
+        ("lsgan", False, 1.0, [1.0, 3.0], 5.0),
+        ("lsgan", True, 0.9, [0.9, 1.9], 0.5),
+        ("lsgan", False, 0.9, [0.0], 0.0),
+        ("hinge", True, 1.0, [2.0, 1.0, 0.0, -3.0], 1.25),
+        ("hinge", False, 1.0, [2.0, 1.0, 0.0, -3.0], 1.5),
+        ("hinge", True, 0.9, [0.0], 1.0),
+    ],
+)
+def test_discriminator_loss(
+    mode: GanMode, real: bool, label_real: float, logits: list[float], loss: float
+) -> None:
+    assert gan_loss(torch.tensor(logits), real, mode, label_real).item() == pytest.approx(loss)
+
+
+@pytest.mark.parametrize(
+    ("mode", "logits", "loss"),
+    [
+        ("bce", [0.0, math.log(3)], (LOG_2 + math.log(4 / 3)) / 2),
+        ("lsgan", [1.0, 3.0], 2.0),
+        ("hinge", [1.0, -4.0], 1.5),
+    ],
+)
+def test_generator_loss(mode: GanMode, logits: list[float], loss: float) -> None:
+    assert generator_gan_loss(torch.tensor(logits), mode).item() == pytest.approx(loss)
+
+
+@pytest.mark.parametrize("mode", ["bce", "lsgan", "hinge"])
+def test_every_verdict_counts_the_same(mode: GanMode) -> None:
+    logits = torch.linspace(-2, 2, 24)
+    for shape in [(24, 1), (2, 1, 3, 4)]:
+        loss = gan_loss(logits.reshape(shape), True, mode)
+        assert loss.shape == ()
+        assert loss.item() == pytest.approx(gan_loss(logits, True, mode).item())
+
+
+@pytest.mark.parametrize("mode", ["bce", "lsgan", "hinge"])
+def test_a_better_verdict_costs_less(mode: GanMode) -> None:
+    low, high = torch.tensor([0.1]), torch.tensor([0.7])
+    assert gan_loss(high, True, mode) < gan_loss(low, True, mode)
+    assert gan_loss(low, False, mode) < gan_loss(high, False, mode)
+    assert generator_gan_loss(high, mode) < generator_gan_loss(low, mode)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    logits=st.lists(st.floats(-20, 20), min_size=1, max_size=6),
+    target=st.sampled_from([0.0, 0.8, 0.9, 1.0]),
+)
+def test_bce_is_its_formula(logits: list[float], target: float) -> None:
+    x = np.array(logits)
+    probability = 1 / (1 + np.exp(-x))
+    formula = -(target * np.log(probability) + (1 - target) * np.log1p(-probability)).mean()
+    found = gan_loss(torch.tensor(x), target > 0, "bce", target)
+    assert found.item() == pytest.approx(formula, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("logit", [-200.0, 200.0])
+def test_bce_stays_finite(logit: float) -> None:
+    x = torch.tensor([logit], requires_grad=True)
+    loss = gan_loss(x, True) + gan_loss(x, False)
+    loss.backward()
+    assert loss.item() == pytest.approx(200.0)
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+def test_l1_over_ab_and_over_lab() -> None:
+    L = torch.full((2, 1, 3, 4), 0.5)
+    ab = torch.cat([torch.full((2, 1, 3, 4), 0.2), torch.full((2, 1, 3, 4), -0.1)], dim=1)
+    zero = torch.zeros(2, 3, 3, 4)
+    assert l1_loss(zero[:, 1:], L, ab).item() == pytest.approx((0.2 + 0.1) / 2)
+    assert l1_loss(zero, L, ab).item() == pytest.approx((0.5 + 0.2 + 0.1) / 3)
+    assert l1_loss(ab, L, ab).item() == 0
+    assert l1_loss(torch.cat([L, ab], dim=1), L, ab).item() == 0
+
+
+def test_as_lab() -> None:
+    L, ab = torch.rand(2, 1, 3, 4), torch.rand(2, 2, 3, 4)
+    lab = torch.cat([L, ab], dim=1)
+    assert torch.equal(as_lab(ab, L), lab)
+    other = torch.rand(2, 3, 3, 4)
+    assert as_lab(other, L) is other  # its own L, which the discriminator is to judge too

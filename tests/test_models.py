@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import write_model
+from photochrom import models
+from photochrom.errors import ModelError
+from photochrom.models import OnnxModel, default_model_path
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+@pytest.mark.parametrize("size", [(16, 16), (17, 93)])
+def test_a_model_of_ours(tiny_onnx: Path, size: tuple[int, int], threads: int | None):
+    model = OnnxModel(tiny_onnx, threads=threads)
+    assert (model.name, model.size) == ("tiny", 32)
+    assert model.metadata["photochrom_format"] == "1"
+    L = np.random.default_rng(0).uniform(0, 100, (2, 1, *size)).astype(np.float32)
+    ab = model(L)
+    assert ab.dtype == np.float32
+    np.testing.assert_allclose(ab, np.concatenate([0.2 * L + 5, 30 - 0.3 * L], axis=1), atol=1e-4)
+
+
+def refused(path: Path, reason: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ModelError, match=reason) as caught:
+        OnnxModel(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")  # ONNX Runtime says nothing by itself
+
+
+def test_a_missing_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    refused(tmp_path / "none.onnx", "there is no model file", capfd)
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "cut", "folder"])
+def test_no_model_at_all(
+    kind: str, tmp_path: Path, tiny_onnx: Path, capfd: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "a.onnx"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        good = tiny_onnx.read_bytes()
+        path.write_bytes({"empty": b"", "text": b"no model\n" * 9, "cut": good[:60]}[kind])
+    refused(path, "there is no model|not an ONNX model|not a photochrom model", capfd)
+
+
+def test_another_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    path = tmp_path / "a.onnx"
+    write_model(path, names=("image", "ab"))
+    refused(path, r"it has image of float \(batch, 1, height, width\) where L of float", capfd)
+    write_model(path, names=("L", "rgb"))
+    refused(path, "it has rgb of float .* where ab of float", capfd)
+    write_model(path, channels=3)
+    refused(path, r"it has ab of float \(batch, 3, .* where ab of float \(N, 2, H, W\)", capfd)
+    write_model(path, sides=(64, 96))
+    refused(path, "one size only, 64x96", capfd)
+
+
+def test_metadata_that_are_not_ours(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    path = tmp_path / "a.onnx"
+    write_model(path, photochrom_format="")
+    refused(path, "it has no photochrom_format", capfd)
+    write_model(path, photochrom_format="2")
+    refused(path, "its photochrom_format is '2'", capfd)
+    for wrong in ({"name": ""}, {"size": ""}, {"size": "big"}, {"size": "8"}):
+        write_model(path, **wrong)
+        refused(path, "incomplete metadata", capfd)
+
+
+def test_a_model_that_fails_while_it_runs(tiny_onnx: Path, capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(ModelError, match="model tiny failed on a picture of 20x16"):
+        OnnxModel(tiny_onnx)(np.zeros((1, 3, 16, 20), np.float32))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(models, "__file__", str(tmp_path / "models.py"))
+    with pytest.raises(ModelError, match=r"no default model.*install photochrom again"):
+        default_model_path()
+    write_model(tmp_path / "default.onnx")
+    assert default_model_path() == tmp_path / "default.onnx"

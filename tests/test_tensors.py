@@ -1,0 +1,126 @@
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from photochrom import color
+from photochrom.color import FloatArray
+from photochrom.darkroom.tensors import (
+    denormalize_lab,
+    lab_to_rgb,
+    normalize_lab,
+    rgb_to_lab,
+    to_L_ab,
+)
+
+
+def cube() -> FloatArray:
+    """Return every third level of each channel, from 0 to 255: the cube with all its faces."""
+    levels = np.arange(0, 256, 3, dtype=np.float32) / 255
+    return np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+
+
+def dark() -> FloatArray:
+    """Return all colours below 24/255, where both curves have their linear part."""
+    levels = np.arange(24, dtype=np.float32) / 255
+    return np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+
+
+def random_colors() -> FloatArray:
+    return np.random.default_rng(0).random((100_000, 3), dtype=np.float32)
+
+
+def greys() -> FloatArray:
+    return np.repeat(np.arange(256, dtype=np.float32)[:, None] / 255, 3, axis=1)
+
+
+COLORS = pytest.mark.parametrize("colors", [cube, dark, random_colors, greys])
+
+
+def as_image(colors: FloatArray) -> Tensor:
+    """Return (N, 3) colours as one image (1, 3, N, 1)."""
+    return torch.from_numpy(colors.T.copy())[None, :, :, None]
+
+
+def as_colors(image: Tensor) -> FloatArray:
+    array: FloatArray = image[0, :, :, 0].numpy().T
+    return array
+
+
+@COLORS
+def test_rgb_to_lab_is_that_of_arrays(colors: Callable[[], FloatArray]) -> None:
+    rgb = colors()
+    found = as_colors(rgb_to_lab(as_image(rgb)))
+    assert np.abs(found - color.rgb_to_lab(rgb)).max() < 1e-3
+
+
+@COLORS
+def test_lab_to_rgb_is_that_of_arrays(colors: Callable[[], FloatArray]) -> None:
+    rgb = colors()
+    lab = color.rgb_to_lab(rgb)
+    found = as_colors(lab_to_rgb(as_image(lab)))
+    assert np.abs(found - rgb).max() < 1e-3
+    assert np.abs(found - color.lab_to_rgb(lab)).max() < 1e-3
+
+
+def test_lab_to_rgb_clips_what_srgb_does_not_have() -> None:
+    lab = torch.tensor(list(itertools.product([0, 50, 100], [-110, 110], [-110, 110])))
+    rgb = lab_to_rgb(lab.float().T[None, :, :, None])
+    assert rgb.min() >= 0
+    assert rgb.max() <= 1
+    assert rgb.isfinite().all()
+
+
+def test_normalized_cube_is_in_range() -> None:
+    L, ab = normalize_lab(rgb_to_lab(as_image(cube())))
+    assert L.shape[1] == 1
+    assert ab.shape[1] == 2
+    # White is L* = 100 to float32's last digits.
+    assert L.min() >= -1 - 1e-6
+    assert L.max() <= 1 + 1e-5
+    assert ab.abs().max() < 1
+
+
+def test_denormalize_is_the_inverse() -> None:
+    lab = rgb_to_lab(as_image(np.concatenate([cube(), random_colors()])))
+    assert (denormalize_lab(*normalize_lab(lab)) - lab).abs().max() < 1e-4
+    L, ab = torch.rand(2, 1, 5, 7) * 2 - 1, torch.rand(2, 2, 5, 7) * 2 - 1
+    again = normalize_lab(denormalize_lab(L, ab))
+    assert (again[0] - L).abs().max() < 1e-6
+    assert (again[1] - ab).abs().max() < 1e-6
+
+
+def test_scale() -> None:
+    L, ab = normalize_lab(torch.tensor([75.0, 55.0, -110.0]).reshape(1, 3, 1, 1))
+    assert L.flatten().tolist() == [0.5]
+    assert ab.flatten().tolist() == [0.5, -1.0]
+
+
+def test_packed_photos_become_input_and_target() -> None:
+    rgb = torch.zeros(2, 3, 4, 3, dtype=torch.uint8)
+    rgb[0, 1, 2] = torch.tensor([255, 0, 0])
+    L, ab = to_L_ab(rgb)
+    assert L.shape == (2, 1, 3, 4)
+    assert ab.shape == (2, 2, 3, 4)
+    assert L.dtype == ab.dtype == torch.float32
+    red = torch.tensor([53.24 / 50 - 1, 80.09 / 110, 67.2 / 110])  # CIELAB of sRGB's red
+    assert torch.allclose(torch.cat([L, ab], dim=1)[0, :, 1, 2], red, atol=1e-3)
+    assert L[1].flatten().tolist() == pytest.approx([-1.0] * 12, abs=1e-6)
+    assert ab[1].abs().max() < 1e-6
+
+
+def test_grey_is_not_lightness() -> None:
+    L, _ = normalize_lab(rgb_to_lab(torch.full((1, 3, 1, 1), 0.5)))
+    assert (L.item() + 1) * 50 == pytest.approx(53.39, abs=0.01)
+
+
+def test_gradients_reach_rgb() -> None:
+    lab = torch.rand(1, 3, 8, 8) * torch.tensor([100.0, 40.0, 40.0]).reshape(1, 3, 1, 1)
+    lab.requires_grad_()
+    lab_to_rgb(lab).sum().backward()
+    assert lab.grad is not None
+    assert lab.grad.isfinite().all()
+    assert lab.grad.any()
