@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -219,3 +220,18 @@ def test_whole_numbers_are_numbers_too() -> None:
     recipe = Recipe.from_json('{"generator": "unet", "lambda_l1": 10, "betas": [0, 0.9]}')
     assert type(recipe.lambda_l1) is float
     assert recipe.betas == (0.0, 0.9)
+
+
+@EVERY
+def test_documented(name: str) -> None:
+    document = Path(__file__).parents[1] / "docs" / "recipes.md"
+    rows = [line.split(" | ") for line in document.read_text("utf-8").splitlines()]
+    (row,) = [row for row in rows if row[0] == f"| `{name}`"]
+    recipe = RECIPES[name]
+    rates = row[5].split(", ")
+    assert row[1] == f"`{recipe.generator}`"
+    assert row[2].strip("`") == str(recipe.discriminator or "none")
+    assert float(row[3]) == recipe.lambda_l1
+    assert row[4] == f"{recipe.pretrain_epochs} + {recipe.epochs}"
+    assert float(rates[0]) == recipe.lr_g
+    assert rates[1] == "-" if recipe.discriminator is None else float(rates[1]) == recipe.lr_d

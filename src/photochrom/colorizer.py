@@ -59,8 +59,8 @@ class Colorizer:
         alpha = plain.getchannel("A") if plain.mode in ("LA", "RGBA") else None
         channels = 3 if plain.mode in ("RGB", "RGBA") else 1
         pixels = np.atleast_3d(np.asarray(plain))[..., :channels]
-        L = np.empty(pixels.shape[:2], np.float32)
-        for rows in _strips(*L.shape):
+        L = np.empty((plain.height, plain.width), np.float32)
+        for rows in _strips(plain.height, plain.width):
             L[rows] = color.lightness(pixels[rows])
         colored = Image.fromarray(_paint(L, *_guess(self.model, L)))
         if alpha is not None:
