@@ -158,7 +158,7 @@ def test_a_full_disk_leaves_nothing(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("photochrom.darkroom.export.os.fsync", full)
+    monkeypatch.setattr("photochrom.files.os.fsync", full)
     with pytest.raises(ModelError, match="No space left"):
         export(tiny, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
@@ -189,3 +189,13 @@ def test_feeding_size() -> None:
 def test_an_exported_file_colorizes(tiny: Path, tmp_path: Path) -> None:
     colorizer = Colorizer(export(tiny, tmp_path / "model.onnx"))
     assert colorizer(Image.new("L", (50, 41), 120)).size == (50, 41)
+
+
+def test_saturation_is_a_factor_on_the_colours(tiny: Path, tmp_path: Path) -> None:
+    L = np.linspace(0, 100, 32 * 48, dtype=np.float32).reshape(1, 1, 32, 48)
+    plain = OnnxModel(export(tiny, tmp_path / "plain.onnx"))
+    vivid = OnnxModel(export(tiny, tmp_path / "vivid.onnx", saturation=1.25))
+    np.testing.assert_allclose(vivid(L), 1.25 * plain(L), rtol=1e-3, atol=1e-3)
+    assert vivid.metadata["saturation"] == "1.25"
+    with pytest.raises(ModelError, match=r"saturation is 0; give a factor above 0"):
+        export(tiny, tmp_path / "grey.onnx", saturation=0)

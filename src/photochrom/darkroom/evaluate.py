@@ -4,7 +4,6 @@ Every model colorizes through `photochrom.colorizer.Colorizer`: a colour photo g
 what the model sees, and a picture of 8 bits comes out. docs/metrics.md says what is measured.
 """
 
-import contextlib
 import csv
 import io
 import json
@@ -38,6 +37,7 @@ from photochrom.darkroom.metrics import (
 from photochrom.darkroom.report import Evaluation, Value, grid, markdown_table
 from photochrom.darkroom.runs import is_run, load_generator
 from photochrom.errors import DataError, ModelError
+from photochrom.files import write_whole
 from photochrom.models import ColorModel, OnnxModel, default_model_path
 
 BASELINES = ("grey", "mean-ab", "default")
@@ -306,17 +306,13 @@ def _to_csv(evaluations: Sequence[Evaluation]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file, and its folder where that is missing.
 
     Raises:
         DataError: If it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        aside.replace(path)
+        write_whole(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error

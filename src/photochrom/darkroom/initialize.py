@@ -31,9 +31,13 @@ def _initialize_weight(weight: Tensor, init: Init, transposed: bool) -> None:
     if init == "normal":
         nn.init.normal_(weight, 0.0, 0.02)
         return
-    fan_in = weight[0].numel() if not transposed else weight.numel() // weight.shape[1]
+    # Shapes: (out, in, k, k), transposed (in, out, k, k). TensorFlow takes out channels as the
+    # fan-in of a transposed convolution, He in channels.
+    fan_in = weight[0].numel()
     if init == "he":  # He et al. 2015, eq. (10)
+        if transposed:
+            fan_in = weight.numel() // weight.shape[1]
         nn.init.normal_(weight, 0.0, (2.0 / fan_in) ** 0.5)
-    else:  # TensorFlow's variance_scaling_initializer: truncated at 2 sigma, variance 1/fan_in
-        std = fan_in**-0.5
-        nn.init.trunc_normal_(weight, 0.0, std / 0.87962566, -2 * std, 2 * std)
+    else:  # variance_scaling_initializer's defaults: variance 1/fan_in, truncated at 2 sigma
+        std = fan_in**-0.5 / 0.87962566  # what truncation takes from the spread is put back
+        nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std)

@@ -8,8 +8,8 @@ state.pt                         what `--resume` needs
 metrics.json                     what `photochrom evaluate` measured
 """
 
+import io
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -20,12 +20,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from photochrom.darkroom.generators import build_generator
 from photochrom.darkroom.recipes import Recipe, with_settings
 from photochrom.errors import RunError
+from photochrom.files import write_whole
 
 
 def is_run(path: Path) -> bool:
@@ -97,9 +98,7 @@ def read_environment(run: Path) -> dict[str, Any]:
 def save_generator(run: Path, generator: nn.Module) -> None:
     """Write the weights of the generator, whole or not at all."""
     state = {key: value.contiguous() for key, value in generator.state_dict().items()}
-    aside = run / "generator.safetensors.partial"
-    save_file(state, aside)
-    aside.replace(run / "generator.safetensors")
+    write_whole(run / "generator.safetensors", save(state))
 
 
 def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
@@ -125,11 +124,9 @@ def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
 
 def save_state(run: Path, state: Mapping[str, Any]) -> None:
     """Write what resuming needs, whole or not at all."""
-    aside = run / "state.pt.partial"
-    torch.save(dict(state), aside)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(run / "state.pt")
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_whole(run / "state.pt", buffer.getbuffer())
 
 
 def load_state(run: Path) -> dict[str, Any] | None:
@@ -163,6 +160,5 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 def cut_log(run: Path, epochs: int) -> None:
     """Forget the lines of epochs after the first `epochs`: a resumed run writes them again."""
     lines = [line for line in read_log(run) if line["epoch"] <= epochs]
-    aside = run / "log.jsonl.partial"
-    aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    aside.replace(run / "log.jsonl")
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    write_whole(run / "log.jsonl", text.encode())

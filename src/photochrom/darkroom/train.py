@@ -18,7 +18,6 @@ from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -31,6 +30,7 @@ from photochrom.darkroom.initialize import initialize
 from photochrom.darkroom.metrics import colorfulness
 from photochrom.darkroom.recipes import Recipe
 from photochrom.darkroom.report import grid
+from photochrom.darkroom.schedules import Schedule
 from photochrom.darkroom.tensors import denormalize_lab, lab_to_rgb, to_L_ab
 from photochrom.errors import DataError, RunError
 
@@ -101,7 +101,7 @@ def train(
     fabric = _fabric(device, precision)
     torch.manual_seed(recipe.seed)
     networks = _networks(recipe, fabric)
-    scheduler = _Schedule(recipe, networks, steps_per_epoch)
+    schedule = Schedule(recipe, networks, steps_per_epoch)
 
     # Make the run directory, or read it.
     run_facts = {
@@ -120,7 +120,7 @@ def train(
         state = runs.load_state(run)
         if state is not None:
             step, sums, seconds = state["step"], state["sums"], state["seconds"]
-            _restore(networks, scheduler, state)
+            _restore(networks, schedule, state)
         runs.cut_log(run, step // steps_per_epoch)
         if step >= total_steps:
             return run
@@ -142,7 +142,7 @@ def train(
             bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
         indices = _order(recipe.seed, epoch, len(photos["train"]))
         indices = indices[position * recipe.batch_size :][: recipe.batch_size]
-        scheduler.set_rates(step)
+        schedule.set_rates(step)
         losses = _step(fabric, networks, recipe, photos["train"], indices, step, epoch)
         for key, value in losses.items():
             sums[key] = sums.get(key, torch.zeros((), device=value.device)) + value
@@ -175,7 +175,7 @@ def train(
                     writer.add_scalar(key, value, step)
             writer.add_image("samples", np.asarray(picture), step, dataformats="HWC")
             writer.flush()
-            scheduler.epoch_ended(means["g_l1"])
+            schedule.epoch_ended(means["g_l1"])
             runs.append_log(run, line)
             runs.save_generator(run, networks.generator)
         if epoch_ended or time.monotonic() - saved > STATE_EVERY_SECONDS:
@@ -183,7 +183,7 @@ def train(
                 _check_finite(sums, epoch, step)
             now = time.monotonic()
             spent = seconds if epoch_ended else seconds + now - started
-            runs.save_state(run, _state(networks, scheduler, step, sums, spent))
+            runs.save_state(run, _state(networks, schedule, step, sums, spent))
             saved = now
         if on_step is not None:
             on_step(step)
@@ -244,52 +244,6 @@ def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
         "adamw": torch.optim.AdamW,
     }
     return kinds[recipe.optimizer](groups, betas=recipe.betas, weight_decay=recipe.weight_decay)
-
-
-class _Schedule:
-    """The learning rates of all optimizers, by step; `plateau` also remembers past losses."""
-
-    def __init__(self, recipe: Recipe, networks: Networks, steps_per_epoch: int) -> None:
-        self.recipe = recipe
-        self.steps_per_epoch = steps_per_epoch
-        self.optimizers = [opt for opt in (networks.opt_g, networks.opt_d) if opt is not None]
-        self.initial = [[group["lr"] for group in opt.param_groups] for opt in self.optimizers]
-        # The library's rule for what a plateau is, on a weight whose rate stands for all.
-        self._proxy = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
-        self.plateau = ReduceLROnPlateau(self._proxy, factor=0.1, patience=5)
-
-    def factor(self, step: int) -> float:
-        """Return what all initial rates are multiplied by."""
-        if self.recipe.schedule == "cosine":
-            total = self.recipe.total_epochs * self.steps_per_epoch
-            return 0.5 * (1.0 + math.cos(math.pi * step / total))
-        if self.recipe.schedule == "exponential":
-            return float(0.1 ** (step / 500_000))
-        if self.recipe.schedule == "plateau":
-            return float(self._proxy.param_groups[0]["lr"])
-        return 1.0
-
-    def set_rates(self, step: int) -> None:
-        """Set the rates for the step that comes after `step` steps."""
-        factor = self.factor(step)
-        pretraining = step < self.recipe.pretrain_epochs * self.steps_per_epoch
-        for i, (optimizer, rates) in enumerate(zip(self.optimizers, self.initial, strict=True)):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                if i == 0 and pretraining and self.recipe.lr_pretrain is not None:
-                    rate = self.recipe.lr_pretrain
-                group["lr"] = rate * factor
-
-    def epoch_ended(self, g_l1: float) -> None:
-        """Tell the schedule how an epoch went."""
-        if self.recipe.schedule == "plateau":
-            self.plateau.step(g_l1)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"plateau": self.plateau.state_dict(), "lr": self._proxy.param_groups[0]["lr"]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.plateau.load_state_dict(state["plateau"])
-        self._proxy.param_groups[0]["lr"] = state["lr"]
 
 
 def _order(seed: int, epoch: int, count: int) -> list[int]:
@@ -379,13 +333,13 @@ def _warnings(line: dict[str, Any]) -> list[str]:
 
 
 def _state(
-    networks: Networks, scheduler: _Schedule, step: int, sums: dict[str, Tensor], seconds: float
+    networks: Networks, schedule: Schedule, step: int, sums: dict[str, Tensor], seconds: float
 ) -> dict[str, Any]:
     state = {
         "step": step,
         "sums": sums,
         "seconds": seconds,
-        "schedule": scheduler.state_dict(),
+        "schedule": schedule.state_dict(),
         "generator": networks.generator.state_dict(),
         "opt_g": networks.opt_g.state_dict(),
     }
@@ -395,13 +349,13 @@ def _state(
     return state
 
 
-def _restore(networks: Networks, scheduler: _Schedule, state: dict[str, Any]) -> None:
+def _restore(networks: Networks, schedule: Schedule, state: dict[str, Any]) -> None:
     networks.generator.load_state_dict(state["generator"])
     networks.opt_g.load_state_dict(state["opt_g"])
     if networks.discriminator is not None and networks.opt_d is not None:
         networks.discriminator.load_state_dict(state["discriminator"])
         networks.opt_d.load_state_dict(state["opt_d"])
-    scheduler.load_state_dict(state["schedule"])
+    schedule.load_state_dict(state["schedule"])
 
 
 def _check_same(run: Path, recipe: Recipe, fingerprint: str) -> None:

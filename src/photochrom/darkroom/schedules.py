@@ -1,0 +1,67 @@
+"""Learning rates over the course of a run."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from photochrom.darkroom.gan import Networks
+from photochrom.darkroom.recipes import Recipe
+
+
+class Schedule:
+    """The learning rates of all optimizers of a run, as `Recipe.schedule` has them.
+
+    They follow from the number of steps taken alone, but for `plateau`, which remembers losses.
+
+    Args:
+        recipe: Its rates, schedule and epochs.
+        networks: Whose optimizers are set; their rates at this moment are the initial ones.
+        steps_per_epoch: How many steps make an epoch.
+    """
+
+    def __init__(self, recipe: Recipe, networks: Networks, steps_per_epoch: int) -> None:
+        self.recipe = recipe
+        self.steps_per_epoch = steps_per_epoch
+        self.optimizers = [opt for opt in (networks.opt_g, networks.opt_d) if opt is not None]
+        self.initial = [[group["lr"] for group in opt.param_groups] for opt in self.optimizers]
+        # The library's rule for what a plateau is, on a weight whose rate stands for all.
+        self._proxy = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+        self._plateau = ReduceLROnPlateau(self._proxy, factor=0.1, patience=5)
+
+    def factor(self, step: int) -> float:
+        """Return what all initial rates are multiplied by after `step` steps."""
+        if self.recipe.schedule == "cosine":
+            total = self.recipe.total_epochs * self.steps_per_epoch
+            return 0.5 * (1.0 + math.cos(math.pi * step / total))
+        if self.recipe.schedule == "exponential":
+            return float(0.1 ** (step / 500_000))
+        if self.recipe.schedule == "plateau":
+            return float(self._proxy.param_groups[0]["lr"])
+        return 1.0
+
+    def set_rates(self, step: int) -> None:
+        """Set the rates for the step that comes after `step` steps."""
+        factor = self.factor(step)
+        pretraining = step < self.recipe.pretrain_epochs * self.steps_per_epoch
+        for i, (optimizer, rates) in enumerate(zip(self.optimizers, self.initial, strict=True)):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                if i == 0 and pretraining and self.recipe.lr_pretrain is not None:
+                    rate = self.recipe.lr_pretrain
+                group["lr"] = rate * factor
+
+    def epoch_ended(self, g_l1: float) -> None:
+        """Take note of the mean L1 loss of an epoch."""
+        if self.recipe.schedule == "plateau":
+            self._plateau.step(g_l1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` takes."""
+        return {"plateau": self._plateau.state_dict(), "lr": self._proxy.param_groups[0]["lr"]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another schedule was."""
+        self._plateau.load_state_dict(state["plateau"])
+        self._proxy.param_groups[0]["lr"] = state["lr"]

@@ -1,0 +1,48 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes | memoryview, *, overwrite: bool = True) -> None:
+    """Write a file under another name in its folder, and then give it its own.
+
+    Whatever happens on the way, the disk being full or the process being interrupted, `path` is
+    afterwards as it was before, or whole.
+
+    Args:
+        path: Where; its folder has to be there.
+        content: What.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        FileExistsError: If there is a file and `overwrite` is not set.
+        OSError: If the disk refuses.
+    """
+    # A name of its own length, as the file's may be as long as the file system allows.
+    aside = path.with_name(f".photochrom-{uuid.uuid4().hex}.tmp")
+    try:
+        with aside.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        _give_name(aside, path, overwrite)
+    finally:
+        with contextlib.suppress(OSError):  # the first error is the one to tell of
+            aside.unlink(missing_ok=True)
+
+
+def _give_name(aside: Path, path: Path, overwrite: bool) -> None:
+    if not overwrite:
+        try:
+            os.link(aside, path)  # unlike a rename it never replaces a file
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if path.exists():
+                raise FileExistsError from None
+        else:
+            return
+    aside.replace(path)
