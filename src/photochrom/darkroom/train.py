@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
@@ -38,7 +38,9 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
 
 SAMPLES = 32
-"""Photos of the eval split on which colourfulness is watched; the first 6 make the picture grid."""
+"""Photos of the eval split on which colourfulness is watched."""
+SHOWN = 6
+"""How many of them make the picture grid."""
 GREY_RATIO = 0.2
 """Below this share of the truth's colourfulness, the output counts as collapsed to grey."""
 WON_ACCURACY = 0.98
@@ -134,57 +136,50 @@ def train(
         unit_scale=True,
         disable=not progress,
     )
-    started = saved = time.monotonic()
-    while step < total_steps:
-        epoch, position = divmod(step, steps_per_epoch)
-        if position == 0:
-            sums, seconds, started = {}, 0.0, time.monotonic()
-            bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
-        indices = _order(recipe.seed, epoch, len(photos["train"]))
-        indices = indices[position * recipe.batch_size :][: recipe.batch_size]
-        schedule.set_rates(step)
-        losses = _step(fabric, networks, recipe, photos["train"], indices, step, epoch)
-        for key, value in losses.items():
-            sums[key] = sums.get(key, torch.zeros((), device=value.device)) + value
-        step += 1
-        bar.update(recipe.batch_size)
-        epoch_ended = step % steps_per_epoch == 0
-        if epoch_ended or step % CHECK_EVERY == 0:
-            _check_finite(sums, epoch, step)
-        if epoch_ended:
-            means = {key: float(value) / steps_per_epoch for key, value in sums.items()}
-            seconds += time.monotonic() - started
-            line: dict[str, Any] = {
-                "epoch": epoch + 1,
-                "step": step,
-                "phase": "l1" if "g_gan" not in means else "gan",
-                "images": step * recipe.batch_size,
-                "seconds": round(seconds, 2),
-                "images_per_second": round(steps_per_epoch * recipe.batch_size / seconds, 2),
-                "lr_g": networks.opt_g.param_groups[-1]["lr"],
-                **means,
-            }
-            picture, measured = _look(fabric, networks.generator, photos["eval"], recipe)
-            line |= measured
-            line["warnings"] = _warnings(line)
-            for warning in line["warnings"]:
-                tqdm.write(f"warning: epoch {epoch + 1}: {warning}")
-            picture.save(run / "samples" / f"epoch_{epoch + 1:03d}.png")
-            for key, value in line.items():
-                if isinstance(value, int | float) and key not in ("epoch", "step"):
-                    writer.add_scalar(key, value, step)
-            writer.add_image("samples", np.asarray(picture), step, dataformats="HWC")
-            writer.flush()
-            schedule.epoch_ended(means["g_l1"])
-            runs.append_log(run, line)
-            runs.save_generator(run, networks.generator)
-        if epoch_ended or time.monotonic() - saved > STATE_EVERY_SECONDS:
-            if not epoch_ended:
+    saved = time.monotonic()
+    for epoch in range(step // steps_per_epoch, recipe.total_epochs):
+        bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
+        order = _order(recipe.seed, epoch, len(photos["train"]))
+        started = time.monotonic()
+        for first in range(step % steps_per_epoch, steps_per_epoch):
+            indices = order[first * recipe.batch_size :][: recipe.batch_size]
+            schedule.set_rates(step)
+            losses = _step(fabric, networks, recipe, photos["train"], indices, step, epoch)
+            for key, value in losses.items():
+                sums[key] = sums.get(key, torch.zeros((), device=value.device)) + value
+            step += 1
+            bar.update(recipe.batch_size)
+            if step % CHECK_EVERY == 0:
                 _check_finite(sums, epoch, step)
-            now = time.monotonic()
-            spent = seconds if epoch_ended else seconds + now - started
-            runs.save_state(run, _state(networks, schedule, step, sums, spent))
-            saved = now
+            if step % steps_per_epoch == 0:
+                break  # what follows an epoch saves the state as well
+            if time.monotonic() - saved > STATE_EVERY_SECONDS:
+                _check_finite(sums, epoch, step)
+                saved = time.monotonic()
+                spent = seconds + saved - started
+                runs.save_state(run, _state(networks, schedule, step, sums, spent))
+            if on_step is not None:
+                on_step(step)
+
+        _check_finite(sums, epoch, step)
+        means = {key: float(value) / steps_per_epoch for key, value in sums.items()}
+        seconds += time.monotonic() - started
+        line: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "step": step,
+            "phase": "gan" if "g_gan" in means else "l1",
+            "images": step * recipe.batch_size,
+            "seconds": round(seconds, 2),
+            "images_per_second": round(steps_per_epoch * recipe.batch_size / seconds, 2),
+            "lr_g": networks.opt_g.param_groups[-1]["lr"],
+            **means,
+        }
+        schedule.epoch_ended(means["g_l1"])
+        _look(fabric, networks.generator, photos["eval"], recipe, run, line, writer)
+        runs.append_log(run, line)
+        runs.save_generator(run, networks.generator)
+        sums, seconds, saved = {}, 0.0, time.monotonic()
+        runs.save_state(run, _state(networks, schedule, step, sums, seconds))
         if on_step is not None:
             on_step(step)
     bar.close()
@@ -295,11 +290,41 @@ def _check_finite(sums: dict[str, Tensor], epoch: int, step: int) -> None:
         )
 
 
-@torch.no_grad()
 def _look(
+    fabric: Fabric,
+    generator: nn.Module,
+    photos: PackedPhotos,
+    recipe: Recipe,
+    run: Path,
+    line: dict[str, Any],
+    writer: SummaryWriter,
+) -> None:
+    """Look at what the generator makes after an epoch, and show it.
+
+    Fixed photos of the eval split are colorized: some go into the picture grid, all tell how
+    colourful the output is. The log's `line` gets that and the warnings, TensorBoard everything.
+    """
+    rows, made, truth = _samples(fabric, generator, photos, recipe)
+    line["colorfulness"] = made
+    line["colorfulness_truth"] = truth
+    line["colorfulness_ratio"] = made / max(truth, 1e-6)
+    line["warnings"] = _warnings(line)
+    for warning in line["warnings"]:
+        tqdm.write(f"warning: epoch {line['epoch']}: {warning}")
+    picture = grid(rows, ["grey", "generated", "truth"])
+    picture.save(run / "samples" / f"epoch_{line['epoch']:03d}.png")
+    for key, value in line.items():
+        if isinstance(value, int | float) and key not in ("epoch", "step"):
+            writer.add_scalar(key, value, line["step"])
+    writer.add_image("samples", np.asarray(picture), line["step"], dataformats="HWC")
+    writer.flush()
+
+
+@torch.no_grad()
+def _samples(
     fabric: Fabric, generator: nn.Module, photos: PackedPhotos, recipe: Recipe
-) -> tuple[Image.Image, dict[str, float]]:
-    """Colorize fixed eval photos: return a grid of some, and how colourful they all are."""
+) -> tuple[list[list[NDArray[np.uint8]]], float, float]:
+    """Return rows of grey, generated and true photos, and the colourfulness made and true."""
     rgb = photos.batch(list(range(min(SAMPLES, len(photos)))), recipe.image_size, None)
     L, ab = to_L_ab(rgb.to(fabric.device))
     generator.eval()
@@ -308,13 +333,10 @@ def _look(
     grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
     columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
     columns.append(rgb.numpy().astype(np.float32) / 255)
-    made, truth = (float(np.mean([colorfulness(image) for image in columns[i]])) for i in (1, 2))
-    rows = [[np.rint(c[i] * 255).astype(np.uint8) for c in columns] for i in range(len(rgb))[:6]]
-    return grid(rows, ["grey", "generated", "truth"]), {
-        "colorfulness": made,
-        "colorfulness_truth": truth,
-        "colorfulness_ratio": made / max(truth, 1e-6),
-    }
+    made, truth = (float(np.mean([colorfulness(x) for x in column])) for column in columns[1:])
+    shown = range(min(SHOWN, len(rgb)))
+    rows = [[np.rint(column[i] * 255).astype(np.uint8) for column in columns] for i in shown]
+    return rows, made, truth
 
 
 def _warnings(line: dict[str, Any]) -> list[str]:
