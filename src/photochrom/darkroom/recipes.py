@@ -337,7 +337,7 @@ RECIPES: dict[str, Recipe] = {
         schedule="cosine",
         image_size=128,
         batch_size=32,
-        epochs=11,
+        epochs=14,
         source="photochrom: the default model",
     ),
     "tiny": Recipe(

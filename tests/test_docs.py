@@ -1,0 +1,53 @@
+"""What the documents say can be typed."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from photochrom.cli import main
+from photochrom.darkroom.recipes import RECIPES, recipe_named
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands() -> list[str]:
+    """Return every command line of ours in a code block of a document."""
+    found = []
+    for document in DOCUMENTS:
+        for line in document.read_text().splitlines():
+            match = re.match(r"(?: {4})?(?:pip .*&& )?(photochrom .*)", line)
+            if match:
+                found.append(match[1].split("   ")[0].split(" #")[0])
+    return found
+
+
+def test_there_are_commands_in_the_documents() -> None:
+    assert len(commands()) > 10
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_in_the_documents_parse(line: str) -> None:
+    _, *arguments = shlex.split(line)
+    command: click.Command = main
+    context = click.Context(main)
+    while isinstance(command, click.Group):
+        name, command, arguments = command.resolve_command(context, arguments)
+        context = click.Context(command, info_name=name, parent=context)
+    parsed = command.make_context(command.name, arguments)  # raises on an unknown option
+    if command.name == "train":
+        assert recipe_named(parsed.params["recipe"])
+
+
+def test_every_recipe_is_documented() -> None:
+    table = (ROOT / "docs/recipes.md").read_text()
+    assert all(f"| `{name}` |" in table for name in RECIPES)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
