@@ -134,6 +134,8 @@ def test_a_run_of_another_recipe_or_other_data_is_refused(data: Path, tmp_path: 
     prepare(find_photos([photos]), tmp_path / "other", size=40, progress=False)
     with pytest.raises(RunError, match="other data"):
         train(TINY, tmp_path / "other", tmp_path, progress=False, resume=run)
+    with pytest.raises(RunError, match="--precision 32; resume it with the same"):
+        train(TINY, data, tmp_path, progress=False, resume=run, precision="bf16")
     with pytest.raises(RunError, match="is not a run"):
         train(TINY, data, tmp_path, progress=False, resume=tmp_path / "nowhere")
 

@@ -8,7 +8,7 @@ and resumed takes the same steps as one that was not.
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -76,7 +76,8 @@ def train(
         name: Ends the name of the run directory.
         device: `auto` takes a GPU if there is one.
         precision: `bf16` computes in bfloat16 where that is safe, with weights in float32.
-        resume: A run to go on with; recipe, data, device and precision have to be the same.
+        resume: A run to go on with; recipe, data and precision have to be the same. On another
+            device the weights end up the same but for rounding.
         progress: Show a bar on the terminal.
         on_step: Called with the number of steps taken after each of them.
 
@@ -86,7 +87,7 @@ def train(
     Raises:
         DataError: If the data are not prepared, too few, or too small for the recipe.
         RecipeError: If a network cannot be built as told.
-        RunError: If `resume` is no run, or one of another recipe or other data.
+        RunError: If `resume` is no run, or one of another recipe, other data or precision.
         NonFiniteLossError: If a loss becomes infinite or no number.
     """
     # Load the data.
@@ -118,7 +119,7 @@ def train(
         run = runs.new_run(out, name, recipe, runs.describe_environment(**run_facts))
     else:
         run = resume
-        _check_same(run, recipe, photos["train"].fingerprint)
+        _check_same(run, recipe, run_facts)
         state = runs.load_state(run)
         if state is not None:
             step, sums, seconds = state["step"], state["sums"], state["seconds"]
@@ -380,8 +381,8 @@ def _restore(networks: Networks, schedule: Schedule, state: dict[str, Any]) -> N
     schedule.load_state_dict(state["schedule"])
 
 
-def _check_same(run: Path, recipe: Recipe, fingerprint: str) -> None:
-    """Refuse to go on with a run under another recipe, or on other data."""
+def _check_same(run: Path, recipe: Recipe, facts: Mapping[str, str]) -> None:
+    """Refuse to go on with a run under another recipe, on other data or in another precision."""
     before = runs.read_recipe(run)
     if before != recipe:
         different = [
@@ -393,8 +394,13 @@ def _check_same(run: Path, recipe: Recipe, fingerprint: str) -> None:
             f"{run} was made with another recipe: {'; '.join(different)}; "
             "resume it with its own, or start a new run"
         )
-    if runs.read_environment(run)["data_fingerprint"] != fingerprint:
+    environment = runs.read_environment(run)
+    if environment["data_fingerprint"] != facts["data_fingerprint"]:
         raise RunError(f"{run} was trained on other data; give the data that it began with")
+    if environment["precision"] != facts["precision"]:
+        raise RunError(
+            f"{run} was trained with --precision {environment['precision']}; resume it with the same"
+        )
 
 
 def describe(recipe: Recipe) -> str:
