@@ -199,3 +199,21 @@ def test_saturation_is_a_factor_on_the_colours(tiny: Path, tmp_path: Path) -> No
     assert vivid.metadata["saturation"] == "1.25"
     with pytest.raises(ModelError, match=r"saturation is 0; give a factor above 0"):
         export(tiny, tmp_path / "grey.onnx", saturation=0)
+
+
+def test_metrics_in_the_file_are_those_of_the_file(tiny: Path, tmp_path: Path) -> None:
+    (tiny / "metrics.json").write_text('{"of": "the run"}')
+    given = tmp_path / "given.json"
+    given.write_text('{"of": "the file"}')
+    for i, (options, expected) in enumerate(
+        [
+            ({}, '{"of": "the run"}'),
+            ({"saturation": 1.1}, "{}"),
+            ({"saturation": 1.1, "metrics": given}, '{"of": "the file"}'),
+        ]
+    ):
+        path = export(tiny, tmp_path / f"{i}.onnx", **options)
+        assert OnnxModel(path).metadata["metrics"] == expected
+    (tiny / "metrics.json").unlink()
+    with pytest.raises(ModelError, match=r"give a metrics\.json"):
+        export(tiny, tmp_path / "4.onnx", metrics=tmp_path / "missing.json")

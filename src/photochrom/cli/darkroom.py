@@ -229,6 +229,11 @@ def table(runs: tuple[Path, ...]) -> None:
 @click.option("--licence", default="Apache-2.0", show_default=True, help="Of the weights.")
 @click.option("--data-note", default="", help="What the model was trained on, for its metadata.")
 @click.option("--saturation", default=1.0, show_default=True, help="Factor on the colours.")
+@click.option(
+    "--metrics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A metrics.json for the metadata, if not the run's own.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
 @click.option("--half/--full", default=True, help="Store the weights as fp16 if nothing changes.")
 def export(run: Path, path: Path, **options: Any) -> None:

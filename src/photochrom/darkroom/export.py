@@ -74,6 +74,7 @@ def export(
     licence: str = "Apache-2.0",
     half: bool = True,
     saturation: float = 1.0,
+    metrics: Path | None = None,
     data_note: str = "",
     overwrite: bool = False,
 ) -> Path:
@@ -88,6 +89,8 @@ def export(
             the metadata says so under `weights`.
         saturation: Factor on the ab that the generator makes, above 0. An L1 loss makes them
             duller than the truth; what the factor costs in fidelity, `photochrom evaluate` tells.
+        metrics: A metrics.json of `photochrom evaluate` for the metadata. None: the one in the
+            run, unless `saturation` makes a model of its own, which was not measured.
         data_note: What the model was trained on, for the metadata.
         overwrite: Replace a file that is there.
 
@@ -101,6 +104,8 @@ def export(
     """
     if path.exists() and not overwrite:
         raise ModelError(f"{path} exists already; remove it or give another name")
+    if metrics is not None and not metrics.is_file():
+        raise ModelError(f"there is no {metrics}; give a metrics.json of `photochrom evaluate`")
     if not 0 < saturation < 10:
         raise ModelError(f"the saturation is {saturation:g}; give a factor above 0 and below 10")
     generator, recipe = load_generator(run)
@@ -128,14 +133,15 @@ def export(
         else:
             weights = f"float32; float16 would change a rendered pixel by {levels} levels"
 
-    metrics = run / "metrics.json"
+    if metrics is None and saturation == 1:
+        metrics = run / "metrics.json"
     properties = {
         "photochrom_format": FORMAT,
         "name": run.resolve().name,
         "size": str(feeding_size(recipe)),
         "recipe": recipe.to_json(),
         "data": data_note,
-        "metrics": metrics.read_text() if metrics.is_file() else "{}",
+        "metrics": metrics.read_text() if metrics is not None and metrics.is_file() else "{}",
         "licence": licence,
         "weights": weights,
         "saturation": f"{saturation:g}",

@@ -399,7 +399,8 @@ def _check_same(run: Path, recipe: Recipe, facts: Mapping[str, str]) -> None:
         raise RunError(f"{run} was trained on other data; give the data that it began with")
     if environment["precision"] != facts["precision"]:
         raise RunError(
-            f"{run} was trained with --precision {environment['precision']}; resume it with the same"
+            f"{run} was trained with --precision {environment['precision']}; "
+            "resume it with the same"
         )
 
 
