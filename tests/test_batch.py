@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -87,8 +89,40 @@ def test_earlier_results_are_no_photos(tree: Path):
     # What a shell makes of *.jpg after the first run.
     jobs = plan([str(tree / "b-color.jpg"), str(tree / "b.jpg")])
     assert pairs(jobs, tree) == [("b.jpg", "b-color.jpg")]
-    # Alone and by name it is meant.
-    assert pairs(plan([str(tree / "b-color.jpg")]), tree) == [("b-color.jpg", "b-color-color.jpg")]
+    # Alone it is a photo like any other.
+    expected = [("b-color.jpg", "b-color-color.jpg")]
+    assert pairs(plan([str(tree / "b-color.jpg")]), tree) == expected
+    (tree / "b.jpg").unlink()
+    assert pairs(plan([str(tree / "*.jpg")]), tree) == expected
+
+
+def test_a_pattern_that_finds_the_results_of_before(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tree)
+    for pattern in ("**/*", "*", "**"):
+        before = plan([pattern], Path("out"))
+        list(colorize_all(before, invert))
+        assert plan([pattern], Path("out")) == before
+
+
+def test_a_folder_that_cannot_be_read_is_refused(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    scandir = os.scandir
+
+    def guarded(place: str | Path) -> object:
+        if Path(place).name == "deep":
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(PhotochromError, match=r"cannot look into .*deep: Permission denied"):
+        plan([str(tree)])
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(PhotochromError, match="neither a file nor a folder"):
+        plan([str(tmp_path / "pipe.jpg")])
+    with pytest.raises(PhotochromError, match="no photo matches"):
+        plan([str(tmp_path / "*.jpg")])
 
 
 @pytest.mark.parametrize(
@@ -187,6 +221,14 @@ def test_an_output_that_cannot_be_written(tree: Path, tmp_path: Path):
     assert result.error is not None
     assert "cannot make folder" in result.error
     assert (result.width, result.height) == (20, 16)
+
+
+def test_a_name_that_is_too_long_for_its_result(tree: Path):
+    Image.new("L", (20, 16)).save(tree / ("c" * 250 + ".jpg"))
+    results = list(colorize_all(plan([str(tree)]), invert))
+    assert [result.status for result in results] == ["done", "skipped", "failed", "done"]
+    assert results[2].error is not None
+    assert "File name too long" in results[2].error
 
 
 def test_too_little_memory_fails_one_photo(tree: Path):

@@ -1,6 +1,7 @@
 """Exported files: the same as torch, for every generator, or not written at all."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image
 from photochrom.colorizer import Colorizer
 from photochrom.darkroom import export as exporting
 from photochrom.darkroom import runs
-from photochrom.darkroom.export import CielabGenerator, export, feeding_size
+from photochrom.darkroom.evaluate import load_model
+from photochrom.darkroom.export import CielabGenerator, export
 from photochrom.darkroom.generators import GENERATORS, build_generator
 from photochrom.darkroom.recipes import RECIPES, Recipe
 from photochrom.errors import ModelError, RunError
@@ -175,15 +177,15 @@ def test_what_is_no_run_is_refused(tiny: Path, tmp_path: Path) -> None:
         export(tmp_path, tmp_path / "model.onnx")
     other = make_run(tmp_path / "other", RECIPE_OF["residual"])
     (other / "recipe.json").write_text(RECIPES["tiny"].to_json())
-    with pytest.raises(RunError, match="do not fit its recipe"):
+    with pytest.raises(RunError, match="do not fit the generator of the recipe"):
         export(other, tmp_path / "model.onnx")
 
 
-def test_feeding_size() -> None:
-    assert feeding_size(RECIPES["tiny"]) == 32
-    assert feeding_size(RECIPES["unet-patchgan"]) == 256
-    assert feeding_size(RECIPES["lite0-unet-l1"]) == 192
-    assert feeding_size(RECIPES["resnet18-unet-patchgan"]) == 256
+def test_the_size_that_a_model_asks_for(tmp_path: Path) -> None:
+    for given, expected in ((None, 32), (48, 48)):
+        run = make_run(tmp_path / str(given), replace(RECIPES["tiny"], feed_size=given))
+        assert OnnxModel(export(run, tmp_path / f"{given}.onnx")).size == expected
+        assert load_model(str(run), tmp_path).size == expected
 
 
 def test_an_exported_file_colorizes(tiny: Path, tmp_path: Path) -> None:

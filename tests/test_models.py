@@ -64,9 +64,9 @@ def test_metadata_that_are_not_ours(tmp_path: Path, capfd: pytest.CaptureFixture
     refused(path, "it has no photochrom_format", capfd)
     write_model(path, photochrom_format="2")
     refused(path, "its photochrom_format is '2'", capfd)
-    for wrong in ({"name": ""}, {"size": ""}, {"size": "big"}, {"size": "8"}):
+    for wrong in ({"name": ""}, {"size": ""}, {"size": "big"}, {"size": "8"}, {"size": "5000"}):
         write_model(path, **wrong)
-        refused(path, "incomplete metadata", capfd)
+        refused(path, "wrong metadata", capfd)
 
 
 def test_a_model_that_fails_while_it_runs(tiny_onnx: Path, capfd: pytest.CaptureFixture[str]):

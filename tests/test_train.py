@@ -80,6 +80,26 @@ def test_same_seed_same_weights_other_seed_others(data: Path, tmp_path: Path) ->
     assert not torch.equal(weights(one)[key], weights(other)[key])
 
 
+def test_training_starts_from_the_weights_of_another_run(data: Path, tmp_path: Path):
+    first = train(TINY, data, tmp_path, device="cpu", progress=False)
+    still = replace(TINY, generator_weights=str(first), lr_g=1e-12, lr_d=0.0)
+    second = train(still, data, tmp_path, device="cpu", progress=False)
+    before, after = weights(first), weights(second)
+    for key, value in before.items():
+        if "running" not in key and "num_batches" not in key:
+            torch.testing.assert_close(after[key], value, rtol=0, atol=1e-6)
+    with pytest.raises(RunError, match="has no finished epoch yet"):
+        train(
+            replace(TINY, generator_weights=str(tmp_path / "nowhere")),
+            data,
+            tmp_path / "none",
+            progress=False,
+        )
+    with pytest.raises(RunError, match="do not fit the generator of the recipe"):
+        train(replace(still, base_channels=8), data, tmp_path / "none", progress=False)
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("step", [2, 4, 6])  # in mid-epoch, at the end of one, in the GAN phase
 @pytest.mark.parametrize("schedule", ["constant", "plateau"])
 def test_resumed_weights_are_those_of_an_unbroken_run(

@@ -2,6 +2,7 @@
 
 import glob
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,20 +47,19 @@ class Result:
 
 @dataclass(frozen=True)
 class _Found:
-    """A photo, its place under the folder that was named, and whether it was named itself."""
+    """One photo, and its place under the folder that was named."""
 
     file: Path
     place: Path
-    named: bool
 
 
 def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
     """Find the photos and decide where their results go, before any work is done.
 
     An input is a file, a folder (all photos under it, by their endings, without hidden ones) or a
-    pattern with `*`, `?`, `[...]` or `**`. Results of earlier runs, NAME-color.EXT, are left out
-    of folders and patterns, and of the files named where the photo that they come from is an
-    input as well, as happens when a shell expands `*.jpg`. So is `out` where it lies in a folder.
+    pattern with `*`, `?`, `[...]` or `**`. Results of earlier runs are left out: NAME-color.EXT
+    where the photo that it comes from is an input as well, and in folders and patterns all that
+    lies in `out`.
 
     Args:
         inputs: What to colorize.
@@ -70,22 +70,27 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
         One job for each photo, in the order of the inputs, then by name.
 
     Raises:
-        PhotochromError: If an input is not there or has no photo, two photos would have the same
-            result, a result would replace an input, or `out` is a file.
+        PhotochromError: If an input is not there, cannot be looked at or has no photo, two photos
+            would have the same result, a result would replace an input, or `out` is a file.
     """
     if out is not None and (out.is_file() or (out.suffix.lower() in FORMATS and not out.is_dir())):
         raise PhotochromError(
             f"{out} is a file or is named like one; give a folder for the results"
         )
     found: dict[Path, _Found] = {}
-    for text in inputs:
-        for item in _expand(text, out):
-            found.setdefault(item.file.resolve(), item)
+    try:
+        for text in inputs:
+            for item in _expand(text, out):
+                found.setdefault(item.file.resolve(), item)
+    except OSError as error:
+        raise PhotochromError(
+            f"cannot look into {error.filename}: {error.strerror or error}"
+        ) from error
     own = {_beside(item.file).resolve() for item in found.values()}
     jobs = [
         Job(item.file, _beside(item.file) if out is None else out / _renamed(item.place))
         for resolved, item in found.items()
-        if not (resolved in own and item.named)
+        if resolved not in own
     ]
     _check(jobs)
     return jobs
@@ -94,12 +99,14 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
 def _expand(text: str, out: Path | None) -> Iterator[_Found]:
     path = Path(text)
     if path.is_dir():
-        photos = list(_walk(path, out))
+        photos = list(_walk(path, _results(path, out)))
         if not photos:
             raise PhotochromError(f"folder {text} has no photo ({', '.join(sorted(_SUFFIXES))})")
         yield from photos
+    elif path.is_file():
+        yield _Found(path, Path(path.name))
     elif path.exists():
-        yield _Found(path, Path(path.name), named=True)
+        raise PhotochromError(f"{text} is neither a file nor a folder; give photos")
     elif glob.has_magic(text):
         photos = list(_matching(text, out))
         if not photos:
@@ -112,31 +119,51 @@ def _expand(text: str, out: Path | None) -> Iterator[_Found]:
 def _matching(pattern: str, out: Path | None) -> Iterator[_Found]:
     """Find the photos, and all in the folders, that match; places are below the fixed part."""
     fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    results = _results(fixed, out)
     for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (knows no absolute ones)
         path = Path(match)
         place = path.relative_to(fixed)
         if path.is_dir():
-            yield from _walk(path, out, place)
-        elif _is_photo(path):
-            yield _Found(path, place, named=False)
+            yield from _walk(path, results, place)
+        elif _is_photo(path) and not _within(path, results):
+            yield _Found(path, place)
 
 
-def _walk(folder: Path, out: Path | None, below: Path = Path()) -> Iterator[_Found]:
-    """Find the photos in a folder and all folders in it, except what is hidden or in `out`."""
-    results = None if out is None else out.resolve()
-    if results is not None and folder.resolve() not in results.parents:
-        results = None
-    for file in sorted(folder.rglob("*")):
-        place = file.relative_to(folder)
-        hidden = any(part.startswith(".") for part in place.parts)
-        if hidden or not _is_photo(file) or not file.is_file():
-            continue
-        if results is None or results not in file.resolve().parents:
-            yield _Found(file, below / place, named=False)
+def _walk(folder: Path, results: Path | None, below: Path = Path()) -> Iterator[_Found]:
+    """Find the photos in a folder and all folders in it, except what is hidden or in `results`."""
+    for file in sorted(_all_in(folder)):
+        if _is_photo(file) and not _within(file, results):
+            yield _Found(file, below / file.relative_to(folder))
+
+
+def _all_in(folder: Path) -> Iterator[Path]:
+    """Find all that a folder and the folders in it hold, without what is hidden.
+
+    Raises:
+        OSError: If one of them cannot be read: photos would be missing and nobody the wiser.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(place, name) for name in names if not name.startswith("."))
+
+
+def _results(folder: Path, out: Path | None) -> Path | None:
+    """Return `out` if it lies in the folder: what is in it are results, not photos."""
+    if out is not None and folder.resolve() in out.resolve().parents:
+        return out.resolve()
+    return None
+
+
+def _within(file: Path, folder: Path | None) -> bool:
+    return folder is not None and folder in file.resolve().parents
 
 
 def _is_photo(file: Path) -> bool:
-    return file.suffix.lower() in _SUFFIXES and not file.stem.endswith(MARK)
+    return file.suffix.lower() in _SUFFIXES and file.is_file()
 
 
 def _renamed(file: Path) -> Path:
@@ -184,11 +211,11 @@ def colorize_all(
     """
     for job in jobs:
         start = time.perf_counter()
-        if job.output.exists() and not overwrite:
-            yield Result(job.input, job.output, "skipped", 0.0)
-            continue
         width = height = error = None
         try:
+            if job.output.exists() and not overwrite:
+                yield Result(job.input, job.output, "skipped", 0.0)
+                continue
             photo = open_photo(job.input)
             width, height = photo.size
             colored = colorizer(photo)
@@ -196,6 +223,8 @@ def colorize_all(
             save_photo(colored, job.output, overwrite=overwrite)
         except PhotochromError as refusal:
             error = str(refusal)
+        except OSError as refusal:
+            error = f"cannot write {job.output}: {refusal.strerror or refusal}"
         except MemoryError:
             error = f"{job.input} is too large for the memory of this computer"
         seconds = time.perf_counter() - start

@@ -46,7 +46,8 @@ class Colorizer:
         """Return the picture in colour.
 
         Args:
-            image: A picture in any of Pillow's modes; colours that it has are ignored.
+            image: A picture in any of Pillow's modes with up to 16 bits; colours that it has are
+                ignored, and so is a turn that its EXIF asks for: `open_photo` sees to that.
 
         Returns:
             A new picture of the same size, mode RGB, or RGBA with the alpha channel of `image`.

@@ -12,6 +12,9 @@ from photochrom.errors import ModelError
 FORMAT = "1"
 """What an ONNX file of ours says under `photochrom_format` in its metadata."""
 
+MAX_SIZE = 4096
+"""The largest short side in px that a model may ask for."""
+
 _HINT = "give a file that `photochrom export` wrote"
 
 
@@ -76,7 +79,7 @@ class OnnxModel:
         options.intra_op_num_threads = threads or 0
         try:
             self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
+                path, options, providers=["CPUExecutionProvider"], enable_fallback=False
             )
         except Exception as error:  # ONNX Runtime's errors have no common base but this
             raise ModelError(
@@ -116,10 +119,10 @@ class OnnxModel:
                 f"{_HINT}"
             )
         name, size = self.metadata.get("name", ""), self.metadata.get("size", "")
-        if not name or not size.isdecimal() or int(size) < 16:
+        if not name or not size.isdecimal() or not 16 <= int(size) <= MAX_SIZE:
             raise ModelError(
-                f"{self._path} has incomplete metadata: name is {name!r} and size {size!r}, "
-                f"where a name and a number of 16 or more have to be; {_HINT}"
+                f"{self._path} has wrong metadata: name is {name!r} and size {size!r}, where a "
+                f"name and a number from 16 to {MAX_SIZE} have to be; {_HINT}"
             )
         return name, int(size)
 
@@ -139,7 +142,8 @@ class OnnxModel:
             (ab,) = self._session.run(["ab"], {"L": np.ascontiguousarray(L, dtype=np.float32)})
         except Exception as error:  # as above
             raise ModelError(
-                f"model {self.name} failed on a picture of {L.shape[3]}x{L.shape[2]}: {error}"
+                f"model {self.name} failed on a picture of {L.shape[3]}x{L.shape[2]}: "
+                f"{str(error).splitlines()[0]}"
             ) from error
         result: FloatArray = ab
         return result

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from photochrom.containers import format_of, without_metadata
 from photochrom.errors import PhotoError
 from photochrom.files import write_whole
 
@@ -43,7 +44,11 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation to the turn that undoes it."""
-_PHOTOMETRIC = 262  # TIFF tag; 0 is "white is zero"
+# Tags of TIFF.
+_BITS_PER_SAMPLE = 258
+_COMPRESSION = 259  # 1 is none
+_PHOTOMETRIC = 262  # 0 is "white is zero"
+_PLANAR = 284  # 2 is one plane after the other
 
 
 def open_photo(file: str | Path | IO[bytes]) -> Image.Image:
@@ -74,33 +79,77 @@ def _read(stream: IO[bytes], name: str) -> Image.Image:
     stream.seek(0)
     if not stream.read(1):
         raise PhotoError(f"{name} is empty: 0 bytes")
-    stream.seek(0)
     with warnings.catch_warnings():
         # Pillow warns of broken EXIF, which does no harm here, and of pictures of more than 89
         # million pixels, half of what it refuses.
         warnings.simplefilter("ignore")
         try:
-            image: Image.Image = Image.open(stream, formats=sorted(set(FORMATS.values())))
-            image.load()
-        except UnidentifiedImageError as error:
-            raise PhotoError(
-                f"{name} is not a photo in JPEG, PNG, TIFF, WebP or BMP, whatever its name says"
-            ) from error
-        except Image.DecompressionBombError as error:
-            raise PhotoError(f"{name} is too large: {str(error).split(',')[0]}") from error
-        except Exception as error:  # decoders raise anything on a damaged file
-            raise PhotoError(f"{name} is damaged or cut off: {error}") from error
-        if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0 and image.mode.startswith("I;16"):
-            # Pillow turns "white is zero" round, but not with 16 bits.
-            image = Image.fromarray(np.uint16(65535) - np.asarray(image).astype(np.uint16))
+            image = _decoded(stream, name)
+        except PhotoError:
+            stream.seek(0)
+            bare = without_metadata(stream.read())
+            if bare is None:
+                raise
+            image = _decoded(BytesIO(bare), name)
         turn = _UPRIGHT.get(_orientation(image) or 1)
         try:
-            plain = to_plain(image)
+            plain = to_plain(_with_right_values(image))
         except PhotoError as error:
             raise PhotoError(f"{name}: {error}") from None
     upright = plain.copy() if turn is None else plain.transpose(turn)
     upright.info = {}  # the orientation that it states is no longer true
     return upright
+
+
+def _decoded(stream: IO[bytes], name: str) -> Image.Image:
+    stream.seek(0)
+    try:
+        image: Image.Image = Image.open(stream, formats=sorted(set(FORMATS.values())))
+        image.load()
+    except UnidentifiedImageError as error:
+        stream.seek(0)
+        claimed = format_of(stream.read(16))
+        if claimed is not None:
+            raise PhotoError(
+                f"{name} is a {claimed} that is damaged or of a kind that cannot be read; save it "
+                "again as JPEG or PNG"
+            ) from error
+        raise PhotoError(
+            f"{name} is not a photo in JPEG, PNG, TIFF, WebP or BMP, whatever its name says"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise PhotoError(f"{name} is too large: {str(error).split(',')[0]}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise anything on a damaged file
+        raise PhotoError(f"{name} is damaged or cut off: {error}") from error
+    return image
+
+
+def _with_right_values(image: Image.Image) -> Image.Image:
+    """Return a TIFF with the values that it means, where Pillow does not see to that.
+
+    Raises:
+        PhotoError: If Pillow reads its kind wrongly.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS_PER_SAMPLE, ())
+    planes = len(bits) > 1 and tags.get(_PLANAR) == 2
+    if planes and max(bits) > 8 and tags.get(_COMPRESSION) == 1:
+        raise PhotoError(
+            "a TIFF of 16 bits in separate planes, uncompressed, cannot be read; compress it or "
+            "interleave the planes"
+        )
+    if not image.mode.startswith("I;16"):
+        return image
+    values: NDArray[Any] = np.asarray(image).astype(np.uint16)
+    if bits == (12,):
+        values = (values << 4) | (values >> 8)
+    if tags.get(_PHOTOMETRIC) == 0:  # with 8 bits Pillow turns them round, with 16 not
+        values = np.uint16(65535) - values
+    plain = Image.fromarray(values)
+    plain.info = image.info
+    return plain
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -193,8 +242,8 @@ def _encoded(image: Image.Image, path: Path) -> bytes:
         image = to_plain(image)
         if image.getchannel("A").getextrema() != (255, 255):
             raise PhotoError(
-                f"cannot write {path}: {format_} has no transparency and the photo has; use .png, "
-                ".tif or .webp"
+                f"cannot write {path}: {format_} has no transparency and the photo has; give the "
+                "photo as .png, .tif or .webp"
             )
         image = image.convert("L" if image.mode == "LA" else "RGB")
     buffer = BytesIO()

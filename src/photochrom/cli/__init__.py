@@ -10,6 +10,7 @@ import click
 
 from photochrom.cli.colorize import colorize
 from photochrom.cli.darkroom import COMMANDS
+from photochrom.cli.text import printable
 from photochrom.errors import PhotochromError
 
 
@@ -20,12 +21,13 @@ class _Main(click.Group):
         try:
             return super().invoke(ctx)
         except PhotochromError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(error)) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # `| head` was content; click ends quietly
                 raise
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from error
+            message = printable(f"{where}{error.strerror or error}")
+            raise click.ClickException(message) from error
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from photochrom.cli.text import printable
+
 if TYPE_CHECKING:
     from photochrom.batch import Result
 
@@ -48,25 +50,29 @@ def colorize(
 
     try:
         jobs = plan(inputs, out)
+        colorizer = Colorizer(model)
     except PhotochromError as error:
-        raise click.UsageError(str(error)) from error
-    colorizer = Colorizer(model)
+        raise click.UsageError(printable(error)) from error
     counts = {"done": 0, "skipped": 0, "failed": 0}
     # Everything for people goes to stderr, so that stdout is JSON or nothing.
-    with tqdm(total=len(jobs), unit="photo", file=sys.stderr, disable=None) as bar:
-        for result in colorize_all(jobs, colorizer, overwrite=overwrite):
-            counts[result.status] += 1
-            if result.status == "skipped":
-                bar.write(f"skipped {result.input}: {result.output} exists", file=sys.stderr)
-            elif result.status == "failed":
-                bar.write(f"failed {result.input}: {result.error}", file=sys.stderr)
-            if as_json:
-                bar.write(_json(result), file=sys.stdout)
-            bar.update()
-    summary = f"{counts['done']} done, {counts['skipped']} skipped, {counts['failed']} failed"
-    click.echo(summary, err=True)
+    try:
+        with tqdm(total=len(jobs), unit="photo", file=sys.stderr, disable=None) as bar:
+            for result in colorize_all(jobs, colorizer, overwrite=overwrite):
+                counts[result.status] += 1
+                if result.status != "done":
+                    bar.write(_line(result), file=sys.stderr)
+                if as_json:
+                    bar.write(_json(result), file=sys.stdout)
+                bar.update()
+    finally:  # also after Ctrl-C
+        click.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)
     if counts["failed"]:
         ctx.exit(1)
+
+
+def _line(result: "Result") -> str:
+    reason = result.error or f"{result.output} exists"
+    return printable(f"{result.status} {result.input}: {reason}")
 
 
 def _json(result: "Result") -> str:

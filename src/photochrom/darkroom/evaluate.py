@@ -21,7 +21,7 @@ from tqdm import tqdm
 from photochrom.color import FloatArray, rgb_to_lab
 from photochrom.colorizer import Colorizer
 from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.export import CielabGenerator, feeding_size
+from photochrom.darkroom.export import CielabGenerator
 from photochrom.darkroom.metrics import (
     METRICS,
     SCALES,
@@ -80,7 +80,7 @@ class RunModel:
     def __init__(self, run: Path) -> None:
         generator, recipe = load_generator(run)
         self.name = run.resolve().name
-        self.size = feeding_size(recipe)
+        self.size = recipe.feed_size or recipe.image_size
         self._network = CielabGenerator(generator).eval()
 
     def __call__(self, L: FloatArray, /) -> FloatArray:

@@ -18,7 +18,6 @@ from skimage import data as sample_photos
 from torch import Tensor, nn
 
 from photochrom.color import AB_SCALE, L_SCALE, FloatArray, lab_to_rgb, rgb_to_lab
-from photochrom.darkroom.recipes import Recipe
 from photochrom.darkroom.runs import load_generator
 from photochrom.errors import ModelError
 from photochrom.files import write_whole
@@ -33,18 +32,6 @@ TEST_SIZES = ((192, 256), (131, 97))
 """Heights and widths in px at which every export is checked; one is odd, and pads everywhere."""
 
 _MANY = 1024  # elements: smaller tensors stay float32, they are not what makes a file large
-
-
-def feeding_size(recipe: Recipe) -> int:
-    """Return the short side in px at which a generator is shown a photo.
-
-    That is the size it was trained on, and for a generator on a classifier's encoder half as much
-    again, as the default model's: 192 px after training on 128. It is at most 256.
-    """
-    size = recipe.image_size
-    if recipe.generator == "encoder_unet":
-        size = size * 3 // 2
-    return max(16, min(256, size))
 
 
 class CielabGenerator(nn.Module):
@@ -138,7 +125,7 @@ def export(
     properties = {
         "photochrom_format": FORMAT,
         "name": run.resolve().name,
-        "size": str(feeding_size(recipe)),
+        "size": str(recipe.feed_size or recipe.image_size),
         "recipe": recipe.to_json(),
         "data": data_note,
         "metrics": metrics.read_text() if metrics is not None and metrics.is_file() else "{}",

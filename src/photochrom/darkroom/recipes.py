@@ -37,6 +37,8 @@ class Recipe:
     """`encoder_unet`: a segmentation-models-pytorch encoder, or any timm model as `tu-NAME`."""
     encoder_weights: str = "none"
     """`none`, `imagenet` (fetched, or from an installed package), or the path of a state dict."""
+    generator_weights: str = "none"
+    """`none`, or the path of a run with the same generator, whose weights training starts from."""
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     """`encoder_unet`: decoder channels, deepest first. With four values for an encoder of stride
     32 the network predicts ab at half the size and enlarges it bilinearly."""
@@ -67,6 +69,8 @@ class Recipe:
 
     image_size: int = 256
     """Side in px of the squares that the networks are trained on: crops of larger photos."""
+    feed_size: int | None = None
+    """Short side in px at which the trained generator is shown photos; None: `image_size`."""
     flip: bool = True
     """Mirror half of the training photos, chosen at random."""
     batch_size: int = 16
@@ -97,8 +101,10 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise RecipeError(f"{name} is {value}; give 0 or more")
-        if self.image_size < 16:
-            raise RecipeError(f"image_size is {self.image_size}; networks take 16 px or more")
+        for name in ("image_size", "feed_size"):
+            size = getattr(self, name)
+            if size is not None and size < 16:
+                raise RecipeError(f"{name} is {size}; networks take 16 px or more")
         if not 0 < self.label_real <= 1:
             raise RecipeError(f"label_real is {self.label_real}; give a number above 0, up to 1")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -336,6 +342,7 @@ RECIPES: dict[str, Recipe] = {
         weight_decay=0.01,
         schedule="cosine",
         image_size=128,
+        feed_size=192,
         batch_size=32,
         epochs=14,
         source="photochrom: the default model",

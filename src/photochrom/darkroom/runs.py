@@ -108,18 +108,27 @@ def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
         RunError: If the run has no weights yet, or they are not of its recipe's generator.
     """
     recipe = read_recipe(run)
+    generator = build_generator(with_settings(recipe, {"encoder_weights": "none"}))
+    load_weights(generator, run)
+    return generator.eval(), recipe
+
+
+def load_weights(generator: nn.Module, run: Path) -> None:
+    """Give a generator the weights that a run has after its last finished epoch.
+
+    Raises:
+        RunError: If the run has no weights yet, or they are of another generator.
+    """
     weights = run / "generator.safetensors"
     if not weights.is_file():
         raise RunError(f"{run} has no finished epoch yet; train it first, or --resume it")
-    generator = build_generator(with_settings(recipe, {"encoder_weights": "none"}))
     try:
         generator.load_state_dict(load_file(weights), strict=True)
     except (RuntimeError, SafetensorError) as error:
         raise RunError(
-            f"the weights in {run} do not fit its recipe ({str(error).splitlines()[0]}); "
-            "was recipe.json edited?"
+            f"the weights in {run} do not fit the generator of the recipe "
+            f"({str(error).splitlines()[0]}); give the recipe that they were trained with"
         ) from error
-    return generator.eval(), recipe
 
 
 def save_state(run: Path, state: Mapping[str, Any]) -> None:

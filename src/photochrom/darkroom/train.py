@@ -87,7 +87,8 @@ def train(
     Raises:
         DataError: If the data are not prepared, too few, or too small for the recipe.
         RecipeError: If a network cannot be built as told.
-        RunError: If `resume` is no run, or one of another recipe, other data or precision.
+        RunError: If `resume` is no run, or one of another recipe, other data or precision, or
+            the run that `generator_weights` names has no weights, or of another generator.
         NonFiniteLossError: If a loss becomes infinite or no number.
     """
     # Load the data.
@@ -116,6 +117,8 @@ def train(
     photos["train"].batch([0], recipe.image_size, None)  # too small for the recipe? say so now
     step, sums, seconds = 0, {}, 0.0
     if resume is None:
+        if recipe.generator_weights != "none":
+            runs.load_weights(networks.generator, Path(recipe.generator_weights))
         run = runs.new_run(out, name, recipe, runs.describe_environment(**run_facts))
     else:
         run = resume
