@@ -27,7 +27,6 @@ from photochrom.darkroom.encoders import build_encoder
 from photochrom.darkroom.generators import (
     GENERATORS,
     EncoderUNet,
-    L_to_grey,
     NazeriUNet,
     ResidualGenerator,
     UNet,
@@ -35,6 +34,7 @@ from photochrom.darkroom.generators import (
     pad_to_multiple,
 )
 from photochrom.darkroom.recipes import RECIPES, Recipe
+from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
 
 BATCH_STATISTICS = {"nazeri_unet", "nazeri_patch"}

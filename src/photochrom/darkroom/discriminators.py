@@ -12,8 +12,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from photochrom.darkroom.generators import L_to_grey, pad_to_multiple
+from photochrom.darkroom.generators import pad_to_multiple
 from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
 
 

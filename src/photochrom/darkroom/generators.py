@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from photochrom.darkroom.encoders import build_encoder
 from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
 
 
@@ -99,17 +100,6 @@ class UNet(nn.Module):
             x = up(torch.cat([skip, x], dim=1))
         ab: Tensor = x[..., :height, :width]
         return ab
-
-
-def L_to_grey(L: Tensor) -> Tensor:
-    """Return the sRGB value, in [0, 1], of the neutral grey that has the lightness `L` in [-1, 1].
-
-    Reference:
-        CIE 1976: Y = ((L* + 16)/116)^3, or L*/903.3 below L* = 8; then the sRGB curve.
-    """
-    lightness = (L + 1.0) * 50.0
-    Y = torch.where(lightness > 8.0, ((lightness + 16.0) / 116.0) ** 3, lightness / 903.3)
-    return torch.where(Y > 0.0031308, 1.055 * Y.clamp(min=1e-8) ** (1 / 2.4) - 0.055, 12.92 * Y)
 
 
 class NazeriUNet(nn.Module):

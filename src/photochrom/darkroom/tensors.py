@@ -83,3 +83,14 @@ def to_L_ab(rgb_uint8: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N802 (L is the
     """
     rgb = rgb_uint8.permute(0, 3, 1, 2).float() / 255.0
     return normalize_lab(rgb_to_lab(rgb))
+
+
+def L_to_grey(L: Tensor) -> Tensor:
+    """Return the sRGB value, in [0, 1], of the neutral grey that has the lightness `L` in [-1, 1].
+
+    Reference:
+        CIE 1976: Y = ((L* + 16)/116)^3, or L*/903.3 below L* = 8; then the sRGB curve.
+    """
+    lightness = (L + 1.0) * L_SCALE
+    Y = torch.where(lightness > 8.0, ((lightness + 16.0) / 116.0) ** 3, lightness / 903.3)
+    return torch.where(Y > 0.0031308, 1.055 * Y.clamp(min=1e-8) ** (1 / 2.4) - 0.055, 12.92 * Y)
