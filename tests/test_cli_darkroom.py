@@ -48,7 +48,8 @@ def test_from_photos_to_a_colorized_photo(tmp_path: Path) -> None:
 
     result = run("colorize", photos / "00.png", "--model", model, "-o", tmp_path / "colored")
     assert result.exit_code == 0, result.output
-    assert Image.open(tmp_path / "colored/00.png").size == (48, 48)
+    with Image.open(tmp_path / "colored/00.png") as image:
+        assert image.size == (48, 48)
 
 
 def test_recipes_are_listed_and_shown() -> None:
@@ -75,6 +76,23 @@ def test_wrong_input_gets_one_sentence(tmp_path: Path, arguments: list[str], mes
     assert message in result.output
     assert len(result.output.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_coco_refuses_before_it_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("photochrom.darkroom.coco.fetch", fetched)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    for arguments, reason in [
+        (("full",), "not an empty folder"),
+        (("new", "--size", "8"), "size of 16"),
+        (("new", "--min-chroma", "nan"), "chroma threshold is nan"),
+    ]:
+        result = run("data", "coco", tmp_path / arguments[0], *arguments[1:])
+        assert result.exit_code == 1
+        assert reason in result.output
 
 
 def test_dry_run_trains_nothing(tmp_path: Path) -> None:

@@ -71,9 +71,25 @@ def random_input(*shape: int, seed: int = 1) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
+class Joined(nn.Module):
+    """A discriminator that takes L and Lab in one tensor of four channels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x[:, :1], x[:, 1:])
+        return logits
+
+
+def make_joined(name: str) -> nn.Module:
+    return Joined(make_discriminator(name))
+
+
 NETWORKS = [
     *(pytest.param(name, make_generator, 1, id=name) for name in GENERATORS),
-    *(pytest.param(name, make_discriminator, 3, id=name) for name in DISCRIMINATORS),
+    *(pytest.param(name, make_joined, 4, id=name) for name in DISCRIMINATORS),
 ]
 Make = Callable[[str], nn.Module]
 
@@ -95,7 +111,9 @@ def test_generator_keeps_any_size(name: str, batch: int, size: tuple[int, int]) 
 @pytest.mark.parametrize("training", [True, False])
 def test_discriminator_takes_any_size(name: str, size: tuple[int, int], training: bool) -> None:
     with torch.no_grad():
-        logits = make_discriminator(name).train(training)(random_input(2, 3, *size))
+        logits = make_discriminator(name).train(training)(
+            random_input(2, 1, *size), random_input(2, 3, *size)
+        )
     assert logits.shape[:2] == (2, 1)
     assert logits.ndim in (2, 4)
     assert logits.isfinite().all()
@@ -196,22 +214,27 @@ def seen_by(network: nn.Module, x: Tensor, at: tuple[int, int]) -> tuple[int, in
 
 
 def test_patchgan_gives_30x30_verdicts_on_patches_of_70() -> None:
-    network = PatchDiscriminator(base_channels=4).eval()
+    network = Joined(PatchDiscriminator(base_channels=4).eval())
     with torch.no_grad():
-        assert PatchDiscriminator().eval()(torch.zeros(1, 3, 256, 256)).shape == (1, 1, 30, 30)
-    assert seen_by(network, random_input(1, 3, 256, 256), (15, 15)) == (70, 70)
+        assert Joined(PatchDiscriminator().eval())(torch.zeros(1, 4, 256, 256)).shape == (
+            1,
+            1,
+            30,
+            30,
+        )
+    assert seen_by(network, random_input(1, 4, 256, 256), (15, 15)) == (70, 70)
 
 
 def test_nazeri_patch_gives_32x32_verdicts_on_patches_of_70() -> None:
-    network = NazeriPatchDiscriminator(base_channels=4).eval()
+    network = Joined(NazeriPatchDiscriminator(base_channels=4).eval())
     with torch.no_grad():
-        assert network(torch.zeros(1, 3, 256, 256)).shape == (1, 1, 32, 32)
+        assert network(torch.zeros(1, 4, 256, 256)).shape == (1, 1, 32, 32)
     # Statistics of the batch let everything see everything; with fixed ones the layers show.
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean = torch.zeros(module.num_features)
             module.running_var = torch.ones(module.num_features)
-    assert seen_by(network, random_input(1, 3, 256, 256), (15, 15)) == (70, 70)
+    assert seen_by(network, random_input(1, 4, 256, 256), (15, 15)) == (70, 70)
 
 
 @pytest.mark.parametrize("blocks", [2, 8])
@@ -283,6 +306,14 @@ def test_grey_of_lightness() -> None:
 def test_generator_that_cannot_be_built(changes: dict[str, object], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         build_generator(replace(RECIPES["tiny"], **changes))
+
+
+@pytest.mark.parametrize("name", ["nazeri_patch", "nazeri_scalar"])
+def test_nazeris_discriminators_see_the_photo_beside_lab(name: str) -> None:
+    network = make_discriminator(name).train()
+    lab = random_input(2, 3, 64, 64)
+    one, other = (network(random_input(2, 1, 64, 64) * sign, lab) for sign in (1, -1))
+    assert not torch.allclose(one, other)
 
 
 def test_unknown_discriminator() -> None:

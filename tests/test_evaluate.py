@@ -66,7 +66,7 @@ def test_values_files_and_contact_sheet(data: Path, tmp_path: Path) -> None:
     written = json.loads((out / "metrics.json").read_text())
     assert [Evaluation.from_json(e) for e in written["evaluations"]] == found
     assert written["split"] == "eval"
-    assert report.read_evaluation(run) == found[0]
+    assert report.read_evaluation(run) == ("data", found[0])
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
     assert float(rows[1]["mse"]) == grey["mse"][0]
     assert float(rows[1]["mse_low"]) == grey["mse"][1]
@@ -86,6 +86,7 @@ def test_what_is_measured_is_what_people_get(data: Path, tmp_path: Path) -> None
         made = np.asarray(colorizer(Image.fromarray(photos.photo(i))), np.float32) / 255
         expected.append(metrics.mse(made, photos.photo(i).astype(np.float32) / 255))
     assert found.n == 3
+    assert not (run / "metrics.json").exists()  # which stands for the whole eval split
     assert found.values["mse"][0] == pytest.approx(np.mean(expected), rel=1e-6)
 
 
@@ -163,7 +164,7 @@ def test_what_cannot_be_used_is_refused(data: Path, tmp_path: Path) -> None:
     text.write_text("no model")
     with pytest.raises(ModelError):
         evaluate([str(text)], data, progress=False)
-    with pytest.raises(DataError, match="cannot write"):
+    with pytest.raises(DataError, match="cannot make folder"):
         evaluate(["grey"], data, limit=1, out=text / "out", progress=False)
 
 
@@ -192,15 +193,16 @@ def test_table_1(tmp_path: Path) -> None:
     for name in names:
         run = make_run(tmp_path / name, name[5:])
         found = {"mse": (0.0101, 0.01, 0.02), "ssim": (0.9, 0.8, 1.0)}
-        content = {"evaluations": [Evaluation(name, 3, found).to_json()]}
+        content = {"data": "flickr", "evaluations": [Evaluation(name, 5, found).to_json()]}
         (run / "metrics.json").write_text(json.dumps(content))
     table = report.table1([tmp_path / name for name in names])
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()[2:]]
-    assert rows[0][:6] == ["custom", "0000-custom", ".0071", "0.0101", ".91", "0.9000"]
-    assert rows[1][:6] == ["unet-patchgan", "-", ".0123", "-", ".8503", "-"]
-    assert rows[2][2:5:2] == [".0089", ".8414"]
-    assert rows[3][2:5:2] == [".0085", ".8899"]
-    assert rows[4][:6] == ["unet-l1", "0001-unet-l1", "-", "0.0101", "-", "0.9000"]
+    ours = ["5 of flickr", ".0071", "0.0101", ".91", "0.9000"]
+    assert rows[0][:7] == ["custom", "0000-custom", *ours]
+    assert rows[1][:7] == ["unet-patchgan", "-", "-", ".0123", "-", ".8503", "-"]
+    assert rows[2][3:6:2] == [".0089", ".8414"]
+    assert rows[3][3:6:2] == [".0085", ".8899"]
+    assert rows[4][:7] == ["unet-l1", "0001-unet-l1", "5 of flickr", "-", "0.0101", "-", "0.9000"]
 
 
 def test_table_1_needs_evaluated_runs(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ class Verdict(nn.Module):
         self.logits = nn.Parameter(torch.tensor([real, fake]))
         self.calls = 0
 
-    def forward(self, lab: Tensor) -> Tensor:
+    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
         logit = self.logits[min(self.calls, 1)]
         self.calls += 1
         return logit + 0 * lab.mean((1, 2, 3))[:, None]
@@ -174,8 +174,8 @@ def test_discriminator_gets_no_gradient_from_the_generators_step(
     discriminator = copy.deepcopy(networks.discriminator)
     with torch.no_grad():
         fake = as_lab(generator(L), L)
-    real_logits = discriminator(torch.cat([L, ab], dim=1))
-    loss = gan_loss(real_logits, True, mode, 0.9) + gan_loss(discriminator(fake), False, mode)
+    real_logits = discriminator(L, torch.cat([L, ab], dim=1))
+    loss = gan_loss(real_logits, True, mode, 0.9) + gan_loss(discriminator(L, fake), False, mode)
     (0.5 * loss).backward()
 
     gan_step(fabric, networks, L, ab, lambda_l1=100, mode=mode, label_real=0.9, g_steps=2)
@@ -194,7 +194,7 @@ def test_generator_gets_no_gradient_from_the_discriminators_step(fabric: Fabric)
     gan_step(fabric, networks, L, ab, lambda_l1=10)
     # The generator's step meets the discriminator that has just learned.
     output = generator(L)
-    logits = copy.deepcopy(networks.discriminator)(as_lab(output, L))
+    logits = copy.deepcopy(networks.discriminator)(L, as_lab(output, L))
     (gan_loss(logits, True) + 10 * (output - ab).abs().mean()).backward()
     pairs = zip(networks.generator.parameters(), generator.parameters(), strict=True)
     for found, wanted in pairs:

@@ -136,6 +136,19 @@ def test_kernel_distance_by_its_sums() -> None:
     assert metrics.kernel_distance(x, y) == pytest.approx(expected, rel=1e-9)
 
 
+def test_kernel_distance_of_pairs_leaves_the_pairs_out() -> None:
+    # Each photo is nearly its own copy, but the two sets are of one distribution.
+    rng = np.random.default_rng(0)
+    values, naive = [], []
+    for _ in range(300):
+        x = rng.normal(size=(10, 4))
+        y = x + 0.01 * rng.normal(size=x.shape)
+        values.append(metrics.kernel_distance(x, y, paired=True))
+        naive.append(metrics.kernel_distance(x, y))
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(300)
+    assert np.mean(naive) < -10 * abs(np.mean(values))
+
+
 def test_kernel_distance_is_unbiased() -> None:
     rng = np.random.default_rng(0)
     values = [metrics.kernel_distance(*rng.normal(size=(2, 10, 4))) for _ in range(300)]

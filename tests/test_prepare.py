@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ def test_splits_sizes_and_manifest(tmp_path: Path) -> None:
     assert not set(train.names) & set(held_out.names)
     for i, name in enumerate(train.names):
         source = photos / name
-        expected = Image.open(source).resize((32, 32), Image.Resampling.BICUBIC)
+        with Image.open(source) as image:
+            expected = image.resize((32, 32), Image.Resampling.BICUBIC)
         np.testing.assert_array_equal(train.photo(i), np.asarray(expected))
         assert hashlib.sha256(source.read_bytes()).hexdigest() in manifest(tmp_path / "data")
 
@@ -126,6 +128,25 @@ def test_no_photo_no_folder_and_a_folder_in_use(tmp_path: Path) -> None:
 def test_data_that_were_not_prepared(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="photochrom data folder"):
         PackedPhotos(tmp_path, "train")
+
+
+def test_names_that_are_no_text_or_break_lines(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 3)
+    names = [b"caf\xe9.png", "a\u2028b.png".encode(), b'c\nd,"e.png']
+    for path, name in zip(sorted(photos.iterdir()), names, strict=True):
+        path.rename(photos / os.fsdecode(name))
+    prepare(find_photos([photos]), tmp_path / "data", size=16, eval_fraction=0, progress=False)
+    assert set(PackedPhotos(tmp_path / "data", "train").names) == set(map(os.fsdecode, names))
+
+
+@pytest.mark.parametrize("name", ["manifest.csv", "train.npy"])
+@pytest.mark.parametrize("data", [b"", b"garbage\n" * 9, b"\xff\0" * 99])
+def test_damaged_data(name: str, data: bytes, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 3)
+    prepare(find_photos([photos]), tmp_path / "data", size=16, eval_fraction=0, progress=False)
+    (tmp_path / "data" / name).write_bytes(data)
+    with pytest.raises(DataError, match=r"damaged|does not fit"):
+        PackedPhotos(tmp_path / "data", "train")
 
 
 def test_an_incomplete_copy(tmp_path: Path) -> None:

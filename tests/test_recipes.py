@@ -158,6 +158,8 @@ def test_a_changed_value_is_no_longer_quoted() -> None:
         ("epochs", "-1", "epochs is -1; give 0 or more"),
         ("batch_size", "0", "batch_size is 0; give a number above 0"),
         ("lr_g", "0", "lr_g is 0.0; give a number above 0"),
+        ("seed", "9223372036854", "seed is 9223372036854; give a whole number below"),
+        ("lr_g", "1e300", r"lr_g is 1e\+300; give a number above 0"),
         ("lr_g", "nan", "lr_g is nan; give a number above 0"),
         ("lr_g", "inf", "lr_g is inf; give a number above 0"),
         ("lambda_l1", "nan", "lambda_l1 is nan; give 0 or more"),

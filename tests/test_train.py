@@ -18,7 +18,7 @@ from photochrom.darkroom.prepare import find_photos, prepare
 from photochrom.darkroom.recipes import RECIPES, Recipe
 from photochrom.darkroom.runs import load_generator, read_log
 from photochrom.darkroom.train import NonFiniteLossError, describe, train
-from photochrom.errors import DataError, RunError
+from photochrom.errors import DataError, RecipeError, RunError
 from test_prepare import write_photos
 
 TINY = RECIPES["tiny"]
@@ -161,13 +161,47 @@ def test_a_run_of_another_recipe_or_other_data_is_refused(data: Path, tmp_path: 
 
 
 def test_losses_that_are_not_finite_stop_the_run(data: Path, tmp_path: Path) -> None:
-    recipe = replace(TINY, pretrain_epochs=0, lambda_l1=1e38, lr_g=1e30, epochs=4)
+    recipe = replace(TINY, pretrain_epochs=0, lambda_l1=1e34, lr_g=1e30, epochs=4)
     with pytest.raises(NonFiniteLossError, match=r"no longer finite in epoch \d.*lower lr_g"):
         train(recipe, data, tmp_path, device="cpu", progress=False)
     state = tmp_path / "0000-run/state.pt"
     if state.is_file():  # what was saved before it is sound
         saved = torch.load(state, weights_only=True)
         assert all(torch.isfinite(value).all() for value in saved["generator"].values())
+
+
+def test_weights_that_are_not_finite_are_not_kept(data: Path, tmp_path: Path) -> None:
+    # A norm's variance overflows, which no loss in training mode shows.
+    recipe = replace(TINY, pretrain_epochs=0, lr_g=1e6)
+    with pytest.raises(NonFiniteLossError, match=r"weights are no longer finite after epoch 1"):
+        train(recipe, data, tmp_path, device="cpu", progress=False)
+    assert not (tmp_path / "0000-run/generator.safetensors").exists()
+
+
+def test_photos_too_small_for_a_network_make_no_run(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot be trained on 4 photos of 16 px"):
+        train(replace(TINY, image_size=16), data, tmp_path / "runs", progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_whose_files_are_damaged(data: Path, tmp_path: Path) -> None:
+    run = train(TINY, data, tmp_path, device="cpu", progress=False)
+    sound = {name: (run / name).read_bytes() for name in ("log.jsonl", "state.pt")}
+    (run / "log.jsonl").write_bytes(sound["log.jsonl"] + b'{"epoch": 3, "st')  # a power cut
+    assert [line["epoch"] for line in read_log(run)] == [1, 2]
+    assert train(TINY, data, tmp_path, device="cpu", progress=False, resume=run) == run
+    assert (run / "log.jsonl").read_bytes() == sound["log.jsonl"]
+    for name, reason in [("log.jsonl", "delete it"), ("state.pt", "damaged or cut off")]:
+        (run / name).write_bytes(b"garbage\n")
+        with pytest.raises(RunError, match=reason):
+            train(TINY, data, tmp_path, device="cpu", progress=False, resume=run)
+        (run / name).write_bytes(sound[name])
+    (run / "environment.json").write_text("{}")
+    with pytest.raises(RunError, match="other data"):
+        train(TINY, data, tmp_path, progress=False, resume=run)
+    (run / "recipe.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(RecipeError, match="has to be JSON"):
+        train(TINY, data, tmp_path, progress=False, resume=run)
 
 
 def test_grey_output_is_warned_of(data: Path, tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ def write_whole(path: Path, content: bytes | memoryview, *, overwrite: bool = Tr
             stream.flush()
             os.fsync(stream.fileno())
         _give_name(aside, path, overwrite)
+    except OSError as error:
+        error.filename = str(path)  # the name that was given, not the one aside, or none at all
+        raise
     finally:
         with contextlib.suppress(OSError):  # the first error is the one to tell of
             aside.unlink(missing_ok=True)

@@ -101,8 +101,10 @@ def coco(dest: Path, count: int, split: str, workers: int, **options: Any) -> No
     """
     _need_darkroom()
     from photochrom.darkroom.coco import fetch
-    from photochrom.darkroom.prepare import prepare
+    from photochrom.darkroom.prepare import check_settings, prepare
 
+    checked = ("size", "eval_fraction", "min_chroma")
+    check_settings(dest, count=count, **{key: options[key] for key in checked})
     place = dest.with_name(dest.name + "-photos")
     fetched = fetch(place, count=count, split=split, seed=options["seed"], workers=workers)
     photos = {path.name: path for path in fetched}
@@ -175,7 +177,7 @@ def train(
 
     path = Path(recipe)
     is_file = path.suffix == ".json" and path.is_file()
-    chosen = Recipe.from_json(path.read_text()) if is_file else recipe_named(recipe)
+    chosen = Recipe.from_json(path.read_bytes()) if is_file else recipe_named(recipe)
     chosen = with_settings(chosen, _settings(changes))
     _need_darkroom()
     from photochrom.darkroom.train import describe

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 from pathlib import Path
 from typing import Literal
 
@@ -36,16 +37,23 @@ class PackedPhotos:
                 f"make one with `photochrom data folder PHOTOS {directory}`"
             )
         text = manifest.read_bytes()
-        rows = list(csv.DictReader(text.decode().splitlines()))
-        rows = [row for row in rows if row.get("split") == split]
-        if rows and set(rows[0]) != set(MANIFEST_COLUMNS):
-            raise DataError(f"{manifest} has other columns than {', '.join(MANIFEST_COLUMNS)}")
-        self.names = [row["source"] for row in rows]
-        self.shapes = [(int(row["height"]), int(row["width"])) for row in rows]
+        try:
+            lines = io.StringIO(text.decode(errors="surrogateescape"), newline="")
+            rows = [row for row in csv.DictReader(lines, strict=True) if row["split"] == split]
+            self.names = [row["source"] for row in rows]
+            self.shapes = [(int(row["height"]), int(row["width"])) for row in rows]
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{manifest} is damaged: it has to be a table of {', '.join(MANIFEST_COLUMNS)}; "
+                "prepare the data again"
+            ) from error
         ends = np.cumsum([3 * height * width for height, width in self.shapes], dtype=np.int64)
         self._starts = np.concatenate([[0], ends]).astype(np.int64)
-        self._pixels: NDArray[np.uint8] = np.load(packed, mmap_mode="r" if rows else None)
-        if len(self._pixels) != self._starts[-1]:
+        try:
+            self._pixels: NDArray[np.uint8] = np.load(packed, mmap_mode="r" if rows else None)
+        except (EOFError, ValueError) as error:
+            raise DataError(f"{packed} is damaged or cut off; prepare the data again") from error
+        if self._pixels.dtype != np.uint8 or self._pixels.shape != (self._starts[-1],):
             raise DataError(
                 f"{packed} does not fit {manifest} (incomplete copy?); prepare the data again"
             )

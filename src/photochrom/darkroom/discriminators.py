@@ -1,9 +1,11 @@
 """Discriminators: is this colour photo real?
 
-The contract, tested for every entry of `DISCRIMINATORS`: a discriminator maps `Lab` (B, 3, H, W)
-in [-1, 1] (see `photochrom.darkroom.tensors`) to logits of any spatial shape: (B, 1, h, w) for one
-verdict a patch, (B, 1) for one verdict a photo. It sees L together with ab, so it is conditioned
-on the input as in equation (8) of the report. H, W >= 32.
+The contract, tested for every entry of `DISCRIMINATORS`: a discriminator maps `L` (B, 1, H, W), the
+photo that the generator was given, and `Lab` (B, 3, H, W), real or generated, both in [-1, 1] (see
+`photochrom.darkroom.tensors`), to logits of any spatial shape: (B, 1, h, w) for one verdict a
+patch, (B, 1) for one verdict a photo. H, W >= 32. So it is conditioned on the input, as in equation
+(8) of the report: those of the report by the L in Lab, which is the photo's where the generator
+makes ab; Nazeri's by the photo beside Lab, as their generator makes L as well.
 """
 
 from collections.abc import Callable
@@ -41,8 +43,8 @@ class PatchDiscriminator(nn.Module):
         layers.append(nn.Conv2d(widths[-1], 1, 4, 1, 1))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, lab: Tensor) -> Tensor:
-        """Return logits (B, 1, h, w) for Lab (B, 3, H, W) in [-1, 1]."""
+    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
+        """Return logits (B, 1, h, w) for L (B, 1, H, W) and Lab (B, 3, H, W) in [-1, 1]."""
         logits: Tensor = self.layers(lab)
         return logits
 
@@ -78,9 +80,9 @@ class NazeriPatchDiscriminator(nn.Module):
         ]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, lab: Tensor) -> Tensor:
-        """Return logits (B, 1, h, w) for Lab (B, 3, H, W) in [-1, 1]."""
-        grey = L_to_grey(lab[:, :1].clamp(-1.0, 1.0)) * 255.0
+    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
+        """Return logits (B, 1, h, w) for L (B, 1, H, W) and Lab (B, 3, H, W) in [-1, 1]."""
+        grey = L_to_grey(L) * 255.0
         logits: Tensor = self.layers(torch.cat([grey, lab], dim=1))
         return logits
 
@@ -111,10 +113,9 @@ class NazeriScalarDiscriminator(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(4)
         self.head = nn.Conv2d(widths[-1], 1, 4)
 
-    def forward(self, lab: Tensor) -> Tensor:
-        """Return logits (B, 1) for Lab (B, 3, H, W) in [-1, 1]."""
-        lab = pad_to_multiple(lab, self.multiple)
-        x = self.layers(torch.cat([lab[:, :1], lab], dim=1))
+    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
+        """Return logits (B, 1) for L (B, 1, H, W) and Lab (B, 3, H, W) in [-1, 1]."""
+        x = self.layers(pad_to_multiple(torch.cat([L, lab], dim=1), self.multiple))
         logits: Tensor = self.head(self.pool(x)).flatten(1)
         return logits
 
@@ -145,8 +146,8 @@ class ClassifierDiscriminator(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(8)
         self.head = nn.Linear(channels * 8 * 8, 1)
 
-    def forward(self, lab: Tensor) -> Tensor:
-        """Return logits (B, 1) for Lab (B, 3, H, W) in [-1, 1]."""
+    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
+        """Return logits (B, 1) for L (B, 1, H, W) and Lab (B, 3, H, W) in [-1, 1]."""
         logits: Tensor = self.head(self.pool(self.layers(lab)).flatten(1))
         return logits
 

@@ -149,7 +149,8 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure models on a split of a prepared data set.
 
-    The result goes to metrics.json of every run directory among the models as well.
+    Of the whole eval split, the result goes to metrics.json of every run directory among the
+    models as well, where `table1` and `export` find it.
 
     Args:
         models: Each a run directory, an ONNX file, `default`, `grey` or `mean-ab`.
@@ -173,6 +174,8 @@ def evaluate(
         raise DataError(f"the split is {split!r}; give eval or train")
     if limit is not None and limit < 1:
         raise DataError(f"the limit is {limit}; give 1 photo or more")
+    if out is not None:
+        _make_folder(out)  # not after an hour of measuring
     photos = PackedPhotos(data, cast(Literal["eval", "train"], split))
     count = len(photos) if limit is None else min(limit, len(photos))
     if count == 0:
@@ -210,7 +213,7 @@ def evaluate(
             ours = np.concatenate(found)
             distance = frechet_distance(*feature_moments(true_features), *feature_moments(ours))
             values["fid"] = distance, None, None
-            values["kid"] = kernel_distance(true_features, ours), None, None
+            values["kid"] = kernel_distance(true_features, ours, paired=True), None, None
         evaluations.append(Evaluation(name, count, values))
 
     facts = {
@@ -220,7 +223,8 @@ def evaluate(
         "n": count,
     }
     for given, evaluation in zip(models, evaluations, strict=True):
-        if given not in BASELINES and is_run(Path(given)):
+        whole = split == "eval" and limit is None
+        if whole and given not in BASELINES and is_run(Path(given)):
             _write(Path(given) / "metrics.json", _to_json(facts, [evaluation]))
     if out is not None:
         sheet = io.BytesIO()
@@ -306,13 +310,19 @@ def _to_csv(evaluations: Sequence[Evaluation]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file, and its folder where that is missing.
+    """Write a file.
 
     Raises:
         DataError: If it cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot make folder {folder}: {error.strerror or error}") from error

@@ -4,6 +4,7 @@ The file maps "L", L* in 0..100, float32 (N, 1, H, W), to "ab", a* and b* in CIE
 (N, 2, H, W), for any N, H and W, H and W at least 16. What it is, is in its metadata.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,6 +94,9 @@ def export(
         raise ModelError(f"{path} exists already; remove it or give another name")
     if metrics is not None and not metrics.is_file():
         raise ModelError(f"there is no {metrics}; give a metrics.json of `photochrom evaluate`")
+    if metrics is None and saturation == 1 and (run / "metrics.json").is_file():
+        metrics = run / "metrics.json"
+    measured = "{}" if metrics is None else _json_text(metrics)
     if not 0 < saturation < 10:
         raise ModelError(f"the saturation is {saturation:g}; give a factor above 0 and below 10")
     generator, recipe = load_generator(run)
@@ -120,15 +124,13 @@ def export(
         else:
             weights = f"float32; float16 would change a rendered pixel by {levels} levels"
 
-    if metrics is None and saturation == 1:
-        metrics = run / "metrics.json"
     properties = {
         "photochrom_format": FORMAT,
         "name": run.resolve().name,
         "size": str(recipe.feed_size or recipe.image_size),
         "recipe": recipe.to_json(),
         "data": data_note,
-        "metrics": metrics.read_text() if metrics is not None and metrics.is_file() else "{}",
+        "metrics": measured,
         "licence": licence,
         "weights": weights,
         "saturation": f"{saturation:g}",
@@ -141,6 +143,17 @@ def export(
     except OSError as error:
         raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def _json_text(path: Path) -> str:
+    try:
+        text = path.read_text()
+        json.loads(text)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"{path} is not JSON that can be read; give a metrics.json of `photochrom evaluate`"
+        ) from error
+    return text
 
 
 def _to_onnx(module: nn.Module) -> onnx.ModelProto:

@@ -109,8 +109,8 @@ def gan_step(
     output = generator(L).float()
 
     discriminator.requires_grad_(True)
-    real_logits = discriminator(real_lab).float()
-    fake_logits = discriminator(as_lab(output, L).detach()).float()
+    real_logits = discriminator(L, real_lab).float()
+    fake_logits = discriminator(L, as_lab(output, L).detach()).float()
     d_real = gan_loss(real_logits, True, mode, label_real)
     d_fake = gan_loss(fake_logits, False, mode)
     opt_d.zero_grad(set_to_none=True)
@@ -121,7 +121,7 @@ def gan_step(
     for step in range(g_steps):
         if step > 0:
             output = generator(L).float()
-        g_gan = generator_gan_loss(discriminator(as_lab(output, L)).float(), mode)
+        g_gan = generator_gan_loss(discriminator(L, as_lab(output, L)).float(), mode)
         g_l1 = l1_loss(output, L, ab)
         networks.opt_g.zero_grad(set_to_none=True)
         fabric.backward(g_gan + lambda_l1 * g_l1)

@@ -19,6 +19,9 @@ from photochrom.darkroom.recipes import Recipe
 from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
 
+MAX_DEPTH = 10
+"""A U-Net pads photos to a multiple of 2^depth, here 1024 px: more would only cost memory."""
+
 
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Extend images to the right and downwards by reflection, as far as `multiple` asks.
@@ -51,10 +54,10 @@ class UNet(nn.Module):
 
     Args:
         base_channels: Channels after the first convolution; at most eight times as many deeper.
-        depth: How often the size is halved, at least 3.
+        depth: How often the size is halved, 3 to 10 times.
 
     Raises:
-        RecipeError: If `depth` is below 3.
+        RecipeError: If `depth` is out of range.
 
     Reference:
         Isola et al. 2017, `unet_256`; the tutorial's `Unet(input_c=1, output_c=2, n_down=8)`.
@@ -62,8 +65,8 @@ class UNet(nn.Module):
 
     def __init__(self, base_channels: int = 64, depth: int = 8) -> None:
         super().__init__()
-        if depth < 3:
-            raise RecipeError(f"depth is {depth}; a U-Net has to halve the size at least 3 times")
+        if not 3 <= depth <= MAX_DEPTH:
+            raise RecipeError(f"depth is {depth}; a U-Net halves the size 3 to {MAX_DEPTH} times")
         self.multiple = 2**depth
         widths = [base_channels * min(2**i, 8) for i in range(depth)]
         self.down = nn.ModuleList()
@@ -111,7 +114,7 @@ class NazeriUNet(nn.Module):
 
     Args:
         base_channels: Channels of the first two convolutions; at most eight times as many deeper.
-        depth: How often the size is halved; 7 gives the Places365 network.
+        depth: How often the size is halved, 1 to 10 times; 7 gives the Places365 network.
         published_code: True follows the code: batch norm on the first layer as well, statistics of
             the batch at test time too, and a grey value in 0..255 as input (the code's luma of the
             colour photo; here of the neutral grey with the same L*, which is all that L tells).
@@ -126,6 +129,8 @@ class NazeriUNet(nn.Module):
         self, base_channels: int = 64, depth: int = 7, *, published_code: bool = True
     ) -> None:
         super().__init__()
+        if depth > MAX_DEPTH:
+            raise RecipeError(f"depth is {depth}; a U-Net halves the size up to {MAX_DEPTH} times")
         # Statistics of the batch need two values a channel, so even one small photo is padded until
         # 2x2 px are left at the bottom: what the published network has there at its 256 px.
         self.multiple = 2 ** (depth + 1) if published_code else 2**depth

@@ -212,7 +212,7 @@ def feature_moments(features: NDArray[Any]) -> tuple[Float64Array, Float64Array]
     return x.mean(axis=0), np.cov(x, rowvar=False)
 
 
-def kernel_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
+def kernel_distance(x: NDArray[Any], y: NDArray[Any], *, paired: bool = False) -> float:
     """Return the unbiased squared MMD of two sets of features: KID, if they are Inception's.
 
     The kernel is (x.y/D + 1)^3. All photos enter at once, where the paper averages over subsets of
@@ -221,6 +221,9 @@ def kernel_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
     Args:
         x: Shape (N, D), N at least 2.
         y: Shape (M, D), M at least 2.
+        paired: Whether x[i] and y[i] are of the same photo, so that N = M. A photo is like its
+            own copy whatever the two sets are like, so these pairs are left out; else the value
+            would fall with fewer photos.
 
     Returns:
         Unlike FID it does not depend on the number of photos; it can be below 0 by chance.
@@ -234,11 +237,12 @@ def kernel_distance(x: NDArray[Any], y: NDArray[Any]) -> float:
         values: Float64Array = (a @ b.T / a.shape[1] + 1.0) ** 3
         return values
 
-    def within(a: Float64Array) -> float:  # each photo with every other, not with itself
-        k = kernel(a, a)
-        return float((k.sum() - np.trace(k)) / (len(a) * (len(a) - 1)))
+    def mean_of_others(k: Float64Array) -> float:  # each photo with every other, not with itself
+        return float((k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)))
 
-    return within(x) + within(y) - 2.0 * float(kernel(x, y).mean())
+    between = kernel(x, y)
+    across = mean_of_others(between) if paired else float(between.mean())
+    return mean_of_others(kernel(x, x)) + mean_of_others(kernel(y, y)) - 2.0 * across
 
 
 def packaged_fid_weights() -> Path:

@@ -55,7 +55,10 @@ def mean_chroma(pixels: NDArray[np.uint8]) -> float:
 
 
 def _sampling_order(names: Iterable[str], seed: int) -> list[str]:
-    return sorted(names, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    return sorted(
+        names,
+        key=lambda name: hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest(),
+    )
 
 
 def _resized(image: Image.Image, size: int, keep_aspect: bool) -> Image.Image:
@@ -113,6 +116,25 @@ def find_photos(sources: Sequence[Path]) -> dict[str, Path]:
     return photos
 
 
+def check_settings(
+    dest: Path, *, size: int, count: int | None, eval_fraction: float, min_chroma: float
+) -> None:
+    """Refuse what `prepare` could not do, before anything is fetched or read.
+
+    Raises:
+        DataError: If an option is out of range, or `dest` is in use.
+    """
+    if size < 16 or not 0 <= eval_fraction <= 1 or (count is not None and count < 1):
+        raise DataError(
+            f"size {size}, count {count} and eval fraction {eval_fraction} do not work; "
+            "give a size of 16 or more, a count of 1 or more and a fraction in 0..1"
+        )
+    if not 0 <= min_chroma < 150:
+        raise DataError(f"the chroma threshold is {min_chroma}; give a number from 0 to below 150")
+    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
+        raise DataError(f"{dest} exists and is not an empty folder; give a new one")
+
+
 def prepare(
     photos: Mapping[str, Path],
     dest: Path,
@@ -148,13 +170,7 @@ def prepare(
     Raises:
         DataError: If too few photos are usable, an option is out of range, or `dest` is in use.
     """
-    if size < 16 or not 0 <= eval_fraction <= 1 or (count is not None and count < 1):
-        raise DataError(
-            f"size {size}, count {count} and eval fraction {eval_fraction} do not work; "
-            "give a size of 16 or more, a count of 1 or more and a fraction in 0..1"
-        )
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise DataError(f"{dest} exists and is not an empty folder; give a new one")
+    check_settings(dest, size=size, count=count, eval_fraction=eval_fraction, min_chroma=min_chroma)
     building = dest.with_name(dest.name + ".partial")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
@@ -229,7 +245,9 @@ def _write_splits(building: Path, rows: list[Photo], n_eval: int) -> dict[str, i
     np.save(building / "train.npy", everything[cut:])
     del everything
     (building / "pixels").unlink()
-    with (building / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+    with (building / "manifest.csv").open(
+        "w", newline="", encoding="utf-8", errors="surrogateescape"
+    ) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(MANIFEST_COLUMNS)
         for i, photo in enumerate(rows):

@@ -6,7 +6,6 @@ so that `photochrom recipes` answers at once.
 
 import dataclasses
 import json
-import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from photochrom.errors import RecipeError
 GanMode = Literal["bce", "lsgan", "hinge"]
 Init = Literal["normal", "he", "variance-scaling", "default"]
 Optimizer = Literal["adam", "adamw"]
+_TOO_MUCH = 1e35  # float32 ends at 3.4e38
 Schedule = Literal["constant", "cosine", "exponential", "plateau"]
 
 
@@ -62,7 +62,7 @@ class Recipe:
     weight_decay: float = 0.0
     schedule: Schedule = "constant"
     """Of all learning rates. `cosine`: to 0 at the last step; `exponential`: a tenth every
-    500 000 steps; `plateau`: a tenth when the epoch's L1 has not fallen for 5 epochs."""
+    500 000 steps; `plateau`: a tenth when the epoch's L1 has not fallen for more than 5 epochs."""
     init: Init = "default"
     """Weights at the start: `normal` N(0, 0.02); `he`; `variance-scaling` (TensorFlow's default,
     half the variance of He); `default`: torch's. Pretrained encoders are left as they are."""
@@ -92,19 +92,21 @@ class Recipe:
             RecipeError: If a number is out of range, or `quoted` names no field.
         """
         for name in ("base_channels", "depth", "g_steps", "batch_size", "lr_g"):
-            if not 0 < getattr(self, name) < math.inf:  # which also refuses nan
+            if not 0 < getattr(self, name) < _TOO_MUCH:  # which also refuses nan
                 raise RecipeError(f"{name} is {getattr(self, name)}; give a number above 0")
         for name in (
             *("epochs", "pretrain_epochs", "lambda_l1", "weight_decay", "seed"),
             *("lr_d", "lr_encoder", "lr_pretrain"),
         ):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
+            if value is not None and not 0 <= value < _TOO_MUCH:
                 raise RecipeError(f"{name} is {value}; give 0 or more")
         for name in ("image_size", "feed_size"):
             size = getattr(self, name)
             if size is not None and size < 16:
                 raise RecipeError(f"{name} is {size}; networks take 16 px or more")
+        if self.seed >= 2**32:
+            raise RecipeError(f"seed is {self.seed}; give a whole number below 2^32")
         if not 0 < self.label_real <= 1:
             raise RecipeError(f"label_real is {self.label_real}; give a number above 0, up to 1")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -129,7 +131,7 @@ class Recipe:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> "Recipe":
+    def from_json(cls, text: str | bytes) -> "Recipe":
         """Read what `to_json` wrote.
 
         Raises:
@@ -138,7 +140,7 @@ class Recipe:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise RecipeError(f"a recipe has to be JSON, and this is not: {error}") from None
         if not isinstance(values, dict):
             raise RecipeError(f"a recipe has to be a JSON object, not {type(values).__name__}")
@@ -326,7 +328,7 @@ RECIPES: dict[str, Recipe] = {
         source=f"{_TUTORIAL}, second model; its fastai DynamicUnet is a U-Net of "
         "segmentation-models-pytorch here",
         quoted=(
-            *(name for name in _TUTORIAL_QUOTED if name not in ("base_channels", "depth")),
+            *(name for name in _TUTORIAL_QUOTED if name not in ("base_channels", "depth", "init")),
             *("encoder", "encoder_weights", "lr_pretrain"),
         ),
     ),

@@ -79,7 +79,7 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     The first column is text and aligned to the left, the others to the right.
     """
     table = [header, *rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    widths = [max(2, *(len(row[i]) for row in table)) for i in range(len(header))]
 
     def line(cells: Sequence[str]) -> str:
         padded = [cells[0].ljust(widths[0])]
@@ -133,41 +133,44 @@ def table1(runs: Sequence[Path]) -> str:
         RecipeError: If a recipe cannot be read.
     """
     by_source = {RECIPES[name].source: name for name in RECIPES}
-    measured: dict[str, list[tuple[str, Evaluation]]] = {name: [] for name in TABLE_1}
+    measured: dict[str, list[tuple[str, str, Evaluation | None]]] = {name: [] for name in TABLE_1}
     for run in runs:
         recipe = read_recipe(run)
         system = by_source.get(recipe.source, run.name)
-        measured.setdefault(system, []).append((run.resolve().name, read_evaluation(run)))
+        data, evaluation = read_evaluation(run)
+        photos = f"{evaluation.n} of {data}"
+        measured.setdefault(system, []).append((run.resolve().name, photos, evaluation))
 
     metrics = ("mse", "ssim", "psnr", "ciede2000", "colorfulness_ratio")
-    header = ["System", "Run", "Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
+    header = ["System", "Run", "Photos"]
+    header += ["Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
     header += [f"Ours: {_heading(SCALES[metric])}" for metric in metrics[2:]]
     rows = []
     for system, found in measured.items():
         published = TABLE_1.get(system, Published("-", "-"))
-        lines: list[tuple[str, Evaluation | None]] = [*found] or [("-", None)]
-        for name, evaluation in lines:
-            ours = [_cell(evaluation, metric, interval=False) for metric in metrics]
-            rows.append([system, name, published.mse, ours[0], published.ssim, *ours[1:]])
+        for name, photos, measures in found or [("-", "-", None)]:
+            ours = [_cell(measures, metric, interval=False) for metric in metrics]
+            row = [system, name, photos, published.mse, ours[0], published.ssim, *ours[1:]]
+            rows.append(row)
     return _markdown(header, rows)
 
 
-def read_evaluation(run: Path) -> Evaluation:
-    """Return what `photochrom evaluate` wrote into a run directory.
+def read_evaluation(run: Path) -> tuple[str, Evaluation]:
+    """Return what `photochrom evaluate` wrote into a run directory, and the name of its data.
 
     Raises:
         RunError: If it has not, or the file cannot be read.
     """
     path = run / "metrics.json"
+    again = f"`photochrom evaluate {run} --data DIR`"
     if not path.is_file():
-        raise RunError(f"{run} was not measured yet; run `photochrom evaluate {run} --data DIR`")
+        raise RunError(f"{run} was not measured on a whole eval split yet; run {again}")
     try:
-        (content,) = json.loads(path.read_text())["evaluations"]
-        return Evaluation.from_json(content)
+        content = json.loads(path.read_text())
+        (evaluation,) = content["evaluations"]
+        return str(content["data"]), Evaluation.from_json(evaluation)
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(
-            f"{path} is damaged; run `photochrom evaluate {run} --data DIR` again"
-        ) from error
+        raise RunError(f"{path} is damaged; run {again} again") from error
 
 
 def grid(rows: Sequence[Sequence[NDArray[np.uint8]]], headings: Sequence[str]) -> Image.Image:

@@ -79,7 +79,7 @@ def read_recipe(run: Path) -> Recipe:
     """
     if not is_run(run):
         raise RunError(f"{run} is not a run; give a folder that `photochrom train` made")
-    return Recipe.from_json((run / "recipe.json").read_text())
+    return Recipe.from_json((run / "recipe.json").read_bytes())
 
 
 def read_environment(run: Path) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def read_environment(run: Path) -> dict[str, Any]:
     """
     try:
         environment: dict[str, Any] = json.loads((run / "environment.json").read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{run} has no environment.json that can be read ({error})") from error
     return environment
 
@@ -149,21 +149,31 @@ def load_state(run: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}); start a new run") from error
+    except Exception as error:  # what unpickling raises depends on the damage
+        raise RunError(f"{path} is damaged or cut off; start a new run") from error
     return state
 
 
 def append_log(run: Path, line: Mapping[str, Any]) -> None:
     """Add one JSON line to log.jsonl."""
     with (run / "log.jsonl").open("a") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of log.jsonl, oldest first."""
+    """Return the lines of log.jsonl, oldest first, without one that a crash cut off.
+
+    Raises:
+        RunError: If another line cannot be read.
+    """
     path = run / "log.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise RunError(
+            f"{path} is damaged; delete it, and training goes on all the same"
+        ) from error
 
 
 def cut_log(run: Path, epochs: int) -> None:

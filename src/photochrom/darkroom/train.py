@@ -5,6 +5,7 @@ is drawn from the recipe's seed and the number of the step or epoch alone. So a 
 and resumed takes the same steps as one that was not.
 """
 
+import copy
 import math
 import time
 import warnings
@@ -32,7 +33,7 @@ from photochrom.darkroom.recipes import Recipe
 from photochrom.darkroom.report import grid
 from photochrom.darkroom.schedules import Schedule
 from photochrom.darkroom.tensors import denormalize_lab, lab_to_rgb, to_L_ab
-from photochrom.errors import DataError, RunError
+from photochrom.errors import DataError, RecipeError, RunError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
@@ -179,6 +180,7 @@ def train(
             **means,
         }
         schedule.epoch_ended(means["g_l1"])
+        _check_weights(networks.generator, epoch)
         _look(fabric, networks.generator, photos["eval"], recipe, run, line, writer)
         runs.append_log(run, line)
         runs.save_generator(run, networks.generator)
@@ -216,6 +218,10 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
     generator = build_generator(recipe)
     pretrained = recipe.encoder_weights != "none" and hasattr(generator, "encoder")
     initialize(generator, recipe.init, skip=("encoder",) if pretrained else ())
+    discriminator = build_discriminator(recipe)
+    if discriminator is not None:
+        initialize(discriminator, recipe.init)
+    _check_size(generator, discriminator, recipe)
     groups: list[dict[str, Any]] = [{"params": generator.parameters(), "lr": recipe.lr_g}]
     if recipe.lr_encoder is not None and hasattr(generator, "encoder"):
         encoder = cast(nn.Module, generator.encoder)
@@ -227,14 +233,28 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
         ]
     generator.to(memory_format=torch.channels_last)
     generator, opt_g = fabric.setup(generator, _optimizer(recipe, groups))
-    discriminator = build_discriminator(recipe)
     if discriminator is None:
         return Networks(generator, opt_g)
-    initialize(discriminator, recipe.init)
     discriminator.to(memory_format=torch.channels_last)
     opt_d = _optimizer(recipe, [{"params": discriminator.parameters(), "lr": recipe.lr_d}])
     discriminator, opt_d = fabric.setup(discriminator, opt_d)
     return Networks(generator, opt_g, discriminator, opt_d)
+
+
+@torch.no_grad()
+def _check_size(generator: nn.Module, discriminator: nn.Module | None, recipe: Recipe) -> None:
+    """Refuse photos too small, or too few at a time, for the networks: before a run is made."""
+    side, count = recipe.image_size, min(2, recipe.batch_size)
+    L = torch.zeros(count, 1, side, side)
+    try:
+        output = copy.deepcopy(generator).train()(L)  # a copy: norms take note of what they see
+        if discriminator is not None:
+            copy.deepcopy(discriminator).train()(L, as_lab(output, L))
+    except (RuntimeError, ValueError) as error:
+        raise RecipeError(
+            f"the networks cannot be trained on {recipe.batch_size} photos of {side} px at a time "
+            f"({str(error).splitlines()[0]}); give a larger image_size or batch_size"
+        ) from error
 
 
 def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
@@ -291,6 +311,17 @@ def _check_finite(sums: dict[str, Tensor], epoch: int, step: int) -> None:
         raise NonFiniteLossError(
             f"a loss is no longer finite in epoch {epoch + 1} by step {step} (sums: {values}); "
             "lower lr_g or lr_d, or train with --precision 32"
+        )
+
+
+def _check_weights(generator: nn.Module, epoch: int) -> None:
+    """Refuse weights with which nothing can be colorized, though the losses have not shown it."""
+    state = generator.state_dict()
+    broken = [key for key, value in state.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise NonFiniteLossError(
+            f"the generator's weights are no longer finite after epoch {epoch + 1} ({broken[0]}); "
+            "lower lr_g or lr_d"
         )
 
 
@@ -398,11 +429,11 @@ def _check_same(run: Path, recipe: Recipe, facts: Mapping[str, str]) -> None:
             "resume it with its own, or start a new run"
         )
     environment = runs.read_environment(run)
-    if environment["data_fingerprint"] != facts["data_fingerprint"]:
+    if environment.get("data_fingerprint") != facts["data_fingerprint"]:
         raise RunError(f"{run} was trained on other data; give the data that it began with")
-    if environment["precision"] != facts["precision"]:
+    if environment.get("precision") != facts["precision"]:
         raise RunError(
-            f"{run} was trained with --precision {environment['precision']}; "
+            f"{run} was trained with --precision {environment.get('precision')}; "
             "resume it with the same"
         )
 
