@@ -1,5 +1,7 @@
 """The model that ships, on scikit-image's own photos, none of which it was trained on."""
 
+import json
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -45,3 +47,4 @@ def test_it_is_small_and_says_what_it_is() -> None:
     assert recipe.generator == "encoder_unet"
     assert metadata["licence"] == "Apache-2.0"
     assert "Flickr8k" in metadata["data"]
+    assert json.loads(metadata["metrics"])["evaluations"][0]["n"] >= 100
