@@ -1,6 +1,8 @@
 import errno
 import hashlib
 import json
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -170,6 +172,15 @@ def test_help_is_light():
     )
     assert answer.stderr == ""
     assert "colorize" in answer.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+def test_with_streams_closed(photo_file: Path, tiny_onnx: Path):
+    command = [sys.executable, "-m", "photochrom", "colorize", photo_file, "--model", tiny_onnx]
+    line = " ".join(shlex.quote(str(part)) for part in command)
+    assert subprocess.run(f"{line} >&- 2>&-", shell=True, check=False).returncode == 0
+    with Image.open(photo_file.with_name("old-color.jpg")) as image:
+        assert image.size == (64, 48)
 
 
 def test_as_a_module(photo_file: Path, tiny_onnx: Path):

@@ -4,6 +4,8 @@ Help has to appear at once, so commands import what is heavy in their own bodies
 """
 
 import errno
+import os
+import sys
 from typing import Any
 
 import click
@@ -18,6 +20,7 @@ class _Main(click.Group):
     """The one place where refusals become a line on stderr and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        _open_streams()
         try:
             return super().invoke(ctx)
         except PhotochromError as error:
@@ -28,6 +31,13 @@ class _Main(click.Group):
             where = f"{error.filename}: " if error.filename else ""
             message = printable(f"{where}{error.strerror or error}")
             raise click.ClickException(message) from error
+
+
+def _open_streams() -> None:
+    """Let what is printed vanish where a scheduler has closed the streams, but do the work."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (open to the end)
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
