@@ -184,6 +184,19 @@ def test_photos_too_small_for_a_network_make_no_run(data: Path, tmp_path: Path) 
     assert not (tmp_path / "runs").exists()
 
 
+def test_an_encoder_of_another_fixed_size_makes_no_run(data: Path, tmp_path: Path) -> None:
+    recipe = replace(
+        TINY,
+        generator="encoder_unet",
+        encoder="tu-swin_tiny_patch4_window7_224",
+        decoder_channels=(8, 8, 8, 8),
+        discriminator=None,
+    )
+    with pytest.raises(RecipeError, match=r"on 4 photos of 32 px .*doesn't match model \(224\)"):
+        train(recipe, data, tmp_path / "runs", device="cpu", progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_run_whose_files_are_damaged(data: Path, tmp_path: Path) -> None:
     run = train(TINY, data, tmp_path, device="cpu", progress=False)
     sound = {name: (run / name).read_bytes() for name in ("log.jsonl", "state.pt")}

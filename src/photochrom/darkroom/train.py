@@ -243,17 +243,17 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
 
 @torch.no_grad()
 def _check_size(generator: nn.Module, discriminator: nn.Module | None, recipe: Recipe) -> None:
-    """Refuse photos too small, or too few at a time, for the networks: before a run is made."""
+    """Refuse photos of a size or number that the networks do not take: before a run is made."""
     side, count = recipe.image_size, min(2, recipe.batch_size)
     L = torch.zeros(count, 1, side, side)
     try:
         output = copy.deepcopy(generator).train()(L)  # a copy: norms take note of what they see
         if discriminator is not None:
             copy.deepcopy(discriminator).train()(L, as_lab(output, L))
-    except (RuntimeError, ValueError) as error:
+    except (AssertionError, RuntimeError, ValueError) as error:  # timm asserts its sizes
         raise RecipeError(
             f"the networks cannot be trained on {recipe.batch_size} photos of {side} px at a time "
-            f"({str(error).splitlines()[0]}); give a larger image_size or batch_size"
+            f"({str(error).splitlines()[0]}); give another image_size or batch_size"
         ) from error
 
 
