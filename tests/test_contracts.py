@@ -216,12 +216,8 @@ def seen_by(network: nn.Module, x: Tensor, at: tuple[int, int]) -> tuple[int, in
 def test_patchgan_gives_30x30_verdicts_on_patches_of_70() -> None:
     network = Joined(PatchDiscriminator(base_channels=4).eval())
     with torch.no_grad():
-        assert Joined(PatchDiscriminator().eval())(torch.zeros(1, 4, 256, 256)).shape == (
-            1,
-            1,
-            30,
-            30,
-        )
+        verdicts = Joined(PatchDiscriminator().eval())(torch.zeros(1, 4, 256, 256))
+    assert verdicts.shape == (1, 1, 30, 30)
     assert seen_by(network, random_input(1, 4, 256, 256), (15, 15)) == (70, 70)
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from PIL import Image
 
 from photochrom.errors import PhotochromError, PhotoError
+from photochrom.files import make_folder
 from photochrom.photo import FORMATS, open_photo, save_photo
 
 MARK = "-color"
@@ -219,7 +220,7 @@ def colorize_all(
             photo = open_photo(job.input)
             width, height = photo.size
             colored = colorizer(photo)
-            _make_folder(job.output.parent)
+            make_folder(job.output.parent, PhotoError)
             save_photo(colored, job.output, overwrite=overwrite)
         except PhotochromError as refusal:
             error = str(refusal)
@@ -230,10 +231,3 @@ def colorize_all(
         seconds = time.perf_counter() - start
         status: Literal["done", "failed"] = "failed" if error else "done"
         yield Result(job.input, job.output, status, seconds, width, height, error)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PhotoError(f"cannot make folder {folder}: {error.strerror or error}") from error

@@ -16,17 +16,15 @@ _SIGNATURES = {
     "PNG": (_PNG,),
     "JPEG": (_JPEG,),
     "TIFF": (b"II*\0", b"MM\0*"),
-    "WebP": (b"RIFF",),
     "BMP": (b"BM",),
 }
 
 
 def format_of(data: bytes) -> str | None:
     """Return the format that the first bytes of a file claim, None if it is none of ours."""
-    claimed = [name for name, starts in _SIGNATURES.items() if data.startswith(starts)]
-    if claimed == ["WebP"] and data[8:12] != b"WEBP":
-        return None
-    return claimed[0] if claimed else None
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WebP"
+    return next((name for name, starts in _SIGNATURES.items() if data.startswith(starts)), None)
 
 
 def without_metadata(data: bytes) -> bytes | None:

@@ -1,9 +1,11 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and the folders for them."""
 
 import contextlib
 import os
 import uuid
 from pathlib import Path
+
+from photochrom.errors import PhotochromError
 
 
 def write_whole(path: Path, content: bytes | memoryview, *, overwrite: bool = True) -> None:
@@ -35,6 +37,18 @@ def write_whole(path: Path, content: bytes | memoryview, *, overwrite: bool = Tr
     finally:
         with contextlib.suppress(OSError):  # the first error is the one to tell of
             aside.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path, refusal: type[PhotochromError]) -> None:
+    """Make a folder, and those that it lies in, unless it is there.
+
+    Raises:
+        PhotochromError: A `refusal`, if the disk refuses or there is a file of that name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refusal(f"cannot make folder {folder}: {error.strerror or error}") from error
 
 
 def _give_name(aside: Path, path: Path, overwrite: bool) -> None:

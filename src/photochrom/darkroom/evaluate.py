@@ -37,7 +37,7 @@ from photochrom.darkroom.metrics import (
 from photochrom.darkroom.report import Evaluation, Value, grid, markdown_table
 from photochrom.darkroom.runs import is_run, load_generator
 from photochrom.errors import DataError, ModelError
-from photochrom.files import write_whole
+from photochrom.files import make_folder, write_whole
 from photochrom.models import ColorModel, OnnxModel, default_model_path
 
 BASELINES = ("grey", "mean-ab", "default")
@@ -80,7 +80,7 @@ class RunModel:
     def __init__(self, run: Path) -> None:
         generator, recipe = load_generator(run)
         self.name = run.resolve().name
-        self.size = recipe.feed_size or recipe.image_size
+        self.size = recipe.size
         self._network = CielabGenerator(generator).eval()
 
     def __call__(self, L: FloatArray, /) -> FloatArray:
@@ -175,7 +175,7 @@ def evaluate(
     if limit is not None and limit < 1:
         raise DataError(f"the limit is {limit}; give 1 photo or more")
     if out is not None:
-        _make_folder(out)  # not after an hour of measuring
+        make_folder(out, DataError)  # not after an hour of measuring
     photos = PackedPhotos(data, cast(Literal["eval", "train"], split))
     count = len(photos) if limit is None else min(limit, len(photos))
     if count == 0:
@@ -319,10 +319,3 @@ def _write(path: Path, content: bytes) -> None:
         write_whole(path, content)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot make folder {folder}: {error.strerror or error}") from error

@@ -127,7 +127,7 @@ def export(
     properties = {
         "photochrom_format": FORMAT,
         "name": run.resolve().name,
-        "size": str(recipe.feed_size or recipe.image_size),
+        "size": str(recipe.size),
         "recipe": recipe.to_json(),
         "data": data_note,
         "metrics": measured,

@@ -17,8 +17,9 @@ from photochrom.errors import RecipeError
 GanMode = Literal["bce", "lsgan", "hinge"]
 Init = Literal["normal", "he", "variance-scaling", "default"]
 Optimizer = Literal["adam", "adamw"]
-_TOO_MUCH = 1e35  # float32 ends at 3.4e38
 Schedule = Literal["constant", "cosine", "exponential", "plateau"]
+
+_TOO_MUCH = 1e35  # float32 ends at 3.4e38
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +126,11 @@ class Recipe:
     def total_epochs(self) -> int:
         """Epochs of the whole run: pretraining, then the recipe's own loss."""
         return self.pretrain_epochs + self.epochs
+
+    @property
+    def size(self) -> int:
+        """Short side in px at which the trained generator is shown photos."""
+        return self.feed_size or self.image_size
 
     def to_json(self) -> str:
         """Return the recipe as JSON, every field written out."""
