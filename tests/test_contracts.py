@@ -33,7 +33,7 @@ from photochrom.darkroom.generators import (
     build_generator,
     pad_to_multiple,
 )
-from photochrom.darkroom.recipes import RECIPES, Recipe
+from photochrom.darkroom.recipes import RECIPES, Output, Recipe
 from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
 
@@ -233,13 +233,48 @@ def test_nazeri_patch_gives_32x32_verdicts_on_patches_of_70() -> None:
     assert seen_by(network, random_input(1, 4, 256, 256), (15, 15)) == (70, 70)
 
 
-@pytest.mark.parametrize("blocks", [2, 8])
-def test_residual_generator_sees_little(blocks: int) -> None:
+@pytest.mark.parametrize(
+    ("blocks", "dilations", "size"),
+    [(2, (1,), 13), (8, (1,), 37), (4, (1, 4, 16, 8), 121), (3, (1, 2), 21)],
+)
+def test_what_the_residual_generator_sees(
+    blocks: int, dilations: tuple[int, ...], size: int
+) -> None:
     torch.manual_seed(0)
-    network = ResidualGenerator(channels=8, blocks=blocks).eval()
-    size = 4 * blocks + 5
-    assert size == {2: 13, 8: 37}[blocks]
-    assert seen_by(network, random_input(1, 1, 48, 48), (24, 24)) == (size, size)
+    network = ResidualGenerator(channels=8, blocks=blocks, dilations=dilations).eval()
+    assert seen_by(network, random_input(1, 1, 128, 128), (64, 64)) == (size, size)
+
+
+def test_dilated_residual_generator_is_as_large() -> None:
+    plain, dilated = ResidualGenerator(), ResidualGenerator(dilations=(1, 2, 4, 8))
+    counts = [sum(p.numel() for p in network.parameters()) for network in (plain, dilated)]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize(("depth", "size"), [(2, 34), (3, 70), (4, 142)])
+def test_patches_of_the_patchgan(depth: int, size: int) -> None:
+    network = Joined(PatchDiscriminator(4, depth).eval())
+    with torch.no_grad():
+        verdicts = network(torch.zeros(1, 4, 256, 256)).shape[-1]
+    middle = verdicts // 2
+    assert seen_by(network, random_input(1, 4, 256, 256), (middle, middle)) == (size, size)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize(("output", "channels"), [("ab", 2), ("lab", 3), ("rgb", 3)])
+def test_generators_make_what_the_recipe_says(name: str, output: Output, channels: int) -> None:
+    network = build_generator(replace(small(generator=name), output=output)).eval()
+    with torch.no_grad():
+        assert network(random_input(1, 1, 32, 32)).shape == (1, channels, 32, 32)
+
+
+def test_discriminator_of_another_width() -> None:
+    recipe = small(discriminator="patch")
+    narrow = build_discriminator(replace(recipe, discriminator_channels=2))
+    wide = build_discriminator(replace(recipe, discriminator_channels=8))
+    assert narrow is not None
+    assert wide is not None
+    assert next(wide.parameters()).shape[0] == 4 * next(narrow.parameters()).shape[0]
 
 
 @pytest.mark.parametrize("size", [16, 128])

@@ -23,8 +23,10 @@ from photochrom.models import OnnxModel
 
 RECIPE_OF = {
     "unet": RECIPES["tiny"],
-    "nazeri_unet": Recipe(generator="nazeri_unet", base_channels=4, depth=3),
-    "nazeri_unet_paper": Recipe(generator="nazeri_unet_paper", base_channels=4, depth=3),
+    "nazeri_unet": Recipe(generator="nazeri_unet", output="lab", base_channels=4, depth=3),
+    "nazeri_unet_paper": Recipe(
+        generator="nazeri_unet_paper", output="rgb", base_channels=4, depth=3
+    ),
     "encoder_unet": Recipe(
         generator="encoder_unet",
         encoder="tu-efficientnet_lite0",
@@ -54,7 +56,7 @@ def test_every_generator_is_exported(tmp_path: Path, generator: str) -> None:
     run = make_run(tmp_path / "run", RECIPE_OF[generator])
     path = export(run, tmp_path / "model.onnx", half=False)
     model = OnnxModel(path)
-    module = CielabGenerator(runs.load_generator(run)[0]).eval()
+    module = CielabGenerator(runs.load_generator(run)[0], RECIPE_OF[generator].output).eval()
     rng = np.random.default_rng(0)
     for shape in ((1, 1, 16, 16), (3, 1, 33, 50), (1, 1, 200, 129)):
         L = rng.uniform(0, 100, shape).astype(np.float32)

@@ -1,6 +1,7 @@
 import copy
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import pytest
 import torch
@@ -8,10 +9,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from photochrom.darkroom.discriminators import PatchDiscriminator
-from photochrom.darkroom.gan import Networks, as_lab, gan_step, l1_step
-from photochrom.darkroom.generators import NazeriUNet, ResidualGenerator
+from photochrom.darkroom.gan import Networks, gan_step, l1_step
+from photochrom.darkroom.generators import ResidualGenerator
 from photochrom.darkroom.losses import gan_loss
-from photochrom.darkroom.recipes import GanMode
+from photochrom.darkroom.recipes import GanMode, Output
+from photochrom.darkroom.tensors import target, whole_photo
 
 MODES = pytest.mark.parametrize("mode", ["bce", "lsgan", "hinge"])
 
@@ -44,15 +46,16 @@ def make_networks(
     discriminator: Callable[[], nn.Module] | None = small_discriminator,
     lr_g: float = 1e-2,
     lr_d: float = 1e-3,
+    output: Output = "ab",
 ) -> Networks:
     torch.manual_seed(0)
     g = generator()
     g, opt_g = fabric.setup(g, torch.optim.Adam(g.parameters(), lr=lr_g, betas=(0.5, 0.999)))
     if discriminator is None:
-        return Networks(g, opt_g)
+        return Networks(g, opt_g, output=output)
     d = discriminator()
     d, opt_d = fabric.setup(d, torch.optim.Adam(d.parameters(), lr=lr_d, betas=(0.5, 0.999)))
-    return Networks(g, opt_g, d, opt_d)
+    return Networks(g, opt_g, d, opt_d, output)
 
 
 def weights(network: nn.Module | None) -> list[Tensor]:
@@ -73,7 +76,7 @@ def test_l1_falls(fabric: Fabric) -> None:
     networks = make_networks(fabric, discriminator=None)
     L, ab = toy()
     losses = [l1_step(fabric, networks, L, ab) for _ in range(30)]
-    assert all(loss.keys() == {"g_l1"} for loss in losses)
+    assert all(loss.keys() == {"g_l1", "g_updates"} for loss in losses)
     assert not losses[0]["g_l1"].requires_grad
     assert losses[-1]["g_l1"] < 0.4 * losses[0]["g_l1"]
 
@@ -118,8 +121,10 @@ def test_generator_learns_to_fool(fabric: Fabric, mode: GanMode) -> None:
 
 def test_keys_and_kinds(fabric: Fabric) -> None:
     losses = gan_step(fabric, make_networks(fabric), *toy(), lambda_l1=100, label_real=0.9)
-    names = {"d_real", "d_fake", "g_gan", "g_l1", "d_real_accuracy", "d_fake_accuracy"}
-    assert losses.keys() == names
+    assert losses.keys() == {
+        *("d_real", "d_fake", "g_gan", "g_l1", "d_real_accuracy", "d_fake_accuracy"),
+        *("g_updates", "d_updates"),
+    }
     for key, value in losses.items():
         assert value.shape == (), key
         assert not value.requires_grad, key
@@ -173,7 +178,7 @@ def test_discriminator_gets_no_gradient_from_the_generators_step(
     generator = copy.deepcopy(networks.generator)
     discriminator = copy.deepcopy(networks.discriminator)
     with torch.no_grad():
-        fake = as_lab(generator(L), L)
+        fake = whole_photo(generator(L), L, "ab")
     real_logits = discriminator(L, torch.cat([L, ab], dim=1))
     loss = gan_loss(real_logits, True, mode, 0.9) + gan_loss(discriminator(L, fake), False, mode)
     (0.5 * loss).backward()
@@ -194,7 +199,7 @@ def test_generator_gets_no_gradient_from_the_discriminators_step(fabric: Fabric)
     gan_step(fabric, networks, L, ab, lambda_l1=10)
     # The generator's step meets the discriminator that has just learned.
     output = generator(L)
-    logits = copy.deepcopy(networks.discriminator)(L, as_lab(output, L))
+    logits = copy.deepcopy(networks.discriminator)(L, whole_photo(output, L, "ab"))
     (gan_loss(logits, True) + 10 * (output - ab).abs().mean()).backward()
     pairs = zip(networks.generator.parameters(), generator.parameters(), strict=True)
     for found, wanted in pairs:
@@ -222,13 +227,64 @@ def test_discriminator_learns_again_in_the_next_step(fabric: Fabric) -> None:
     assert not equal(before, weights(networks.discriminator))
 
 
-def test_generator_of_the_whole_lab(fabric: Fabric) -> None:
+@pytest.mark.parametrize("output", ["lab", "rgb"])
+def test_generator_of_the_whole_photo(fabric: Fabric, output: Output) -> None:
     networks = make_networks(
-        fabric, generator=partial(NazeriUNet, 4, 3, published_code=False), lr_g=3e-3
+        fabric, generator=partial(ResidualGenerator, 8, 1, 3), lr_g=3e-3, output=output
     )
     L, ab = toy()
     losses = [gan_step(fabric, networks, L, ab, lambda_l1=100) for _ in range(20)]
-    assert losses[-1]["g_l1"] < losses[0]["g_l1"]
+    assert losses[-1]["g_l1"] < 0.7 * losses[0]["g_l1"]
+
+
+@pytest.mark.parametrize("output", ["lab", "rgb"])
+def test_discriminator_judges_what_the_generator_makes(fabric: Fabric, output: Output) -> None:
+    seen: list[Tensor] = []
+
+    class Watching(Verdict):
+        def forward(self, L: Tensor, photo: Tensor) -> Tensor:
+            seen.append(photo.detach())
+            return super().forward(L, photo)
+
+    networks = make_networks(
+        fabric,
+        generator=partial(ResidualGenerator, 8, 1, 3),
+        discriminator=lambda: Watching(1.0, -1.0),
+        output=output,
+    )
+    L, ab = toy()
+    with torch.no_grad():
+        made = copy.deepcopy(networks.generator)(L)
+    gan_step(fabric, networks, L, ab, lambda_l1=1)
+    assert torch.equal(seen[0], target(L, ab, output))
+    assert torch.equal(seen[1], made)
+
+
+@pytest.mark.parametrize(("phase", "still", "moves"), [("d", 0, 1), ("g", 1, 0)])
+def test_one_network_learns_alone(
+    fabric: Fabric, phase: Literal["d", "g"], still: int, moves: int
+) -> None:
+    networks = make_networks(fabric)
+    both = (networks.generator, networks.discriminator)
+    before = [weights(network) for network in both]
+    losses = gan_step(fabric, networks, *toy(), lambda_l1=100, phase=phase)
+    assert equal(before[still], weights(both[still]))
+    assert not equal(before[moves], weights(both[moves]))
+    assert (losses["g_updates"], losses["d_updates"]) == ((0, 1) if phase == "d" else (1, 0))
+    assert losses["g_l1"] > 0
+    assert not losses["g_gan"].requires_grad
+
+
+def test_discriminator_learns_only_above_its_threshold(fabric: Fabric) -> None:
+    L, ab = toy()
+    undecided = 0.6931  # what a discriminator loses that says 0 of everything
+    for threshold, learns in ((undecided - 0.01, 1), (undecided + 0.01, 0)):
+        networks = make_networks(fabric, discriminator=lambda: Verdict(0.0, 0.0))
+        before = weights(networks.discriminator)
+        losses = gan_step(fabric, networks, L, ab, lambda_l1=1, d_threshold=threshold)
+        assert losses["d_updates"] == learns
+        assert losses["g_updates"] == 1
+        assert equal(before, weights(networks.discriminator)) is not bool(learns)
 
 
 def test_gan_step_needs_a_discriminator(fabric: Fabric) -> None:

@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from photochrom.darkroom.gan import as_lab, l1_loss
 from photochrom.darkroom.losses import gan_loss, generator_gan_loss
 from photochrom.darkroom.recipes import GanMode
 
@@ -90,21 +89,3 @@ def test_bce_stays_finite(logit: float) -> None:
     assert loss.item() == pytest.approx(200.0)
     assert x.grad is not None
     assert x.grad.isfinite().all()
-
-
-def test_l1_over_ab_and_over_lab() -> None:
-    L = torch.full((2, 1, 3, 4), 0.5)
-    ab = torch.cat([torch.full((2, 1, 3, 4), 0.2), torch.full((2, 1, 3, 4), -0.1)], dim=1)
-    zero = torch.zeros(2, 3, 3, 4)
-    assert l1_loss(zero[:, 1:], L, ab).item() == pytest.approx((0.2 + 0.1) / 2)
-    assert l1_loss(zero, L, ab).item() == pytest.approx((0.5 + 0.2 + 0.1) / 3)
-    assert l1_loss(ab, L, ab).item() == 0
-    assert l1_loss(torch.cat([L, ab], dim=1), L, ab).item() == 0
-
-
-def test_as_lab() -> None:
-    L, ab = torch.rand(2, 1, 3, 4), torch.rand(2, 2, 3, 4)
-    lab = torch.cat([L, ab], dim=1)
-    assert torch.equal(as_lab(ab, L), lab)
-    other = torch.rand(2, 3, 3, 4)
-    assert as_lab(other, L) is other  # its own L, which the discriminator is to judge too

@@ -81,6 +81,17 @@ def test_keep_aspect_keeps_the_shape_and_batches_crop(tmp_path: Path) -> None:
     np.testing.assert_array_equal(middle[0].numpy(), train.photo(2)[2:18, 12:28])
     drawn = train.batch([0, 0, 0, 0], 16, torch.Generator().manual_seed(0))
     assert len({crop.numpy().tobytes() for crop in drawn}) > 1
+    assert train.keep_on(torch.device("cpu"))
+    kept = train.batch([0, 0, 0, 0], 16, torch.Generator().manual_seed(0))
+    assert torch.equal(kept, drawn)
+
+
+def test_photos_of_several_shapes_stay_on_disk(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 2, size=(80, 40))
+    write_photos(tmp_path / "photos/more", 2, size=(40, 40))
+    photos = find_photos([tmp_path / "photos"])
+    prepare(photos, tmp_path / "data", size=20, eval_fraction=0, keep_aspect=True, progress=False)
+    assert not PackedPhotos(tmp_path / "data", "train").keep_on(torch.device("cpu"))
 
 
 def test_several_folders_are_kept_apart(tmp_path: Path) -> None:

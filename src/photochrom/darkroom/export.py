@@ -19,7 +19,9 @@ from skimage import data as sample_photos
 from torch import Tensor, nn
 
 from photochrom.color import AB_SCALE, L_SCALE, FloatArray, lab_to_rgb, rgb_to_lab
+from photochrom.darkroom.recipes import Output
 from photochrom.darkroom.runs import load_generator
+from photochrom.darkroom.tensors import to_ab
 from photochrom.errors import ModelError
 from photochrom.files import write_whole
 from photochrom.models import FORMAT
@@ -39,20 +41,23 @@ class CielabGenerator(nn.Module):
     """A generator in the units of the outside: L* in 0..100 to a* and b* in CIELAB units.
 
     Args:
-        generator: Any of `photochrom.darkroom.generators`; of one that makes the whole Lab, only
-            ab is used.
+        generator: Any of `photochrom.darkroom.generators`; of one that makes more than ab, its own
+            lightness is dropped.
+        output: What the generator makes.
         saturation: Factor on ab.
     """
 
-    def __init__(self, generator: nn.Module, saturation: float = 1.0) -> None:
+    def __init__(
+        self, generator: nn.Module, output: Output = "ab", saturation: float = 1.0
+    ) -> None:
         super().__init__()
         self.generator = generator
+        self.output = output
         self.scale = AB_SCALE * saturation
 
     def forward(self, L: Tensor) -> Tensor:
         """Return ab (N, 2, H, W) for L* (N, 1, H, W)."""
-        output: Tensor = self.generator(L / L_SCALE - 1.0)
-        return output[:, -2:] * self.scale
+        return to_ab(self.generator(L / L_SCALE - 1.0), self.output) * self.scale
 
 
 def export(
@@ -100,7 +105,7 @@ def export(
     if not 0 < saturation < 10:
         raise ModelError(f"the saturation is {saturation:g}; give a factor above 0 and below 10")
     generator, recipe = load_generator(run)
-    module = CielabGenerator(generator, saturation).eval()
+    module = CielabGenerator(generator, recipe.output, saturation).eval()
     tests = _test_inputs()
     expected = []
     with torch.inference_mode():

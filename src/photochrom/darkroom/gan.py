@@ -1,8 +1,8 @@
 """One step of training: every gradient of the project is computed here.
 
 The steps take networks and tensors and return detached scalars; they know nothing of files,
-recipes or progress. The keys are those of log.jsonl: d_real, d_fake, g_gan, g_l1, and
-d_real_accuracy, d_fake_accuracy.
+recipes or progress. The keys are those of log.jsonl: d_real, d_fake, g_gan, g_l1,
+d_real_accuracy, d_fake_accuracy, and g_updates, d_updates: how often a network's weights changed.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from photochrom.darkroom.losses import gan_loss, generator_gan_loss
-from photochrom.darkroom.recipes import GanMode
+from photochrom.darkroom.recipes import GanMode, Output, Phase
+from photochrom.darkroom.tensors import target, whole_photo
 
 Losses = dict[str, Tensor]
 
@@ -27,31 +28,15 @@ class Networks:
     opt_g: Optimizer
     discriminator: nn.Module | None = None
     opt_d: Optimizer | None = None
-
-
-def l1_loss(output: Tensor, L: Tensor, ab: Tensor) -> Tensor:
-    """Return the mean absolute error of a generator's output, over ab or over Lab.
-
-    Args:
-        output: What the generator made of `L`: ab (B, 2, H, W) or Lab (B, 3, H, W).
-        L: Shape (B, 1, H, W), in [-1, 1].
-        ab: The truth, shape (B, 2, H, W), in [-1, 1].
-
-    Returns:
-        A scalar: the mean, where equation (7) writes a sum; only with the mean does the usual
-        lambda of 100 make sense.
-    """
-    truth = torch.cat([L, ab], dim=1)[:, -output.shape[1] :]
-    return F.l1_loss(output, truth)
-
-
-def as_lab(output: Tensor, L: Tensor) -> Tensor:
-    """Return Lab (B, 3, H, W) of a generator's output, which is ab or already Lab."""
-    return output if output.shape[1] == 3 else torch.cat([L, output], dim=1)
+    output: Output = "ab"
+    """What the generator makes."""
 
 
 def l1_step(fabric: Fabric, networks: Networks, L: Tensor, ab: Tensor) -> Losses:
     """Take one step of the generator on L1 alone.
+
+    L1 is the mean absolute error over all that the generator makes, where equation (7) of the
+    report writes a sum; only with the mean does the usual lambda of 100 make sense.
 
     Args:
         fabric: What runs the backward pass.
@@ -60,13 +45,13 @@ def l1_step(fabric: Fabric, networks: Networks, L: Tensor, ab: Tensor) -> Losses
         ab: Shape (B, 2, H, W), in [-1, 1].
 
     Returns:
-        `g_l1`, a detached scalar.
+        `g_l1` and `g_updates`, detached scalars.
     """
-    loss = l1_loss(networks.generator(L).float(), L, ab)
+    loss = F.l1_loss(networks.generator(L).float(), target(L, ab, networks.output))
     networks.opt_g.zero_grad(set_to_none=True)
     fabric.backward(loss)
     networks.opt_g.step()
-    return {"g_l1": loss.detach()}
+    return {"g_l1": loss.detach(), "g_updates": torch.ones_like(loss)}
 
 
 def gan_step(
@@ -79,6 +64,8 @@ def gan_step(
     mode: GanMode = "bce",
     label_real: float = 1.0,
     g_steps: int = 1,
+    phase: Phase = "gan",
+    d_threshold: float | None = None,
 ) -> Losses:
     """Take one step of the discriminator and then `g_steps` of the generator, on the same photos.
 
@@ -94,10 +81,13 @@ def gan_step(
         mode: The form of the adversarial loss.
         label_real: The discriminator's target for real photos.
         g_steps: Generator steps for the one discriminator step.
+        phase: `gan`; with `d` or `g` only that network learns.
+        d_threshold: The discriminator learns only if its loss is above this; None: always.
 
     Returns:
-        Detached scalars: `d_real`, `d_fake`, `g_gan`, `g_l1` (the last generator step's), and the
-        shares of right verdicts before the step, `d_real_accuracy` and `d_fake_accuracy`.
+        Detached scalars: `d_real`, `d_fake`, `g_gan`, `g_l1` (the last generator step's); the
+        shares of right verdicts before the step, `d_real_accuracy` and `d_fake_accuracy`; and
+        `g_updates`, `d_updates`.
 
     Raises:
         ValueError: If the networks lack a discriminator.
@@ -105,24 +95,32 @@ def gan_step(
     generator, discriminator, opt_d = networks.generator, networks.discriminator, networks.opt_d
     if discriminator is None or opt_d is None:
         raise ValueError("gan_step needs a discriminator and its optimizer; use l1_step without")
-    real_lab = torch.cat([L, ab], dim=1)
-    output = generator(L).float()
+    truth = target(L, ab, networks.output)
+    with torch.set_grad_enabled(phase != "d"):
+        made = generator(L).float()
+
+    def judge(photo: Tensor) -> Tensor:
+        logits: Tensor = discriminator(L, whole_photo(photo, L, networks.output))
+        return logits.float()
 
     discriminator.requires_grad_(True)
-    real_logits = discriminator(L, real_lab).float()
-    fake_logits = discriminator(L, as_lab(output, L).detach()).float()
+    real_logits, fake_logits = judge(truth), judge(made.detach())
     d_real = gan_loss(real_logits, True, mode, label_real)
     d_fake = gan_loss(fake_logits, False, mode)
-    opt_d.zero_grad(set_to_none=True)
-    fabric.backward(0.5 * (d_real + d_fake))
-    opt_d.step()
+    d_loss = 0.5 * (d_real + d_fake)
+    d_learns = phase != "g" and (d_threshold is None or d_loss.item() > d_threshold)
+    if d_learns:
+        opt_d.zero_grad(set_to_none=True)
+        fabric.backward(d_loss)
+        opt_d.step()
 
     discriminator.requires_grad_(False)
-    for step in range(g_steps):
+    g_gan, g_l1 = generator_gan_loss(fake_logits, mode), F.l1_loss(made, truth)
+    g_updates = 0 if phase == "d" else g_steps
+    for step in range(g_updates):
         if step > 0:
-            output = generator(L).float()
-        g_gan = generator_gan_loss(discriminator(L, as_lab(output, L)).float(), mode)
-        g_l1 = l1_loss(output, L, ab)
+            made = generator(L).float()
+        g_gan, g_l1 = generator_gan_loss(judge(made), mode), F.l1_loss(made, truth)
         networks.opt_g.zero_grad(set_to_none=True)
         fabric.backward(g_gan + lambda_l1 * g_l1)
         networks.opt_g.step()
@@ -135,4 +133,6 @@ def gan_step(
         "g_l1": g_l1.detach(),
         "d_real_accuracy": (real_logits > boundary).float().mean(),
         "d_fake_accuracy": (fake_logits <= boundary).float().mean(),
+        "g_updates": torch.full_like(g_l1.detach(), g_updates),
+        "d_updates": torch.full_like(d_loss.detach(), d_learns),
     }

@@ -1,14 +1,14 @@
 """Generators: from the lightness of a photo to its colours.
 
 The contract, tested for every entry of `GENERATORS`: a generator maps `L` (B, 1, H, W) in [-1, 1]
-to `ab` (B, 2, H, W), or to the whole `Lab` (B, 3, H, W), on the same scale (see
-`photochrom.darkroom.tensors`), for any H, W >= 16. It pads itself by reflection where its layers
-need a certain size, and crops the result. To add one, write the class and one line in
+to what its recipe's `output` says, `ab` (B, 2, H, W), `Lab` or RGB (B, 3, H, W), on the same scale
+(see `photochrom.darkroom.tensors`), for any H, W >= 16. It pads itself by reflection where its
+layers need a certain size, and crops the result. To add one, write the class and one line in
 `GENERATORS`; a recipe can name it from then on.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import cycle, islice, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,7 @@ class UNet(nn.Module):
     Args:
         base_channels: Channels after the first convolution; at most eight times as many deeper.
         depth: How often the size is halved, 3 to 10 times.
+        out_channels: 2 for ab, 3 for Lab or RGB.
 
     Raises:
         RecipeError: If `depth` is out of range.
@@ -63,7 +64,7 @@ class UNet(nn.Module):
         Isola et al. 2017, `unet_256`; the tutorial's `Unet(input_c=1, output_c=2, n_down=8)`.
     """
 
-    def __init__(self, base_channels: int = 64, depth: int = 8) -> None:
+    def __init__(self, base_channels: int = 64, depth: int = 8, out_channels: int = 2) -> None:
         super().__init__()
         if not 3 <= depth <= MAX_DEPTH:
             raise RecipeError(f"depth is {depth}; a U-Net halves the size 3 to {MAX_DEPTH} times")
@@ -80,7 +81,7 @@ class UNet(nn.Module):
             self.down.append(nn.Sequential(*down))
 
             up_in = width if innermost else 2 * width
-            up_out = 2 if outermost else widths[i - 1]
+            up_out = out_channels if outermost else widths[i - 1]
             up: list[nn.Module] = [
                 nn.ReLU(),
                 nn.ConvTranspose2d(up_in, up_out, 4, 2, 1, bias=outermost),
@@ -91,7 +92,7 @@ class UNet(nn.Module):
             self.up.append(nn.Sequential(*up))
 
     def forward(self, L: Tensor) -> Tensor:
-        """Return ab (B, 2, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
+        """Return ab (B, out_channels, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
         height, width = L.shape[2:]
         x = pad_to_multiple(L, self.multiple)
         skips = []
@@ -115,6 +116,7 @@ class NazeriUNet(nn.Module):
     Args:
         base_channels: Channels of the first two convolutions; at most eight times as many deeper.
         depth: How often the size is halved, 1 to 10 times; 7 gives the Places365 network.
+        out_channels: 3 as published; 2 for ab.
         published_code: True follows the code: batch norm on the first layer as well, statistics of
             the batch at test time too, and a grey value in 0..255 as input (the code's luma of the
             colour photo; here of the neutral grey with the same L*, which is all that L tells).
@@ -126,7 +128,12 @@ class NazeriUNet(nn.Module):
     """
 
     def __init__(
-        self, base_channels: int = 64, depth: int = 7, *, published_code: bool = True
+        self,
+        base_channels: int = 64,
+        depth: int = 7,
+        out_channels: int = 3,
+        *,
+        published_code: bool = True,
     ) -> None:
         super().__init__()
         if depth > MAX_DEPTH:
@@ -157,10 +164,10 @@ class NazeriUNet(nn.Module):
                 nn.Sequential(nn.ConvTranspose2d(channels, skip, 4, 2, 1), norm(skip), nn.ReLU())
             )
             channels = 2 * skip
-        self.head = nn.Sequential(nn.Conv2d(channels, 3, 1), nn.Tanh())
+        self.head = nn.Sequential(nn.Conv2d(channels, out_channels, 1), nn.Tanh())
 
     def forward(self, L: Tensor) -> Tensor:
-        """Return Lab (B, 3, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
+        """Return Lab (B, out_channels, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
         height, width = L.shape[2:]
         x = pad_to_multiple(L, self.multiple)
         x = self.first(L_to_grey(x) * 255.0 if self.published_code else x)
@@ -170,8 +177,8 @@ class NazeriUNet(nn.Module):
             skips.append(x)
         for skip, up in zip(reversed(skips[:-1]), self.up, strict=True):
             x = torch.cat([skip, up(x)], dim=1)
-        lab: Tensor = self.head(x)
-        return lab[..., :height, :width]
+        made: Tensor = self.head(x)
+        return made[..., :height, :width]
 
 
 class EncoderUNet(nn.Module):
@@ -186,6 +193,7 @@ class EncoderUNet(nn.Module):
         encoder_weights: `none`, `imagenet`, or the path of a state dict.
         decoder_channels: Deepest first. One value fewer than the encoder halves the size ends the
             decoder at half the size; the last step is then bilinear.
+        out_channels: 2 for ab, 3 for Lab or RGB.
 
     Raises:
         RecipeError: If there is no such encoder, its weights cannot be had, or the decoder has more
@@ -197,6 +205,7 @@ class EncoderUNet(nn.Module):
         encoder: str = "resnet18",
         encoder_weights: str = "none",
         decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16),
+        out_channels: int = 2,
     ) -> None:
         from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 
@@ -213,11 +222,11 @@ class EncoderUNet(nn.Module):
             decoder_channels=decoder_channels,
             n_blocks=len(decoder_channels),
         )
-        self.head = nn.Conv2d(decoder_channels[-1], 2, 3, padding=1)
+        self.head = nn.Conv2d(decoder_channels[-1], out_channels, 3, padding=1)
         self.multiple: int = self.encoder.output_stride
 
     def forward(self, L: Tensor) -> Tensor:
-        """Return ab (B, 2, H, W), nominally in [-1, 1], for L (B, 1, H, W) in [-1, 1]."""
+        """Return ab (B, out_channels, H, W), nominally in [-1, 1], of L (B, 1, H, W)."""
         height, width = L.shape[2:]
         x = pad_to_multiple(L, self.multiple)
         ab: Tensor = self.head(self.decoder(self.encoder(x.expand(-1, 3, -1, -1))))
@@ -228,19 +237,23 @@ class EncoderUNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + BN(conv(ReLU(BN(conv(x))))), with 3x3 convolutions.
+    """x + BN(conv(ReLU(BN(conv(x))))), with 3x3 convolutions, both of the same dilation.
 
     Reference:
         He et al. 2016, figure 2, without the ReLU after the sum.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
+
+        def conv() -> nn.Module:
+            return nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
+
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            conv(),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            conv(),
             nn.BatchNorm2d(channels),
         )
 
@@ -253,32 +266,51 @@ class ResidualBlock(nn.Module):
 class ResidualGenerator(nn.Module):
     """The report's custom generator: residual blocks at full size, no down- or up-sampling.
 
-    The report gives neither width nor depth; both are filled in. Each output pixel sees
-    `4 * blocks + 5` px, 37 with 8 blocks, which is too little to recognise an object.
+    The report gives neither width nor depth; both are filled in. Each output pixel sees 5 px and
+    4 for each block and unit of its dilation, 37 with 8 blocks, which is too little to recognise an
+    object. Dilations let it see more with as many parameters.
+
+    Args:
+        channels: Of every layer but the last.
+        blocks: Residual blocks.
+        out_channels: 2 for ab, 3 for Lab or RGB.
+        dilations: Of each block, over again from the first where there are more blocks.
     """
 
-    def __init__(self, channels: int = 64, blocks: int = 8) -> None:
+    def __init__(
+        self,
+        channels: int = 64,
+        blocks: int = 8,
+        out_channels: int = 2,
+        dilations: tuple[int, ...] = (1,),
+    ) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(1, channels, 3, padding=1),
             nn.ReLU(),
-            *(ResidualBlock(channels) for _ in range(blocks)),
-            nn.Conv2d(channels, 2, 3, padding=1),
+            *(ResidualBlock(channels, d) for d in islice(cycle(dilations), blocks)),
+            nn.Conv2d(channels, out_channels, 3, padding=1),
             nn.Tanh(),
         )
 
     def forward(self, L: Tensor) -> Tensor:
-        """Return ab (B, 2, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
+        """Return ab (B, out_channels, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
         ab: Tensor = self.layers(L)
         return ab
 
 
 GENERATORS: dict[str, Callable[[Recipe], nn.Module]] = {
-    "unet": lambda r: UNet(r.base_channels, r.depth),
-    "nazeri_unet": lambda r: NazeriUNet(r.base_channels, r.depth),
-    "nazeri_unet_paper": lambda r: NazeriUNet(r.base_channels, r.depth, published_code=False),
-    "encoder_unet": lambda r: EncoderUNet(r.encoder, r.encoder_weights, r.decoder_channels),
-    "residual": lambda r: ResidualGenerator(r.base_channels, r.depth),
+    "unet": lambda r: UNet(r.base_channels, r.depth, r.output_channels),
+    "nazeri_unet": lambda r: NazeriUNet(r.base_channels, r.depth, r.output_channels),
+    "nazeri_unet_paper": lambda r: NazeriUNet(
+        r.base_channels, r.depth, r.output_channels, published_code=False
+    ),
+    "encoder_unet": lambda r: EncoderUNet(
+        r.encoder, r.encoder_weights, r.decoder_channels, r.output_channels
+    ),
+    "residual": lambda r: ResidualGenerator(
+        r.base_channels, r.depth, r.output_channels, r.dilations
+    ),
 }
 
 

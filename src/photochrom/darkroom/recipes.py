@@ -15,6 +15,8 @@ from typing import Any, Literal
 from photochrom.errors import RecipeError
 
 GanMode = Literal["bce", "lsgan", "hinge"]
+Output = Literal["ab", "lab", "rgb"]
+Phase = Literal["l1", "gan", "d", "g"]
 Init = Literal["normal", "he", "variance-scaling", "default"]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine", "exponential", "plateau"]
@@ -32,8 +34,17 @@ class Recipe:
     """A key of `photochrom.darkroom.discriminators.DISCRIMINATORS`; None trains with L1 alone."""
     base_channels: int = 64
     """Channels of the first layer of generator and discriminator; deeper layers are multiples."""
+    discriminator_channels: int | None = None
+    """The same for the discriminator alone; None: `base_channels`."""
     depth: int = 8
     """`unet`, `nazeri_unet`: times that the size is halved; `residual`: residual blocks."""
+    dilations: tuple[int, ...] = (1,)
+    """`residual`: of the convolutions of each block, over again where there are more blocks."""
+    patch_depth: int = 3
+    """`patch`: convolutions of stride 2. With 2, 3, 4 it judges patches of 34, 70, 142 px."""
+    output: Output = "ab"
+    """What the generator makes: ab beside the photo's own L, all of Lab, or RGB. With `rgb` the
+    discriminator sees RGB and L1 is taken over RGB, else Lab and the generator's own channels."""
     encoder: str = "resnet18"
     """`encoder_unet`: a segmentation-models-pytorch encoder, or any timm model as `tu-NAME`."""
     encoder_weights: str = "none"
@@ -51,6 +62,9 @@ class Recipe:
     """Weight of the mean absolute error of the generator's output; the GAN term has weight 1."""
     g_steps: int = 1
     """Generator steps for each discriminator step, on the same batch."""
+    d_threshold: float | None = None
+    """The discriminator learns only from batches on which its loss, the mean of that of real and
+    of generated photos, is above this; None: from all."""
 
     optimizer: Optimizer = "adam"
     lr_g: float = 2e-4
@@ -77,8 +91,13 @@ class Recipe:
     batch_size: int = 16
     pretrain_epochs: int = 0
     """Epochs of L1 alone before the discriminator joins."""
+    d_only_epochs: int = 0
+    """Epochs of the discriminator alone, after `pretrain_epochs`."""
     epochs: int = 20
-    """Epochs with the recipe's own loss, after `pretrain_epochs`."""
+    """Epochs with the recipe's own loss, after `pretrain_epochs` and `d_only_epochs`."""
+    turn_epochs: int | None = None
+    """In `epochs`, discriminator and generator take turns of so many epochs, the discriminator
+    first; None: both learn from every batch."""
     seed: int = 0
 
     source: str = ""
@@ -92,12 +111,16 @@ class Recipe:
         Raises:
             RecipeError: If a number is out of range, or `quoted` names no field.
         """
-        for name in ("base_channels", "depth", "g_steps", "batch_size", "lr_g"):
-            if not 0 < getattr(self, name) < _TOO_MUCH:  # which also refuses nan
-                raise RecipeError(f"{name} is {getattr(self, name)}; give a number above 0")
         for name in (
-            *("epochs", "pretrain_epochs", "lambda_l1", "weight_decay", "seed"),
-            *("lr_d", "lr_encoder", "lr_pretrain"),
+            *("base_channels", "discriminator_channels", "depth", "patch_depth"),
+            *("g_steps", "turn_epochs", "batch_size", "lr_g"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < _TOO_MUCH:  # which also refuses nan
+                raise RecipeError(f"{name} is {value}; give a number above 0")
+        for name in (
+            *("epochs", "pretrain_epochs", "d_only_epochs", "lambda_l1", "weight_decay", "seed"),
+            *("lr_d", "lr_encoder", "lr_pretrain", "d_threshold"),
         ):
             value = getattr(self, name)
             if value is not None and not 0 <= value < _TOO_MUCH:
@@ -112,10 +135,10 @@ class Recipe:
             raise RecipeError(f"label_real is {self.label_real}; give a number above 0, up to 1")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise RecipeError(f"betas is {self.betas}; give two numbers from 0 to below 1")
-        if not self.decoder_channels or min(self.decoder_channels) <= 0:
-            raise RecipeError(
-                f"decoder_channels is {self.decoder_channels}; give one number above 0 or more"
-            )
+        for name in ("decoder_channels", "dilations"):
+            numbers = getattr(self, name)
+            if not numbers or min(numbers) <= 0:
+                raise RecipeError(f"{name} is {numbers}; give one number above 0 or more")
         if self.epochs + self.pretrain_epochs == 0:
             raise RecipeError("epochs and pretrain_epochs are both 0; nothing would be trained")
         unknown = set(self.quoted) - {f.name for f in dataclasses.fields(self)}
@@ -124,8 +147,29 @@ class Recipe:
 
     @property
     def total_epochs(self) -> int:
-        """Epochs of the whole run: pretraining, then the recipe's own loss."""
-        return self.pretrain_epochs + self.epochs
+        """Epochs of the whole run: pretraining, the discriminator alone, the recipe's own loss."""
+        return self.pretrain_epochs + self.d_only_epochs + self.epochs
+
+    def phase(self, epoch: int) -> Phase:
+        """Return what is trained in an epoch, the first being 0.
+
+        Returns:
+            `l1`: the generator with L1 alone; `gan`: both networks; `d`: the discriminator alone;
+            `g`: the generator alone, with the recipe's own loss.
+        """
+        if self.discriminator is None or epoch < self.pretrain_epochs:
+            return "l1"
+        epoch -= self.pretrain_epochs
+        if epoch < self.d_only_epochs:
+            return "d"
+        if self.turn_epochs is None:
+            return "gan"
+        return "g" if (epoch - self.d_only_epochs) // self.turn_epochs % 2 else "d"
+
+    @property
+    def output_channels(self) -> int:
+        """How many channels the generator makes."""
+        return 2 if self.output == "ab" else 3
 
     @property
     def size(self) -> int:
@@ -251,12 +295,12 @@ _UNET = Recipe(
     discriminator="patch",
     init="normal",
     source=f"{_REPORT}, system 2",
-    quoted=("generator", "discriminator", "gan_mode", "image_size", "flip", "epochs"),
+    quoted=("generator", "discriminator", "output", "gan_mode", "image_size", "flip", "epochs"),
 )
 _TUTORIAL_QUOTED = (
-    *("generator", "discriminator", "base_channels", "depth", "gan_mode", "label_real"),
-    *("lambda_l1", "g_steps", "optimizer", "lr_g", "lr_d", "betas", "schedule", "init"),
-    *("image_size", "flip", "batch_size", "pretrain_epochs", "epochs"),
+    *("generator", "discriminator", "base_channels", "depth", "patch_depth", "output"),
+    *("gan_mode", "label_real", "lambda_l1", "g_steps", "optimizer", "lr_g", "lr_d", "betas"),
+    *("schedule", "init", "image_size", "flip", "batch_size", "pretrain_epochs", "epochs"),
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -288,11 +332,12 @@ RECIPES: dict[str, Recipe] = {
         _UNET,
         discriminator=None,
         source=f"{_REPORT}, system 2 without its discriminator",
-        quoted=("generator", "image_size", "flip", "epochs"),
+        quoted=("generator", "output", "image_size", "flip", "epochs"),
     ),
     "nazeri-paper": replace(
         _UNET,
         generator="nazeri_unet_paper",
+        output="lab",
         discriminator="nazeri_scalar",
         depth=7,
         label_real=0.9,
@@ -301,13 +346,14 @@ RECIPES: dict[str, Recipe] = {
         epochs=10,
         source=_NAZERI,
         quoted=(
-            *("generator", "discriminator", "gan_mode", "label_real", "lambda_l1", "optimizer"),
-            *("lr_g", "lr_d", "betas", "schedule", "init", "image_size"),
+            *("generator", "discriminator", "output", "gan_mode", "label_real", "lambda_l1"),
+            *("optimizer", "lr_g", "lr_d", "betas", "schedule", "init", "image_size"),
         ),
     ),
     "nazeri-code": replace(
         _UNET,
         generator="nazeri_unet",
+        output="lab",
         discriminator="nazeri_patch",
         depth=7,
         g_steps=2,
@@ -319,9 +365,9 @@ RECIPES: dict[str, Recipe] = {
         epochs=10,
         source="ImagingLab/Colorizing-with-GANs at 13bb4c4, Places365",
         quoted=(
-            *("generator", "discriminator", "base_channels", "depth", "gan_mode", "label_real"),
-            *("lambda_l1", "g_steps", "optimizer", "lr_g", "lr_d", "betas", "schedule", "init"),
-            *("image_size", "batch_size", "epochs"),
+            *("generator", "discriminator", "base_channels", "depth", "output", "gan_mode"),
+            *("label_real", "lambda_l1", "g_steps", "optimizer", "lr_g", "lr_d", "betas"),
+            *("schedule", "init", "image_size", "batch_size", "epochs"),
         ),
     ),
     "shariatnia-unet": replace(_UNET, epochs=100, source=_TUTORIAL, quoted=_TUTORIAL_QUOTED),
@@ -337,6 +383,15 @@ RECIPES: dict[str, Recipe] = {
             *(name for name in _TUTORIAL_QUOTED if name not in ("base_channels", "depth", "init")),
             *("encoder", "encoder_weights", "lr_pretrain"),
         ),
+    ),
+    "lite0-unet-patchgan": replace(
+        _UNET,
+        generator="encoder_unet",
+        encoder="tu-efficientnet_lite0",
+        encoder_weights="imagenet",
+        lambda_l1=1.0,
+        source="photochrom: system 3 of the report on an encoder whose weights are always at hand",
+        quoted=(),
     ),
     "lite0-unet-l1": Recipe(
         generator="encoder_unet",

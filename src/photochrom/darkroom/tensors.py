@@ -11,6 +11,7 @@ from kornia.color import rgb_to_lab as _kornia_rgb_to_lab
 from torch import Tensor
 
 from photochrom.color import AB_SCALE, L_SCALE
+from photochrom.darkroom.recipes import Output
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
@@ -83,6 +84,45 @@ def to_L_ab(rgb_uint8: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N802 (L is the
     """
     rgb = rgb_uint8.permute(0, 3, 1, 2).float() / 255.0
     return normalize_lab(rgb_to_lab(rgb))
+
+
+def target(L: Tensor, ab: Tensor, output: Output) -> Tensor:
+    """Return what a generator should have made of a photo, in [-1, 1].
+
+    Args:
+        L: Shape (B, 1, H, W), in [-1, 1].
+        ab: Shape (B, 2, H, W), in [-1, 1].
+        output: What the generator makes.
+
+    Returns:
+        ab (B, 2, H, W), Lab (B, 3, H, W), or sRGB (B, 3, H, W) spread over [-1, 1].
+    """
+    if output == "rgb":
+        return 2.0 * lab_to_rgb(denormalize_lab(L, ab)) - 1.0
+    return ab if output == "ab" else torch.cat([L, ab], dim=1)
+
+
+def whole_photo(made: Tensor, L: Tensor, output: Output) -> Tensor:
+    """Return the photo (B, 3, H, W) that a discriminator judges: ab with L before it, else `made`.
+
+    Args:
+        made: What `target` returns, or a generator made.
+        L: Shape (B, 1, H, W), in [-1, 1].
+        output: What `made` is.
+    """
+    return torch.cat([L, made], dim=1) if output == "ab" else made
+
+
+def to_ab(made: Tensor, output: Output) -> Tensor:
+    """Return ab (B, 2, H, W) in [-1, 1] of what a generator made; it is not meant for gradients.
+
+    Args:
+        made: Shape (B, 2, H, W) or (B, 3, H, W); RGB may leave [-1, 1], and is clipped.
+        output: What `made` is.
+    """
+    if output == "rgb":
+        return rgb_to_lab((made.clamp(-1.0, 1.0) + 1.0) / 2.0)[:, 1:] / AB_SCALE
+    return made[:, -2:]
 
 
 def L_to_grey(L: Tensor) -> Tensor:

@@ -25,21 +25,21 @@ from tqdm import tqdm
 from photochrom.darkroom import runs
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.discriminators import build_discriminator
-from photochrom.darkroom.gan import Networks, as_lab, gan_step, l1_step
+from photochrom.darkroom.gan import Networks, gan_step, l1_step
 from photochrom.darkroom.generators import build_generator
 from photochrom.darkroom.initialize import initialize
-from photochrom.darkroom.metrics import colorfulness
+from photochrom.darkroom.metrics import colorfulness, psnr
 from photochrom.darkroom.recipes import Recipe
 from photochrom.darkroom.report import grid
 from photochrom.darkroom.schedules import Schedule
-from photochrom.darkroom.tensors import denormalize_lab, lab_to_rgb, to_L_ab
+from photochrom.darkroom.tensors import denormalize_lab, lab_to_rgb, to_ab, to_L_ab, whole_photo
 from photochrom.errors import DataError, RecipeError, RunError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
 
-SAMPLES = 32
-"""Photos of the eval split on which colourfulness is watched."""
+SAMPLES = 64
+"""Photos of the eval split on which colourfulness and PSNR are watched."""
 SHOWN = 6
 """How many of them make the picture grid."""
 GREY_RATIO = 0.2
@@ -133,6 +133,9 @@ def train(
             return run
 
     # Train.
+    if fabric.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # sizes do not change from step to step
+        photos["train"].keep_on(fabric.device)
     writer = SummaryWriter(str(run / "tensorboard"), purge_step=step)
     bar = tqdm(
         total=total_steps * recipe.batch_size,
@@ -172,7 +175,7 @@ def train(
         line: dict[str, Any] = {
             "epoch": epoch + 1,
             "step": step,
-            "phase": "gan" if "g_gan" in means else "l1",
+            "phase": recipe.phase(epoch),
             "images": step * recipe.batch_size,
             "seconds": round(seconds, 2),
             "images_per_second": round(steps_per_epoch * recipe.batch_size / seconds, 2),
@@ -234,11 +237,11 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
     generator.to(memory_format=torch.channels_last)
     generator, opt_g = fabric.setup(generator, _optimizer(recipe, groups))
     if discriminator is None:
-        return Networks(generator, opt_g)
+        return Networks(generator, opt_g, output=recipe.output)
     discriminator.to(memory_format=torch.channels_last)
     opt_d = _optimizer(recipe, [{"params": discriminator.parameters(), "lr": recipe.lr_d}])
     discriminator, opt_d = fabric.setup(discriminator, opt_d)
-    return Networks(generator, opt_g, discriminator, opt_d)
+    return Networks(generator, opt_g, discriminator, opt_d, recipe.output)
 
 
 @torch.no_grad()
@@ -249,7 +252,7 @@ def _check_size(generator: nn.Module, discriminator: nn.Module | None, recipe: R
     try:
         output = copy.deepcopy(generator).train()(L)  # a copy: norms take note of what they see
         if discriminator is not None:
-            copy.deepcopy(discriminator).train()(L, as_lab(output, L))
+            copy.deepcopy(discriminator).train()(L, whole_photo(output, L, recipe.output))
     except (AssertionError, RuntimeError, ValueError) as error:  # timm asserts its sizes
         raise RecipeError(
             f"the networks cannot be trained on {recipe.batch_size} photos of {side} px at a time "
@@ -291,7 +294,8 @@ def _step(
         rgb = torch.where(mirror[:, None, None, None], rgb.flip(2), rgb)
     L, ab = to_L_ab(rgb)
     networks.generator.train()
-    if networks.discriminator is None or epoch < recipe.pretrain_epochs:
+    phase = recipe.phase(epoch)
+    if phase == "l1":
         return l1_step(fabric, networks, L, ab)
     return gan_step(
         fabric,
@@ -302,6 +306,8 @@ def _step(
         mode=recipe.gan_mode,
         label_real=recipe.label_real,
         g_steps=recipe.g_steps,
+        phase=phase,
+        d_threshold=recipe.d_threshold,
     )
 
 
@@ -336,13 +342,13 @@ def _look(
 ) -> None:
     """Look at what the generator makes after an epoch, and show it.
 
-    Fixed photos of the eval split are colorized: some go into the picture grid, all tell how
-    colourful the output is. The log's `line` gets that and the warnings, TensorBoard everything.
+    Fixed photos of the eval split are colorized: some go into the picture grid, all tell how near
+    to the truth and how colourful the output is. The log's `line` gets that and the warnings,
+    TensorBoard everything.
     """
-    rows, made, truth = _samples(fabric, generator, photos, recipe)
-    line["colorfulness"] = made
-    line["colorfulness_truth"] = truth
-    line["colorfulness_ratio"] = made / max(truth, 1e-6)
+    rows, seen = _samples(fabric, generator, photos, recipe)
+    line |= seen
+    line["colorfulness_ratio"] = seen["colorfulness"] / max(seen["colorfulness_truth"], 1e-6)
     line["warnings"] = _warnings(line)
     for warning in line["warnings"]:
         tqdm.write(f"warning: epoch {line['epoch']}: {warning}")
@@ -358,20 +364,24 @@ def _look(
 @torch.no_grad()
 def _samples(
     fabric: Fabric, generator: nn.Module, photos: PackedPhotos, recipe: Recipe
-) -> tuple[list[list[NDArray[np.uint8]]], float, float]:
-    """Return rows of grey, generated and true photos, and the colourfulness made and true."""
+) -> tuple[list[list[NDArray[np.uint8]]], dict[str, float]]:
+    """Return rows of grey, generated and true photos, and the log's figures of them."""
     rgb = photos.batch(list(range(min(SAMPLES, len(photos)))), recipe.image_size, None)
     L, ab = to_L_ab(rgb.to(fabric.device))
     generator.eval()
-    lab = torch.cat([as_lab(generator(part).float(), part) for part in torch.split(L, 8)])
-    fake = lab_to_rgb(denormalize_lab(L, lab[:, 1:]))
+    made = torch.cat([generator(part).float() for part in torch.split(L, 8)])
+    fake = lab_to_rgb(denormalize_lab(L, to_ab(made, recipe.output)))
     grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
     columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
     columns.append(rgb.numpy().astype(np.float32) / 255)
-    made, truth = (float(np.mean([colorfulness(x) for x in column])) for column in columns[1:])
+    seen = {
+        "psnr": np.mean([psnr(*pair) for pair in zip(*columns[1:], strict=True)]),
+        "colorfulness": np.mean([colorfulness(x) for x in columns[1]]),
+        "colorfulness_truth": np.mean([colorfulness(x) for x in columns[2]]),
+    }
     shown = range(min(SHOWN, len(rgb)))
     rows = [[np.rint(column[i] * 255).astype(np.uint8) for column in columns] for i in shown]
-    return rows, made, truth
+    return rows, {key: float(value) for key, value in seen.items()}
 
 
 def _warnings(line: dict[str, Any]) -> list[str]:
