@@ -42,6 +42,7 @@ class PackedPhotos:
             lines = io.StringIO(text.decode(errors="surrogateescape"), newline="")
             rows = [row for row in csv.DictReader(lines, strict=True) if row["split"] == split]
             self.names = [row["source"] for row in rows]
+            self.hashes = [row["sha256"] for row in rows]
             self.shapes = [(int(row["height"]), int(row["width"])) for row in rows]
         except (csv.Error, KeyError, TypeError, ValueError) as error:
             raise DataError(

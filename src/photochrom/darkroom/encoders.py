@@ -19,25 +19,27 @@ PACKAGED_WEIGHTS = {
 """ImageNet weights that an installed package carries: encoder to package and file in it."""
 
 
-def build_encoder(name: str, weights: str = "none") -> Any:
+def build_encoder(name: str, weights: str = "none", channels: tuple[int, ...] | None = None) -> Any:
     """Return an encoder: a module from (B, 3, H, W) to a list of features, from fine to coarse.
 
     Args:
         name: A segmentation-models-pytorch encoder, or `tu-` and the name of a timm model.
         weights: `none`; `imagenet`, from an installed package where one has them, else fetched by
             segmentation-models-pytorch or timm; or the path of a state dict.
+        channels: Of the four stages of one of timm's ResNets; None: as published.
 
     Raises:
-        RecipeError: If there is no such encoder, or its weights cannot be had or do not fit.
+        RecipeError: If there is no such encoder, it takes no `channels`, or its weights cannot be
+            had or do not fit.
     """
     if weights == "imagenet" and name in PACKAGED_WEIGHTS:
         weights = str(_packaged(*PACKAGED_WEIGHTS[name]))
     if weights not in ("none", "imagenet"):
-        encoder = _new_encoder(name, None)
+        encoder = _new_encoder(name, None, channels)
         _load(encoder, name, Path(weights))
         return encoder
     try:
-        return _new_encoder(name, weights if weights == "imagenet" else None)
+        return _new_encoder(name, weights if weights == "imagenet" else None, channels)
     except OSError as error:  # what the hub clients raise when they reach nothing
         raise RecipeError(
             f"the ImageNet weights of {name} could not be fetched ({_first_line(error)}); "
@@ -45,14 +47,17 @@ def build_encoder(name: str, weights: str = "none") -> Any:
         ) from error
 
 
-def _new_encoder(name: str, weights: str | None) -> Any:
+def _new_encoder(name: str, weights: str | None, channels: tuple[int, ...] | None) -> Any:
     from segmentation_models_pytorch.encoders import get_encoder
 
+    options: dict[str, Any] = {} if channels is None else {"channels": channels}
     try:
         if name.startswith("tu-"):  # timm's encoders take a flag in place of a name
-            return get_encoder(name, weights=None if weights is None else True)
+            return get_encoder(name, weights=None if weights is None else True, **options)
+        if options:  # which the others would take and not look at
+            raise ValueError("encoder_channels are for timm's ResNets")
         return get_encoder(name, weights=weights)
-    except (KeyError, RuntimeError, ValueError) as error:
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise RecipeError(
             f"cannot build the encoder {name!r} ({_first_line(error)}); give an encoder of "
             "segmentation-models-pytorch, such as resnet18, or tu-NAME for a timm model"

@@ -191,6 +191,7 @@ class EncoderUNet(nn.Module):
         encoder: A segmentation-models-pytorch encoder such as `resnet18`, or `tu-` and the name of
             any timm model.
         encoder_weights: `none`, `imagenet`, or the path of a state dict.
+        encoder_channels: Of the encoder's stages, for timm's ResNets; None: as published.
         decoder_channels: Deepest first. One value fewer than the encoder halves the size ends the
             decoder at half the size; the last step is then bilinear.
         out_channels: 2 for ab, 3 for Lab or RGB.
@@ -204,13 +205,14 @@ class EncoderUNet(nn.Module):
         self,
         encoder: str = "resnet18",
         encoder_weights: str = "none",
+        encoder_channels: tuple[int, ...] | None = None,
         decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16),
         out_channels: int = 2,
     ) -> None:
         from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 
         super().__init__()
-        self.encoder = build_encoder(encoder, encoder_weights)
+        self.encoder = build_encoder(encoder, encoder_weights, encoder_channels)
         steps = len(self.encoder.out_channels) - 1
         if not 1 <= len(decoder_channels) <= steps:
             raise RecipeError(
@@ -306,7 +308,11 @@ GENERATORS: dict[str, Callable[[Recipe], nn.Module]] = {
         r.base_channels, r.depth, r.output_channels, published_code=False
     ),
     "encoder_unet": lambda r: EncoderUNet(
-        r.encoder, r.encoder_weights, r.decoder_channels, r.output_channels
+        r.encoder,
+        r.encoder_weights,
+        r.encoder_channels,
+        r.decoder_channels,
+        r.output_channels,
     ),
     "residual": lambda r: ResidualGenerator(
         r.base_channels, r.depth, r.output_channels, r.dilations

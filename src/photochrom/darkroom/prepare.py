@@ -6,6 +6,7 @@ the settings and counts. What is chosen depends only on the seed and the names a
 files, never on the machine.
 """
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -171,10 +172,7 @@ def prepare(
         DataError: If too few photos are usable, an option is out of range, or `dest` is in use.
     """
     check_settings(dest, size=size, count=count, eval_fraction=eval_fraction, min_chroma=min_chroma)
-    building = dest.with_name(dest.name + ".partial")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
+    with building_folder(dest) as building:
         rows, dropped = _write_pixels(
             photos,
             building,
@@ -200,12 +198,22 @@ def prepare(
         }
         info |= _write_splits(building, rows, round(len(rows) * eval_fraction))
         (building / "data.json").write_text(json.dumps(info, indent=2) + "\n")
+    return info
+
+
+@contextlib.contextmanager
+def building_folder(dest: Path) -> Iterator[Path]:
+    """Give a folder to build in, which becomes `dest` at the end, or vanishes on an error."""
+    building = dest.with_name(dest.name + ".partial")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        yield building
         if dest.exists():
             dest.rmdir()
         building.rename(dest)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return info
 
 
 def _write_pixels(
@@ -245,12 +253,17 @@ def _write_splits(building: Path, rows: list[Photo], n_eval: int) -> dict[str, i
     np.save(building / "train.npy", everything[cut:])
     del everything
     (building / "pixels").unlink()
-    with (building / "manifest.csv").open(
+    splits = ["eval"] * n_eval + ["train"] * (len(rows) - n_eval)
+    facts = [(photo.source, photo.sha256, photo.width, photo.height) for photo in rows]
+    write_manifest(building, [(split, *fact) for split, fact in zip(splits, facts, strict=True)])
+    return {"eval": n_eval, "train": len(rows) - n_eval}
+
+
+def write_manifest(folder: Path, rows: Iterable[tuple[str, str, str, int, int]]) -> None:
+    """Write manifest.csv: rows of `MANIFEST_COLUMNS`, in the order of the packed photos."""
+    with (folder / "manifest.csv").open(
         "w", newline="", encoding="utf-8", errors="surrogateescape"
     ) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(MANIFEST_COLUMNS)
-        for i, photo in enumerate(rows):
-            split = "eval" if i < n_eval else "train"
-            writer.writerow((split, photo.source, photo.sha256, photo.width, photo.height))
-    return {"eval": n_eval, "train": len(rows) - n_eval}
+        writer.writerows(rows)

@@ -49,6 +49,8 @@ class Recipe:
     """`encoder_unet`: a segmentation-models-pytorch encoder, or any timm model as `tu-NAME`."""
     encoder_weights: str = "none"
     """`none`, `imagenet` (fetched, or from an installed package), or the path of a state dict."""
+    encoder_channels: tuple[int, ...] | None = None
+    """Of the stages of an encoder, for timm's ResNets; None: as published."""
     generator_weights: str = "none"
     """`none`, or the path of a run with the same generator, whose weights training starts from."""
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
@@ -135,9 +137,9 @@ class Recipe:
             raise RecipeError(f"label_real is {self.label_real}; give a number above 0, up to 1")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise RecipeError(f"betas is {self.betas}; give two numbers from 0 to below 1")
-        for name in ("decoder_channels", "dilations"):
+        for name in ("encoder_channels", "decoder_channels", "dilations"):
             numbers = getattr(self, name)
-            if not numbers or min(numbers) <= 0:
+            if numbers is not None and (not numbers or min(numbers) <= 0):
                 raise RecipeError(f"{name} is {numbers}; give one number above 0 or more")
         if self.epochs + self.pretrain_epochs == 0:
             raise RecipeError("epochs and pretrain_epochs are both 0; nothing would be trained")
@@ -276,12 +278,21 @@ def with_settings(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
     Raises:
         RecipeError: If a key is unknown or a value does not fit its field.
     """
-    changes = {}
-    for key, text in settings.items():
-        changes[key] = _checked(key, _parse(text, _TYPES.get(key, str)))
-    differ = {key for key, value in changes.items() if value != getattr(recipe, key)}
+    values = {
+        key: _checked(key, _parse(text, _TYPES.get(key, str))) for key, text in settings.items()
+    }
+    return changed(recipe, **values)
+
+
+def changed(recipe: Recipe, **values: Any) -> Recipe:
+    """Return the recipe with some fields replaced; `quoted` no longer names those that differ.
+
+    Raises:
+        RecipeError: If a value is out of range.
+    """
+    differ = {key for key, value in values.items() if value != getattr(recipe, key)}
     quoted = tuple(key for key in recipe.quoted if key not in differ)
-    return replace(recipe, **{"quoted": quoted, **changes})
+    return replace(recipe, **{"quoted": quoted, **values})
 
 
 _REPORT = 'Hamrick and Siu, "OrGANic Image Colorizations using Deep Learning"'

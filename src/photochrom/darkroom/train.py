@@ -79,7 +79,7 @@ def train(
         precision: `bf16` computes in bfloat16 where that is safe, with weights in float32.
         resume: A run to go on with; recipe, data and precision have to be the same. On another
             device the weights end up the same but for rounding.
-        progress: Show a bar on the terminal.
+        progress: Show a bar on the terminal, and the warnings that go into the log.
         on_step: Called with the number of steps taken after each of them.
 
     Returns:
@@ -185,6 +185,8 @@ def train(
         schedule.epoch_ended(means["g_l1"])
         _check_weights(networks.generator, epoch)
         _look(fabric, networks.generator, photos["eval"], recipe, run, line, writer)
+        for warning in line["warnings"] if progress else ():
+            tqdm.write(f"warning: epoch {epoch + 1}: {warning}")
         runs.append_log(run, line)
         runs.save_generator(run, networks.generator)
         sums, seconds, saved = {}, 0.0, time.monotonic()
@@ -350,8 +352,6 @@ def _look(
     line |= seen
     line["colorfulness_ratio"] = seen["colorfulness"] / max(seen["colorfulness_truth"], 1e-6)
     line["warnings"] = _warnings(line)
-    for warning in line["warnings"]:
-        tqdm.write(f"warning: epoch {line['epoch']}: {warning}")
     picture = grid(rows, ["grey", "generated", "truth"])
     picture.save(run / "samples" / f"epoch_{line['epoch']:03d}.png")
     for key, value in line.items():

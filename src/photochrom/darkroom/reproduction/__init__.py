@@ -1,0 +1,1 @@
+"""The report's experiments, repeated, extended and explained: `photochrom reproduce`."""

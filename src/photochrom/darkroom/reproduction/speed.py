@@ -1,0 +1,125 @@
+"""How fast training is, and how fast it could be: images, FLOPs, and the device's own rate."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from photochrom.darkroom.discriminators import build_discriminator
+from photochrom.darkroom.gan import Networks, gan_step, l1_step
+from photochrom.darkroom.generators import build_generator
+from photochrom.darkroom.recipes import Phase, Recipe
+
+
+def flops_per_image(recipe: Recipe) -> dict[Phase, float]:
+    """Return the model FLOPs of one image in each phase of a recipe, forward and backward.
+
+    Counted are convolutions and matrix products, a multiplication and an addition as two, on
+    tensors that hold no numbers. A `d_threshold` is not looked at: both networks learn.
+    """
+    with torch.device("meta"):
+        generator: nn.Module = build_generator(replace(recipe, encoder_weights="none"))
+        discriminator = build_discriminator(recipe)
+        L, ab = (
+            torch.empty(recipe.batch_size, channels, recipe.image_size, recipe.image_size)
+            for channels in (1, 2)
+        )
+    fabric = Fabric(accelerator="cpu", devices=1)
+    fabric.launch()
+    networks = Networks(
+        generator,
+        torch.optim.SGD(generator.parameters(), lr=0.0),
+        discriminator,
+        None if discriminator is None else torch.optim.SGD(discriminator.parameters(), lr=0.0),
+        recipe.output,
+    )
+    found: dict[Phase, float] = {}
+    for epoch in range(recipe.total_epochs):
+        phase = recipe.phase(epoch)
+        if phase in found:
+            continue
+        with FlopCounterMode(display=False, custom_mapping=_CORRECTED) as counter:
+            if phase == "l1":
+                l1_step(fabric, networks, L, ab)
+            else:
+                gan_step(
+                    fabric,
+                    networks,
+                    L,
+                    ab,
+                    lambda_l1=recipe.lambda_l1,
+                    mode=recipe.gan_mode,
+                    g_steps=recipe.g_steps,
+                    phase=phase,
+                )
+        found[phase] = counter.get_total_flops() / recipe.batch_size
+    return found
+
+
+def _convolution_backward(
+    grad_out: Sequence[int], x: Sequence[int], weight: Sequence[int], *rest: Any, **_: Any
+) -> int:
+    """Count a convolution's backward pass: what the forward one costs, for each gradient asked for.
+
+    torch's own count takes every channel to meet every other one where there are groups.
+    """
+    transposed, mask = rest[4], rest[7]
+    forward: int = conv_flop_count(list(x), list(weight), list(grad_out), transposed=transposed)
+    return forward * (int(mask[0]) + int(mask[1]))
+
+
+_CORRECTED = {torch.ops.aten.convolution_backward: _convolution_backward}
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype, *, seconds: float = 1.0) -> float:
+    """Return the FLOPs a second at which the device multiplies large square matrices.
+
+    The best of several products, on as many threads as torch uses now.
+    """
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best, end = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < end or best == float("inf"):
+        start = time.perf_counter()
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best
+
+
+def speed(recipe: Recipe, log: list[dict[str, Any]], matrices: float) -> dict[str, Any]:
+    """Return how fast a run was.
+
+    Args:
+        recipe: What was trained.
+        log: Its log.jsonl.
+        matrices: What `matrix_rate` says of the device.
+
+    Returns:
+        Of the whole run and of each phase: `images_per_second`, `flops_per_second` and
+        `share_of_matrix_rate`; pictures, measuring and waiting for the disk between epochs are left
+        out. `matrix_flops_per_second` is `matrices`.
+    """
+    per_image = flops_per_image(recipe)
+
+    def rates(lines: list[dict[str, Any]]) -> dict[str, float]:
+        seconds = sum(line["seconds"] for line in lines)
+        images = sum(line["seconds"] * line["images_per_second"] for line in lines)
+        flops = sum(
+            line["seconds"] * line["images_per_second"] * per_image[line["phase"]] for line in lines
+        )
+        return {
+            "images_per_second": images / seconds,
+            "flops_per_image": flops / images,
+            "flops_per_second": flops / seconds,
+            "share_of_matrix_rate": flops / seconds / matrices,
+        }
+
+    phases = {phase: rates([x for x in log if x["phase"] == phase]) for phase in per_image}
+    return {**rates(log), "matrix_flops_per_second": matrices, "phases": phases}
