@@ -37,6 +37,9 @@ from photochrom.darkroom.train import train
 from photochrom.errors import DataError, PhotochromError, RecipeError, RunError
 from photochrom.files import write_whole
 
+_NUMBER = "[0-9]" * 4
+"""What `runs.new_run` puts before a name, as a pattern: one name may end in another."""
+
 Report = Callable[[float], Any]
 """Takes note of so many FLOPs of training that are done."""
 
@@ -78,7 +81,7 @@ def prepare_data(data: Path, place: Path, protocol: Protocol) -> Path:
 
 def find_run(place: Path, name: str) -> Path | None:
     """Return the directory of a run of a campaign, or None if it was not begun."""
-    found = sorted(path for path in place.glob(f"runs/[0-9]*-{name}") if runs.is_run(path))
+    found = sorted(path for path in place.glob(f"runs/{_NUMBER}-{name}") if runs.is_run(path))
     if len(found) > 1:
         raise RunError(f"{found[0]} and {found[1]} are of the same experiment; remove one of them")
     return found[0] if found else None
@@ -111,7 +114,7 @@ def make_tasks(
 def _resnet18_weights(planned: Sequence[tuple[str, int]], place: Path, protocol: Protocol) -> str:
     """Return `imagenet` or `none`, for every run on a pretrained ResNet18 alike."""
     names = [name for name, experiment in EXPERIMENTS.items() if on_resnet18(experiment.recipe)]
-    begun = [p for name in names for p in sorted(place.glob(f"runs/[0-9]*-{name}-seed*"))]
+    begun = [p for name in names for p in sorted(place.glob(f"runs/{_NUMBER}-{name}-seed*"))]
     begun = [run for run in begun if runs.is_run(run)]
     if begun:
         return runs.read_recipe(begun[0]).encoder_weights
@@ -263,8 +266,16 @@ def _start(reports: "multiprocessing.Queue[float]", threads: int) -> None:
 
 
 def _in_process(task: Task) -> None:
-    assert _reports is not None
-    perform(task, _reports.put)
+    reports, parent = _reports, multiprocessing.parent_process()
+    assert reports is not None
+    assert parent is not None
+
+    def report(work: float) -> None:
+        if not parent.is_alive():  # killed; two campaigns would write into the same runs
+            os._exit(1)
+        reports.put(work)
+
+    perform(task, report)
 
 
 def _drain(reports: "multiprocessing.Queue[float]", bar: Any) -> None:
