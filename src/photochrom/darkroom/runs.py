@@ -8,8 +8,10 @@ state.pt                         what `--resume` needs
 metrics.json                     what `photochrom evaluate` measured
 """
 
+import contextlib
 import io
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -65,8 +67,24 @@ def describe_environment(**more: Any) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version(name) for name in packages},
+        "machine": describe_machine(),
         "threads": torch.get_num_threads(),
         **more,
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what computes here: `processor`, `cores`, and `gpu`, None where there is none."""
+    processor = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):  # Linux says it here, and nothing above
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 

@@ -1,0 +1,256 @@
+"""What the report says, and what the figures say to that.
+
+A claim is judged by a rule that was written down before the runs were made: `grey` is below a fifth
+of the truth's colourfulness (`photochrom.darkroom.train.GREY_RATIO`), and one value is above another
+if their 95 % intervals do not touch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.stats import spearmanr
+
+from photochrom.darkroom.report import Value
+from photochrom.darkroom.reproduction.experiments import (
+    BASELINES,
+    EXPERIMENTS,
+    LAMBDAS,
+    SYSTEMS,
+    lambda_run,
+)
+from photochrom.darkroom.reproduction.results import Results, Run
+from photochrom.darkroom.train import GREY_RATIO
+
+Word = Literal["confirmed", "partly", "refuted", "open"]
+
+PSNR_MARGIN, RATIO_MARGIN = 0.1, 0.05
+"""In dB and as a share of the truth: nearer than this to where another run ended is as good."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out of a claim."""
+
+    word: Word
+    """`open` where what it takes was not run."""
+    sentence: str
+    """Why, with figures."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that the report says, or that explains it."""
+
+    title: str
+    needs: tuple[str, ...]
+    """The experiments that it takes."""
+    judge: Callable[[Results], Verdict]
+    needs_fid: bool = False
+
+
+def judge(claim: Claim, results: Results) -> Verdict:
+    """Return the verdict on a claim, or `open` where what it takes was not run."""
+    missing = [name for name in claim.needs if results.evaluation(name) is None]
+    if missing:
+        return Verdict("open", f"not run: {', '.join(missing)}")
+    if claim.needs_fid and any("fid" not in _values(results, name) for name in claim.needs):
+        return Verdict("open", "FID was not measured; give --inception")
+    return claim.judge(results)
+
+
+def _values(results: Results, name: str) -> dict[str, Value]:
+    evaluation = results.evaluation(name)
+    return {} if evaluation is None else dict(evaluation.values)
+
+
+def _ratio(results: Results, name: str) -> Value:
+    return results.value(name, "colorfulness_ratio")
+
+
+def _show(value: Value, digits: int = 2) -> str:
+    mean, low, high = value
+    if low is None or high is None:
+        return f"{mean:.{digits}f}"
+    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def above(one: Value, other: Value) -> bool:
+    """Return whether a value is above another beyond both intervals."""
+    low, high = one[1], other[2]
+    return low is not None and high is not None and low > high
+
+
+def _run(results: Results, name: str) -> Run:
+    run = results.of(name)
+    assert run is not None  # `judge` has looked
+    return run
+
+
+def _stays_grey(results: Results) -> Verdict:
+    found = [_ratio(results, name) for name in ("custom", "custom-no-l1")]
+    grey = [value[0] < GREY_RATIO for value in found]
+    word: Word = "confirmed" if all(grey) else "partly" if any(grey) else "refuted"
+    return Verdict(
+        word,
+        f"with L1 it has {_show(found[0])} of the truth's colourfulness, without {_show(found[1])}; "
+        f"below {GREY_RATIO:.2f} counts as grey",
+    )
+
+
+def _sees_too_little(results: Results) -> Verdict:
+    pairs = [("custom", "custom-dilated"), ("custom-no-l1", "custom-dilated-no-l1")]
+    better = 0
+    parts = []
+    for (plain, dilated), how in zip(pairs, ("with L1", "without"), strict=True):
+        ours, theirs = _ratio(results, dilated), _ratio(results, plain)
+        distances = [results.value(name, "ciede2000") for name in (dilated, plain)]
+        better += above(ours, theirs) and not above(distances[0], distances[1])
+        parts.append(
+            f"{how} colourfulness {_show(theirs)} becomes {_show(ours)} and CIEDE2000 "
+            f"{distances[1][0]:.2f} becomes {distances[0][0]:.2f}"
+        )
+    word: Word = ("refuted", "partly", "confirmed")[better]
+    return Verdict(word, "dilated, so that it sees nearly the whole photo: " + "; ".join(parts))
+
+
+def _lambda(low: str, high: str) -> Callable[[Results], Verdict]:
+    def judged(results: Results) -> Verdict:
+        at_1, at_100 = _ratio(results, low), _ratio(results, high)
+        grey, helps = at_100[0] < GREY_RATIO, above(at_1, at_100)
+        word: Word = "confirmed" if grey and helps else "partly" if grey or helps else "refuted"
+        mse = [results.value(name, "mse") for name in (low, high)]
+        return Verdict(
+            word,
+            f"lambda 100 gives {_show(at_100)} of the truth's colourfulness at MSE "
+            f"{mse[1][0]:.4f}, lambda 1 gives {_show(at_1)} at MSE {mse[0][0]:.4f}",
+        )
+
+    return judged
+
+
+def _as_good_at(run: Run, psnr: float, ratio: float) -> int | None:
+    """Return after how many generator steps beside a discriminator a run was as good, if ever."""
+    for i, line in enumerate(run.log):
+        near = line["psnr"] >= psnr - PSNR_MARGIN
+        if line["phase"] == "gan" and near and line["colorfulness_ratio"] >= ratio - RATIO_MARGIN:
+            return Run.updates(_up_to(run, i), "g", phases=("gan",))
+    return None
+
+
+def _up_to(run: Run, last: int) -> Run:
+    return Run(
+        run.experiment,
+        run.seed,
+        run.directory,
+        run.recipe,
+        run.environment,
+        run.speed,
+        run.evaluation,
+        run.log[: last + 1],
+    )
+
+
+def _pretraining(results: Results) -> Verdict:
+    plain, pretrained = _run(results, "unet-patchgan"), _run(results, "unet-patchgan-l1pre")
+    end = plain.log[-1]
+    steps = [
+        _as_good_at(run, end["psnr"], end["colorfulness_ratio"]) for run in (plain, pretrained)
+    ]
+    goal = (
+        f"PSNR {end['psnr']:.2f} dB and {end['colorfulness_ratio']:.2f} of the truth's "
+        "colourfulness, where the plain U-Net ended on the photos that are watched in training"
+    )
+    total = [run.updates("g") for run in (plain, pretrained)]
+    assert steps[0] is not None  # its own end at the latest
+    if steps[1] is None:
+        return Verdict(
+            "refuted",
+            f"the pretrained U-Net never came as far as {goal}, in "
+            f"{pretrained.updates('g', phases=('gan',))} steps beside the PatchGAN",
+        )
+    word: Word = "confirmed" if steps[1] < steps[0] else "refuted"
+    return Verdict(
+        word,
+        f"the pretrained U-Net reached {goal}, after {steps[1]} generator steps beside the "
+        f"PatchGAN, the plain one after {steps[0]}; with L1 alone before that, the runs took "
+        f"{total[1]} and {total[0]} generator steps in all",
+    )
+
+
+def _best_is_worst(results: Results) -> Verdict:
+    fid = {name: results.value(name, "fid")[0] for name in SYSTEMS}
+    mse = {name: results.value(name, "mse")[0] for name in SYSTEMS}
+    ssim = {name: results.value(name, "ssim")[0] for name in SYSTEMS}
+    best = min(fid, key=lambda name: fid[name])
+    by_mse, by_ssim = max(mse, key=lambda n: mse[n]), min(ssim, key=lambda n: ssim[n])
+    names = [n for n in (*BASELINES, *EXPERIMENTS) if "fid" in _values(results, n)]
+    correlation = spearmanr(
+        [results.value(n, "fid")[0] for n in names], [results.value(n, "mse")[0] for n in names]
+    ).statistic
+    grey_beats = sum(results.value("grey", "mse")[0] < value for value in mse.values())
+    worst = (by_mse == best) + (by_ssim == best)
+    word: Word = ("refuted", "partly", "confirmed")[worst]
+    return Verdict(
+        word,
+        f"the best FID of the four systems, {fid[best]:.1f}, is {best}'s, the worst MSE "
+        f"{by_mse}'s, the worst SSIM {by_ssim}'s; over all {len(names)} rows FID and MSE have a "
+        f"rank correlation of {correlation:+.2f}; a grey picture beats {grey_beats} of the four "
+        "systems in MSE",
+    )
+
+
+CLAIMS: Sequence[Claim] = (
+    Claim(
+        "The custom pair makes grey pictures, with L1 and without it.",
+        ("custom", "custom-no-l1"),
+        _stays_grey,
+    ),
+    Claim(
+        "Explanation: it is grey because a pixel sees too little of the photo; "
+        "dilated, with as many parameters, it is more colourful and no farther from the truth.",
+        ("custom", "custom-no-l1", "custom-dilated", "custom-dilated-no-l1"),
+        _sees_too_little,
+    ),
+    Claim(
+        "Lambda 100 turns the ResNet18 U-Net grey, and lambda 1 helps.",
+        tuple(lambda_run(value) for value in LAMBDAS),
+        _lambda(lambda_run(1), lambda_run(100)),
+    ),
+    Claim(
+        "The same of an encoder that is pretrained (EfficientNet-Lite0).",
+        ("lite0-unet-patchgan", "lite0-lambda-100"),
+        _lambda("lite0-unet-patchgan", "lite0-lambda-100"),
+    ),
+    Claim(
+        "A U-Net that was pretrained with L1 needs fewer GAN steps.",
+        ("unet-patchgan", "unet-patchgan-l1pre"),
+        _pretraining,
+    ),
+    Claim(
+        "The system with the best pictures has the worst scores.",
+        ("grey", *SYSTEMS),
+        _best_is_worst,
+        needs_fid=True,
+    ),
+)
+"""What is judged, in the order of the pages."""
+
+
+def compare(results: Results, name: str, base: str = "unet-patchgan") -> str:
+    """Return in a few words how an experiment differs from another, where intervals do not touch.
+
+    `as colourful, as near` says that these photos do not tell them apart.
+    """
+    ratio, ratio_base = _ratio(results, name), _ratio(results, base)
+    distance, distance_base = (results.value(n, "ciede2000") for n in (name, base))
+    color, near = "as colourful", "as near to the truth"
+    if above(ratio, ratio_base):
+        color = "more colourful"
+    elif above(ratio_base, ratio):
+        color = "less colourful"
+    if above(distance, distance_base):
+        near = "farther from the truth"
+    elif above(distance_base, distance):
+        near = "nearer to the truth"
+    return f"{color}, {near}"
