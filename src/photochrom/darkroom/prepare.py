@@ -26,9 +26,8 @@ from tqdm import tqdm
 
 from photochrom.color import rgb_to_lab
 from photochrom.errors import DataError, PhotoError
-from photochrom.photo import open_photo
+from photochrom.photo import FORMATS, open_photo
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 MANIFEST_COLUMNS = ("split", "source", "sha256", "width", "height")
 
 
@@ -106,9 +105,9 @@ def find_photos(sources: Sequence[Path]) -> dict[str, Path]:
     for root in sources:
         if not root.is_dir():
             raise DataError(f"{root} is not a folder; give a folder of photos")
-        found = [p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
+        found = [p for p in root.rglob("*") if p.suffix.lower() in FORMATS and p.is_file()]
         if not found:
-            raise DataError(f"{root} holds no photo; photos end in {', '.join(sorted(SUFFIXES))}")
+            raise DataError(f"{root} holds no photo; photos end in {', '.join(sorted(FORMATS))}")
         prefix = f"{root.resolve().name}/" if len(sources) > 1 else ""
         named = {prefix + path.relative_to(root).as_posix(): path for path in found}
         if photos.keys() & named.keys():

@@ -73,7 +73,7 @@ TABLE_1: dict[str, Published] = {
 """What the report printed, by the name of our recipe. It does not say on which colour space."""
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table, padded so that it is one in a terminal as well.
 
     The first column is text and aligned to the left, the others to the right.
@@ -90,7 +90,8 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line(row) for row in (header, rule, *rows)) + "\n"
 
 
-def _heading(scale: Scale) -> str:
+def heading(scale: Scale) -> str:
+    """Return a metric's name with its unit and an arrow that says which way is better."""
     unit = f" ({scale.unit})" if scale.unit and scale.unit != scale.title else ""
     return f"{scale.title}{unit}{_ARROWS[scale.direction]}"
 
@@ -100,7 +101,8 @@ def _scaled(metric: str, number: float) -> str:
     return f"{number * factor:.{SCALES[metric].digits}f}"
 
 
-def _cell(evaluation: Evaluation | None, metric: str, *, interval: bool = True) -> str:
+def cell(evaluation: Evaluation | None, metric: str, *, interval: bool = True) -> str:
+    """Return a mean, with its interval in brackets if there is one, or "-" if it is missing."""
     if evaluation is None or metric not in evaluation.values:
         return "-"
     mean, low, high = evaluation.values[metric]
@@ -114,9 +116,9 @@ def markdown_table(evaluations: Sequence[Evaluation]) -> str:
 
     An arrow says which way is better; "-" stands for what was not measured.
     """
-    header = ["Model", "N", *(_heading(scale) for scale in SCALES.values())]
-    rows = [[e.name, str(e.n), *(_cell(e, metric) for metric in SCALES)] for e in evaluations]
-    return _markdown(header, rows)
+    header = ["Model", "N", *(heading(scale) for scale in SCALES.values())]
+    rows = [[e.name, str(e.n), *(cell(e, metric) for metric in SCALES)] for e in evaluations]
+    return markdown(header, rows)
 
 
 def table1(runs: Sequence[Path]) -> str:
@@ -144,15 +146,15 @@ def table1(runs: Sequence[Path]) -> str:
     metrics = ("mse", "ssim", "psnr", "ciede2000", "colorfulness_ratio")
     header = ["System", "Run", "Photos"]
     header += ["Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
-    header += [f"Ours: {_heading(SCALES[metric])}" for metric in metrics[2:]]
+    header += [f"Ours: {heading(SCALES[metric])}" for metric in metrics[2:]]
     rows = []
     for system, found in measured.items():
         published = TABLE_1.get(system, Published("-", "-"))
         for name, photos, measures in found or [("-", "-", None)]:
-            ours = [_cell(measures, metric, interval=False) for metric in metrics]
+            ours = [cell(measures, metric, interval=False) for metric in metrics]
             row = [system, name, photos, published.mse, ours[0], published.ssim, *ours[1:]]
             rows.append(row)
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
 def read_evaluation(run: Path) -> tuple[str, Evaluation]:

@@ -1,8 +1,8 @@
 """What the report says, and what the figures say to that.
 
-A claim is judged by a rule that was written down before the runs were made: `grey` is below a fifth
-of the truth's colourfulness (`photochrom.darkroom.train.GREY_RATIO`), and one value is above another
-if their 95 % intervals do not touch.
+A claim is judged by a rule that was written down before the runs were made: `grey` is below a
+fifth of the truth's colourfulness (`photochrom.darkroom.train.GREY_RATIO`), and one value is above
+another if their 95 % intervals do not touch.
 """
 
 from collections.abc import Callable, Sequence
@@ -93,8 +93,8 @@ def _stays_grey(results: Results) -> Verdict:
     word: Word = "confirmed" if all(grey) else "partly" if any(grey) else "refuted"
     return Verdict(
         word,
-        f"with L1 it has {_show(found[0])} of the truth's colourfulness, without {_show(found[1])}; "
-        f"below {GREY_RATIO:.2f} counts as grey",
+        f"with L1 it has {_show(found[0])} of the truth's colourfulness, without "
+        f"{_show(found[1])}; below {GREY_RATIO:.2f} counts as grey",
     )
 
 
