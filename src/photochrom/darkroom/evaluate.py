@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -203,7 +203,9 @@ def evaluate(
             raise DataError("FID and KID need 2 photos or more; leave them out or raise the limit")
         path = packaged_fid_weights() if str(fid_weights) == "package" else fid_weights
         features = InceptionFeatures(path, device)
-        true_features = features(tqdm(truths, "truth", disable=not progress, unit="photo"))
+        true_features = _truth_features(
+            photos.fingerprint, data, split, count, path, device, progress
+        )
 
     shown = sorted({round(i * (count - 1) / (SHOWN - 1)) for i in range(SHOWN)})
     grey = Colorizer(ConstantModel("grey"))
@@ -248,6 +250,23 @@ def evaluate(
         _write(out / "metrics.md", markdown_table(evaluations).encode())
         _write(out / "contact.png", sheet.getvalue())
     return evaluations
+
+
+@lru_cache(maxsize=1)
+def _truth_features(
+    _fingerprint: str,
+    data: Path,
+    split: str,
+    count: int,
+    weights: Path,
+    device: str,
+    progress: bool,
+) -> FloatArray:
+    """Return the features of the true photos, and keep them: the next call often has the same."""
+    photos = PackedPhotos(data, cast(Literal["eval", "train"], split))
+    truths = (photos.photo(i) for i in range(count))
+    shown = tqdm(truths, "truth", total=count, disable=not progress, unit="photo")
+    return InceptionFeatures(weights, device)(shown)
 
 
 def _as_float(photo: Photo) -> FloatArray:

@@ -99,34 +99,32 @@ def _stays_grey(results: Results) -> Verdict:
 
 
 def _sees_too_little(results: Results) -> Verdict:
-    pairs = [("custom", "custom-dilated"), ("custom-no-l1", "custom-dilated-no-l1")]
-    better = 0
-    parts = []
-    for (plain, dilated), how in zip(pairs, ("with L1", "without"), strict=True):
-        ours, theirs = _ratio(results, dilated), _ratio(results, plain)
-        distances = [results.value(name, "ciede2000") for name in (dilated, plain)]
-        better += above(ours, theirs) and not above(distances[0], distances[1])
-        parts.append(
-            f"{how} colourfulness {_show(theirs)} becomes {_show(ours)} and CIEDE2000 "
-            f"{distances[1][0]:.2f} becomes {distances[0][0]:.2f}"
-        )
-    word: Word = ("refuted", "partly", "confirmed")[better]
-    return Verdict(word, "dilated, so that it sees nearly the whole photo: " + "; ".join(parts))
+    plain, dilated = _ratio(results, "custom"), _ratio(results, "custom-dilated")
+    distances = [results.value(name, "ciede2000") for name in ("custom", "custom-dilated")]
+    more = above(dilated, plain)
+    nearer = above(*distances)
+    word: Word = "confirmed" if more and nearer else "partly" if more or nearer else "refuted"
+    return Verdict(
+        word,
+        "dilated, so that a pixel sees nearly the whole photo, its colourfulness goes from "
+        f"{_show(plain)} to {_show(dilated)} of the truth's and its CIEDE2000 from "
+        f"{_show(distances[0])} to {_show(distances[1])}",
+    )
 
 
-def _lambda(low: str, high: str) -> Callable[[Results], Verdict]:
-    def judged(results: Results) -> Verdict:
-        at_1, at_100 = _ratio(results, low), _ratio(results, high)
-        grey, helps = at_100[0] < GREY_RATIO, above(at_1, at_100)
-        word: Word = "confirmed" if grey and helps else "partly" if grey or helps else "refuted"
-        mse = [results.value(name, "mse") for name in (low, high)]
-        return Verdict(
-            word,
-            f"lambda 100 gives {_show(at_100)} of the truth's colourfulness at MSE "
-            f"{mse[1][0]:.4f}, lambda 1 gives {_show(at_1)} at MSE {mse[0][0]:.4f}",
-        )
-
-    return judged
+def _lambda(results: Results) -> Verdict:
+    at_1, at_100 = (_ratio(results, lambda_run(value)) for value in (1, 100))
+    grey, helps = at_100[0] < GREY_RATIO, above(at_1, at_100)
+    word: Word = "confirmed" if grey and helps else "partly" if grey or helps else "refuted"
+    sweep = "; ".join(
+        f"{value}: {_ratio(results, name)[0]:.2f} at {results.value(name, 'mse')[0]:.4f}"
+        for value, name in ((value, lambda_run(value)) for value in LAMBDAS)
+    )
+    return Verdict(
+        word,
+        f"lambda 100 gives {_show(at_100)} of the truth's colourfulness, lambda 1 {_show(at_1)}; "
+        f"over the sweep, colourfulness at MSE is {sweep}",
+    )
 
 
 def _as_good_at(run: Run, psnr: float, ratio: float) -> int | None:
@@ -207,20 +205,15 @@ CLAIMS: Sequence[Claim] = (
         _stays_grey,
     ),
     Claim(
-        "Explanation: it is grey because a pixel sees too little of the photo; "
-        "dilated, with as many parameters, it is more colourful and no farther from the truth.",
-        ("custom", "custom-no-l1", "custom-dilated", "custom-dilated-no-l1"),
+        "Its colours are as they are because a pixel sees too little of the photo: dilated, with "
+        "as many parameters, it is more colourful and nearer to the truth.",
+        ("custom", "custom-dilated"),
         _sees_too_little,
     ),
     Claim(
         "Lambda 100 turns the ResNet18 U-Net grey, and lambda 1 helps.",
         tuple(lambda_run(value) for value in LAMBDAS),
-        _lambda(lambda_run(1), lambda_run(100)),
-    ),
-    Claim(
-        "The same of an encoder that is pretrained (EfficientNet-Lite0).",
-        ("lite0-unet-patchgan", "lite0-lambda-100"),
-        _lambda("lite0-unet-patchgan", "lite0-lambda-100"),
+        _lambda,
     ),
     Claim(
         "A U-Net that was pretrained with L1 needs fewer GAN steps.",

@@ -41,13 +41,6 @@ def _lambda(results: Results, sweep: Sequence[tuple[int, Run]]) -> bytes:
     axes.plot(*zip(*points, strict=True), "o-", label=sweep[0][1].title.rpartition(", ")[0])
     for (value, _), point in zip(sweep, points, strict=True):
         _note(axes, f"λ {value}", point)
-    lite0 = [name for name in ("lite0-unet-patchgan", "lite0-lambda-100") if results.of(name)]
-    if len(lite0) == 2:
-        points = [_mse_and_ratio(results, name) for name in lite0]
-        label = "U-Net on pretrained EfficientNet-Lite0, PatchGAN"
-        axes.plot(*zip(*points, strict=True), "s-", label=label)
-        for value, point in zip((1, 100), points, strict=True):
-            _note(axes, f"λ {value}", point)
     if results.evaluation("grey") is not None:
         point = _mse_and_ratio(results, "grey")
         axes.plot(*point, "kx")

@@ -24,7 +24,7 @@ from photochrom.photo import open_photo
 
 HEIGHT = 128
 """Of the photos on the page, in px."""
-SHOWN = 12
+SHOWN = 8
 """How many photos of a set are shown, evenly spread over it."""
 SHEET_HEIGHT = 192
 """Of the photos on the sheet of samples, in px."""

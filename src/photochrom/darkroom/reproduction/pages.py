@@ -1,5 +1,6 @@
 """What a reader gets: results.md, made of results.json alone."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from statistics import mean
 
@@ -10,6 +11,7 @@ from photochrom.darkroom.reproduction.experiments import (
     BASELINES,
     EXPERIMENTS,
     PROTOCOLS,
+    REPORT_SIZE,
     SYSTEMS,
 )
 from photochrom.darkroom.reproduction.results import Results, Run
@@ -48,35 +50,60 @@ def _introduction(results: Results) -> str:
     packages = environments[0]["packages"] if environments else {}
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
     gpu = f", {machine['gpu']}" if machine["gpu"] else ""
-    fid = f"`{results.fid_weights}`, N {data['eval']}" if results.fid_weights else "not measured"
-    scale = (
-        "the report's own scale"
-        if results.protocol == "report"
-        else f"**not the report's scale**: photos of {protocol.size} px instead of 256, "
-        f"{protocol.train} to train on instead of 6400, {protocol.held_out} to measure on instead "
-        f"of 1600, networks of 1/{protocol.narrower} of the width (a pretrained encoder keeps its "
-        f"own), batches of {protocol.batch_size} instead of 16; depths and patches shrink with the "
-        "photos; epochs and lambdas are the report's"
-    )
-    if protocol.most_epochs is not None:
-        scale += f", but at most {protocol.most_epochs} epoch of a phase"
+    fid = "not measured"
+    if results.fid_weights:
+        fid = f"`{results.fid_weights}`, N {data['eval']}; FID is comparable only at the same N"
+    facts = [
+        f"Protocol `{results.protocol}`: {_scale(results.protocol)}.",
+        f"Data: `{data['name']}`, {data['train']} photos to train on and {data['eval']} to measure "
+        f"on; SHA-256 of the manifest `{data['fingerprint']}`.",
+        f"FID and KID: {fid}.",
+        f"Machine: {machine['processor']}, {machine['cores']} cores{gpu}; trained on "
+        f"{', '.join(devices)} in {protocol.precision}; {results.date}.",
+        f"Commit {', '.join(commits)}; {versions}.",
+    ]
     return f"""# The report's experiments, reproduced
 
 Hamrick and Siu, "OrGANic Image Colorizations using Deep Learning". This page is written by
 `photochrom reproduce` from [results.json](results.json), which holds what every run directory does:
 recipe, environment, log, speed and measurements.
 
-- Protocol `{results.protocol}`: {scale}.
-- Data: `{data["name"]}`, {data["train"]} photos to train on and {data["eval"]} to measure on;
-  SHA-256 of the manifest `{data["fingerprint"]}`.
-- FID and KID: {fid}. FID depends on N and is comparable only inside this page.
-- Machine: {machine["processor"]}, {machine["cores"]} cores{gpu}; trained on {", ".join(devices)} in
-  {protocol.precision}; {results.date}.
-- Commit {", ".join(commits)}; {versions}.
+{_bullets(facts)}
 
 [metrics.md](metrics.md) defines every measure. Values in brackets are 95 % bootstrap intervals over
 photos; they say nothing of other seeds.
 """
+
+
+def _scale(name: str) -> str:
+    """Return in words at what scale a protocol runs everything."""
+    if name == "report":
+        return "the report's own scale"
+    protocol = PROTOCOLS[name]
+    scale = (
+        f"**not the report's scale**. Photos of {protocol.size} px instead of {REPORT_SIZE}, "
+        f"{protocol.train} to train on instead of {PROTOCOLS['report'].train}, networks of "
+        f"1/{protocol.narrower} of the width (a pretrained encoder keeps its own), batches of "
+        f"{protocol.batch_size} instead of {PROTOCOLS['report'].batch_size}; depths and patches "
+        "shrink with the photos. Epochs and lambdas are the report's"
+    )
+    if protocol.most_epochs is not None:
+        scale += f", but at most {protocol.most_epochs} of each phase"
+    return scale
+
+
+def _bullets(texts: Sequence[str]) -> str:
+    wrapped = (
+        textwrap.fill(
+            f"- {text}",
+            100,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for text in texts
+    )
+    return "\n".join(wrapped)
 
 
 def _ranked(values: dict[str, float], *, best_first: bool) -> dict[str, str]:
@@ -131,12 +158,12 @@ def _effort(run: Run) -> tuple[str, str, str]:
 
 
 def _claims(results: Results, curves: Sequence[str]) -> str:
-    lines = []
+    texts = []
     for claim in CLAIMS:
         verdict = judge(claim, results)
-        lines.append(f"- **{claim.title}** {verdict.word.capitalize()}: {verdict.sentence}.")
+        texts.append(f"**{claim.title}** {verdict.word.capitalize()}: {verdict.sentence}.")
     drawn = "\n\n".join(f"![{text}]({name})" for name, text in _CURVES.items() if name in curves)
-    return "## What the report claims\n\n" + "\n".join(lines) + f"\n\n{drawn}\n"
+    return "## What the report claims\n\n" + _bullets(texts) + f"\n\n{drawn}\n"
 
 
 def _next_steps(results: Results) -> str:
@@ -214,9 +241,9 @@ def _speed(results: Results) -> str:
         [
             run.experiment,
             f"{run.speed['images_per_second']:.1f}",
-            f"{run.speed['flops_per_image'] / 1e9:.2f}",
-            f"{run.speed['flops_per_second'] / 1e9:.0f}",
-            f"{run.speed['matrix_flops_per_second'] / 1e9:.0f}",
+            f"{run.speed['flops_per_image'] / 1e9:.3g}",
+            f"{run.speed['flops_per_second'] / 1e9:.3g}",
+            f"{run.speed['matrix_flops_per_second'] / 1e9:.3g}",
             f"{run.speed['share_of_matrix_rate']:.0%}",
         ]
         for run in runs

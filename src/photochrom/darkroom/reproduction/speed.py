@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -76,14 +77,15 @@ def _convolution_backward(
 _CORRECTED = {torch.ops.aten.convolution_backward: _convolution_backward}
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype, *, seconds: float = 1.0) -> float:
+@cache
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Return the FLOPs a second at which the device multiplies large square matrices.
 
-    The best of several products, on as many threads as torch uses now.
+    The best of the products of a second, on as many threads as torch uses at the first call.
     """
     size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best, end = float("inf"), time.perf_counter() + seconds
+    best, end = float("inf"), time.perf_counter() + 1.0
     while time.perf_counter() < end or best == float("inf"):
         start = time.perf_counter()
         a @ b
