@@ -148,7 +148,7 @@ def perform(task: Task, report: Report) -> None:
 
     Args:
         task: What to do.
-        report: Is told of training that is done, here or before.
+        report: Is told of training that is done here, of what `share_trained` does not count.
 
     Raises:
         PhotochromError: If it cannot be trained or measured.
@@ -163,15 +163,15 @@ def perform(task: Task, report: Report) -> None:
         evaluate(BASELINES, data, out=task.place / "baselines", **fid)
         return
     run = find_run(task.place, task.name)
-    done = 0
     steps = task.recipe.total_epochs * (len(PackedPhotos(data, "train")) // task.recipe.batch_size)
+    done = round(steps * share_trained(task))
 
     def on_step(step: int) -> None:
         nonlocal done
         report(task.work * (step - done) / steps)
         done = step
 
-    if run is None or not _is_trained(run, task.recipe):
+    if run is None or share_trained(task) < 1:
         run = train(
             task.recipe,
             data,
@@ -191,9 +191,12 @@ def perform(task: Task, report: Report) -> None:
     evaluate([str(run)], data, **fid)
 
 
-def _is_trained(run: Path, recipe: Recipe) -> bool:
-    log = runs.read_log(run)
-    return bool(log) and log[-1]["epoch"] == recipe.total_epochs and runs.read_recipe(run) == recipe
+def share_trained(task: Task) -> float:
+    """Return what share of a task's epochs was trained, by now or before: 0..1."""
+    run = None if task.recipe is None else find_run(task.place, task.name)
+    if run is None or task.recipe is None or runs.read_recipe(run) != task.recipe:
+        return 0.0  # a run of another recipe is refused once it is resumed
+    return len(runs.read_log(run)) / task.recipe.total_epochs
 
 
 def perform_all(tasks: Sequence[Task], *, jobs: int, progress: bool) -> dict[str, str]:
@@ -212,7 +215,7 @@ def perform_all(tasks: Sequence[Task], *, jobs: int, progress: bool) -> dict[str
     failed: dict[str, str] = {}
     bar = tqdm(
         total=sum(task.work for task in tasks),
-        initial=sum(task.work for task in tasks if task not in left),
+        initial=sum(task.work * share_trained(task) for task in tasks),
         unit="FLOP",
         unit_scale=True,
         disable=not progress,
