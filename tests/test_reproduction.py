@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -420,9 +422,37 @@ def test_two_at_a_time_and_one_that_fails(data: Path, tmp_path: Path) -> None:
     assert [campaign.is_done(task) for task in tasks] == [False, True, True]
 
 
-def test_an_interrupted_run_goes_on(
+def test_a_process_that_is_killed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Broken(Future[None]):
+        def __init__(self) -> None:
+            super().__init__()
+            self.set_exception(BrokenProcessPool("killed"))
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", lambda *_: Broken())
+    with pytest.raises(RunError, match="was killed, most likely for want of memory"):
+        perform_all([make_task(tmp_path, "custom", RECIPES["tiny"])], jobs=2, progress=False)
+
+
+def test_a_run_of_another_recipe_does_not_count(data: Path, tmp_path: Path) -> None:
+    shrink(data, tmp_path / "data", size=32, train=8, held_out=2)
+    recipe = at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0)
+    task = make_task(tmp_path, "unet-l1", recipe)
+    assert perform_all([task], jobs=1, progress=False) == {}
+    assert campaign.is_done(task)
+    other = make_task(tmp_path, "unet-l1", replace(recipe, lr_g=1e-3))
+    assert not campaign.is_done(other)
+    failed = perform_all([other], jobs=1, progress=False)
+    assert "made with another recipe: lr_g was 0.0002" in failed["unet-l1-seed0"]
+    (run,) = (tmp_path / "runs").iterdir()
+    (run / "metrics.json").write_text("{")
+    assert not campaign.is_done(task)
+    assert perform_all([task], jobs=1, progress=False) == {}
+    assert campaign.is_done(task)
+
+
+def test_an_interrupted_run_goes_on(data: Path, tmp_path: Path) -> None:
     shrink(data, tmp_path / "data", size=32, train=8, held_out=2)
     recipe = replace(at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0), epochs=2)
     task = make_task(tmp_path, "unet-l1", recipe)

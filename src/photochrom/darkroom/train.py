@@ -6,6 +6,7 @@ and resumed takes the same steps as one that was not.
 """
 
 import copy
+import logging
 import math
 import time
 import warnings
@@ -50,6 +51,10 @@ STATE_EVERY_SECONDS = 300.0
 """How often, at least, the state is saved in mid-epoch."""
 CHECK_EVERY = 25
 """Steps between two looks at whether the losses are finite; each look waits for the device."""
+
+
+# It would say in what precision it was just told to train.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 class NonFiniteLossError(RunError):

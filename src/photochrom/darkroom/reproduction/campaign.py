@@ -1,6 +1,6 @@
 """Running everything: each experiment trained and measured once, and resumed where it stopped.
 
-OUT/PROTOCOL/data/                the photos at the protocol's size
+OUT/PROTOCOL/data/                  the photos at the protocol's size
 OUT/PROTOCOL/runs/NNNN-NAME-seedS/  a run directory, with metrics.json and speed.json
 OUT/PROTOCOL/baselines/metrics.json
 """
@@ -11,6 +11,7 @@ import os
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,13 +135,14 @@ def is_done(task: Task) -> bool:
         measured = task.place / "baselines" / "metrics.json"
     else:
         run = find_run(task.place, task.name)
-        if run is None or not (run / "speed.json").is_file():
+        if run is None or share_trained(task) < 1 or not (run / "speed.json").is_file():
             return False
         measured = run / "metrics.json"
-    if not measured.is_file():
+    try:
+        evaluations = json.loads(measured.read_text())["evaluations"]
+        return task.inception is None or all("fid" in e["values"] for e in evaluations)
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged
         return False
-    evaluations = json.loads(measured.read_text())["evaluations"]
-    return task.inception is None or all("fid" in e["values"] for e in evaluations)
 
 
 def perform(task: Task, report: Report) -> None:
@@ -154,11 +156,7 @@ def perform(task: Task, report: Report) -> None:
         PhotochromError: If it cannot be trained or measured.
     """
     data = task.place / "data"
-    fid: dict[str, Any] = {
-        "fid_weights": task.inception,
-        "device": "auto",
-        "progress": False,
-    }
+    fid: dict[str, Any] = {"fid_weights": task.inception, "device": "auto", "progress": False}
     if task.recipe is None:
         evaluate(BASELINES, data, out=task.place / "baselines", **fid)
         return
@@ -210,6 +208,9 @@ def perform_all(tasks: Sequence[Task], *, jobs: int, progress: bool) -> dict[str
 
     Returns:
         The reason of every task that failed, by its name; the others were done all the same.
+
+    Raises:
+        RunError: If one of the processes was killed.
     """
     left = [task for task in tasks if not is_done(task)]
     failed: dict[str, str] = {}
@@ -240,6 +241,11 @@ def perform_all(tasks: Sequence[Task], *, jobs: int, progress: bool) -> dict[str
                     reason = future.exception()
                     if isinstance(reason, PhotochromError):
                         failed[task.name] = str(reason)
+                    elif isinstance(reason, BrokenProcessPool):
+                        raise RunError(
+                            "one of the processes was killed, most likely for want of memory; run "
+                            "the same command again, with fewer --jobs"
+                        ) from reason
                     elif reason is not None:
                         raise reason
             _drain(reports, bar)
