@@ -122,8 +122,9 @@ def _lambda(results: Results) -> Verdict:
     )
     return Verdict(
         word,
-        f"lambda 100 gives {_show(at_100)} of the truth's colourfulness, lambda 1 {_show(at_1)}; "
-        f"over the sweep, colourfulness at MSE is {sweep}",
+        f"{_run(results, lambda_run(1)).title.partition(',')[0]}: lambda 100 gives "
+        f"{_show(at_100)} of the truth's colourfulness, lambda 1 {_show(at_1)}; over the sweep, "
+        f"colourfulness at MSE is {sweep}",
     )
 
 

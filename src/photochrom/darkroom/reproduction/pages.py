@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from statistics import mean
 
 from photochrom.darkroom.metrics import SCALES
@@ -15,6 +16,7 @@ from photochrom.darkroom.reproduction.experiments import (
     SYSTEMS,
 )
 from photochrom.darkroom.reproduction.results import Results, Run
+from photochrom.darkroom.train import SAMPLES
 
 _CURVES = {
     "lambda.svg": "Colourfulness against MSE over lambda",
@@ -163,7 +165,30 @@ def _claims(results: Results, curves: Sequence[str]) -> str:
         verdict = judge(claim, results)
         texts.append(f"**{claim.title}** {verdict.word.capitalize()}: {verdict.sentence}.")
     drawn = "\n\n".join(f"![{text}]({name})" for name, text in _CURVES.items() if name in curves)
-    return "## What the report claims\n\n" + _bullets(texts) + f"\n\n{drawn}\n"
+    return f"""## What the report claims
+
+{_unrest(results)}
+{_bullets(texts)}
+
+{drawn}
+"""
+
+
+def _unrest(results: Results) -> str:
+    """Say how much adversarial training swings, so that nobody trusts small differences."""
+    steps = []
+    for run in results.runs:
+        ratios = [line["colorfulness_ratio"] for line in run.log if line["phase"] == "gan"][-10:]
+        steps += [abs(after - before) for before, after in pairwise(ratios)]
+    if not steps:
+        return ""
+    text = (
+        f"From one epoch to the next, over the last ten, the colourfulness of adversarial runs "
+        f"changes by {mean(steps):.2f} of the truth's on average, on the {SAMPLES} photos that are "
+        "watched in training. What is measured is the network after the last epoch, so differences "
+        "of that size mean little, whatever the intervals over photos say."
+    )
+    return textwrap.fill(text, 100) + "\n"
 
 
 def _next_steps(results: Results) -> str:
