@@ -322,7 +322,8 @@ def test_verdict_open() -> None:
 )
 def test_comparison(ratio: float, distance: float, words: str) -> None:
     other = a_run("unet-hinge", colorfulness_ratio=ratio, ciede2000=distance)
-    assert claims.compare(some_results(a_run("unet-patchgan"), other), "unet-hinge") == words
+    results = some_results(a_run("unet-patchgan"), other)
+    assert claims.compare(results, "unet-hinge", "unet-patchgan") == words
 
 
 def test_updates_are_counted() -> None:

@@ -231,7 +231,7 @@ CLAIMS: Sequence[Claim] = (
 """What is judged, in the order of the pages."""
 
 
-def compare(results: Results, name: str, base: str = "unet-patchgan") -> str:
+def compare(results: Results, name: str, base: str) -> str:
     """Return in a few words how an experiment differs from another, where intervals do not touch.
 
     `as colourful, as near` says that these photos do not tell them apart.

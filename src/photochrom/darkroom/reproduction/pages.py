@@ -108,9 +108,9 @@ def _bullets(texts: Sequence[str]) -> str:
     return "\n".join(wrapped)
 
 
-def _ranked(values: dict[str, float], *, best_first: bool) -> dict[str, str]:
+def _ranked(values: dict[str, float], *, less_is_better: bool) -> dict[str, str]:
     """Return a rank for each, 1 being the best, as ` (n)`."""
-    order = sorted(values, key=lambda name: values[name], reverse=not best_first)
+    order = sorted(values, key=lambda name: values[name], reverse=not less_is_better)
     return {name: f" ({order.index(name) + 1})" for name in order}
 
 
@@ -122,7 +122,7 @@ def _table_1(results: Results) -> str:
         less = SCALES[metric].direction == "down"
         theirs = {name: float(published(row)) for name, row in TABLE_1.items()}
         ours = {name: results.value(name, metric)[0] for name in systems}
-        return [_ranked(values, best_first=less) for values in (theirs, ours)]
+        return [_ranked(values, less_is_better=less) for values in (theirs, ours)]
 
     (mse_theirs, mse_ours), (ssim_theirs, ssim_ours) = (
         ranks("mse", lambda row: row.mse),
@@ -192,29 +192,21 @@ def _unrest(results: Results) -> str:
 
 
 def _next_steps(results: Results) -> str:
+    base = results.of("unet-patchgan")
     runs = [r for r in results.first_runs() if EXPERIMENTS[r.experiment].part == "next step"]
-    if not runs or results.of("unet-patchgan") is None:
+    if base is None or not runs:
         return ""
-    header = ["Instead of U-Net, PatchGAN", *(heading(SCALES[m]) for m in _METRICS)]
-    header += ["Generator steps", "PatchGAN steps", "Against it"]
+    header = ["Run", *(heading(SCALES[metric]) for metric in _METRICS)]
+    header += ["Generator steps", "PatchGAN steps", "Against system 2"]
     rows = [
         [
             f"{run.title} (`{run.experiment}`)",
             *(cell(run.evaluation, metric, interval=False) for metric in _METRICS),
             str(run.updates("g")),
             str(run.updates("d")),
-            compare(results, run.experiment),
+            "itself" if run is base else compare(results, run.experiment, base.experiment),
         ]
-        for run in runs
-    ]
-    base = results.of("unet-patchgan")
-    assert base is not None
-    first = [
-        "U-Net, PatchGAN itself (`unet-patchgan`)",
-        *(cell(base.evaluation, metric, interval=False) for metric in _METRICS),
-        str(base.updates("g")),
-        str(base.updates("d")),
-        "",
+        for run in (base, *runs)
     ]
     return f"""## Its next steps
 
@@ -222,7 +214,7 @@ Other losses, a weaker discriminator, alternating training in four readings, and
 with all else as in system 2. The last column says what differs in colourfulness and in CIEDE2000
 beyond both intervals.
 
-{markdown(header, [first, *rows])}"""
+{markdown(header, rows)}"""
 
 
 def _everything(results: Results) -> str:
