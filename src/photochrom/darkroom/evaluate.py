@@ -34,7 +34,7 @@ from photochrom.darkroom.metrics import (
     kernel_distance,
     packaged_fid_weights,
 )
-from photochrom.darkroom.report import Evaluation, Value, grid, markdown_table
+from photochrom.darkroom.report import Evaluation, Value, grid, markdown_table, spread
 from photochrom.darkroom.runs import is_run, load_generator
 from photochrom.errors import DataError, ModelError
 from photochrom.files import make_folder, write_whole
@@ -207,7 +207,7 @@ def evaluate(
             photos.fingerprint, data, split, count, path, device, progress
         )
 
-    shown = sorted({round(i * (count - 1) / (SHOWN - 1)) for i in range(SHOWN)})
+    shown = spread(count, SHOWN)
     grey = Colorizer(ConstantModel("grey"))
     columns = [[_colorize(grey, truths[i]) for i in shown], [truths[i] for i in shown]]
     evaluations = []

@@ -175,6 +175,11 @@ def read_evaluation(run: Path) -> tuple[str, Evaluation]:
         raise RunError(f"{path} is damaged; run {again} again") from error
 
 
+def spread(count: int, shown: int) -> list[int]:
+    """Return the indices of up to `shown` of `count` things, evenly spread from first to last."""
+    return sorted({round(i * (count - 1) / (shown - 1)) for i in range(shown)}) if count else []
+
+
 def grid(rows: Sequence[Sequence[NDArray[np.uint8]]], headings: Sequence[str]) -> Image.Image:
     """Return photos side by side, a heading above each column.
 

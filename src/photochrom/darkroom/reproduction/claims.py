@@ -37,6 +37,9 @@ class Verdict:
     sentence: str
     """Why, with figures."""
 
+    def __str__(self) -> str:
+        return f"{self.word.capitalize()}: {self.sentence}."
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -130,24 +133,12 @@ def _lambda(results: Results) -> Verdict:
 
 def _as_good_at(run: Run, psnr: float, ratio: float) -> int | None:
     """Return after how many generator steps beside a discriminator a run was as good, if ever."""
-    for i, line in enumerate(run.log):
+    steps = run.updates_by_epoch("g", phases=("gan",))
+    for after, line in zip(steps, run.log, strict=True):
         near = line["psnr"] >= psnr - PSNR_MARGIN
         if line["phase"] == "gan" and near and line["colorfulness_ratio"] >= ratio - RATIO_MARGIN:
-            return Run.updates(_up_to(run, i), "g", phases=("gan",))
+            return after
     return None
-
-
-def _up_to(run: Run, last: int) -> Run:
-    return Run(
-        run.experiment,
-        run.seed,
-        run.directory,
-        run.recipe,
-        run.environment,
-        run.speed,
-        run.evaluation,
-        run.log[: last + 1],
-    )
 
 
 def _pretraining(results: Results) -> Verdict:

@@ -59,11 +59,7 @@ def _training(trained: Sequence[Run]) -> bytes:
     ):
         axes = figure.add_subplot(1, 2, i + 1)
         for run in trained:
-            steps, total, before = [], 0.0, 0
-            for line in run.log:
-                total += line.get("g_updates", 0.0) * (line["step"] - before)
-                before = line["step"]
-                steps.append(total)
+            steps = run.updates_by_epoch("g")
             axes.plot(steps, [line[key] for line in run.log], label=run.experiment, linewidth=1)
         axes.set_xlabel("generator steps")
         axes.set_ylabel(label)

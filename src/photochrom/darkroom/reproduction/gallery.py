@@ -14,7 +14,7 @@ from photochrom.colorizer import Colorizer
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.evaluate import ConstantModel, RunModel
 from photochrom.darkroom.prepare import find_photos
-from photochrom.darkroom.report import grid
+from photochrom.darkroom.report import grid, spread
 from photochrom.darkroom.reproduction.claims import CLAIMS, judge
 from photochrom.darkroom.reproduction.experiments import SYSTEMS
 from photochrom.darkroom.reproduction.results import Results, Run
@@ -39,10 +39,6 @@ def _of_height(image: Image.Image, height: int) -> Image.Image:
     return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _spread(count: int) -> list[int]:
-    return sorted({round(i * (count - 1) / (SHOWN - 1)) for i in range(SHOWN)}) if count else []
-
-
 def _strip(images: Sequence[Image.Image]) -> bytes:
     """Return a JPEG of photos in a row."""
     row = np.concatenate([np.asarray(_of_height(image, HEIGHT)) for image in images], axis=1)
@@ -63,7 +59,7 @@ def _some_photos(folder: Path) -> list[Image.Image]:
         PhotoError: If one cannot be read.
     """
     found = sorted(find_photos([folder]).values())
-    return [open_photo(found[i]) for i in _spread(len(found))]
+    return [open_photo(found[i]) for i in spread(len(found), SHOWN)]
 
 
 def write_page(results: Results, place: Path, historic: Path | None) -> Path:
@@ -78,7 +74,7 @@ def write_page(results: Results, place: Path, historic: Path | None) -> Path:
         PhotochromError: If a photo or a run cannot be read, or the pictures cannot be written.
     """
     held_out = PackedPhotos(place / "data", "eval")
-    photos = [Image.fromarray(np.array(held_out.photo(i))) for i in _spread(len(held_out))]
+    photos = [Image.fromarray(np.array(held_out.photo(i))) for i in spread(len(held_out), SHOWN)]
     sets = {"eval": photos}
     if historic is not None:
         sets["historic"] = _some_photos(historic)
@@ -91,13 +87,12 @@ def write_page(results: Results, place: Path, historic: Path | None) -> Path:
     lines = []
     for name, title, run in rows:
         cells = []
+        model = ConstantModel("grey") if run is None else RunModel(_directory(place, run))
+        colorizer = Colorizer(model)
         for kind, images in sets.items():
             if name == "truth" and kind == "historic":
-                cells.append("")  # there is none
-                continue
+                continue  # there is none
             if name != "truth":
-                model = ConstantModel("grey") if run is None else RunModel(_directory(place, run))
-                colorizer = Colorizer(model)
                 images = [colorizer(_of_height(image, 2 * HEIGHT)) for image in images]
             path = place / "pictures" / f"{name}-{kind}.jpg"
             write_whole(path, _strip(images))
@@ -122,7 +117,7 @@ def _row(name: str, title: str, run: Run | None, cells: Sequence[str]) -> str:
     if run is not None:
         values = run.evaluation.values
         figures = ", ".join(f"{key} {values[key][0]:.4g}" for key in _FIGURES if key in values)
-    pictures = "".join(f"<div>{cell}</div>" for cell in cells if cell)
+    pictures = "".join(f"<div>{cell}</div>" for cell in cells)
     return (
         f'<section><h2 id="{html.escape(name)}">{html.escape(name)}</h2>'
         f"<p>{html.escape(title)}</p><p>{html.escape(figures)}</p>{pictures}</section>"
@@ -130,12 +125,10 @@ def _row(name: str, title: str, run: Run | None, cells: Sequence[str]) -> str:
 
 
 def _claims(results: Results) -> list[str]:
-    lines = []
-    for claim in CLAIMS:
-        verdict = judge(claim, results)
-        text = html.escape(f"{verdict.word.capitalize()}: {verdict.sentence}.")
-        lines.append(f"<li><b>{html.escape(claim.title)}</b> {text}</li>")
-    return lines
+    return [
+        f"<li><b>{html.escape(claim.title)}</b> {html.escape(str(judge(claim, results)))}</li>"
+        for claim in CLAIMS
+    ]
 
 
 _PAGE = """<!DOCTYPE html>

@@ -160,10 +160,7 @@ def _effort(run: Run) -> tuple[str, str, str]:
 
 
 def _claims(results: Results, curves: Sequence[str]) -> str:
-    texts = []
-    for claim in CLAIMS:
-        verdict = judge(claim, results)
-        texts.append(f"**{claim.title}** {verdict.word.capitalize()}: {verdict.sentence}.")
+    texts = [f"**{claim.title}** {judge(claim, results)}" for claim in CLAIMS]
     drawn = "\n\n".join(f"![{text}]({name})" for name, text in _CURVES.items() if name in curves)
     return f"""## What the report claims
 
@@ -277,6 +274,8 @@ forward and backward; the share is that of the rate at which the same threads mu
 def _again(results: Results) -> str:
     names = [*BASELINES, *EXPERIMENTS]
     command = f"photochrom reproduce --data DATA --out RESULTS --protocol {results.protocol}"
+    if results.fid_weights:
+        command += f" --inception {results.fid_weights}"
     listed = "\n".join(
         f"- `{name}`" + (f": {EXPERIMENTS[name].title}" if name in EXPERIMENTS else "")
         for name in names

@@ -57,12 +57,19 @@ class Run:
 
     def updates(self, network: str, *, phases: Sequence[str] = ("l1", "gan", "d", "g")) -> int:
         """Return how often the weights of `g` or `d` were changed, in some phases or all."""
-        total, before = 0.0, 0
+        return self.updates_by_epoch(network, phases=phases)[-1]
+
+    def updates_by_epoch(
+        self, network: str, *, phases: Sequence[str] = ("l1", "gan", "d", "g")
+    ) -> list[int]:
+        """Return the same after each epoch."""
+        totals, total, before = [], 0.0, 0
         for line in self.log:
             if line["phase"] in phases:
                 total += line.get(f"{network}_updates", 0.0) * (line["step"] - before)
             before = line["step"]
-        return round(total)
+            totals.append(round(total))
+        return totals
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,9 @@ class Results:
     baselines: Sequence[Evaluation]
     runs: Sequence[Run]
 
-    def of(self, experiment: str, seed: int | None = None) -> Run | None:
-        """Return the run of an experiment with a seed, or the first one, if there is one."""
-        for run in self.runs:
-            if run.experiment == experiment and seed in (None, run.seed):
-                return run
-        return None
+    def of(self, experiment: str) -> Run | None:
+        """Return the first run of an experiment, if there is one."""
+        return next(iter(self.seeds(experiment)), None)
 
     def evaluation(self, name: str) -> Evaluation | None:
         """Return what was measured of a baseline, or of the first run of an experiment."""
