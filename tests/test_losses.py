@@ -5,8 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage import data
 
-from photochrom.darkroom.losses import gan_loss, generator_gan_loss
+from photochrom.darkroom.losses import PerceptualLoss, gan_loss, generator_gan_loss
 from photochrom.darkroom.recipes import GanMode
 
 LOG_2 = math.log(2)
@@ -89,3 +90,26 @@ def test_bce_stays_finite(logit: float) -> None:
     assert loss.item() == pytest.approx(200.0)
     assert x.grad is not None
     assert x.grad.isfinite().all()
+
+
+def test_perceptual_loss_sees_objects_and_colours() -> None:
+    loss = PerceptualLoss("tu-efficientnet_lite0")
+    photo = torch.from_numpy(data.astronaut()[::4, ::4].copy()).permute(2, 0, 1)[None].float()
+    photo = photo / 127.5 - 1.0
+    grey = photo.mean(1, keepdim=True).expand_as(photo)
+    assert loss(photo, photo).item() == 0.0
+    other = photo.roll(32, dims=3)
+    slightly = photo + 0.02 * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+    assert 0 < loss(slightly, photo) < loss(grey, photo) < loss(other, photo)
+
+
+def test_gradients_of_the_perceptual_loss_reach_what_was_made_alone() -> None:
+    loss = PerceptualLoss("tu-efficientnet_lite0").train()
+    made = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    truth = torch.ones(1, 3, 32, 32, requires_grad=True)
+    loss(made, truth).backward()
+    assert made.grad is not None
+    assert made.grad.any()
+    assert truth.grad is None
+    assert all(p.grad is None for p in loss.parameters())
+    assert not any(module.training for module in loss.features.modules())

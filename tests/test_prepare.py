@@ -86,6 +86,30 @@ def test_keep_aspect_keeps_the_shape_and_batches_crop(tmp_path: Path) -> None:
     assert torch.equal(kept, drawn)
 
 
+def test_crops_of_many_sizes_are_brought_to_one(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 3, size=(80, 40))
+    prepare(
+        find_photos([photos]),
+        tmp_path / "data",
+        size=40,
+        eval_fraction=0,
+        keep_aspect=True,
+        progress=False,
+    )
+    train = PackedPhotos(tmp_path / "data", "train")
+    whole = train.batch([1], 16, None, crop_min=0.5)[0].numpy()
+    square = Image.fromarray(train.photo(1)[:, 20:60])
+    expected = np.asarray(square.resize((16, 16), Image.Resampling.BILINEAR))
+    assert np.abs(whole.astype(int) - expected).max() <= 1
+    drawn = train.batch([1] * 8, 16, torch.Generator().manual_seed(0), crop_min=0.5)
+    assert (drawn.dtype, drawn.shape) == (torch.uint8, (8, 16, 16, 3))
+    assert len({crop.numpy().tobytes() for crop in drawn}) == 8
+    again = train.batch([1] * 8, 16, torch.Generator().manual_seed(0), crop_min=0.5)
+    assert torch.equal(again, drawn)
+    with pytest.raises(DataError, match="80x40 px, smaller than the image_size 41"):
+        train.batch([0], 41, None, crop_min=0.5)
+
+
 def test_photos_of_several_shapes_stay_on_disk(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 2, size=(80, 40))
     write_photos(tmp_path / "photos/more", 2, size=(40, 40))

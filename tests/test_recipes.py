@@ -157,7 +157,7 @@ def test_a_changed_value_is_no_longer_quoted() -> None:
 @pytest.mark.parametrize(
     ("key", "text", "said"),
     [
-        ("lamda_l1", "10", "unknown recipe key 'lamda_l1'; choose from base_channels, batch_size"),
+        ("lamda_l1", "10", "unknown recipe key 'lamda_l1'; choose from aging, base_channels"),
         ("epochs", "two", "epochs is 'two'; it has to be a whole number"),
         ("epochs", "2.5", "epochs is '2.5'; it has to be a whole number"),
         ("epochs", "", "epochs is ''; it has to be a whole number"),

@@ -139,6 +139,46 @@ def test_a_process_killed_for_real_goes_on(data: Path, tmp_path: Path) -> None:
     assert [line["epoch"] for line in read_log(run)] == list(range(1, 14))
 
 
+BEYOND = replace(
+    TINY,
+    discriminator="projected",
+    gan_mode="hinge",
+    lambda_perceptual=0.1,
+    ema=0.9,
+    aging=0.5,
+    target_saturation=1.2,
+    crop_min=0.8,
+)
+
+
+def test_a_run_with_every_extra_is_resumed_alike(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
+    whole = train(BEYOND, data, tmp_path / "whole", device="cpu", progress=False)
+    with pytest.raises(Killed):
+        train(BEYOND, data, tmp_path, device="cpu", progress=False, on_step=kill_after(5))
+    cut = tmp_path / "0000-run"
+    train(BEYOND, data, tmp_path, device="cpu", progress=False, resume=cut)
+    assert_same_weights(whole, cut)
+    assert read_log(cut)[1]["g_perceptual"] > 0
+    state = torch.load(cut / "state.pt", weights_only=True)
+    assert state["average"]["updates"] == state["step"]
+    saved = weights(cut)
+    assert all(torch.equal(saved[key], state["average"][key]) for key in saved)
+    assert any(not torch.equal(saved[key], state["generator"][key]) for key in saved)
+
+
+def test_saturated_targets_make_more_colour(data: Path, tmp_path: Path) -> None:
+    recipe = replace(TINY, discriminator=None, pretrain_epochs=0, epochs=6, lr_g=3e-3)
+    ratios = []
+    for factor in (0.5, 2.0):
+        more = replace(recipe, target_saturation=factor)
+        run = train(more, data, tmp_path, device="cpu", progress=False)
+        ratios.append(read_log(run)[-1]["colorfulness_ratio"])
+    assert ratios[1] > 1.5 * ratios[0]
+
+
 def test_resuming_a_finished_run_changes_nothing(data: Path, tmp_path: Path) -> None:
     run = train(TINY, data, tmp_path, device="cpu", progress=False)
     before = (run / "log.jsonl").read_text()

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -87,13 +88,22 @@ class PackedPhotos:
         self._resident = torch.from_numpy(photos).to(device)
         return True
 
-    def batch(self, indices: list[int], size: int, generator: torch.Generator | None) -> Tensor:
+    def batch(
+        self,
+        indices: list[int],
+        size: int,
+        generator: torch.Generator | None,
+        crop_min: float | None = None,
+    ) -> Tensor:
         """Return square crops of some photos.
 
         Args:
             indices: Which photos.
             size: Side of the crops in px; a smaller photo is refused.
             generator: Draws where each crop lies; None takes the middle.
+            crop_min: The crops are squares of at least this share of a photo's short side, but of
+                `size` or more, drawn by `generator` or else the largest, and brought to `size` by
+                averaging. None cuts out `size` as it is.
 
         Returns:
             sRGB, shape (B, size, size, 3), uint8; on the device where the photos are kept.
@@ -101,23 +111,43 @@ class PackedPhotos:
         Raises:
             DataError: If a photo is smaller than `size`.
         """
-        draws = torch.full((len(indices), 2), 0.5)
+        draws = torch.full((len(indices), 3), 0.5)
+        draws[:, 2] = 1.0
         if generator is not None:
-            draws = torch.rand((len(indices), 2), generator=generator)
+            draws = torch.rand(
+                (len(indices), 3 if crop_min is not None else 2), generator=generator
+            )
         crops = []
-        for row, index in enumerate(indices):
+        for draw, index in zip(draws.tolist(), indices, strict=True):
             height, width = self.shapes[index]
-            room = height - size, width - size
-            if min(room) < 0:
+            largest = side = min(height, width)
+            if largest < size:
                 raise DataError(
                     f"the data holds a photo of {width}x{height} px, smaller than the image_size "
                     f"{size} of the recipe; prepare it with --size {size} or more, or train with "
-                    f"--set image_size={min(height, width)}"
+                    f"--set image_size={largest}"
                 )
-            top, left = (int(draws[row, axis] * (room[axis] + 1)) for axis in (0, 1))
-            crops.append((slice(top, top + size), slice(left, left + size)))
-        if self._resident is not None:
-            photos = self._resident
-            return torch.stack([photos[i][crop] for i, crop in zip(indices, crops, strict=True)])
-        batch = np.stack([self.photo(i)[crop] for i, crop in zip(indices, crops, strict=True)])
-        return torch.from_numpy(batch)
+            if crop_min is None:
+                side = size
+            else:
+                smallest = max(size, round(crop_min * largest))
+                side = smallest + round(draw[2] * (largest - smallest))
+            top, left = (
+                int(at * (room + 1))
+                for at, room in zip(draw[:2], (height - side, width - side), strict=True)
+            )
+            if self._resident is not None:
+                crop = self._resident[index][top : top + side, left : left + side]
+            else:
+                crop = torch.from_numpy(
+                    self.photo(index)[top : top + side, left : left + side].copy()
+                )
+            crops.append(crop if side == size else _resized(crop, size))
+        return torch.stack(crops)
+
+
+def _resized(crop: Tensor, size: int) -> Tensor:
+    """Return a crop (side, side, 3), uint8, as (size, size, 3): made smaller without aliasing."""
+    channels_first = crop.permute(2, 0, 1)[None].float()
+    smaller = F.interpolate(channels_first, (size, size), mode="bilinear", antialias=True)
+    return smaller[0].permute(1, 2, 0).round().to(torch.uint8)

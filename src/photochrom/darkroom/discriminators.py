@@ -3,7 +3,8 @@
 The contract, tested for every entry of `DISCRIMINATORS`: a discriminator maps `L` (B, 1, H, W), the
 photo that the generator was given, and `Lab` (B, 3, H, W), real or generated, or RGB where the
 generator makes that, both in [-1, 1] (see `photochrom.darkroom.tensors`), to logits of any spatial
-shape: (B, 1, h, w) for one verdict a patch, (B, 1) for one verdict a photo. H, W >= 32. So it is
+shape: (B, 1, h, w) for one verdict a patch, (B, S, h, w) for one at each of S scales, (B, 1) for
+one verdict a photo. H, W >= 32. So it is
 conditioned on the input, as in equation (8) of the report: those of the report by the L in Lab,
 which is the photo's where the generator makes ab; Nazeri's by the photo beside Lab, as their
 generator makes L as well.
@@ -13,11 +14,14 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
+from photochrom.darkroom.encoders import FrozenEncoder
 from photochrom.darkroom.generators import pad_to_multiple
-from photochrom.darkroom.recipes import Recipe
-from photochrom.darkroom.tensors import L_to_grey
+from photochrom.darkroom.recipes import Output, Recipe
+from photochrom.darkroom.tensors import L_to_grey, to_rgb
 from photochrom.errors import RecipeError
 
 
@@ -158,10 +162,53 @@ class ClassifierDiscriminator(nn.Module):
         return logits
 
 
+class ProjectedDiscriminator(nn.Module):
+    """A discriminator that judges a photo by the features of a frozen image classifier.
+
+    What stands for an object in the features has the same colours all over or it does not look
+    real; a network trained on nothing but this project's photos would have to learn objects first.
+    Each of the four scales, strides 4 to 32, has a head of its own: two 3x3 convolutions with
+    spectral norm, LeakyReLU 0.2 between and a 1x1 convolution. The fixed random mixing of the
+    features in the paper is left out.
+
+    Args:
+        features: An encoder, as for `photochrom.darkroom.encoders.FrozenEncoder`.
+        base_channels: Of the heads.
+        output: What the generator makes.
+
+    Reference:
+        Sauer, Chitta, Mueller and Geiger 2021, "Projected GANs Converge Faster", section 3; Miyato
+        et al. 2018, spectral normalization.
+    """
+
+    def __init__(self, features: str, base_channels: int = 64, output: Output = "ab") -> None:
+        super().__init__()
+        self.features = FrozenEncoder(features)
+        self.output = output
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                spectral_norm(nn.Conv2d(channels, base_channels, 3, padding=1)),
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(base_channels, base_channels, 3, padding=1)),
+                nn.LeakyReLU(0.2),
+                spectral_norm(nn.Conv2d(base_channels, 1, 1)),
+            )
+            for channels in self.features.channels
+        )
+
+    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
+        """Return logits (B, 4, H/4, W/4), a channel for each scale, of Lab (B, 3, H, W)."""
+        found = self.features(to_rgb(lab, self.output))
+        logits = [head(x.float()) for head, x in zip(self.heads, found, strict=True)]
+        size = logits[0].shape[2:]  # repeated, the coarse verdicts weigh as much as the fine ones
+        return torch.cat([F.interpolate(x, size=size) for x in logits], dim=1)
+
+
 DISCRIMINATORS: dict[str, Callable[[Recipe], nn.Module]] = {
     "patch": lambda r: PatchDiscriminator(_channels(r), r.patch_depth),
     "nazeri_patch": lambda r: NazeriPatchDiscriminator(_channels(r)),
     "nazeri_scalar": lambda r: NazeriScalarDiscriminator(_channels(r)),
+    "projected": lambda r: ProjectedDiscriminator(r.features, _channels(r), r.output),
     "classifier": lambda r: ClassifierDiscriminator(max(_channels(r) // 2, 1)),
 }
 

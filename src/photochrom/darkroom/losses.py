@@ -2,8 +2,9 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from photochrom.darkroom.encoders import FrozenEncoder
 from photochrom.darkroom.recipes import GanMode
 
 
@@ -45,3 +46,31 @@ def generator_gan_loss(logits: Tensor, mode: GanMode = "bce") -> Tensor:
     if mode == "hinge":
         return -logits.mean()
     return gan_loss(logits, real=True, mode=mode)
+
+
+class PerceptualLoss(nn.Module):
+    """How far the features of a frozen image classifier are apart between two photos.
+
+    The mean over four scales of the mean absolute difference of features that have unit length at
+    every place.
+
+    Args:
+        features: An encoder, as for `photochrom.darkroom.encoders.FrozenEncoder`.
+
+    Reference:
+        Johnson et al. 2016, eq. (2), with L1; unit length as in Zhang et al. 2018 (LPIPS).
+    """
+
+    def __init__(self, features: str) -> None:
+        super().__init__()
+        self.features = FrozenEncoder(features)
+
+    def forward(self, made: Tensor, truth: Tensor) -> Tensor:
+        """Return a scalar for sRGB (B, 3, H, W) in [-1, 1]; gradients reach `made` alone."""
+        with torch.no_grad():
+            expected = self.features(truth)
+        distances = [
+            (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).abs().sum(1).mean()
+            for a, b in zip(self.features(made), expected, strict=True)
+        ]
+        return torch.stack(distances).mean()

@@ -61,7 +61,23 @@ class Recipe:
     label_real: float = 1.0
     """What the discriminator should say of a real photo; 0.9 is one-sided label smoothing."""
     lambda_l1: float = 100.0
-    """Weight of the mean absolute error of the generator's output; the GAN term has weight 1."""
+    """Weight of the mean absolute error of the generator's output."""
+    lambda_gan: float = 1.0
+    """Weight of the adversarial term."""
+    lambda_perceptual: float = 0.0
+    """Weight of the distance of `features` between the generated photo and the true one. Without
+    a discriminator the generator learns from it and from L1; pretraining is L1 alone."""
+    features: str = "tu-efficientnet_lite0"
+    """Encoder with ImageNet weights, frozen, that sees sRGB in [-1, 1]: what the discriminator
+    `projected` judges photos by, and what `lambda_perceptual` compares."""
+    ema: float | None = None
+    """The weights that are watched, saved and exported are an exponential moving average over the
+    steps with this decay; None: the last step's."""
+    target_saturation: float = 1.0
+    """Factor on the true ab in training, never in measuring."""
+    aging: float = 0.0
+    """Share of the training photos whose L the generator is shown as an old photograph's: see
+    `photochrom.darkroom.aging`."""
     g_steps: int = 1
     """Generator steps for each discriminator step, on the same batch."""
     d_threshold: float | None = None
@@ -86,6 +102,9 @@ class Recipe:
 
     image_size: int = 256
     """Side in px of the squares that the networks are trained on: crops of larger photos."""
+    crop_min: float | None = None
+    """A crop's side is drawn between this share of the photo's short side and all of it, and the
+    crop is brought to `image_size`; None: crops of `image_size` as they are."""
     feed_size: int | None = None
     """Short side in px at which the trained generator is shown photos; None: `image_size`."""
     flip: bool = True
@@ -122,7 +141,14 @@ class Recipe:
                 raise RecipeError(f"{name} is {value}; give a number above 0")
         for name in (
             *("epochs", "pretrain_epochs", "d_only_epochs", "lambda_l1", "weight_decay", "seed"),
-            *("lr_d", "lr_encoder", "lr_pretrain", "d_threshold"),
+            *(
+                "lr_d",
+                "lr_encoder",
+                "lr_pretrain",
+                "d_threshold",
+                "lambda_gan",
+                "lambda_perceptual",
+            ),
         ):
             value = getattr(self, name)
             if value is not None and not 0 <= value < _TOO_MUCH:
@@ -133,8 +159,18 @@ class Recipe:
                 raise RecipeError(f"{name} is {size}; networks take 16 px or more")
         if self.seed >= 2**32:
             raise RecipeError(f"seed is {self.seed}; give a whole number below 2^32")
+        if not 0 <= self.aging <= 1:
+            raise RecipeError(f"aging is {self.aging}; give a share from 0 to 1")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise RecipeError(f"ema is {self.ema}; give a decay above 0 and below 1, or none")
+        if not 0 < self.target_saturation <= 2:
+            raise RecipeError(
+                f"target_saturation is {self.target_saturation}; give a factor above 0, up to 2"
+            )
         if not 0 < self.label_real <= 1:
             raise RecipeError(f"label_real is {self.label_real}; give a number above 0, up to 1")
+        if self.crop_min is not None and not 0 < self.crop_min <= 1:
+            raise RecipeError(f"crop_min is {self.crop_min}; give a share above 0, up to 1")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise RecipeError(f"betas is {self.betas}; give two numbers from 0 to below 1")
         for name in ("encoder_channels", "decoder_channels", "dilations"):

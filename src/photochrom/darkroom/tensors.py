@@ -113,6 +113,18 @@ def whole_photo(made: Tensor, L: Tensor, output: Output) -> Tensor:
     return torch.cat([L, made], dim=1) if output == "ab" else made
 
 
+def to_rgb(photo: Tensor, output: Output) -> Tensor:
+    """Return sRGB (B, 3, H, W), spread over [-1, 1], of what a discriminator judges.
+
+    Args:
+        photo: What `whole_photo` returns, shape (B, 3, H, W).
+        output: What the generator makes.
+    """
+    if output == "rgb":
+        return photo
+    return 2.0 * lab_to_rgb(denormalize_lab(photo[:, :1], photo[:, 1:])) - 1.0
+
+
 def to_ab(made: Tensor, output: Output) -> Tensor:
     """Return ab (B, 2, H, W) in [-1, 1] of what a generator made; it is not meant for gradients.
 

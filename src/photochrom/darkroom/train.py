@@ -24,11 +24,14 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from photochrom.darkroom import runs
+from photochrom.darkroom.aging import age
+from photochrom.darkroom.averaging import MovingAverage
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.discriminators import build_discriminator
 from photochrom.darkroom.gan import Networks, gan_step, l1_step
 from photochrom.darkroom.generators import build_generator
 from photochrom.darkroom.initialize import initialize
+from photochrom.darkroom.losses import PerceptualLoss
 from photochrom.darkroom.metrics import colorfulness, psnr
 from photochrom.darkroom.recipes import Recipe
 from photochrom.darkroom.report import grid
@@ -112,6 +115,8 @@ def train(
     torch.manual_seed(recipe.seed)
     networks = _networks(recipe, fabric)
     schedule = Schedule(recipe, networks, steps_per_epoch)
+    average = None if recipe.ema is None else MovingAverage(networks.generator, recipe.ema)
+    watched = networks.generator if average is None else average.network
 
     # Make the run directory, or read it.
     run_facts = {
@@ -132,7 +137,7 @@ def train(
         state = runs.load_state(run)
         if state is not None:
             step, sums, seconds = state["step"], state["sums"], state["seconds"]
-            _restore(networks, schedule, state)
+            _restore(networks, average, schedule, state)
         runs.cut_log(run, step // steps_per_epoch)
         if step >= total_steps:
             return run
@@ -158,6 +163,8 @@ def train(
             indices = order[first * recipe.batch_size :][: recipe.batch_size]
             schedule.set_rates(step)
             losses = _step(fabric, networks, recipe, photos["train"], indices, step, epoch)
+            if average is not None:
+                average.update(networks.generator)
             for key, value in losses.items():
                 sums[key] = sums.get(key, torch.zeros((), device=value.device)) + value
             step += 1
@@ -170,7 +177,7 @@ def train(
                 _check_finite(sums, epoch, step)
                 saved = time.monotonic()
                 spent = seconds + saved - started
-                runs.save_state(run, _state(networks, schedule, step, sums, spent))
+                runs.save_state(run, _state(networks, average, schedule, step, sums, spent))
             if on_step is not None:
                 on_step(step)
 
@@ -188,14 +195,14 @@ def train(
             **means,
         }
         schedule.epoch_ended(means["g_l1"])
-        _check_weights(networks.generator, epoch)
-        _look(fabric, networks.generator, photos["eval"], recipe, run, line, writer)
+        _check_weights(watched, epoch)
+        _look(fabric, watched, photos["eval"], recipe, run, line, writer)
         for warning in line["warnings"] if progress else ():
             tqdm.write(f"warning: epoch {epoch + 1}: {warning}")
         runs.append_log(run, line)
-        runs.save_generator(run, networks.generator)
+        runs.save_generator(run, watched)
         sums, seconds, saved = {}, 0.0, time.monotonic()
-        runs.save_state(run, _state(networks, schedule, step, sums, seconds))
+        runs.save_state(run, _state(networks, average, schedule, step, sums, seconds))
         if on_step is not None:
             on_step(step)
     bar.close()
@@ -230,7 +237,7 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
     initialize(generator, recipe.init, skip=("encoder",) if pretrained else ())
     discriminator = build_discriminator(recipe)
     if discriminator is not None:
-        initialize(discriminator, recipe.init)
+        initialize(discriminator, recipe.init, skip=("features",))
     _check_size(generator, discriminator, recipe)
     groups: list[dict[str, Any]] = [{"params": generator.parameters(), "lr": recipe.lr_g}]
     if recipe.lr_encoder is not None and hasattr(generator, "encoder"):
@@ -243,12 +250,16 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
         ]
     generator.to(memory_format=torch.channels_last)
     generator, opt_g = fabric.setup(generator, _optimizer(recipe, groups))
+    perceptual = None
+    if recipe.lambda_perceptual > 0:
+        perceptual = fabric.setup_module(PerceptualLoss(recipe.features))
     if discriminator is None:
-        return Networks(generator, opt_g, output=recipe.output)
+        return Networks(generator, opt_g, output=recipe.output, perceptual=perceptual)
     discriminator.to(memory_format=torch.channels_last)
-    opt_d = _optimizer(recipe, [{"params": discriminator.parameters(), "lr": recipe.lr_d}])
+    learning = [weights for weights in discriminator.parameters() if weights.requires_grad]
+    opt_d = _optimizer(recipe, [{"params": learning, "lr": recipe.lr_d}])
     discriminator, opt_d = fabric.setup(discriminator, opt_d)
-    return Networks(generator, opt_g, discriminator, opt_d, recipe.output)
+    return Networks(generator, opt_g, discriminator, opt_d, recipe.output, perceptual)
 
 
 @torch.no_grad()
@@ -295,21 +306,37 @@ def _step(
     seed = (recipe.seed * 1_000_003 + step) * 2 + 1
     draw = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    rgb = photos.batch(indices, recipe.image_size, draw).to(fabric.device, non_blocking=True)
+    rgb = photos.batch(indices, recipe.image_size, draw, recipe.crop_min)
+    rgb = rgb.to(fabric.device, non_blocking=True)
     if recipe.flip:
         mirror = (torch.rand(len(indices), generator=draw) < 0.5).to(fabric.device)
         rgb = torch.where(mirror[:, None, None, None], rgb.flip(2), rgb)
     L, ab = to_L_ab(rgb)
+    ab = ab * recipe.target_saturation
     networks.generator.train()
     phase = recipe.phase(epoch)
+    L_seen = age(L, recipe.aging, draw) if recipe.aging > 0 else None
     if phase == "l1":
-        return l1_step(fabric, networks, L, ab)
+        if recipe.discriminator is not None or recipe.lambda_perceptual == 0:
+            return l1_step(fabric, networks, L, ab, L_seen=L_seen)
+        return l1_step(
+            fabric,
+            networks,
+            L,
+            ab,
+            L_seen=L_seen,
+            lambda_l1=recipe.lambda_l1,
+            lambda_perceptual=recipe.lambda_perceptual,
+        )
     return gan_step(
         fabric,
         networks,
         L,
         ab,
+        L_seen=L_seen,
         lambda_l1=recipe.lambda_l1,
+        lambda_gan=recipe.lambda_gan,
+        lambda_perceptual=recipe.lambda_perceptual,
         mode=recipe.gan_mode,
         label_real=recipe.label_real,
         g_steps=recipe.g_steps,
@@ -371,7 +398,8 @@ def _samples(
     fabric: Fabric, generator: nn.Module, photos: PackedPhotos, recipe: Recipe
 ) -> tuple[list[list[NDArray[np.uint8]]], dict[str, float]]:
     """Return rows of grey, generated and true photos, and the log's figures of them."""
-    rgb = photos.batch(list(range(min(SAMPLES, len(photos)))), recipe.image_size, None)
+    watched = list(range(min(SAMPLES, len(photos))))
+    rgb = photos.batch(watched, recipe.image_size, None, recipe.crop_min)
     L, ab = to_L_ab(rgb.to(fabric.device))
     generator.eval()
     made = torch.cat([generator(part).float() for part in torch.split(L, 8)])
@@ -405,7 +433,12 @@ def _warnings(line: dict[str, Any]) -> list[str]:
 
 
 def _state(
-    networks: Networks, schedule: Schedule, step: int, sums: dict[str, Tensor], seconds: float
+    networks: Networks,
+    average: MovingAverage | None,
+    schedule: Schedule,
+    step: int,
+    sums: dict[str, Tensor],
+    seconds: float,
 ) -> dict[str, Any]:
     state = {
         "step": step,
@@ -418,15 +451,21 @@ def _state(
     if networks.discriminator is not None and networks.opt_d is not None:
         state["discriminator"] = networks.discriminator.state_dict()
         state["opt_d"] = networks.opt_d.state_dict()
+    if average is not None:
+        state["average"] = average.state_dict()
     return state
 
 
-def _restore(networks: Networks, schedule: Schedule, state: dict[str, Any]) -> None:
+def _restore(
+    networks: Networks, average: MovingAverage | None, schedule: Schedule, state: dict[str, Any]
+) -> None:
     networks.generator.load_state_dict(state["generator"])
     networks.opt_g.load_state_dict(state["opt_g"])
     if networks.discriminator is not None and networks.opt_d is not None:
         networks.discriminator.load_state_dict(state["discriminator"])
         networks.opt_d.load_state_dict(state["opt_d"])
+    if average is not None:
+        average.load_state_dict(state["average"])
     schedule.load_state_dict(state["schedule"])
 
 
