@@ -130,11 +130,14 @@ def test_fid_and_kid_where_weights_are_given(
 
     monkeypatch.setattr(evaluating, "InceptionFeatures", MeanColor)
     (grey,) = evaluate(["grey"], data, fid_weights=Path("weights.pt"), progress=False)
-    fid, low, high = grey.values["fid"]
-    assert fid > 1e-4
-    assert low is None
-    assert high is None
-    assert "kid" in grey.values
+    assert grey.values["fid"][0] > 1e-4
+    for metric in ("fid", "kid"):
+        value, low, high = grey.values[metric]
+        assert low is not None
+        assert high is not None
+        assert low < value < high
+    (few,) = evaluate(["grey"], data, limit=2, fid_weights=Path("weights.pt"), progress=False)
+    assert few.values["fid"][1:] == (None, None)
     with pytest.raises(DataError, match="2 photos or more"):
         evaluate(["grey"], data, limit=1, fid_weights=Path("weights.pt"), progress=False)
 

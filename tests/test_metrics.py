@@ -119,6 +119,42 @@ def test_frechet_distance_of_fewer_photos_than_features() -> None:
     assert metrics.frechet_distance(*moments, *moments) == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize("count", [9, 40])
+def test_fid_of_features_is_that_of_their_moments(count: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(count, 16)), rng.normal(0.3, 1.4, size=(count, 16))
+    moments = *metrics.feature_moments(x), *metrics.feature_moments(y)
+    assert metrics.fid(x, y) == pytest.approx(metrics.frechet_distance(*moments), rel=1e-6)
+    assert metrics.fid(x, x) == pytest.approx(0, abs=1e-6)
+
+
+def test_jackknife_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
+    values = np.random.default_rng(1).normal(3, 2, 400)
+    low, high = metrics.jackknife_interval(lambda kept: float(values[kept].mean()), 400)
+    assert (low + high) / 2 == pytest.approx(values.mean())
+    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.3)
+    each = metrics.jackknife_interval(lambda kept: float(values[kept].mean()), 400, groups=400)
+    assert each[1] - each[0] == pytest.approx(2 * 1.96 * values.std(ddof=1) / 20, rel=1e-6)
+    assert metrics.jackknife_interval(lambda kept: 1.0, 3) is None
+
+
+def test_jackknife_intervals_of_fid_and_kid_cover_what_other_photos_give() -> None:
+    rng = np.random.default_rng(0)
+
+    def draw() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        x = rng.normal(size=(100, 8))
+        return x, 0.8 * x + 0.6 * rng.normal(size=x.shape) + 0.4
+
+    for statistic in (metrics.fid, lambda x, y: metrics.kernel_distance(x, y, paired=True)):
+        expected = np.mean([statistic(*draw()) for _ in range(200)])
+        inside = 0
+        for _ in range(40):
+            x, y = draw()
+            low, high = metrics.jackknife_interval(lambda kept: statistic(x[kept], y[kept]), 100)  # noqa: B023
+            inside += low <= expected <= high
+        assert inside >= 33
+
+
 def test_kernel_distance_by_its_sums() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(4, 3)), rng.normal(1, 1, size=(5, 3))

@@ -29,8 +29,8 @@ from photochrom.darkroom.metrics import (
     Lpips,
     bootstrap_interval,
     colorfulness,
-    feature_moments,
-    frechet_distance,
+    fid,
+    jackknife_interval,
     kernel_distance,
     packaged_fid_weights,
 )
@@ -225,10 +225,7 @@ def evaluate(
                 columns[-1].append(made)
         values = _averages(scores)
         if true_features is not None:
-            ours = np.concatenate(found)
-            distance = frechet_distance(*feature_moments(true_features), *feature_moments(ours))
-            values["fid"] = distance, None, None
-            values["kid"] = kernel_distance(true_features, ours, paired=True), None, None
+            values |= _of_the_set(np.concatenate(found), true_features)
         evaluations.append(Evaluation(name, count, values))
 
     facts = {
@@ -311,6 +308,23 @@ def _averages(scores: Sequence[dict[str, float]]) -> dict[str, Value]:
     ratio = partial(_ratio, colors, truth)
     everything = np.arange(len(scores))
     values["colorfulness_ratio"] = ratio(everything), *bootstrap_interval(ratio, len(scores))
+    return values
+
+
+def _of_the_set(features: FloatArray, true_features: FloatArray) -> dict[str, Value]:
+    """Return FID and KID with their intervals; photos are left out in pairs with their truth."""
+
+    def distance(kept: NDArray[np.intp]) -> float:
+        return fid(features[kept], true_features[kept])
+
+    def kernel(kept: NDArray[np.intp]) -> float:
+        return kernel_distance(true_features[kept], features[kept], paired=True)
+
+    values: dict[str, Value] = {}
+    everything = np.arange(len(features))
+    for name, statistic in (("fid", distance), ("kid", kernel)):
+        interval = jackknife_interval(statistic, len(features)) or (None, None)
+        values[name] = statistic(everything), *interval
     return values
 
 
