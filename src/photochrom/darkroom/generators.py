@@ -23,7 +23,7 @@ MAX_DEPTH = 10
 """A U-Net pads photos to a multiple of 2^depth, here 1024 px: more would only cost memory."""
 
 
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+def pad_to_multiple(x: Tensor, multiple: int, margin: int = 0) -> Tensor:
     """Extend images to the right and downwards by reflection, as far as `multiple` asks.
 
     Unlike `F.pad`, this reflects as often as it takes, so that 16 px can become 256.
@@ -31,15 +31,17 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     Args:
         x: Shape (B, C, H, W), H and W at least 2.
         multiple: What the new height and width are divisible by.
+        margin: By how much they are extended to the left and upwards, and at least to the right
+            and downwards.
 
     Returns:
-        Shape (B, C, ceil(H / multiple) * multiple, ceil(W / multiple) * multiple).
+        Shape (B, C, ceil((H + 2 margin) / multiple) * multiple, and so for the width).
     """
     for dim in (2, 3):
         size = x.shape[dim]
-        padded = (size + multiple - 1) // multiple * multiple
+        padded = (size + 2 * margin + multiple - 1) // multiple * multiple
         period = 2 * (size - 1)  # 0 1 2 ... size-1 ... 2 1, again and again
-        position = torch.arange(padded, device=x.device)
+        position = torch.arange(-margin, padded - margin, device=x.device)
         # a tensor: the ONNX exporter takes no remainder by a number that depends on the size
         position = position % torch.full_like(position, period)
         x = x.index_select(dim, torch.minimum(position, period - position))
