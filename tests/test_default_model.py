@@ -14,7 +14,7 @@ from photochrom.darkroom.recipes import Recipe
 from photochrom.models import OnnxModel, default_model_path
 
 PHOTOS = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
-RECORDED = {"colorfulness_ratio": 0.0, "ciede2000": 0.0}
+RECORDED = {"colorfulness_ratio": 0.673, "ciede2000": 9.87}
 """What the model that ships measured on them; a model as good is within `BAND` of it."""
 BAND = 0.08
 

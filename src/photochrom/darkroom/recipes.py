@@ -365,7 +365,7 @@ _LITE0_L1 = Recipe(
     feed_size=192,
     batch_size=32,
     epochs=14,
-    source="photochrom: where the default model starts from",
+    source="photochrom: the default model",
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -475,7 +475,7 @@ RECIPES: dict[str, Recipe] = {
         betas=(0.5, 0.99),
         batch_size=16,
         epochs=2,
-        source="photochrom: the default model, from weights of lite0-unet-l1",
+        source="photochrom: the next default model, from weights of lite0-unet-l1",
     ),
     "tiny": Recipe(
         generator="unet",
