@@ -28,7 +28,7 @@ def age(L: Tensor, share: float, draw: Draw) -> Tensor:
         Shape (B, 1, H, W), in [-1, 1].
     """
     photos = []
-    for photo in L.split(1):
+    for photo in torch.split(L, 1):
         if _uniform(draw) < share:
             for step in STEPS:
                 if _uniform(draw) < 0.5:
@@ -58,7 +58,7 @@ def blur(L: Tensor, draw: Draw) -> Tensor:
 def tone(L: Tensor, draw: Draw) -> Tensor:
     """Return a photo (1, 1, H, W) of another exposure: its lightness to a power of 0.6 to 1.6."""
     lightness = ((L + 1.0) / 2.0).clamp(0.0, 1.0)
-    return 2.0 * lightness ** (2.0 ** _uniform(draw, -0.7, 0.7)) - 1.0
+    return 2.0 * torch.pow(lightness, 2.0 ** _uniform(draw, -0.7, 0.7)) - 1.0
 
 
 def fade(L: Tensor, draw: Draw) -> Tensor:
