@@ -120,7 +120,7 @@ class PackedPhotos:
         crops = []
         for draw, index in zip(draws.tolist(), indices, strict=True):
             height, width = self.shapes[index]
-            largest = side = min(height, width)
+            largest = min(height, width)
             if largest < size:
                 raise DataError(
                     f"the data holds a photo of {width}x{height} px, smaller than the image_size "

@@ -69,8 +69,7 @@ class CielabGenerator(nn.Module):
         if self.margin > 0:
             shown = pad_to_multiple(shown, 1, self.margin)
         ab = to_ab(self.generator(shown), self.output) * self.scale
-        top = left = self.margin
-        return ab[..., top : top + height, left : left + width]
+        return ab[..., self.margin : self.margin + height, self.margin : self.margin + width]
 
 
 def export(

@@ -64,13 +64,11 @@ def l1_step(
     truth = target(L, ab, networks.output)
     made = networks.generator(L if L_seen is None else L_seen).float()
     losses = {"g_l1": F.l1_loss(made, truth)}
-    loss = lambda_l1 * losses["g_l1"]
     if lambda_perceptual > 0:
         losses["g_perceptual"] = _perceptual(networks, made, truth, L)
-        loss = loss + lambda_perceptual * losses["g_perceptual"]
-    networks.opt_g.zero_grad(set_to_none=True)
-    fabric.backward(loss)
-    networks.opt_g.step()
+    _update_generator(
+        fabric, networks, losses, {"g_l1": lambda_l1, "g_perceptual": lambda_perceptual}
+    )
     found = {key: value.detach() for key, value in losses.items()}
     return {**found, "g_updates": torch.ones_like(found["g_l1"])}
 
@@ -81,6 +79,16 @@ def _perceptual(networks: Networks, made: Tensor, truth: Tensor, L: Tensor) -> T
     photos = [to_rgb(whole_photo(x, L, networks.output), networks.output) for x in (made, truth)]
     loss: Tensor = networks.perceptual(*photos)
     return loss
+
+
+def _update_generator(
+    fabric: Fabric, networks: Networks, losses: Losses, weights: dict[str, float]
+) -> None:
+    """Take one step of the generator on the weighted sum of its losses."""
+    loss = torch.stack([weights[key] * value for key, value in losses.items()]).sum()
+    networks.opt_g.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    networks.opt_g.step()
 
 
 def _let_learn(optimizer: Optimizer, learn: bool) -> None:
@@ -161,18 +169,15 @@ def gan_step(
 
     _let_learn(opt_d, False)
     losses = {"g_gan": generator_gan_loss(fake_logits, mode), "g_l1": F.l1_loss(made, truth)}
+    weights = {"g_gan": lambda_gan, "g_l1": lambda_l1, "g_perceptual": lambda_perceptual}
     g_updates = 0 if phase == "d" else g_steps
     for step in range(g_updates):
         if step > 0:
             made = generator(shown).float()
         losses = {"g_gan": generator_gan_loss(judge(made), mode), "g_l1": F.l1_loss(made, truth)}
-        loss = lambda_gan * losses["g_gan"] + lambda_l1 * losses["g_l1"]
         if lambda_perceptual > 0:
             losses["g_perceptual"] = _perceptual(networks, made, truth, L)
-            loss = loss + lambda_perceptual * losses["g_perceptual"]
-        networks.opt_g.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        networks.opt_g.step()
+        _update_generator(fabric, networks, losses, weights)
 
     boundary = 0.5 if mode == "lsgan" else 0.0
     return {

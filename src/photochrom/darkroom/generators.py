@@ -24,7 +24,9 @@ MAX_DEPTH = 10
 
 
 def pad_to_multiple(x: Tensor, multiple: int, margin: int = 0) -> Tensor:
-    """Extend images to the right and downwards by reflection, as far as `multiple` asks.
+    """Extend images by reflection: to all sides by `margin`, and on as far as `multiple` asks.
+
+    What `multiple` asks for is added to the right and downwards.
 
     Unlike `F.pad`, this reflects as often as it takes, so that 16 px can become 256.
 

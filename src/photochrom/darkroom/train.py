@@ -317,16 +317,16 @@ def _step(
     phase = recipe.phase(epoch)
     L_seen = age(L, recipe.aging, draw) if recipe.aging > 0 else None
     if phase == "l1":
-        if recipe.discriminator is not None or recipe.lambda_perceptual == 0:
-            return l1_step(fabric, networks, L, ab, L_seen=L_seen)
+        # Pretraining is L1 alone, and L1 alone needs no weight.
+        perceptual = 0.0 if recipe.discriminator is not None else recipe.lambda_perceptual
         return l1_step(
             fabric,
             networks,
             L,
             ab,
             L_seen=L_seen,
-            lambda_l1=recipe.lambda_l1,
-            lambda_perceptual=recipe.lambda_perceptual,
+            lambda_l1=recipe.lambda_l1 if perceptual > 0 else 1.0,
+            lambda_perceptual=perceptual,
         )
     return gan_step(
         fabric,
