@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -22,9 +23,10 @@ from photochrom.darkroom.discriminators import (
     NazeriPatchDiscriminator,
     NazeriScalarDiscriminator,
     PatchDiscriminator,
+    ProjectedDiscriminator,
     build_discriminator,
 )
-from photochrom.darkroom.encoders import build_encoder
+from photochrom.darkroom.encoders import build_encoder, pad_strided_convolutions, stage_channels
 from photochrom.darkroom.generators import (
     GENERATORS,
     EncoderUNet,
@@ -80,8 +82,21 @@ class Joined(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.network(x[:, :1], x[:, 1:])
+        photo = x[:, 1:]
+        if isinstance(self.network, ProjectedDiscriminator):
+            logits: Tensor = self.network(x[:, :1], features_of(photo))
+        else:
+            logits = self.network(x[:, :1], photo)
         return logits
+
+
+def features_of(photo: Tensor) -> list[Tensor]:
+    """Return what a discriminator of features is given of a photo: maps that shrink by two."""
+    maps = []
+    for channels in stage_channels(small().features):
+        photo = F.avg_pool2d(photo, 2, ceil_mode=True)
+        maps.append(photo.repeat(1, -(-channels // 3), 1, 1)[:, :channels])
+    return maps
 
 
 def make_joined(name: str) -> nn.Module:
@@ -107,14 +122,56 @@ def test_generator_keeps_any_size(name: str, batch: int, size: tuple[int, int]) 
         assert output.abs().max() <= 1
 
 
+def test_an_encoder_unet_can_be_bounded() -> None:
+    recipe = small("encoder_unet")
+    made = []
+    for bounded in (False, True):
+        torch.manual_seed(0)
+        network = build_generator(replace(recipe, bounded=bounded)).eval()
+        with torch.no_grad():
+            made.append(network(100 * random_input(2, 1, 32, 32)))
+    assert made[0].abs().max() > 1
+    assert torch.allclose(made[1], made[0].tanh(), atol=1e-6)
+
+
+def test_an_encoder_cannot_tell_its_corners_apart_when_edges_are_replicated() -> None:
+    """With zeros, the upper left corner of a photo of one grey is unlike the lower right one."""
+    corners = {}
+    for padding in ("zeros", "replicate"):
+        torch.manual_seed(0)
+        network = build_encoder(SMALL_ENCODER).eval()
+        pad_strided_convolutions(network, padding)
+        strided = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.stride[0] > 1]
+        assert {m.padding_mode for m in strided} == {padding}
+        assert len(strided) >= 4
+        with torch.no_grad():
+            first = strided[0](torch.ones(1, 3, 32, 32))  # the convolution that sees the photo
+        corners[padding] = (first[..., 0, 0] - first[..., -1, -1]).abs().max()
+    assert corners["zeros"] > 0.01
+    assert corners["replicate"] < 1e-5
+
+
+@pytest.mark.parametrize("size", [(16, 16), (33, 70)])
+def test_padding_changes_the_edges_and_no_weights(size: tuple[int, int]) -> None:
+    recipe = small("encoder_unet")
+    networks = []
+    for padding in ("zeros", "replicate"):
+        torch.manual_seed(0)
+        networks.append(build_generator(replace(recipe, encoder_padding=padding)).eval())
+    zeros, replicate = (network.state_dict() for network in networks)
+    assert zeros.keys() == replicate.keys()
+    assert all(torch.equal(zeros[key], replicate[key]) for key in zeros)
+    with torch.no_grad():
+        first, second = (network(random_input(1, 1, *size)) for network in networks)
+    assert not torch.equal(first, second)
+
+
 @pytest.mark.parametrize("name", DISCRIMINATORS)
 @pytest.mark.parametrize("size", [(33, 47), (32, 32), (64, 96)])
 @pytest.mark.parametrize("training", [True, False])
 def test_discriminator_takes_any_size(name: str, size: tuple[int, int], training: bool) -> None:
     with torch.no_grad():
-        logits = make_discriminator(name).train(training)(
-            random_input(2, 1, *size), random_input(2, 3, *size)
-        )
+        logits = make_joined(name).train(training)(random_input(2, 4, *size))
     assert len(logits) == 2
     assert logits.ndim in (2, 4)
     assert logits.isfinite().all()

@@ -10,7 +10,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from photochrom.darkroom.discriminators import PatchDiscriminator, ProjectedDiscriminator
-from photochrom.darkroom.gan import Networks, gan_step, l1_step
+from photochrom.darkroom.encoders import FrozenEncoder, stage_channels
+from photochrom.darkroom.gan import Networks, gan_step, l1_step, see
 from photochrom.darkroom.generators import ResidualGenerator
 from photochrom.darkroom.losses import gan_loss
 from photochrom.darkroom.recipes import GanMode, Output
@@ -288,17 +289,17 @@ def test_discriminator_learns_only_above_its_threshold(fabric: Fabric) -> None:
         assert equal(before, weights(networks.discriminator)) is not bool(learns)
 
 
-class Squares(nn.Module):
-    """Stands for a perceptual loss: how far two photos are apart, squared."""
+class Pixels(nn.Module):
+    """Stands for a frozen encoder: its features are the photo, and a constant beside it."""
 
-    def forward(self, made: Tensor, truth: Tensor) -> Tensor:
-        assert made.shape[1] == 3
-        return (made - truth).square().mean()
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        assert rgb.shape[1] == 3
+        return [torch.cat([rgb, torch.ones_like(rgb)], dim=1)]
 
 
 def test_weights_of_the_terms(fabric: Fabric) -> None:
     L, ab = toy()
-    networks = replace(make_networks(fabric), perceptual=Squares())
+    networks = replace(make_networks(fabric), features=Pixels())
     losses = gan_step(fabric, networks, L, ab, lambda_l1=0, lambda_gan=0, lambda_perceptual=1)
     assert losses["g_perceptual"] > 0
     for _ in range(30):
@@ -312,13 +313,13 @@ def test_weights_of_the_terms(fabric: Fabric) -> None:
 
 
 def test_perceptual_loss_without_a_discriminator(fabric: Fabric) -> None:
-    networks = replace(make_networks(fabric, discriminator=None), perceptual=Squares())
+    networks = replace(make_networks(fabric, discriminator=None), features=Pixels())
     losses = [
         l1_step(fabric, networks, *toy(), lambda_l1=0, lambda_perceptual=1)["g_perceptual"]
         for _ in range(30)
     ]
     assert losses[-1] < 0.5 * losses[0]
-    with pytest.raises(ValueError, match="no perceptual loss"):
+    with pytest.raises(ValueError, match="no features"):
         l1_step(fabric, make_networks(fabric, discriminator=None), *toy(), lambda_perceptual=1)
 
 
@@ -341,20 +342,74 @@ def test_the_generator_is_shown_aged_photos_and_judged_by_the_true_ones(
     assert all(torch.equal(x, L) and torch.equal(y[:, :1], L) for x, y in judged)
 
 
-def test_frozen_weights_of_a_discriminator_stay_frozen(fabric: Fabric) -> None:
-    torch.manual_seed(0)
+def projected(fabric: Fabric) -> Networks:
+    """Return networks whose discriminator judges features, of which half is the photo itself."""
+    return replace(
+        make_networks(
+            fabric, discriminator=lambda: ProjectedDiscriminator([6], base_channels=4), lr_d=3e-3
+        ),
+        features=Pixels(),
+        judges_features=True,
+    )
+
+
+def test_a_discriminator_of_features_learns(fabric: Fabric) -> None:
+    networks = projected(fabric)
+    networks.opt_g.param_groups[0]["lr"] = 0.0
+    losses = [gan_step(fabric, networks, *toy(), lambda_l1=1, mode="hinge") for _ in range(40)]
+    first, last = (x["d_real"] + x["d_fake"] for x in (losses[0], losses[-1]))
+    assert last < 0.8 * first
+    assert losses[-1]["d_real_accuracy"] + losses[-1]["d_fake_accuracy"] > 1.4
+
+
+def test_a_generator_learns_to_fool_a_discriminator_of_features(fabric: Fabric) -> None:
+    networks = projected(fabric)
+    assert networks.opt_d is not None
+    networks.opt_d.param_groups[0]["lr"] = 0.0
+    losses = [gan_step(fabric, networks, *toy(), lambda_l1=0, mode="hinge") for _ in range(40)]
+    assert losses[-1]["g_gan"] < losses[0]["g_gan"] - 0.01
+
+
+def test_frozen_features_stay_frozen(fabric: Fabric) -> None:
+    frozen = FrozenEncoder("tu-efficientnet_lite0")
+    before = copy.deepcopy(frozen.state_dict())
+    heads = ProjectedDiscriminator(stage_channels("tu-efficientnet_lite0"), base_channels=4)
+    networks = replace(
+        make_networks(fabric, discriminator=lambda: heads),
+        features=fabric.setup_module(frozen),
+        judges_features=True,
+    )
+    weights_before = weights(networks.discriminator)
+    gan_step(fabric, networks, *toy(), lambda_l1=1, lambda_perceptual=1, mode="hinge")
+    assert not any(p.requires_grad for p in frozen.parameters())
+    for key, value in frozen.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    assert not equal(weights_before, weights(networks.discriminator))
+
+
+def test_a_view_shows_the_same_window_of_every_photo(fabric: Fabric) -> None:
     networks = make_networks(fabric)
-    discriminator = ProjectedDiscriminator("tu-efficientnet_lite0", base_channels=4)
-    learning = [p for p in discriminator.parameters() if p.requires_grad]
-    discriminator, opt_d = fabric.setup(discriminator, torch.optim.Adam(learning))
-    networks = replace(networks, discriminator=discriminator, opt_d=opt_d)
-    features = copy.deepcopy(discriminator.features.state_dict())
-    heads = [p.detach().clone() for p in learning]
-    gan_step(fabric, networks, *toy(), lambda_l1=1, mode="hinge")
-    assert not any(p.requires_grad for p in discriminator.features.parameters())
-    for key, value in discriminator.features.state_dict().items():
-        assert torch.equal(value, features[key]), key
-    assert not equal(heads, [p.detach() for p in learning])
+    numbers = torch.arange(4 * 32 * 32).reshape(4, 1, 32, 32).float()
+    torch.manual_seed(3)
+    look = see(networks, numbers, 0.75)
+    first, second = look(numbers.repeat(1, 2, 1, 1)), look(-numbers.repeat(1, 2, 1, 1))
+    assert first.L.shape == (4, 1, 24, 24)
+    assert torch.equal(first.photo, first.L.repeat(1, 3, 1, 1))
+    assert torch.equal(second.photo[:, 1:], -first.photo[:, 1:])
+    steps = first.L.diff(dim=3).unique(dim=3).flatten(1)
+    assert set(steps.flatten().tolist()) == {1.0, -1.0}  # some of four are mirrored, some not
+    assert (first.L.diff(dim=2) == 32).all()
+    corners = first.L.flatten(1).amin(1) - 1024 * torch.arange(4)
+    assert len(corners.unique()) > 1
+    assert corners.max() <= 8 * 32 + 8
+
+
+def test_all_of_a_photo_is_seen_as_it_is(fabric: Fabric) -> None:
+    L, ab = toy()
+    seen = see(make_networks(fabric), L)(ab)
+    assert torch.equal(seen.L, L)
+    assert torch.equal(seen.photo, torch.cat([L, ab], dim=1))
+    assert seen.features == []
 
 
 def test_gan_step_needs_a_discriminator(fabric: Fabric) -> None:

@@ -193,6 +193,13 @@ def test_a_changed_value_is_no_longer_quoted() -> None:
         ("output", "yuv", "output is 'yuv'; it has to be one of ab, lab, rgb"),
         ("decoder_channels", "", "decoder_channels is .*; give one number above 0 or more"),
         ("decoder_channels", "8,0", "decoder_channels is .*; give one number above 0 or more"),
+        ("aging", "1.5", "aging is 1.5; give a share from 0 to 1"),
+        ("ema", "1", "ema is 1.0; give a decay above 0 and below 1, or none"),
+        ("target_saturation", "0", "target_saturation is 0.0; give a factor above 0, up to 2"),
+        ("crop_min", "0", "crop_min is 0.0; give a share above 0, up to 1"),
+        ("view", "0", "view is 0.0; give a share above 0, up to 1"),
+        ("encoder_padding", "same", "encoder_padding is 'same'; it has to be one of zeros, rep"),
+        ("bounded", "1", "bounded is '1'; it has to be true or false"),
         ("quoted", "lambda", "`quoted` names no field of a recipe: lambda"),
     ],
 )

@@ -148,6 +148,7 @@ BEYOND = replace(
     aging=0.5,
     target_saturation=1.2,
     crop_min=0.8,
+    view=0.75,
 )
 
 

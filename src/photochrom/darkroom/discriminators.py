@@ -7,10 +7,12 @@ shape: (B, 1, h, w) for one verdict a patch, (B, S, h, w) for one at each of S s
 one verdict a photo. H, W >= 32. So it is
 conditioned on the input, as in equation (8) of the report: those of the report by the L in Lab,
 which is the photo's where the generator makes ab; Nazeri's by the photo beside Lab, as their
-generator makes L as well.
+generator makes L as well. One whose `judges_features` is true takes the photo's features, as of
+`photochrom.darkroom.encoders.FrozenEncoder`, in place of Lab: others need them too, and they are
+the same for all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -18,10 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from photochrom.darkroom.encoders import FrozenEncoder
+from photochrom.darkroom.encoders import stage_channels
 from photochrom.darkroom.generators import pad_to_multiple
-from photochrom.darkroom.recipes import Output, Recipe
-from photochrom.darkroom.tensors import L_to_grey, to_rgb
+from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
 
 
@@ -172,34 +174,32 @@ class ProjectedDiscriminator(nn.Module):
     features in the paper is left out.
 
     Args:
-        features: An encoder, as for `photochrom.darkroom.encoders.FrozenEncoder`.
+        channels: Of the features of each scale, from fine to coarse.
         base_channels: Of the heads.
-        output: What the generator makes.
 
     Reference:
         Sauer, Chitta, Mueller and Geiger 2021, "Projected GANs Converge Faster", section 3; Miyato
         et al. 2018, spectral normalization.
     """
 
-    def __init__(self, features: str, base_channels: int = 64, output: Output = "ab") -> None:
+    judges_features = True
+
+    def __init__(self, channels: Sequence[int], base_channels: int = 64) -> None:
         super().__init__()
-        self.features = FrozenEncoder(features)
-        self.output = output
         self.heads = nn.ModuleList(
             nn.Sequential(
-                spectral_norm(nn.Conv2d(channels, base_channels, 3, padding=1)),
+                spectral_norm(nn.Conv2d(width, base_channels, 3, padding=1)),
                 nn.LeakyReLU(0.2),
                 spectral_norm(nn.Conv2d(base_channels, base_channels, 3, padding=1)),
                 nn.LeakyReLU(0.2),
                 spectral_norm(nn.Conv2d(base_channels, 1, 1)),
             )
-            for channels in self.features.channels
+            for width in channels
         )
 
-    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
-        """Return logits (B, 4, H/4, W/4), a channel for each scale, of Lab (B, 3, H, W)."""
-        found = self.features(to_rgb(lab, self.output))
-        logits = [head(x.float()) for head, x in zip(self.heads, found, strict=True)]
+    def forward(self, L: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Return logits (B, 4, H/4, W/4), a channel for each scale, of features (B, C, h, w)."""
+        logits = [head(x.float()) for head, x in zip(self.heads, features, strict=True)]
         size = logits[0].shape[2:]  # repeated, the coarse verdicts weigh as much as the fine ones
         return torch.cat([F.interpolate(x, size=size) for x in logits], dim=1)
 
@@ -208,7 +208,7 @@ DISCRIMINATORS: dict[str, Callable[[Recipe], nn.Module]] = {
     "patch": lambda r: PatchDiscriminator(_channels(r), r.patch_depth),
     "nazeri_patch": lambda r: NazeriPatchDiscriminator(_channels(r)),
     "nazeri_scalar": lambda r: NazeriScalarDiscriminator(_channels(r)),
-    "projected": lambda r: ProjectedDiscriminator(r.features, _channels(r), r.output),
+    "projected": lambda r: ProjectedDiscriminator(stage_channels(r.features), _channels(r)),
     "classifier": lambda r: ClassifierDiscriminator(max(_channels(r) // 2, 1)),
 }
 

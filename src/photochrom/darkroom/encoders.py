@@ -3,11 +3,12 @@
 import importlib.util
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from photochrom.darkroom.recipes import Padding
 from photochrom.errors import RecipeError
 
 PACKAGED_WEIGHTS = {
@@ -66,7 +67,6 @@ class FrozenEncoder(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.encoder = build_encoder(name, "imagenet").eval().requires_grad_(False)
-        self.channels: list[int] = list(self.encoder.out_channels[2:])
 
     def train(self, mode: bool = True) -> "FrozenEncoder":
         """Stay in eval mode."""
@@ -76,6 +76,41 @@ class FrozenEncoder(nn.Module):
         """Return features (B, C, h, w), from fine to coarse, of sRGB (B, 3, H, W) in [-1, 1]."""
         features: list[Tensor] = self.encoder(rgb)
         return features[2:]
+
+
+def pad_strided_convolutions(encoder: nn.Module, padding: Padding) -> None:
+    """Have the convolutions that make photos smaller see zeros or the nearest pixel at the edges.
+
+    Args:
+        encoder: Any encoder; its weights stay as they are.
+        padding: `zeros`, which is what encoders come with, or `replicate`.
+    """
+    for name, layer in list(encoder.named_modules()):
+        if isinstance(layer, nn.Conv2d) and max(layer.stride) > 1 and padding != layer.padding_mode:
+            padded = nn.Conv2d(
+                layer.in_channels,
+                layer.out_channels,
+                cast(tuple[int, int], layer.kernel_size),
+                cast(tuple[int, int], layer.stride),
+                cast(tuple[int, int], layer.padding),
+                cast(tuple[int, int], layer.dilation),
+                layer.groups,
+                layer.bias is not None,
+                padding,
+                device="meta",  # it gets the weights of the other, and draws none
+            )
+            padded.weight, padded.bias = layer.weight, layer.bias
+            encoder.set_submodule(name, padded)
+
+
+def stage_channels(name: str) -> list[int]:
+    """Return the channels of the features that a `FrozenEncoder` of that name gives.
+
+    Raises:
+        RecipeError: If there is no such encoder.
+    """
+    with torch.device("meta"):  # shapes without numbers
+        return list(build_encoder(name).out_channels[2:])
 
 
 def _new_encoder(name: str, weights: str | None, channels: tuple[int, ...] | None) -> Any:

@@ -5,6 +5,7 @@ recipes or progress. The keys are those of log.jsonl: d_real, d_fake, g_gan, g_l
 d_real_accuracy, d_fake_accuracy, and g_updates, d_updates: how often a network's weights changed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from photochrom.darkroom.losses import gan_loss, generator_gan_loss
+from photochrom.darkroom.losses import gan_loss, generator_gan_loss, perceptual_loss
 from photochrom.darkroom.recipes import GanMode, Output, Phase
 from photochrom.darkroom.tensors import target, to_rgb, whole_photo
 
@@ -30,8 +31,67 @@ class Networks:
     opt_d: Optimizer | None = None
     output: Output = "ab"
     """What the generator makes."""
-    perceptual: nn.Module | None = None
-    """A `PerceptualLoss`, where the generator learns from one."""
+    features: nn.Module | None = None
+    """A `photochrom.darkroom.encoders.FrozenEncoder`, where the discriminator judges features or
+    the generator learns from the distance of features."""
+    judges_features: bool = False
+    """Whether it is those that the discriminator takes, and not the photo."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Photos as the discriminator and the perceptual loss see them, all of them alike."""
+
+    L: Tensor
+    photo: Tensor
+    """Lab or RGB: what `whole_photo` returns."""
+    features: list[Tensor]
+    """From fine to coarse; none where the networks have no `features`."""
+
+    def detach(self) -> "Seen":
+        """Return the same without the way back to the generator."""
+        return Seen(self.L, self.photo.detach(), [x.detach() for x in self.features])
+
+
+def see(networks: Networks, L: Tensor, view: float = 1.0) -> Callable[[Tensor], Seen]:
+    """Return a look at photos: from what `target` returns or a generator made to what is seen.
+
+    Args:
+        networks: What says whether there are features to see.
+        L: Shape (B, 1, H, W), in [-1, 1].
+        view: Side of what is seen, as a share of the photo's. Below 1 it is placed at random and
+            every other time mirrored, for each photo of the batch anew, but the same in every look.
+    """
+    cut = _cutter(L, view)
+    seen_L = cut(L)
+
+    def look(made: Tensor) -> Seen:
+        photo = cut(whole_photo(made, L, networks.output))
+        if networks.features is None:
+            return Seen(seen_L, photo, [])
+        return Seen(seen_L, photo, networks.features(to_rgb(photo, networks.output)))
+
+    return look
+
+
+def _cutter(L: Tensor, view: float) -> Callable[[Tensor], Tensor]:
+    """Return what cuts the same windows out of photos of the shape of L, mirroring some."""
+    if view == 1.0:
+        return lambda photos: photos
+    count, _, height, width = L.shape
+    rows, columns = round(view * height), round(view * width)
+    tops = torch.randint(height - rows + 1, (count,)).tolist()
+    lefts = torch.randint(width - columns + 1, (count,)).tolist()
+    mirrored = (torch.rand(count) < 0.5).tolist()
+
+    def cut(photos: Tensor) -> Tensor:
+        windows = []
+        for photo, top, left, mirror in zip(photos, tops, lefts, mirrored, strict=True):
+            window = photo[:, top : top + rows, left : left + columns]
+            windows.append(window.flip(2) if mirror else window)
+        return torch.stack(windows)
+
+    return cut
 
 
 def l1_step(
@@ -43,6 +103,7 @@ def l1_step(
     L_seen: Tensor | None = None,
     lambda_l1: float = 1.0,
     lambda_perceptual: float = 0.0,
+    view: float = 1.0,
 ) -> Losses:
     """Take one step of the generator without a discriminator: on L1, and on features if asked.
 
@@ -56,7 +117,8 @@ def l1_step(
         ab: Shape (B, 2, H, W), in [-1, 1].
         L_seen: What the generator is shown instead of L: the same photos, aged.
         lambda_l1: Weight of the mean absolute error; it matters only beside another term.
-        lambda_perceptual: Weight of the perceptual loss; above 0, `networks` has to have one.
+        lambda_perceptual: Weight of the perceptual loss; above 0, `networks` have to have features.
+        view: What of the photos the perceptual loss sees, as in `see`.
 
     Returns:
         `g_l1`, `g_updates` and, if it has a weight, `g_perceptual`: detached scalars.
@@ -65,7 +127,8 @@ def l1_step(
     made = networks.generator(L if L_seen is None else L_seen).float()
     losses = {"g_l1": F.l1_loss(made, truth)}
     if lambda_perceptual > 0:
-        losses["g_perceptual"] = _perceptual(networks, made, truth, L)
+        look = see(networks, L, view)
+        losses["g_perceptual"] = _perceptual(look(made), look(truth))
     _update_generator(
         fabric, networks, losses, {"g_l1": lambda_l1, "g_perceptual": lambda_perceptual}
     )
@@ -73,12 +136,10 @@ def l1_step(
     return {**found, "g_updates": torch.ones_like(found["g_l1"])}
 
 
-def _perceptual(networks: Networks, made: Tensor, truth: Tensor, L: Tensor) -> Tensor:
-    if networks.perceptual is None:
-        raise ValueError("lambda_perceptual is above 0, and the networks have no perceptual loss")
-    photos = [to_rgb(whole_photo(x, L, networks.output), networks.output) for x in (made, truth)]
-    loss: Tensor = networks.perceptual(*photos)
-    return loss
+def _perceptual(made: Seen, truth: Seen) -> Tensor:
+    if not made.features:
+        raise ValueError("lambda_perceptual is above 0, and the networks have no features")
+    return perceptual_loss(made.features, truth.features)
 
 
 def _update_generator(
@@ -91,11 +152,17 @@ def _update_generator(
     networks.opt_g.step()
 
 
-def _let_learn(optimizer: Optimizer, learn: bool) -> None:
-    """Let gradients reach the weights of an optimizer, and no frozen ones of its network."""
-    for group in optimizer.param_groups:
-        for weights in group["params"]:
-            weights.requires_grad_(learn)
+def judge(networks: Networks, seen: Seen) -> Tensor:
+    """Return the discriminator's logits on photos.
+
+    Raises:
+        ValueError: If the networks have no discriminator.
+    """
+    if networks.discriminator is None:
+        raise ValueError("there is no discriminator to judge photos; use l1_step without one")
+    given = seen.features if networks.judges_features else seen.photo
+    logits: Tensor = networks.discriminator(seen.L, given)
+    return logits.float()
 
 
 def gan_step(
@@ -108,6 +175,7 @@ def gan_step(
     lambda_l1: float,
     lambda_gan: float = 1.0,
     lambda_perceptual: float = 0.0,
+    view: float = 1.0,
     mode: GanMode = "bce",
     label_real: float = 1.0,
     g_steps: int = 1,
@@ -129,7 +197,8 @@ def gan_step(
             judges ab together with L.
         lambda_l1: Weight of the mean absolute error.
         lambda_gan: Weight of the adversarial loss.
-        lambda_perceptual: Weight of the perceptual loss; above 0, `networks` has to have one.
+        lambda_perceptual: Weight of the perceptual loss; above 0, `networks` have to have features.
+        view: What of the photos discriminator and perceptual loss see, as in `see`.
         mode: The form of the adversarial loss.
         label_real: The discriminator's target for real photos.
         g_steps: Generator steps for the one discriminator step.
@@ -152,12 +221,14 @@ def gan_step(
     with torch.set_grad_enabled(phase != "d"):
         made = generator(shown).float()
 
-    def judge(photo: Tensor) -> Tensor:
-        logits: Tensor = discriminator(L, whole_photo(photo, L, networks.output))
-        return logits.float()
+    look = see(networks, L, view)
+    with torch.no_grad():
+        real_seen = look(truth)
+    made_seen = look(made)
 
-    _let_learn(opt_d, True)
-    real_logits, fake_logits = judge(truth), judge(made.detach())
+    discriminator.requires_grad_(True)
+    real_logits = judge(networks, real_seen)
+    fake_logits = judge(networks, made_seen.detach())
     d_real = gan_loss(real_logits, True, mode, label_real)
     d_fake = gan_loss(fake_logits, False, mode)
     d_loss = 0.5 * (d_real + d_fake)
@@ -167,16 +238,20 @@ def gan_step(
         fabric.backward(d_loss)
         opt_d.step()
 
-    _let_learn(opt_d, False)
+    discriminator.requires_grad_(False)
     losses = {"g_gan": generator_gan_loss(fake_logits, mode), "g_l1": F.l1_loss(made, truth)}
     weights = {"g_gan": lambda_gan, "g_l1": lambda_l1, "g_perceptual": lambda_perceptual}
     g_updates = 0 if phase == "d" else g_steps
     for step in range(g_updates):
         if step > 0:
             made = generator(shown).float()
-        losses = {"g_gan": generator_gan_loss(judge(made), mode), "g_l1": F.l1_loss(made, truth)}
+            made_seen = look(made)
+        losses = {
+            "g_gan": generator_gan_loss(judge(networks, made_seen), mode),
+            "g_l1": F.l1_loss(made, truth),
+        }
         if lambda_perceptual > 0:
-            losses["g_perceptual"] = _perceptual(networks, made, truth, L)
+            losses["g_perceptual"] = _perceptual(made_seen, real_seen)
         _update_generator(fabric, networks, losses, weights)
 
     boundary = 0.5 if mode == "lsgan" else 0.0

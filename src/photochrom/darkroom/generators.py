@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from photochrom.darkroom.encoders import build_encoder
-from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.encoders import build_encoder, pad_strided_convolutions
+from photochrom.darkroom.recipes import Padding, Recipe
 from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
 
@@ -189,7 +189,8 @@ class EncoderUNet(nn.Module):
     """A U-Net on an image classifier's encoder: ab from L.
 
     The decoder enlarges by nearest neighbour and convolves, so there is no checkerboard; the
-    output is linear, as in fastai's DynamicUnet. The encoder sees L three times over.
+    output is linear, as in fastai's DynamicUnet, or bounded by tanh. The encoder sees L three times
+    over.
 
     Args:
         encoder: A segmentation-models-pytorch encoder such as `resnet18`, or `tu-` and the name of
@@ -199,6 +200,9 @@ class EncoderUNet(nn.Module):
         decoder_channels: Deepest first. One value fewer than the encoder halves the size ends the
             decoder at half the size; the last step is then bilinear.
         out_channels: 2 for ab, 3 for Lab or RGB.
+        encoder_padding: What the encoder's convolutions of stride 2 see beyond the edge: `zeros`,
+            or `replicate`, the nearest pixel.
+        bounded: Keep the output in [-1, 1] by tanh.
 
     Raises:
         RecipeError: If there is no such encoder, its weights cannot be had, or the decoder has more
@@ -212,11 +216,14 @@ class EncoderUNet(nn.Module):
         encoder_channels: tuple[int, ...] | None = None,
         decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16),
         out_channels: int = 2,
+        encoder_padding: Padding = "zeros",
+        bounded: bool = False,
     ) -> None:
         from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 
         super().__init__()
         self.encoder = build_encoder(encoder, encoder_weights, encoder_channels)
+        pad_strided_convolutions(self.encoder, encoder_padding)
         steps = len(self.encoder.out_channels) - 1
         if not 1 <= len(decoder_channels) <= steps:
             raise RecipeError(
@@ -229,13 +236,14 @@ class EncoderUNet(nn.Module):
             n_blocks=len(decoder_channels),
         )
         self.head = nn.Conv2d(decoder_channels[-1], out_channels, 3, padding=1)
+        self.last: nn.Module = nn.Tanh() if bounded else nn.Identity()
         self.multiple: int = self.encoder.output_stride
 
     def forward(self, L: Tensor) -> Tensor:
         """Return ab (B, out_channels, H, W), nominally in [-1, 1], of L (B, 1, H, W)."""
         height, width = L.shape[2:]
         x = pad_to_multiple(L, self.multiple)
-        ab: Tensor = self.head(self.decoder(self.encoder(x.expand(-1, 3, -1, -1))))
+        ab: Tensor = self.last(self.head(self.decoder(self.encoder(x.expand(-1, 3, -1, -1)))))
         if ab.shape[2:] != x.shape[2:]:
             ab = F.interpolate(ab, size=x.shape[2:], mode="bilinear")
         ab = ab[..., :height, :width]
@@ -317,6 +325,8 @@ GENERATORS: dict[str, Callable[[Recipe], nn.Module]] = {
         r.encoder_channels,
         r.decoder_channels,
         r.output_channels,
+        r.encoder_padding,
+        r.bounded,
     ),
     "residual": lambda r: ResidualGenerator(
         r.base_channels, r.depth, r.output_channels, r.dilations

@@ -1,10 +1,11 @@
 """What the networks are trained to minimise."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from photochrom.darkroom.encoders import FrozenEncoder
 from photochrom.darkroom.recipes import GanMode
 
 
@@ -48,29 +49,25 @@ def generator_gan_loss(logits: Tensor, mode: GanMode = "bce") -> Tensor:
     return gan_loss(logits, real=True, mode=mode)
 
 
-class PerceptualLoss(nn.Module):
-    """How far the features of a frozen image classifier are apart between two photos.
+def perceptual_loss(made: Sequence[Tensor], truth: Sequence[Tensor]) -> Tensor:
+    """Return how far the features of two photos are apart.
 
-    The mean over four scales of the mean absolute difference of features that have unit length at
+    The mean over the scales of the mean absolute difference of features that have unit length at
     every place.
 
     Args:
-        features: An encoder, as for `photochrom.darkroom.encoders.FrozenEncoder`.
+        made: Features (B, C, h, w) of each scale, as of
+            `photochrom.darkroom.encoders.FrozenEncoder`.
+        truth: Of the true photo; gradients do not reach them.
+
+    Returns:
+        A scalar.
 
     Reference:
         Johnson et al. 2016, eq. (2), with L1; unit length as in Zhang et al. 2018 (LPIPS).
     """
-
-    def __init__(self, features: str) -> None:
-        super().__init__()
-        self.features = FrozenEncoder(features)
-
-    def forward(self, made: Tensor, truth: Tensor) -> Tensor:
-        """Return a scalar for sRGB (B, 3, H, W) in [-1, 1]; gradients reach `made` alone."""
-        with torch.no_grad():
-            expected = self.features(truth)
-        distances = [
-            (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).abs().sum(1).mean()
-            for a, b in zip(self.features(made), expected, strict=True)
-        ]
-        return torch.stack(distances).mean()
+    distances = [
+        (F.normalize(a.float(), dim=1) - F.normalize(b.detach().float(), dim=1)).abs().sum(1).mean()
+        for a, b in zip(made, truth, strict=True)
+    ]
+    return torch.stack(distances).mean()

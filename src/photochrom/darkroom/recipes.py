@@ -17,6 +17,7 @@ from photochrom.errors import RecipeError
 GanMode = Literal["bce", "lsgan", "hinge"]
 Output = Literal["ab", "lab", "rgb"]
 Phase = Literal["l1", "gan", "d", "g"]
+Padding = Literal["zeros", "replicate"]
 Init = Literal["normal", "he", "variance-scaling", "default"]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine", "exponential", "plateau"]
@@ -56,6 +57,13 @@ class Recipe:
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     """`encoder_unet`: decoder channels, deepest first. With four values for an encoder of stride
     32 the network predicts ab at half the size and enlarges it bilinearly."""
+    encoder_padding: Padding = "zeros"
+    """`encoder_unet`: what the encoder's convolutions of stride 2 see beyond a photo's edge. They
+    pad above and to the left alone, so with zeros the upper left corner is unlike all others, and
+    a generator that plays against a discriminator leaves specks there."""
+    bounded: bool = False
+    """`encoder_unet`: keep the output in [-1, 1] by tanh, as the other generators do. A linear one
+    learns faster with L1; against a discriminator it may leave the range of colours."""
 
     gan_mode: GanMode = "bce"
     label_real: float = 1.0
@@ -70,6 +78,10 @@ class Recipe:
     features: str = "tu-efficientnet_lite0"
     """Encoder with ImageNet weights, frozen, that sees sRGB in [-1, 1]: what the discriminator
     `projected` judges photos by, and what `lambda_perceptual` compares."""
+    view: float = 1.0
+    """What discriminator and perceptual loss see of a photo: a square of this share of its side,
+    placed at random and every other time mirrored, the same of the real and the generated photo
+    (Zhao et al. 2020, differentiable augmentation). 1: the photo as it is."""
     ema: float | None = None
     """The weights that are watched, saved and exported are an exponential moving average over the
     steps with this decay; None: the last step's."""
@@ -169,6 +181,8 @@ class Recipe:
             )
         if not 0 < self.label_real <= 1:
             raise RecipeError(f"label_real is {self.label_real}; give a number above 0, up to 1")
+        if not 0 < self.view <= 1:
+            raise RecipeError(f"view is {self.view}; give a share above 0, up to 1")
         if self.crop_min is not None and not 0 < self.crop_min <= 1:
             raise RecipeError(f"crop_min is {self.crop_min}; give a share above 0, up to 1")
         if not all(0 <= beta < 1 for beta in self.betas):

@@ -11,6 +11,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -27,16 +28,16 @@ from photochrom.darkroom import runs
 from photochrom.darkroom.aging import age
 from photochrom.darkroom.averaging import MovingAverage
 from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.discriminators import build_discriminator
-from photochrom.darkroom.gan import Networks, gan_step, l1_step
+from photochrom.darkroom.discriminators import ProjectedDiscriminator, build_discriminator
+from photochrom.darkroom.encoders import FrozenEncoder
+from photochrom.darkroom.gan import Networks, gan_step, judge, l1_step, see
 from photochrom.darkroom.generators import build_generator
 from photochrom.darkroom.initialize import initialize
-from photochrom.darkroom.losses import PerceptualLoss
 from photochrom.darkroom.metrics import colorfulness, psnr
 from photochrom.darkroom.recipes import Recipe
 from photochrom.darkroom.report import grid
 from photochrom.darkroom.schedules import Schedule
-from photochrom.darkroom.tensors import denormalize_lab, lab_to_rgb, to_ab, to_L_ab, whole_photo
+from photochrom.darkroom.tensors import denormalize_lab, lab_to_rgb, to_ab, to_L_ab
 from photochrom.errors import DataError, RecipeError, RunError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -114,6 +115,7 @@ def train(
     fabric = _fabric(device, precision)
     torch.manual_seed(recipe.seed)
     networks = _networks(recipe, fabric)
+    _check_size(networks, recipe, fabric.device)
     schedule = Schedule(recipe, networks, steps_per_epoch)
     average = None if recipe.ema is None else MovingAverage(networks.generator, recipe.ema)
     watched = networks.generator if average is None else average.network
@@ -237,8 +239,11 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
     initialize(generator, recipe.init, skip=("encoder",) if pretrained else ())
     discriminator = build_discriminator(recipe)
     if discriminator is not None:
-        initialize(discriminator, recipe.init, skip=("features",))
-    _check_size(generator, discriminator, recipe)
+        initialize(discriminator, recipe.init)
+    judges_features = isinstance(discriminator, ProjectedDiscriminator)
+    features: nn.Module | None = None
+    if judges_features or recipe.lambda_perceptual > 0:
+        features = FrozenEncoder(recipe.features)
     groups: list[dict[str, Any]] = [{"params": generator.parameters(), "lr": recipe.lr_g}]
     if recipe.lr_encoder is not None and hasattr(generator, "encoder"):
         encoder = cast(nn.Module, generator.encoder)
@@ -250,27 +255,35 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
         ]
     generator.to(memory_format=torch.channels_last)
     generator, opt_g = fabric.setup(generator, _optimizer(recipe, groups))
-    perceptual = None
-    if recipe.lambda_perceptual > 0:
-        perceptual = fabric.setup_module(PerceptualLoss(recipe.features))
+    if features is not None:
+        features = fabric.setup_module(features.to(memory_format=torch.channels_last))
     if discriminator is None:
-        return Networks(generator, opt_g, output=recipe.output, perceptual=perceptual)
+        return Networks(generator, opt_g, output=recipe.output, features=features)
     discriminator.to(memory_format=torch.channels_last)
-    learning = [weights for weights in discriminator.parameters() if weights.requires_grad]
-    opt_d = _optimizer(recipe, [{"params": learning, "lr": recipe.lr_d}])
+    opt_d = _optimizer(recipe, [{"params": discriminator.parameters(), "lr": recipe.lr_d}])
     discriminator, opt_d = fabric.setup(discriminator, opt_d)
-    return Networks(generator, opt_g, discriminator, opt_d, recipe.output, perceptual)
+    return Networks(
+        generator,
+        opt_g,
+        discriminator,
+        opt_d,
+        output=recipe.output,
+        features=features,
+        judges_features=judges_features,
+    )
 
 
 @torch.no_grad()
-def _check_size(generator: nn.Module, discriminator: nn.Module | None, recipe: Recipe) -> None:
+def _check_size(networks: Networks, recipe: Recipe, device: torch.device) -> None:
     """Refuse photos of a size or number that the networks do not take: before a run is made."""
     side, count = recipe.image_size, min(2, recipe.batch_size)
-    L = torch.zeros(count, 1, side, side)
+    L = torch.zeros(count, 1, side, side, device=device)
     try:
-        output = copy.deepcopy(generator).train()(L)  # a copy: norms take note of what they see
-        if discriminator is not None:
-            copy.deepcopy(discriminator).train()(L, whole_photo(output, L, recipe.output))
+        # copies: norms take note of what they see
+        made = copy.deepcopy(networks.generator).train()(L)
+        if networks.discriminator is not None:
+            trial = replace(networks, discriminator=copy.deepcopy(networks.discriminator).train())
+            judge(trial, see(trial, L, recipe.view)(made))
     except (AssertionError, RuntimeError, ValueError) as error:  # timm asserts its sizes
         raise RecipeError(
             f"the networks cannot be trained on {recipe.batch_size} photos of {side} px at a time "
@@ -327,6 +340,7 @@ def _step(
             L_seen=L_seen,
             lambda_l1=recipe.lambda_l1 if perceptual > 0 else 1.0,
             lambda_perceptual=perceptual,
+            view=recipe.view,
         )
     return gan_step(
         fabric,
@@ -337,6 +351,7 @@ def _step(
         lambda_l1=recipe.lambda_l1,
         lambda_gan=recipe.lambda_gan,
         lambda_perceptual=recipe.lambda_perceptual,
+        view=recipe.view,
         mode=recipe.gan_mode,
         label_real=recipe.label_real,
         g_steps=recipe.g_steps,
