@@ -382,6 +382,14 @@ _LITE0_L1 = Recipe(
     source="photochrom: the default model",
 )
 
+_PHOTOCHROM_L1 = replace(
+    _LITE0_L1,
+    encoder="tu-efficientnet_lite1",
+    crop_min=0.6,
+    epochs=8,
+    source="photochrom: the next default model, first part",
+)
+
 RECIPES: dict[str, Recipe] = {
     "custom": replace(
         _UNET,
@@ -473,8 +481,11 @@ RECIPES: dict[str, Recipe] = {
         quoted=(),
     ),
     "lite0-unet-l1": _LITE0_L1,
+    "photochrom-l1": _PHOTOCHROM_L1,
     "photochrom": replace(
-        _LITE0_L1,
+        _PHOTOCHROM_L1,
+        encoder_padding="replicate",
+        bounded=True,
         discriminator="projected",
         gan_mode="hinge",
         lambda_l1=10.0,
@@ -482,14 +493,16 @@ RECIPES: dict[str, Recipe] = {
         lambda_perceptual=1.0,
         ema=0.999,
         aging=0.3,
+        image_size=192,
         crop_min=0.667,
+        view=0.75,
         lr_g=3e-4,
         lr_encoder=1e-4,
         lr_d=4e-4,
         betas=(0.5, 0.99),
         batch_size=16,
         epochs=2,
-        source="photochrom: the next default model, from weights of lite0-unet-l1",
+        source="photochrom: the next default model, from the weights of photochrom-l1",
     ),
     "tiny": Recipe(
         generator="unet",
