@@ -36,7 +36,8 @@ from photochrom.darkroom.generators import (
     build_generator,
     pad_to_multiple,
 )
-from photochrom.darkroom.recipes import RECIPES, Output, Recipe
+from photochrom.darkroom.recipe import Output, Recipe
+from photochrom.darkroom.recipes import RECIPES
 from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
 

@@ -10,7 +10,7 @@ from skimage import data
 
 from photochrom import Colorizer
 from photochrom.darkroom.metrics import ciede2000, colorfulness
-from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.recipe import Recipe
 from photochrom.models import OnnxModel, default_model_path
 
 PHOTOS = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]

@@ -18,7 +18,8 @@ from photochrom.darkroom import runs
 from photochrom.darkroom.evaluate import load_model
 from photochrom.darkroom.export import CielabGenerator, export
 from photochrom.darkroom.generators import GENERATORS, build_generator
-from photochrom.darkroom.recipes import RECIPES, Recipe
+from photochrom.darkroom.recipe import Recipe
+from photochrom.darkroom.recipes import RECIPES
 from photochrom.errors import ModelError, RunError
 from photochrom.models import OnnxModel
 

@@ -14,7 +14,7 @@ from photochrom.darkroom.encoders import FrozenEncoder, stage_channels
 from photochrom.darkroom.gan import Networks, gan_step, l1_step, see
 from photochrom.darkroom.generators import ResidualGenerator
 from photochrom.darkroom.losses import gan_loss
-from photochrom.darkroom.recipes import GanMode, Output
+from photochrom.darkroom.recipe import GanMode, Output
 from photochrom.darkroom.tensors import target, whole_photo
 
 MODES = pytest.mark.parametrize("mode", ["bce", "lsgan", "hinge"])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from photochrom.darkroom.encoders import FrozenEncoder
 from photochrom.darkroom.losses import gan_loss, generator_gan_loss, perceptual_loss
-from photochrom.darkroom.recipes import GanMode
+from photochrom.darkroom.recipe import GanMode
 
 LOG_2 = math.log(2)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from photochrom.darkroom.recipes import RECIPES, Recipe, recipe_named, with_settings
+from photochrom.darkroom.recipe import Recipe, with_settings
+from photochrom.darkroom.recipes import RECIPES, recipe_named
 from photochrom.errors import RecipeError
 
 NAMES = [

@@ -17,7 +17,8 @@ from PIL import Image
 from photochrom.cli import main
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.prepare import find_photos, prepare
-from photochrom.darkroom.recipes import RECIPES, Recipe
+from photochrom.darkroom.recipe import Recipe
+from photochrom.darkroom.recipes import RECIPES
 from photochrom.darkroom.report import Evaluation
 from photochrom.darkroom.reproduction import campaign, claims
 from photochrom.darkroom.reproduction.campaign import Task, perform_all

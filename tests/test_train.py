@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from photochrom.darkroom import train as train_module
 from photochrom.darkroom.prepare import find_photos, prepare
-from photochrom.darkroom.recipes import RECIPES, Recipe
+from photochrom.darkroom.recipe import Recipe
+from photochrom.darkroom.recipes import RECIPES
 from photochrom.darkroom.runs import load_generator, read_log
 from photochrom.darkroom.train import NonFiniteLossError, describe, train
 from photochrom.errors import DataError, RecipeError, RunError

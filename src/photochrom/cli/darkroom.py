@@ -173,7 +173,8 @@ def train(
     dry_run: bool,
 ) -> None:
     """Train RECIPE, a name or a recipe.json, into a new directory under RUNS."""
-    from photochrom.darkroom.recipes import Recipe, recipe_named, with_settings
+    from photochrom.darkroom.recipe import Recipe, with_settings
+    from photochrom.darkroom.recipes import recipe_named
 
     path = Path(recipe)
     is_file = path.suffix == ".json" and path.is_file()

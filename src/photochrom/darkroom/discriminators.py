@@ -22,7 +22,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from photochrom.darkroom.encoders import stage_channels
 from photochrom.darkroom.generators import pad_to_multiple
-from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from photochrom.darkroom.recipes import Padding
+from photochrom.darkroom.recipe import Padding
 from photochrom.errors import RecipeError
 
 PACKAGED_WEIGHTS = {

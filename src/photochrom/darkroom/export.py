@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from photochrom.color import AB_SCALE, L_SCALE, FloatArray, lab_to_rgb, rgb_to_lab
 from photochrom.darkroom.generators import pad_to_multiple
-from photochrom.darkroom.recipes import Output
+from photochrom.darkroom.recipe import Output
 from photochrom.darkroom.runs import load_generator
 from photochrom.darkroom.tensors import to_ab
 from photochrom.errors import ModelError

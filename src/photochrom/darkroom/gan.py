@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from photochrom.darkroom.losses import gan_loss, generator_gan_loss, perceptual_loss
-from photochrom.darkroom.recipes import GanMode, Output, Phase
+from photochrom.darkroom.recipe import GanMode, Output, Phase
 from photochrom.darkroom.tensors import target, to_rgb, whole_photo
 
 Losses = dict[str, Tensor]

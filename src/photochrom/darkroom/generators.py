@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photochrom.darkroom.encoders import build_encoder, pad_strided_convolutions
-from photochrom.darkroom.recipes import Padding, Recipe
+from photochrom.darkroom.recipe import Padding, Recipe
 from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
 

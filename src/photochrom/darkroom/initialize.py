@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from photochrom.darkroom.recipes import Init
+from photochrom.darkroom.recipe import Init
 
 
 def initialize(network: nn.Module, init: Init, skip: tuple[str, ...] = ()) -> None:

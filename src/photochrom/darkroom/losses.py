@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from photochrom.darkroom.recipes import GanMode
+from photochrom.darkroom.recipe import GanMode
 
 
 def gan_loss(logits: Tensor, real: bool, mode: GanMode = "bce", label_real: float = 1.0) -> Tensor:

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from photochrom.darkroom.generators import build_generator
-from photochrom.darkroom.recipes import Recipe, with_settings
+from photochrom.darkroom.recipe import Recipe, with_settings
 from photochrom.errors import RunError
 from photochrom.files import write_whole
 

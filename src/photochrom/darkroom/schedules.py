@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from photochrom.darkroom.gan import Networks
-from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.recipe import Recipe
 
 
 class Schedule:

@@ -11,7 +11,7 @@ from kornia.color import rgb_to_lab as _kornia_rgb_to_lab
 from torch import Tensor
 
 from photochrom.color import AB_SCALE, L_SCALE
-from photochrom.darkroom.recipes import Output
+from photochrom.darkroom.recipe import Output
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from photochrom.darkroom.gan import Networks, gan_step, judge, l1_step, see
 from photochrom.darkroom.generators import build_generator
 from photochrom.darkroom.initialize import initialize
 from photochrom.darkroom.metrics import colorfulness, psnr
-from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.report import grid
 from photochrom.darkroom.schedules import Schedule
 from photochrom.darkroom.tensors import denormalize_lab, lab_to_rgb, to_ab, to_L_ab

@@ -24,7 +24,7 @@ from photochrom.darkroom import runs
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.encoders import build_encoder
 from photochrom.darkroom.evaluate import evaluate
-from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.reproduction.experiments import (
     BASELINES,
     EXPERIMENTS,

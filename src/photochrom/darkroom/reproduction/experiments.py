@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from math import log2
 from typing import Literal
 
-from photochrom.darkroom.recipes import RECIPES, Recipe, changed
+from photochrom.darkroom.recipe import Recipe, changed
+from photochrom.darkroom.recipes import RECIPES
 from photochrom.errors import RecipeError
 
 Part = Literal["table", "claim", "next step"]

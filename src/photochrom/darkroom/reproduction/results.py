@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from photochrom.darkroom import runs
-from photochrom.darkroom.recipes import Recipe
+from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.report import Evaluation, Value
 from photochrom.darkroom.reproduction.experiments import EXPERIMENTS
 from photochrom.errors import RunError

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 from photochrom.darkroom.discriminators import build_discriminator
 from photochrom.darkroom.gan import Networks, gan_step, l1_step
 from photochrom.darkroom.generators import build_generator
-from photochrom.darkroom.recipes import Phase, Recipe
+from photochrom.darkroom.recipe import Phase, Recipe
 
 
 def flops_per_image(recipe: Recipe) -> dict[Phase, float]:
