@@ -123,6 +123,18 @@ def test_generator_keeps_any_size(name: str, batch: int, size: tuple[int, int]) 
         assert output.abs().max() <= 1
 
 
+def test_a_margin_is_a_reflection_that_is_cut_off_again() -> None:
+    recipe = small("encoder_unet")
+    networks = []
+    for margin in (0, 8):
+        torch.manual_seed(0)
+        networks.append(build_generator(replace(recipe, margin=margin)).eval())
+    L = random_input(1, 1, 48, 48)
+    with torch.no_grad():
+        shown = networks[0](pad_to_multiple(L, 1, 8))
+        assert torch.allclose(networks[1](L), shown[..., 8:-8, 8:-8], atol=1e-6)
+
+
 def test_an_encoder_unet_can_be_bounded() -> None:
     recipe = small("encoder_unet")
     made = []

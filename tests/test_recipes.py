@@ -201,6 +201,7 @@ def test_a_changed_value_is_no_longer_quoted() -> None:
         ("crop_min", "0", "crop_min is 0.0; give a share above 0, up to 1"),
         ("view", "0", "view is 0.0; give a share above 0, up to 1"),
         ("encoder_padding", "same", "encoder_padding is 'same'; it has to be one of zeros, rep"),
+        ("margin", "-1", "margin is -1; give a number of px from 0 to 128"),
         ("bounded", "1", "bounded is '1'; it has to be true or false"),
         ("quoted", "lambda", "`quoted` names no field of a recipe: lambda"),
     ],

@@ -202,6 +202,7 @@ class EncoderUNet(nn.Module):
         out_channels: 2 for ab, 3 for Lab or RGB.
         encoder_padding: What the encoder's convolutions of stride 2 see beyond the edge: `zeros`,
             or `replicate`, the nearest pixel.
+        margin: Px of a photo's reflection that the network sees on each side of it.
         bounded: Keep the output in [-1, 1] by tanh.
 
     Raises:
@@ -217,6 +218,7 @@ class EncoderUNet(nn.Module):
         decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16),
         out_channels: int = 2,
         encoder_padding: Padding = "zeros",
+        margin: int = 0,
         bounded: bool = False,
     ) -> None:
         from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
@@ -238,16 +240,16 @@ class EncoderUNet(nn.Module):
         self.head = nn.Conv2d(decoder_channels[-1], out_channels, 3, padding=1)
         self.last: nn.Module = nn.Tanh() if bounded else nn.Identity()
         self.multiple: int = self.encoder.output_stride
+        self.margin = margin
 
     def forward(self, L: Tensor) -> Tensor:
         """Return ab (B, out_channels, H, W), nominally in [-1, 1], of L (B, 1, H, W)."""
         height, width = L.shape[2:]
-        x = pad_to_multiple(L, self.multiple)
+        x = pad_to_multiple(L, self.multiple, self.margin)
         ab: Tensor = self.last(self.head(self.decoder(self.encoder(x.expand(-1, 3, -1, -1)))))
         if ab.shape[2:] != x.shape[2:]:
             ab = F.interpolate(ab, size=x.shape[2:], mode="bilinear")
-        ab = ab[..., :height, :width]
-        return ab
+        return ab[..., self.margin : self.margin + height, self.margin : self.margin + width]
 
 
 class ResidualBlock(nn.Module):
@@ -326,6 +328,7 @@ GENERATORS: dict[str, Callable[[Recipe], nn.Module]] = {
         r.decoder_channels,
         r.output_channels,
         r.encoder_padding,
+        r.margin,
         r.bounded,
     ),
     "residual": lambda r: ResidualGenerator(

@@ -60,6 +60,9 @@ class Recipe:
     """`encoder_unet`: what the encoder's convolutions of stride 2 see beyond a photo's edge. They
     pad above and to the left alone, so with zeros the upper left corner is unlike all others, and
     a generator that plays against a discriminator leaves specks there."""
+    margin: int = 0
+    """`encoder_unet`: px of a photo's reflection that the network sees on each side of it, and cuts
+    off again, so that no pixel that counts lies in a corner."""
     bounded: bool = False
     """`encoder_unet`: keep the output in [-1, 1] by tanh, as the other generators do. A linear one
     learns faster with L1; against a discriminator it may leave the range of colours."""
@@ -168,6 +171,8 @@ class Recipe:
             size = getattr(self, name)
             if size is not None and size < 16:
                 raise RecipeError(f"{name} is {size}; networks take 16 px or more")
+        if not 0 <= self.margin <= 128:
+            raise RecipeError(f"margin is {self.margin}; give a number of px from 0 to 128")
         if self.seed >= 2**32:
             raise RecipeError(f"seed is {self.seed}; give a whole number below 2^32")
         if not 0 <= self.aging <= 1:
