@@ -28,7 +28,7 @@ from photochrom.darkroom import runs
 from photochrom.darkroom.aging import age
 from photochrom.darkroom.averaging import MovingAverage
 from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.discriminators import ProjectedDiscriminator, build_discriminator
+from photochrom.darkroom.discriminators import build_discriminator
 from photochrom.darkroom.encoders import FrozenEncoder
 from photochrom.darkroom.gan import Networks, gan_step, judge, l1_step, see
 from photochrom.darkroom.generators import build_generator
@@ -240,7 +240,7 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
     discriminator = build_discriminator(recipe)
     if discriminator is not None:
         initialize(discriminator, recipe.init)
-    judges_features = isinstance(discriminator, ProjectedDiscriminator)
+    judges_features: bool = getattr(discriminator, "judges_features", False)
     features: nn.Module | None = None
     if judges_features or recipe.lambda_perceptual > 0:
         features = FrozenEncoder(recipe.features)
