@@ -10,7 +10,6 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from photochrom.colorizer import Colorizer
 from photochrom.darkroom import export as exporting
@@ -223,41 +222,3 @@ def test_metrics_in_the_file_are_those_of_the_file(tiny: Path, tmp_path: Path) -
     (tiny / "metrics.json").unlink()
     with pytest.raises(ModelError, match=r"give a metrics\.json"):
         export(tiny, tmp_path / "4.onnx", metrics=tmp_path / "missing.json")
-
-
-def test_a_margin_keeps_what_is_left_in_corners_out_of_the_photo(tmp_path: Path) -> None:
-    class Corner(nn.Module):
-        """Makes ab of 0, but for a large one where the photo that it is shown begins."""
-
-        def forward(self, L: Tensor) -> Tensor:
-            ab = torch.cat([L, L], dim=1) * 0.0
-            ab[:, :, :4, :8] = 3.0
-            return ab
-
-    L = torch.full((1, 1, 24, 20), 40.0)
-    assert CielabGenerator(Corner())(L).abs().max() == pytest.approx(330.0)
-    assert CielabGenerator(Corner(), margin=8)(L).abs().max() == 0.0
-    ramp = torch.arange(24.0 * 20).reshape(1, 1, 24, 20) / 4.8
-
-    class Copy(nn.Module):
-        """Makes ab of L."""
-
-        def forward(self, L: Tensor) -> Tensor:
-            return torch.cat([L, L], dim=1)
-
-    for margin in (0, 8, 40):  # more than the photo is wide: it is reflected again
-        ab = CielabGenerator(Copy(), margin=margin)(ramp)
-        torch.testing.assert_close(ab[:, :1], (ramp / 50.0 - 1.0) * 110.0)
-
-
-def test_a_margin_is_exported_for_photos_of_any_size(tiny: Path, tmp_path: Path) -> None:
-    model = OnnxModel(export(tiny, tmp_path / "model.onnx", margin=8, half=False))
-    assert model.metadata["margin"] == "8"
-    module = CielabGenerator(runs.load_generator(tiny)[0], margin=8).eval()
-    L = np.random.default_rng(0).uniform(0, 100, (1, 1, 37, 52)).astype(np.float32)
-    with torch.inference_mode():
-        expected = module(torch.from_numpy(L)).numpy()
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    np.testing.assert_allclose(session.run(["ab"], {"L": L})[0], expected, rtol=0, atol=0.05)
-    with pytest.raises(ModelError, match=r"margin is 129; give a number of px from 0 to 128"):
-        export(tiny, tmp_path / "wide.onnx", margin=129)

@@ -234,9 +234,6 @@ def table(runs: tuple[Path, ...]) -> None:
 @click.option("--data-note", default="", help="What the model was trained on, for its metadata.")
 @click.option("--saturation", default=1.0, show_default=True, help="Factor on the colours.")
 @click.option(
-    "--margin", default=0, show_default=True, help="Pixels of reflection around each photo."
-)
-@click.option(
     "--metrics",
     type=click.Path(path_type=Path, dir_okay=False),
     help="A metrics.json for the metadata, if not the run's own.",

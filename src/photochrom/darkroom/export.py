@@ -19,7 +19,6 @@ from skimage import data as sample_photos
 from torch import Tensor, nn
 
 from photochrom.color import AB_SCALE, L_SCALE, FloatArray, lab_to_rgb, rgb_to_lab
-from photochrom.darkroom.generators import pad_to_multiple
 from photochrom.darkroom.recipe import Output
 from photochrom.darkroom.runs import load_generator
 from photochrom.darkroom.tensors import to_ab
@@ -46,30 +45,19 @@ class CielabGenerator(nn.Module):
             lightness is dropped.
         output: What the generator makes.
         saturation: Factor on ab.
-        margin: How many px of a photo's reflection the generator is shown on each side of it.
     """
 
     def __init__(
-        self,
-        generator: nn.Module,
-        output: Output = "ab",
-        saturation: float = 1.0,
-        margin: int = 0,
+        self, generator: nn.Module, output: Output = "ab", saturation: float = 1.0
     ) -> None:
         super().__init__()
         self.generator = generator
         self.output = output
         self.scale = AB_SCALE * saturation
-        self.margin = margin
 
     def forward(self, L: Tensor) -> Tensor:
         """Return ab (N, 2, H, W) for L* (N, 1, H, W)."""
-        height, width = L.shape[2:]
-        shown = L / L_SCALE - 1.0
-        if self.margin > 0:
-            shown = pad_to_multiple(shown, 1, self.margin)
-        ab = to_ab(self.generator(shown), self.output) * self.scale
-        return ab[..., self.margin : self.margin + height, self.margin : self.margin + width]
+        return to_ab(self.generator(L / L_SCALE - 1.0), self.output) * self.scale
 
 
 def export(
@@ -79,7 +67,6 @@ def export(
     licence: str = "Apache-2.0",
     half: bool = True,
     saturation: float = 1.0,
-    margin: int = 0,
     metrics: Path | None = None,
     data_note: str = "",
     overwrite: bool = False,
@@ -95,11 +82,8 @@ def export(
             the metadata says so under `weights`.
         saturation: Factor on the ab that the generator makes, above 0. An L1 loss makes them
             duller than the truth; what the factor costs in fidelity, `photochrom evaluate` tells.
-        margin: How many px of a photo's reflection the generator is shown on each side of it, 0 to
-            128. What a generator trained against a discriminator leaves in the corners of photos
-            then falls outside of them.
         metrics: A metrics.json of `photochrom evaluate` for the metadata. None: the one in the
-            run, unless `saturation` or `margin` make a model of its own, which was not measured.
+            run, unless `saturation` makes a model of its own, which was not measured.
         data_note: What the model was trained on, for the metadata.
         overwrite: Replace a file that is there.
 
@@ -108,22 +92,20 @@ def export(
 
     Raises:
         RunError: If the run has no weights, or they do not fit its recipe.
-        ModelError: If the file exists or cannot be written, the saturation or the margin is out of
-            range, or the file's output differs from torch's.
+        ModelError: If the file exists or cannot be written, the saturation is out of range,
+            or the file's output differs from torch's.
     """
     if path.exists() and not overwrite:
         raise ModelError(f"{path} exists already; remove it or give another name")
     if metrics is not None and not metrics.is_file():
         raise ModelError(f"there is no {metrics}; give a metrics.json of `photochrom evaluate`")
-    if metrics is None and saturation == 1 and margin == 0 and (run / "metrics.json").is_file():
+    if metrics is None and saturation == 1 and (run / "metrics.json").is_file():
         metrics = run / "metrics.json"
     measured = "{}" if metrics is None else _json_text(metrics)
     if not 0 < saturation < 10:
         raise ModelError(f"the saturation is {saturation:g}; give a factor above 0 and below 10")
-    if not 0 <= margin <= 128:
-        raise ModelError(f"the margin is {margin}; give a number of px from 0 to 128")
     generator, recipe = load_generator(run)
-    module = CielabGenerator(generator, recipe.output, saturation, margin).eval()
+    module = CielabGenerator(generator, recipe.output, saturation).eval()
     tests = _test_inputs()
     expected = []
     with torch.inference_mode():
@@ -157,7 +139,6 @@ def export(
         "licence": licence,
         "weights": weights,
         "saturation": f"{saturation:g}",
-        "margin": str(margin),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     onnx.helper.set_model_props(model, properties)
