@@ -24,7 +24,6 @@ NAMES = [
     "shariatnia-resnet18",
     "lite0-unet-patchgan",
     "lite0-unet-l1",
-    "photochrom-l1",
     "photochrom",
     "tiny",
 ]

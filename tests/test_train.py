@@ -14,12 +14,14 @@ import torch
 from safetensors.torch import load_file
 
 from photochrom.darkroom import train as train_module
+from photochrom.darkroom.export import export
 from photochrom.darkroom.prepare import find_photos, prepare
 from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.recipes import RECIPES
 from photochrom.darkroom.runs import load_generator, read_log
 from photochrom.darkroom.train import NonFiniteLossError, describe, train
-from photochrom.errors import DataError, RecipeError, RunError
+from photochrom.darkroom.watch import warnings_of
+from photochrom.errors import DataError, ModelError, RecipeError, RunError
 from test_prepare import write_photos
 
 TINY = RECIPES["tiny"]
@@ -98,6 +100,26 @@ def test_training_starts_from_the_weights_of_another_run(data: Path, tmp_path: P
         )
     with pytest.raises(RunError, match="do not fit the generator of the recipe"):
         train(replace(still, base_channels=8), data, tmp_path / "none", progress=False)
+    assert not (tmp_path / "none").exists()
+
+
+def test_training_starts_from_an_exported_file(data: Path, tmp_path: Path) -> None:
+    recipe = replace(
+        TINY,
+        generator="encoder_unet",
+        encoder="tu-efficientnet_lite0",
+        decoder_channels=(24, 16, 8, 8),
+        discriminator=None,
+        pretrain_epochs=0,
+    )
+    first = train(recipe, data, tmp_path, device="cpu", progress=False)
+    file = export(first, tmp_path / "first.onnx", half=False)
+    still = replace(recipe, generator_weights=str(file), lr_g=1e-12)
+    before, after = weights(first), weights(train(still, data, tmp_path, progress=False))
+    for key in ("head.weight", "head.bias"):  # no norm is folded into it
+        torch.testing.assert_close(after[key], before[key], rtol=0, atol=1e-6)
+    with pytest.raises(ModelError, match="are not those of the recipe's generator"):
+        train(replace(still, decoder_channels=(24, 16, 8, 4)), data, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
@@ -267,8 +289,8 @@ def test_grey_output_is_warned_of(data: Path, tmp_path: Path) -> None:
 
 def test_a_discriminator_that_won_is_warned_of() -> None:
     line = {"colorfulness_ratio": 0.9, "d_real_accuracy": 1.0, "d_fake_accuracy": 0.99}
-    assert "right about nearly every photo" in train_module._warnings(line)[0]
-    assert train_module._warnings({**line, "d_fake_accuracy": 0.5}) == []
+    assert "right about nearly every photo" in warnings_of(line)[0]
+    assert warnings_of({**line, "d_fake_accuracy": 0.5}) == []
 
 
 def test_too_few_and_too_small_photos(data: Path, tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ class Recipe:
     encoder_channels: tuple[int, ...] | None = None
     """Of the stages of an encoder, for timm's ResNets; None: as published."""
     generator_weights: str = "none"
-    """`none`, or the path of a run with the same generator, whose weights training starts from."""
+    """`none`, or the path of a run with the same generator, or of an ONNX file exported from one,
+    whose weights training starts from."""
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     """`encoder_unet`: decoder channels, deepest first. With four values for an encoder of stride
     32 the network predicts ab at half the size and enlarges it bilinearly."""

@@ -43,15 +43,7 @@ _LITE0_L1 = Recipe(
     feed_size=192,
     batch_size=32,
     epochs=14,
-    source="photochrom: the default model",
-)
-
-_PHOTOCHROM_L1 = replace(
-    _LITE0_L1,
-    encoder="tu-efficientnet_lite1",
-    crop_min=0.6,
-    epochs=8,
-    source="photochrom: the next default model, first part",
+    source="photochrom: the default model, first part",
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -145,15 +137,15 @@ RECIPES: dict[str, Recipe] = {
         quoted=(),
     ),
     "lite0-unet-l1": _LITE0_L1,
-    "photochrom-l1": _PHOTOCHROM_L1,
     "photochrom": replace(
-        _PHOTOCHROM_L1,
+        _LITE0_L1,
         encoder_padding="replicate",
+        margin=16,
         bounded=True,
         discriminator="projected",
         gan_mode="hinge",
         lambda_l1=10.0,
-        lambda_gan=0.3,
+        lambda_gan=0.4,
         lambda_perceptual=1.0,
         ema=0.999,
         aging=0.3,
@@ -165,8 +157,8 @@ RECIPES: dict[str, Recipe] = {
         lr_d=4e-4,
         betas=(0.5, 0.99),
         batch_size=16,
-        epochs=2,
-        source="photochrom: the next default model, from the weights of photochrom-l1",
+        epochs=3,
+        source="photochrom: the default model, from the weights of lite0-unet-l1",
     ),
     "tiny": Recipe(
         generator="unet",

@@ -15,10 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
@@ -30,31 +28,25 @@ from photochrom.darkroom.averaging import MovingAverage
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.discriminators import build_discriminator
 from photochrom.darkroom.encoders import FrozenEncoder
+from photochrom.darkroom.exported import load_exported
 from photochrom.darkroom.gan import Networks, gan_step, judge, l1_step, see
 from photochrom.darkroom.generators import build_generator
 from photochrom.darkroom.initialize import initialize
-from photochrom.darkroom.metrics import colorfulness, psnr
 from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.report import grid
 from photochrom.darkroom.schedules import Schedule
-from photochrom.darkroom.tensors import denormalize_lab, lab_to_rgb, to_ab, to_L_ab
+from photochrom.darkroom.tensors import to_L_ab
+from photochrom.darkroom.watch import look
 from photochrom.errors import DataError, RecipeError, RunError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
 
-SAMPLES = 64
-"""Photos of the eval split on which colourfulness and PSNR are watched."""
-SHOWN = 6
-"""How many of them make the picture grid."""
-GREY_RATIO = 0.2
-"""Below this share of the truth's colourfulness, the output counts as collapsed to grey."""
-WON_ACCURACY = 0.98
-"""Above this on real and on generated photos alike, the discriminator has won outright."""
 STATE_EVERY_SECONDS = 300.0
 """How often, at least, the state is saved in mid-epoch."""
 CHECK_EVERY = 25
 """Steps between two looks at whether the losses are finite; each look waits for the device."""
+FITTED_TO = 64
+"""How many photos norms are fitted to where training starts from an exported file."""
 
 
 # It would say in what precision it was just told to train.
@@ -99,6 +91,7 @@ def train(
         RecipeError: If a network cannot be built as told.
         RunError: If `resume` is no run, or one of another recipe, other data or precision, or
             the run that `generator_weights` names has no weights, or of another generator.
+        ModelError: If the file that `generator_weights` names is of another generator.
         NonFiniteLossError: If a loss becomes infinite or no number.
     """
     # Load the data.
@@ -131,7 +124,7 @@ def train(
     step, sums, seconds = 0, {}, 0.0
     if resume is None:
         if recipe.generator_weights != "none":
-            runs.load_weights(networks.generator, Path(recipe.generator_weights))
+            _start_from(Path(recipe.generator_weights), networks, photos["train"], recipe)
         run = runs.new_run(out, name, recipe, runs.describe_environment(**run_facts))
     else:
         run = resume
@@ -198,7 +191,7 @@ def train(
         }
         schedule.epoch_ended(means["g_l1"])
         _check_weights(watched, epoch)
-        _look(fabric, watched, photos["eval"], recipe, run, line, writer)
+        look(watched, photos["eval"], recipe, run, line, writer)
         for warning in line["warnings"] if progress else ():
             tqdm.write(f"warning: epoch {epoch + 1}: {warning}")
         runs.append_log(run, line)
@@ -271,6 +264,17 @@ def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
         features=features,
         judges_features=judges_features,
     )
+
+
+def _start_from(weights: Path, networks: Networks, photos: PackedPhotos, recipe: Recipe) -> None:
+    """Give the generator the weights of a run or of an exported file."""
+    if not weights.is_file():
+        runs.load_weights(networks.generator, weights)
+        return
+    some = list(range(min(FITTED_TO, len(photos))))
+    L, _ = to_L_ab(photos.batch(some, recipe.image_size, None, recipe.crop_min))
+    generator = cast(nn.Module, networks.generator.module)  # Fabric's wrapper names layers anew
+    load_exported(generator, weights, L.to(next(generator.parameters()).device))
 
 
 @torch.no_grad()
@@ -378,73 +382,6 @@ def _check_weights(generator: nn.Module, epoch: int) -> None:
             f"the generator's weights are no longer finite after epoch {epoch + 1} ({broken[0]}); "
             "lower lr_g or lr_d"
         )
-
-
-def _look(
-    fabric: Fabric,
-    generator: nn.Module,
-    photos: PackedPhotos,
-    recipe: Recipe,
-    run: Path,
-    line: dict[str, Any],
-    writer: SummaryWriter,
-) -> None:
-    """Look at what the generator makes after an epoch, and show it.
-
-    Fixed photos of the eval split are colorized: some go into the picture grid, all tell how near
-    to the truth and how colourful the output is. The log's `line` gets that and the warnings,
-    TensorBoard everything.
-    """
-    rows, seen = _samples(fabric, generator, photos, recipe)
-    line |= seen
-    line["colorfulness_ratio"] = seen["colorfulness"] / max(seen["colorfulness_truth"], 1e-6)
-    line["warnings"] = _warnings(line)
-    picture = grid(rows, ["grey", "generated", "truth"])
-    picture.save(run / "samples" / f"epoch_{line['epoch']:03d}.png")
-    for key, value in line.items():
-        if isinstance(value, int | float) and key not in ("epoch", "step"):
-            writer.add_scalar(key, value, line["step"])
-    writer.add_image("samples", np.asarray(picture), line["step"], dataformats="HWC")
-    writer.flush()
-
-
-@torch.no_grad()
-def _samples(
-    fabric: Fabric, generator: nn.Module, photos: PackedPhotos, recipe: Recipe
-) -> tuple[list[list[NDArray[np.uint8]]], dict[str, float]]:
-    """Return rows of grey, generated and true photos, and the log's figures of them."""
-    watched = list(range(min(SAMPLES, len(photos))))
-    rgb = photos.batch(watched, recipe.image_size, None, recipe.crop_min)
-    L, ab = to_L_ab(rgb.to(fabric.device))
-    generator.eval()
-    made = torch.cat([generator(part).float() for part in torch.split(L, 8)])
-    fake = lab_to_rgb(denormalize_lab(L, to_ab(made, recipe.output)))
-    grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
-    columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
-    columns.append(rgb.numpy().astype(np.float32) / 255)
-    seen = {
-        "psnr": np.mean([psnr(*pair) for pair in zip(*columns[1:], strict=True)]),
-        "colorfulness": np.mean([colorfulness(x) for x in columns[1]]),
-        "colorfulness_truth": np.mean([colorfulness(x) for x in columns[2]]),
-    }
-    shown = range(min(SHOWN, len(rgb)))
-    rows = [[np.rint(column[i] * 255).astype(np.uint8) for column in columns] for i in shown]
-    return rows, {key: float(value) for key, value in seen.items()}
-
-
-def _warnings(line: dict[str, Any]) -> list[str]:
-    found = []
-    if line["colorfulness_ratio"] < GREY_RATIO:
-        found.append(
-            f"the output is nearly grey: {line['colorfulness_ratio']:.0%} of the truth's "
-            "colourfulness; a lower lambda_l1 or a stronger generator may help"
-        )
-    if min(line.get("d_real_accuracy", 0), line.get("d_fake_accuracy", 0)) > WON_ACCURACY:
-        found.append(
-            "the discriminator is right about nearly every photo, so the generator learns little "
-            "from it; a lower lr_d or label_real=0.9 may help"
-        )
-    return found
 
 
 def _state(

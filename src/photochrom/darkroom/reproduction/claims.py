@@ -1,7 +1,7 @@
 """What the report says, and what the figures say to that.
 
 A claim is judged by a rule that was written down before the runs were made: `grey` is below a
-fifth of the truth's colourfulness (`photochrom.darkroom.train.GREY_RATIO`), and one value is above
+fifth of the truth's colourfulness (`photochrom.darkroom.watch.GREY_RATIO`), and one value is above
 another if their 95 % intervals do not touch.
 """
 
@@ -20,7 +20,7 @@ from photochrom.darkroom.reproduction.experiments import (
     lambda_run,
 )
 from photochrom.darkroom.reproduction.results import Results, Run
-from photochrom.darkroom.train import GREY_RATIO
+from photochrom.darkroom.watch import GREY_RATIO
 
 Word = Literal["confirmed", "partly", "refuted", "open"]
 

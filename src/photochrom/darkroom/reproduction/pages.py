@@ -16,7 +16,7 @@ from photochrom.darkroom.reproduction.experiments import (
     SYSTEMS,
 )
 from photochrom.darkroom.reproduction.results import Results, Run
-from photochrom.darkroom.train import SAMPLES
+from photochrom.darkroom.watch import SAMPLES
 
 _CURVES = {
     "lambda.svg": "Colourfulness against MSE over lambda",
