@@ -14,13 +14,14 @@ from photochrom.colorizer import Colorizer
 from photochrom.darkroom import evaluate as evaluating
 from photochrom.darkroom import metrics, report, runs
 from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.evaluate import RunModel, evaluate
+from photochrom.darkroom.evaluate import RunModel, evaluate, load_model
 from photochrom.darkroom.export import export
 from photochrom.darkroom.generators import build_generator
 from photochrom.darkroom.prepare import find_photos, prepare
 from photochrom.darkroom.recipes import RECIPES
 from photochrom.darkroom.report import Evaluation
 from photochrom.errors import DataError, ModelError, PhotochromError, RunError
+from test_prepare import write_photos
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,17 @@ def test_mean_ab_is_that_of_the_training_photos(data: Path) -> None:
     expected = rgb_to_lab(everything)[..., 1:].reshape(-1, 2).mean(axis=0)
     assert len(photos) == 6
     assert evaluating.mean_ab(photos) == pytest.approx(expected, abs=1e-3)
+
+
+def test_mean_ab_of_other_data(data: Path, tmp_path: Path) -> None:
+    photos = find_photos([write_photos(tmp_path / "photos", 4)])
+    prepare(photos, tmp_path / "check", size=32, eval_fraction=1.0, progress=False)
+    with pytest.raises(DataError, match=r"the data has none; give mean-ab=DIR"):
+        load_model("mean-ab", tmp_path / "check")
+    model = load_model(f"mean-ab={data}", tmp_path / "check")
+    expected = evaluating.mean_ab(PackedPhotos(data, "train"))
+    assert model.name == "mean-ab"
+    assert model(np.zeros((1, 1, 2, 2), np.float32))[0, :, 0, 0] == pytest.approx(expected)
 
 
 def test_ratio_of_colorfulness_is_of_means_and_paired() -> None:

@@ -42,6 +42,7 @@ from photochrom.models import ColorModel, OnnxModel, default_model_path
 
 BASELINES = ("grey", "mean-ab", "default")
 """Model strings that are no paths."""
+_MEAN_AB_OF = "mean-ab="
 SHOWN = 12
 """Photos on the contact sheet, spread evenly over the split."""
 
@@ -100,7 +101,10 @@ def mean_ab(photos: PackedPhotos, *, progress: bool = False) -> tuple[float, flo
         DataError: If there are no photos.
     """
     if len(photos) == 0:
-        raise DataError("mean-ab needs photos to train on, and the data has none")
+        raise DataError(
+            "mean-ab needs photos to train on, and the data has none; "
+            "give mean-ab=DIR with a data set that has some"
+        )
     total, pixels = np.zeros(2), 0
     for i in tqdm(range(len(photos)), "mean-ab", disable=not progress, unit="photo"):
         ab = rgb_to_lab(_as_float(photos.photo(i)))[..., 1:].reshape(-1, 2)
@@ -117,7 +121,8 @@ def load_model(
 
     Args:
         model: `default`, `grey`, `mean-ab`, a run directory, or an ONNX file.
-        data: A prepared data set; `mean-ab` takes its training photos.
+        data: A prepared data set; `mean-ab` takes its training photos, and `mean-ab=DIR` those of
+            another.
         device: Where the generators of runs are put; ONNX files run on the CPU.
         progress: Show a bar where it takes long.
 
@@ -130,8 +135,9 @@ def load_model(
         return loaded
     if model == "grey":
         return ConstantModel("grey")
-    if model == "mean-ab":
-        return ConstantModel("mean-ab", mean_ab(PackedPhotos(data, "train"), progress=progress))
+    if model == "mean-ab" or model.startswith(_MEAN_AB_OF):
+        source = data if model == "mean-ab" else Path(model.removeprefix(_MEAN_AB_OF))
+        return ConstantModel("mean-ab", mean_ab(PackedPhotos(source, "train"), progress=progress))
     path = Path(model)
     if is_run(path):
         return RunModel(path, device)
@@ -160,7 +166,7 @@ def evaluate(
     models as well, where `table1` and `export` find it.
 
     Args:
-        models: Each a run directory, an ONNX file, `default`, `grey` or `mean-ab`.
+        models: Each a run directory, an ONNX file, `default`, `grey`, `mean-ab` or `mean-ab=DIR`.
         data: What `photochrom data` wrote.
         split: `eval` or `train`.
         out: Where metrics.json, metrics.csv, metrics.md and contact.png go; None: nowhere.
