@@ -234,6 +234,13 @@ def table(runs: tuple[Path, ...]) -> None:
 @click.option("--data-note", default="", help="What the model was trained on, for its metadata.")
 @click.option("--saturation", default=1.0, show_default=True, help="Factor on the colours.")
 @click.option(
+    "--blend",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="MODEL.onnx",
+    help="Mix in the weights of another export of the same generator.",
+)
+@click.option("--blend-share", default=0.5, show_default=True, help="How much of it, 0 to 1.")
+@click.option(
     "--metrics",
     type=click.Path(path_type=Path, dir_okay=False),
     help="A metrics.json for the metadata, if not the run's own.",

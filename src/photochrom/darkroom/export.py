@@ -19,6 +19,11 @@ from skimage import data as sample_photos
 from torch import Tensor, nn
 
 from photochrom.color import AB_SCALE, L_SCALE, FloatArray, lab_to_rgb, rgb_to_lab
+from photochrom.darkroom.exported import (
+    convolution_tensors,
+    exported_convolutions,
+    module_name,
+)
 from photochrom.darkroom.recipe import Output
 from photochrom.darkroom.runs import load_generator
 from photochrom.darkroom.tensors import to_ab
@@ -67,6 +72,8 @@ def export(
     licence: str = "Apache-2.0",
     half: bool = True,
     saturation: float = 1.0,
+    blend: Path | None = None,
+    blend_share: float = 0.5,
     metrics: Path | None = None,
     data_note: str = "",
     overwrite: bool = False,
@@ -82,8 +89,14 @@ def export(
             the metadata says so under `weights`.
         saturation: Factor on the ab that the generator makes, above 0. An L1 loss makes them
             duller than the truth; what the factor costs in fidelity, `photochrom evaluate` tells.
+        blend: An exported file of the same layers, one that training started from or ended at:
+            every convolution becomes the weighted mean of the two, its norm folded in. Between a
+            generator trained with L1 and one that went on against a discriminator lie generators
+            with less of the blotches of the second and more of its colours than the first (network
+            interpolation: Wang et al. 2018, ESRGAN, section 3.4, equation 4).
+        blend_share: Share of `blend` in the mean, in 0..1.
         metrics: A metrics.json of `photochrom evaluate` for the metadata. None: the one in the
-            run, unless `saturation` makes a model of its own, which was not measured.
+            run, unless `saturation` or `blend` make a model of its own, which was not measured.
         data_note: What the model was trained on, for the metadata.
         overwrite: Replace a file that is there.
 
@@ -92,18 +105,21 @@ def export(
 
     Raises:
         RunError: If the run has no weights, or they do not fit its recipe.
-        ModelError: If the file exists or cannot be written, the saturation is out of range,
-            or the file's output differs from torch's.
+        ModelError: If the file exists or cannot be written, the saturation or the share is out of
+            range, `blend` has other layers, or the file's output differs from torch's.
     """
     if path.exists() and not overwrite:
         raise ModelError(f"{path} exists already; remove it or give another name")
     if metrics is not None and not metrics.is_file():
         raise ModelError(f"there is no {metrics}; give a metrics.json of `photochrom evaluate`")
-    if metrics is None and saturation == 1 and (run / "metrics.json").is_file():
+    as_measured = saturation == 1 and blend is None
+    if metrics is None and as_measured and (run / "metrics.json").is_file():
         metrics = run / "metrics.json"
     measured = "{}" if metrics is None else _json_text(metrics)
     if not 0 < saturation < 10:
         raise ModelError(f"the saturation is {saturation:g}; give a factor above 0 and below 10")
+    if not 0 <= blend_share <= 1:
+        raise ModelError(f"the share of the blend is {blend_share:g}; give a number from 0 to 1")
     generator, recipe = load_generator(run)
     module = CielabGenerator(generator, recipe.output, saturation).eval()
     tests = _test_inputs()
@@ -120,6 +136,9 @@ def export(
             f"the exported {run} differs from torch by {difference:.2g} of its largest value, more "
             f"than {TOLERANCE:g}, so {path} was not written; report this with the recipe"
         )
+    if blend is not None:
+        _blend(model, blend, blend_share)
+        outputs = _run(model, tests)
     weights = "float32"
     if half:
         smaller = _with_half_weights(model)
@@ -139,6 +158,7 @@ def export(
         "licence": licence,
         "weights": weights,
         "saturation": f"{saturation:g}",
+        "blend": "none" if blend is None else f"{blend_share:g} of {blend.name}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     onnx.helper.set_model_props(model, properties)
@@ -188,6 +208,25 @@ def _to_onnx(module: nn.Module) -> onnx.ModelProto:
         if name is not None:
             model.graph.output[0].type.tensor_type.shape.dim[axis].dim_param = name
     return model
+
+
+def _blend(model: onnx.ModelProto, other: Path, share: float) -> None:
+    """Give every convolution the mean of its own weights and those of the same one in a file."""
+    theirs = exported_convolutions(other)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    own = convolution_tensors(model)
+    if {module_name(weight) for weight, _ in own} != theirs.keys() or any(
+        tuple(tensors[weight].dims) != theirs[module_name(weight)][0].shape for weight, _ in own
+    ):
+        raise ModelError(
+            f"the layers of {other} are not those of the run's generator; give a file that was "
+            "exported from the same generator"
+        )
+    for names in own:
+        for name, their in zip(names, theirs[module_name(names[0])], strict=True):
+            mine = onnx.numpy_helper.to_array(tensors[name])
+            mean = (1.0 - share) * mine + share * their.numpy()
+            tensors[name].CopyFrom(onnx.numpy_helper.from_array(mean.astype(np.float32), name))
 
 
 def _with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:

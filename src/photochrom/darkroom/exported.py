@@ -34,7 +34,7 @@ def load_exported(generator: nn.Module, path: Path, L: Tensor) -> None:
         ModelError: If the file cannot be read, or is of another generator, or the generator has
             other layers.
     """
-    folded = _convolutions(path)
+    folded = exported_convolutions(path)
     convolutions = {n: m for n, m in generator.named_modules() if isinstance(m, nn.Conv2d)}
     norms = _norms_behind(generator, L[:1, :, :64, :64], convolutions)
     known = {id(p) for m in (*convolutions.values(), *norms.values()) for p in m.parameters()}
@@ -57,23 +57,51 @@ def load_exported(generator: nn.Module, path: Path, L: Tensor) -> None:
     _fit_norms(generator, L, {norm: folded[name][1] for name, norm in norms.items()})
 
 
-def _convolutions(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return weight and bias of every convolution in a file, by the names of its modules."""
+def exported_convolutions(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return weight and bias of every convolution in a file, by the names of its modules.
+
+    Raises:
+        ModelError: If the file cannot be read, or other layers have weights as well.
+    """
     try:
-        graph = onnx.load(path).graph
+        model = onnx.load(path)
     except Exception as error:  # what protobuf raises depends on the damage
         raise ModelError(f"{path} is no ONNX file that can be read") from error
-    tensors = {
-        t.name.removesuffix(".half"): torch.from_numpy(onnx.numpy_helper.to_array(t).copy()).float()
-        for t in graph.initializer
-    }
+    tensors = {tensor.name.removesuffix(".half"): tensor for tensor in model.graph.initializer}
+
+    def values(name: str) -> Tensor:
+        return torch.from_numpy(onnx.numpy_helper.to_array(tensors[name]).copy()).float()
+
     found = {}
-    for node in graph.node:
-        if node.op_type == "Conv" and node.input[1] in tensors:
-            weight = tensors[node.input[1]]
-            bias = tensors[node.input[2]] if len(node.input) > 2 else torch.zeros(len(weight))
-            found[node.input[1].removeprefix(_PREFIX).removesuffix(".weight")] = weight, bias
+    for weight, bias in convolution_tensors(model):
+        found[module_name(weight)] = values(weight), values(bias)
     return found
+
+
+def convolution_tensors(model: onnx.ModelProto) -> list[tuple[str, str]]:
+    """Return the names of weight and bias of every convolution of an exported generator.
+
+    Raises:
+        ModelError: If other layers have weights as well.
+    """
+    pairs = [
+        (node.input[1], node.input[2])
+        for node in model.graph.node
+        if node.op_type == "Conv" and len(node.input) > 2
+    ]
+    names = {tensor.name.removesuffix(".half") for tensor in model.graph.initializer}
+    others = {name for name in names if name.startswith(_PREFIX)} - {n for p in pairs for n in p}
+    if others:
+        raise ModelError(
+            f"the exported generator's layer {module_name(min(others))} is no convolution with a "
+            "bias or a batch norm behind it; weights are taken from files of such layers only"
+        )
+    return pairs
+
+
+def module_name(weight: str) -> str:
+    """Return the name that the convolution of an exported weight has in its generator."""
+    return weight.removeprefix(_PREFIX).removesuffix(".weight")
 
 
 def _norms_behind(
