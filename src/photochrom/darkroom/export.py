@@ -93,7 +93,7 @@ def export(
             every convolution becomes the weighted mean of the two, its norm folded in. Between a
             generator trained with L1 and one that went on against a discriminator lie generators
             with less of the blotches of the second and more of its colours than the first (network
-            interpolation: Wang et al. 2018, ESRGAN, section 3.4, equation 4).
+            interpolation: Wang et al. 2018, ESRGAN, section 3.4).
         blend_share: Share of `blend` in the mean, in 0..1.
         metrics: A metrics.json of `photochrom evaluate` for the metadata. None: the one in the
             run, unless `saturation` or `blend` make a model of its own, which was not measured.

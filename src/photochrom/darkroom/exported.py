@@ -1,4 +1,4 @@
-"""From an ONNX file of `photochrom export` back to a generator that can be trained further.
+"""From an ONNX file of `photochrom export` back to weights, to train further or to blend.
 
 An exported convolution has the batch norm behind it folded in: its weights are scaled, its bias is
 what is left of the norm. That cannot be taken apart again, but it need not be: any mean and
