@@ -228,60 +228,63 @@ def test_metrics_in_the_file_are_those_of_the_file(tiny: Path, tmp_path: Path) -
         export(tiny, tmp_path / "4.onnx", metrics=tmp_path / "missing.json")
 
 
+def make_moved_run(path: Path, recipe: Recipe, seed: int) -> Path:
+    """Write a run whose norms and biases are not those of the start, as if it had been trained."""
+    make_run(path, recipe)
+    torch.manual_seed(seed)
+    generator = build_generator(recipe)
+    for parameter in generator.parameters():
+        if parameter.ndim == 1:
+            nn.init.uniform_(parameter, 0.8, 1.2)
+    runs.save_generator(path, generator)
+    return path
+
+
 @pytest.fixture(scope="module")
-def two_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two runs of the same generator with different weights."""
-    recipe = RECIPE_OF["encoder_unet"]
-    found = []
-    for seed in (0, 1):
-        run = make_run(tmp_path_factory.mktemp("runs") / f"run{seed}", recipe)
-        torch.manual_seed(seed)
-        generator = build_generator(recipe)
-        for parameter in generator.parameters():
-            if parameter.ndim == 1:  # norms and biases that training has moved
-                nn.init.uniform_(parameter, 0.8, 1.2)
-        runs.save_generator(run, generator)
-        found.append(run)
-    return found[0], found[1]
+    folder = tmp_path_factory.mktemp("runs")
+    return [make_moved_run(folder / f"run{i}", RECIPE_OF["residual"], i) for i in (0, 1)]
 
 
-def test_a_blend_lies_between_two_generators(two_runs: tuple[Path, Path], tmp_path: Path) -> None:
-    one, other = two_runs
-    ends = [OnnxModel(export(run, tmp_path / f"{run.name}.onnx", half=False)) for run in two_runs]
-    other_file = tmp_path / f"{other.name}.onnx"
+def test_a_blend_lies_between_two_generators(two_runs: list[Path], tmp_path: Path) -> None:
+    ends = [export(run, tmp_path / f"{run.name}.onnx", half=False) for run in two_runs]
     L = np.random.default_rng(0).uniform(0, 100, (1, 1, 40, 48)).astype(np.float32)
-    ab = {}
-    for share in (0.0, 0.25, 1.0):
+    ab = [OnnxModel(path)(L) for path in ends]
+    assert np.abs(ab[0] - ab[1]).max() > 1
+    for share, expected in ((0.0, ab[0]), (1.0, ab[1])):
         path = tmp_path / f"{share}.onnx"
-        export(one, path, half=False, blend=other_file, blend_share=share)
-        model = OnnxModel(path)
-        assert model.metadata["blend"] == f"{share:g} of {other_file.name}"
-        ab[share] = model(L)
-    assert np.abs(ends[0](L) - ends[1](L)).max() > 1
-    np.testing.assert_allclose(ab[0.0], ends[0](L), rtol=0, atol=1e-3)
-    np.testing.assert_allclose(ab[1.0], ends[1](L), rtol=0, atol=1e-3)
-    weights = [
+        export(two_runs[0], path, half=False, blend=ends[1], blend_share=share)
+        np.testing.assert_allclose(OnnxModel(path)(L), expected, rtol=0, atol=1e-3)
+
+    mixed = export(
+        two_runs[0], tmp_path / "mixed.onnx", half=False, blend=ends[1], blend_share=0.25
+    )
+    assert OnnxModel(mixed).metadata["blend"] == "0.25 of run1.onnx"
+    mine, theirs, mean = (
         {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
-        for path in (tmp_path / "run0.onnx", other_file, tmp_path / "0.25.onnx")
-    ]
-    for name in ("generator.head.bias", "generator.encoder.model.conv_stem.weight"):
-        mine, theirs, mixed = (w[name] for w in weights)
-        np.testing.assert_allclose(mixed, 0.75 * mine + 0.25 * theirs, rtol=0, atol=1e-6)
+        for path in (*ends, mixed)
+    )
+    trained = [name for name in mine if name.startswith("generator.")]
+    assert len(trained) > 8
+    for name in trained:
+        expected = 0.75 * mine[name] + 0.25 * theirs[name]
+        np.testing.assert_allclose(mean[name], expected, rtol=0, atol=1e-6)
 
 
 def test_what_cannot_be_blended_is_refused(
-    two_runs: tuple[Path, Path], tiny: Path, tmp_path: Path
+    two_runs: list[Path], tiny: Path, tmp_path: Path
 ) -> None:
-    run, _ = two_runs
-    file = export(run, tmp_path / "model.onnx")
+    file = export(two_runs[0], tmp_path / "model.onnx")
     transposed = export(tiny, tmp_path / "tiny.onnx")
-    narrower = replace(RECIPE_OF["encoder_unet"], decoder_channels=(24, 16, 8, 4))
-    unlike = export(make_run(tmp_path / "narrower", narrower), tmp_path / "narrower.onnx")
+    wider = replace(RECIPE_OF["residual"], base_channels=12)
+    unlike = export(make_moved_run(tmp_path / "wider", wider, 0), tmp_path / "wider.onnx")
     for other, share, reason in (
         (file, 1.5, r"share of the blend is 1\.5; give a number from 0 to 1"),
         (transposed, 0.5, "is no convolution with a bias or a batch norm behind it"),
-        (unlike, 0.5, "are not those of the run's generator"),
+        (unlike, 0.5, "are not those of the recipe's generator"),
+        (tmp_path / "missing.onnx", 0.5, "is no ONNX file that can be read"),
     ):
         with pytest.raises(ModelError, match=reason):
-            export(run, tmp_path / "none.onnx", blend=other, blend_share=share)
+            export(two_runs[0], tmp_path / "none.onnx", blend=other, blend_share=share)
     assert not (tmp_path / "none.onnx").exists()

@@ -5,7 +5,7 @@ The file maps "L", L* in 0..100, float32 (N, 1, H, W), to "ab", a* and b* in CIE
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -121,6 +121,7 @@ def export(
     if not 0 <= blend_share <= 1:
         raise ModelError(f"the share of the blend is {blend_share:g}; give a number from 0 to 1")
     generator, recipe = load_generator(run)
+    other = None if blend is None else exported_convolutions(blend, generator)
     module = CielabGenerator(generator, recipe.output, saturation).eval()
     tests = _test_inputs()
     expected = []
@@ -136,8 +137,8 @@ def export(
             f"the exported {run} differs from torch by {difference:.2g} of its largest value, more "
             f"than {TOLERANCE:g}, so {path} was not written; report this with the recipe"
         )
-    if blend is not None:
-        _blend(model, blend, blend_share)
+    if other is not None:
+        _blend(model, other, blend_share)
         outputs = _run(model, tests)
     weights = "float32"
     if half:
@@ -210,22 +211,15 @@ def _to_onnx(module: nn.Module) -> onnx.ModelProto:
     return model
 
 
-def _blend(model: onnx.ModelProto, other: Path, share: float) -> None:
-    """Give every convolution the mean of its own weights and those of the same one in a file."""
-    theirs = exported_convolutions(other)
+def _blend(
+    model: onnx.ModelProto, other: Mapping[str, tuple[Tensor, Tensor]], share: float
+) -> None:
+    """Give every convolution the mean of its own weight and bias and those of the other's."""
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    own = convolution_tensors(model)
-    if {module_name(weight) for weight, _ in own} != theirs.keys() or any(
-        tuple(tensors[weight].dims) != theirs[module_name(weight)][0].shape for weight, _ in own
-    ):
-        raise ModelError(
-            f"the layers of {other} are not those of the run's generator; give a file that was "
-            "exported from the same generator"
-        )
-    for names in own:
-        for name, their in zip(names, theirs[module_name(names[0])], strict=True):
+    for names in convolution_tensors(model):
+        for name, theirs in zip(names, other[module_name(names[0])], strict=True):
             mine = onnx.numpy_helper.to_array(tensors[name])
-            mean = (1.0 - share) * mine + share * their.numpy()
+            mean = (1.0 - share) * mine + share * theirs.numpy()
             tensors[name].CopyFrom(onnx.numpy_helper.from_array(mean.astype(np.float32), name))
 
 

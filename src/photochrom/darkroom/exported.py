@@ -34,20 +34,14 @@ def load_exported(generator: nn.Module, path: Path, L: Tensor) -> None:
         ModelError: If the file cannot be read, or is of another generator, or the generator has
             other layers.
     """
-    folded = exported_convolutions(path)
-    convolutions = {n: m for n, m in generator.named_modules() if isinstance(m, nn.Conv2d)}
+    folded = exported_convolutions(path, generator)
+    convolutions = _convolutions(generator)
     norms = _norms_behind(generator, L[:1, :, :64, :64], convolutions)
     known = {id(p) for m in (*convolutions.values(), *norms.values()) for p in m.parameters()}
     if any(id(p) not in known for p in generator.parameters()):
         raise ModelError(
             "this generator has layers other than convolutions and the batch norms behind them, "
             f"which cannot be found again in {path}; give the run that it was exported from"
-        )
-    shapes = {name: weight.shape for name, (weight, _) in folded.items()}
-    if shapes != {name: m.weight.shape for name, m in convolutions.items()}:
-        raise ModelError(
-            f"the layers of {path} are not those of the recipe's generator; give the recipe that "
-            "it was exported from"
         )
     for name, convolution in convolutions.items():
         weight, bias = folded[name]
@@ -57,11 +51,11 @@ def load_exported(generator: nn.Module, path: Path, L: Tensor) -> None:
     _fit_norms(generator, L, {norm: folded[name][1] for name, norm in norms.items()})
 
 
-def exported_convolutions(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
+def exported_convolutions(path: Path, generator: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Return weight and bias of every convolution in a file, by the names of its modules.
 
     Raises:
-        ModelError: If the file cannot be read, or other layers have weights as well.
+        ModelError: If the file cannot be read, or its layers are not the generator's.
     """
     try:
         model = onnx.load(path)
@@ -72,10 +66,21 @@ def exported_convolutions(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
     def values(name: str) -> Tensor:
         return torch.from_numpy(onnx.numpy_helper.to_array(tensors[name]).copy()).float()
 
-    found = {}
-    for weight, bias in convolution_tensors(model):
-        found[module_name(weight)] = values(weight), values(bias)
+    found = {
+        module_name(weight): (values(weight), values(bias))
+        for weight, bias in convolution_tensors(model)
+    }
+    shapes = {name: weight.shape for name, (weight, _) in found.items()}
+    if shapes != {name: m.weight.shape for name, m in _convolutions(generator).items()}:
+        raise ModelError(
+            f"the layers of {path} are not those of the recipe's generator; give the recipe that "
+            "it was exported from"
+        )
     return found
+
+
+def _convolutions(generator: nn.Module) -> dict[str, nn.Conv2d]:
+    return {name: m for name, m in generator.named_modules() if isinstance(m, nn.Conv2d)}
 
 
 def convolution_tensors(model: onnx.ModelProto) -> list[tuple[str, str]]:
