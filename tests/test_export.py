@@ -42,13 +42,18 @@ RECIPE_OF = {
 }
 
 
+def write_run(path: Path, recipe: Recipe, generator: nn.Module) -> Path:
+    """Write a run directory with the weights of a generator."""
+    path.mkdir(parents=True)
+    (path / "recipe.json").write_text(recipe.to_json())
+    runs.save_generator(path, generator)
+    return path
+
+
 def make_run(path: Path, recipe: Recipe) -> Path:
     """Write a run directory with untrained weights."""
-    path.mkdir(parents=True)
     torch.manual_seed(0)
-    (path / "recipe.json").write_text(recipe.to_json())
-    runs.save_generator(path, build_generator(recipe))
-    return path
+    return write_run(path, recipe, build_generator(recipe))
 
 
 @pytest.fixture(scope="module")
@@ -230,14 +235,12 @@ def test_metrics_in_the_file_are_those_of_the_file(tiny: Path, tmp_path: Path) -
 
 def make_moved_run(path: Path, recipe: Recipe, seed: int) -> Path:
     """Write a run whose norms and biases are not those of the start, as if it had been trained."""
-    make_run(path, recipe)
     torch.manual_seed(seed)
     generator = build_generator(recipe)
     for parameter in generator.parameters():
         if parameter.ndim == 1:
             nn.init.uniform_(parameter, 0.8, 1.2)
-    runs.save_generator(path, generator)
-    return path
+    return write_run(path, recipe, generator)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photochrom.darkroom import runs
 from photochrom.darkroom.export import export
 from photochrom.darkroom.exported import load_exported
 from photochrom.darkroom.generators import build_generator
@@ -17,6 +16,7 @@ from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.recipes import RECIPES
 from photochrom.errors import ModelError
 from photochrom.models import OnnxModel, default_model_path
+from test_export import write_run
 
 SMALL = Recipe(
     generator="encoder_unet", encoder="tu-efficientnet_lite0", decoder_channels=(24, 16, 8, 8)
@@ -29,7 +29,7 @@ def L() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, L: Tensor) -> nn.Module:
+def trained(L: Tensor) -> nn.Module:
     """A generator whose norms have seen photos, so that they do something."""
     torch.manual_seed(0)
     generator = build_generator(SMALL).train()
@@ -44,10 +44,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, L: Tensor) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory, trained: nn.Module) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "small"
-    run.mkdir()
-    (run / "recipe.json").write_text(SMALL.to_json())
-    runs.save_generator(run, trained)
+    run = write_run(tmp_path_factory.mktemp("runs") / "small", SMALL, trained)
     return export(run, run / "small.onnx", half=False, saturation=1.5)
 
 

@@ -25,6 +25,14 @@ from photochrom.errors import DataError, ModelError, RecipeError, RunError
 from test_prepare import write_photos
 
 TINY = RECIPES["tiny"]
+ENCODER_L1 = replace(
+    TINY,
+    generator="encoder_unet",
+    encoder="tu-efficientnet_lite0",
+    decoder_channels=(24, 16, 8, 8),
+    discriminator=None,
+    pretrain_epochs=0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -104,17 +112,9 @@ def test_training_starts_from_the_weights_of_another_run(data: Path, tmp_path: P
 
 
 def test_training_starts_from_an_exported_file(data: Path, tmp_path: Path) -> None:
-    recipe = replace(
-        TINY,
-        generator="encoder_unet",
-        encoder="tu-efficientnet_lite0",
-        decoder_channels=(24, 16, 8, 8),
-        discriminator=None,
-        pretrain_epochs=0,
-    )
-    first = train(recipe, data, tmp_path, device="cpu", progress=False)
+    first = train(ENCODER_L1, data, tmp_path, device="cpu", progress=False)
     file = export(first, tmp_path / "first.onnx", half=False)
-    still = replace(recipe, generator_weights=str(file), lr_g=1e-12)
+    still = replace(ENCODER_L1, generator_weights=str(file), lr_g=1e-12)
     before, after = weights(first), weights(train(still, data, tmp_path, progress=False))
     for key in ("head.weight", "head.bias"):  # no norm is folded into it
         torch.testing.assert_close(after[key], before[key], rtol=0, atol=1e-6)
@@ -250,11 +250,7 @@ def test_photos_too_small_for_a_network_make_no_run(data: Path, tmp_path: Path) 
 
 def test_an_encoder_of_another_fixed_size_makes_no_run(data: Path, tmp_path: Path) -> None:
     recipe = replace(
-        TINY,
-        generator="encoder_unet",
-        encoder="tu-swin_tiny_patch4_window7_224",
-        decoder_channels=(8, 8, 8, 8),
-        discriminator=None,
+        ENCODER_L1, encoder="tu-swin_tiny_patch4_window7_224", decoder_channels=(8, 8, 8, 8)
     )
     with pytest.raises(RecipeError, match=r"on 4 photos of 32 px .*doesn't match model \(224\)"):
         train(recipe, data, tmp_path / "runs", device="cpu", progress=False)
