@@ -31,6 +31,17 @@ def photo_file(tmp_path: Path, picture: Image.Image) -> Path:
     return path
 
 
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """photos/{b.jpg, a.PNG, deep/er/c.tif}, and what is no photo or not meant."""
+    root = tmp_path / "photos"
+    for name in ("b.jpg", "a.PNG", "deep/er/c.tif", "b-color.jpg", ".hidden/d.jpg", ".e.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (20, 16), 99).save(root / name)
+    (root / "notes.txt").write_text("no photo")
+    return root
+
+
 @pytest.fixture(scope="session")
 def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A valid model file of one convolution: a* = 0.2 L* + 5, b* = 30 - 0.3 L*."""

@@ -1,207 +1,85 @@
-import errno
 import hashlib
+import json
 import os
-import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from photochrom.batch import Job, Result, colorize_all, plan
-from photochrom.errors import PhotochromError
-
-
-def invert(image: Image.Image) -> Image.Image:
-    return Image.eval(image.convert("RGB"), lambda value: 255 - value)
+from photochrom import batch
+from photochrom.batch import (
+    Result,
+    Settings,
+    colorize_all,
+    colorize_file,
+    done_before,
+    report_to,
+    without_done,
+)
+from photochrom.colorizer import Colorizer
+from photochrom.errors import ModelError, PhotochromError
+from photochrom.plan import Job, plan
+from photochrom.reading import open_pages
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    """photos/{b.jpg, a.PNG, deep/er/c.tif}, and what is no photo or not meant."""
-    root = tmp_path / "photos"
-    for name in ("b.jpg", "a.PNG", "deep/er/c.tif", "b-color.jpg", ".hidden/d.jpg", ".e.jpg"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (20, 16), 99).save(root / name)
-    (root / "notes.txt").write_text("no photo")
-    return root
+def here(tiny_onnx: Path) -> Callable[..., list[Result]]:
+    """Colorize in this process, photo by photo."""
+    colorizer = Colorizer(tiny_onnx)
+    return lambda jobs, **options: [colorize_file(job, colorizer, **options) for job in jobs]
 
 
-def pairs(jobs: list[Job], root: Path) -> list[tuple[str, str]]:
-    return [(str(job.input.relative_to(root)), str(job.output.relative_to(root))) for job in jobs]
-
-
-def test_results_lie_beside_the_photos(tree: Path):
-    assert pairs(plan([str(tree)]), tree) == [
-        ("a.PNG", "a-color.PNG"),
-        ("b.jpg", "b-color.jpg"),
-        ("deep/er/c.tif", "deep/er/c-color.tif"),
-    ]
-
-
-def test_results_in_a_folder_keep_the_structure(tree: Path):
-    jobs = plan([str(tree), str(tree / "b.jpg")], tree.parent / "out")
-    assert pairs(jobs, tree.parent) == [
-        ("photos/a.PNG", "out/a.PNG"),
-        ("photos/b.jpg", "out/b.jpg"),
-        ("photos/deep/er/c.tif", "out/deep/er/c.tif"),
-    ]
-
-
-def test_results_in_a_folder_among_the_photos_are_no_photos(tree: Path):
-    out = tree / "out"
-    before = plan([str(tree)], out)
-    list(colorize_all(before, invert))
-    assert (out / "b.jpg").exists()
-    assert plan([str(tree)], out) == before
-    assert len(plan([str(tree / "deep")], tree)) == 1
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("*.jpg", ["b.jpg"]),
-        ("[ab].*", ["a.PNG", "b.jpg"]),
-        ("**/*.tif", ["deep/er/c.tif"]),
-        ("d*", ["deep/er/c.tif"]),
-        ("deep/*/?.tif", ["er/c.tif"]),
-        ("**", ["a.PNG", "b.jpg", "deep/er/c.tif"]),
-    ],
-)
-def test_patterns(pattern: str, expected: list[str], tree: Path, monkeypatch: pytest.MonkeyPatch):
-    out = tree.parent / "out"
-    absolute = plan([str(tree / pattern)], out)
-    assert [str(job.output.relative_to(out)) for job in absolute] == expected
-    monkeypatch.chdir(tree)
-    assert [job.output for job in plan([pattern], out)] == [job.output for job in absolute]
-
-
-def test_a_file_named_like_a_pattern_is_a_file(tmp_path: Path):
-    path = tmp_path / "[1].jpg"
-    path.touch()
-    assert [job.input for job in plan([str(path)])] == [path]
-
-
-def test_a_photo_named_twice_is_done_once(tree: Path):
-    assert len(plan([str(tree / "b.jpg"), str(tree / "deep" / ".." / "b.jpg")])) == 1
-
-
-def test_earlier_results_are_no_photos(tree: Path):
-    # What a shell makes of *.jpg after the first run.
-    jobs = plan([str(tree / "b-color.jpg"), str(tree / "b.jpg")])
-    assert pairs(jobs, tree) == [("b.jpg", "b-color.jpg")]
-    # Alone it is a photo like any other.
-    expected = [("b-color.jpg", "b-color-color.jpg")]
-    assert pairs(plan([str(tree / "b-color.jpg")]), tree) == expected
-    (tree / "b.jpg").unlink()
-    assert pairs(plan([str(tree / "*.jpg")]), tree) == expected
-
-
-def test_a_pattern_that_finds_the_results_of_before(tree: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tree)
-    for pattern in ("**/*", "*", "**"):
-        before = plan([pattern], Path("out"))
-        list(colorize_all(before, invert))
-        assert plan([pattern], Path("out")) == before
-
-
-def test_a_folder_that_cannot_be_read_is_refused(tree: Path, monkeypatch: pytest.MonkeyPatch):
-    scandir = os.scandir
-
-    def guarded(place: str | Path) -> object:
-        if Path(place).name == "deep":
-            raise PermissionError(errno.EACCES, "Permission denied", str(place))
-        return scandir(place)
-
-    monkeypatch.setattr(os, "scandir", guarded)
-    with pytest.raises(PhotochromError, match=r"cannot look into .*deep: Permission denied"):
-        plan([str(tree)])
-
-
-def test_what_is_no_file_is_refused(tmp_path: Path):
-    os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(PhotochromError, match="neither a file nor a folder"):
-        plan([str(tmp_path / "pipe.jpg")])
-    with pytest.raises(PhotochromError, match="no photo matches"):
-        plan([str(tmp_path / "*.jpg")])
-
-
-@pytest.mark.parametrize(
-    ("name", "result"),
-    [
-        ("a.jpe", "a-color.jpg"),
-        ("a.JFIF", "a-color.jpg"),
-        ("a.gif", "a-color.png"),
-        ("a", "a-color.png"),
-        ("a.b.JPG", "a.b-color.JPG"),
-    ],
-)
-def test_endings_that_cannot_be_written(name: str, result: str, tmp_path: Path):
-    (tmp_path / name).touch()
-    assert plan([str(tmp_path / name)])[0].output.name == result
-
-
-def test_wrong_inputs_are_refused(tree: Path, tmp_path: Path):
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    for wrong, reason in [
-        (tmp_path / "none.jpg", "there is no file or folder"),
-        (empty, "has no photo"),
-        (tmp_path / "*.webp", "no photo matches"),
-    ]:
-        with pytest.raises(PhotochromError, match=reason):
-            plan([str(tree), str(wrong)])
-
-
-def test_two_photos_with_one_result_are_refused(tree: Path, tmp_path: Path):
-    other = tmp_path / "other"
-    shutil.copytree(tree, other)
-    with pytest.raises(PhotochromError, match="would both become"):
-        plan([str(tree), str(other)], tmp_path / "out")
-    (tree / "b.gif").touch()
-    (tree / "b.png").touch()
-    with pytest.raises(PhotochromError, match="would both become"):
-        plan([str(tree / "b.gif"), str(tree / "b.png")])
-
-
-def test_a_result_over_an_input_is_refused(tree: Path):
-    with pytest.raises(PhotochromError, match="would be replaced"):
-        plan([str(tree)], tree)
-    with pytest.raises(PhotochromError, match="would be replaced"):
-        plan([str(tree / "deep/er/c.tif"), str(tree / "b.jpg")], tree / "deep" / "..")
-
-
-def test_a_file_for_the_results_is_refused(tree: Path, tmp_path: Path):
-    for out in (tree / "notes.txt", tmp_path / "result.jpg"):
-        with pytest.raises(PhotochromError, match="give a folder"):
-            plan([str(tree)], out)
-
-
-def test_all_is_done_and_the_photos_stay(tree: Path, tmp_path: Path):
+def test_all_is_done_and_the_photos_stay(tree: Path, tmp_path: Path, here):
     jobs = plan([str(tree)], tmp_path / "new" / "out")
     before = [hashlib.sha256(job.input.read_bytes()).digest() for job in jobs]
-    results = list(colorize_all(jobs, invert))
+    results = here(jobs)
     assert [result.status for result in results] == ["done"] * 3
-    assert all((result.width, result.height, result.error) == (20, 16, None) for result in results)
-    assert all(result.seconds > 0 for result in results)
+    for result in results:
+        assert (result.width, result.height, result.model, result.error) == (20, 16, "tiny", None)
+        assert result.seconds > 0
     assert [hashlib.sha256(job.input.read_bytes()).digest() for job in jobs] == before
     with Image.open(jobs[0].output) as image:
-        assert image.getpixel((0, 0)) == (156, 156, 156)
+        assert image.mode == "RGB"
+        assert len(set(image.getpixel((0, 0)))) == 3
 
 
-def test_results_that_exist_are_skipped_unless_told(tree: Path):
+def test_processes_do_the_same(tree: Path, tmp_path: Path, tiny_onnx: Path, here):
+    (tree / "a.PNG").write_bytes(b"")
+    here(plan([str(tree)], tmp_path / "one"))
+    jobs = plan([str(tree)], tmp_path / "two")
+    results = list(colorize_all(jobs, Settings(tiny_onnx), processes=2))
+    assert sorted(result.status for result in results) == ["done", "done", "failed"]
+    for job in jobs[1:]:
+        other = tmp_path / "one" / job.output.relative_to(tmp_path / "two")
+        assert job.output.read_bytes() == other.read_bytes()
+
+
+def test_the_model_is_loaded_before_any_work(tree: Path, tmp_path: Path):
+    jobs = plan([str(tree)], tmp_path / "out")
+    for some in (jobs, jobs[:1]):
+        with pytest.raises(ModelError, match="there is no model file"):
+            list(colorize_all(some, Settings(tmp_path / "none.onnx"), processes=2))
+
+
+def test_results_that_exist_are_skipped_unless_told(tree: Path, here):
     jobs = plan([str(tree)])  # b-color.jpg is there
     jobs[1].output.write_bytes(b"mine")
-    statuses = [result.status for result in colorize_all(jobs, invert)]
-    assert statuses == ["done", "skipped", "done"]
+    assert [result.status for result in here(jobs)] == ["done", "skipped", "done"]
     assert jobs[1].output.read_bytes() == b"mine"
-    assert [r.status for r in colorize_all(jobs, invert, overwrite=True)] == ["done"] * 3
+    assert [result.status for result in here(jobs, overwrite=True)] == ["done"] * 3
     assert jobs[1].output.read_bytes() != b"mine"
 
 
-def test_a_bad_file_does_not_stop_the_rest(tree: Path, tmp_path: Path):
+def test_a_bad_file_does_not_stop_the_rest(tree: Path, tmp_path: Path, here):
     (tree / "a.PNG").write_bytes(b"")
     jobs = plan([str(tree)], tmp_path / "out")
-    first, *rest = colorize_all(jobs, invert)
+    first, *rest = here(jobs)
     assert first == Result(
         jobs[0].input,
         jobs[0].output,
@@ -213,28 +91,177 @@ def test_a_bad_file_does_not_stop_the_rest(tree: Path, tmp_path: Path):
     assert not jobs[0].output.exists()
 
 
-def test_an_output_that_cannot_be_written(tree: Path, tmp_path: Path):
+def test_an_output_that_cannot_be_written(tree: Path, tmp_path: Path, here):
     (tmp_path / "file").touch()
-    jobs = plan([str(tree / "b.jpg")], tmp_path / "file" / "out")
-    (result,) = colorize_all(jobs, invert)
+    (result,) = here(plan([str(tree / "b.jpg")], tmp_path / "file" / "out"))
     assert result.status == "failed"
     assert result.error is not None
     assert "cannot make folder" in result.error
     assert (result.width, result.height) == (20, 16)
 
 
-def test_a_name_that_is_too_long_for_its_result(tree: Path):
+def test_a_name_that_is_too_long_for_its_result(tree: Path, here):
     Image.new("L", (20, 16)).save(tree / ("c" * 250 + ".jpg"))
-    results = list(colorize_all(plan([str(tree)]), invert))
+    results = here(plan([str(tree)]))
     assert [result.status for result in results] == ["done", "skipped", "failed", "done"]
     assert results[2].error is not None
     assert "File name too long" in results[2].error
 
 
-def test_too_little_memory_fails_one_photo(tree: Path):
-    def greedy(image: Image.Image) -> Image.Image:
+def test_too_little_memory_fails_one_photo(tree: Path, here, monkeypatch: pytest.MonkeyPatch):
+    def greedy(*_: object, **__: object) -> None:
         raise MemoryError
 
-    (result,) = colorize_all(plan([str(tree / "deep")]), greedy)
+    monkeypatch.setattr(Colorizer, "__call__", greedy)
+    (result,) = here(plan([str(tree / "deep")]))
     assert result.error is not None
     assert "too large for the memory" in result.error
+
+
+def test_a_file_that_vanishes_fails_alone(tree: Path, tmp_path: Path, here):
+    jobs = plan([str(tree)], tmp_path / "out")
+    (tree / "b.jpg").unlink()
+    results = here(jobs)
+    assert [result.status for result in results] == ["done", "failed", "done"]
+    assert "No such file" in str(results[1].error)
+
+
+def test_every_page_is_colorized(tmp_path: Path, here):
+    pages = [Image.new("L", (20 + n, 16), 60 * n + 40) for n in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    (result,) = here([Job(tmp_path / "a.tif", tmp_path / "b.tif")])
+    assert result.error is None
+    found = list(open_pages(tmp_path / "b.tif"))
+    assert [photo.size for photo in found] == [(20, 16), (21, 16), (22, 16)]
+    assert all(photo.pixels.shape[2] == 3 for photo in found)
+
+
+def test_a_page_that_is_damaged_leaves_no_file(tmp_path: Path, here):
+    pages = [Image.effect_noise((60, 60), 50) for _ in range(2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], compression="raw")
+    data = (tmp_path / "a.tif").read_bytes()
+    with Image.open(tmp_path / "a.tif") as image:
+        image.seek(1)
+        (offset,) = image.tag_v2[273]
+    place = data.rfind(offset.to_bytes(4, "little"))
+    damaged = data[:place] + len(data).to_bytes(4, "little") + data[place + 4 :]
+    (tmp_path / "a.tif").write_bytes(damaged)
+    (result,) = here([Job(tmp_path / "a.tif", tmp_path / "b.tif")])
+    assert "page 2 of" in str(result.error)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_bits_are_not_thrown_away_for_a_wrong_name(tmp_path: Path, here):
+    Image.fromarray(np.zeros((16, 16), np.uint16)).save(tmp_path / "a.jpg", "PNG")
+    (result,) = here([Job(tmp_path / "a.jpg", tmp_path / "b.jpg")])
+    assert "is a PNG of 16 bits" in str(result.error)
+
+
+def test_a_report_and_going_on(tree: Path, tmp_path: Path, here):
+    report = tmp_path / "report.jsonl"
+    (tree / "a.PNG").write_bytes(b"")
+    jobs = plan([str(tree)], tmp_path / "out")
+    with report_to(report) as add:
+        for result in here(jobs):
+            add(result)
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["failed", "done", "done"]
+    assert lines[1]["model"] == "tiny"
+    # What failed is tried again, and so is what was done and is no longer there.
+    jobs[2].output.unlink()
+    assert without_done(jobs, done_before(report)) == [jobs[0], jobs[2]]
+    with pytest.raises(PhotochromError, match="exists already"), report_to(report):
+        pass
+    with report.open("ab") as stream:
+        stream.write(b'{"input": "cut o')
+    assert without_done(jobs, done_before(report)) == [jobs[0], jobs[2]]
+    with report_to(report, go_on=True) as add:
+        add(here([jobs[2]])[0])
+    assert [json.loads(line)["status"] for line in report.read_text().splitlines()] == [
+        "failed",
+        "done",
+        "done",
+        "done",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"no json\n", b"[]\n", b'{"status": "done"}\n', b"\xff\n"])
+def test_what_is_no_report_is_refused(content: bytes, tmp_path: Path):
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(PhotochromError, match="report"):
+        done_before(tmp_path / "a")
+
+
+def test_names_that_are_no_text_come_back_from_a_report(tmp_path: Path):
+    odd = Path(os.fsdecode(b"\xff\n.jpg"))
+    with report_to(tmp_path / "report") as add:
+        add(Result(odd, odd, "done", 0.1))
+    assert done_before(tmp_path / "report") == {(str(odd), str(odd))}
+
+
+def test_a_kill_loses_nothing(tmp_path: Path, tiny_onnx: Path):
+    """Kill a batch again and again; what is there is whole, and in the end all is there."""
+    photos, out, report = tmp_path / "photos", tmp_path / "out", tmp_path / "report"
+    photos.mkdir()
+    for number in range(40):
+        Image.effect_noise((400, 300), 60).save(photos / f"{number:02}.png")
+    command = [sys.executable, "-m", "photochrom", "colorize", photos, "-o", out]
+    command += ["--model", tiny_onnx, "--jobs", "2"]
+    for signal_ in (signal.SIGKILL, signal.SIGINT, None):
+        going_on = ["--resume" if report.exists() else "--report", report]
+        before = len(list(out.glob("*")))
+        process = subprocess.Popen([*command, *going_on], stderr=subprocess.DEVNULL)
+        if signal_ is not None:
+            while len(list(out.glob("*"))) < before + 5:
+                time.sleep(0.01)
+            process.send_signal(signal_)
+        code = process.wait()
+        assert (code == 0) == (signal_ is None)
+        for path in out.iterdir():  # no half file, nor one under another name
+            assert path.suffix == ".png"
+            next(iter(open_pages(path)))
+    assert len(list(out.iterdir())) == 40
+    statuses = [json.loads(line)["status"] for line in report.read_text().splitlines()]
+    assert "failed" not in statuses
+
+
+def test_processes_end_with_their_parent(tmp_path: Path, tiny_onnx: Path):
+    for number in range(60):
+        Image.effect_noise((600, 400), 60).save(tmp_path / f"{number}.png")
+    command = [sys.executable, "-m", "photochrom", "colorize", tmp_path, "-o", tmp_path / "out"]
+    process = subprocess.Popen([*command, "--model", tiny_onnx, "-j", "2"], stderr=-3)
+    while not (tmp_path / "out").exists():
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class Crashing:
+    """What a decoder's bug does to a process: it is gone."""
+
+    def __call__(self) -> Callable[[Job], Result]:
+        return self.work
+
+    def work(self, job: Job) -> Result:
+        if job.input.name == "b.jpg":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return Result(job.input, job.output, "done", 0.1)
+
+
+def test_a_crash_fails_one_photo(tree: Path, tmp_path: Path):
+    jobs = plan([str(tree)], tmp_path / "out")
+    for processes in (1, 3):
+        results = list(batch.work(jobs, Crashing(), processes=processes, lost=batch._lost))
+        found = {result.input.name: result for result in results}
+        assert [found[name].status for name in ("a.PNG", "b.jpg", "c.tif")] == [
+            "done",
+            "failed",
+            "done",
+        ]
+        assert "exit code -11" in str(found["b.jpg"].error)

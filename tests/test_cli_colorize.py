@@ -53,8 +53,9 @@ def test_json(run, photo_file: Path, tmp_path: Path):
     (photo_file.parent / "bad.png").write_text("text")
     result = run(photo_file.parent, "-o", tmp_path / "out", "--json")
     assert result.exit_code == 1
-    bad, good = map(json.loads, result.stdout.splitlines())
-    keys = ["input", "output", "status", "seconds", "width", "height", "error"]
+    lines = map(json.loads, result.stdout.splitlines())  # in no order, as they were done
+    good, bad = sorted(lines, key=lambda line: line["status"])
+    keys = ["input", "output", "status", "seconds", "width", "height", "model", "error"]
     assert list(bad) == list(good) == keys
     assert (bad["status"], bad["width"]) == ("failed", None)
     assert "not a photo" in bad["error"]

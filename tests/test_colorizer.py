@@ -13,6 +13,7 @@ from photochrom import color, colorizer
 from photochrom.color import FloatArray
 from photochrom.colorizer import Colorizer, network_size
 from photochrom.errors import ModelError
+from photochrom.photo import Photo
 
 
 class Model:
@@ -88,8 +89,8 @@ def test_alpha_stays(mode: str, picture: Image.Image):
 def test_16_bit_grey_reaches_the_model_in_full_precision():
     values = np.tile(np.linspace(20000, 20500, 64).astype(np.uint16), (32, 1))  # 2 levels of 8 bits
     model = Model(size=32)
-    result = Colorizer(model)(Image.fromarray(values))
-    assert result.mode == "RGB"
+    result = Colorizer(model)(Photo.from_image(Image.fromarray(values)))
+    assert result.pixels.dtype == np.uint16
     assert (np.diff(model.fed[0][0, 0, 0]) > 0).all()
     expected = color.lightness(values[..., None])
     np.testing.assert_allclose(model.fed[0][0, 0], expected, atol=1e-3)
@@ -134,11 +135,17 @@ def test_strips_leave_no_seams(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path)
     np.testing.assert_array_equal(Colorizer(tiny_onnx)(image), whole)
 
 
+def enlarged(image: FloatArray, size: tuple[int, int], rows: slice) -> FloatArray:
+    """Rows of an image, shape (h, w, C), enlarged to a height and width."""
+    wide = cv2.resize(image, (size[1], len(image)), interpolation=cv2.INTER_LINEAR)
+    return colorizer._enlarged(wide.transpose(0, 2, 1), size[0], rows).transpose(1, 2, 0)
+
+
 def test_rows_are_those_of_the_whole_enlarged():
     image = np.random.default_rng(0).random((12, 17, 4), dtype=np.float32)
     whole = cv2.resize(image, (90, 70), interpolation=cv2.INTER_LINEAR)
     for top, rows in [(0, 70), (0, 7), (33, 12), (69, 1)]:
-        part = colorizer._enlarged(image, (70, 90), top, rows)
+        part = enlarged(image, (70, 90), slice(top, top + rows))
         np.testing.assert_allclose(part, whole[top : top + rows], atol=1e-4)
 
 
@@ -154,7 +161,8 @@ def test_colours_bleed_less_over_an_edge_than_bilinear(edge: int, blur: float):
     if blur:
         small_ab = cv2.GaussianBlur(small_ab, (0, 0), blur)
     bilinear = cv2.resize(small_ab, (256, 256), interpolation=cv2.INTER_LINEAR)
-    line = colorizer._enlarged(colorizer._local_lines(small, small_ab), (256, 256), 0, 256)
+    fields = colorizer._local_lines(small, small_ab)
+    line = enlarged(fields, (256, 256), slice(0, 256))
     guided = line[..., :2] * L[..., None] + line[..., 2:]
     assert np.abs(guided - ab).mean() < 0.95 * np.abs(bilinear - ab).mean()
 

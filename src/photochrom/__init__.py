@@ -9,16 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from photochrom.colorizer import Colorizer
-    from photochrom.photo import open_photo, save_photo
+    from photochrom.photo import Photo
+    from photochrom.reading import open_pages, open_photo
+    from photochrom.writing import save_pages, save_photo
 
     __version__: str
 
-__all__ = ["Colorizer", "__version__", "open_photo", "save_photo"]
+__all__ = [
+    "Colorizer",
+    "Photo",
+    "__version__",
+    "open_pages",
+    "open_photo",
+    "save_pages",
+    "save_photo",
+]
 
 _HOMES = {
     "Colorizer": "photochrom.colorizer",
-    "open_photo": "photochrom.photo",
-    "save_photo": "photochrom.photo",
+    "Photo": "photochrom.photo",
+    "open_pages": "photochrom.reading",
+    "open_photo": "photochrom.reading",
+    "save_pages": "photochrom.writing",
+    "save_photo": "photochrom.writing",
 }
 
 

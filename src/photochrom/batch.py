@@ -1,33 +1,26 @@
-"""Many photos: what is meant by the inputs, where each result goes, and one after the other."""
+"""Many photos: each file into a file, on all cores, with a report from which to go on."""
 
-import glob
-import itertools
+import dataclasses
+import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from PIL import Image
+import cv2
 
+from photochrom.colorizer import Colorizer
 from photochrom.errors import PhotochromError, PhotoError
 from photochrom.files import make_folder
-from photochrom.photo import FORMATS, open_photo, save_photo
-
-MARK = "-color"
-"""What the name of a result beside its photo ends with."""
-
-_SUFFIXES = {**{suffix: suffix for suffix in FORMATS}, ".jpe": ".jpg", ".jfif": ".jpg"}
-"""Endings of photos to endings of results; a photo with another ending becomes a PNG."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One photo and where its result goes."""
-
-    input: Path
-    output: Path
+from photochrom.formats import FORMATS
+from photochrom.photo import Photo
+from photochrom.plan import Job
+from photochrom.reading import MAX_PIXELS, open_pages
+from photochrom.workers import work
+from photochrom.writing import save_pages
 
 
 @dataclass(frozen=True)
@@ -40,194 +33,222 @@ class Result:
     """`skipped`: the output was there already."""
     seconds: float
     width: int | None = None
-    """In px; None where the photo was not read."""
+    """In px, of the first page; None where the photo was not read."""
     height: int | None = None
+    model: str | None = None
+    """The model's name; None where it was not asked."""
     error: str | None = None
     """Why it failed."""
 
+    def to_json(self) -> str:
+        """Return the result on one line; bytes of names that are no text are surrogates."""
+        return json.dumps(dataclasses.asdict(self), default=str)
+
 
 @dataclass(frozen=True)
-class _Found:
-    """One photo, and its place under the folder that was named."""
+class Settings:
+    """How photos are colorized: all that a process has to know."""
 
-    file: Path
-    place: Path
+    model: Path | None = None
+    """An ONNX file; None: the model that comes with photochrom."""
+    device: str = "auto"
+    threads: int | None = None
+    """None: one for each core."""
+    look: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Keywords of `Colorizer.__call__`."""
+    max_pixels: int = MAX_PIXELS
+    overwrite: bool = False
+
+    def __call__(self) -> "_Colorize":
+        """Load the model.
+
+        Raises:
+            ModelError: If it cannot be loaded.
+        """
+        if self.threads is not None:
+            cv2.setNumThreads(self.threads)
+        return _Colorize(Colorizer(self.model, device=self.device, threads=self.threads), self)
 
 
-def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
-    """Find the photos and decide where their results go, before any work is done.
+@dataclass(frozen=True)
+class _Colorize:
+    colorizer: Colorizer
+    settings: Settings
 
-    An input is a file, a folder (all photos under it, by their endings, without hidden ones) or a
-    pattern with `*`, `?`, `[...]` or `**`. Results of earlier runs are left out: NAME-color.EXT
-    where the photo that it comes from is an input as well, and in folders and patterns all that
-    lies in `out`.
+    def __call__(self, job: Job) -> Result:
+        return colorize_file(
+            job,
+            self.colorizer,
+            overwrite=self.settings.overwrite,
+            max_pixels=self.settings.max_pixels,
+            **self.settings.look,
+        )
+
+
+def colorize_file(
+    job: Job,
+    colorizer: Colorizer,
+    *,
+    overwrite: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    **look: Any,
+) -> Result:
+    """Colorize one file, page by page; what goes wrong with it is in the result.
 
     Args:
-        inputs: What to colorize.
-        out: A folder, made when needed, where a photo keeps its name, and its place under a folder
-            that was named; None: beside the photo as NAME-color.EXT.
-
-    Returns:
-        One job for each photo, in the order of the inputs, then by name.
-
-    Raises:
-        PhotochromError: If an input is not there, cannot be looked at or has no photo, two photos
-            would have the same result, a result would replace an input, or `out` is a file.
+        job: The photo, and where its result goes.
+        colorizer: With its model.
+        overwrite: Whether a result that is there is made again; else it is skipped.
+        max_pixels: A photo of more is refused.
+        **look: Keywords of `Colorizer.__call__`.
     """
-    if out is not None and (out.is_file() or (out.suffix.lower() in FORMATS and not out.is_dir())):
-        raise PhotochromError(
-            f"{out} is a file or is named like one; give a folder for the results"
-        )
-    found: dict[Path, _Found] = {}
+    start = time.perf_counter()
+    size: tuple[int | None, int | None] = (None, None)
+
+    def colored() -> Iterator[Photo]:
+        nonlocal size
+        for number, photo in enumerate(open_pages(job.input, max_pixels=max_pixels)):
+            if number == 0:
+                size = photo.size
+                _check_ending(job, photo)
+            yield colorizer(photo, **look)
+
+    error = None
     try:
-        for text in inputs:
-            for item in _expand(text, out):
-                found.setdefault(item.file.resolve(), item)
-    except OSError as error:
-        raise PhotochromError(
-            f"cannot look into {error.filename}: {error.strerror or error}"
-        ) from error
-    own = {_beside(item.file).resolve() for item in found.values()}
-    jobs = [
-        Job(item.file, _beside(item.file) if out is None else out / _renamed(item.place))
-        for resolved, item in found.items()
-        if resolved not in own
-    ]
-    _check(jobs)
-    return jobs
+        if job.output.exists() and not overwrite:
+            return Result(job.input, job.output, "skipped", 0.0)
+        pages = colored()
+        first = next(pages)
+        make_folder(job.output.parent, PhotoError)
+        save_pages(_chained(first, pages), job.output, overwrite=overwrite)
+    except PhotochromError as refusal:
+        error = str(refusal)
+    except OSError as refusal:
+        error = f"cannot write {job.output}: {refusal.strerror or refusal}"
+    except MemoryError:
+        error = f"{job.input} is too large for the memory of this computer"
+    seconds = time.perf_counter() - start
+    status: Literal["done", "failed"] = "failed" if error else "done"
+    name = None if size[0] is None else colorizer.model.name
+    return Result(job.input, job.output, status, seconds, *size, name, error)
 
 
-def _expand(text: str, out: Path | None) -> Iterator[_Found]:
-    path = Path(text)
-    if path.is_dir():
-        photos = list(_walk(path, _results(path, out)))
-        if not photos:
-            raise PhotochromError(f"folder {text} has no photo ({', '.join(sorted(_SUFFIXES))})")
-        yield from photos
-    elif path.is_file():
-        yield _Found(path, Path(path.name))
-    elif path.exists():
-        raise PhotochromError(f"{text} is neither a file nor a folder; give photos")
-    elif glob.has_magic(text):
-        photos = list(_matching(text, out))
-        if not photos:
-            raise PhotochromError(f"no photo matches {text}")
-        yield from photos
-    else:
-        raise PhotochromError(f"there is no file or folder {text}")
+def _chained(first: Photo, rest: Iterator[Photo]) -> Iterator[Photo]:
+    yield first
+    del first  # a page at a time is in memory
+    yield from rest
 
 
-def _matching(pattern: str, out: Path | None) -> Iterator[_Found]:
-    """Find the photos, and all in the folders, that match; places are below the fixed part."""
-    fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
-    results = _results(fixed, out)
-    for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (knows no absolute ones)
-        path = Path(match)
-        place = path.relative_to(fixed)
-        if path.is_dir():
-            yield from _walk(path, results, place)
-        elif _is_photo(path) and not _within(path, results):
-            yield _Found(path, place)
-
-
-def _walk(folder: Path, results: Path | None, below: Path = Path()) -> Iterator[_Found]:
-    """Find the photos in a folder and all folders in it, except what is hidden or in `results`."""
-    for file in sorted(_all_in(folder)):
-        if _is_photo(file) and not _within(file, results):
-            yield _Found(file, below / file.relative_to(folder))
-
-
-def _all_in(folder: Path) -> Iterator[Path]:
-    """Find all that a folder and the folders in it hold, without what is hidden.
-
-    Raises:
-        OSError: If one of them cannot be read: photos would be missing and nobody the wiser.
-    """
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place, name) for name in names if not name.startswith("."))
-
-
-def _results(folder: Path, out: Path | None) -> Path | None:
-    """Return `out` if it lies in the folder: what is in it are results, not photos."""
-    if out is not None and folder.resolve() in out.resolve().parents:
-        return out.resolve()
-    return None
-
-
-def _within(file: Path, folder: Path | None) -> bool:
-    return folder is not None and folder in file.resolve().parents
-
-
-def _is_photo(file: Path) -> bool:
-    return file.suffix.lower() in _SUFFIXES and file.is_file()
-
-
-def _renamed(file: Path) -> Path:
-    suffix = _SUFFIXES.get(file.suffix.lower(), ".png")
-    return file if suffix == file.suffix.lower() else file.with_suffix(suffix)
-
-
-def _beside(file: Path) -> Path:
-    return _renamed(file.with_stem(file.stem + MARK))
-
-
-def _check(jobs: Iterable[Job]) -> None:
-    """Refuse a plan in which one file would be lost to another."""
-    outputs: dict[Path, Job] = {}
-    for job in jobs:
-        other = outputs.setdefault(job.output.resolve(), job)
-        if other is not job:
-            raise PhotochromError(
-                f"{other.input} and {job.input} would both become {job.output}; rename one or "
-                "colorize them apart"
-            )
-    for job in jobs:
-        if job.input.resolve() in outputs:
-            raise PhotochromError(
-                f"{job.input} is an input and would be replaced by a result; give another folder "
-                "for the results"
-            )
+def _check_ending(job: Job, photo: Photo) -> None:
+    """Refuse a file whose name would make us throw away bits that its content has."""
+    format_ = FORMATS[job.output.suffix.lower()]
+    if photo.pixels.dtype.itemsize > 1 and format_ not in ("PNG", "TIFF"):
+        raise PhotoError(
+            f"{job.input} is a {photo.encoding.format} of 16 bits, which a {format_} cannot keep; "
+            "give it its right ending"
+        )
 
 
 def colorize_all(
-    jobs: Iterable[Job],
-    colorizer: Callable[[Image.Image], Image.Image],
-    *,
-    overwrite: bool = False,
+    jobs: Sequence[Job], settings: Settings, *, processes: int | None = None
 ) -> Iterator[Result]:
-    """Colorize photo after photo; one that fails does not stop the rest.
+    """Colorize all photos; one that fails, or kills its process, does not stop the rest.
 
     Args:
         jobs: From `plan`.
-        colorizer: From a picture to a picture.
-        overwrite: Whether results that are there are made again; else they are skipped.
+        settings: How.
+        processes: How many work side by side; None: one for each core. A single photo is done
+            right here, as starting a process takes longer.
 
     Yields:
-        What became of each photo, as soon as it is known.
+        What became of each photo, as soon as it is known: with several processes not in order.
+
+    Raises:
+        ModelError: If the model cannot be loaded.
     """
-    for job in jobs:
-        start = time.perf_counter()
-        width = height = error = None
+    cores = _cores()
+    processes = min(processes or cores, len(jobs))
+    if len(jobs) <= 1:
+        yield from map(settings(), jobs)
+        return
+    shared = dataclasses.replace(settings, threads=max(1, cores // processes))
+    yield from work(jobs, shared, processes=processes, lost=_lost)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _lost(job: Job, reason: str) -> Result:
+    error = f"the process that had {job.input} {reason}"
+    return Result(job.input, job.output, "failed", 0.0, error=error)
+
+
+def done_before(report: Path) -> set[tuple[str, str]]:
+    """Read a report, and return input and output of what was done or there already.
+
+    A last line that was cut off, by a kill or a full disk, does not count.
+
+    Raises:
+        PhotochromError: If it cannot be read, or another line is no result.
+    """
+    done = set()
+    try:
+        lines = report.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise PhotochromError(f"cannot read report {report}: {reason}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.endswith("\n"):
+            break
         try:
-            if job.output.exists() and not overwrite:
-                yield Result(job.input, job.output, "skipped", 0.0)
-                continue
-            photo = open_photo(job.input)
-            width, height = photo.size
-            colored = colorizer(photo)
-            make_folder(job.output.parent, PhotoError)
-            save_photo(colored, job.output, overwrite=overwrite)
-        except PhotochromError as refusal:
-            error = str(refusal)
-        except OSError as refusal:
-            error = f"cannot write {job.output}: {refusal.strerror or refusal}"
-        except MemoryError:
-            error = f"{job.input} is too large for the memory of this computer"
-        seconds = time.perf_counter() - start
-        status: Literal["done", "failed"] = "failed" if error else "done"
-        yield Result(job.input, job.output, status, seconds, width, height, error)
+            entry = json.loads(line)
+            if entry["status"] in ("done", "skipped"):
+                done.add((entry["input"], entry["output"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise PhotochromError(
+                f"line {number} of {report} is no line of a report; give a file that --report wrote"
+            ) from error
+    return done
+
+
+def without_done(jobs: Iterable[Job], done: set[tuple[str, str]]) -> list[Job]:
+    """Leave out the jobs that a report says are done, if their results are still there."""
+    return [
+        job
+        for job in jobs
+        if (str(job.input), str(job.output)) not in done or not job.output.exists()
+    ]
+
+
+@contextmanager
+def report_to(path: Path, *, go_on: bool = False) -> Iterator[Callable[[Result], None]]:
+    """Open a report: call what is yielded with each result, and it is a line of the file.
+
+    Args:
+        path: Where.
+        go_on: Whether to add to a report that is there, less a last line that was cut off.
+
+    Raises:
+        PhotochromError: If the file is there and `go_on` is not set, or the disk refuses.
+    """
+    try:
+        with path.open("r+b" if go_on else "xb") as stream:
+            if go_on:
+                stream.truncate(stream.read().rfind(b"\n") + 1)
+                stream.seek(0, os.SEEK_END)
+
+            def add(result: Result) -> None:
+                stream.write(result.to_json().encode() + b"\n")
+                stream.flush()  # a kill a moment later loses nothing
+
+            yield add
+    except FileExistsError as error:
+        raise PhotochromError(
+            f"report {path} exists already; go on with it (--resume) or name another"
+        ) from error
+    except OSError as error:
+        raise PhotochromError(f"cannot write report {path}: {error.strerror or error}") from error

@@ -6,12 +6,15 @@ on any leading shape. `photochrom.darkroom.tensors` is the same on tensors.
 """
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 L_SCALE = 50.0
 """A network sees L = L*/L_SCALE - 1, in [-1, 1]."""
@@ -31,8 +34,13 @@ XYZ_TO_RGB: FloatArray = np.linalg.inv(RGB_TO_XYZ.astype(np.float64)).astype(np.
 WHITE: FloatArray = np.array([0.95047, 1.0, 1.08883], dtype=np.float32)
 """CIE XYZ of D65."""
 
+
 _EPSILON = 0.008856  # (6/29)^3: below it CIELAB is linear
 _KAPPA = 7.787  # (29/6)^2 / 3
+_DARK = np.float32(24 / 116)  # the same after the curve
+_BELOW, _ABOVE = 1e-5, 1e-4  # outside by rounding; below, more would be a tint of black
+_REMAPPED = 32_000  # values that OpenCV looks up at a time, at most
+_LEVELS, _HUES = 257, 360  # how finely the gamut's hull is known
 
 
 def _linear(srgb: FloatArray) -> FloatArray:
@@ -49,20 +57,52 @@ def _encoded(linear: FloatArray) -> FloatArray:
     return np.where(linear > 0.0031308, high, low)
 
 
-_ENCODED: FloatArray = _encoded(np.linspace(0, 1, 65536, dtype=np.float32))
-"""sRGB of 65536 linear values: a look-up is off by 1e-4 at most and spares a slow power."""
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Which colours the numbers of a picture are: curves and a matrix, or one curve of grey."""
+
+    curves: FloatArray
+    """Linear values of numbers equally spaced in [0, 1]: (3, 65536), or (1, 65536) of grey."""
+    matrix: FloatArray | None
+    """Linear values to linear sRGB, shape (3, 3), white to white; None: grey."""
 
 
-@functools.cache
-def _linear_table(dtype: np.dtype[Any]) -> FloatArray:
-    """Return the linear value of every value that an unsigned integer type can hold."""
-    largest = np.iinfo(dtype).max
-    return _linear(np.arange(largest + 1, dtype=np.float32) / np.float32(largest))
+SRGB = Space(
+    np.repeat(_linear(np.linspace(0, 1, 65536, dtype=np.float32))[None], 3, axis=0),
+    np.eye(3, dtype=np.float32),
+)
 
 
 def _f(xyz: FloatArray) -> FloatArray:
     """Apply the lightness curve of CIELAB to XYZ over white."""
     return np.where(xyz > _EPSILON, np.cbrt(xyz), np.float32(_KAPPA) * xyz + np.float32(16 / 116))
+
+
+def _f_fast(xyz: FloatArray) -> FloatArray:
+    """Apply the same without the slow cube root of numpy."""
+    f: FloatArray = cv2.pow(xyz, 1 / 3).reshape(xyz.shape)
+    dark = xyz <= _EPSILON
+    if dark.any():
+        np.copyto(f, np.float32(_KAPPA) * xyz + np.float32(16 / 116), where=dark)
+    return f
+
+
+def _f_inverse(f: FloatArray, out: FloatArray | None = None) -> FloatArray:
+    """Undo `_f`; most strips of a photo have no value in the dark branch, which is slow."""
+    xyz: FloatArray = np.multiply(f, f, out=out)
+    xyz *= f
+    if f.min(initial=1) < _DARK:
+        np.copyto(xyz, (f - np.float32(16 / 116)) / np.float32(_KAPPA), where=f < _DARK)
+    return xyz
+
+
+def _xyz(x: FloatArray, Y: FloatArray, z: FloatArray) -> FloatArray:
+    """Return XYZ over white, shape (3, n), of f(X/Xn), Y/Yn and f(Z/Zn)."""
+    xyz = np.empty((3, Y.size), np.float32)
+    _f_inverse(x, xyz[0])
+    xyz[1] = Y
+    _f_inverse(z, xyz[2])
+    return xyz
 
 
 def rgb_to_lab(rgb: FloatArray) -> FloatArray:
@@ -79,53 +119,11 @@ def rgb_to_lab(rgb: FloatArray) -> FloatArray:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1).astype(np.float32)
 
 
-def lightness(pixels: FloatArray | NDArray[np.uint8] | NDArray[np.uint16]) -> FloatArray:
-    """Return L* of sRGB pixels as they lie in a file: what `rgb_to_lab` gives, without a* and b*.
-
-    Args:
-        pixels: Shape (..., 3), or (..., 1) where all three channels are the same; floats in
-            [0, 1], or unsigned integers of which the largest is white.
-
-    Returns:
-        Shape (...): L* in 0..100.
-    """
-    if pixels.dtype.kind == "u":
-        linear = _linear_table(pixels.dtype)[pixels]
-    else:
-        linear = _linear(pixels.astype(np.float32, copy=False))
-    Y = linear[..., 0] if pixels.shape[-1] == 1 else linear @ RGB_TO_XYZ[1]
-    return (116 * _f(Y) - 16).astype(np.float32, copy=False)
-
-
-def _lab_to_linear(L: FloatArray, a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return linear sRGB, (3, n), of CIELAB in planes of n; outside [0, 1] where sRGB has none."""
-    f = np.empty((3, L.size), np.float32)
-    np.multiply(L + np.float32(16), np.float32(1 / 116), out=f[1])
-    np.add(f[1], a * np.float32(1 / 500), out=f[0])
-    np.subtract(f[1], b * np.float32(1 / 200), out=f[2])
-    xyz = f * f * f
-    low = xyz <= _EPSILON
-    if low.any():
-        xyz[low] = (f[low] - np.float32(16 / 116)) / np.float32(_KAPPA)
-    return (XYZ_TO_RGB * WHITE) @ xyz
-
-
-def _outside(linear: FloatArray) -> NDArray[np.bool_]:
-    """Tell which columns of (3, n) are outside sRGB by more than rounding.
-
-    White itself is 8e-5 too bright, as matrix and white point are rounded. Below, where 1e-4 is
-    a third of a level of 8 bits, black would show a tint.
-    """
-    outside: NDArray[np.bool_] = (linear.min(axis=0) < -1e-5) | (linear.max(axis=0) > 1 + 1e-4)
-    return outside
-
-
 def lab_to_rgb(lab: FloatArray) -> FloatArray:
     """Return sRGB of CIELAB; a colour outside sRGB loses chroma, never lightness or hue.
 
     Clipping each channel would shift L*, which is the photograph itself. Instead a* and b* of such
-    a colour are scaled by the largest factor in [0, 1] that brings it into the gamut, found by
-    bisection.
+    a colour are scaled by the largest factor in [0, 1] that brings it into the gamut.
 
     Args:
         lab: Shape (..., 3), L* in 0..100.
@@ -135,16 +133,212 @@ def lab_to_rgb(lab: FloatArray) -> FloatArray:
     """
     # Planes, not pixels, inside: numpy is several times faster on contiguous memory.
     L, a, b = np.ascontiguousarray(lab.reshape(-1, 3).T, dtype=np.float32)
-    linear = _lab_to_linear(L, a, b)
-    wrong = np.flatnonzero(_outside(linear))
-    if wrong.size:
-        L, a, b = L[wrong], a[wrong], b[wrong]
-        inside = np.zeros(wrong.size, np.float32)
-        step = np.float32(0.5)
-        for _ in range(10):  # to 1/1024 of the chroma, under a tenth of a CIELAB unit
-            middle = inside + step
-            inside = np.where(_outside(_lab_to_linear(L, a * middle, b * middle)), inside, middle)
-            step /= 2
-        linear[:, wrong] = _lab_to_linear(L, a * inside, b * inside)
-    indices = np.clip(linear * np.float32(65535) + np.float32(0.5), 0, 65535).astype(np.uint16)
-    return np.ascontiguousarray(_ENCODED[indices].T).reshape(lab.shape)
+    y = (L + np.float32(16)) / np.float32(116)
+    linear = _in_gamut(SRGB, y + a / np.float32(500), y, y - b / np.float32(200), _f_inverse(y))
+    rgb = np.clip(_encoded(np.clip(linear, 0, 1)), 0, 1)
+    return np.ascontiguousarray(rgb.T).reshape(lab.shape)
+
+
+@functools.cache
+def _from_xyz(space: Space) -> FloatArray:
+    """Return the matrix from XYZ over white to linear values of a space, such that 1 stays 1.
+
+    As it stands white would be 8e-5 too bright, as matrix and white point are rounded: that is
+    three levels of 16 bits.
+    """
+    assert space.matrix is not None
+    matrix = np.linalg.inv(space.matrix.astype(np.float64)) @ (XYZ_TO_RGB * WHITE)
+    whole: FloatArray = (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
+    return whole
+
+
+def _in_gamut(
+    space: Space, x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray
+) -> FloatArray:
+    """Return linear values of a space, of colours that it has.
+
+    Args:
+        space: Of colours, not grey.
+        x: CIELAB's f(X/Xn), shape (n,), y and z likewise.
+        y: f(Y/Yn).
+        z: f(Z/Zn).
+        Y: Y/Yn.
+
+    Returns:
+        Shape (3, n); beyond [0, 1] by no more than rounding.
+    """
+    matrix = _from_xyz(space)
+    linear = matrix @ _xyz(x, Y, z)
+    if linear.min(initial=0) < -_BELOW or linear.max(initial=0) > 1 + _ABOVE:
+        low, high = linear.min(axis=0), linear.max(axis=0)
+        wrong = np.flatnonzero((low < -_BELOW) | (high > 1 + _ABOVE))
+        y = y[wrong]
+        a, b = x[wrong] - y, y - z[wrong]  # of which a* is 500 times, b* 200 times as much
+        share = _share(space, y, a, b)
+        linear[:, wrong] = matrix @ _xyz(y + a * share, Y[wrong], y - b * share)
+    return linear
+
+
+def _share(space: Space, y: FloatArray, a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the largest factor in [0, 1] on a* and b* that brings each colour into a space."""
+    chroma, hue = cv2.cartToPolar(a * np.float32(500), b * np.float32(200))
+    across = hue * np.float32(_HUES / (2 * np.pi))
+    down = (y * np.float32(116) - np.float32(16)) * np.float32((_LEVELS - 1) / 100)
+    largest = np.empty_like(chroma)
+    for start in range(0, len(chroma), _REMAPPED):
+        part = slice(start, start + _REMAPPED)
+        largest[part] = cv2.remap(
+            _largest_chroma(space),
+            across[part],
+            down[part],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    share: FloatArray = np.minimum(largest / np.maximum(chroma, np.float32(1e-6)), 1).ravel()
+    return share
+
+
+@functools.cache
+def _largest_chroma(space: Space) -> FloatArray:
+    """Return the largest chroma of a space for every lightness and hue, found by bisection.
+
+    Returns:
+        Shape (_LEVELS, _HUES + 2): L* from 0 to 100 by hue from 0 to a bit over 2 pi.
+    """
+    y = (np.linspace(0, 100, _LEVELS, dtype=np.float32)[:, None] + 16) / np.float32(116)
+    hue = np.arange(_HUES + 2, dtype=np.float32) * np.float32(2 * np.pi / _HUES)
+    y, hue = (plane.ravel() for plane in np.broadcast_arrays(y, hue))
+    a, b, Y = np.cos(hue) / 500, np.sin(hue) / 200, _f_inverse(np.ascontiguousarray(y))
+    chroma, step = np.zeros_like(y), np.float32(128)
+    for _ in range(14):  # to 1/64 of a CIELAB unit
+        more = chroma + step
+        linear = _from_xyz(space) @ _xyz(y + a * more, Y, y - b * more)
+        inside = (linear.min(axis=0) >= 0) & (linear.max(axis=0) <= 1)
+        chroma = np.where(inside, more, chroma)
+        step /= 2
+    return chroma.reshape(_LEVELS, -1)
+
+
+@functools.cache
+def _tables(space: Space, dtype: np.dtype[Any]) -> tuple[FloatArray, FloatArray]:
+    """Return what each number of a type means: linear values, (1 or 3, n), and as grey f, (n,)."""
+    linear = np.ascontiguousarray(space.curves[:, :: 257 if dtype == np.uint8 else 1])
+    return linear, _f(linear[0])
+
+
+def _look_up(table: FloatArray, numbers: Pixels) -> FloatArray:
+    """Return the entry of each number, shape (n,)."""
+    if numbers.dtype == np.uint8:  # OpenCV is several times faster, for 8 bits
+        found: FloatArray = cv2.LUT(numbers, table).ravel()
+        return found
+    return table.take(numbers)
+
+
+def to_linear(pixels: Pixels, space: Space = SRGB) -> FloatArray:
+    """Return linear values of a space of colours.
+
+    Args:
+        pixels: Shape (n, 3).
+        space: Which colours they are.
+
+    Returns:
+        Shape (3, n), in [0, 1].
+    """
+    tables, _ = _tables(space, pixels.dtype)
+    linear = np.empty((3, len(pixels)), np.float32)
+    for channel, table in enumerate(tables):
+        linear[channel] = _look_up(table, pixels[:, channel].copy())
+    return linear
+
+
+def luminance(pixels: Pixels, space: Space = SRGB) -> tuple[FloatArray, FloatArray]:
+    """Return how light pixels are as they lie in a file.
+
+    Args:
+        pixels: Shape (n, 3), or (n, 1) of grey.
+        space: Which colours they are.
+
+    Returns:
+        Y/Yn in [0, 1] and CIELAB's f of it, (L* + 16) / 116, of shape (n,) each.
+    """
+    if pixels.shape[1] == 1:
+        linear, f = _tables(space, pixels.dtype)
+        grey = pixels[:, 0]
+        return _look_up(linear[0], grey), _look_up(f, grey)
+    assert space.matrix is not None
+    Y = (RGB_TO_XYZ[1] @ space.matrix) @ to_linear(pixels, space)
+    return Y, _f_fast(Y)
+
+
+def lightness(pixels: Pixels, space: Space = SRGB) -> FloatArray:
+    """Return L* of pixels as they lie in a file.
+
+    Args:
+        pixels: Shape (..., 3), or (..., 1) of grey; the largest number of their type is white.
+        space: Which colours they are.
+
+    Returns:
+        Shape (...): L* in 0..100.
+    """
+    _, f = luminance(pixels.reshape(-1, pixels.shape[-1]), space)
+    return (f * np.float32(116) - np.float32(16)).reshape(pixels.shape[:-1])
+
+
+def opponents(pixels: Pixels, space: Space = SRGB) -> tuple[FloatArray, FloatArray]:
+    """Return the colours of pixels as they lie in a file.
+
+    Args:
+        pixels: Shape (n, 3).
+        space: Which colours they are.
+
+    Returns:
+        a*/500 and b*/200, shape (n,) each.
+    """
+    linear = to_linear(pixels, space)
+    x, y, z = _f_fast(np.linalg.inv(_from_xyz(space)).astype(np.float32) @ linear)
+    return x - y, y - z
+
+
+def paint(
+    space: Space, dtype: np.dtype[Any], x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray
+) -> Pixels:
+    """Return pixels as they are to lie in a file; as with `lab_to_rgb`, lightness and hue stay.
+
+    Args:
+        space: Which colours they are to be.
+        dtype: Of 8 or 16 bits, unsigned.
+        x: CIELAB's f(X/Xn), shape (n,); so y = (L* + 16) / 116, x = y + a*/500, z = y - b*/200.
+        y: f(Y/Yn).
+        z: f(Z/Zn).
+        Y: Y/Yn.
+
+    Returns:
+        Shape (n, 3).
+    """
+    linear = _in_gamut(space, x, y, z, Y)
+    np.clip(linear, 0, 1, out=linear)
+    np.sqrt(linear, out=linear)
+    inks = _inks(space, dtype)
+    linear *= np.float32(inks.shape[1] - 1)
+    if dtype == np.uint8:
+        places = linear.astype(np.uint16)
+        planes = [cv2.LUT(*pair) for pair in zip(places, inks, strict=True)]
+    else:
+        planes = [ink.take(place) for ink, place in zip(inks, linear.astype(np.int32), strict=True)]
+    pixels: Pixels = cv2.merge(planes).reshape(-1, 3)
+    return pixels
+
+
+@functools.cache
+def _inks(space: Space, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the number of each linear value, by its root: in that the curves are nearly straight.
+
+    Returns:
+        Shape (3, n): at i that of ((i + 0.5) / n)^2, so that places can be cut off, not rounded.
+    """
+    count = 1 << 16 if dtype == np.uint8 else 1 << 19
+    linear = ((np.arange(count) + 0.5) / count) ** 2
+    numbers = np.linspace(0, 1, space.curves.shape[1])
+    largest = np.iinfo(dtype).max
+    inks = [np.interp(linear, curve, numbers) * largest + 0.5 for curve in space.curves]
+    return np.array(inks).astype(dtype)

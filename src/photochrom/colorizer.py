@@ -1,17 +1,22 @@
-"""From a picture to a coloured picture: its own L*, and the ab that a model guesses."""
+"""From a photo to a coloured photo: its own L*, and the ab that a model guesses."""
 
-from collections.abc import Iterator
+import dataclasses
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
+from typing import overload
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom import color, photo
-from photochrom.color import FloatArray
-from photochrom.errors import ModelError
-from photochrom.models import ColorModel, OnnxModel, default_model_path
+from photochrom import color, profiles
+from photochrom.color import FloatArray, Pixels, Space
+from photochrom.errors import ModelError, PhotochromError
+from photochrom.models import MAX_SIZE, ColorModel, OnnxModel, default_model_path
+from photochrom.photo import Photo
 
 MIN_SIDE = 16
 """No network is fed less than this many px."""
@@ -19,54 +24,182 @@ MAX_LONG = 4
 """The long side that a network is fed is at most this many times its short side."""
 _EDGE = 50.0  # (L*)^2: a luminance edge well below its root, 7 L*, counts as texture or grain
 _RADIUS = 1  # px at network resolution; chosen with _EDGE on photos whose ab was blurred
-_STRIP = 1 << 16  # pixels painted at a time: the planes then stay in the processor's cache
+_STRIP = 64_000  # pixels painted at a time: the planes then stay in the processor's cache
+_MARK = "colours added by photochrom {version}, model {model}: guesses, not the photograph's own"
 
 
 class Colorizer:
-    """Colorizes pictures; make one and call it for each.
+    """Colorizes photos; make one and call it for each.
 
-    The picture keeps its own L*, so that no sharpness is lost; only a* and b* are the model's.
+    A photo keeps its own L*, so that no sharpness is lost; only a* and b* are the model's.
     """
 
-    def __init__(self, model: str | Path | ColorModel | None = None) -> None:
+    def __init__(
+        self,
+        model: str | Path | ColorModel | None = None,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> None:
         """Load the model.
 
         Args:
             model: An ONNX file that `photochrom export` wrote, or anything that works like
                 `ColorModel`; None: the model that comes with photochrom.
+            device: What an ONNX file runs on: one of `photochrom.models.DEVICES`, or `auto`.
+            threads: How many to work with; None: one for each core.
 
         Raises:
-            ModelError: If the file is missing or not a model of ours.
+            ModelError: If the file is missing or not a model of ours, or the device not there.
         """
         if model is None:
             model = default_model_path()
-        self.model: ColorModel = OnnxModel(model) if isinstance(model, str | Path) else model
+        if isinstance(model, str | Path):
+            model = OnnxModel(model, device=device, threads=threads)
+        self.model: ColorModel = model
+        self._pool = ThreadPoolExecutor(threads or os.cpu_count())
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """Return the picture in colour.
+    @overload
+    def __call__(
+        self,
+        photo: Photo,
+        *,
+        saturation: float = ...,
+        strength: float = ...,
+        size: int | None = ...,
+        mark: bool = ...,
+    ) -> Photo: ...
+    @overload
+    def __call__(
+        self,
+        photo: Image.Image,
+        *,
+        saturation: float = ...,
+        strength: float = ...,
+        size: int | None = ...,
+        mark: bool = ...,
+    ) -> Image.Image: ...
+    def __call__(
+        self,
+        photo: Photo | Image.Image,
+        *,
+        saturation: float = 1.0,
+        strength: float = 1.0,
+        size: int | None = None,
+        mark: bool = True,
+    ) -> Photo | Image.Image:
+        """Return the photo in colour.
 
         Args:
-            image: A picture in any of Pillow's modes with up to 16 bits; colours that it has are
-                ignored, and so is a turn that its EXIF asks for: `open_photo` sees to that.
+            photo: A photo, or a picture in any of Pillow's modes with up to 16 bits, of which the
+                turn that its EXIF asks for is ignored: `open_photo` sees to that.
+            saturation: A factor on the new colours, 0 to 4.
+            strength: From 0, the photo's own colours, to 1, new ones alone.
+            size: Short side in px at which the network sees the photo; None: the model's own.
+            mark: Whether the metadata are to say that colours were added.
 
         Returns:
-            A new picture of the same size, mode RGB, or RGBA with the alpha channel of `image`.
+            Of a photo, one of the same size, bits, alpha and metadata, in its own space, or in
+            sRGB if that has no colours. Of a picture, one of 8 bits in mode RGB or RGBA.
 
         Raises:
             PhotoError: If the picture has no pixels or a mode that cannot be read.
+            PhotochromError: If a number is not allowed.
             ModelError: If the model does not return colours.
         """
-        plain = photo.to_plain(image)
-        alpha = plain.getchannel("A") if plain.mode in ("LA", "RGBA") else None
-        channels = 3 if plain.mode in ("RGB", "RGBA") else 1
-        pixels = np.atleast_3d(np.asarray(plain))[..., :channels]
-        L = np.empty((plain.height, plain.width), np.float32)
-        for rows in _strips(plain.height, plain.width):
-            L[rows] = color.lightness(pixels[rows])
-        colored = Image.fromarray(_paint(L, *_guess(self.model, L)))
-        if alpha is not None:
-            colored.putalpha(alpha)
-        return colored
+        if isinstance(photo, Image.Image):
+            picture = Photo.from_image(photo)
+            return self(picture, saturation=saturation, strength=strength, size=size).to_image()
+        check_look(saturation=saturation, strength=strength, size=size)
+        width, height = photo.size
+        small = self._small(photo, *network_size(height, width, size or self.model.size))
+        ab = _guess(self.model, small) * np.float32(saturation * strength)
+        if small.size < height * width:
+            lines = _local_lines(small, ab)
+        else:
+            ab = cv2.resize(ab, photo.size, interpolation=cv2.INTER_AREA)
+            lines = np.concatenate([np.zeros_like(ab), ab], axis=2)
+        kept = photo.metadata
+        space = photo.space
+        if space.matrix is None:
+            space, kept = color.SRGB, kept.with_profile(profiles.srgb_profile())
+        if mark:
+            kept = kept.marked(_MARK.format(version=version("photochrom"), model=self.model.name))
+        pixels = self._painted(photo, space, lines, 1 - strength)
+        return dataclasses.replace(photo, pixels=pixels, space=space, metadata=kept)
+
+    def _small(self, photo: Photo, height: int, width: int) -> FloatArray:
+        """Return L* of the small copy that a network is to see, shape (height, width)."""
+        scale = np.float32(65535 / 100)
+        L = np.empty(photo.pixels.shape[:2], np.uint16)  # half the memory, and 0.001 L* off
+
+        def fill(rows: slice) -> None:
+            L[rows] = color.lightness(photo.pixels[rows], photo.space) * scale + np.float32(0.5)
+
+        self._on_all(fill, L.shape)
+        shrinks = height * width < L.size
+        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        small: FloatArray = cv2.resize(L, (width, height), interpolation=way).astype(np.float32)
+        return small / scale
+
+    def _painted(self, photo: Photo, space: Space, lines: FloatArray, own: float) -> Pixels:
+        """Join a photo's L* and the ab of its small copy.
+
+        Args:
+            photo: The photo.
+            space: Of the result.
+            lines: From `_local_lines`.
+            own: The share of the photo's own colours, 0 to 1.
+
+        Returns:
+            Pixels of the result, shape (H, W, 3).
+        """
+        pixels = photo.pixels
+        height, width = pixels.shape[:2]
+        painted = np.empty((height, width, 3), pixels.dtype)
+        # From a* = slope L* + offset to x = slope y + offset, with y = (L* + 16) / 116.
+        slope, offset = np.split(lines, 2, axis=2)
+        unit = np.array([1 / 500, -1 / 200], np.float32)
+        fields = np.concatenate([slope * 116 * unit + 1, (offset - 16 * slope) * unit], axis=2)
+        wide = cv2.resize(fields, (width, len(fields)), interpolation=cv2.INTER_LINEAR)
+        wide = np.ascontiguousarray(wide.transpose(0, 2, 1))
+
+        def fill(rows: slice) -> None:
+            strip = pixels[rows].reshape(-1, pixels.shape[2])
+            Y, y = color.luminance(strip, photo.space)
+            x_slope, z_slope, x, z = _enlarged(wide, height, rows)
+            x = (x_slope * y.reshape(x.shape) + x).ravel()
+            z = (z_slope * y.reshape(z.shape) + z).ravel()
+            if own and strip.shape[1] == 3:
+                a, b = color.opponents(strip, photo.space)
+                x += a * np.float32(own)
+                z -= b * np.float32(own)
+            painted[rows] = color.paint(space, pixels.dtype, x, y, z, Y).reshape(-1, width, 3)
+
+        self._on_all(fill, painted.shape)
+        return painted
+
+    def _on_all(self, work: Callable[[slice], None], shape: tuple[int, ...]) -> None:
+        """Do something with all rows of a picture, in strips that fit the processor's cache."""
+        rows = max(1, _STRIP // shape[1])
+        strips = [slice(top, min(top + rows, shape[0])) for top in range(0, shape[0], rows)]
+        for _ in self._pool.map(work, strips):
+            pass
+
+
+def check_look(*, saturation: float = 1.0, strength: float = 1.0, size: int | None = None) -> None:
+    """Refuse what is no saturation, strength or size.
+
+    Raises:
+        PhotochromError: If one of them is not allowed.
+    """
+    for name, value, least, most in (
+        ("saturation", saturation, 0, 4),
+        ("strength", strength, 0, 1),
+        ("size", size, MIN_SIDE, MAX_SIZE),
+    ):
+        if value is not None and not least <= value <= most:
+            raise PhotochromError(f"{name} is {value}; it has to be from {least} to {most}")
 
 
 def network_size(height: int, width: int, short: int) -> tuple[int, int]:
@@ -79,31 +212,20 @@ def network_size(height: int, width: int, short: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _strips(height: int, width: int) -> Iterator[slice]:
-    """Cut a picture into strips of about `_STRIP` pixels, so that no plane is copied whole."""
-    rows = max(1, _STRIP // width)
-    for top in range(0, height, rows):
-        yield slice(top, top + rows)
-
-
-def _guess(model: ColorModel, L: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _guess(model: ColorModel, small: FloatArray) -> FloatArray:
     """Ask the model.
 
     Args:
         model: The model.
-        L: L*, shape (H, W).
+        small: L* of the small copy, shape (h, w).
 
     Returns:
-        L* of shape (h, w) as the model saw it, and the ab of shape (h, w, 2) that it guessed.
+        The ab that it guessed, shape (h, w, 2).
 
     Raises:
         ModelError: If the model returns another shape, or something that is no number.
     """
-    height, width = network_size(L.shape[0], L.shape[1], model.size)
-    shrinks = height * width < L.size
-    small = cv2.resize(
-        L, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    height, width = small.shape
     down, right = max(0, MIN_SIDE - height), max(0, MIN_SIDE - width)
     fed = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REFLECT)
     ab = model(fed[None, None])
@@ -117,39 +239,7 @@ def _guess(model: ColorModel, L: FloatArray) -> tuple[FloatArray, FloatArray]:
             f"model {model.name} returned values that are no numbers for this photo; use another "
             "model"
         )
-    return small, np.ascontiguousarray(ab[0, :, :height, :width].transpose(1, 2, 0), np.float32)
-
-
-def _paint(L: FloatArray, small: FloatArray, ab: FloatArray) -> NDArray[np.uint8]:
-    """Join a photo's L* and the ab of its small copy.
-
-    Args:
-        L: L* of the photo, shape (H, W).
-        small: L* of the small copy, shape (h, w).
-        ab: a* and b* of the small copy, shape (h, w, 2).
-
-    Returns:
-        sRGB, shape (H, W, 3).
-    """
-    height, width = L.shape
-    enlarges = small.size < L.size
-    if enlarges:
-        lines = _local_lines(small, ab)
-    else:
-        ab = cv2.resize(ab, (width, height), interpolation=cv2.INTER_AREA)
-    rgb = np.empty((height, width, 3), np.uint8)
-    for rows in _strips(height, width):
-        lab = np.empty((*L[rows].shape, 3), np.float32)
-        lab[..., 0] = L[rows]
-        if enlarges:
-            line = _enlarged(lines, L.shape, rows.start, lab.shape[0])
-            np.multiply(line[..., :2], lab[..., :1], out=lab[..., 1:])
-            lab[..., 1:] += line[..., 2:]
-        else:
-            lab[..., 1:] = ab[rows]
-        # The cast cuts off, so this rounds to the nearest level.
-        rgb[rows] = color.lab_to_rgb(lab) * np.float32(255) + np.float32(0.5)
-    return rgb
+    return np.ascontiguousarray(ab[0, :, :height, :width].transpose(1, 2, 0), np.float32)
 
 
 def _local_lines(L: FloatArray, ab: FloatArray) -> FloatArray:
@@ -182,23 +272,21 @@ def _box(x: FloatArray) -> FloatArray:
     return mean.reshape(x.shape)
 
 
-def _enlarged(image: FloatArray, shape: tuple[int, ...], top: int, rows: int) -> FloatArray:
-    """Enlarge bilinearly, but only some rows of the result.
+def _enlarged(wide: FloatArray, height: int, rows: slice) -> FloatArray:
+    """Enlarge downwards, bilinearly, but only some rows of the result.
 
     Args:
-        image: Shape (h, w, C).
-        shape: Height and width of the whole result.
-        top: The first row wanted.
-        rows: How many.
+        wide: Shape (h, C, W).
+        height: Of the whole result.
+        rows: The rows wanted.
 
     Returns:
-        Shape (rows, W, C): these rows of what `cv2.resize` gives.
+        Shape (C, n, W): these rows of what `cv2.resize` gives.
     """
-    y = (np.arange(top, top + rows, dtype=np.float32) + 0.5) * (len(image) / shape[0]) - 0.5
-    y = np.clip(y, 0, len(image) - 1)
-    above = y.astype(np.intp)
-    below = np.minimum(above + 1, len(image) - 1)
-    weight = (y - above).astype(np.float32)[:, None, None]
-    lines = image[above] * (1 - weight) + image[below] * weight
-    result: FloatArray = cv2.resize(lines, (shape[1], rows), interpolation=cv2.INTER_LINEAR)
-    return result
+    h, channels, width = wide.shape
+    y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * (h / height) - 0.5
+    y = np.clip(y, 0, h - 1)[:, None]
+    near = slice(int(y[0, 0]), int(y[-1, 0]) + 2)
+    weights = np.maximum(0, 1 - np.abs(y - np.arange(h, dtype=np.float32)[near]))
+    result: FloatArray = weights @ wide[near].reshape(-1, channels * width)
+    return result.reshape(-1, channels, width).swapaxes(0, 1)

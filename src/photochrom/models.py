@@ -15,6 +15,14 @@ FORMAT = "1"
 MAX_SIZE = 4096
 """The largest short side in px that a model may ask for."""
 
+DEVICES = {
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+"""What a network can run on, the fastest first, and ONNX Runtime's name of it."""
+
 _HINT = "give a file that `photochrom export` wrote"
 
 
@@ -54,23 +62,30 @@ def default_model_path() -> Path:
 
 
 class OnnxModel:
-    """A network in an ONNX file, run on the CPU."""
+    """A network in an ONNX file, run by ONNX Runtime."""
 
     name: str
     size: int
+    device: str
+    """What it runs on, one of `DEVICES`."""
     metadata: dict[str, str]
     """What the file says of itself: recipe, data, metrics, licence and more."""
 
-    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, device: str = "auto", threads: int | None = None
+    ) -> None:
         """Load a file that `photochrom export` wrote.
 
         Args:
             path: The file.
-            threads: How many to run on; None: one for each core.
+            device: One of `DEVICES`, or `auto`: the first of them that ONNX Runtime has here.
+            threads: How many to run on, on the CPU; None: one for each core.
 
         Raises:
-            ModelError: If the file is missing, is no ONNX file, or is not a model of ours.
+            ModelError: If the file is missing, is no ONNX file, or is not a model of ours, or the
+                device is not there.
         """
+        self.device = _available(device)
         path = Path(path)
         if not path.is_file():
             raise ModelError(f"there is no model file {path}; {_HINT}")
@@ -79,13 +94,15 @@ class OnnxModel:
         options.intra_op_num_threads = threads or 0
         try:
             self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"], enable_fallback=False
+                path, options, providers=[DEVICES[self.device]], enable_fallback=False
             )
         except Exception as error:  # ONNX Runtime's errors have no common base but this
             raise ModelError(
                 f"{path} is not an ONNX model that can be loaded, it is damaged or something else; "
                 f"{_HINT}"
             ) from error
+        if DEVICES[self.device] not in self._session.get_providers():
+            raise ModelError(_not_there(self.device, "it is there but could not be started"))
         self._path = path
         self._check_ports()
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -147,6 +164,31 @@ class OnnxModel:
             ) from error
         result: FloatArray = ab
         return result
+
+
+def _available(device: str) -> str:
+    """Return the device that is meant.
+
+    Raises:
+        ModelError: If there is none of that name, or ONNX Runtime does not have it here.
+    """
+    there = onnxruntime.get_available_providers()
+    if device == "auto":
+        return next(name for name, provider in DEVICES.items() if provider in there)
+    if device not in DEVICES:
+        raise ModelError(
+            f"there is no device {device!r}; it has to be auto, {', '.join(sorted(DEVICES))}"
+        )
+    if DEVICES[device] not in there:
+        raise ModelError(_not_there(device, "the ONNX Runtime that is installed does not have it"))
+    return device
+
+
+def _not_there(device: str, reason: str) -> str:
+    return (
+        f"device {device} cannot be used: {reason}; install the ONNX Runtime for it, such as "
+        "onnxruntime-gpu, or ask for cpu"
+    )
 
 
 def _in_words(ports: list[tuple[str, str, list[int | str | None]]]) -> str:

@@ -2,14 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from photochrom.cli.text import printable
 
 if TYPE_CHECKING:
-    from photochrom.batch import Result
+    from photochrom.batch import Result, Settings
 
 
 @click.command()
@@ -27,56 +27,120 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="An ONNX file from `photochrom export`; else the model that comes with photochrom.",
 )
+@click.option(
+    "--saturation", type=float, default=1.0, show_default=True, help="Of the new colours."
+)
+@click.option(
+    "--strength",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="0 leaves the photo's own colours, 1 takes only new ones.",
+)
+@click.option("--size", type=int, help="Short side in px at which the network sees a photo.")
+@click.option("--no-mark", is_flag=True, help="Leave out the XMP line that colours were added.")
+@click.option(
+    "--max-pixels", type=int, metavar="N", help="Refuse a photo of more; 200 million if not given."
+)
+@click.option("--device", metavar="D", default="auto", help="auto, cpu, cuda, coreml or directml.")
+@click.option(
+    "-j", "--jobs", type=int, metavar="N", help="Processes; one for each core if not given."
+)
 @click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each photo.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the same objects, one on a line, to a new file.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Leave out what this report says is done, and add to it.",
+)
 @click.pass_context
 def colorize(
     ctx: click.Context,
+    /,
     inputs: tuple[str, ...],
     out: Path | None,
-    model: Path | None,
-    overwrite: bool,
+    report: Path | None,
+    resume: Path | None,
     as_json: bool,
+    jobs: int | None,
+    **options: Any,
 ) -> None:
     """Colorize photos: files, folders with all that is in them, or patterns.
 
-    The photos stay as they are. Exit code: 0 all done, 1 some failed, 2 wrong usage.
+    A result keeps what the photo's file says besides its pixels, and its bits; the photos stay as
+    they are. Exit code: 0 all done, 1 some failed, 2 wrong usage.
     """
+    from contextlib import nullcontext
+
     from tqdm import tqdm
 
-    from photochrom.batch import colorize_all, plan
-    from photochrom.colorizer import Colorizer
-    from photochrom.errors import PhotochromError
+    from photochrom.batch import colorize_all, done_before, report_to, without_done
+    from photochrom.errors import ModelError, PhotochromError
+    from photochrom.plan import plan
 
+    if report and resume:
+        raise click.UsageError("--resume adds to its own file; leave out --report")
+    if jobs is not None and jobs < 1:
+        raise click.UsageError(f"--jobs {jobs}: give the number of processes, 1 or more")
     try:
-        jobs = plan(inputs, out)
-        colorizer = Colorizer(model)
+        planned = plan(inputs, out)
+        if resume:
+            planned = without_done(planned, done_before(resume))
+        settings = _settings(**options)
     except PhotochromError as error:
         raise click.UsageError(printable(error)) from error
     counts = {"done": 0, "skipped": 0, "failed": 0}
+    path = report or resume
     # Everything for people goes to stderr, so that stdout is JSON or nothing.
     try:
-        with tqdm(total=len(jobs), unit="photo", file=sys.stderr, disable=None) as bar:
-            for result in colorize_all(jobs, colorizer, overwrite=overwrite):
+        with (
+            report_to(path, go_on=resume is not None) if path else nullcontext(None) as add,
+            tqdm(total=len(planned), unit="photo", file=sys.stderr, disable=None) as bar,
+        ):
+            for result in colorize_all(planned, settings, processes=jobs):
                 counts[result.status] += 1
+                if add:
+                    add(result)
                 if result.status != "done":
                     bar.write(_line(result), file=sys.stderr)
                 if as_json:
-                    bar.write(_json(result), file=sys.stdout)
+                    bar.write(result.to_json(), file=sys.stdout)
                 bar.update()
+    except ModelError as error:  # it could not be loaded; what it does to one photo is a result
+        raise click.UsageError(printable(error)) from error
     finally:  # also after Ctrl-C
         click.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)
     if counts["failed"]:
         ctx.exit(1)
 
 
+def _settings(
+    model: Path | None,
+    device: str,
+    max_pixels: int | None,
+    overwrite: bool,
+    no_mark: bool,
+    **look: Any,
+) -> "Settings":
+    from photochrom.batch import Settings
+    from photochrom.reading import MAX_PIXELS
+
+    return Settings(
+        model=model,
+        device=device,
+        look={**look, "mark": not no_mark},
+        max_pixels=max_pixels or MAX_PIXELS,
+        overwrite=overwrite,
+    )
+
+
 def _line(result: "Result") -> str:
     reason = result.error or f"{result.output} exists"
     return printable(f"{result.status} {result.input}: {reason}")
-
-
-def _json(result: "Result") -> str:
-    import dataclasses
-    import json
-
-    return json.dumps(dataclasses.asdict(result), default=str)

@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 from photochrom.color import rgb_to_lab
 from photochrom.errors import DataError, PhotoError
-from photochrom.photo import FORMATS, open_photo
+from photochrom.formats import FORMATS
+from photochrom.reading import open_photo
 
 MANIFEST_COLUMNS = ("split", "source", "sha256", "width", "height")
 
@@ -72,7 +73,7 @@ def _resized(image: Image.Image, size: int, keep_aspect: bool) -> Image.Image:
 def _load(source: str, path: Path, size: int, keep_aspect: bool, min_chroma: float) -> Photo:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
-        image = open_photo(path).convert("RGB")
+        image = open_photo(path).to_image().convert("RGB")
     except PhotoError:
         return Photo(source, sha256, dropped="unreadable")
     pixels = np.asarray(_resized(image, size, keep_aspect))

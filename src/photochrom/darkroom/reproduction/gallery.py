@@ -20,7 +20,7 @@ from photochrom.darkroom.reproduction.experiments import SYSTEMS
 from photochrom.darkroom.reproduction.results import Results, Run
 from photochrom.errors import DataError
 from photochrom.files import make_folder, write_whole
-from photochrom.photo import open_photo
+from photochrom.reading import open_photo
 
 HEIGHT = 128
 """Of the photos on the page, in px."""
@@ -59,7 +59,7 @@ def _some_photos(folder: Path) -> list[Image.Image]:
         PhotoError: If one cannot be read.
     """
     found = sorted(find_photos([folder]).values())
-    return [open_photo(found[i]) for i in spread(len(found), SHOWN)]
+    return [open_photo(found[i]).to_image() for i in spread(len(found), SHOWN)]
 
 
 def write_page(results: Results, place: Path, historic: Path | None) -> Path:

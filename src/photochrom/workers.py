@@ -1,0 +1,151 @@
+"""Processes side by side: one that crashes loses the item in its hands, and no other."""
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+_TRIES = 3
+"""How many processes may end before they are ready, all told."""
+_CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    ready: bool = False
+    item: Any = None
+    since: float = 0.0
+
+
+def work(
+    items: Iterable[Item],
+    make: Callable[[], Callable[[Item], Outcome]],
+    *,
+    processes: int,
+    lost: Callable[[Item, str], Outcome],
+    patience: float = 900.0,
+) -> Iterator[Outcome]:
+    """Do something with each item, on several processes.
+
+    Ended early, by an exception or by closing the generator, it ends the processes at once; so do
+    they themselves when this process is gone.
+
+    Args:
+        items: What there is to do, one at a time for each process; they travel as pickles.
+        make: Called once in each process; it returns what is called with each item.
+        processes: How many.
+        lost: What to make of an item of which the process ended without a word, with the reason.
+        patience: Seconds after which a process that answers nothing is killed.
+
+    Yields:
+        The outcomes, as they come.
+
+    Raises:
+        Exception: What `make` raises.
+        RuntimeError: If a process cannot even start.
+    """
+    left = iter(items)
+    workers: list[_Worker] = []
+    unborn = 0
+    try:
+        for item in _first(left, processes):
+            workers.append(_started(make, item))
+        while workers:
+            ends = {worker.pipe: worker for worker in workers}
+            for pipe in wait(list(ends), timeout=1.0):
+                worker = ends[pipe]  # type: ignore[index]
+                try:
+                    kind, content = worker.pipe.recv()
+                except (EOFError, OSError):
+                    workers.remove(worker)
+                    reason = _reason(worker)
+                    if worker.ready:
+                        again = _first(left, 1)
+                        yield lost(worker.item, reason)
+                    else:
+                        again = iter([worker.item])
+                        unborn += 1
+                        if unborn > _TRIES:
+                            raise RuntimeError(f"a process could not start: it {reason}") from None
+                    for item in again:
+                        workers.append(_started(make, item))
+                    continue
+                if kind == "refused":
+                    raise content
+                if kind == "ready":
+                    worker.ready = True
+                    _hand_over(worker, worker.item)
+                    continue
+                for item in _first(left, 1):
+                    _hand_over(worker, item)
+                    break
+                else:
+                    workers.remove(worker)
+                    _end(worker)
+                yield content
+            for worker in workers:
+                if worker.ready and time.monotonic() - worker.since > patience:
+                    worker.process.kill()  # which the next round finds
+    finally:
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            _end(worker)
+
+
+def _first(items: Iterator[Item], count: int) -> Iterator[Item]:
+    for _, item in zip(range(count), items, strict=False):
+        yield item
+
+
+def _started(make: Callable[[], Any], item: Any) -> _Worker:
+    ours, theirs = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=_serve, args=(theirs, make), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours, item=item)
+
+
+def _hand_over(worker: _Worker, item: Any) -> None:
+    worker.item, worker.since = item, time.monotonic()
+    worker.pipe.send(item)
+
+
+def _end(worker: _Worker) -> None:
+    worker.pipe.close()
+    worker.process.join()
+
+
+def _reason(worker: _Worker) -> str:
+    worker.pipe.close()
+    worker.process.join()
+    code = worker.process.exitcode
+    if code == -signal.SIGKILL:
+        return "was killed, most likely for want of memory or as it took too long"
+    return f"ended with exit code {code}"
+
+
+def _serve(pipe: Connection, make: Callable[[], Callable[[Any], Any]]) -> None:
+    """Run in a process of its own: answer items until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    try:
+        function = make()
+    except Exception as error:  # noqa: BLE001 (raised again on the other side)
+        pipe.send(("refused", error))
+        return
+    pipe.send(("ready", None))
+    while True:
+        try:
+            item = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(("done", function(item)))

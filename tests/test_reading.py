@@ -1,0 +1,413 @@
+import hashlib
+import struct
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from photochrom.errors import PhotoError
+from photochrom.formats import FORMATS
+from photochrom.photo import Photo
+from photochrom.reading import open_pages, open_photo
+from photochrom.writing import save_photo
+
+
+def chunk(name: bytes, data: bytes, *, right: bool = True) -> bytes:
+    """A chunk of a PNG, with or without the right checksum."""
+    check = struct.pack(">I", zlib.crc32(name + data) ^ (not right))
+    return struct.pack(">I", len(data)) + name + data + check
+
+
+def png(width: int, height: int, bits: int, kind: int, raw: bytes) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(raw)), chunk(b"IEND", b"")]
+    )
+
+
+def tiff(width: int, height: int, bits: tuple[int, ...], raw: bytes, *, planar: int = 1) -> bytes:
+    """An uncompressed TIFF of one strip; with planes, one strip for each."""
+    samples = len(bits)
+    strips = samples if planar == 2 else 1
+    start = 8 + len(raw)
+    ends = start + 2 + 12 * 9 + 4  # where values longer than 4 bytes lie
+    many = b"".join(struct.pack("<H", bit) for bit in bits)
+    places = [8 + len(raw) // strips * i for i in range(strips)]
+    tags = [
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, samples, bits[0] if samples == 1 else ends),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1 if samples == 1 else 2),
+        (273, 4, strips, places[0] if strips == 1 else ends + 6),
+        (277, 3, 1, samples),
+        (279, 4, strips, len(raw) if strips == 1 else ends + 18),
+        (284, 3, 1, planar),
+    ]
+    directory = struct.pack("<H", 9) + b"".join(struct.pack("<HHLL", *tag) for tag in tags)
+    far = many + b"".join(struct.pack("<L", place) for place in places)
+    far += struct.pack("<L", len(raw) // strips) * strips
+    return b"II*\0" + struct.pack("<L", start) + raw + directory + bytes(4) + far
+
+
+def jpeg(picture: Image.Image, exif: bytes = b"") -> bytes:
+    """A JPEG with these bytes as its EXIF block."""
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=95)
+    data = buffer.getvalue()
+    if not exif:
+        return data
+    block = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    return data[:2] + block + data[2:]
+
+
+def test_an_open_file_is_read_as_well(photo_file: Path):
+    assert open_photo(BytesIO(photo_file.read_bytes())).size == (64, 48)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_once(format_: str, orientation: int):
+    upright = np.zeros((16, 32, 3), np.uint8)
+    upright[:8, :8] = (255, 0, 0)
+    upright[8:, :8] = (0, 0, 255)
+    undo = {  # how a camera that was held so would have stored it
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
+        8: lambda a: np.rot90(a, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = BytesIO()
+    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}
+    Image.fromarray(np.ascontiguousarray(undo(upright))).save(
+        buffer, format_, exif=exif, **options.get(format_, {})
+    )
+    buffer.seek(0)
+    photo = open_photo(buffer)
+    assert photo.size == (32, 16)
+    assert np.abs(photo.pixels.astype(int) - upright).max() < 8
+    assert photo.metadata.orientation in (None, 1)
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0rubbish",
+        b"Exif\0\0II*\0",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\xff" * 40,
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0\0\0\0\0",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02a\0\0\0\0\0\0\0",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x1a\0\x05\0\0\0\x01\xff\xff\xff\xf0\0\0\0\0",
+    ],
+)
+def test_a_corrupt_exif_block_stops_nothing(exif: bytes, picture: Image.Image):
+    expected = open_photo(BytesIO(jpeg(picture))).pixels
+    np.testing.assert_array_equal(open_photo(BytesIO(jpeg(picture, exif))).pixels, expected)
+
+
+def test_random_exif_blocks_stop_nothing(picture: Image.Image):
+    random = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif.update({0x0112: 6, 0x010F: "maker", 0x011A: 72.0})
+    good = exif.tobytes()
+    for _ in range(100):
+        bad = bytearray(good)
+        for place in random.integers(6, len(bad), 4):
+            bad[place] = random.integers(256)
+        assert sorted(open_photo(BytesIO(jpeg(picture, bytes(bad)))).size) == [48, 64]
+
+
+def test_palette(tmp_path: Path):
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 10, 200, 30])
+    image.save(tmp_path / "a.png")
+    assert open_photo(tmp_path / "a.png").pixels[0, 0].tolist() == [10, 200, 30]
+
+
+def test_cmyk_jpeg(tmp_path: Path):
+    Image.new("RGB", (16, 16), (200, 40, 40)).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    pixels = open_photo(tmp_path / "a.jpg").pixels
+    assert pixels[8, 8].tolist() == pytest.approx([200, 40, 40], abs=4)
+
+
+ORIENTATION_3 = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        chunk(b"eXIf", ORIENTATION_3, right=False),
+        chunk(b"tEXt", b"Comment\0a", right=False),
+        chunk(b"gAMA", b"\0"),
+        chunk(b"pHYs", b"\0"),
+        chunk(b"cHRM", b"\0"),
+        chunk(b"iCCP", b""),
+        chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3_000_000))),
+    ],
+)
+def test_broken_metadata_in_a_png_stop_nothing(broken: bytes, picture: Image.Image):
+    buffer = BytesIO()
+    picture.save(buffer, "PNG")
+    data = buffer.getvalue()
+    after_header = 33
+    both = data[:after_header] + broken + data[after_header:]
+    np.testing.assert_array_equal(open_photo(BytesIO(both)).pixels, picture)
+    turned = data[:after_header] + chunk(b"eXIf", ORIENTATION_3) + broken + data[after_header:]
+    if not broken.startswith(b"\0\0\0\x1aeXIf"):
+        np.testing.assert_array_equal(
+            open_photo(BytesIO(turned)).pixels, picture.transpose(Image.Transpose.ROTATE_180)
+        )
+    with pytest.raises(PhotoError, match="damaged or cut off"):
+        open_photo(BytesIO(both[:-200]))
+
+
+@pytest.mark.parametrize("broken", [b"\xff\xe0\0\x07JFIF\0", b"\xff\xee\0\x08Adobe\0"])
+def test_broken_metadata_in_a_jpeg_stop_nothing(broken: bytes, picture: Image.Image):
+    data = jpeg(picture, b"Exif\0\0" + ORIENTATION_3)
+    expected = open_photo(BytesIO(data)).pixels
+    found = open_photo(BytesIO(data[:2] + broken + data[2:])).pixels
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_12_bit_grey_in_a_tiff():
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    pairs = values.reshape(-1, 2)
+    packed = np.stack(
+        [pairs[:, 0] >> 4, (pairs[:, 0] << 4 | pairs[:, 1] >> 8) & 255, pairs[:, 1] & 255], axis=1
+    )
+    photo = open_photo(BytesIO(tiff(64, 64, (12,), packed.astype(np.uint8).tobytes())))
+    assert photo.pixels.dtype == np.uint16
+    np.testing.assert_allclose(photo.pixels[..., 0], values * (65535 / 4095), atol=1)
+
+
+def test_a_tiff_that_would_be_read_wrongly_is_refused():
+    data = tiff(8, 8, (16, 16, 16), bytes(8 * 8 * 6), planar=2)
+    with pytest.raises(PhotoError, match="interleaved"):
+        open_photo(BytesIO(data))
+
+
+def test_too_little_memory_is_no_damage(photo_file: Path, monkeypatch: pytest.MonkeyPatch):
+    def greedy(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", greedy)
+    with pytest.raises(MemoryError):
+        open_photo(photo_file)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [(".png", "<u2"), (".tif", "<u2"), (".tif", ">u2"), (".tif", "<i4")],  # I;16, I;16B, I
+)
+def test_16_bit_grey_is_not_clipped(suffix: str, dtype: str, tmp_path: Path):
+    values = np.linspace(0, 65535, 30 * 40).reshape(30, 40).astype(dtype)
+    if dtype == ">u2":
+        image = Image.frombytes("I;16B", (40, 30), values.tobytes())
+    else:
+        image = Image.fromarray(values)
+    image.save(tmp_path / f"a{suffix}")
+    photo = open_photo(tmp_path / f"a{suffix}")
+    assert photo.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(photo.pixels[..., 0], values)
+    np.testing.assert_array_equal(Photo.from_image(image).pixels[..., 0], values)
+
+
+def test_16_bit_grey_turns_upright():
+    values = np.arange(6, dtype=np.uint16).reshape(2, 3) * 10000
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = BytesIO()
+    Image.fromarray(values).save(buffer, "PNG", exif=exif)
+    np.testing.assert_array_equal(open_photo(buffer).pixels[..., 0], np.rot90(values, -1))
+
+
+def test_16_bit_grey_of_which_0_is_white(tmp_path: Path):
+    values = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4000
+    Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    found = open_photo(tmp_path / "a.tif").pixels
+    np.testing.assert_array_equal(found[..., 0], 65535 - values)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "is empty"),
+        (b"This is no photo, whatever its name says.\n" * 20, "not a photo in a format"),
+        (png(0, 0, 8, 2, b""), "a PNG that is damaged"),
+        (
+            png(60000, 60000, 8, 0, b""),
+            "too large: 60000x60000 is 3600000000 pixels, the limit 200000000",
+        ),
+        (b"BM" + b"\0" * 60, "damaged"),
+        (b"RIFF\0\0\0\0AVI " + bytes(60), "not a photo"),
+        (b"GIF89a" + b"\0" * 60, "not a photo"),
+        (b"\0\0\0\x18ftypheic" + bytes(60), "HEIC.*pillow-heif"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(60), "raw photo"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a photo"),
+    ],
+)
+def test_files_that_are_refused(data: bytes, reason: str, tmp_path: Path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(data)
+    with pytest.raises(PhotoError, match=reason) as caught:
+        open_photo(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", sorted(set(FORMATS) - {".jpeg", ".tiff"}))
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.8])
+def test_truncated_files_are_refused(
+    suffix: str, share: float, tmp_path: Path, picture: Image.Image
+):
+    path = tmp_path / f"photo{suffix}"
+    save_photo(picture, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(PhotoError, match="damaged"):
+        open_photo(path)
+
+
+def test_missing_files_and_folders_are_refused(tmp_path: Path):
+    with pytest.raises(PhotoError, match="No such file"):
+        open_photo(tmp_path / "none.jpg")
+    with pytest.raises(PhotoError, match="directory"):
+        open_photo(tmp_path)
+
+
+def test_reading_changes_nothing(photo_file: Path):
+    before = hashlib.sha256(photo_file.read_bytes()).digest(), photo_file.stat().st_mtime_ns
+    open_photo(photo_file)
+    assert (
+        hashlib.sha256(photo_file.read_bytes()).digest(),
+        photo_file.stat().st_mtime_ns,
+    ) == before
+
+
+@pytest.mark.parametrize(("mode", "clear"), [("1", 255), ("L", 7), ("P", 7), ("RGB", (1, 2, 3))])
+def test_one_transparent_colour_becomes_alpha(
+    mode: str, clear: int | tuple[int, ...], tmp_path: Path
+):
+    pixels = Image.new(mode, (20, 20), 0)
+    if mode == "P":
+        pixels.putpalette(list(range(30)))
+    pixels.paste(1 if mode == "1" else clear, (0, 0, 10, 20))
+    pixels.save(tmp_path / "a.png", transparency=clear)
+    photo = open_photo(tmp_path / "a.png")
+    assert photo.pixels.shape[2] == (1 if mode in ("1", "L") else 3)
+    assert photo.alpha is not None
+    assert (photo.alpha[:, :10] == 0).all()
+    assert (photo.alpha[:, 10:] == 255).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".ppm"])
+def test_16_bits_of_colour_stay(suffix: str, tmp_path: Path):
+    values = np.random.default_rng(0).integers(0, 65536, (30, 40, 3), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), values[..., ::-1])
+    np.testing.assert_array_equal(open_photo(tmp_path / f"a{suffix}").pixels, values)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_of_colour_and_transparency_stay(suffix: str, tmp_path: Path):
+    values = np.random.default_rng(0).integers(0, 65536, (30, 40, 4), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / f"a{suffix}"), values[..., [2, 1, 0, 3]])
+    photo = open_photo(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(photo.pixels, values[..., :3])
+    np.testing.assert_array_equal(photo.alpha, values[..., 3])
+
+
+def test_16_bit_grey_with_transparency_in_a_png():
+    values = np.random.default_rng(0).integers(0, 65536, (5, 7, 2), dtype=np.uint16)
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    photo = open_photo(BytesIO(png(7, 5, 16, 4, raw)))
+    np.testing.assert_array_equal(photo.pixels[..., 0], values[..., 0])
+    np.testing.assert_array_equal(photo.alpha, values[..., 1])
+
+
+def test_every_page_of_a_tiff(tmp_path: Path):
+    pages = [Image.new("L", (20 + n, 16), 50 * n) for n in range(4)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    photos = list(open_pages(tmp_path / "a.tif"))
+    assert [photo.size for photo in photos] == [(20, 16), (21, 16), (22, 16), (23, 16)]
+    assert [int(photo.pixels[0, 0, 0]) for photo in photos] == [0, 50, 100, 150]
+
+
+def test_a_page_that_is_damaged_has_its_number(tmp_path: Path):
+    pages = [Image.effect_noise((60, 60), 50) for _ in range(2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], compression="raw")
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with Image.open(tmp_path / "a.tif") as image:
+        image.seek(1)
+        (offset,) = image.tag_v2[273]
+    place = data.rfind(struct.pack("<L", offset))
+    data[place : place + 4] = struct.pack("<L", len(data) - 9)
+    found = open_pages(BytesIO(data))
+    assert next(found).size == (60, 60)
+    with pytest.raises(PhotoError, match="page 2 of"):
+        next(found)
+
+
+@pytest.mark.parametrize("format_", ["GIF", "PNG", "WEBP"])
+def test_animations_are_refused(format_: str, tmp_path: Path):
+    frames = [Image.linear_gradient("L").rotate(90 * n).convert("RGB") for n in range(3)]
+    frames[0].save(tmp_path / "a", format_, save_all=True, append_images=frames[1:])
+    with pytest.raises(PhotoError, match="animation"):
+        open_photo(tmp_path / "a")
+
+
+def test_formats_that_are_only_read(tmp_path: Path, picture: Image.Image):
+    for suffix in (".gif", ".jp2", ".tga", ".ppm", ".pcx", ".sgi", ".qoi"):
+        picture.save(tmp_path / f"a{suffix}")
+        assert open_photo(tmp_path / f"a{suffix}").size == picture.size
+
+
+def test_the_limit_of_pixels(photo_file: Path):
+    assert open_photo(photo_file, max_pixels=64 * 48).size == (64, 48)
+    with pytest.raises(PhotoError, match="the limit 3071; allow more with --max-pixels"):
+        open_photo(photo_file, max_pixels=64 * 48 - 1)
+
+
+def test_the_limit_of_pillow_is_not_ours(photo_file: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert open_photo(photo_file).size == (64, 48)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_a_file_that_changes_is_refused(photo_file: Path):
+    with photo_file.open("rb") as stream:
+        real = stream.read
+
+        class Growing:
+            """A stream whose file grows once all of it was read."""
+
+            name = str(photo_file)
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(stream, name)
+
+            def read(self, size: int = -1) -> bytes:
+                content = real(size)
+                with photo_file.open("ab") as more:
+                    more.write(b"more")
+                return content
+
+        with pytest.raises(PhotoError, match="changed while it was read"):
+            open_photo(Growing())
+
+
+def test_a_wrong_ending_does_no_harm(tmp_path: Path, picture: Image.Image):
+    picture.save(tmp_path / "a.jpg", "PNG")
+    photo = open_photo(tmp_path / "a.jpg")
+    assert photo.encoding.format == "PNG"

@@ -1,0 +1,236 @@
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from photochrom import files
+from photochrom.errors import PhotoError
+from photochrom.formats import FORMATS
+from photochrom.photo import Photo
+from photochrom.reading import open_pages, open_photo
+from photochrom.writing import save_pages, save_photo
+
+
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
+def test_every_format_is_read_and_written(suffix: str, tmp_path: Path, picture: Image.Image):
+    path = tmp_path / f"photo{suffix}"
+    save_photo(picture, path)
+    difference = np.abs(open_photo(path).pixels.astype(int) - np.asarray(picture))
+    assert difference.mean() < (4 if suffix in (".jpg", ".jpeg", ".webp", ".avif") else 1e-9)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_jpeg_keeps_the_full_resolution_of_colours(tmp_path: Path, picture: Image.Image):
+    save_photo(picture, tmp_path / "photo.jpg")
+    with Image.open(tmp_path / "photo.jpg") as image:
+        assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
+        assert image.quantization[0][0] <= 2  # quality 95
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".avif"])
+def test_alpha_is_written(suffix: str, tmp_path: Path, picture: Image.Image):
+    alpha = Image.linear_gradient("L").resize(picture.size)
+    picture.putalpha(alpha)
+    save_photo(picture, tmp_path / f"a{suffix}")
+    found = open_photo(tmp_path / f"a{suffix}").alpha
+    assert found is not None
+    assert np.abs(found.astype(int) - np.asarray(alpha)).max() <= (3 if suffix == ".avif" else 0)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
+def test_alpha_is_left_out_only_where_opaque(suffix: str, tmp_path: Path, picture: Image.Image):
+    path = tmp_path / f"a{suffix}"
+    picture.putalpha(255)
+    save_photo(picture, path)
+    assert open_photo(path).alpha is None
+    picture.putalpha(254)
+    with pytest.raises(PhotoError, match=r"no transparency.*as \.png"):
+        save_photo(picture, path, overwrite=True)
+    assert open_photo(path).alpha is None
+
+
+def test_an_unknown_ending_is_refused(tmp_path: Path, picture: Image.Image):
+    with pytest.raises(PhotoError, match=r"\.avif, \.bmp, \.jpeg, \.jpg, \.png, \.tif"):
+        save_photo(picture, tmp_path / "a.gif")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_format_cannot_hold_is_refused(tmp_path: Path):
+    with pytest.raises(PhotoError, match="as WEBP"):
+        save_photo(Image.new("RGB", (20000, 1)), tmp_path / "a.webp")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_file_stays_unless_told(tmp_path: Path, picture: Image.Image):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"mine")
+    with pytest.raises(PhotoError, match="exists already"):
+        save_photo(picture, path)
+    assert path.read_bytes() == b"mine"
+    save_photo(picture, path, overwrite=True)
+    assert open_photo(path).size == picture.size
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_appears_meanwhile_stays(
+    links: bool, tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "a.png"
+    sync = os.fsync
+
+    def sync_late(descriptor: int) -> None:
+        sync(descriptor)
+        path.write_bytes(b"theirs")
+
+    monkeypatch.setattr(os, "fsync", sync_late)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+        monkeypatch.setattr(files, "_nameless", lambda _: None)
+    with pytest.raises(PhotoError, match="exists already"):
+        save_photo(picture, path)
+    assert path.read_bytes() == b"theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def no_links(*_: object) -> None:
+    raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+
+def test_a_file_system_without_hard_links(
+    tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(files, "_nameless", lambda _: None)
+    save_photo(picture, tmp_path / "a.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_full_disk_leaves_nothing(
+    overwrite: bool, tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "a.jpg"
+    if overwrite:
+        path.write_bytes(b"mine")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PhotoError, match="No space left on device"):
+        save_photo(picture, path, overwrite=overwrite)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == (
+        {"a.jpg": b"mine"} if overwrite else {}
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_fills_while_writing(tmp_path: Path, picture: Image.Image, monkeypatch):
+    full = Path("/dev/full")
+    monkeypatch.setattr(files, "_nameless", lambda _: full.open("wb"))
+    with pytest.raises(PhotoError, match="No space left on device"):
+        save_photo(picture, tmp_path / "a.bmp")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_nothing(
+    tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_photo(picture, tmp_path / "a.jpg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, picture: Image.Image):
+    with pytest.raises(PhotoError, match="No such file or directory"):
+        save_photo(picture, tmp_path / "none" / "a.jpg")
+
+
+def test_the_longest_name(tmp_path: Path, picture: Image.Image):
+    path = tmp_path / ("a" * 251 + ".jpg")
+    save_photo(picture, path)
+    assert path.exists()
+
+
+def test_the_usual_permissions(tmp_path: Path, picture: Image.Image):
+    save_photo(picture, tmp_path / "a.jpg")
+    (tmp_path / "b").touch()
+    assert (tmp_path / "a.jpg").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without a name")
+def test_a_file_has_no_name_before_it_is_whole(tmp_path: Path):
+    with files.whole_file(tmp_path / "a") as stream:
+        stream.write(b"half")
+        stream.flush()
+        assert list(tmp_path.iterdir()) == []
+    assert (tmp_path / "a").read_bytes() == b"half"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("clear", [False, True])
+def test_16_bits_are_written(suffix: str, channels: int, clear: bool, tmp_path: Path):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 65536, (30, 40, channels), dtype=np.uint16)
+    alpha = random.integers(0, 65536, (30, 40), dtype=np.uint16) if clear else None
+    save_photo(Photo(pixels, alpha), tmp_path / f"a{suffix}")
+    found = open_photo(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(found.pixels, np.broadcast_to(pixels, found.pixels.shape))
+    if clear:
+        np.testing.assert_array_equal(found.alpha, alpha)
+    else:
+        assert found.alpha is None
+
+
+def test_a_format_of_8_bits_takes_the_nearest(tmp_path: Path):
+    pixels = np.full((16, 16, 3), 65535 // 2, np.uint16)
+    save_photo(Photo(pixels), tmp_path / "a.bmp")
+    assert (open_photo(tmp_path / "a.bmp").pixels == 127).all()
+
+
+def test_the_quality_of_a_jpeg_is_kept(tmp_path: Path, picture: Image.Image):
+    for quality in (40, 75, 98):
+        picture.save(tmp_path / "a.jpg", quality=quality, progressive=quality == 75)
+        save_photo(open_photo(tmp_path / "a.jpg"), tmp_path / "b.jpg", overwrite=True)
+        with Image.open(tmp_path / "a.jpg") as before, Image.open(tmp_path / "b.jpg") as after:
+            assert after.quantization[0] == before.quantization[0]
+            assert [component[1:3] for component in after.layer] == [(1, 1)] * 3
+            assert ("progressive" in after.info) == (quality == 75)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_adobe_deflate", "tiff_lzw", "packbits"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_the_compression_of_a_tiff_is_kept(
+    compression: str, depth: int, tmp_path: Path, picture: Image.Image
+):
+    if depth == 16:
+        picture = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
+    picture.save(tmp_path / "a.tif", compression=compression)
+    save_photo(open_photo(tmp_path / "a.tif"), tmp_path / "b.tif")
+    with Image.open(tmp_path / "b.tif") as after:
+        found = after.info["compression"]
+    assert found == ("tiff_lzw" if compression == "packbits" else compression)
+
+
+def test_a_lossless_webp_stays_lossless(tmp_path: Path, picture: Image.Image):
+    picture.save(tmp_path / "a.webp", lossless=True)
+    save_photo(open_photo(tmp_path / "a.webp"), tmp_path / "b.webp")
+    np.testing.assert_array_equal(open_photo(tmp_path / "b.webp").pixels, picture)
+
+
+def test_pages_are_written(tmp_path: Path):
+    photos = [Photo(np.full((16, 20 + n, 3), n, np.uint8)) for n in range(3)]
+    save_pages(photos, tmp_path / "a.tif")
+    found = list(open_pages(tmp_path / "a.tif"))
+    assert [photo.size for photo in found] == [(20, 16), (21, 16), (22, 16)]
+    with pytest.raises(PhotoError, match=r"need a \.tif"):
+        save_pages(photos, tmp_path / "a.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]
