@@ -109,14 +109,11 @@ def family(pid: int) -> list[int]:
 
 
 def resident(pid: int) -> int:
-    """Return the memory of a process in bytes; of what several share, its part."""
+    """Return the memory of a process in bytes; what several share counts for each."""
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
         return 0
-    return (
-        next((int(line.split()[1]) for line in text.splitlines() if line[:4] == "Pss:"), 0) * 1024
-    )
 
 
 def median(runs: list[Cost]) -> Cost:

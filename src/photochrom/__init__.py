@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from photochrom.reading import open_pages, open_photo
     from photochrom.writing import save_pages, save_photo
 
-    __version__: str
+__version__ = "0.1.0"
 
 __all__ = [
     "Colorizer",
@@ -37,10 +37,6 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `import photochrom` and `photochrom --help` cost nothing."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("photochrom")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,7 @@ from photochrom.formats import FORMATS
 from photochrom.photo import Photo
 from photochrom.plan import Job
 from photochrom.reading import MAX_PIXELS, open_pages
-from photochrom.workers import work
+from photochrom.workers import cores_here, work
 from photochrom.writing import save_pages
 
 
@@ -166,20 +166,13 @@ def colorize_all(
     Raises:
         ModelError: If the model cannot be loaded.
     """
-    cores = _cores()
+    cores = len(cores_here())
     processes = min(processes or cores, len(jobs))
     if len(jobs) <= 1:
         yield from map(settings(), jobs)
         return
     shared = dataclasses.replace(settings, threads=max(1, cores // processes))
     yield from work(jobs, shared, processes=processes, lost=_lost)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _lost(job: Job, reason: str) -> Result:

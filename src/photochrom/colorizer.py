@@ -4,7 +4,6 @@ import dataclasses
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 from typing import overload
 
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from photochrom import color, profiles
+from photochrom import __version__, color, profiles
 from photochrom.color import FloatArray, Pixels, Space
 from photochrom.errors import ModelError, PhotochromError
 from photochrom.models import MAX_SIZE, ColorModel, OnnxModel, default_model_path
@@ -24,7 +23,7 @@ MAX_LONG = 4
 """The long side that a network is fed is at most this many times its short side."""
 _EDGE = 50.0  # (L*)^2: a luminance edge well below its root, 7 L*, counts as texture or grain
 _RADIUS = 1  # px at network resolution; chosen with _EDGE on photos whose ab was blurred
-_STRIP = 64_000  # pixels painted at a time: the planes then stay in the processor's cache
+_STRIP = 48_000  # pixels painted at a time: the planes then stay in the processor's cache
 _MARK = "colours added by photochrom {version}, model {model}: guesses, not the photograph's own"
 
 
@@ -57,7 +56,7 @@ class Colorizer:
         if isinstance(model, str | Path):
             model = OnnxModel(model, device=device, threads=threads)
         self.model: ColorModel = model
-        self._pool = ThreadPoolExecutor(threads or os.cpu_count())
+        self._pool = None if threads == 1 else ThreadPoolExecutor(threads or os.cpu_count())
 
     @overload
     def __call__(
@@ -124,7 +123,7 @@ class Colorizer:
         if space.matrix is None:
             space, kept = color.SRGB, kept.with_profile(profiles.srgb_profile())
         if mark:
-            kept = kept.marked(_MARK.format(version=version("photochrom"), model=self.model.name))
+            kept = kept.marked(_MARK.format(version=__version__, model=self.model.name))
         pixels = self._painted(photo, space, lines, 1 - strength)
         return dataclasses.replace(photo, pixels=pixels, space=space, metadata=kept)
 
@@ -183,7 +182,8 @@ class Colorizer:
         """Do something with all rows of a picture, in strips that fit the processor's cache."""
         rows = max(1, _STRIP // shape[1])
         strips = [slice(top, min(top + rows, shape[0])) for top in range(0, shape[0], rows)]
-        for _ in self._pool.map(work, strips):
+        each = map(work, strips) if self._pool is None else self._pool.map(work, strips)
+        for _ in each:
             pass
 
 

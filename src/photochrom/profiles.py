@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 
 from photochrom.color import SRGB, Space
 from photochrom.errors import PhotochromError
@@ -71,6 +71,8 @@ def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
         image = image.convert("RGB")
+    from PIL import ImageCms  # few photos need it, and it costs a start
+
     try:
         converted = ImageCms.profileToProfile(
             image,
@@ -90,6 +92,8 @@ def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
 
 def is_whole(icc: bytes) -> bool:
     """Tell whether littleCMS can read a profile."""
+    from PIL import ImageCms
+
     try:
         ImageCms.ImageCmsProfile(BytesIO(icc))
     except (ImageCms.PyCMSError, OSError, ValueError):
@@ -100,6 +104,8 @@ def is_whole(icc: bytes) -> bool:
 @functools.cache
 def srgb_profile() -> bytes:
     """Return a profile of sRGB, always the same."""
+    from PIL import ImageCms
+
     made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     made[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)  # else the moment of its making
     made[84:100] = bytes(16)  # a checksum that need not be there

@@ -1,6 +1,7 @@
 """Processes side by side: one that crashes loses the item in its hands, and no other."""
 
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,8 @@ _CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy locks that 
 class _Worker:
     process: SpawnProcess
     pipe: Connection
+    core: int | None
+    """The only one that it runs on; None: any."""
     ready: bool = False
     item: Any = None
     since: float = 0.0
@@ -54,11 +57,14 @@ def work(
         RuntimeError: If a process cannot even start.
     """
     left = iter(items)
+    cores = cores_here()
     workers: list[_Worker] = []
     unborn = 0
     try:
-        for item in _first(left, processes):
-            workers.append(_started(make, item))
+        for number, item in enumerate(_first(left, processes)):
+            # Left to itself, a kernel may keep two processes on one core for minutes.
+            core = cores[number] if processes == len(cores) else None
+            workers.append(_started(make, item, core))
         while workers:
             ends = {worker.pipe: worker for worker in workers}
             for pipe in wait(list(ends), timeout=1.0):
@@ -77,7 +83,7 @@ def work(
                         if unborn > _TRIES:
                             raise RuntimeError(f"a process could not start: it {reason}") from None
                     for item in again:
-                        workers.append(_started(make, item))
+                        workers.append(_started(make, item, worker.core))
                     continue
                 if kind == "refused":
                     raise content
@@ -107,12 +113,19 @@ def _first(items: Iterator[Item], count: int) -> Iterator[Item]:
         yield item
 
 
-def _started(make: Callable[[], Any], item: Any) -> _Worker:
+def cores_here() -> list[int]:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _started(make: Callable[[], Any], item: Any, core: int | None) -> _Worker:
     ours, theirs = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=_serve, args=(theirs, make), daemon=True)
+    process = _CONTEXT.Process(target=_serve, args=(theirs, make, core), daemon=True)
     process.start()
     theirs.close()
-    return _Worker(process, ours, item=item)
+    return _Worker(process, ours, core, item=item)
 
 
 def _hand_over(worker: _Worker, item: Any) -> None:
@@ -134,8 +147,10 @@ def _reason(worker: _Worker) -> str:
     return f"ended with exit code {code}"
 
 
-def _serve(pipe: Connection, make: Callable[[], Callable[[Any], Any]]) -> None:
+def _serve(pipe: Connection, make: Callable[[], Callable[[Any], Any]], core: int | None) -> None:
     """Run in a process of its own: answer items until the other end is closed."""
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
         function = make()

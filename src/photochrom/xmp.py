@@ -1,8 +1,8 @@
 """XMP packets: the two properties that we read and set, all else untouched, byte for byte."""
 
 import re
+from html import escape, unescape
 from itertools import islice
-from xml.sax.saxutils import escape, unescape
 
 _RDF = b"http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _TIFF = b"http://ns.adobe.com/tiff/1.0/"
@@ -11,7 +11,6 @@ _VALUE = re.compile(
     rb"""(?:\s*=\s*(?P<quote>["'])|(?:\s[^<>]*)?>)(?P<value>[^<]*?)(?(quote)(?P=quote)|<)"""
 )
 """After a property's name: its value, in quotes as an attribute or between tags."""
-_QUOTES = {'"': "&quot;", "'": "&#39;"}
 _NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _EMPTY = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
@@ -37,7 +36,7 @@ def mark(packet: bytes) -> str | None:
     found = _property(packet, _OURS, b"colorized")
     if found is None:
         return None
-    return unescape(found["value"].decode(errors="replace"), {v: k for k, v in _QUOTES.items()})
+    return unescape(found["value"].decode(errors="replace"))
 
 
 def marked(packet: bytes, text: str) -> bytes:
@@ -49,7 +48,7 @@ def marked(packet: bytes, text: str) -> bytes:
         packet: The packet, or nothing.
         text: What to say; characters that XML cannot hold are left out.
     """
-    value = escape(_NOT_IN_XML.sub("", text), _QUOTES).encode()
+    value = escape(_NOT_IN_XML.sub("", text)).encode()
     found = _property(packet, _OURS, b"colorized")
     if found is not None:
         return _with_value(packet, found, value)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from photochrom import __version__
 from photochrom.cli.colorize import colorize
 from photochrom.cli.darkroom import COMMANDS
 from photochrom.cli.text import printable
@@ -41,7 +42,7 @@ def _open_streams() -> None:
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="photochrom")
+@click.version_option(__version__, prog_name="photochrom")
 def main() -> None:
     """Colorize black-and-white photographs; train and compare the networks that do it."""
 

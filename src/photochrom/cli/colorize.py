@@ -1,6 +1,7 @@
 """`photochrom colorize`."""
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import click
 from photochrom.cli.text import printable
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from photochrom.batch import Result, Settings
 
 
@@ -77,9 +80,7 @@ def colorize(
     A result keeps what the photo's file says besides its pixels, and its bits; the photos stay as
     they are. Exit code: 0 all done, 1 some failed, 2 wrong usage.
     """
-    from contextlib import nullcontext
-
-    from tqdm import tqdm
+    from contextlib import ExitStack
 
     from photochrom.batch import colorize_all, done_before, report_to, without_done
     from photochrom.errors import ModelError, PhotochromError
@@ -100,25 +101,35 @@ def colorize(
     path = report or resume
     # Everything for people goes to stderr, so that stdout is JSON or nothing.
     try:
-        with (
-            report_to(path, go_on=resume is not None) if path else nullcontext(None) as add,
-            tqdm(total=len(planned), unit="photo", file=sys.stderr, disable=None) as bar,
-        ):
+        with ExitStack() as stack:
+            add = stack.enter_context(report_to(path, go_on=path == resume)) if path else None
+            bar = stack.enter_context(_progress(len(planned)))
             for result in colorize_all(planned, settings, processes=jobs):
                 counts[result.status] += 1
                 if add:
                     add(result)
-                if result.status != "done":
-                    bar.write(_line(result), file=sys.stderr)
-                if as_json:
-                    bar.write(result.to_json(), file=sys.stdout)
-                bar.update()
+                with bar.external_write_mode() if bar else nullcontext():
+                    if result.status != "done":
+                        click.echo(_line(result), err=True)
+                    if as_json:
+                        click.echo(result.to_json())
+                if bar:
+                    bar.update()
     except ModelError as error:  # it could not be loaded; what it does to one photo is a result
         raise click.UsageError(printable(error)) from error
     finally:  # also after Ctrl-C
         click.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)
     if counts["failed"]:
         ctx.exit(1)
+
+
+def _progress(count: int) -> "AbstractContextManager[tqdm[Any] | None]":
+    """Return a bar, or nothing where nobody would see it."""
+    if count < 2 or not sys.stderr.isatty():
+        return nullcontext()
+    from tqdm import tqdm
+
+    return tqdm(total=count, unit="photo", file=sys.stderr)
 
 
 def _settings(
