@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import draw
-from photochrom import color, colorizer
+from photochrom import __version__, color, colorizer
 from photochrom.color import FloatArray
 from photochrom.colorizer import Colorizer, network_size
-from photochrom.errors import ModelError
+from photochrom.errors import ModelError, PhotochromError
 from photochrom.photo import Photo
 
 
@@ -208,3 +208,74 @@ def test_importing_is_light_and_exports_are_there():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert (answer.stdout, answer.stderr) == ("good\n", "")
+
+
+def chroma(image: Image.Image) -> float:
+    lab = color.rgb_to_lab(np.asarray(image.convert("RGB")) / np.float32(255))
+    return float(np.hypot(lab[..., 1], lab[..., 2]).mean())
+
+
+def test_saturation_is_a_factor(picture: Image.Image):
+    grey = picture.convert("L").point(lambda value: 80 + value // 4)
+    plain = chroma(Colorizer(Model(8, 6))(grey))
+    assert plain == pytest.approx(10, abs=0.5)
+    for saturation in (0, 0.5, 2):
+        made = Colorizer(Model(8, 6))(grey, saturation=saturation)
+        assert chroma(made) == pytest.approx(saturation * plain, abs=0.6)
+
+
+def test_strength_leads_from_the_photos_own_colours_to_new_ones(picture: Image.Image):
+    colorize = Colorizer(Model(8, 6))
+    none, half, full = (
+        np.asarray(colorize(picture, strength=strength)).astype(int) for strength in (0, 0.5, 1)
+    )
+    assert np.abs(none - np.asarray(picture)).max() <= 1
+    np.testing.assert_array_equal(full, colorize(picture))
+    ab = [color.rgb_to_lab(x / np.float32(255))[..., 1:] for x in (none, half, full)]
+    assert np.abs(ab[1] - (ab[0] + ab[2]) / 2).mean() < 1.5
+
+
+def test_strength_of_a_grey_photo_is_a_factor():
+    grey = Image.new("L", (40, 40), 128)
+    assert chroma(Colorizer(Model(8, 6))(grey, strength=0.3)) == pytest.approx(3, abs=0.6)
+
+
+def test_size_is_what_the_network_sees(picture: Image.Image):
+    model = Model(size=32)
+    Colorizer(model)(picture, size=48)
+    assert model.fed[0].shape == (1, 1, 48, 64)
+
+
+@pytest.mark.parametrize(
+    ("look", "reason"),
+    [
+        ({"saturation": -1}, "saturation is -1; it has to be from 0 to 4"),
+        ({"saturation": float("nan")}, "saturation is nan"),
+        ({"strength": 1.1}, "strength is 1.1; it has to be from 0 to 1"),
+        ({"size": 15}, "size is 15; it has to be from 16 to 4096"),
+    ],
+)
+def test_wrong_numbers_are_refused(look: dict[str, float], reason: str, picture: Image.Image):
+    with pytest.raises(PhotochromError, match=reason):
+        Colorizer(Model())(picture, **look)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_threads_change_nothing(dtype: str, channels: int, tiny_onnx: Path):
+    top = np.iinfo(dtype).max
+    pixels = np.random.default_rng(0).integers(0, top, (400, 500, channels)).astype(dtype)
+    photo = Photo(pixels, alpha=pixels[..., 0])
+    one, four = (Colorizer(tiny_onnx, threads=threads)(photo) for threads in (1, 4))
+    np.testing.assert_array_equal(one.pixels, four.pixels)
+    assert (one.pixels.dtype, one.pixels.shape) == (np.dtype(dtype), (400, 500, 3))
+    assert one.alpha is photo.alpha
+
+
+def test_the_mark_says_what_was_done(picture: Image.Image):
+    photo = Photo.from_image(picture)
+    mark = Colorizer(Model())(photo).metadata.mark
+    assert mark is not None
+    assert f"photochrom {__version__}" in mark
+    assert "model function" in mark
+    assert Colorizer(Model())(photo, mark=False).metadata == photo.metadata

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from photochrom import tiff as tiff_files
 from photochrom.errors import PhotoError
 from photochrom.formats import FORMATS
 from photochrom.photo import Photo
@@ -65,13 +66,22 @@ def jpeg(picture: Image.Image, exif: bytes = b"") -> bytes:
     return data[:2] + block + data[2:]
 
 
+def no_page(_: object) -> bytes:
+    raise tiff_files.TiffError("its JPEG is of the old kind")
+
+
 def test_an_open_file_is_read_as_well(photo_file: Path):
     assert open_photo(BytesIO(photo_file.read_bytes())).size == (64, 48)
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "whole TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied_once(format_: str, orientation: int):
+def test_exif_orientation_is_applied_once(
+    format_: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+):
+    if format_ == "whole TIFF":  # as of a page that cannot be cut out of its file
+        format_ = "TIFF"
+        monkeypatch.setattr(tiff_files, "alone", no_page)
     upright = np.zeros((16, 32, 3), np.uint8)
     upright[:8, :8] = (255, 0, 0)
     upright[8:, :8] = (0, 0, 255)

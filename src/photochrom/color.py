@@ -87,21 +87,24 @@ def _f_fast(xyz: FloatArray) -> FloatArray:
     return f
 
 
-def _f_inverse(f: FloatArray, out: FloatArray | None = None) -> FloatArray:
-    """Undo `_f`; most strips of a photo have no value in the dark branch, which is slow."""
-    xyz: FloatArray = np.multiply(f, f, out=out)
-    xyz *= f
-    if f.min(initial=1) < _DARK:
-        np.copyto(xyz, (f - np.float32(16 / 116)) / np.float32(_KAPPA), where=f < _DARK)
-    return xyz
+def _f_inverse(f: FloatArray) -> FloatArray:
+    """Undo `_f`."""
+    return np.where(f > _DARK, f * f * f, (f - np.float32(16 / 116)) / np.float32(_KAPPA))
 
 
-def _xyz(x: FloatArray, Y: FloatArray, z: FloatArray) -> FloatArray:
-    """Return XYZ over white, shape (3, n), of f(X/Xn), Y/Yn and f(Z/Zn)."""
+def _xyz(x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray) -> FloatArray:
+    """Return XYZ over white, shape (3, n), of f(X/Xn), f(Y/Yn), f(Z/Zn) and Y/Yn."""
     xyz = np.empty((3, Y.size), np.float32)
-    _f_inverse(x, xyz[0])
     xyz[1] = Y
-    _f_inverse(z, xyz[2])
+    for plane, f in ((xyz[0], x), (xyz[2], z)):
+        np.multiply(f, f, out=plane)
+        plane *= f
+        if f.min(initial=1) < _DARK:  # most strips of a photo have none
+            dark = np.flatnonzero(f < _DARK)
+            f, y_dark = f[dark], y[dark]
+            # From Y where the same line leads to it: f alone has too few digits for 16 bits.
+            line = Y[dark] + (f - y_dark) / np.float32(_KAPPA)
+            plane[dark] = np.where(y_dark < _DARK, line, _f_inverse(f))
     return xyz
 
 
@@ -168,14 +171,14 @@ def _in_gamut(
         Shape (3, n); beyond [0, 1] by no more than rounding.
     """
     matrix = _from_xyz(space)
-    linear = matrix @ _xyz(x, Y, z)
+    linear = matrix @ _xyz(x, y, z, Y)
     if linear.min(initial=0) < -_BELOW or linear.max(initial=0) > 1 + _ABOVE:
         low, high = linear.min(axis=0), linear.max(axis=0)
         wrong = np.flatnonzero((low < -_BELOW) | (high > 1 + _ABOVE))
         y = y[wrong]
         a, b = x[wrong] - y, y - z[wrong]  # of which a* is 500 times, b* 200 times as much
         share = _share(space, y, a, b)
-        linear[:, wrong] = matrix @ _xyz(y + a * share, Y[wrong], y - b * share)
+        linear[:, wrong] = matrix @ _xyz(y + a * share, y, y - b * share, Y[wrong])
     return linear
 
 
@@ -212,7 +215,7 @@ def _largest_chroma(space: Space) -> FloatArray:
     chroma, step = np.zeros_like(y), np.float32(128)
     for _ in range(14):  # to 1/64 of a CIELAB unit
         more = chroma + step
-        linear = _from_xyz(space) @ _xyz(y + a * more, Y, y - b * more)
+        linear = _from_xyz(space) @ _xyz(y + a * more, y, y - b * more, Y)
         inside = (linear.min(axis=0) >= 0) & (linear.max(axis=0) <= 1)
         chroma = np.where(inside, more, chroma)
         step /= 2

@@ -141,9 +141,9 @@ def _curve(tag: bytes) -> NDArray[np.float64]:
         elif count == 1:
             curve = _NUMBERS ** (struct.unpack_from(">H", tag, 12)[0] / 256)
         else:
-            points = np.frombuffer(tag[12 : 12 + 2 * count], ">u2") / 65535
-            if len(points) < min(count, 65536):
+            if len(tag) < 12 + 2 * count:
                 raise ProfileError("its curve is cut off")
+            points = np.frombuffer(tag, ">u2", count, 12) / 65535
             curve = np.interp(_NUMBERS, np.linspace(0, 1, len(points)), points)
     elif tag[:4] == b"para":
         curve = _parametric(tag)

@@ -162,7 +162,8 @@ def _tiff_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo
         (code,) = page.numbers(_COMPRESSION)[:1] or (1,)
         compression = _COMPRESSIONS.get(code, "tiff_lzw")
         encoding = Encoding("TIFF", {"compression": compression})
-        yield _upright(dataclasses.replace(photo, encoding=encoding))
+        # Pillow turns a TIFF that tells it to.
+        yield _upright(dataclasses.replace(photo, encoding=encoding), turned=alone is None)
 
 
 def _opened(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> ImageFile:
@@ -275,9 +276,6 @@ def _photo(image: ImageFile, data: bytes | None, kept: Metadata, name: str) -> P
             return _in_space(_by_opencv(image, data), kept, None)
         with _quiet():
             image.load()
-        if image.mode in ("CMYK", "LAB") and kept.icc is not None:
-            converted, kept = _converted(image, kept)
-            return dataclasses.replace(Photo.from_image(converted), metadata=kept)
         return _in_space(_with_right_values(image), kept, image)
     except MemoryError:
         raise
@@ -342,47 +340,49 @@ def _with_right_values(image: Image.Image) -> Photo:
 
 
 def _in_space(photo: Photo, kept: Metadata, image: Image.Image | None) -> Photo:
-    """Say which colours a photo's numbers are; `image` is the same in 8 bits, if it has no more.
+    """Say which colours a photo's numbers are.
 
     A profile that is broken, or one of grey for colours, says nothing, and is dropped.
+
+    Args:
+        photo: The numbers.
+        kept: What the file says.
+        image: The picture that they are from, where it has 8 bits.
 
     Raises:
         PhotoError: If 16 bits have a profile that only 8 can be converted from.
     """
     if kept.icc is None:
         return dataclasses.replace(photo, metadata=kept)
+    dropped = dataclasses.replace(photo, metadata=kept.with_profile(None))
     try:
         space = profiles.read(kept.icc)
     except profiles.ProfileError:
+        if not profiles.is_whole(kept.icc):
+            return dropped
         if image is None or photo.pixels.dtype != np.uint8:
-            if not profiles.is_whole(kept.icc):
-                return dataclasses.replace(photo, metadata=kept.with_profile(None))
             raise PhotoError(
                 "16 bits with a colour profile of tables cannot be converted; convert it to a "
                 "profile such as sRGB or Adobe RGB, or save it with 8 bits"
             ) from None
         try:
-            converted, kept = _converted(image, kept)
+            converted = Photo.from_image(profiles.to_srgb(image, kept.icc))
         except profiles.ProfileError:
-            return dataclasses.replace(photo, metadata=kept.with_profile(None))
-        return dataclasses.replace(Photo.from_image(converted), metadata=kept)
+            return dropped
+        tagged = kept.with_profile(profiles.srgb_profile())
+        return dataclasses.replace(converted, metadata=tagged)
     channels = 1 if space.matrix is None else 3
     if channels != photo.pixels.shape[2]:
-        return dataclasses.replace(photo, metadata=kept.with_profile(None))
+        return dropped
     return dataclasses.replace(photo, space=space, metadata=kept)
 
 
-def _converted(image: Image.Image, kept: Metadata) -> tuple[Image.Image, Metadata]:
-    """Return a picture of 8 bits converted to sRGB, and metadata that say so."""
-    assert kept.icc is not None
-    return profiles.to_srgb(image, kept.icc), kept.with_profile(profiles.srgb_profile())
-
-
-def _upright(photo: Photo) -> Photo:
+def _upright(photo: Photo, *, turned: bool = False) -> Photo:
+    """Turn a photo as it asks for, unless that is done; then it asks for no more."""
     orientation = photo.metadata.orientation or 1
     turn = _UPRIGHT.get(orientation)
     kept = photo.metadata.upright(swap=orientation >= 5)
-    if turn is None:
+    if turn is None or turned:
         return dataclasses.replace(photo, metadata=kept)
     pixels = np.ascontiguousarray(turn(photo.pixels))
     alpha = None if photo.alpha is None else np.ascontiguousarray(turn(photo.alpha))

@@ -1,0 +1,238 @@
+import struct
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from photochrom import color, profiles
+from photochrom.color import SRGB
+from photochrom.colorizer import Colorizer
+from photochrom.photo import Photo
+from photochrom.profiles import ProfileError
+
+ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+PROPHOTO = ((0.79767, 0.28804, 0.0), (0.13519, 0.71188, 0.0), (0.03134, 0.00009, 0.82491))
+SRGB_COLUMNS = (
+    (0.43607, 0.22249, 0.01392),
+    (0.38515, 0.71687, 0.09708),
+    (0.14307, 0.06061, 0.7141),
+)
+
+
+def fixed(*numbers: float) -> bytes:
+    return struct.pack(f">{len(numbers)}i", *(round(number * 65536) for number in numbers))
+
+
+def curve(*points: int) -> bytes:
+    return b"curv" + bytes(4) + struct.pack(f">I{len(points)}H", len(points), *points)
+
+
+def gamma(value: float) -> bytes:
+    return curve(round(value * 256))
+
+
+def parametric(kind: int, *numbers: float) -> bytes:
+    return b"para" + bytes(4) + struct.pack(">HH", kind, 0) + fixed(*numbers)
+
+
+SRGB_CURVE = parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+
+
+def profile(space: bytes = b"RGB ", **tags: bytes) -> bytes:
+    """An ICC profile of version 4 with these tags."""
+    header = bytearray(128)
+    header[8:12] = b"\x04\x30\0\0"
+    header[12:24] = b"mntr" + space + b"XYZ "
+    header[36:40] = b"acsp"
+    header[68:80] = fixed(0.9642, 1.0, 0.8249)
+    tags = {"wtpt": b"XYZ " + bytes(4) + fixed(0.9642, 1.0, 0.8249), **tags}
+    start = 128 + 4 + 12 * len(tags)
+    directory, content = struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        directory += struct.pack(">4sII", name.encode(), start + len(content), len(data))
+        content += data + bytes(-len(data) % 4)
+    header[:4] = struct.pack(">I", start + len(content))
+    return bytes(header) + directory + content
+
+
+def rgb(columns: tuple[tuple[float, ...], ...], trc: bytes) -> bytes:
+    names = zip("rgb", columns, strict=True)
+    colorants = {f"{name}XYZ": b"XYZ " + bytes(4) + fixed(*column) for name, column in names}
+    return profile(**colorants, **{f"{name}TRC": trc for name in "rgb"})
+
+
+def grey(trc: bytes) -> bytes:
+    return profile(b"GRAY", kTRC=trc)
+
+
+SPACES = {
+    "adobe": rgb(ADOBE, gamma(2.2)),
+    "prophoto": rgb(PROPHOTO, gamma(1.8)),
+    "linear": rgb(SRGB_COLUMNS, curve()),
+}
+GREYS = {
+    "gamma 2.2": grey(gamma(2.2)),
+    "dot gain": grey(curve(*(np.linspace(0, 1, 256) ** 1.75 * 65535).astype(int))),
+}
+
+
+POINTS = np.linspace(0, 65535, 1024).round().astype(int)
+
+
+def test_srgb_is_srgb():
+    for icc in (
+        profiles.srgb_profile(),
+        rgb(SRGB_COLUMNS, SRGB_CURVE),
+        rgb(SRGB_COLUMNS, curve(*(round(65535 * float(v)) for v in SRGB.curves[0][POINTS]))),
+    ):
+        assert profiles.read(icc) is SRGB
+    assert profiles.srgb_profile() == profiles.srgb_profile()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_is_what_littlecms_makes_of_it(name: str):
+    space = profiles.read(SPACES[name])
+    assert space.matrix is not None
+    numbers = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    expected = np.asarray(profiles.to_srgb(Image.fromarray(numbers), SPACES[name]))
+    linear = space.matrix @ color.to_linear(numbers.reshape(-1, 3), space)
+    inside = ((linear > 0.001) & (linear < 0.999)).all(axis=0)
+    found = color._encoded(np.clip(linear, 0, 1)).T[inside] * 255
+    assert inside.sum() > 500
+    assert np.abs(found - expected.reshape(-1, 3)[inside]).max() < 1.6
+
+
+@pytest.mark.parametrize(
+    ("trc", "number", "linear"),
+    [
+        (curve(), 0.25, 0.25),
+        (gamma(2.0), 0.5, 0.25),
+        (curve(0, 0, 65535), 0.75, 0.5),
+        (parametric(0, 3.0), 0.5, 0.125),
+        (parametric(1, 2.0, 2.0, -1.0), 0.75, 0.25),
+        (parametric(1, 2.0, 2.0, -1.0), 0.25, 0.0),
+        (parametric(2, 2.0, 0.5, 0.0, 0.5), 1.0, 0.75),
+        (parametric(3, 2.0, 1.0, 0.0, 0.5, 0.5), 0.25, 0.125),
+        (parametric(4, 2.0, 1.0, 0.0, 0.25, 0.5, 0.1, 0.05), 0.25, 0.1125),
+        (parametric(4, 2.0, 0.9, 0.0, 0.25, 0.5, 0.1, 0.05), 1.0, 0.91),
+    ],
+)
+def test_curves_worked_out_by_hand(trc: bytes, number: float, linear: float):
+    curves = profiles.read(grey(trc)).curves
+    assert curves.shape == (1, 65536)
+    assert np.interp(number, np.linspace(0, 1, 65536), curves[0]) == pytest.approx(linear, abs=3e-5)
+
+
+@pytest.mark.parametrize(
+    "icc",
+    [
+        b"",
+        b"no profile" * 30,
+        profile(),
+        profile(b"CMYK"),
+        rgb(SRGB_COLUMNS, b"what" + bytes(20)),
+        rgb(SRGB_COLUMNS, curve(65535, 0)),
+        rgb(SRGB_COLUMNS, curve(0, 65535)[:-1]),
+        rgb(SRGB_COLUMNS, parametric(9)),
+        rgb(((0.5, 0.5, 0.5),) * 3, gamma(2.2)),
+        rgb(ADOBE, gamma(2.2))[:200],
+    ],
+)
+def test_what_is_no_profile_of_curves_and_a_matrix_is_refused(icc: bytes):
+    with pytest.raises(ProfileError):
+        profiles.read(icc)
+
+
+def test_damaged_profiles_are_read_or_refused():
+    random = np.random.default_rng(0)
+    whole = [*SPACES.values(), *GREYS.values(), profiles.srgb_profile()]
+    refused = 0
+    for number in range(1500):
+        bad = bytearray(whole[number % len(whole)])
+        for place in random.integers(12, len(bad), 3):
+            bad[place] = random.integers(256)
+        try:
+            space = profiles.read(bytes(bad))
+        except ProfileError:
+            refused += 1
+        else:
+            assert np.isfinite(space.curves).all()
+    assert 0 < refused < 1500
+
+
+def flat(L: np.ndarray) -> np.ndarray:
+    return np.zeros((1, 2, *L.shape[2:]), np.float32)
+
+
+class Grey:
+    """A model without colours: what is painted has to be the photo again."""
+
+    name, size = "grey", 32
+    __call__ = staticmethod(flat)
+
+
+@pytest.mark.parametrize("name", [None, *SPACES])
+def test_16_bits_come_back_without_colours(name: str | None):
+    space = SRGB if name is None else profiles.read(SPACES[name])
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
+    photo = Photo(np.repeat(values, 3, axis=2), space=space)
+    made = Colorizer(Grey())(photo)
+    assert made.space is space
+    assert np.abs(made.pixels.astype(int) - values).max() <= 1
+
+
+@pytest.mark.parametrize("name", [None, *SPACES])
+def test_8_bits_come_back_without_colours(name: str | None):
+    space = SRGB if name is None else profiles.read(SPACES[name])
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    made = Colorizer(Grey())(Photo(np.repeat(values, 3, axis=2), space=space))
+    np.testing.assert_array_equal(made.pixels, np.repeat(values, 3, axis=2))
+
+
+@pytest.mark.parametrize("name", GREYS)
+def test_a_grey_profile_becomes_srgb_of_the_same_lightness(name: str):
+    space = profiles.read(GREYS[name])
+    values = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64, 1)
+    made = Colorizer(Grey())(Photo(values, space=space))
+    assert made.space is SRGB
+    assert made.metadata.icc == profiles.srgb_profile()
+    before, after = color.lightness(values, space), color.lightness(made.pixels)
+    assert np.abs(before - after).max() < 0.01
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_colours_of_a_wide_space_are_those_of_srgb(name: str, picture: Image.Image):
+    """Whatever the profile of a photo, what one sees of the result is the same."""
+    icc = SPACES[name]
+    values = np.asarray(picture.convert("L"))
+    narrow = Photo(np.repeat(values[..., None], 3, axis=2))
+    Y, _ = color.luminance(narrow.pixels.reshape(-1, 3))
+    space = profiles.read(icc)
+    numbers = np.interp(Y, space.curves[0], np.linspace(0, 1, 65536)) * 65535 + 0.5
+    wide = Photo(np.repeat(numbers.astype(np.uint16).reshape(48, 64, 1), 3, axis=2), space=space)
+
+    class Warm(Grey):
+        def __call__(self, L: np.ndarray) -> np.ndarray:
+            return flat(L) + 9
+
+    made, expected = (Colorizer(Warm())(photo, mark=False) for photo in (wide, narrow))
+    seen = profiles.to_srgb(made.to_image(), icc) if name != "linear" else None
+    if seen is not None:
+        difference = np.abs(np.asarray(seen).astype(int) - expected.pixels)
+        assert difference.mean() < 1
+        assert np.percentile(difference, 99) <= 3
+
+
+def test_littlecms_refusing_is_our_error():
+    with pytest.raises(ProfileError, match="cannot be used"):
+        profiles.to_srgb(Image.new("RGB", (4, 4)), b"no profile")
+    assert not profiles.is_whole(b"no profile")
+    assert profiles.is_whole(ImageCms.ImageCmsProfile(BytesIO(SPACES["adobe"])).tobytes())
+
+
+def test_transparency_survives_a_conversion(picture: Image.Image):
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    made = profiles.to_srgb(picture, SPACES["adobe"])
+    assert made.mode == "RGBA"
+    np.testing.assert_array_equal(made.getchannel("A"), picture.getchannel("A"))
