@@ -243,7 +243,7 @@ def _described(metadata: Metadata, order: str) -> Tree:
         tree = block.tree(block.directory(block.first), _NOT_DESCRIPTIVE)
         if block.order != order:
             tree = _swapped(tree)
-    if metadata.density is not None and _X_RESOLUTION not in tree:
+    if metadata.density is not None and not {_X_RESOLUTION, _Y_RESOLUTION} <= tree.keys():
         x, y, unit = metadata.density
         parts = 100 if unit == "m" else 1  # TIFF has no metres
         for tag, number in ((_X_RESOLUTION, x), (_Y_RESOLUTION, y)):
