@@ -40,7 +40,7 @@ def written(*pages: tuple[bytes, Metadata]) -> BytesIO:
     stream = BytesIO()
     writer = tiff.Writer(stream)
     for page, said in pages:
-        writer.add(page, said)
+        writer.add([page], said)
     return stream
 
 
@@ -266,9 +266,9 @@ def test_a_page_that_cannot_be_cut_out(changes: dict[int, int | None]):
 
 def test_bytes_are_in_one_order():
     writer = tiff.Writer(BytesIO())
-    writer.add(by_tifffile([{}], byteorder="<").getvalue(), Metadata())
+    writer.add([by_tifffile([{}], byteorder="<").getvalue()], Metadata())
     with pytest.raises(tiff.TiffError, match="order"):
-        writer.add(by_tifffile([{}], byteorder=">").getvalue(), Metadata())
+        writer.add([by_tifffile([{}], byteorder=">").getvalue()], Metadata())
 
 
 @pytest.mark.parametrize("already", [2**32 - 500, 2**32 + 10])
@@ -276,10 +276,10 @@ def test_more_than_4_gb(already: int, tmp_path: Path):
     path = tmp_path / "large.tif"
     with path.open("w+b") as stream:
         writer = tiff.Writer(stream)
-        writer.add(encoded(), Metadata())
+        writer.add([encoded()], Metadata())
         stream.truncate(already)  # takes no room on the disk
         with pytest.raises(PhotoError, match="4 GB"):
-            writer.add(encoded(), Metadata())
+            writer.add([encoded()], Metadata())
         assert len(tiff.read(stream)) == 1
 
 

@@ -105,22 +105,20 @@ def colorize_file(
     start = time.perf_counter()
     size: tuple[int | None, int | None] = (None, None)
 
-    def colored() -> Iterator[Photo]:
+    def colored(photo: Photo) -> Photo:
         nonlocal size
-        for number, photo in enumerate(open_pages(job.input, max_pixels=max_pixels)):
-            if number == 0:
-                size = photo.size
-                _check_ending(job, photo)
-            yield colorizer(photo, **look)
+        size = photo.size if size[0] is None else size
+        _check_ending(job, photo)
+        return colorizer(photo, **look)
 
     error = None
     try:
         if job.output.exists() and not overwrite:
             return Result(job.input, job.output, "skipped", 0.0)
-        pages = colored()
-        first = next(pages)
         make_folder(job.output.parent, PhotoError)
-        save_pages(_chained(first, pages), job.output, overwrite=overwrite)
+        # Through map, as no page is to be in memory for longer than it takes.
+        pages = map(colored, open_pages(job.input, max_pixels=max_pixels))
+        save_pages(pages, job.output, overwrite=overwrite)
     except PhotochromError as refusal:
         error = str(refusal)
     except OSError as refusal:
@@ -131,12 +129,6 @@ def colorize_file(
     status: Literal["done", "failed"] = "failed" if error else "done"
     name = None if size[0] is None else colorizer.model.name
     return Result(job.input, job.output, status, seconds, *size, name, error)
-
-
-def _chained(first: Photo, rest: Iterator[Photo]) -> Iterator[Photo]:
-    yield first
-    del first  # a page at a time is in memory
-    yield from rest
 
 
 def _check_ending(job: Job, photo: Photo) -> None:

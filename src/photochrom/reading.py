@@ -45,6 +45,7 @@ _COMPRESSIONS = {1: "raw", 8: "tiff_adobe_deflate", 32946: "tiff_adobe_deflate"}
 """What a TIFF's compression is written as; every other becomes LZW, which loses nothing."""
 
 # Tags of TIFF.
+_WIDTH, _HEIGHT = 256, 257
 _BITS_PER_SAMPLE = 258
 _COMPRESSION = 259
 _PHOTOMETRIC = 262
@@ -104,11 +105,18 @@ def _pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
     start = stream.read(16)
     if not start:
         raise PhotoError(f"{name} is empty: 0 bytes")
-    pages = _tiff_pages if format_of(start) == "TIFF" else _single
-    for photo in pages(stream, name, max_pixels):
+
+    def unchanged(photo: Photo) -> Photo:
         if _state(stream) != before:
             raise PhotoError(f"{name} changed while it was read; give it once it is complete")
-        yield photo
+        return photo
+
+    # No photo has a name here, or in what follows: while the caller works on it, it would stay in
+    # memory although the caller is done with it.
+    if format_of(start) == "TIFF":
+        yield from map(unchanged, _tiff_pages(stream, name, max_pixels))
+    else:
+        yield unchanged(_single(stream, name, max_pixels))
 
 
 def _state(stream: IO[bytes]) -> tuple[int, int] | None:
@@ -120,50 +128,58 @@ def _state(stream: IO[bytes]) -> tuple[int, int] | None:
     return facts.st_size, facts.st_mtime_ns
 
 
-def _single(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
+def _single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
     """Read a file that is one picture."""
     stream.seek(0)
     data = stream.read()
     try:
         image = _opened(BytesIO(data), name, max_pixels)
-        kept = _metadata(data, image)
-        photo = _photo(image, data, kept, name)
+        photo = _photo(image, data, _metadata(data, image), name)
     except _DamagedError:
         bare = without_metadata(data)
         if bare is None:
             raise
         image = _opened(BytesIO(bare), name, max_pixels)
         photo = _photo(image, bare, _metadata(data, image), name)
-    yield _upright(dataclasses.replace(photo, encoding=_encoding(image, data)))
+    return _upright(dataclasses.replace(photo, encoding=_encoding(image, data)))
 
 
 def _tiff_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
-    """Read page by page, each cut out of the file, so that its tags can do no harm."""
+    """Read a TIFF page by page."""
     try:
         pages = tiff.read(stream)
     except tiff.TiffError as error:
         raise PhotoError(
             f"{name} is a TIFF that is damaged or of a kind that cannot be read: {error}"
         ) from error
+    if tiff.is_raw(pages[0]):
+        raise PhotoError(
+            f"{name} is a raw photo of a camera (DNG and the like), of which only the preview "
+            "could be read; develop it and give the TIFF or JPEG"
+        )
     for number, page in enumerate(pages):
         place = name if len(pages) == 1 else f"page {number + 1} of {name}"
-        if number == 0 and tiff.is_raw(page):
-            raise PhotoError(
-                f"{name} is a raw photo of a camera (DNG and the like), of which only the preview "
-                "could be read; develop it and give the TIFF or JPEG"
-            )
-        try:
-            alone = tiff.alone(page)
-            image = _opened(BytesIO(alone), place, max_pixels)
-        except (tiff.TiffError, PhotoError):  # such as a kind of JPEG in it that is all pointers
-            alone = None
-            image = _opened(stream, place, max_pixels, number)
-        photo = _photo(image, alone, page.metadata, place)
-        (code,) = page.numbers(_COMPRESSION)[:1] or (1,)
-        compression = _COMPRESSIONS.get(code, "tiff_lzw")
-        encoding = Encoding("TIFF", {"compression": compression})
-        # Pillow turns a TIFF that tells it to.
-        yield _upright(dataclasses.replace(photo, encoding=encoding), turned=alone is None)
+        yield _tiff_page(stream, page, number, place, max_pixels)
+
+
+def _tiff_page(
+    stream: IO[bytes], page: tiff.Page, number: int, name: str, max_pixels: int
+) -> Photo:
+    """Read a page cut out of its file, so that its tags can do no harm."""
+    sides = page.numbers(_WIDTH)[:1] + page.numbers(_HEIGHT)[:1]
+    if len(sides) == 2:  # before its bytes are copied
+        _check_size(*sides, name, max_pixels)
+    try:
+        alone = tiff.alone(page)
+        image = _opened(BytesIO(alone), name, max_pixels)
+    except (tiff.TiffError, _DamagedError):  # such as a kind of JPEG in it that is all pointers
+        alone = None
+        image = _opened(stream, name, max_pixels, number)
+    photo = _photo(image, alone, page.metadata, name)
+    (code,) = page.numbers(_COMPRESSION)[:1] or (1,)
+    encoding = Encoding("TIFF", {"compression": _COMPRESSIONS.get(code, "tiff_lzw")})
+    # Pillow turns a TIFF that tells it to.
+    return _upright(dataclasses.replace(photo, encoding=encoding), turned=alone is None)
 
 
 def _opened(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> ImageFile:
@@ -199,15 +215,18 @@ def _opened(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Im
         raise
     except Exception as error:  # decoders raise anything on a damaged file
         raise _DamagedError(f"{name} is damaged or cut off: {error}") from error
-    width, height = image.size
+    _check_size(*image.size, name, max_pixels)
+    if image.format not in _NOT_FRAMES and _frames(image, name) > 1:
+        raise PhotoError(f"{name} is an animation; give its pictures one by one")
+    return image
+
+
+def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise PhotoError(
             f"{name} is too large: {width}x{height} is {width * height} pixels, the limit "
             f"{max_pixels}; allow more with --max-pixels"
         )
-    if image.format not in _NOT_FRAMES and _frames(image, name) > 1:
-        raise PhotoError(f"{name} is an animation; give its pictures one by one")
-    return image
 
 
 def _formats(start: bytes, claimed: str | None) -> list[str]:
@@ -312,8 +331,10 @@ def _by_opencv(image: ImageFile, data: bytes | None) -> Photo:
         return Photo(values)
     alpha = None
     if values.shape[2] == 4 and image.has_transparency_data:
-        alpha = np.ascontiguousarray(values[..., 3])
-    pixels = np.ascontiguousarray(values[..., 2::-1])
+        alpha = values[..., 3].copy()
+    pixels = values if values.shape[2] == 3 else values[..., :3].copy()
+    for row in pixels:  # in place, as a large one takes a large part of the memory
+        row[:] = row[:, ::-1]
     if alpha is not None and "RGBa" in str(image.tile[0][3]):  # stored times the alpha
         whole = pixels * np.float32(65535) / np.maximum(alpha, 1)[..., None]
         pixels = np.minimum(whole + np.float32(0.5), 65535).astype(np.uint16)

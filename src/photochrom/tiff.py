@@ -17,6 +17,10 @@ from photochrom.metadata import Metadata
 
 _LARGEST = 2**32 - 1
 """The last offset of a TIFF."""
+_TOO_LARGE = (
+    "the pages make more than 4 GB, which a TIFF cannot hold; write them to several files, or as "
+    "JPEG or PNG"
+)
 
 # Tags, by their names in TIFF 6.0 and its supplements.
 _SUBFILE_TYPE = 254
@@ -24,6 +28,7 @@ _COMPRESSION = 259
 _MAKE = 271
 _STRIPS, _TILES = (273, 279), (324, 325)  # offsets, counts of bytes
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
+_HEIGHT = 257
 _SAMPLES, _EXTRA_SAMPLES = 277, 338
 _SUB_IFDS = 330
 _XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
@@ -151,7 +156,7 @@ def alone(page: Page) -> bytes:
     if page.numbers(_COMPRESSION) == (_OLD_JPEG,):
         raise TiffError("its JPEG is of the old kind")
     stream = BytesIO()
-    Writer(stream).append(page, _PIXELS)
+    Writer(stream).copy(page)
     return stream.getvalue()
 
 
@@ -169,70 +174,92 @@ class Writer:
         self._link = 4
         """Where the offset of the next page has to go."""
 
-    def add(self, encoded: bytes, metadata: Metadata) -> None:
+    def add(self, parts: Iterable[bytes], metadata: Metadata) -> None:
         """Append a page.
 
         Args:
-            encoded: A TIFF, of which the first page's pixels are taken, and the resolution where
-                `metadata` have none; all of one byte order.
+            parts: TIFFs of one byte order; the pixels of their first pages, one below the other,
+                are those of the page. All but the last have whole strips, of the same height.
             metadata: What to say of it. A JPEG's and PNG's own parts have no place here.
 
         Raises:
             PhotoError: If the file would become larger than a TIFF can be.
         """
-        page = read(BytesIO(encoded))[0]
-        more = _described(metadata, page.tiff.order)
-        if page.numbers(_SAMPLES) == (4,) and _EXTRA_SAMPLES not in page.directory.fields:
+        first: Page | None = None
+        places: list[int] = []
+        sizes: list[int] = []
+        height = 0
+        for part in parts:
+            page = read(BytesIO(part))[0]
+            first = first or page
+            self._pixels(page, places, sizes)
+            height += page.numbers(_HEIGHT)[0]
+        assert first is not None
+        order = first.tiff.order
+        more = _described(metadata, order)
+        more[_HEIGHT] = _LONG, struct.pack(order + "I", height)
+        if first.numbers(_SAMPLES) == (4,) and _EXTRA_SAMPLES not in first.directory.fields:
             # OpenCV does not say that the fourth is opacity.
-            more[_EXTRA_SAMPLES] = _SHORT, struct.pack(page.tiff.order + "H", 2)
-        self.append(page, _PIXELS if _X_RESOLUTION in more else _PIXELS | _RESOLUTION, more)
+            more[_EXTRA_SAMPLES] = _SHORT, struct.pack(order + "H", 2)
+        kept = _PIXELS if _X_RESOLUTION in more else _PIXELS | _RESOLUTION
+        self._directory(first, kept, more, places, sizes)
 
-    def append(self, page: Page, kept: Iterable[int], more: Tree | None = None) -> None:
-        """Append a page of another file.
-
-        Args:
-            page: The page.
-            kept: Tags to take over from it; those of its pixels have to be among them.
-            more: Further fields, which replace those of the page.
+    def copy(self, page: Page) -> None:
+        """Append the pixels of a page of another file, and nothing else of it.
 
         Raises:
-            TiffError: If its pixels are not all there, or in another byte order than before.
+            TiffError: If they are not all there, or in another byte order than before.
             PhotoError: If the file would become larger than a TIFF can be.
         """
+        places: list[int] = []
+        sizes: list[int] = []
+        self._pixels(page, places, sizes)
+        self._directory(page, _PIXELS, {}, places, sizes)
+
+    def _pixels(self, page: Page, places: list[int], sizes: list[int]) -> None:
+        """Append a page's strips or tiles, and to the lists where they are and their sizes."""
         tiff, order = page.tiff, page.tiff.order
         if self._order not in ("", order):
             raise TiffError("its byte order is not that of the pages before")
-        tags = _TILES if _TILES[0] in page.directory.fields else _STRIPS
-        offsets, sizes = map(page.numbers, tags)
-        if not sizes or len(offsets) != len(sizes) or 0 in sizes or sum(sizes) > tiff.size:
+        offsets, counts = map(page.numbers, _tags(page))
+        if not counts or len(offsets) != len(counts) or 0 in counts or sum(counts) > tiff.size:
             raise TiffError("where its pixels lie is not said, or wrong")
-        if max(map(sum, zip(offsets, sizes, strict=True))) > tiff.size:
+        if max(map(sum, zip(offsets, counts, strict=True))) > tiff.size:
             raise TiffError("its pixels lie outside of the file")
-        even = [size + size % 2 for size in sizes]
-        end = self._stream.seek(0, 2) if self._order else 8
-        start = end + end % 2
-        at = start + sum(even)
-        drop = frozenset(page.directory.fields).difference(kept)
-        places = np.cumsum([start, *even[:-1]])
-        tree = tiff.tree(page.directory, drop) | (more or {})
-        tree[tags[0]] = (_LONG, places.astype(f"{order}u4").tobytes())
-        tree[tags[1]] = (_LONG, np.array(sizes).astype(f"{order}u4").tobytes())
-        if at + len(_packed(tree, order, 0)) > _LARGEST:
-            raise PhotoError(
-                "the pages make more than 4 GB, which a TIFF cannot hold; write them to several "
-                "files, or as JPEG or PNG"
-            )
         if not self._order:
             self._order = order
             self._stream.write((b"II*\0" if order == "<" else b"MM\0*") + bytes(4))
-        self._stream.seek(start)
-        for offset, size in zip(offsets, sizes, strict=True):
-            self._stream.write(tiff.read(offset, size) + bytes(size % 2))
-        self._stream.write(_packed(tree, order, at))
+        at = self._stream.seek(0, 2)
+        if at + sum(counts) + len(counts) > _LARGEST:
+            raise PhotoError(_TOO_LARGE)
+        for offset, count in zip(offsets, counts, strict=True):
+            places.append(at)
+            sizes.append(count)
+            at += self._stream.write(tiff.read(offset, count) + bytes(count % 2))
+
+    def _directory(
+        self, page: Page, kept: Iterable[int], more: Tree, places: list[int], sizes: list[int]
+    ) -> None:
+        """Append a directory of fields to keep and more, for pixels that were written."""
+        order = self._order
+        drop = frozenset(page.directory.fields).difference(kept)
+        tree = page.tiff.tree(page.directory, drop) | more
+        for tag, numbers in zip(_tags(page), (places, sizes), strict=True):
+            tree[tag] = _LONG, np.array(numbers).astype(f"{order}u4").tobytes()
+        at = self._stream.seek(0, 2)
+        packed = _packed(tree, order, at)
+        if at + len(packed) > _LARGEST:
+            raise PhotoError(_TOO_LARGE)
+        self._stream.write(packed)
         # Last, so that a page that is not all there is not in the chain.
         self._stream.seek(self._link)
         self._stream.write(struct.pack(order + "I", at))
         self._link = at + 2 + 12 * len(tree)
+
+
+def _tags(page: Page) -> tuple[int, int]:
+    """Return the tags that say where a page's pixels lie, and how long their pieces are."""
+    return _TILES if _TILES[0] in page.directory.fields else _STRIPS
 
 
 def _described(metadata: Metadata, order: str) -> Tree:

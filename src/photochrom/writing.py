@@ -1,8 +1,7 @@
 """Photographs into files: whole or not at all, with all that was said of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import BytesIO
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ from photochrom.photo import Photo, to_8_bits
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},  # halved colour would bleed over edges
     "PNG": {"compress_level": 3},  # a quarter of the time of the default for a few per cent
-    "TIFF": {"compression": "tiff_lzw"},
     "WEBP": {"quality": 95},
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
     "BMP": {},
 }
 _NO_ALPHA = ("JPEG", "BMP")
+_TIFF_STRIP = 1 << 18  # bytes of a strip before it is compressed
+_TIFF_STRIPS = 64  # how many are encoded at a time
 _TIFF_COMPRESSIONS = {
     "raw": cv2.IMWRITE_TIFF_COMPRESSION_NONE,
     "tiff_lzw": cv2.IMWRITE_TIFF_COMPRESSION_LZW,
@@ -72,17 +72,16 @@ def save_pages(
         )
     if not overwrite and path.exists():
         raise _exists(path)
-    pages = (Photo.from_image(p) if isinstance(p, Image.Image) else p for p in photos)
-    # Before the file is opened: what the photos raise is not the disk's fault.
-    first = next(pages)
+    pages = map(_as_photo, photos)
     try:
         with whole_file(path, overwrite=overwrite) as stream:
             if FORMATS[path.suffix.lower()] == "TIFF":
                 writer = tiff.Writer(stream)
-                for photo in chain([first], pages):
-                    writer.add(_encoded(photo, path), photo.metadata)
+                for photo in pages:
+                    writer.add(_tiff_parts(photo), photo.metadata)
+                    del photo  # before the next takes its place
             else:
-                stream.write(_encoded(first, path))
+                stream.write(_encoded(next(pages), path))
                 if next(pages, None) is not None:
                     raise PhotoError(f"cannot write {path}: several pages need a .tif")
     except FileExistsError as error:
@@ -95,8 +94,12 @@ def _exists(path: Path) -> PhotoError:
     return PhotoError(f"{path} exists already; remove it or ask to overwrite")
 
 
+def _as_photo(photo: Photo | Image.Image) -> Photo:
+    return Photo.from_image(photo) if isinstance(photo, Image.Image) else photo
+
+
 def _encoded(photo: Photo, path: Path) -> bytes:
-    """Return the bytes of a file; those of a TIFF have no metadata yet."""
+    """Return the bytes of a file that is no TIFF."""
     format_ = FORMATS[path.suffix.lower()]
     alpha = photo.alpha
     if format_ in _NO_ALPHA and alpha is not None:
@@ -111,10 +114,10 @@ def _encoded(photo: Photo, path: Path) -> bytes:
         options |= photo.encoding.options
         if "qtables" in options:  # which Pillow would scale by the quality
             del options["quality"]
-    deep = photo.pixels.dtype == np.uint16 and format_ in ("PNG", "TIFF")
     try:
-        if deep:
-            data = _by_opencv(photo, format_, options)
+        if format_ == "PNG" and photo.pixels.dtype == np.uint16:
+            settings = [cv2.IMWRITE_PNG_COMPRESSION, options["compress_level"]]
+            data = _by_opencv(photo.pixels, photo.alpha, ".png", settings)
         else:
             buffer = BytesIO()
             options |= metadata.pillow_options(photo.metadata, format_)
@@ -127,6 +130,21 @@ def _encoded(photo: Photo, path: Path) -> bytes:
     return metadata.write_png(data, photo.metadata) if format_ == "PNG" else data
 
 
+def _tiff_parts(photo: Photo) -> Iterator[bytes]:
+    """Encode a page in TIFFs of some rows each, of which `tiff.Writer` makes one."""
+    compression = photo.encoding.options.get("compression", "tiff_lzw")
+    height, width, channels = photo.pixels.shape
+    rows = max(1, _TIFF_STRIP // (width * channels * photo.pixels.itemsize))
+    settings = [
+        *(cv2.IMWRITE_TIFF_COMPRESSION, _TIFF_COMPRESSIONS[compression]),
+        *(cv2.IMWRITE_TIFF_ROWSPERSTRIP, rows),
+    ]
+    for top in range(0, height, _TIFF_STRIPS * rows):
+        part = slice(top, top + _TIFF_STRIPS * rows)
+        alpha = None if photo.alpha is None else photo.alpha[part]
+        yield _by_opencv(photo.pixels[part], alpha, ".tif", settings)
+
+
 def _image(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
     """Return a picture of Pillow's with these numbers, in 8 bits."""
     values = to_8_bits(pixels)
@@ -136,15 +154,13 @@ def _image(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
     return image
 
 
-def _by_opencv(photo: Photo, format_: str, options: dict[str, Any]) -> bytes:
-    """Encode 16 bits, which Pillow does not have in colour."""
-    pixels = photo.pixels
-    if photo.alpha is not None:
-        pixels = np.dstack([np.broadcast_to(pixels, (*pixels.shape[:2], 3)), photo.alpha])
+def _by_opencv(pixels: Pixels, alpha: Pixels | None, suffix: str, settings: list[int]) -> bytes:
+    """Encode 8 or 16 bits; Pillow does not have 16 in colour."""
+    if alpha is not None:
+        pixels = np.dstack([np.broadcast_to(pixels, (*pixels.shape[:2], 3)), alpha])
     if pixels.shape[2] > 1:
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-    if format_ == "PNG":
-        settings = [cv2.IMWRITE_PNG_COMPRESSION, options["compress_level"]]
-    else:
-        settings = [cv2.IMWRITE_TIFF_COMPRESSION, _TIFF_COMPRESSIONS[options["compression"]]]
-    return cv2.imencode("." + format_.lower(), np.ascontiguousarray(pixels), settings)[1].tobytes()
+    done, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), settings)
+    if not done:
+        raise PhotoError(f"OpenCV could not encode {pixels.shape[1]}x{pixels.shape[0]} pixels")
+    return bytes(encoded)
