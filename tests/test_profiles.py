@@ -66,6 +66,11 @@ def grey(trc: bytes) -> bytes:
     return profile(b"GRAY", kTRC=trc)
 
 
+def to_lab(icc: bytes) -> bytes:
+    """The same, but with Lab and not XYZ as what its curves lead to."""
+    return icc[:20] + b"Lab " + icc[24:]
+
+
 SPACES = {
     "adobe": rgb(ADOBE, gamma(2.2)),
     "prophoto": rgb(PROPHOTO, gamma(1.8)),
@@ -136,12 +141,24 @@ def test_curves_worked_out_by_hand(trc: bytes, number: float, linear: float):
         rgb(SRGB_COLUMNS, curve(0, 65535)[:-1]),
         rgb(SRGB_COLUMNS, parametric(9)),
         rgb(((0.5, 0.5, 0.5),) * 3, gamma(2.2)),
+        rgb(((0.0, 0.0, 0.0),) * 3, gamma(2.2)),
+        rgb(tuple(tuple(-x for x in column) for column in ADOBE), gamma(2.2)),
+        to_lab(rgb(SRGB_COLUMNS, curve())),
         rgb(ADOBE, gamma(2.2))[:200],
     ],
 )
 def test_what_is_no_profile_of_curves_and_a_matrix_is_refused(icc: bytes):
     with pytest.raises(ProfileError):
         profiles.read(icc)
+
+
+def test_grey_to_lab_is_lightness():
+    numbers = np.arange(0, 256, 15, dtype=np.uint8)[None]
+    icc = to_lab(grey(curve()))
+    L = color.lightness(numbers[..., None], profiles.read(icc))
+    np.testing.assert_allclose(L, numbers / 2.55, atol=0.01)
+    seen = profiles.to_srgb(Image.fromarray(numbers), icc)
+    np.testing.assert_allclose(L, color.lightness(np.asarray(seen)), atol=0.5)
 
 
 def test_damaged_profiles_are_read_or_refused():
@@ -190,6 +207,18 @@ def test_8_bits_come_back_without_colours(name: str | None):
     np.testing.assert_array_equal(made.pixels, np.repeat(values, 3, axis=2))
 
 
+@pytest.mark.parametrize("name", [None, *SPACES])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_strength_0_gives_the_photo_back(name: str | None, dtype: str):
+    space = SRGB if name is None else profiles.read(SPACES[name])
+    top = np.iinfo(dtype).max
+    pixels = np.random.default_rng(0).integers(0, top, (50, 60, 3), dtype, endpoint=True)
+    pixels[:25, :, 1] = 0  # as far out as the space goes
+    made = Colorizer(Grey())(Photo(pixels, space=space), strength=0)
+    np.testing.assert_array_equal(made.pixels, pixels)
+    assert not np.shares_memory(made.pixels, pixels)
+
+
 @pytest.mark.parametrize("name", GREYS)
 def test_a_grey_profile_becomes_srgb_of_the_same_lightness(name: str):
     space = profiles.read(GREYS[name])
@@ -236,3 +265,7 @@ def test_transparency_survives_a_conversion(picture: Image.Image):
     made = profiles.to_srgb(picture, SPACES["adobe"])
     assert made.mode == "RGBA"
     np.testing.assert_array_equal(made.getchannel("A"), picture.getchannel("A"))
+
+
+def test_a_batch_of_photos_with_one_profile_has_one_space():
+    assert profiles.read(SPACES["adobe"]) is profiles.read(bytes(bytearray(SPACES["adobe"])))

@@ -41,6 +41,7 @@ _DARK = np.float32(24 / 116)  # the same after the curve
 _BELOW, _ABOVE = 1e-5, 1e-4  # outside by rounding; below, more would be a tint of black
 _REMAPPED = 32_000  # values that OpenCV looks up at a time, at most
 _LEVELS, _HUES = 257, 360  # how finely the gamut's hull is known
+_SPACES = 16  # of how many the tables are kept
 
 
 def _linear(srgb: FloatArray) -> FloatArray:
@@ -90,6 +91,11 @@ def _f_fast(xyz: FloatArray) -> FloatArray:
 def _f_inverse(f: FloatArray) -> FloatArray:
     """Undo `_f`."""
     return np.where(f > _DARK, f * f * f, (f - np.float32(16 / 116)) / np.float32(_KAPPA))
+
+
+def from_lightness(L: FloatArray) -> FloatArray:
+    """Return Y/Yn in [0, 1] of L* in 0..100, of any shape."""
+    return _f_inverse((L + np.float32(16)) / np.float32(116))
 
 
 def _xyz(x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray) -> FloatArray:
@@ -142,7 +148,7 @@ def lab_to_rgb(lab: FloatArray) -> FloatArray:
     return np.ascontiguousarray(rgb.T).reshape(lab.shape)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=_SPACES)
 def _from_xyz(space: Space) -> FloatArray:
     """Return the matrix from XYZ over white to linear values of a space, such that 1 stays 1.
 
@@ -201,7 +207,7 @@ def _share(space: Space, y: FloatArray, a: FloatArray, b: FloatArray) -> FloatAr
     return share
 
 
-@functools.cache
+@functools.lru_cache(maxsize=_SPACES)
 def _largest_chroma(space: Space) -> FloatArray:
     """Return the largest chroma of a space for every lightness and hue, found by bisection.
 
@@ -222,7 +228,7 @@ def _largest_chroma(space: Space) -> FloatArray:
     return chroma.reshape(_LEVELS, -1)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=_SPACES)
 def _tables(space: Space, dtype: np.dtype[Any]) -> tuple[FloatArray, FloatArray]:
     """Return what each number of a type means: linear values, (1 or 3, n), and as grey f, (n,)."""
     linear = np.ascontiguousarray(space.curves[:, :: 257 if dtype == np.uint8 else 1])
@@ -332,7 +338,7 @@ def paint(
     return pixels
 
 
-@functools.cache
+@functools.lru_cache(maxsize=_SPACES)
 def _inks(space: Space, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the number of each linear value, by its root: in that the curves are nearly straight.
 

@@ -154,6 +154,8 @@ class Colorizer:
             Pixels of the result, shape (H, W, 3).
         """
         pixels = photo.pixels
+        if own == 1 and pixels.shape[2] == 3:  # dark ones of 16 bits do not survive Lab
+            return pixels.copy()
         height, width = pixels.shape[:2]
         painted = np.empty((height, width, 3), pixels.dtype)
         # From a* = slope L* + offset to x = slope y + offset, with y = (L* + 16) / 116.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.color import SRGB, Space
+from photochrom.color import SRGB, Space, from_lightness
 from photochrom.errors import PhotochromError
 
 _NUMBERS = np.linspace(0, 1, 65536)
@@ -28,6 +28,7 @@ class ProfileError(PhotochromError):
     """A colour profile that is not one of curves and a matrix, or is damaged."""
 
 
+@functools.lru_cache(maxsize=16)
 def read(icc: bytes) -> Space:
     """Return which colours a profile means, if it is one of curves and a matrix, or of grey.
 
@@ -37,25 +38,28 @@ def read(icc: bytes) -> Space:
         icc: The profile.
 
     Returns:
-        The space; `SRGB` itself if there is no difference to speak of.
+        The space, the same for the same bytes; `SRGB` itself if there is no difference to speak of.
 
     Raises:
         ProfileError: If it is another profile, or damaged.
     """
     try:
         tags = _tags(icc)
-        if icc[16:20] == b"GRAY":
-            return Space(_curve(tags[b"kTRC"])[None].astype(np.float32), None)
-        if icc[16:20] != b"RGB ":
-            raise ProfileError(f"it is a profile of {icc[16:20]!r}, neither RGB nor grey")
+        kind, connection = icc[16:20], icc[20:24]
+        if kind == b"GRAY" and connection in (b"XYZ ", b"Lab "):
+            grey = _curve(tags[b"kTRC"])[None].astype(np.float32)
+            return Space(from_lightness(grey * 100) if connection == b"Lab " else grey, None)
+        if kind != b"RGB " or connection != b"XYZ ":
+            raise ProfileError(f"it leads from {kind!r} to {connection!r}, not from RGB to XYZ")
         curves = np.array([_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")])
         columns = [_xyz(tags[name]) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
         matrix = np.linalg.solve(_SRGB_D50, np.array(columns).T)
-        matrix /= matrix.sum(axis=1, keepdims=True)  # white to white, whatever the rounding
     except (KeyError, struct.error, IndexError, np.linalg.LinAlgError) as error:
         raise ProfileError("it is damaged, or has neither curves nor a matrix") from error
-    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-3:
+    white = matrix.sum(axis=1, keepdims=True)
+    if white.min() < 0.5 or abs(np.linalg.det(matrix)) < 1e-3:
         raise ProfileError("its matrix makes no sense")
+    matrix /= white  # white to white, whatever the rounding
     space = Space(curves.astype(np.float32), matrix.astype(np.float32))
     return SRGB if _is_srgb(space) else space
 
