@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import draw
-from photochrom import __version__, color, colorizer
+from photochrom import __version__, color, colorizer, enlarging
 from photochrom.color import FloatArray
 from photochrom.colorizer import Colorizer, network_size
 from photochrom.errors import ModelError, PhotochromError
@@ -132,7 +132,9 @@ def test_strips_leave_no_seams(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path)
     image = Image.fromarray(draw(301, 203))
     whole = Colorizer(tiny_onnx)(image)
     monkeypatch.setattr(colorizer, "_STRIP", 1000)
-    np.testing.assert_array_equal(Colorizer(tiny_onnx)(image), whole)
+    off = np.abs(np.asarray(Colorizer(tiny_onnx)(image)).astype(int) - whole)
+    assert off.max() <= 1  # the order of a sum
+    assert off.mean() < 1e-3
 
 
 def enlarged(image: FloatArray, size: tuple[int, int], rows: slice) -> FloatArray:
@@ -161,7 +163,7 @@ def test_colours_bleed_less_over_an_edge_than_bilinear(edge: int, blur: float):
     if blur:
         small_ab = cv2.GaussianBlur(small_ab, (0, 0), blur)
     bilinear = cv2.resize(small_ab, (256, 256), interpolation=cv2.INTER_LINEAR)
-    fields = colorizer._local_lines(small, small_ab)
+    fields = enlarging._local_lines(small, small_ab)
     line = enlarged(fields, (256, 256), slice(0, 256))
     guided = line[..., :2] * L[..., None] + line[..., 2:]
     assert np.abs(guided - ab).mean() < 0.95 * np.abs(bilinear - ab).mean()
@@ -169,7 +171,7 @@ def test_colours_bleed_less_over_an_edge_than_bilinear(edge: int, blur: float):
 
 def test_a_flat_lightness_means_bilinear():
     small_ab = np.random.default_rng(0).normal(0, 20, (24, 32, 2)).astype(np.float32)
-    line = colorizer._local_lines(np.full((24, 32), 50, np.float32), small_ab)
+    line = enlarging._local_lines(np.full((24, 32), 50, np.float32), small_ab)
     np.testing.assert_allclose(line[..., :2] * 50 + line[..., 2:], small_ab, atol=1e-3)
 
 

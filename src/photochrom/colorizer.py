@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from photochrom import __version__, color, profiles
+from photochrom import __version__, color, enlarging, profiles
 from photochrom.color import FloatArray, Pixels, Space
 from photochrom.errors import ModelError, PhotochromError
 from photochrom.models import MAX_SIZE, ColorModel, OnnxModel, default_model_path
@@ -21,8 +21,6 @@ MIN_SIDE = 16
 """No network is fed less than this many px."""
 MAX_LONG = 4
 """The long side that a network is fed is at most this many times its short side."""
-_EDGE = 50.0  # (L*)^2: a luminance edge well below its root, 7 L*, counts as texture or grain
-_RADIUS = 1  # px at network resolution; chosen with _EDGE on photos whose ab was blurred
 _STRIP = 48_000  # pixels painted at a time: the planes then stay in the processor's cache
 _MARK = "colours added by photochrom {version}, model {model}: guesses, not the photograph's own"
 
@@ -111,10 +109,13 @@ class Colorizer:
             return self(picture, saturation=saturation, strength=strength, size=size).to_image()
         check_look(saturation=saturation, strength=strength, size=size)
         width, height = photo.size
-        small = self._small(photo, *network_size(height, width, size or self.model.size))
+        h, w = network_size(height, width, size or self.model.size)
+        zoom = max(1, min(enlarging.ZOOM, height // h, width // w))
+        L = self._lightness(photo, zoom * h, zoom * w)
+        small = cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
         ab = _guess(self.model, small) * np.float32(saturation * strength)
-        if small.size < height * width:
-            lines = _local_lines(small, ab)
+        if h * w < height * width:
+            lines = enlarging.lines(L, ab)
         else:
             ab = cv2.resize(ab, photo.size, interpolation=cv2.INTER_AREA)
             lines = np.concatenate([np.zeros_like(ab), ab], axis=2)
@@ -127,8 +128,8 @@ class Colorizer:
         pixels = self._painted(photo, space, lines, 1 - strength)
         return dataclasses.replace(photo, pixels=pixels, space=space, metadata=kept)
 
-    def _small(self, photo: Photo, height: int, width: int) -> FloatArray:
-        """Return L* of the small copy that a network is to see, shape (height, width)."""
+    def _lightness(self, photo: Photo, height: int, width: int) -> FloatArray:
+        """Return L* of a copy of a photo, shape (height, width)."""
         scale = np.float32(65535 / 100)
         L = np.empty(photo.pixels.shape[:2], np.uint16)  # half the memory, and 0.001 L* off
 
@@ -138,16 +139,16 @@ class Colorizer:
         self._on_all(fill, L.shape)
         shrinks = height * width < L.size
         way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        small: FloatArray = cv2.resize(L, (width, height), interpolation=way).astype(np.float32)
-        return small / scale
+        copy: FloatArray = cv2.resize(L, (width, height), interpolation=way).astype(np.float32)
+        return copy / scale
 
     def _painted(self, photo: Photo, space: Space, lines: FloatArray, own: float) -> Pixels:
-        """Join a photo's L* and the ab of its small copy.
+        """Join a photo's L* and the ab of a smaller copy.
 
         Args:
             photo: The photo.
             space: Of the result.
-            lines: From `_local_lines`.
+            lines: From `enlarging.lines`.
             own: The share of the photo's own colours, 0 to 1.
 
         Returns:
@@ -162,8 +163,10 @@ class Colorizer:
         slope, offset = np.split(lines, 2, axis=2)
         unit = np.array([1 / 500, -1 / 200], np.float32)
         fields = np.concatenate([slope * 116 * unit + 1, (offset - 16 * slope) * unit], axis=2)
-        wide = cv2.resize(fields, (width, len(fields)), interpolation=cv2.INTER_LINEAR)
-        wide = np.ascontiguousarray(wide.transpose(0, 2, 1))
+        # Enlarged across as rows of one channel each: to be taken apart later would cost more.
+        rows = np.ascontiguousarray(fields.transpose(0, 2, 1)).reshape(-1, fields.shape[1])
+        wide = cv2.resize(rows, (width, len(rows)), interpolation=cv2.INTER_LINEAR)
+        wide = wide.reshape(-1, 4, width)
 
         def fill(rows: slice) -> None:
             strip = pixels[rows].reshape(-1, pixels.shape[2])
@@ -242,36 +245,6 @@ def _guess(model: ColorModel, small: FloatArray) -> FloatArray:
             "model"
         )
     return np.ascontiguousarray(ab[0, :, :height, :width].transpose(1, 2, 0), np.float32)
-
-
-def _local_lines(L: FloatArray, ab: FloatArray) -> FloatArray:
-    """Fit ab = slope * L* + offset around every pixel, so that ab can follow the edges of L*.
-
-    This is the fast guided filter (He and Sun 2015), with one change: the offset is not blurred,
-    but such that each line goes through its own pixel. Where L* has no detail beyond the small
-    copy, that is bilinear enlarging. The filter as published blurs ab itself: on photos whose ab
-    was reduced 2 to 4 times it is further from the truth than bilinear, and this is nearer.
-
-    Args:
-        L: Shape (h, w).
-        ab: Shape (h, w, 2).
-
-    Returns:
-        Shape (h, w, 4): the slopes of a* and b*, then their offsets.
-    """
-    L = L[..., None]
-    mean_L, mean_ab = _box(L), _box(ab)
-    covariance = _box(ab * L) - mean_ab * mean_L
-    variance = np.maximum(_box(L * L) - mean_L * mean_L, 0)
-    slope = _box(np.divide(covariance, variance + np.float32(_EDGE)))
-    return np.concatenate([slope, ab - slope * L], axis=-1)
-
-
-def _box(x: FloatArray) -> FloatArray:
-    """Return the mean around every pixel; shape (h, w, C)."""
-    side = 2 * _RADIUS + 1
-    mean: FloatArray = cv2.blur(x, (side, side), borderType=cv2.BORDER_REFLECT)
-    return mean.reshape(x.shape)
 
 
 def _enlarged(wide: FloatArray, height: int, rows: slice) -> FloatArray:
