@@ -106,11 +106,14 @@ def _xyz(x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray) -> FloatArr
         np.multiply(f, f, out=plane)
         plane *= f
         if f.min(initial=1) < _DARK:  # most strips of a photo have none
-            dark = np.flatnonzero(f < _DARK)
-            f, y_dark = f[dark], y[dark]
+            dark, dark_too = f < _DARK, y < _DARK
             # From Y where the same line leads to it: f alone has too few digits for 16 bits.
-            line = Y[dark] + (f - y_dark) / np.float32(_KAPPA)
-            plane[dark] = np.where(y_dark < _DARK, line, _f_inverse(f))
+            line = f - y
+            line /= np.float32(_KAPPA)
+            line += Y
+            np.copyto(plane, line, where=dark & dark_too)
+            rest = np.flatnonzero(dark & ~dark_too)
+            plane[rest] = _f_inverse(f[rest])
     return xyz
 
 

@@ -111,14 +111,14 @@ class Colorizer:
         width, height = photo.size
         h, w = network_size(height, width, size or self.model.size)
         zoom = max(1, min(enlarging.ZOOM, height // h, width // w))
-        L = self._lightness(photo, zoom * h, zoom * w)
+        L = _lightness(photo, zoom * h, zoom * w)
         small = cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
         ab = _guess(self.model, small) * np.float32(saturation * strength)
         if h * w < height * width:
             lines = enlarging.lines(L, ab)
         else:
-            ab = cv2.resize(ab, photo.size, interpolation=cv2.INTER_AREA)
-            lines = np.concatenate([np.zeros_like(ab), ab], axis=2)
+            a, b = (cv2.resize(plane, photo.size, interpolation=cv2.INTER_AREA) for plane in ab)
+            lines = np.stack([np.zeros_like(a), np.zeros_like(a), a, b])
         kept = photo.metadata
         space = photo.space
         if space.matrix is None:
@@ -127,20 +127,6 @@ class Colorizer:
             kept = kept.marked(_MARK.format(version=__version__, model=self.model.name))
         pixels = self._painted(photo, space, lines, 1 - strength)
         return dataclasses.replace(photo, pixels=pixels, space=space, metadata=kept)
-
-    def _lightness(self, photo: Photo, height: int, width: int) -> FloatArray:
-        """Return L* of a copy of a photo, shape (height, width)."""
-        scale = np.float32(65535 / 100)
-        L = np.empty(photo.pixels.shape[:2], np.uint16)  # half the memory, and 0.001 L* off
-
-        def fill(rows: slice) -> None:
-            L[rows] = color.lightness(photo.pixels[rows], photo.space) * scale + np.float32(0.5)
-
-        self._on_all(fill, L.shape)
-        shrinks = height * width < L.size
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        copy: FloatArray = cv2.resize(L, (width, height), interpolation=way).astype(np.float32)
-        return copy / scale
 
     def _painted(self, photo: Photo, space: Space, lines: FloatArray, own: float) -> Pixels:
         """Join a photo's L* and the ab of a smaller copy.
@@ -160,20 +146,21 @@ class Colorizer:
         height, width = pixels.shape[:2]
         painted = np.empty((height, width, 3), pixels.dtype)
         # From a* = slope L* + offset to x = slope y + offset, with y = (L* + 16) / 116.
-        slope, offset = np.split(lines, 2, axis=2)
-        unit = np.array([1 / 500, -1 / 200], np.float32)
-        fields = np.concatenate([slope * 116 * unit + 1, (offset - 16 * slope) * unit], axis=2)
-        # Enlarged across as rows of one channel each: to be taken apart later would cost more.
-        rows = np.ascontiguousarray(fields.transpose(0, 2, 1)).reshape(-1, fields.shape[1])
-        wide = cv2.resize(rows, (width, len(rows)), interpolation=cv2.INTER_LINEAR)
-        wide = wide.reshape(-1, 4, width)
+        slope, offset = np.split(lines, 2)
+        unit = np.array([1 / 500, -1 / 200], np.float32)[:, None, None]
+        fields = np.concatenate([slope * 116 * unit + 1, (offset - 16 * slope) * unit])
+        count, h, w = fields.shape
+        wide = cv2.resize(fields.reshape(-1, w), (width, count * h))  # across alone: bilinearly
+        wide = wide.reshape(count, h, width)
 
         def fill(rows: slice) -> None:
             strip = pixels[rows].reshape(-1, pixels.shape[2])
             Y, y = color.luminance(strip, photo.space)
-            x_slope, z_slope, x, z = _enlarged(wide, height, rows)
-            x = (x_slope * y.reshape(x.shape) + x).ravel()
-            z = (z_slope * y.reshape(z.shape) + z).ravel()
+            x, z, x_offset, z_offset = _enlarged(wide, height, rows)
+            x *= y
+            x += x_offset
+            z *= y
+            z += z_offset
             if own and strip.shape[1] == 3:
                 a, b = color.opponents(strip, photo.space)
                 x += a * np.float32(own)
@@ -217,6 +204,15 @@ def network_size(height: int, width: int, short: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def _lightness(photo: Photo, height: int, width: int) -> FloatArray:
+    """Return L* of a copy of a photo, shape (height, width), shrunk as the training's photos were."""
+    pixels = photo.pixels
+    shrinks = height * width < pixels.shape[0] * pixels.shape[1]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    copy = cv2.resize(pixels, (width, height), interpolation=way)
+    return color.lightness(copy.reshape(height, width, -1), photo.space)
+
+
 def _guess(model: ColorModel, small: FloatArray) -> FloatArray:
     """Ask the model.
 
@@ -225,7 +221,7 @@ def _guess(model: ColorModel, small: FloatArray) -> FloatArray:
         small: L* of the small copy, shape (h, w).
 
     Returns:
-        The ab that it guessed, shape (h, w, 2).
+        The ab that it guessed, shape (2, h, w).
 
     Raises:
         ModelError: If the model returns another shape, or something that is no number.
@@ -244,24 +240,24 @@ def _guess(model: ColorModel, small: FloatArray) -> FloatArray:
             f"model {model.name} returned values that are no numbers for this photo; use another "
             "model"
         )
-    return np.ascontiguousarray(ab[0, :, :height, :width].transpose(1, 2, 0), np.float32)
+    return np.ascontiguousarray(ab[0, :, :height, :width], np.float32)
 
 
 def _enlarged(wide: FloatArray, height: int, rows: slice) -> FloatArray:
     """Enlarge downwards, bilinearly, but only some rows of the result.
 
     Args:
-        wide: Shape (h, C, W).
+        wide: Shape (C, h, W).
         height: Of the whole result.
-        rows: The rows wanted.
+        rows: The rows wanted, n of them.
 
     Returns:
-        Shape (C, n, W): these rows of what `cv2.resize` gives.
+        Shape (C, n * W): these rows of what `cv2.resize` gives.
     """
-    h, channels, width = wide.shape
+    h = wide.shape[1]
     y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * (h / height) - 0.5
     y = np.clip(y, 0, h - 1)[:, None]
     near = slice(int(y[0, 0]), int(y[-1, 0]) + 2)
     weights = np.maximum(0, 1 - np.abs(y - np.arange(h, dtype=np.float32)[near]))
-    result: FloatArray = weights @ wide[near].reshape(-1, channels * width)
-    return result.reshape(-1, channels, width).swapaxes(0, 1)
+    result: FloatArray = weights @ wide[:, near]
+    return result.reshape(len(wide), -1)

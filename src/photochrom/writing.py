@@ -121,7 +121,7 @@ def _encoded(photo: Photo, path: Path) -> bytes:
         else:
             buffer = BytesIO()
             options |= metadata.pillow_options(photo.metadata, format_)
-            _image(photo.pixels, alpha).save(buffer, format_, **options)
+            _image(photo.pixels, alpha, format_).save(buffer, format_, **options)
             data = buffer.getvalue()
     except Exception as error:  # encoders raise what they like, such as for too wide a picture
         raise PhotoError(f"cannot write {path} as {format_}: {error}") from error
@@ -145,10 +145,14 @@ def _tiff_parts(photo: Photo) -> Iterator[bytes]:
         yield _by_opencv(photo.pixels[part], alpha, ".tif", settings)
 
 
-def _image(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
+def _image(pixels: Pixels, alpha: Pixels | None, format_: str) -> Image.Image:
     """Return a picture of Pillow's with these numbers, in 8 bits."""
     values = to_8_bits(pixels)
-    image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+    height, width, channels = values.shape
+    if channels == 3 and format_ == "JPEG":  # as Pillow has it in memory, so that nothing is copied
+        padded = cv2.cvtColor(values, cv2.COLOR_RGB2RGBA)
+        return Image.frombuffer("RGBX", (width, height), padded, "raw", "RGBX", 0, 1)
+    image = Image.fromarray(values[..., 0] if channels == 1 else values)
     if alpha is not None:
         image.putalpha(Image.fromarray(to_8_bits(alpha)))
     return image
