@@ -89,8 +89,12 @@ def _f_fast(xyz: FloatArray) -> FloatArray:
 
 
 def _f_inverse(f: FloatArray) -> FloatArray:
-    """Undo `_f`."""
-    return np.where(f > _DARK, f * f * f, (f - np.float32(16 / 116)) / np.float32(_KAPPA))
+    """Undo `_f`, of which the dark branch is the tangent of the other where they meet."""
+    bright = np.maximum(f, _DARK)
+    xyz: FloatArray = bright * bright
+    xyz *= bright
+    xyz += (f - bright) / np.float32(_KAPPA)
+    return xyz
 
 
 def from_lightness(L: FloatArray) -> FloatArray:
@@ -98,22 +102,22 @@ def from_lightness(L: FloatArray) -> FloatArray:
     return _f_inverse((L + np.float32(16)) / np.float32(116))
 
 
-def _xyz(x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray) -> FloatArray:
-    """Return XYZ over white, shape (3, n), of f(X/Xn), f(Y/Yn), f(Z/Zn) and Y/Yn."""
+def _xyz(space: Space, x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray) -> FloatArray:
+    """Return XYZ over white, shape (3, n), of f(X/Xn), f(Y/Yn), f(Z/Zn) and Y/Yn.
+
+    For spaces without sRGB's straight start, whose blacks of 16 bits need more digits than f has,
+    dark X and Z are told from Y: so they are equal where x and y are.
+    """
     xyz = np.empty((3, Y.size), np.float32)
     xyz[1] = Y
     for plane, f in ((xyz[0], x), (xyz[2], z)):
-        np.multiply(f, f, out=plane)
-        plane *= f
-        if f.min(initial=1) < _DARK:  # most strips of a photo have none
-            dark, dark_too = f < _DARK, y < _DARK
-            # From Y where the same line leads to it: f alone has too few digits for 16 bits.
-            line = f - y
-            line /= np.float32(_KAPPA)
-            line += Y
-            np.copyto(plane, line, where=dark & dark_too)
-            rest = np.flatnonzero(dark & ~dark_too)
-            plane[rest] = _f_inverse(f[rest])
+        if f.min(initial=1) > _DARK:  # so are most strips of a photo
+            np.multiply(f, f, out=plane)
+            plane *= f
+        elif space is SRGB:
+            plane[:] = _f_inverse(f)
+        else:
+            plane[:] = Y + (_f_inverse(f) - _f_inverse(y))
     return xyz
 
 
@@ -180,14 +184,18 @@ def _in_gamut(
         Shape (3, n); beyond [0, 1] by no more than rounding.
     """
     matrix = _from_xyz(space)
-    linear = matrix @ _xyz(x, y, z, Y)
-    if linear.min(initial=0) < -_BELOW or linear.max(initial=0) > 1 + _ABOVE:
-        low, high = linear.min(axis=0), linear.max(axis=0)
-        wrong = np.flatnonzero((low < -_BELOW) | (high > 1 + _ABOVE))
+    linear = matrix @ _xyz(space, x, y, z, Y)
+    outside = np.False_
+    if linear.min(initial=0) < -_BELOW:
+        outside = linear.min(axis=0) < -_BELOW
+    if linear.max(initial=0) > 1 + _ABOVE:
+        outside = outside | (linear.max(axis=0) > 1 + _ABOVE)
+    wrong = np.flatnonzero(outside)
+    if wrong.size:
         y = y[wrong]
         a, b = x[wrong] - y, y - z[wrong]  # of which a* is 500 times, b* 200 times as much
         share = _share(space, y, a, b)
-        linear[:, wrong] = matrix @ _xyz(y + a * share, y, y - b * share, Y[wrong])
+        linear[:, wrong] = matrix @ _xyz(space, y + a * share, y, y - b * share, Y[wrong])
     return linear
 
 
@@ -224,7 +232,7 @@ def _largest_chroma(space: Space) -> FloatArray:
     chroma, step = np.zeros_like(y), np.float32(128)
     for _ in range(14):  # to 1/64 of a CIELAB unit
         more = chroma + step
-        linear = _from_xyz(space) @ _xyz(y + a * more, y, y - b * more, Y)
+        linear = _from_xyz(space) @ _xyz(space, y + a * more, y, y - b * more, Y)
         inside = (linear.min(axis=0) >= 0) & (linear.max(axis=0) <= 1)
         chroma = np.where(inside, more, chroma)
         step /= 2

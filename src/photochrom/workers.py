@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -122,7 +123,9 @@ def cores_here() -> list[int]:
 
 def _started(make: Callable[[], Any], item: Any, core: int | None) -> _Worker:
     ours, theirs = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=_serve, args=(theirs, make, core), daemon=True)
+    # As bytes, so that what it imports counts the cores when they are as they will be.
+    arguments = (theirs, pickle.dumps(make), core)
+    process = _CONTEXT.Process(target=_serve, args=arguments, daemon=True)
     process.start()
     theirs.close()
     return _Worker(process, ours, core, item=item)
@@ -147,13 +150,13 @@ def _reason(worker: _Worker) -> str:
     return f"ended with exit code {code}"
 
 
-def _serve(pipe: Connection, make: Callable[[], Callable[[Any], Any]], core: int | None) -> None:
+def _serve(pipe: Connection, make: bytes, core: int | None) -> None:
     """Run in a process of its own: answer items until the other end is closed."""
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:
-        function = make()
+        function = pickle.loads(make)()
     except Exception as error:  # noqa: BLE001 (raised again on the other side)
         pipe.send(("refused", error))
         return
