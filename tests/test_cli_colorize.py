@@ -201,3 +201,64 @@ def test_as_a_module(photo_file: Path, tiny_onnx: Path):
     )
     assert (answer.returncode, answer.stdout) == (0, "")
     assert answer.stderr == "1 done, 0 skipped, 0 failed\n"
+
+
+def test_the_look_of_a_photo(run, photo_file: Path, tmp_path: Path):
+    for name, options in (("plain", ()), ("grey", ("--saturation", 0)), ("own", ("--strength", 0))):
+        assert run(photo_file, "-o", tmp_path / name, *map(str, options)).exit_code == 0
+    found = {}
+    for name in ("plain", "grey", "own"):
+        with Image.open(tmp_path / name / "old.jpg") as image:
+            found[name] = image.convert("RGB").getpixel((20, 20))
+            assert b"colours added by photochrom" in image.info["xmp"]
+    assert max(found["plain"]) - min(found["plain"]) > 3
+    assert max(found["grey"]) - min(found["grey"]) <= 3
+    assert found["grey"] == found["own"]
+    run(photo_file, "-o", tmp_path / "bare", "--no-mark")
+    with Image.open(tmp_path / "bare" / "old.jpg") as image:
+        assert "xmp" not in image.info
+
+
+def test_a_report_and_going_on(run, photo_file: Path, tmp_path: Path):
+    report, out = tmp_path / "report.jsonl", tmp_path / "out"
+    bad = photo_file.with_name("bad.png")
+    bad.write_text("text")
+    assert run(photo_file.parent, "-o", out, "--report", report).exit_code == 1
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert sorted(line["status"] for line in lines) == ["done", "failed"]
+    assert set(lines[0]) == {
+        *("input", "output", "status", "seconds", "width", "height", "model", "error")
+    }
+    Image.new("L", (30, 20), 90).save(bad)
+    again = run(photo_file.parent, "-o", out, "--resume", report)
+    assert (again.exit_code, again.stderr) == (0, "1 done, 0 skipped, 0 failed\n")
+    assert len(report.read_text().splitlines()) == 3
+    assert run(photo_file.parent, "-o", out, "--resume", report).stderr == (
+        "0 done, 0 skipped, 0 failed\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--saturation", "5"), "saturation is 5.0; it has to be from 0 to 4"),
+        (("--size", "8"), "size is 8"),
+        (("--jobs", "0"), "give the number of processes"),
+        (("--device", "gpu"), "there is no device 'gpu'"),
+        (("--device", "cuda"), "device cuda cannot be used"),
+        (("--report", "a", "--resume", "b"), "leave out --report"),
+        (("--resume", "none.jsonl"), "cannot read report none.jsonl"),
+        (("--max-pixels", "0"), "max-pixels"),
+    ],
+)
+def test_options_that_make_no_sense(run, photo_file: Path, arguments, reason: str):
+    result = run(photo_file, *arguments)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert list(photo_file.parent.iterdir()) == [photo_file]
+
+
+def test_the_limit_of_pixels(run, photo_file: Path):
+    result = run(photo_file, "--max-pixels", "100")
+    assert result.exit_code == 1
+    assert "64x48 is 3072 pixels, the limit 100" in result.stderr

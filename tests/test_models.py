@@ -81,3 +81,23 @@ def test_the_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         default_model_path()
     write_model(tmp_path / "default.onnx")
     assert default_model_path() == tmp_path / "default.onnx"
+
+
+def test_a_device_that_is_not_there_is_an_error(tiny_onnx: Path):
+    assert OnnxModel(tiny_onnx).device == OnnxModel(tiny_onnx, device="cpu").device == "cpu"
+    for device in ("cuda", "coreml", "directml"):
+        with pytest.raises(ModelError, match=f"device {device} cannot be used.*ask for cpu"):
+            OnnxModel(tiny_onnx, device=device)
+    with pytest.raises(ModelError, match="no device 'gpu'; it has to be auto, coreml, cpu, cuda"):
+        OnnxModel(tiny_onnx, device="gpu")
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_device_that_cannot_be_started_is_an_error(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """ONNX Runtime goes on with the CPU, and says so only to those who ask."""
+    there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(models.onnxruntime, "get_available_providers", lambda: there)
+    with pytest.raises(ModelError, match="cannot be used"):
+        OnnxModel(tiny_onnx, device="cuda")

@@ -205,7 +205,7 @@ def network_size(height: int, width: int, short: int) -> tuple[int, int]:
 
 
 def _lightness(photo: Photo, height: int, width: int) -> FloatArray:
-    """Return L* of a copy of a photo, (height, width), shrunk as the photos of the training were."""
+    """Return L* of a copy of a photo, shape (height, width), shrunk as photos of training were."""
     pixels = photo.pixels
     shrinks = height * width < pixels.shape[0] * pixels.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR

@@ -277,8 +277,9 @@ def _encoding(image: Image.Image, data: bytes) -> Encoding:
     if image.format in ("JPEG", "MPO"):
         progressive = bool(image.info.get("progressive"))
         # The table of lightness alone, for colours as well: those of the file may be coarse.
-        table = getattr(image, "quantization", {})[0]
-        return Encoding("JPEG", {"qtables": [table], "progressive": progressive})
+        table = next(iter(getattr(image, "quantization", {}).values()))
+        qtables = [[min(step, 255) for step in table]]  # a baseline JPEG has no more
+        return Encoding("JPEG", {"qtables": qtables, "progressive": progressive})
     if image.format == "WEBP":
         return Encoding("WEBP", {"lossless": b"VP8L" in data[:64] or b"VP8L" in data[12:4096]})
     return Encoding(image.format or "")

@@ -1,5 +1,6 @@
 """Processes side by side: one that crashes loses the item in its hands, and no other."""
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -133,7 +134,8 @@ def _started(make: Callable[[], Any], item: Any, core: int | None) -> _Worker:
 
 def _hand_over(worker: _Worker, item: Any) -> None:
     worker.item, worker.since = item, time.monotonic()
-    worker.pipe.send(item)
+    with contextlib.suppress(OSError):  # it has just ended, which the next round finds
+        worker.pipe.send(item)
 
 
 def _end(worker: _Worker) -> None:

@@ -90,6 +90,8 @@ def colorize(
         raise click.UsageError("--resume adds to its own file; leave out --report")
     if jobs is not None and jobs < 1:
         raise click.UsageError(f"--jobs {jobs}: give the number of processes, 1 or more")
+    if options["max_pixels"] is not None and options["max_pixels"] < 1:
+        raise click.UsageError(f"--max-pixels {options['max_pixels']}: give 1 or more")
     try:
         planned = plan(inputs, out)
         if resume:
@@ -141,8 +143,10 @@ def _settings(
     **look: Any,
 ) -> "Settings":
     from photochrom.batch import Settings
+    from photochrom.colorizer import check_look
     from photochrom.reading import MAX_PIXELS
 
+    check_look(**look)
     return Settings(
         model=model,
         device=device,
