@@ -320,44 +320,52 @@ def opponents(pixels: Pixels, space: Space = SRGB) -> tuple[FloatArray, FloatArr
 
 
 def paint(
-    space: Space, dtype: np.dtype[Any], x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray
-) -> Pixels:
-    """Return pixels as they are to lie in a file; as with `lab_to_rgb`, lightness and hue stay.
+    space: Space, x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray, pixels: Pixels
+) -> None:
+    """Set pixels as they are to lie in a file; as with `lab_to_rgb`, lightness and hue stay.
 
     Args:
         space: Which colours they are to be.
-        dtype: Of 8 or 16 bits, unsigned.
         x: CIELAB's f(X/Xn), shape (n,); so y = (L* + 16) / 116, x = y + a*/500, z = y - b*/200.
         y: f(Y/Yn).
         z: f(Z/Zn).
         Y: Y/Yn.
-
-    Returns:
-        Shape (n, 3).
+        pixels: Where to, shape (n, 1, 3), contiguous.
     """
     linear = _in_gamut(space, x, y, z, Y)
-    np.clip(linear, 0, 1, out=linear)
-    np.sqrt(linear, out=linear)
-    inks = _inks(space, dtype)
-    linear *= np.float32(inks.shape[1] - 1)
-    if dtype == np.uint8:
-        places = linear.astype(np.uint16)
+    inks = _inks(space, pixels.dtype)
+    if pixels.dtype == np.uint8:
+        if _rooted(space):
+            np.sqrt(np.maximum(linear, 0, out=linear), out=linear)
+        places = cv2.multiply(linear, 65535.0, dtype=cv2.CV_16U)  # cut off at both ends
         planes = [cv2.LUT(*pair) for pair in zip(places, inks, strict=True)]
     else:
-        planes = [ink.take(place) for ink, place in zip(inks, linear.astype(np.int32), strict=True)]
-    pixels: Pixels = cv2.merge(planes).reshape(-1, 3)
-    return pixels
+        np.sqrt(np.clip(linear, 0, 1, out=linear), out=linear)
+        linear *= np.float32(inks.shape[1] - 1)
+        places = (linear + np.float32(0.5)).astype(np.int32)
+        planes = [ink.take(place) for ink, place in zip(inks, places, strict=True)]
+    cv2.merge([plane.reshape(-1, 1) for plane in planes], pixels)
+
+
+def _rooted(space: Space) -> bool:
+    """Tell whether a space's curves start so steeply that blacks are looked up by their root.
+
+    The curves of 8 bits in sRGB start straight, and the root is spared.
+    """
+    return space is not SRGB
 
 
 @functools.lru_cache(maxsize=_SPACES)
 def _inks(space: Space, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the number of each linear value, by its root: in that the curves are nearly straight.
+    """Return the number of each linear value, or of each root of one.
 
     Returns:
-        Shape (3, n): at i that of ((i + 0.5) / n)^2, so that places can be cut off, not rounded.
+        Shape (3, n): at i that of i / (n - 1), of its square where roots are looked up.
     """
     count = 1 << 16 if dtype == np.uint8 else 1 << 19
-    linear = ((np.arange(count) + 0.5) / count) ** 2
+    linear = np.arange(count) / (count - 1)
+    if dtype != np.uint8 or _rooted(space):
+        linear **= 2
     numbers = np.linspace(0, 1, space.curves.shape[1])
     largest = np.iinfo(dtype).max
     inks = [np.interp(linear, curve, numbers) * largest + 0.5 for curve in space.curves]

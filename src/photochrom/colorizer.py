@@ -165,7 +165,7 @@ class Colorizer:
                 a, b = color.opponents(strip, photo.space)
                 x += a * np.float32(own)
                 z -= b * np.float32(own)
-            painted[rows] = color.paint(space, pixels.dtype, x, y, z, Y).reshape(-1, width, 3)
+            color.paint(space, x, y, z, Y, painted[rows].reshape(-1, 1, 3))
 
         self._on_all(fill, painted.shape)
         return painted
@@ -206,10 +206,14 @@ def network_size(height: int, width: int, short: int) -> tuple[int, int]:
 
 def _lightness(photo: Photo, height: int, width: int) -> FloatArray:
     """Return L* of a copy of a photo, shape (height, width), shrunk as photos of training were."""
-    pixels = photo.pixels
-    shrinks = height * width < pixels.shape[0] * pixels.shape[1]
+    copy = photo.pixels
+    while len(copy) >= 4 * height and not copy.shape[0] % 2 and not copy.shape[1] % 2:
+        copy = cv2.resize(
+            copy, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA
+        )  # at little cost
+    shrinks = height * width < copy.shape[0] * copy.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    copy = cv2.resize(pixels, (width, height), interpolation=way)
+    copy = cv2.resize(copy, (width, height), interpolation=way)
     return color.lightness(copy.reshape(height, width, -1), photo.space)
 
 
