@@ -26,6 +26,7 @@ from photochrom.colorizer import Colorizer
 from photochrom.errors import ModelError, PhotochromError
 from photochrom.plan import Job, plan
 from photochrom.reading import open_pages
+from photochrom.workers import work
 
 
 @pytest.fixture
@@ -256,7 +257,7 @@ class Crashing:
 def test_a_crash_fails_one_photo(tree: Path, tmp_path: Path):
     jobs = plan([str(tree)], tmp_path / "out")
     for processes in (1, 3):
-        results = list(batch.work(jobs, Crashing(), processes=processes, lost=batch._lost))
+        results = list(work(jobs, Crashing(), processes=processes, lost=batch._lost))
         found = {result.input.name: result for result in results}
         assert [found[name].status for name in ("a.PNG", "b.jpg", "c.tif")] == [
             "done",

@@ -19,7 +19,6 @@ from photochrom.formats import FORMATS
 from photochrom.photo import Photo
 from photochrom.plan import Job
 from photochrom.reading import MAX_PIXELS, open_pages
-from photochrom.workers import cores_here, work
 from photochrom.writing import save_pages
 
 
@@ -158,11 +157,13 @@ def colorize_all(
     Raises:
         ModelError: If the model cannot be loaded.
     """
-    cores = len(cores_here())
-    processes = min(processes or cores, len(jobs))
     if len(jobs) <= 1:
         yield from map(settings(), jobs)
         return
+    from photochrom.workers import cores_here, work  # a single photo does without
+
+    cores = len(cores_here())
+    processes = min(processes or cores, len(jobs))
     shared = dataclasses.replace(settings, threads=max(1, cores // processes))
     yield from work(jobs, shared, processes=processes, lost=_lost)
 

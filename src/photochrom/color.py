@@ -40,7 +40,7 @@ _KAPPA = 7.787  # (29/6)^2 / 3
 _DARK = np.float32(24 / 116)  # the same after the curve
 _BELOW, _ABOVE = 1e-5, 1e-4  # outside by rounding; below, more would be a tint of black
 _REMAPPED = 32_000  # values that OpenCV looks up at a time, at most
-_LEVELS, _HUES = 257, 360  # how finely the gamut's hull is known
+_LEVELS, _HUES = 241, 270  # how finely the gamut's hull is known
 _SPACES = 16  # of how many the tables are kept
 
 
