@@ -7,13 +7,13 @@ files. Training and measuring lie in `photochrom.darkroom`, which needs more pac
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from photochrom.version import __version__
+
 if TYPE_CHECKING:
     from photochrom.colorizer import Colorizer
     from photochrom.photo import Photo
     from photochrom.reading import open_pages, open_photo
     from photochrom.writing import save_pages, save_photo
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Colorizer",

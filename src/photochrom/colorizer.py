@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from photochrom import __version__, color, enlarging, profiles
+from photochrom import color, enlarging, profiles
 from photochrom.color import FloatArray, Pixels, Space
 from photochrom.errors import ModelError, PhotochromError
 from photochrom.models import MAX_SIZE, ColorModel, OnnxModel, default_model_path
 from photochrom.photo import Photo
+from photochrom.version import __version__
 
 MIN_SIDE = 16
 """No network is fed less than this many px."""
@@ -93,7 +94,7 @@ class Colorizer:
             saturation: A factor on the new colours, 0 to 4.
             strength: From 0, the photo's own colours, to 1, new ones alone.
             size: Short side in px at which the network sees the photo; None: the model's own.
-            mark: Whether the metadata are to say that colours were added.
+            mark: Whether the metadata are to say that colours were added, if any were.
 
         Returns:
             Of a photo, one of the same size, bits, alpha and metadata, in its own space, or in
@@ -123,7 +124,7 @@ class Colorizer:
         space = photo.space
         if space.matrix is None:
             space, kept = color.SRGB, kept.with_profile(profiles.srgb_profile())
-        if mark:
+        if mark and saturation * strength > 0:
             kept = kept.marked(_MARK.format(version=__version__, model=self.model.name))
         pixels = self._painted(photo, space, lines, 1 - strength)
         return dataclasses.replace(photo, pixels=pixels, space=space, metadata=kept)

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from photochrom import __version__
 from photochrom.cli.colorize import colorize
 from photochrom.cli.darkroom import COMMANDS
 from photochrom.cli.text import printable
 from photochrom.errors import PhotochromError
+from photochrom.version import __version__
 
 
 class _Main(click.Group):
