@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photochrom import files
+from photochrom import files, profiles
 from photochrom.errors import PhotoError
 from photochrom.formats import FORMATS
 from photochrom.photo import Photo
@@ -221,7 +221,8 @@ def test_the_compression_of_a_tiff_is_kept(
 
 
 def test_a_lossless_webp_stays_lossless(tmp_path: Path, picture: Image.Image):
-    picture.save(tmp_path / "a.webp", lossless=True)
+    profile = profiles.srgb_profile() + bytes(9000)  # lies before the picture
+    picture.save(tmp_path / "a.webp", lossless=True, icc_profile=profile)
     save_photo(open_photo(tmp_path / "a.webp"), tmp_path / "b.webp")
     np.testing.assert_array_equal(open_photo(tmp_path / "b.webp").pixels, picture)
 

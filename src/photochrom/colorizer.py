@@ -109,6 +109,8 @@ class Colorizer:
             picture = Photo.from_image(photo)
             return self(picture, saturation=saturation, strength=strength, size=size).to_image()
         check_look(saturation=saturation, strength=strength, size=size)
+        if strength == 0 and photo.pixels.shape[2] == 3:  # blacks of 16 bits do not survive Lab
+            return dataclasses.replace(photo, pixels=photo.pixels.copy())
         width, height = photo.size
         h, w = network_size(height, width, size or self.model.size)
         zoom = max(1, min(enlarging.ZOOM, height // h, width // w))
@@ -142,8 +144,6 @@ class Colorizer:
             Pixels of the result, shape (H, W, 3).
         """
         pixels = photo.pixels
-        if own == 1 and pixels.shape[2] == 3:  # dark ones of 16 bits do not survive Lab
-            return pixels.copy()
         height, width = pixels.shape[:2]
         painted = np.empty((height, width, 3), pixels.dtype)
         # From a* = slope L* + offset to x = slope y + offset, with y = (L* + 16) / 116.
@@ -209,9 +209,8 @@ def _lightness(photo: Photo, height: int, width: int) -> FloatArray:
     """Return L* of a copy of a photo, shape (height, width), shrunk as photos of training were."""
     copy = photo.pixels
     while len(copy) >= 4 * height and not copy.shape[0] % 2 and not copy.shape[1] % 2:
-        copy = cv2.resize(
-            copy, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA
-        )  # at little cost
+        # Halving costs little, and leaves a quarter to what costs more.
+        copy = cv2.resize(copy, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     shrinks = height * width < copy.shape[0] * copy.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     copy = cv2.resize(copy, (width, height), interpolation=way)

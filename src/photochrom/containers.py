@@ -81,6 +81,17 @@ def png_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + zlib.crc32(name + content).to_bytes(4)
 
 
+def webp_is_lossless(data: bytes) -> bool:
+    """Tell whether the first picture of a WebP is stored without loss, whatever lies before it."""
+    start = 12
+    while start + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, start)
+        if name in (b"VP8L", b"VP8 "):
+            return bool(name == b"VP8L")
+        start += 8 + length + length % 2
+    return False
+
+
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield marker and bytes of every segment: marker, length, content; the last may be cut off.
 

@@ -13,7 +13,7 @@ FORMATS = {
 """The endings of the files that are written, and Pillow's names of their formats."""
 
 READ_ONLY = (
-    *(".jpe", ".jfif", ".gif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".qoi", ".psd"),
+    *(".gif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".qoi", ".psd"),
     *(".pbm", ".pgm", ".ppm", ".pnm", ".pcx", ".sgi", ".tga"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef"),  # refused by name
 )

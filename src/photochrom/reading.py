@@ -18,7 +18,7 @@ from PIL.ImageFile import ImageFile
 
 from photochrom import metadata, profiles, tiff
 from photochrom.color import Pixels
-from photochrom.containers import format_of, without_metadata
+from photochrom.containers import format_of, webp_is_lossless, without_metadata
 from photochrom.errors import PhotoError
 from photochrom.metadata import Metadata
 from photochrom.photo import Encoding, Photo
@@ -277,11 +277,13 @@ def _encoding(image: Image.Image, data: bytes) -> Encoding:
     if image.format in ("JPEG", "MPO"):
         progressive = bool(image.info.get("progressive"))
         # The table of lightness alone, for colours as well: those of the file may be coarse.
-        table = next(iter(getattr(image, "quantization", {}).values()))
+        table = next(iter(getattr(image, "quantization", {}).values()), ())
+        if not table:
+            return Encoding("JPEG")
         qtables = [[min(step, 255) for step in table]]  # a baseline JPEG has no more
         return Encoding("JPEG", {"qtables": qtables, "progressive": progressive})
     if image.format == "WEBP":
-        return Encoding("WEBP", {"lossless": b"VP8L" in data[:64] or b"VP8L" in data[12:4096]})
+        return Encoding("WEBP", {"lossless": webp_is_lossless(data)})
     return Encoding(image.format or "")
 
 

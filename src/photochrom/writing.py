@@ -1,5 +1,6 @@
 """Photographs into files: whole or not at all, with all that was said of them."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -108,7 +109,7 @@ def _encoded(photo: Photo, path: Path) -> bytes:
                 f"cannot write {path}: {format_} has no transparency and the photo has; give the "
                 "photo as .png, .tif or .webp"
             )
-        alpha = None
+        photo = dataclasses.replace(photo, alpha=None)
     options = dict(_OPTIONS[format_])
     if photo.encoding.format == format_:
         options |= photo.encoding.options
@@ -121,7 +122,7 @@ def _encoded(photo: Photo, path: Path) -> bytes:
         else:
             buffer = BytesIO()
             options |= metadata.pillow_options(photo.metadata, format_)
-            _image(photo.pixels, alpha, format_).save(buffer, format_, **options)
+            _image(photo, format_).save(buffer, format_, **options)
             data = buffer.getvalue()
     except Exception as error:  # encoders raise what they like, such as for too wide a picture
         raise PhotoError(f"cannot write {path} as {format_}: {error}") from error
@@ -145,17 +146,13 @@ def _tiff_parts(photo: Photo) -> Iterator[bytes]:
         yield _by_opencv(photo.pixels[part], alpha, ".tif", settings)
 
 
-def _image(pixels: Pixels, alpha: Pixels | None, format_: str) -> Image.Image:
-    """Return a picture of Pillow's with these numbers, in 8 bits."""
-    values = to_8_bits(pixels)
-    height, width, channels = values.shape
-    if channels == 3 and format_ == "JPEG":  # as Pillow has it in memory, so that nothing is copied
-        padded = cv2.cvtColor(values, cv2.COLOR_RGB2RGBA)
-        return Image.frombuffer("RGBX", (width, height), padded, "raw", "RGBX", 0, 1)
-    image = Image.fromarray(values[..., 0] if channels == 1 else values)
-    if alpha is not None:
-        image.putalpha(Image.fromarray(to_8_bits(alpha)))
-    return image
+def _image(photo: Photo, format_: str) -> Image.Image:
+    """Return a picture of Pillow's with the photo's numbers, in 8 bits."""
+    if photo.pixels.shape[2] == 3 and format_ == "JPEG":
+        # As Pillow has it in memory, so that nothing is copied.
+        padded = cv2.cvtColor(to_8_bits(photo.pixels), cv2.COLOR_RGB2RGBA)
+        return Image.frombuffer("RGBX", photo.size, padded, "raw", "RGBX", 0, 1)
+    return photo.to_image()
 
 
 def _by_opencv(pixels: Pixels, alpha: Pixels | None, suffix: str, settings: list[int]) -> bytes:

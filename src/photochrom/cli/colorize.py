@@ -1,7 +1,7 @@
 """`photochrom colorize`."""
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +80,6 @@ def colorize(
     A result keeps what the photo's file says besides its pixels, and its bits; the photos stay as
     they are. Exit code: 0 all done, 1 some failed, 2 wrong usage.
     """
-    from contextlib import ExitStack
-
     from photochrom.batch import colorize_all, done_before, report_to, without_done
     from photochrom.errors import ModelError, PhotochromError
     from photochrom.plan import plan
