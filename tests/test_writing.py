@@ -136,6 +136,17 @@ def test_a_disk_that_fills_while_writing(tmp_path: Path, picture: Image.Image, m
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_is_read_only(tmp_path: Path, picture: Image.Image, monkeypatch):
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PhotoError, match=r"cannot write .*a\.jpg: Read-only file system"):
+        save_photo(picture, tmp_path / "a.jpg")
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupt_leaves_nothing(
     tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ):
