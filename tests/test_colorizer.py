@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import draw
-from photochrom import __version__, color, colorizer, enlarging
+from photochrom import __version__, color, enlarging, painting
 from photochrom.color import FloatArray
 from photochrom.colorizer import Colorizer, network_size
 from photochrom.errors import ModelError, PhotochromError
@@ -131,7 +131,7 @@ def test_network_size_keeps_the_shape():
 def test_strips_leave_no_seams(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path):
     image = Image.fromarray(draw(301, 203))
     whole = Colorizer(tiny_onnx)(image)
-    monkeypatch.setattr(colorizer, "_STRIP", 1000)
+    monkeypatch.setattr(painting, "_STRIP", 1000)
     off = np.abs(np.asarray(Colorizer(tiny_onnx)(image)).astype(int) - whole)
     assert off.max() <= 1  # the order of a sum
     assert off.mean() < 1e-3
@@ -140,7 +140,7 @@ def test_strips_leave_no_seams(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path)
 def enlarged(image: FloatArray, size: tuple[int, int], rows: slice) -> FloatArray:
     """Rows of an image, shape (C, h, w), enlarged to a height and width: (C, n, W)."""
     planes = [cv2.resize(x, (size[1], len(x)), interpolation=cv2.INTER_LINEAR) for x in image]
-    found = colorizer._enlarged(np.stack(planes), size[0], rows)
+    found = painting._enlarged(np.stack(planes), size[0], rows)
     return found.reshape(len(image), -1, size[1])
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from photochrom.errors import ModelError
-from photochrom.workers import work
+from photochrom.workers import LateError, LostError, Worker, work
 
 
 class Odd:
@@ -63,3 +63,24 @@ def test_closing_early_ends_the_processes():
     start = time.monotonic()
     outcomes.close()
     assert time.monotonic() - start < 5
+
+
+def test_a_worker_answers_after_it_was_lost_or_late():
+    worker = Worker(Odd(), patience=2)
+    try:
+        assert worker(2) == 4
+        with pytest.raises(LostError, match="ended with exit code 7"):
+            worker(3)
+        assert worker(4) == 16
+        with pytest.raises(LateError, match="took more than 2 s"):
+            worker(5)
+        assert worker(6) == 36
+    finally:
+        worker.close()
+
+
+def test_a_worker_says_why_it_cannot_be_made():
+    worker = Worker(Refusing(), patience=20)
+    with pytest.raises(ModelError, match="there is no model"):
+        worker.ready()
+    worker.close()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import overload
@@ -11,19 +10,16 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from photochrom import color, enlarging, profiles
-from photochrom.color import FloatArray, Pixels, Space
-from photochrom.errors import ModelError, PhotochromError
-from photochrom.models import MAX_SIZE, ColorModel, OnnxModel, default_model_path
+from photochrom import color, enlarging
+from photochrom.color import FloatArray
+from photochrom.errors import ModelError
+from photochrom.models import ColorModel, OnnxModel, default_model_path
+from photochrom.options import MIN_SIDE, check_look
+from photochrom.painting import Draft, leaves_colours
 from photochrom.photo import Photo
-from photochrom.version import __version__
 
-MIN_SIDE = 16
-"""No network is fed less than this many px."""
 MAX_LONG = 4
 """The long side that a network is fed is at most this many times its short side."""
-_STRIP = 48_000  # pixels painted at a time: the planes then stay in the processor's cache
-_MARK = "colours added by photochrom {version}, model {model}: guesses, not the photograph's own"
 
 
 class Colorizer:
@@ -109,90 +105,35 @@ class Colorizer:
             picture = Photo.from_image(photo)
             return self(picture, saturation=saturation, strength=strength, size=size).to_image()
         check_look(saturation=saturation, strength=strength, size=size)
-        if strength == 0 and photo.pixels.shape[2] == 3:  # blacks of 16 bits do not survive Lab
+        if leaves_colours(photo, strength):
             return dataclasses.replace(photo, pixels=photo.pixels.copy())
+        draft = self.draft(photo, size=size)
+        return draft.painted(saturation=saturation, strength=strength, mark=mark, pool=self._pool)
+
+    def draft(self, photo: Photo, *, size: int | None = None) -> Draft:
+        """Ask the model once, so that the photo can then be painted as often as one likes.
+
+        Args:
+            photo: A photo.
+            size: As above.
+
+        Raises:
+            PhotochromError: If the size is not allowed.
+            ModelError: If the model does not return colours.
+        """
+        check_look(size=size)
         width, height = photo.size
         h, w = network_size(height, width, size or self.model.size)
         zoom = max(1, min(enlarging.ZOOM, height // h, width // w))
         L = _lightness(photo, zoom * h, zoom * w)
         small = cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
-        ab = _guess(self.model, small) * np.float32(saturation * strength)
+        ab = _guess(self.model, small)
         if h * w < height * width:
             lines = enlarging.lines(L, ab)
         else:
             a, b = (cv2.resize(plane, photo.size, interpolation=cv2.INTER_AREA) for plane in ab)
             lines = np.stack([np.zeros_like(a), np.zeros_like(a), a, b])
-        kept = photo.metadata
-        space = photo.space
-        if space.matrix is None:
-            space, kept = color.SRGB, kept.with_profile(profiles.srgb_profile())
-        if mark and saturation * strength > 0:
-            kept = kept.marked(_MARK.format(version=__version__, model=self.model.name))
-        pixels = self._painted(photo, space, lines, 1 - strength)
-        return dataclasses.replace(photo, pixels=pixels, space=space, metadata=kept)
-
-    def _painted(self, photo: Photo, space: Space, lines: FloatArray, own: float) -> Pixels:
-        """Join a photo's L* and the ab of a smaller copy.
-
-        Args:
-            photo: The photo.
-            space: Of the result.
-            lines: From `enlarging.lines`.
-            own: The share of the photo's own colours, 0 to 1.
-
-        Returns:
-            Pixels of the result, shape (H, W, 3).
-        """
-        pixels = photo.pixels
-        height, width = pixels.shape[:2]
-        painted = np.empty((height, width, 3), pixels.dtype)
-        # From a* = slope L* + offset to x = slope y + offset, with y = (L* + 16) / 116.
-        slope, offset = np.split(lines, 2)
-        unit = np.array([1 / 500, -1 / 200], np.float32)[:, None, None]
-        fields = np.concatenate([slope * 116 * unit + 1, (offset - 16 * slope) * unit])
-        count, h, w = fields.shape
-        wide = cv2.resize(fields.reshape(-1, w), (width, count * h))  # across alone: bilinearly
-        wide = wide.reshape(count, h, width)
-
-        def fill(rows: slice) -> None:
-            strip = pixels[rows].reshape(-1, pixels.shape[2])
-            Y, y = color.luminance(strip, photo.space)
-            x, z, x_offset, z_offset = _enlarged(wide, height, rows)
-            x *= y
-            x += x_offset
-            z *= y
-            z += z_offset
-            if own and strip.shape[1] == 3:
-                a, b = color.opponents(strip, photo.space)
-                x += a * np.float32(own)
-                z -= b * np.float32(own)
-            color.paint(space, x, y, z, Y, painted[rows].reshape(-1, 1, 3))
-
-        self._on_all(fill, painted.shape)
-        return painted
-
-    def _on_all(self, work: Callable[[slice], None], shape: tuple[int, ...]) -> None:
-        """Do something with all rows of a picture, in strips that fit the processor's cache."""
-        rows = max(1, _STRIP // shape[1])
-        strips = [slice(top, min(top + rows, shape[0])) for top in range(0, shape[0], rows)]
-        each = map(work, strips) if self._pool is None else self._pool.map(work, strips)
-        for _ in each:
-            pass
-
-
-def check_look(*, saturation: float = 1.0, strength: float = 1.0, size: int | None = None) -> None:
-    """Refuse what is no saturation, strength or size.
-
-    Raises:
-        PhotochromError: If one of them is not allowed.
-    """
-    for name, value, least, most in (
-        ("saturation", saturation, 0, 4),
-        ("strength", strength, 0, 1),
-        ("size", size, MIN_SIDE, MAX_SIZE),
-    ):
-        if value is not None and not least <= value <= most:
-            raise PhotochromError(f"{name} is {value}; it has to be from {least} to {most}")
+        return Draft(photo, lines, self.model.name)
 
 
 def network_size(height: int, width: int, short: int) -> tuple[int, int]:
@@ -245,23 +186,3 @@ def _guess(model: ColorModel, small: FloatArray) -> FloatArray:
             "model"
         )
     return np.ascontiguousarray(ab[0, :, :height, :width], np.float32)
-
-
-def _enlarged(wide: FloatArray, height: int, rows: slice) -> FloatArray:
-    """Enlarge downwards, bilinearly, but only some rows of the result.
-
-    Args:
-        wide: Shape (C, h, W).
-        height: Of the whole result.
-        rows: The rows wanted, n of them.
-
-    Returns:
-        Shape (C, n * W): these rows of what `cv2.resize` gives.
-    """
-    h = wide.shape[1]
-    y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * (h / height) - 0.5
-    y = np.clip(y, 0, h - 1)[:, None]
-    near = slice(int(y[0, 0]), int(y[-1, 0]) + 2)
-    weights = np.maximum(0, 1 - np.abs(y - np.arange(h, dtype=np.float32)[near]))
-    result: FloatArray = weights @ wide[:, near]
-    return result.reshape(len(wide), -1)

@@ -8,12 +8,10 @@ import onnxruntime
 
 from photochrom.color import FloatArray
 from photochrom.errors import ModelError
+from photochrom.options import MAX_SIZE, MIN_SIDE
 
 FORMAT = "1"
 """What an ONNX file of ours says under `photochrom_format` in its metadata."""
-
-MAX_SIZE = 4096
-"""The largest short side in px that a model may ask for."""
 
 DEVICES = {
     "cuda": "CUDAExecutionProvider",
@@ -136,10 +134,10 @@ class OnnxModel:
                 f"{_HINT}"
             )
         name, size = self.metadata.get("name", ""), self.metadata.get("size", "")
-        if not name or not size.isdecimal() or not 16 <= int(size) <= MAX_SIZE:
+        if not name or not size.isdecimal() or not MIN_SIDE <= int(size) <= MAX_SIZE:
             raise ModelError(
                 f"{self._path} has wrong metadata: name is {name!r} and size {size!r}, where a "
-                f"name and a number from 16 to {MAX_SIZE} have to be; {_HINT}"
+                f"name and a number from {MIN_SIDE} to {MAX_SIZE} have to be; {_HINT}"
             )
         return name, int(size)
 

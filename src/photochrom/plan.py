@@ -66,9 +66,9 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
         raise PhotochromError(
             f"cannot look into {error.filename}: {error.strerror or error}"
         ) from error
-    own = {_beside(item.file).resolve() for item in found.values()}
+    own = {beside(item.file).resolve() for item in found.values()}
     jobs = [
-        Job(item.file, _beside(item.file) if out is None else out / _renamed(item.place))
+        Job(item.file, beside(item.file) if out is None else out / _renamed(item.place))
         for resolved, item in found.items()
         if resolved not in own
     ]
@@ -152,7 +152,8 @@ def _renamed(file: Path) -> Path:
     return file if suffix == file.suffix.lower() else file.with_suffix(suffix)
 
 
-def _beside(file: Path) -> Path:
+def beside(file: Path) -> Path:
+    """Return the name of a photo's result that is to lie beside it, with a format we write."""
     return _renamed(file.with_stem(file.stem + MARK))
 
 

@@ -31,6 +31,77 @@ class _Worker:
     since: float = 0.0
 
 
+class LostError(Exception):
+    """A process ended without an answer; the message goes on from "the process"."""
+
+
+class LateError(LostError):
+    """It was ended, as it took too long."""
+
+
+class Worker:
+    """A process that is asked one thing after another; where it ends or hangs, a new one starts."""
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]], *, patience: float) -> None:
+        """Start it, without waiting for it.
+
+        Args:
+            make: Called once in the process; it returns what is called with each question.
+            patience: Seconds after which a process that answers nothing is ended.
+        """
+        self._make = make
+        self._patience = patience
+        self._worker = _started(make, None, None)
+        self._closed = False
+
+    def ready(self) -> None:
+        """Wait until it can be asked.
+
+        Raises:
+            LostError: If it ends before that.
+            Exception: What `make` raised.
+        """
+        if not self._worker.ready:
+            self._receive()
+            self._worker.ready = True
+
+    def __call__(self, item: Any) -> Any:
+        """Ask, and wait for the answer; one question at a time, from any thread.
+
+        Raises:
+            LostError: If the process ends without one, or has to be ended.
+            Exception: What `make` raised.
+        """
+        self.ready()
+        _hand_over(self._worker, item)
+        return self._receive()
+
+    def close(self) -> None:
+        """End the process, also in the middle of an answer."""
+        self._closed = True
+        self._worker.process.kill()
+        self._worker.process.join()
+        self._worker.pipe.close()
+
+    def _receive(self) -> Any:
+        worker = self._worker
+        late = not worker.pipe.poll(self._patience)
+        if late:
+            worker.process.kill()
+        try:
+            kind, content = worker.pipe.recv()
+        except (EOFError, OSError):
+            reason = _reason(worker)
+            if not self._closed:
+                self._worker = _started(self._make, None, None)
+            if late:
+                raise LateError(f"took more than {self._patience:g} s") from None
+            raise LostError(reason) from None
+        if kind == "refused":
+            raise content
+        return content
+
+
 def work(
     items: Iterable[Item],
     make: Callable[[], Callable[[Item], Outcome]],

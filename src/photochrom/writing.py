@@ -82,7 +82,7 @@ def save_pages(
                     writer.add(_tiff_parts(photo), photo.metadata)
                     del photo  # before the next takes its place
             else:
-                stream.write(_encoded(next(pages), path))
+                stream.write(encode_photo(next(pages), path.suffix, str(path)))
                 if next(pages, None) is not None:
                     raise PhotoError(f"cannot write {path}: several pages need a .tif")
     except FileExistsError as error:
@@ -99,14 +99,23 @@ def _as_photo(photo: Photo | Image.Image) -> Photo:
     return Photo.from_image(photo) if isinstance(photo, Image.Image) else photo
 
 
-def _encoded(photo: Photo, path: Path) -> bytes:
-    """Return the bytes of a file that is no TIFF."""
-    format_ = FORMATS[path.suffix.lower()]
+def encode_photo(photo: Photo, ending: str, name: str = "the photo") -> bytes:
+    """Return the bytes of the file that `save_photo` would write.
+
+    Args:
+        photo: The photo.
+        ending: One of `FORMATS`, but no TIFF.
+        name: What to call it in a refusal.
+
+    Raises:
+        PhotoError: If the format cannot hold the photo.
+    """
+    format_ = FORMATS[ending.lower()]
     alpha = photo.alpha
     if format_ in _NO_ALPHA and alpha is not None:
         if (alpha != np.iinfo(alpha.dtype).max).any():
             raise PhotoError(
-                f"cannot write {path}: {format_} has no transparency and the photo has; give the "
+                f"cannot write {name}: {format_} has no transparency and the photo has; give the "
                 "photo as .png, .tif or .webp"
             )
         photo = dataclasses.replace(photo, alpha=None)
@@ -125,7 +134,7 @@ def _encoded(photo: Photo, path: Path) -> bytes:
             _image(photo, format_).save(buffer, format_, **options)
             data = buffer.getvalue()
     except Exception as error:  # encoders raise what they like, such as for too wide a picture
-        raise PhotoError(f"cannot write {path} as {format_}: {error}") from error
+        raise PhotoError(f"cannot write {name} as {format_}: {error}") from error
     if format_ == "JPEG":
         return metadata.write_jpeg(data, photo.metadata)
     return metadata.write_png(data, photo.metadata) if format_ == "PNG" else data

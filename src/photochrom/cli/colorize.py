@@ -1,6 +1,7 @@
 """`photochrom colorize`."""
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,11 +9,31 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from photochrom.cli.text import printable
+from photochrom.options import OPTIONS, check_look
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from photochrom.batch import Result, Settings
+
+
+def _look_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a photo's look, as `OPTIONS` declares them."""
+    types = {"number": float, "whole": int}
+    for option in reversed(OPTIONS):
+        if option.kind == "flag":
+            names = f"--{option.name}/--no-{option.name}"
+            added = click.option(names, default=option.default, help=option.help, show_default=True)
+        else:
+            added = click.option(
+                f"--{option.name}",
+                type=types[option.kind],
+                default=option.default,
+                show_default=option.default is not None,
+                help=option.help,
+            )
+        command = added(command)
+    return command
 
 
 @click.command()
@@ -30,18 +51,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="An ONNX file from `photochrom export`; else the model that comes with photochrom.",
 )
-@click.option(
-    "--saturation", type=float, default=1.0, show_default=True, help="Of the new colours."
-)
-@click.option(
-    "--strength",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="0 leaves the photo's own colours, 1 takes only new ones.",
-)
-@click.option("--size", type=int, help="Short side in px at which the network sees a photo.")
-@click.option("--no-mark", is_flag=True, help="Leave out the XMP line that colours were added.")
+@_look_options
 @click.option(
     "--max-pixels", type=int, metavar="N", help="Refuse a photo of more; 200 million if not given."
 )
@@ -137,18 +147,16 @@ def _settings(
     device: str,
     max_pixels: int | None,
     overwrite: bool,
-    no_mark: bool,
     **look: Any,
 ) -> "Settings":
     from photochrom.batch import Settings
-    from photochrom.colorizer import check_look
     from photochrom.reading import MAX_PIXELS
 
     check_look(**look)
     return Settings(
         model=model,
         device=device,
-        look={**look, "mark": not no_mark},
+        look=look,
         max_pixels=max_pixels or MAX_PIXELS,
         overwrite=overwrite,
     )

@@ -1,0 +1,66 @@
+"""What a study is: photos, the systems that colorized them, and how they are shown."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Protocol = Literal["pair", "single", "timed", "preference"]
+"""How people are asked.
+
+`pair`: the real photo and a generated one, each shown for a set time, one after the other, order
+random: which is generated? (Zhang, Isola and Efros 2016, section 3.1.)
+`single`: one picture for as long as one likes: real or generated? (HYPE-infinity.)
+`timed`: one picture for a time that adapts to the person: real or generated? (HYPE-time.)
+`preference`: the same photo by two systems, side by side: which one looks better?
+
+HYPE is Zhou, Gordon, Krishna et al. 2019, "HYPE: A Benchmark for Human eYe Perceptual Evaluation".
+"""
+
+Kind = Literal["practice", "check", "test"]
+"""What a trial is for: `practice` and `check` show an obvious fake; only `test` is counted."""
+
+REAL = "real"
+"""The name of the system that took a real photo: the camera."""
+OBVIOUS = "obvious"
+"""The name of what spoils a photo's colours for practice and checks."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One photo of a study, as colorized by everybody."""
+
+    id: str
+    name: str
+    """Of the file that it is from: for the report, never shown to people."""
+    pictures: dict[str, str]
+    """By system, `REAL` and `OBVIOUS` among them where there are such: the id of the picture, whose
+    file is `pictures/ID.png`. Historic photos have no `REAL`."""
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, as it lies in `study.json`; made once, never changed."""
+
+    title: str
+    consent: str
+    """What people read and agree to before they begin."""
+    created: str
+    """ISO 8601, UTC."""
+    protocols: tuple[Protocol, ...]
+    """In the order in which they are asked."""
+    systems: tuple[str, ...]
+    """Without `REAL` and `OBVIOUS`."""
+    items: tuple[Item, ...]
+    trials: int
+    """At most so many of kind `test` for one person."""
+    practice: int
+    """Trials with feedback, before the first test of each protocol but `preference`."""
+    checks: int
+    """Trials with an obvious fake, strewn among the tests."""
+    seconds: float
+    """How long each picture of `pair` is shown."""
+    allowed_misses: int
+    """Who gets more checks wrong than this is excluded from the report."""
+    least_trials: int
+    """Who answered fewer tests than this is excluded."""
