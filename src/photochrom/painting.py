@@ -72,12 +72,14 @@ class Draft:
             return to_8_bits(cv2.resize(values, size, interpolation=cv2.INTER_AREA))
 
         alpha = photo.alpha
+        opaque = alpha is None or bool((alpha == np.iinfo(alpha.dtype).max).all())
         copy = Photo(
             shrunk(photo.pixels).reshape(size[1], size[0], -1),
-            None if alpha is None or (alpha == np.iinfo(alpha.dtype).max).all() else shrunk(alpha),
+            None if opaque or alpha is None else shrunk(alpha),
             photo.space,
             Metadata(icc=photo.metadata.icc),
-            Encoding("PNG", {"compress_level": 1}),  # for the few with alpha: fast
+            # What is fast, and good enough to look at.
+            Encoding("JPEG", {"quality": 90}) if opaque else Encoding("PNG", {"compress_level": 1}),
         )
         return dataclasses.replace(self, photo=copy)
 

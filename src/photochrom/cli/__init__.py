@@ -13,6 +13,7 @@ import click
 from photochrom.cli.colorize import colorize
 from photochrom.cli.darkroom import COMMANDS
 from photochrom.cli.text import printable
+from photochrom.cli.web import web
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 
@@ -47,5 +48,5 @@ def main() -> None:
     """Colorize black-and-white photographs; train and compare the networks that do it."""
 
 
-for _command in (colorize, *COMMANDS):
+for _command in (colorize, web, *COMMANDS):
     main.add_command(_command)

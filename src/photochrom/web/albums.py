@@ -1,0 +1,187 @@
+"""What is kept for whom: one album for each browser, in a folder that goes with it."""
+
+import asyncio
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from photochrom.formats import FORMATS, READ_ONLY
+from photochrom.options import OPTIONS
+from photochrom.plan import Job, beside
+from photochrom.web.line import Ticket
+from photochrom.web.tasks import Drafted
+
+_KEY = re.compile(r"[\w-]{43}", re.ASCII)
+_PREFIX = "photochrom-web-"
+_LONGEST = 120  # characters of a name that are kept
+
+
+def new_key() -> str:
+    """Return a name for an album that nobody can guess."""
+    return secrets.token_urlsafe(32)
+
+
+def is_key(text: str) -> bool:
+    """Tell whether a text can be the name of an album."""
+    return _KEY.fullmatch(text) is not None
+
+
+@dataclass(eq=False)
+class Picture:
+    """One photo of an album."""
+
+    id: str
+    name: str
+    """What its owner calls it; nothing on the disk is named so."""
+    folder: Path
+    model: int
+    look: dict[str, Any] = field(default_factory=lambda: {o.name: o.default for o in OPTIONS})
+    status: Literal["waiting", "ready", "failed"] = "waiting"
+    error: str | None = None
+    facts: Drafted | None = None
+    revision: int = 0
+    """Goes up whenever there is something new to show."""
+    ticket: Ticket | None = None
+    work: "asyncio.Task[None] | None" = None
+
+    @property
+    def file(self) -> Path:
+        """Where its upload lies."""
+        ending = Path(self.name).suffix.lower()
+        known = ending in FORMATS or ending in READ_ONLY or ending in (".jpe", ".jfif")
+        return self.folder / f"photo{ending if known else ''}"
+
+    @property
+    def output(self) -> str:
+        """What the file of its result is called."""
+        return beside(Path(self.name)).name
+
+    def job(self) -> Job:
+        """Return what is to be colorized into a file that has no one else's name."""
+        result = self.folder / f"result-{secrets.token_hex(8)}"
+        return Job(self.file, result.with_suffix(Path(self.output).suffix))
+
+    def said(self, sentence: str) -> str:
+        """Return a sentence about the server's own file as one about the owner's photo."""
+        return sentence.replace(str(self.file), self.name)
+
+
+class Album:
+    """The photos of one browser."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin an empty one in a folder of its own."""
+        self.folder = folder
+        self.pictures: dict[str, Picture] = {}
+        self.seen = time.monotonic()
+
+    def add(self, name: str, model: int) -> Picture:
+        """Make room for a photo.
+
+        Args:
+            name: What its owner calls it.
+            model: Which is to colorize it.
+        """
+        id = secrets.token_hex(8)
+        folder = self.folder / id
+        folder.mkdir()
+        picture = self.pictures[id] = Picture(id, clean(name), folder, model)
+        return picture
+
+    def remove(self, picture: Picture) -> None:
+        """Forget a photo, and stop waiting for it."""
+        self.pictures.pop(picture.id, None)
+        if picture.work is not None:
+            picture.work.cancel()
+        shutil.rmtree(picture.folder, ignore_errors=True)
+
+
+class Albums:
+    """All albums, in a folder that goes when they are closed."""
+
+    def __init__(self) -> None:
+        """Make the folder, and remove those of servers that were killed."""
+        _remove_left_over()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self._albums: dict[str, Album] = {}
+
+    def get(self, key: str) -> Album | None:
+        """Return the album of a browser, None if it has none (any more)."""
+        album = self._albums.get(key)
+        if album is not None:
+            album.seen = time.monotonic()
+        return album
+
+    def open(self, key: str) -> Album:
+        """Return the album of a browser, a new one if it has none."""
+        album = self.get(key)
+        if album is None:
+            folder = self.folder / secrets.token_hex(8)
+            folder.mkdir()
+            album = self._albums[key] = Album(folder)
+        return album
+
+    def remove(self, key: str) -> None:
+        """Forget an album and all that is in it."""
+        album = self._albums.pop(key, None)
+        if album is not None:
+            for picture in list(album.pictures.values()):
+                album.remove(picture)
+            shutil.rmtree(album.folder, ignore_errors=True)
+
+    def remove_idle(self, seconds: float) -> None:
+        """Forget the albums that nobody has looked at for so long."""
+        now = time.monotonic()
+        for key, album in list(self._albums.items()):
+            if now - album.seen > seconds:
+                self.remove(key)
+
+    def passing(self) -> Path:
+        """Make a folder for one request; who asked for it removes it."""
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+    def bytes(self) -> int:
+        """Return how much room all of it takes on the disk."""
+        sizes = 0
+        for place, _, names in os.walk(self.folder):
+            for name in names:
+                with contextlib.suppress(OSError):  # gone meanwhile
+                    sizes += Path(place, name).stat().st_size
+        return sizes
+
+    def close(self) -> None:
+        """Forget everything."""
+        for key in list(self._albums):
+            self.remove(key)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def clean(name: str) -> str:
+    """Return what an owner calls a photo as one short line without folders."""
+    last = re.split(r"[\\/]", name)[-1]
+    line = "".join(c for c in last if c.isprintable()).strip().lstrip(".")
+    if len(line) > _LONGEST:
+        path = Path(line)
+        line = path.stem[: _LONGEST - len(path.suffix[:8])] + path.suffix[:8]
+    return line or "photo"
+
+
+def _remove_left_over() -> None:
+    """Remove the folders of servers that were killed, where it can be told that they were."""
+    if os.name != "posix":
+        return
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).split("-")[0]
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError):
+            continue

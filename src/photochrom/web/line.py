@@ -1,0 +1,119 @@
+"""Who waits for the server's few processes, in order, and how many may."""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from photochrom.workers import Worker
+
+
+class FullError(Exception):
+    """Nobody more may wait."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"too many photos are waiting; try again in {seconds} s")
+        self.seconds = seconds
+        """After which it is worth asking again."""
+
+
+class Ticket:
+    """A place in the line."""
+
+    def __init__(self) -> None:
+        self.turn: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+
+
+class Line:
+    """Hands questions to processes, first come, first served. For one event loop."""
+
+    def __init__(self, workers: Sequence[Worker], places: int) -> None:
+        """Open the line.
+
+        Args:
+            workers: Who answers.
+            places: How many may wait, besides those that are being answered.
+        """
+        self._workers = workers
+        self._free = list(workers)
+        self._waiting: deque[Ticket] = deque()
+        self._places = places
+        self._threads = ThreadPoolExecutor(len(workers))
+        self._seconds = 1.0  # that an answer takes, of late
+
+    def check(self) -> None:
+        """See whether one more may come.
+
+        Raises:
+            FullError: If not.
+        """
+        if len(self._waiting) >= self._places:
+            answers = math.ceil(len(self._waiting) / len(self._workers))
+            raise FullError(min(60, max(1, math.ceil(answers * self._seconds / 2))))
+
+    def place(self, ticket: Ticket) -> int | None:
+        """Return which place a ticket is for, 1 being the next; None: it is not waiting."""
+        for place, other in enumerate(self._waiting, 1):
+            if other is ticket:
+                return place
+        return None
+
+    async def ask(
+        self, question: Any, ticket: Ticket | None = None, *, admitted: bool = False
+    ) -> Any:
+        """Wait for one's turn, and then for the answer.
+
+        Args:
+            question: For a worker.
+            ticket: To ask about the place by, meanwhile.
+            admitted: Whether it may wait even if the line is full.
+
+        Raises:
+            FullError: If nobody more may wait.
+            LostError: If the worker was lost over it.
+        """
+        if self._free:
+            worker = self._free.pop()
+        else:
+            if not admitted:
+                self.check()
+            worker = await self._turn(ticket or Ticket())
+        start = time.monotonic()
+        answer = asyncio.get_running_loop().run_in_executor(self._threads, worker, question)
+
+        def done(future: asyncio.Future[Any]) -> None:
+            if not future.cancelled():
+                future.exception()  # seen, even where who asked is gone
+            self._seconds += (time.monotonic() - start - self._seconds) / 8
+            self._release(worker)
+
+        answer.add_done_callback(done)
+        return await asyncio.shield(answer)  # who asked may go; the worker cannot stop
+
+    async def _turn(self, ticket: Ticket) -> Worker:
+        self._waiting.append(ticket)
+        try:
+            return await ticket.turn
+        except asyncio.CancelledError:
+            if ticket in self._waiting:
+                self._waiting.remove(ticket)
+            elif ticket.turn.done() and not ticket.turn.cancelled():
+                self._release(ticket.turn.result())
+            raise
+
+    def _release(self, worker: Worker) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft().turn
+            if not turn.done():
+                turn.set_result(worker)
+                return
+        self._free.append(worker)
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            worker.close()
+        self._threads.shutdown()

@@ -1,0 +1,298 @@
+"""The page, and what it asks the server; docs/web.md says what a browser's album is."""
+
+import asyncio
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from jinja2 import Environment, FileSystemLoader
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+
+from photochrom.errors import PhotochromError
+from photochrom.options import OPTIONS, check_look
+from photochrom.version import __version__
+from photochrom.web.albums import Album, Picture, is_key, new_key
+from photochrom.web.line import FullError
+from photochrom.web.studio import Studio, offered, unless_gone
+from photochrom.workers import LostError
+
+COOKIE = "photochrom"
+"""Holds the key of a browser's album."""
+SAMPLES = (
+    {"file": "astronaut.jpg", "title": "An astronaut"},
+    {"file": "chelsea.jpg", "title": "A cat"},
+    {"file": "coffee.jpg", "title": "A cup of coffee"},
+)
+"""Photos to try, under static/samples."""
+_CHUNK = 1 << 20
+
+
+def routes(studio: Studio) -> APIRouter:
+    """Return the page's routes.
+
+    Args:
+        studio: What they work with.
+    """
+    router = APIRouter(include_in_schema=False)
+    here = Path(__file__).parent
+    templates = Environment(loader=FileSystemLoader(here / "templates"), autoescape=True)
+
+    def key(request: Request) -> str:
+        found = request.cookies.get(COOKIE, "")
+        return found if is_key(found) else ""
+
+    def album(request: Request) -> Album | None:
+        return studio.albums.get(key(request))
+
+    def picture(request: Request, id: str) -> Picture:
+        mine = album(request)
+        if mine is None or id not in mine.pictures:
+            raise HTTPException(404, "there is no such photo here (any more); drop it again")
+        return mine.pictures[id]
+
+    @router.get("/")
+    async def page(request: Request) -> HTMLResponse:
+        html = templates.get_template("page.html").render(
+            options=OPTIONS,
+            models=[offered(model) for model in studio.models],
+            samples=SAMPLES,
+            limits={
+                "megabytes": studio.limits.megabytes,
+                "megapixels": studio.limits.megapixels,
+            },
+            version=__version__,
+        )
+        response = HTMLResponse(html)
+        if not key(request):
+            response.set_cookie(COOKIE, new_key(), httponly=True, samesite="strict")
+        return response
+
+    @router.get("/photos")
+    async def photos(request: Request) -> JSONResponse:
+        mine = album(request)
+        pictures = mine.pictures.values() if mine else ()
+        return JSONResponse({"photos": [_state(studio, p) for p in pictures]})
+
+    @router.post("/photos", status_code=201)
+    async def upload(
+        request: Request, name: Annotated[str, Query(max_length=1000)], model: str | None = None
+    ) -> JSONResponse:
+        if not key(request):
+            raise HTTPException(403, "this browser has no album; load the page again")
+        number = studio.model(model)
+        studio.line.check()
+        mine = studio.albums.open(key(request))
+        if len(mine.pictures) >= studio.limits.photos:
+            raise HTTPException(
+                409,
+                f"there are {studio.limits.photos} photos on the page, which is all it takes; "
+                "download them and forget them first",
+            )
+        arrived = mine.add(name, number)
+        try:
+            await studio.save(request, arrived.file)
+            studio.line.check()  # others were faster
+        except BaseException:
+            mine.remove(arrived)
+            raise
+        studio.begin(mine, arrived)
+        return JSONResponse(_state(studio, arrived), 201)
+
+    @router.get("/photos/{id}/{view}")
+    async def view(
+        request: Request, id: str, view: str, saturation: float = 1.0, strength: float = 1.0
+    ) -> Response:
+        photo = picture(request, id)
+        if view == "result":
+            return await _result(studio, request, photo)
+        if view not in ("before", "thumbnail", "after"):
+            raise HTTPException(404, "a photo has before, after, thumbnail and result")
+        if photo.facts is None:
+            raise HTTPException(409, f"{photo.name} is not ready")
+        if view == "after":
+            check_look(saturation=saturation, strength=strength)
+            content = await studio.paint(photo, saturation, strength)
+        else:
+            content = (photo.folder / view).read_bytes()
+        return Response(content, media_type=_media_type(content))
+
+    @router.patch("/photos/{id}")
+    async def change(
+        request: Request, id: str, changes: Annotated[dict[str, Any], Body()]
+    ) -> JSONResponse:
+        photo = picture(request, id)
+        model = changes.pop("model", None)
+        unknown = sorted(set(changes) - set(photo.look))
+        if unknown:
+            raise HTTPException(
+                400, f"a look has no {unknown[0][:40]!r}; it has {', '.join(photo.look)}"
+            )
+        look = photo.look | {name: _typed(name, value) for name, value in changes.items()}
+        check_look(**look)
+        number = photo.model if model is None else studio.model(str(model))
+        again = look["size"] != photo.look["size"] or number != photo.model
+        if again:
+            studio.line.check()
+        photo.look, photo.model = look, number
+        mine = album(request)
+        if again and mine is not None:
+            studio.begin(mine, photo)
+        return JSONResponse(_state(studio, photo))
+
+    @router.delete("/photos/{id}", status_code=204)
+    async def remove(request: Request, id: str) -> Response:
+        photo = picture(request, id)
+        mine = album(request)
+        if mine is not None:
+            mine.remove(photo)
+        return Response(status_code=204)
+
+    @router.delete("/photos", status_code=204)
+    async def forget(request: Request) -> Response:
+        studio.albums.remove(key(request))
+        return Response(status_code=204)
+
+    @router.get("/photos.zip")
+    async def everything(request: Request) -> StreamingResponse:
+        mine = album(request)
+        ready = [p for p in mine.pictures.values() if p.status == "ready"] if mine else []
+        if not ready:
+            raise HTTPException(409, "no photo is ready; drop some on the page first")
+        headers = {"Content-Disposition": 'attachment; filename="photochrom.zip"'}
+        return StreamingResponse(
+            _zipped(studio, ready), media_type="application/zip", headers=headers
+        )
+
+    return router
+
+
+def _state(studio: Studio, photo: Picture) -> dict[str, Any]:
+    """Return what the page knows of a photo."""
+    status: str = photo.status
+    place = studio.line.place(photo.ticket) if photo.ticket else None
+    if status == "waiting" and place is None:
+        status = "working"
+    facts = photo.facts
+    return {
+        "id": photo.id,
+        "name": photo.name,
+        "status": status,
+        "place": place,
+        "error": photo.error,
+        "width": facts and facts.width,
+        "height": facts and facts.height,
+        "pages": facts and facts.pages,
+        "revision": photo.revision,
+        "look": photo.look,
+        "model": studio.models[photo.model].name,
+        "output": photo.output,
+    }
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Return a value of a look that came as JSON.
+
+    Raises:
+        PhotochromError: If it has another type.
+    """
+    option = next(option for option in OPTIONS if option.name == name)
+    types = {"number": (int, float), "whole": (int,), "flag": (bool,)}[option.kind]
+    if value is None and option.default is None:
+        return None
+    if not isinstance(value, types) or (option.kind != "flag" and isinstance(value, bool)):
+        raise PhotochromError(f"{name} is {str(value)[:40]!r}; it has to be a {option.kind}")
+    return value
+
+
+async def _result(studio: Studio, request: Request, photo: Picture) -> FileResponse:
+    if photo.status != "ready":
+        raise HTTPException(409, f"{photo.name} is not ready")
+    job = photo.job()
+    try:
+        work = asyncio.ensure_future(studio.finish(job, photo.model, photo.look, photo.name))
+        await unless_gone(request, work)
+    except BaseException:
+        job.output.unlink(missing_ok=True)
+        raise
+    gone = BackgroundTask(job.output.unlink, missing_ok=True)
+    return FileResponse(job.output, filename=photo.output, background=gone)
+
+
+async def _zipped(studio: Studio, photos: list[Picture]) -> AsyncIterator[bytes]:
+    """Yield a zip of results, each of which is made when it is its turn."""
+    sink = _Sink()
+    names: set[str] = set()
+    failed = []
+    with zipfile.ZipFile(sink, "w") as archive:  # photos hardly get smaller
+        for photo in photos:
+            job = photo.job()
+            try:
+                await _patiently(studio, photo, job)
+                name = _distinct(photo.output, names)
+                with (
+                    job.output.open("rb") as file,
+                    archive.open(_entry(job.output, name), "w") as to,
+                ):
+                    while chunk := file.read(_CHUNK):
+                        to.write(chunk)
+                        yield sink.taken()
+            except (PhotochromError, LostError, OSError) as error:
+                failed.append(f"{photo.name}: {error}\n")
+            finally:
+                job.output.unlink(missing_ok=True)
+            yield sink.taken()
+        if failed:
+            archive.writestr("NOT COLORIZED.txt", "".join(failed))
+    yield sink.taken()
+
+
+async def _patiently(studio: Studio, photo: Picture, job: Any) -> None:
+    while True:
+        try:
+            return await studio.finish(job, photo.model, photo.look, photo.name)
+        except FullError as full:
+            await asyncio.sleep(full.seconds)
+
+
+def _entry(path: Path, name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo.from_file(path, name)
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _distinct(name: str, taken: set[str]) -> str:
+    path, number = Path(name), 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{path.stem} ({number}){path.suffix}"
+    taken.add(name.lower())
+    return name
+
+
+class _Sink:
+    """A file that only grows, of which what is new is taken away."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def taken(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+def _media_type(content: bytes) -> str:
+    return "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"

@@ -1,0 +1,246 @@
+"""All that the server has: its models, its processes, its albums and its limits."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from photochrom.errors import ModelError, PhotoError
+from photochrom.models import OnnxModel, default_model_path
+from photochrom.plan import Job
+from photochrom.web.albums import Album, Albums, Picture
+from photochrom.web.guard import too_large
+from photochrom.web.line import Line, Ticket
+from photochrom.web.tasks import Colorizers, Finish, Paint, Prepare, Refused, painter
+from photochrom.workers import LostError, Worker, cores_here
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one server takes on."""
+
+    megabytes: float = 200
+    """Of one upload."""
+    megapixels: float = 100
+    """Of one photo."""
+    waiting: int = 64
+    """Photos that may wait for a process; who comes then is sent away for a while."""
+    seconds: float = 120
+    """For one photo."""
+    photos: int = 500
+    """In one album."""
+    gigabytes: float = 8
+    """On the disk, of all albums."""
+    idle_minutes: float = 60
+    """After which an album that nobody looks at is forgotten."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Of one upload."""
+        return int(self.megabytes * 1e6)
+
+    @property
+    def max_pixels(self) -> int:
+        """Of one photo."""
+        return int(self.megapixels * 1e6)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that the server has, as it is offered."""
+
+    name: str
+    note: str
+    """What its file says of its data, for people; may be empty."""
+    size: int
+    """Short side in px at which it sees a photo."""
+
+
+def described(paths: Sequence[Path | None], device: str) -> list[Model]:
+    """Load models once to see that they can be, and say what they are.
+
+    Args:
+        paths: ONNX files; None: the model that comes with photochrom.
+        device: What they are to run on.
+
+    Raises:
+        ModelError: If one cannot be loaded, or two have the same name.
+    """
+    models: list[Model] = []
+    for path in paths:
+        model = OnnxModel(path or default_model_path(), device=device, threads=1)
+        if model.name in [other.name for other in models]:
+            raise ModelError(f"two models are called {model.name}; give each model once")
+        models.append(Model(model.name, model.metadata.get("data", ""), model.size))
+    return models
+
+
+class Studio:
+    """What the routes work with; for one event loop."""
+
+    def __init__(
+        self, paths: Sequence[Path | None], *, device: str, limits: Limits, processes: int | None
+    ) -> None:
+        """See what the models are; `open` starts the rest.
+
+        Args:
+            paths: ONNX files; None: the model that comes with photochrom.
+            device: As for `Colorizer`.
+            limits: Of the server.
+            processes: That ask the networks; None: one for each core.
+
+        Raises:
+            ModelError: If a model cannot be loaded.
+        """
+        self.models = described(paths, device)
+        self.limits = limits
+        self._make = Colorizers(tuple(paths), device)
+        self._processes = processes or len(cores_here())
+
+    async def open(self) -> None:
+        """Start the processes and wait for them.
+
+        Raises:
+            ModelError: If one cannot load the models on the device.
+        """
+        limits = self.limits
+        askers = [Worker(self._make, patience=limits.seconds) for _ in range(self._processes)]
+        painters = [Worker(painter, patience=limits.seconds)]  # a slider never waits for a network
+        self.albums = Albums()
+        self.line = Line(askers, limits.waiting)
+        self.easel = Line(painters, limits.waiting)
+        self._room = 0
+        try:
+            for worker in (*askers, *painters):
+                await asyncio.to_thread(worker.ready)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End the processes and forget all photos."""
+        self.albums.close()
+        self.line.close()
+        self.easel.close()
+
+    async def keep_house(self) -> None:
+        """Forget what nobody looks at any more, and see how full the disk is, for ever."""
+        while True:
+            self.albums.remove_idle(self.limits.idle_minutes * 60)
+            self._room = await asyncio.to_thread(self.albums.bytes)
+            await asyncio.sleep(min(10.0, self.limits.idle_minutes * 15))
+
+    def model(self, name: str | None) -> int:
+        """Return the number of a model.
+
+        Raises:
+            PhotoError: If there is none of that name.
+        """
+        names = [model.name for model in self.models]
+        if not name:
+            return 0
+        if name not in names:
+            raise PhotoError(f"there is no model {name[:80]!r}; it has to be {', '.join(names)}")
+        return names.index(name)
+
+    async def save(self, request: Request, path: Path) -> None:
+        """Write a request's body to a file.
+
+        Raises:
+            HTTPException: If it is too large, or all albums together are.
+        """
+        if self._room > self.limits.gigabytes * 1e9:
+            raise HTTPException(507, "this server is full of photos; try again in an hour")
+        size = 0
+        with path.open("wb") as file:
+            async for part in request.stream():
+                size += len(part)
+                if size > self.limits.max_bytes:
+                    raise HTTPException(413, too_large(self.limits.max_bytes))
+                file.write(part)
+        self._room += size
+
+    def begin(self, album: Album, picture: Picture) -> None:
+        """Have a photo of an album colorized, as soon as it is its turn."""
+        if picture.work is not None:
+            picture.work.cancel()
+        picture.status, picture.error = "waiting", None
+        picture.ticket = Ticket()
+        picture.work = asyncio.create_task(self._prepare(album, picture))
+
+    async def _prepare(self, album: Album, picture: Picture) -> None:
+        task = Prepare(picture.file, picture.model, picture.look["size"], self.limits.max_pixels)
+        try:
+            answer = await self.line.ask(task, picture.ticket, admitted=True)
+        except LostError as error:
+            answer = Refused(f"{picture.name} was given up: the process that had it {error}")
+        if isinstance(answer, Refused):
+            picture.status, picture.error = "failed", picture.said(answer.sentence)
+        else:
+            picture.status, picture.facts = "ready", answer
+        picture.revision += 1
+        if picture.id not in album.pictures:  # removed meanwhile, and written to again
+            album.remove(picture)
+
+    async def paint(self, picture: Picture, saturation: float, strength: float) -> bytes:
+        """Return what the page shows of a photo with other colours."""
+        task = Paint(picture.folder / "draft", saturation, strength)
+        painted: bytes = await self.easel.ask(task)
+        return painted
+
+    async def finish(self, job: Job, model: int, look: dict[str, Any], name: str) -> None:
+        """Colorize a photo into a file.
+
+        Args:
+            job: Files of the server's own.
+            model: The number of the model.
+            look: Keywords of `Colorizer.__call__`.
+            name: What the owner calls the photo.
+
+        Raises:
+            PhotoError: If it cannot be colorized.
+            FullError: If too many are waiting.
+            LostError: If the process was lost over it.
+        """
+        answer = await self.line.ask(Finish(job, model, look, self.limits.max_pixels))
+        if isinstance(answer, Refused):
+            said = answer.sentence.replace(str(job.input), name)
+            raise PhotoError(said.replace(str(job.output), "the result"))
+
+
+async def unless_gone(request: Request, work: "asyncio.Future[Answer]") -> Answer:
+    """Wait for something, but no longer than the client does.
+
+    Raises:
+        HTTPException: If the client went first; nobody reads it.
+        Exception: What `work` raises.
+    """
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise HTTPException(499, "the client is gone")
+    finally:
+        for task in (work, gone):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def offered(model: Model) -> dict[str, Any]:
+    """Return a model as JSON."""
+    return dataclasses.asdict(model)

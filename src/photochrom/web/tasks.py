@@ -1,0 +1,139 @@
+"""What the processes of the server do with a photo; they get files of the server's own alone."""
+
+import os
+import pickle
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from photochrom.batch import colorize_file
+from photochrom.colorizer import Colorizer
+from photochrom.errors import PhotochromError
+from photochrom.painting import Draft
+from photochrom.photo import Photo
+from photochrom.plan import Job
+from photochrom.reading import open_pages
+from photochrom.workers import cores_here
+from photochrom.writing import encode_photo
+
+SHOWN = 1600
+"""Long side in px of what the page shows, at most."""
+THUMBNAIL = 320
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A photo that cannot be colorized; the sentence names the server's own file."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """What `Prepare` found."""
+
+    width: int
+    height: int
+    pages: int
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Ask the network about a photo, and write beside it what the page needs to show it."""
+
+    photo: Path
+    model: int
+    size: int | None
+    max_pixels: int
+
+    def __call__(self, colorizers: list[Colorizer]) -> Drafted | Refused:
+        """Do it.
+
+        Args:
+            colorizers: One for each model.
+        """
+        try:
+            pages = open_pages(self.photo, max_pixels=self.max_pixels)
+            draft = colorizers[self.model].draft(next(pages), size=self.size)
+            facts = Drafted(*draft.photo.size, 1 + sum(1 for _ in pages))
+            shown = draft.smaller(SHOWN)
+            small = shown.smaller(THUMBNAIL).painted()
+        except PhotochromError as refusal:
+            return Refused(str(refusal))
+        except MemoryError:
+            return Refused(f"{self.photo} is too large for the memory of this computer")
+        folder = self.photo.parent
+        (folder / "draft").write_bytes(pickle.dumps(shown, protocol=5))
+        (folder / "before").write_bytes(_encoded(shown.photo))
+        (folder / "thumbnail").write_bytes(_encoded(small))
+        return facts
+
+
+@dataclass(frozen=True)
+class Paint:
+    """Paint once more what the page shows of a photo; no network is asked."""
+
+    draft: Path
+    saturation: float
+    strength: float
+
+    def __call__(self, pool: Executor) -> bytes:
+        """Return a JPEG, or a PNG of a photo that is partly transparent.
+
+        Args:
+            pool: Threads to work on.
+        """
+        draft: Draft = pickle.loads(self.draft.read_bytes())  # our own, in a folder of our own
+        return _encoded(
+            draft.painted(saturation=self.saturation, strength=self.strength, pool=pool)
+        )
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Colorize a photo into a file, exactly as the command line does."""
+
+    job: Job
+    model: int
+    look: dict[str, Any]
+    max_pixels: int
+
+    def __call__(self, colorizers: list[Colorizer]) -> Refused | None:
+        """Do it."""
+        colorizer = colorizers[self.model]
+        result = colorize_file(self.job, colorizer, max_pixels=self.max_pixels, **self.look)
+        return None if result.error is None else Refused(result.error)
+
+
+@dataclass(frozen=True)
+class Colorizers:
+    """Makes what a process needs that asks the networks."""
+
+    models: tuple[Path | None, ...]
+    device: str
+
+    def __call__(self) -> Callable[[Prepare | Finish], Any]:
+        """Load the models, on one thread, and stand back behind those who wait for a slider.
+
+        Raises:
+            ModelError: If one cannot be loaded.
+        """
+        if hasattr(os, "nice"):
+            os.nice(5)
+        cv2.setNumThreads(1)
+        colorizers = [Colorizer(m, device=self.device, threads=1) for m in self.models]
+        return lambda task: task(colorizers)
+
+
+def painter() -> Callable[[Paint], bytes]:
+    """Make what a process needs that only paints: threads."""
+    pool = ThreadPoolExecutor(len(cores_here()))
+    return lambda task: task(pool)
+
+
+def _encoded(photo: Photo) -> bytes:
+    return encode_photo(photo, ".jpg" if photo.alpha is None else ".png")
