@@ -1,9 +1,15 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
+
+from photochrom.web.app import create_app
+from photochrom.web.studio import Limits
 
 
 def draw(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
@@ -79,3 +85,17 @@ def write_model(
     says = {"photochrom_format": "1", "name": "tiny", "size": "32", **metadata}
     helper.set_model_props(model, {key: value for key, value in says.items() if value})
     path.write_bytes(model.SerializeToString())
+
+
+@pytest.fixture(scope="session")
+def web_app(tiny_onnx: Path) -> FastAPI:
+    """The server with the tiny model and small limits; `web_client` runs it."""
+    limits = Limits(megabytes=2, megapixels=1, waiting=32, seconds=20, photos=12)
+    return create_app([tiny_onnx], limits=limits, processes=1)
+
+
+@pytest.fixture(scope="session")
+def web_client(web_app: FastAPI) -> Iterator[TestClient]:
+    """One browser, whose cookies each test forgets."""
+    with TestClient(web_app, base_url="http://localhost") as client:
+        yield client

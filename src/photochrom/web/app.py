@@ -19,7 +19,6 @@ from photochrom.web.studio import Limits, Studio
 from photochrom.workers import LateError, LostError
 
 STATIC = Path(__file__).with_name("static")
-_FORM = 100_000  # bytes of a multipart body besides its file, at most
 
 
 def create_app(
@@ -65,7 +64,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(Guard, hosts=hosts, max_bytes=limits.max_bytes + _FORM)
+    app.state.studio = studio
+    app.add_middleware(Guard, hosts=hosts, max_bytes=limits.max_bytes)
     app.include_router(page.routes(studio))
     app.include_router(api.routes(studio))
     app.include_router(reference.routes(app))

@@ -25,6 +25,7 @@ HEADERS = {
 }
 """What every answer says; one without a Cache-Control of its own is not stored either."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_FORM = 100_000  # bytes of a multipart body besides its file, at most
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -41,7 +42,7 @@ class Guard:
             hosts: The names by which it may be asked, without ports; None: any address in numbers,
                 and any of `LOOPBACK`. A name of somebody else that leads here (DNS rebinding) is
                 refused.
-            max_bytes: A request's body may have.
+            max_bytes: A file may have; a request's body a little more.
             patience: Seconds that the next part of a body may take.
         """
         self.app = app
@@ -79,7 +80,7 @@ class Guard:
         if scope["method"] not in _SAFE and origin and urlsplit(origin).netloc.lower() != here:
             return _refused(403, f"a page of {origin} may not ask this server for anything")
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.max_bytes:
+        if not length.isdecimal() or int(length) > self.max_bytes + _FORM:
             return _refused(413, too_large(self.max_bytes))
         return None
 
@@ -99,7 +100,8 @@ class _Body:
 
     def __init__(self, receive: Receive, max_bytes: int, patience: float) -> None:
         self._receive = receive
-        self._max_bytes = self._left = max_bytes
+        self._max_bytes = max_bytes
+        self._left = max_bytes + _FORM
         self._patience = patience
         self._whole = False
         self._one = asyncio.Lock()  # who listens for the client's going may already be receiving
@@ -113,7 +115,7 @@ class _Body:
 
     async def drain(self) -> None:
         """Read what is left of it, up to a limit, and forget it."""
-        self._left = self._max_bytes
+        self._left = self._max_bytes + _FORM
         with contextlib.suppress(HTTPException):
             while not self._whole:
                 async with self._one:

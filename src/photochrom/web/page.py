@@ -25,7 +25,7 @@ COOKIE = "photochrom"
 SAMPLES = (
     {"file": "astronaut.jpg", "title": "An astronaut"},
     {"file": "chelsea.jpg", "title": "A cat"},
-    {"file": "coffee.jpg", "title": "A cup of coffee"},
+    {"file": "rocket.jpg", "title": "A rocket"},
 )
 """Photos to try, under static/samples."""
 _CHUNK = 1 << 20

@@ -1,0 +1,45 @@
+"""What the tests of the servers share."""
+
+import contextlib
+import io
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import uvicorn
+from fastapi import FastAPI
+from PIL import Image
+
+from photochrom.web.studio import Studio
+
+
+def jpeg(width: int = 80, height: int = 60, **options: object) -> bytes:
+    """Return a grey JPEG."""
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def studio_of(app: FastAPI) -> Studio:
+    """Return what the routes of an application work with."""
+    studio: Studio = app.state.studio
+    return studio
+
+
+@contextlib.contextmanager
+def running(app: FastAPI) -> Iterator[str]:
+    """Serve an application in a thread, at the address that is yielded."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.02)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()

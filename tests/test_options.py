@@ -1,0 +1,64 @@
+import inspect
+
+import click
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from photochrom.cli import main
+from photochrom.colorizer import Colorizer
+from photochrom.errors import PhotochromError
+from photochrom.options import OPTIONS, check_look
+from photochrom.painting import Draft
+
+NAMES = [option.name for option in OPTIONS]
+
+
+def test_the_library_has_just_these_options():
+    keywords = inspect.signature(Colorizer.__call__).parameters
+    assert {name: keywords[name].default for name in NAMES} == {o.name: o.default for o in OPTIONS}
+    assert set(keywords) - set(NAMES) == {"self", "photo"}
+    painted = inspect.signature(Draft.painted).parameters
+    assert all(painted[name].default == keywords[name].default for name in painted if name in NAMES)
+
+
+def test_the_command_line_has_just_these_options():
+    command = main.commands["colorize"]
+    assert isinstance(command, click.Command)
+    options = {p.name: p for p in command.params if isinstance(p, click.Option)}
+    assert {name: options[name].default for name in NAMES} == {o.name: o.default for o in OPTIONS}
+    assert {name: options[name].help for name in NAMES} == {o.name: o.help for o in OPTIONS}
+    assert set(options) - set(NAMES) == {
+        *("out", "model", "max_pixels", "device", "jobs", "overwrite"),
+        *("as_json", "report", "resume"),
+    }
+
+
+def test_the_api_has_just_these_fields(web_app: FastAPI):
+    schemas = web_app.openapi()["components"]["schemas"]
+    (fields,) = [s["properties"] for name, s in schemas.items() if name.startswith("Body_")]
+    assert set(fields) == {"file", "model", *NAMES}
+    for option in OPTIONS:
+        assert fields[option.name].get("default") == option.default
+        assert fields[option.name]["description"] == option.help
+
+
+def test_the_page_has_just_these_controls(web_client: TestClient):
+    html = web_client.get("/").text
+    for option in OPTIONS:
+        assert f'data-option="{option.name}"' in html
+        assert option.label in html
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("saturation", 4.1, "saturation is 4.1; it has to be from 0 to 4"),
+        ("saturation", float("nan"), "saturation is nan; it has to be from 0 to 4"),
+        ("strength", -0.1, "strength is -0.1; it has to be from 0 to 1"),
+        ("size", 15, "size is 15; it has to be from 16 to 4096"),
+    ],
+)
+def test_what_is_no_look_is_refused(name: str, value: float, said: str):
+    with pytest.raises(PhotochromError, match=said):
+        check_look(**{name: value})
