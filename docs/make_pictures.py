@@ -1,7 +1,8 @@
-"""Make docs/before-after.png with the model that ships: `python docs/make_pictures.py`.
+"""Make the README's first picture and the web page's samples: `python docs/make_pictures.py`.
 
 The photos are scikit-image's own samples, all in the public domain or CC0: astronaut (NASA),
-chelsea and coffee. Top: what goes in. Bottom: what comes out.
+chelsea, coffee and rocket (SpaceX). docs/before-after.png, with the model that ships: what goes in
+above, what comes out below.
 """
 
 from pathlib import Path
@@ -13,10 +14,18 @@ from skimage import data
 from photochrom import Colorizer
 
 HEIGHT = 300
+DOCS = Path(__file__).parent
+SAMPLES = DOCS.parent / "src" / "photochrom" / "web" / "static" / "samples"
 
 
 def main() -> None:
-    """Write the picture beside this file."""
+    """Write the pictures."""
+    write_before_after()
+    write_samples()
+
+
+def write_before_after() -> None:
+    """Write docs/before-after.png."""
     colorizer = Colorizer()
     columns = []
     for photo in (data.astronaut(), data.chelsea(), data.coffee()):
@@ -31,8 +40,15 @@ def main() -> None:
                 ]
             )
         )
-    target = Path(__file__).with_name("before-after.png")
-    Image.fromarray(np.concatenate(columns, axis=1)).save(target, optimize=True)
+    Image.fromarray(np.concatenate(columns, axis=1)).save(DOCS / "before-after.png", optimize=True)
+
+
+def write_samples() -> None:
+    """Write the grey photos that the web page offers."""
+    SAMPLES.mkdir(parents=True, exist_ok=True)
+    for photo in (data.astronaut, data.chelsea, data.rocket):
+        grey = Image.fromarray(photo()).convert("L")
+        grey.save(SAMPLES / f"{photo.__name__}.jpg", quality=88, optimize=True)
 
 
 if __name__ == "__main__":

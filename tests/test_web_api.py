@@ -122,7 +122,7 @@ def test_a_photo_that_takes_too_long_is_given_up(tiny_onnx: Path):
             worker._patience = 0.05
         answer = client.post("/api/colorize", files={"file": jpeg(4000, 4000)})
         assert answer.status_code == 504
-        assert answer.json()["detail"] == "the process that had the photo took more than 0.05 s"
+        assert answer.json()["detail"] == "the process took more than 0.05 s"
         for worker in studio.line._workers:
             worker._patience = 20
         assert client.post("/api/colorize", files={"file": jpeg()}).status_code == 200

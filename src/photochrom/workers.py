@@ -32,7 +32,7 @@ class _Worker:
 
 
 class LostError(Exception):
-    """A process ended without an answer; the message goes on from "the process"."""
+    """A process ended without an answer."""
 
 
 class LateError(LostError):
@@ -95,8 +95,8 @@ class Worker:
             if not self._closed:
                 self._worker = _started(self._make, None, None)
             if late:
-                raise LateError(f"took more than {self._patience:g} s") from None
-            raise LostError(reason) from None
+                raise LateError(f"the process took more than {self._patience:g} s") from None
+            raise LostError(f"the process {reason}") from None
         if kind == "refused":
             raise content
         return content

@@ -12,6 +12,7 @@ import click
 
 from photochrom.cli.colorize import colorize
 from photochrom.cli.darkroom import COMMANDS
+from photochrom.cli.study import study
 from photochrom.cli.text import printable
 from photochrom.cli.web import web
 from photochrom.errors import PhotochromError
@@ -48,5 +49,5 @@ def main() -> None:
     """Colorize black-and-white photographs; train and compare the networks that do it."""
 
 
-for _command in (colorize, web, *COMMANDS):
+for _command in (colorize, web, study, *COMMANDS):
     main.add_command(_command)

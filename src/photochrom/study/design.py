@@ -1,7 +1,14 @@
 """What a study is: photos, the systems that colorized them, and how they are shown."""
 
+import dataclasses
+import json
+import re
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from photochrom.errors import DataError
+from photochrom.files import write_whole
 
 Protocol = Literal["pair", "single", "timed", "preference"]
 """How people are asked.
@@ -22,6 +29,16 @@ REAL = "real"
 """The name of the system that took a real photo: the camera."""
 OBVIOUS = "obvious"
 """The name of what spoils a photo's colours for practice and checks."""
+
+KEY = "study.json"
+"""The file that says which picture is whose; nobody who takes part may see it."""
+PICTURES = "pictures"
+"""The folder of the pictures."""
+ANSWERS = "answers.sqlite"
+"""The file of the answers."""
+
+_FORMAT = 1
+_ID = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -64,3 +81,50 @@ class Study:
     """Who gets more checks wrong than this is excluded from the report."""
     least_trials: int
     """Who answered fewer tests than this is excluded."""
+
+
+def save_study(study: Study, folder: Path) -> None:
+    """Write `study.json` into a folder.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    content = {"format": _FORMAT} | dataclasses.asdict(study)
+    write_whole(folder / KEY, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def load_study(folder: Path) -> Study:
+    """Read the study in a folder.
+
+    Raises:
+        DataError: If there is none, or its `study.json` is damaged.
+    """
+    path = folder / KEY
+    if not path.is_file():
+        raise DataError(
+            f"{folder} holds no study, {KEY} is missing; give a folder that "
+            "`photochrom study new` made"
+        )
+    try:
+        content = json.loads(path.read_bytes())
+        if content.pop("format") != _FORMAT:
+            raise DataError(
+                f"{path} has a format that this version does not know; install a newer photochrom"
+            )
+        return _study(content)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is damaged ({error}); make the study again") from error
+
+
+def _study(content: dict[str, Any]) -> Study:
+    items = tuple(Item(**item) for item in content.pop("items"))
+    protocols, systems = (tuple(content.pop(key)) for key in ("protocols", "systems"))
+    ids = [item.id for item in items]
+    ids += [picture for item in items for picture in item.pictures.values()]
+    if not set(protocols) <= set(get_args(Protocol)) or not all(map(_ID.fullmatch, ids)):
+        raise ValueError("a protocol or an id is none")
+    if len(set(ids)) < len(ids):
+        raise ValueError("an id is there twice")
+    return Study(items=items, protocols=protocols, systems=systems, **content)

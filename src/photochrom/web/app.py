@@ -5,15 +5,14 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.web import api, page, reference
-from photochrom.web.guard import Guard
+from photochrom.web.guard import Guard, answer_errors, refused
 from photochrom.web.line import FullError
 from photochrom.web.studio import Limits, Studio
 from photochrom.workers import LateError, LostError
@@ -70,32 +69,9 @@ def create_app(
     app.include_router(api.routes(studio))
     app.include_router(reference.routes(app))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    _say_errors_in_one_sentence(app)
+    answer_errors(app, {PhotochromError: 400, FullError: _full, LateError: 504, LostError: 500})
     return app
 
 
-def _say_errors_in_one_sentence(app: FastAPI) -> None:
-    """Answer what goes wrong with {"detail": sentence} and the status that fits."""
-
-    @app.exception_handler(PhotochromError)
-    async def refused(_: Request, error: PhotochromError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 400)
-
-    @app.exception_handler(FullError)
-    async def full(_: Request, error: FullError) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(error.seconds)})
-
-    @app.exception_handler(LostError)
-    async def lost(_: Request, error: LostError) -> JSONResponse:
-        late = isinstance(error, LateError)
-        return JSONResponse(
-            {"detail": f"the process that had the photo {error}"}, 504 if late else 500
-        )
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-        given = first.get("input")
-        said = f" is {str(given)[:40]!r}" if isinstance(given, str | int | float) else ""
-        return JSONResponse({"detail": f"{name}{said}: {first['msg']}"}, 422)
+def _full(error: FullError) -> JSONResponse:
+    return refused(503, str(error), **{"Retry-After": str(error.seconds)})

@@ -2,12 +2,17 @@
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
+from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +30,8 @@ HEADERS = {
 }
 """What every answer says; one without a Cache-Control of its own is not stored either."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+Answer = Callable[[Any], JSONResponse]
+"""Makes the answer of an error."""
 _FORM = 100_000  # bytes of a multipart body besides its file, at most
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
@@ -72,22 +79,47 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         host = _name(headers.get("host", ""))
         if not self._is_ours(host):
-            return _refused(
+            return refused(
                 421, f"this server is not {host or 'nameless'}; use the address it shows"
             )
         origin = headers.get("origin")
         here = headers.get("host", "").lower()
         if scope["method"] not in _SAFE and origin and urlsplit(origin).netloc.lower() != here:
-            return _refused(403, f"a page of {origin} may not ask this server for anything")
+            return refused(403, f"a page of {origin} may not ask this server for anything")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.max_bytes + _FORM:
-            return _refused(413, too_large(self.max_bytes))
+            return refused(413, too_large(self.max_bytes))
         return None
 
     def _is_ours(self, host: str) -> bool:
         if self.hosts is not None:
             return host in self.hosts
         return host in LOOPBACK or _is_address(host)
+
+
+def answer_errors(app: Starlette, answers: Mapping[type[Exception], int | Answer]) -> None:
+    """Have an application answer errors with {"detail": sentence}, and bodies that are none too.
+
+    Args:
+        app: The application.
+        answers: By the type of the error, the status, or what makes the answer of it.
+    """
+    for kind, answer in answers.items():
+        app.add_exception_handler(kind, functools.partial(_answered, answer))
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+
+async def _answered(answer: int | Answer, _: Request, error: Exception) -> JSONResponse:
+    return refused(answer, str(error)) if isinstance(answer, int) else answer(error)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    given = first.get("input")
+    said = f" is {str(given)[:40]!r}" if isinstance(given, str | int | float) else ""
+    return refused(422, f"{name}{said}: {first['msg']}")
 
 
 def too_large(max_bytes: int) -> str:
@@ -151,5 +183,6 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _refused(status: int, sentence: str) -> JSONResponse:
-    return JSONResponse({"detail": sentence}, status)
+def refused(status: int, sentence: str, **headers: str) -> JSONResponse:
+    """Return the answer to what is not done."""
+    return JSONResponse({"detail": sentence}, status, headers)

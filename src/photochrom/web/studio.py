@@ -181,7 +181,7 @@ class Studio:
         try:
             answer = await self.line.ask(task, picture.ticket, admitted=True)
         except LostError as error:
-            answer = Refused(f"{picture.name} was given up: the process that had it {error}")
+            answer = Refused(f"{picture.name} was given up: {error}")
         if isinstance(answer, Refused):
             picture.status, picture.error = "failed", picture.said(answer.sentence)
         else:
