@@ -17,13 +17,12 @@ import pytest
 from PIL import Image
 
 from conftest import draw
-from photochrom.colorizer import Colorizer
 from photochrom.errors import DataError, PhotoError
 from photochrom.study import analysis
 from photochrom.study.analysis import analyse, extremes, judge_people, numbered
 from photochrom.study.answers import Answer
 from photochrom.study.design import OBVIOUS, REAL, Item, Kind, Protocol, Study, save_study
-from photochrom.study.report import NO_DARKROOM, read_measured, write_report
+from photochrom.study.report import NO_DARKROOM, write_report
 from photochrom.study.statistics import clustered, wilson
 from photochrom.study.store import Store
 from photochrom.study.trials import Trial
@@ -419,13 +418,6 @@ def test_systems_beside_evaluate() -> None:
     across = analyse(study, answers, measured=measured).across
     assert across is not None
     assert (across.matched, across.rho) == (2, {})
-
-
-def test_the_default_model_is_found_by_its_own_name(tmp_path: Path) -> None:
-    metrics = tmp_path / "metrics.json"
-    metrics.write_text(json.dumps({"evaluations": [evaluated("default", 3.5)]}))
-    name = Colorizer().model.name  # what a study calls it
-    assert read_measured(metrics)[name] == {"fid": 3.5, "psnr": 22}
 
 
 # The files.

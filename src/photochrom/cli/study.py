@@ -80,7 +80,7 @@ def new(folder: Path, title: str | None, consent: Path | None, **options: Any) -
     Nobody who takes part may see the folder: study.json says which picture is whose.
     """
     from photochrom.study.making import make_study
-    from photochrom.study.trials import most_tests
+    from photochrom.study.trials import SETTLED, most_tests
 
     if title is not None:
         options["title"] = title
@@ -93,6 +93,12 @@ def new(folder: Path, title: str | None, consent: Path | None, **options: Any) -
         f"{f'; left out {left_out}' if left_out else ''}; "
         f"show it to people: photochrom study serve {folder}"
     )
+    if "timed" in made.study.protocols and most_tests(made.study) < SETTLED:
+        click.echo(
+            f"a threshold of timed takes about {SETTLED} tests of one person; give --trials "
+            f"{SETTLED}, and photos for them",
+            err=True,
+        )
 
 
 def _text(path: Path) -> str:

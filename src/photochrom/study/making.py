@@ -41,6 +41,8 @@ from photochrom.study.trials import easy_photos, most_tests
 
 MOST = 100
 """Photos that are drawn of each kind if nothing else is asked for."""
+DEFAULT = "default"
+"""Stands for the model that comes with photochrom."""
 MIN_CHROMA = 4.0
 """A photo with less mean chroma, in CIELAB units, is no colour photo."""
 CONSENT = """\
@@ -212,8 +214,8 @@ def _colorizers(models: Sequence[str], *, at_least: int) -> dict[str, Look]:
         )
     looks: dict[str, Look] = {}
     for model in models:
-        colorizer = Colorizer(None if model == "default" else model)
-        name = colorizer.model.name
+        colorizer = Colorizer(None if model == DEFAULT else model)
+        name = DEFAULT if model == DEFAULT else colorizer.model.name  # as `evaluate` calls it
         if name in looks or name in (REAL, OBVIOUS):
             raise ModelError(
                 f"model {model} is called {name!r}, as is another of this study; export it under "

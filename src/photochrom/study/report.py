@@ -18,7 +18,6 @@ from tqdm import tqdm
 from photochrom.color import FloatArray
 from photochrom.errors import DataError
 from photochrom.files import make_folder, write_whole
-from photochrom.models import OnnxModel, default_model_path
 from photochrom.photo import to_8_bits
 from photochrom.reading import open_photo
 from photochrom.study.analysis import (
@@ -116,8 +115,6 @@ def write_report(
 def read_measured(path: Path) -> dict[str, dict[str, float]]:
     """Return the means that `photochrom evaluate` wrote, by model and metric.
 
-    What it calls `default` is there under the name of that model as well, as a study has it.
-
     Raises:
         DataError: If the file cannot be read, or is something else.
     """
@@ -136,8 +133,6 @@ def read_measured(path: Path) -> dict[str, dict[str, float]]:
             f"{path} is no metrics.json of `photochrom evaluate`; give the file that it wrote "
             "under --out"
         ) from error
-    if "default" in measured:
-        measured.setdefault(OnnxModel(default_model_path()).name, measured["default"])
     return measured
 
 

@@ -19,6 +19,9 @@ FASTER_MS, SLOWER_MS = 10.0, 30.0
 after a wrong one. The steps cancel out where three of four are right (weighted up-down, Kaernbach
 1991), which is what HYPE's staircase converges to."""
 
+SETTLED = 150
+"""Of `timed`: tests after which most staircases have settled; see docs/study.md."""
+
 Cell = tuple[Protocol, str, frozenset[str]]
 """A protocol, a photo and the systems that it is shown by: what is to be asked equally often."""
 
