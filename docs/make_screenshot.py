@@ -3,35 +3,21 @@
 It needs Playwright and Debian's Chromium, as tests/test_web_browser.py does.
 """
 
-import socket
 import sys
-import threading
-import time
 from pathlib import Path
-
-import uvicorn
 
 from photochrom.web.app import STATIC, create_app
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent / "tests"))
 from browsing import browser  # noqa: E402 (it lies beside the tests)
+from serving import running  # noqa: E402
 
 
 def main() -> None:
     """Serve the page, drop the samples on it, and write what is to be seen."""
-    config = uvicorn.Config(create_app(), log_level="warning")
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            while not server.started and thread.is_alive():
-                time.sleep(0.05)
-            take(f"http://127.0.0.1:{listening.getsockname()[1]}/", DOCS / "web.png")
-        finally:
-            server.should_exit = True
-            thread.join()
+    with running(create_app()) as address:
+        take(address, DOCS / "web.png")
 
 
 def take(address: str, target: Path) -> None:

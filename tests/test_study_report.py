@@ -19,8 +19,9 @@ from PIL import Image
 from conftest import draw
 from photochrom.errors import DataError, PhotoError
 from photochrom.study import analysis
-from photochrom.study.analysis import analyse, extremes, judge_people, numbered
+from photochrom.study.analysis import analyse, extremes
 from photochrom.study.answers import Answer
+from photochrom.study.counting import judge_people, numbered
 from photochrom.study.design import OBVIOUS, REAL, Item, Kind, Protocol, Study, save_study
 from photochrom.study.report import NO_DARKROOM, write_report
 from photochrom.study.statistics import clustered, wilson

@@ -2,9 +2,7 @@
 
 import io
 import re
-import socket
 import statistics
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
 
 from browsing import browser, needs_browser
@@ -23,6 +20,7 @@ from photochrom.colorizer import Colorizer
 from photochrom.plan import Job
 from photochrom.web.app import create_app
 from photochrom.web.studio import Limits, Studio
+from serving import running, studio_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -37,18 +35,8 @@ EXPECTED = ("net::ERR_INTERNET_DISCONNECTED", "a status of 404", "a status of 50
 def studio(tiny_onnx: Path) -> Iterator[tuple[str, Studio]]:
     """The address of a server, and what it has."""
     app = create_app([tiny_onnx], limits=Limits(megabytes=4, megapixels=13), processes=1)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            while not server.started:
-                assert thread.is_alive()
-                time.sleep(0.02)
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}", app.state.studio
-        finally:
-            server.should_exit = True
-            thread.join()
+    with running(app) as address:
+        yield address, studio_of(app)
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,40 @@
 """What came out of a study: from its answers to every number of the report, without any files."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import TypeVar
 
 import numpy as np
 
-from photochrom.errors import DataError
 from photochrom.study.answers import Answer
+from photochrom.study.counting import (
+    check_answers,
+    counted_answers,
+    exclusion_rule,
+    grouped,
+    judge_people,
+)
 from photochrom.study.design import REAL, Item, Protocol, Study
+from photochrom.study.results import (
+    AcrossSystems,
+    Analysis,
+    Correlation,
+    Difference,
+    Error,
+    Evaluated,
+    FoolingResult,
+    Judged,
+    PersonShare,
+    PhotoResult,
+    Preference,
+    PreferenceResult,
+    Reaction,
+    Scores,
+    Share,
+    SystemResult,
+    Threshold,
+)
 from photochrom.study.statistics import (
-    Interval,
     Term,
     binomial_p,
     clustered,
@@ -26,316 +48,8 @@ from photochrom.study.statistics import (
     wilson,
 )
 
-Judged = tuple[str, str]
-"""The id of a photo and the system that colorized it: one picture that people judged."""
-Scores = Mapping[Judged, Mapping[str, float]]
-"""Of pictures, by the names of `photochrom.darkroom.metrics.METRICS`."""
-Key = TypeVar("Key", bound=Hashable)
-
-
-@dataclass(frozen=True)
-class Person:
-    """One who took part, and whether the answers count."""
-
-    person: str
-    tests: int
-    checks: int
-    missed: int
-    excluded: str | None
-    """Why the answers do not count; None: they do."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share of answers."""
-
-    hits: int
-    n: int
-    persons: int
-    share: float
-    wilson: Interval
-    """As if all answers were independent."""
-    clustered: Interval | None
-    """With persons as clusters: the interval that counts. None for too few persons."""
-    half: str | None
-    """Where the clustered interval lies: `below` 1/2, `above`, or `undecided`; None without one, or
-    where 1/2 means nothing."""
-    p: float | None
-    """Exact binomial against 1/2, as if all answers were independent; None where 1/2 means nothing.
-    """
-
-
-@dataclass(frozen=True)
-class PersonShare:
-    """A share of the answers of one person about one system."""
-
-    person: str
-    hits: int
-    n: int
-    share: float
-    wilson: Interval
-
-
-@dataclass(frozen=True)
-class Error:
-    """Wrong answers about real and generated pictures: the HYPE-infinity score."""
-
-    share: float
-    """The mean of the share of generated pictures called real and of real ones called generated."""
-    clustered: Interval | None
-    half: str | None
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """How long pictures have to be seen until 75 % of the answers are right, in ms."""
-
-    persons: int
-    """Whose staircases have settled."""
-    unsettled: int
-    """Whose have not, so that they do not count."""
-    modal: float | None
-    """The mean over persons of the level that a person was at most often, as HYPE-time has it."""
-    modal_interval: Interval | None
-    mean: float | None
-    """The mean over persons of the mean level after a person's first turns."""
-    mean_interval: Interval | None
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """Times from the question to the answer, in ms."""
-
-    system: str
-    """`REAL` among them."""
-    n: int
-    quartiles: tuple[float, float, float]
-    right: float | None
-    """Median where the answer was true; None: there was none such."""
-    wrong: float | None
-
-
-@dataclass(frozen=True)
-class SystemResult:
-    """What one protocol says of one system."""
-
-    system: str
-    fooled: Share
-    """Fooling rate: generated pictures that were called real, of all that were judged."""
-    by_person: tuple[PersonShare, ...]
-    error: Error | None
-    """Of `single` and `timed`, where real photos were judged too."""
-    threshold: Threshold | None
-    """Of `timed`."""
-    agreement: float | None
-    """Krippendorff's alpha over this system's pictures: whether the same ones fool everybody."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much more often the first system fooled people than the second."""
-
-    first: str
-    second: str
-    difference: float
-    clustered: Interval | None
-
-
-@dataclass(frozen=True)
-class PhotoResult:
-    """How often one picture fooled people."""
-
-    item: str
-    name: str
-    system: str
-    hits: int
-    n: int
-    share: float
-    wilson: Interval
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """Whether pictures that score well fool people."""
-
-    metric: str
-    system: str | None
-    """None: the pictures of all systems together."""
-    pictures: int
-    rho: float | None
-    """Spearman's; None: undefined."""
-    interval: Interval | None
-    """Over photos."""
-
-
-@dataclass(frozen=True)
-class FoolingResult:
-    """What came out of `pair`, `single` or `timed`."""
-
-    protocol: Protocol
-    answers: int
-    persons: int
-    systems: tuple[SystemResult, ...]
-    """In the study's order, without those that nobody judged."""
-    false_alarms: Share | None
-    """Of `single` and `timed`: real photos that were called generated."""
-    differences: tuple[Difference, ...]
-    first_chosen: Share | None
-    """Of `pair`: how often the one shown first was called generated."""
-    agreement: float | None
-    """Krippendorff's alpha over all pictures, real ones among them."""
-    reactions: tuple[Reaction, ...]
-    photos: tuple[PhotoResult, ...]
-    """Of every picture that was judged; those that fooled most, as far as can be known, first."""
-    correlations: tuple[Correlation, ...]
-
-
-@dataclass(frozen=True)
-class Preference:
-    """How often the first of two systems was preferred."""
-
-    first: str
-    second: str
-    preferred: Share
-    agreement: float | None
-    """Krippendorff's alpha over photos."""
-
-
-@dataclass(frozen=True)
-class PreferenceResult:
-    """What came out of `preference`."""
-
-    answers: int
-    persons: int
-    pairs: tuple[Preference, ...]
-    left_chosen: Share
-    """How often the one on the left was preferred, whichever it was."""
-    reaction: tuple[float, float, float] | None
-    """Quartiles in ms; None: no times."""
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A system beside what `photochrom evaluate` measured of it."""
-
-    system: str
-    realism: dict[Protocol, float | None]
-    """The fooling rate; of `timed`, whose rates the staircase holds, the threshold in ms."""
-    measured: dict[str, float]
-    """By metric; empty where metrics.json does not have the system."""
-
-
-@dataclass(frozen=True)
-class AcrossSystems:
-    """Fooling rates of systems beside the metrics that `photochrom evaluate` measured of them."""
-
-    systems: tuple[Evaluated, ...]
-    matched: int
-    """How many systems metrics.json has by name."""
-    rho: dict[Protocol, dict[str, float | None]]
-    """Spearman's over systems, by metric; empty for fewer than `LEAST_SYSTEMS`."""
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """All that the report says."""
-
-    title: str
-    first_answer: str
-    """ISO 8601."""
-    last_answer: str
-    rule: str
-    """Who is excluded, in words."""
-    people: tuple[Person, ...]
-    counted: int
-    """How many are not excluded."""
-    fooling: tuple[FoolingResult, ...]
-    preference: PreferenceResult | None
-    across: AcrossSystems | None
-    """None: no metrics.json was given."""
-
-
 LEAST_SYSTEMS = 3
 """Fewer systems have no rank correlation that could say anything."""
-
-
-def exclusion_rule(study: Study) -> str:
-    """Return who does not count, as a sentence."""
-    least = f"answered fewer than {_counted(study.least_trials, 'test')}"
-    if not study.checks:
-        return f"Who {least} does not count."
-    misses = f"more than {study.allowed_misses}" if study.allowed_misses else "any"
-    return (
-        f"Who got {misses} of the checks wrong (an obvious fake among the trials), or {least}, "
-        "does not count."
-    )
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def numbered(answers: Iterable[Answer]) -> list[Answer]:
-    """Return the answers with numbers for ids, in the order in which people began: 01, 02, ...
-
-    A person's id is the cookie with which the study goes on, so nothing that is passed on has it.
-    """
-    given = sorted(answers, key=lambda a: (a.answered, a.person, a.number))
-    ids = list(dict.fromkeys(answer.person for answer in given))
-    digits = len(str(len(ids)))
-    names = {person: f"{i:0{digits}}" for i, person in enumerate(ids, 1)}
-    return [replace(answer, person=names[answer.person]) for answer in given]
-
-
-def judge_people(study: Study, answers: Iterable[Answer]) -> tuple[Person, ...]:
-    """Return everybody who answered anything, by id, and whether the answers count."""
-    people = []
-    for person, given in sorted(_grouped(answers, lambda a: a.person).items()):
-        tests = sum(answer.kind == "test" for answer in given)
-        checks = sum(answer.kind == "check" for answer in given)
-        missed = sum(answer.missed for answer in given)
-        reasons = []
-        if missed > study.allowed_misses:
-            reasons.append(f"missed {missed} of {_counted(checks, 'check')}")
-        if tests < study.least_trials:
-            reasons.append(f"answered {_counted(tests, 'test')}")
-        people.append(Person(person, tests, checks, missed, " and ".join(reasons) or None))
-    return tuple(people)
-
-
-def counted_answers(people: Iterable[Person], answers: Iterable[Answer]) -> list[Answer]:
-    """Return the answers that are analysed: the tests of those who are not excluded, in order."""
-    count = {person.person for person in people if person.excluded is None}
-    kept = [a for a in answers if a.kind == "test" and a.person in count]
-    return sorted(kept, key=lambda a: (a.person, a.number))
-
-
-def judged_pictures(answers: Iterable[Answer]) -> list[Judged]:
-    """Return the generated pictures that people called real or generated, in order."""
-    kept = (a for a in answers if a.protocol != "preference" and a.system != REAL)
-    return sorted({(a.item, a.system) for a in kept})
-
-
-def check_answers(study: Study, answers: Iterable[Answer]) -> None:
-    """Refuse answers of which there is nothing to report.
-
-    Raises:
-        DataError: If nobody has answered a test yet, or an answer is about a photo or a system that
-            the study does not have.
-    """
-    tests = [answer for answer in answers if answer.kind == "test"]
-    if not tests:
-        raise DataError(
-            f"nobody has answered a test of {study.title!r} yet; serve the study, let people take "
-            "part, and ask for the report then"
-        )
-    pictures = {item.id: item.pictures for item in study.items}
-    for answer in tests:
-        if not set(answer.shown) <= pictures.get(answer.item, {}).keys():
-            raise DataError(
-                f"an answer is about photo {answer.item} by {' and '.join(answer.shown)}, which "
-                f"{study.title!r} does not have; give the folder of the study that was answered"
-            )
 
 
 def analyse(
@@ -380,14 +94,6 @@ def analyse(
     )
 
 
-def _grouped(answers: Iterable[Answer], key: Callable[[Answer], Key]) -> dict[Key, list[Answer]]:
-    """Return the answers by key, keys and answers in the order in which they come."""
-    groups: dict[Key, list[Answer]] = {}
-    for answer in answers:
-        groups.setdefault(key(answer), []).append(answer)
-    return groups
-
-
 def _term(
     answers: Iterable[Answer],
     hit: Callable[[Answer], bool],
@@ -395,7 +101,7 @@ def _term(
     weight: float = 1.0,
 ) -> Term:
     """Return hits and numbers of answers of each person."""
-    by_person = _grouped(answers, lambda a: a.person)
+    by_person = grouped(answers, lambda a: a.person)
     given = [by_person.get(person, []) for person in persons]
     hits = [sum(map(hit, some)) for some in given]
     return Term(hits, [len(some) for some in given], weight)
@@ -432,7 +138,7 @@ def _fooling(
     study: Study, protocol: Protocol, answers: Sequence[Answer], scores: Scores
 ) -> FoolingResult:
     persons = sorted({answer.person for answer in answers})
-    by_system = _grouped(answers, lambda a: a.system)
+    by_system = grouped(answers, lambda a: a.system)
     real = by_system.get(REAL, [])
     judged = [system for system in study.systems if system in by_system]
     # The staircase of `timed` holds errors near 25 %, so 1/2 says nothing there.
@@ -473,7 +179,7 @@ def _fooling(
 
 def _by_person(answers: Sequence[Answer]) -> tuple[PersonShare, ...]:
     found = []
-    for person, given in _grouped(answers, lambda a: a.person).items():
+    for person, given in grouped(answers, lambda a: a.person).items():
         hits, n = sum(map(_fooled, given)), len(given)
         interval = wilson(hits, n)
         assert interval is not None, "a group has answers"
@@ -509,7 +215,7 @@ def _threshold(generated: Iterable[Answer], answers: Iterable[Answer]) -> Thresh
     persons = {answer.person for answer in generated}
     modal, mean, unsettled = [], [], 0
     of = (answer for answer in answers if answer.person in persons)
-    for given in _grouped(of, lambda a: a.person).values():
+    for given in grouped(of, lambda a: a.person).values():
         levels = [answer.asked_ms for answer in given if answer.asked_ms is not None]
         settled = settled_mean(levels)
         if settled is None:
@@ -560,7 +266,7 @@ def _reaction(system: str, answers: Iterable[Answer]) -> Reaction | None:
 def _photos(items: Mapping[str, Item], answers: Iterable[Answer]) -> tuple[PhotoResult, ...]:
     found = []
     generated = (answer for answer in answers if answer.system != REAL)
-    for (item, system), given in _grouped(generated, lambda a: (a.item, a.system)).items():
+    for (item, system), given in grouped(generated, lambda a: (a.item, a.system)).items():
         hits, n = sum(map(_fooled, given)), len(given)
         interval = wilson(hits, n)
         assert interval is not None, "a group has answers"
@@ -611,12 +317,12 @@ def _correlations(
 
 def _preference(study: Study, answers: Sequence[Answer]) -> PreferenceResult:
     pairs = []
-    by_pair = _grouped(answers, lambda a: frozenset(a.shown))
+    by_pair = grouped(answers, lambda a: frozenset(a.shown))
     for first, second in combinations((*study.systems, REAL), 2):
         given = by_pair.get(frozenset((first, second)))
         if not given:
             continue
-        said = _grouped(given, lambda a: a.item).values()
+        said = grouped(given, lambda a: a.item).values()
         counts = [
             [sum(a.chosen == system for a in of) for system in (first, second)] for of in said
         ]

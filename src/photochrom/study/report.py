@@ -20,22 +20,17 @@ from photochrom.errors import DataError
 from photochrom.files import make_folder, write_whole
 from photochrom.photo import to_8_bits
 from photochrom.reading import open_photo
-from photochrom.study.analysis import (
-    LEAST_SYSTEMS,
-    Analysis,
-    FoolingResult,
-    PhotoResult,
-    Scores,
-    analyse,
+from photochrom.study.analysis import LEAST_SYSTEMS, analyse, extremes
+from photochrom.study.answers import Answer
+from photochrom.study.counting import (
     check_answers,
     counted_answers,
-    extremes,
     judge_people,
     judged_pictures,
     numbered,
 )
-from photochrom.study.answers import Answer
 from photochrom.study.design import ANSWERS, PICTURES, REAL, Study, load_study
+from photochrom.study.results import Analysis, FoolingResult, PhotoResult, Scores
 from photochrom.study.statistics import DRAWS, LEAST_CLUSTERS, SETTLING
 from photochrom.study.store import Store
 

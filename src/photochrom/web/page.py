@@ -1,8 +1,6 @@
 """The page, and what it asks the server; docs/web.md says what a browser's album is."""
 
 import asyncio
-import zipfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +14,8 @@ from photochrom.errors import PhotochromError
 from photochrom.options import OPTIONS, check_look
 from photochrom.version import __version__
 from photochrom.web.albums import Album, Picture, is_key, new_key
-from photochrom.web.line import FullError
+from photochrom.web.archive import zipped
 from photochrom.web.studio import Studio, offered, unless_gone
-from photochrom.workers import LostError
 
 COOKIE = "photochrom"
 """Holds the key of a browser's album."""
@@ -28,7 +25,6 @@ SAMPLES = (
     {"file": "rocket.jpg", "title": "A rocket"},
 )
 """Photos to try, under static/samples."""
-_CHUNK = 1 << 20
 
 
 def routes(studio: Studio) -> APIRouter:
@@ -164,7 +160,7 @@ def routes(studio: Studio) -> APIRouter:
             raise HTTPException(409, "no photo is ready; drop some on the page first")
         headers = {"Content-Disposition": 'attachment; filename="photochrom.zip"'}
         return StreamingResponse(
-            _zipped(studio, ready), media_type="application/zip", headers=headers
+            zipped(studio, ready), media_type="application/zip", headers=headers
         )
 
     return router
@@ -220,78 +216,6 @@ async def _result(studio: Studio, request: Request, photo: Picture) -> FileRespo
         raise
     gone = BackgroundTask(job.output.unlink, missing_ok=True)
     return FileResponse(job.output, filename=photo.output, background=gone)
-
-
-async def _zipped(studio: Studio, photos: list[Picture]) -> AsyncIterator[bytes]:
-    """Yield a zip of results, each of which is made when it is its turn."""
-    sink = _Sink()
-    names: set[str] = set()
-    failed = []
-    with zipfile.ZipFile(sink, "w") as archive:  # photos hardly get smaller
-        for photo in photos:
-            job = photo.job()
-            try:
-                await _patiently(studio, photo, job)
-                name = _distinct(photo.output, names)
-                with (
-                    job.output.open("rb") as file,
-                    archive.open(_entry(job.output, name), "w") as to,
-                ):
-                    while chunk := file.read(_CHUNK):
-                        to.write(chunk)
-                        yield sink.taken()
-            except (PhotochromError, LostError, OSError) as error:
-                failed.append(f"{photo.name}: {error}\n")
-            finally:
-                job.output.unlink(missing_ok=True)
-            yield sink.taken()
-        if failed:
-            archive.writestr("NOT COLORIZED.txt", "".join(failed))
-    yield sink.taken()
-
-
-async def _patiently(studio: Studio, photo: Picture, job: Any) -> None:
-    while True:
-        try:
-            return await studio.finish(job, photo.model, photo.look, photo.name)
-        except FullError as full:
-            await asyncio.sleep(full.seconds)
-
-
-def _entry(path: Path, name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo.from_file(path, name)
-    entry.external_attr = 0o644 << 16
-    return entry
-
-
-def _distinct(name: str, taken: set[str]) -> str:
-    path, number = Path(name), 1
-    while name.lower() in taken:
-        number += 1
-        name = f"{path.stem} ({number}){path.suffix}"
-    taken.add(name.lower())
-    return name
-
-
-class _Sink:
-    """A file that only grows, of which what is new is taken away."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def write(self, data: bytes) -> int:
-        self._parts.append(bytes(data))
-        return len(data)
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def taken(self) -> bytes:
-        parts, self._parts = self._parts, []
-        return b"".join(parts)
 
 
 def _media_type(content: bytes) -> str:

@@ -1,0 +1,93 @@
+"""All photos of an album in one file, which is sent while it is made."""
+
+import asyncio
+import zipfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from photochrom.errors import PhotochromError
+from photochrom.plan import Job
+from photochrom.web.albums import Picture
+from photochrom.web.line import FullError
+from photochrom.web.studio import Studio
+from photochrom.workers import LostError
+
+_CHUNK = 1 << 20
+
+
+async def zipped(studio: Studio, photos: Sequence[Picture]) -> AsyncIterator[bytes]:
+    """Yield the parts of a zip of results, each of which is made when it is its turn.
+
+    Args:
+        studio: Where they are made.
+        photos: Ready ones. A result that fails after all is not left out in silence: a text file in
+            the zip says why.
+    """
+    sink = _Sink()
+    names: set[str] = set()
+    failed = []
+    with zipfile.ZipFile(sink, "w") as archive:  # photos hardly get smaller
+        for photo in photos:
+            job = photo.job()
+            try:
+                await _patiently(studio, photo, job)
+                name = _distinct(photo.output, names)
+                with (
+                    job.output.open("rb") as file,
+                    archive.open(_entry(job.output, name), "w") as to,
+                ):
+                    while chunk := file.read(_CHUNK):
+                        to.write(chunk)
+                        yield sink.taken()
+            except (PhotochromError, LostError, OSError) as error:
+                failed.append(f"{photo.name}: {error}\n")
+            finally:
+                job.output.unlink(missing_ok=True)
+            yield sink.taken()
+        if failed:
+            archive.writestr("NOT COLORIZED.txt", "".join(failed))
+    yield sink.taken()
+
+
+async def _patiently(studio: Studio, photo: Picture, job: Job) -> None:
+    while True:
+        try:
+            return await studio.finish(job, photo.model, photo.look, photo.name)
+        except FullError as full:
+            await asyncio.sleep(full.seconds)
+
+
+def _entry(path: Path, name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo.from_file(path, name)
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _distinct(name: str, taken: set[str]) -> str:
+    path, number = Path(name), 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{path.stem} ({number}){path.suffix}"
+    taken.add(name.lower())
+    return name
+
+
+class _Sink:
+    """A file that only grows, of which what is new is taken away."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def taken(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
