@@ -272,3 +272,24 @@ def test_a_partly_transparent_photo_is_shown_as_one(client: TestClient):
     answer = client.get(f"/photos/{photo['id']}/after")
     assert answer.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(answer.content)).mode == "RGBA"
+
+
+def test_many_changes_of_size_end_with_the_last(client: TestClient):
+    upload(client, jpeg(900, 700))
+    (photo,) = ready(client)
+    for size in (64, 16, 128, 16, 96):
+        client.patch(f"/photos/{photo['id']}", json={"size": size})
+    (last,) = ready(client)
+    shown = picture(client.get(f"/photos/{photo['id']}/after"))
+    result = picture(client.get(f"/photos/{photo['id']}/result"))
+    assert last["look"]["size"] == 96
+    assert np.abs(shown - result).mean() < 1.5
+
+
+def test_a_photo_removed_while_it_is_worked_on_harms_nobody(client: TestClient):
+    for _ in range(6):
+        arrived = upload(client, jpeg(900, 900))
+        client.delete(f"/photos/{arrived['id']}")
+    upload(client, jpeg())
+    (photo,) = ready(client)
+    assert photo["status"] == "ready"

@@ -46,6 +46,8 @@ class Picture:
     status: Literal["waiting", "ready", "failed"] = "waiting"
     error: str | None = None
     facts: Drafted | None = None
+    shown: Path | None = None
+    """The folder with what the page shows of it, from `Prepare`."""
     revision: int = 0
     """Goes up whenever there is something new to show."""
     ticket: Ticket | None = None

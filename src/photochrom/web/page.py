@@ -107,13 +107,13 @@ def routes(studio: Studio) -> APIRouter:
             return await _result(studio, request, photo)
         if view not in ("before", "thumbnail", "after"):
             raise HTTPException(404, "a photo has before, after, thumbnail and result")
-        if photo.facts is None:
-            raise HTTPException(409, f"{photo.name} is not ready")
         if view == "after":
             check_look(saturation=saturation, strength=strength)
             content = await studio.paint(photo, saturation, strength)
+        elif photo.shown is None:
+            raise HTTPException(409, f"{photo.name} is not ready")
         else:
-            content = (photo.folder / view).read_bytes()
+            content = (photo.shown / view).read_bytes()
         return Response(content, media_type=_media_type(content))
 
     @router.patch("/photos/{id}")

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
+import secrets
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,7 +179,10 @@ class Studio:
         picture.work = asyncio.create_task(self._prepare(album, picture))
 
     async def _prepare(self, album: Album, picture: Picture) -> None:
-        task = Prepare(picture.file, picture.model, picture.look["size"], self.limits.max_pixels)
+        # A folder for each attempt: one that was given up may still be written to.
+        place = picture.folder / secrets.token_hex(8)
+        size, most = picture.look["size"], self.limits.max_pixels
+        task = Prepare(picture.file, place, picture.model, size, most)
         try:
             answer = await self.line.ask(task, picture.ticket, admitted=True)
         except LostError as error:
@@ -185,16 +190,25 @@ class Studio:
         if isinstance(answer, Refused):
             picture.status, picture.error = "failed", picture.said(answer.sentence)
         else:
-            picture.status, picture.facts = "ready", answer
+            if picture.shown is not None:
+                shutil.rmtree(picture.shown, ignore_errors=True)
+            picture.status, picture.facts, picture.shown = "ready", answer, place
         picture.revision += 1
         if picture.id not in album.pictures:  # removed meanwhile, and written to again
             album.remove(picture)
 
     async def paint(self, picture: Picture, saturation: float, strength: float) -> bytes:
-        """Return what the page shows of a photo with other colours."""
-        task = Paint(picture.folder / "draft", saturation, strength)
-        painted: bytes = await self.easel.ask(task)
-        return painted
+        """Return what the page shows of a photo with other colours.
+
+        Raises:
+            HTTPException: If it is not ready, or not any more.
+        """
+        if picture.shown is None:
+            raise HTTPException(409, f"{picture.name} is not ready")
+        answer: bytes | Refused = await self.easel.ask(Paint(picture.shown, saturation, strength))
+        if isinstance(answer, Refused):
+            raise HTTPException(409, answer.sentence)
+        return answer
 
     async def finish(self, job: Job, model: int, look: dict[str, Any], name: str) -> None:
         """Colorize a photo into a file.

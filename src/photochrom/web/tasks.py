@@ -43,9 +43,11 @@ class Drafted:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Ask the network about a photo, and write beside it what the page needs to show it."""
+    """Ask the network about a photo, and write what the page needs to show it."""
 
     photo: Path
+    place: Path
+    """A folder that is made."""
     model: int
     size: int | None
     max_pixels: int
@@ -62,14 +64,16 @@ class Prepare:
             facts = Drafted(*draft.photo.size, 1 + sum(1 for _ in pages))
             shown = draft.smaller(SHOWN)
             small = shown.smaller(THUMBNAIL).painted()
+            self.place.mkdir()
+            (self.place / "draft").write_bytes(pickle.dumps(shown, protocol=5))
+            (self.place / "before").write_bytes(_encoded(shown.photo))
+            (self.place / "thumbnail").write_bytes(_encoded(small))
         except PhotochromError as refusal:
             return Refused(str(refusal))
+        except OSError as error:  # a full disk, or the photo was removed meanwhile
+            return Refused(f"{self.photo} cannot be shown: {error.strerror or error}")
         except MemoryError:
             return Refused(f"{self.photo} is too large for the memory of this computer")
-        folder = self.photo.parent
-        (folder / "draft").write_bytes(pickle.dumps(shown, protocol=5))
-        (folder / "before").write_bytes(_encoded(shown.photo))
-        (folder / "thumbnail").write_bytes(_encoded(small))
         return facts
 
 
@@ -77,17 +81,22 @@ class Prepare:
 class Paint:
     """Paint once more what the page shows of a photo; no network is asked."""
 
-    draft: Path
+    place: Path
+    """The folder that `Prepare` made."""
     saturation: float
     strength: float
 
-    def __call__(self, pool: Executor) -> bytes:
+    def __call__(self, pool: Executor) -> bytes | Refused:
         """Return a JPEG, or a PNG of a photo that is partly transparent.
 
         Args:
             pool: Threads to work on.
         """
-        draft: Draft = pickle.loads(self.draft.read_bytes())  # our own, in a folder of our own
+        try:
+            content = (self.place / "draft").read_bytes()
+        except OSError:
+            return Refused("the photo was removed or colorized again meanwhile")
+        draft: Draft = pickle.loads(content)  # our own, in a folder of our own
         return _encoded(
             draft.painted(saturation=self.saturation, strength=self.strength, pool=pool)
         )
@@ -129,7 +138,7 @@ class Colorizers:
         return lambda task: task(colorizers)
 
 
-def painter() -> Callable[[Paint], bytes]:
+def painter() -> Callable[[Paint], bytes | Refused]:
     """Make what a process needs that only paints: threads."""
     pool = ThreadPoolExecutor(len(cores_here()))
     return lambda task: task(pool)
