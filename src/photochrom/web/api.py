@@ -80,7 +80,7 @@ def routes(studio: Studio) -> APIRouter:
         request: Request,
         file: Annotated[UploadFile, File(description="The photo.")],
         look: Annotated[dict[str, Any], Depends(look_of)],
-        model: Annotated[str | None, Form(description="One of `GET /api/models`.")] = None,
+        model: Annotated[str | None, Form(description="One that GET /api/models lists.")] = None,
     ) -> FileResponse:
         """Colorize one photo, exactly as the command line does: at full size, metadata kept."""
         number = studio.model(model)
