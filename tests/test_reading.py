@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -263,7 +264,7 @@ def test_16_bit_grey_of_which_0_is_white(tmp_path: Path):
         (b"BM" + b"\0" * 60, "damaged"),
         (b"RIFF\0\0\0\0AVI " + bytes(60), "not a photo"),
         (b"GIF89a" + b"\0" * 60, "not a photo"),
-        (b"\0\0\0\x18ftypheic" + bytes(60), "HEIC.*pillow-heif"),
+        (b"\0\0\0\x18ftypheic" + bytes(60), "a HEIC that is damaged"),
         (b"II*\0\x10\0\0\0CR\2\0" + bytes(60), "raw photo"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a photo"),
     ],
@@ -275,6 +276,24 @@ def test_files_that_are_refused(data: bytes, reason: str, tmp_path: Path):
         open_photo(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_heic_is_read_upright_with_what_it_says(tmp_path: Path, picture: Image.Image):
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[271] = "a telephone"
+    picture.save(tmp_path / "a.heic", quality=95, exif=exif.tobytes())
+    photo = open_photo(tmp_path / "a.heic")
+    assert np.abs(photo.pixels.astype(int) - np.asarray(picture)).mean() < 6
+    assert photo.metadata.exif is not None
+    assert b"a telephone" in photo.metadata.exif
+
+
+def test_without_its_package_a_heic_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
+    monkeypatch.setattr("photochrom.reading.find_spec", lambda name: None)
+    with pytest.raises(PhotoError, match="is a HEIC, which needs the package pillow-heif"):
+        open_photo(tmp_path / "a.heic")
 
 
 @pytest.mark.parametrize("suffix", sorted(set(FORMATS) - {".jpeg", ".tiff"}))

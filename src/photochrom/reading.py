@@ -206,6 +206,8 @@ def _opened(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Im
         if start[4:8] == b"ftyp" and start[8:12] in _HEIC:
             raise PhotoError(
                 f"{name} is a HEIC, which needs the package pillow-heif; install it"
+                if find_spec("pillow_heif") is None
+                else f"{name} is a HEIC that is damaged; save it again as JPEG"
             ) from error
         raise PhotoError(
             f"{name} is not a photo in a format that can be read, such as JPEG, PNG, TIFF or WebP, "
