@@ -4,8 +4,9 @@
 
 Each client has a photo of its own of 12 megapixels, of which the command line has said before what
 its result is, byte for byte, and sends it and rubbish in turn: the even ones to the API, the odd
-ones by way of the page. It prints JSON: what was answered, how long it took, how long the health
-check took at worst, and how much memory the server and its processes had at most.
+ones by way of the page. It prints JSON: how long a move of a slider takes before the load begins, what
+was answered, how long it took, how long the health check took at worst, and how much memory the server
+and its processes had at most.
 """
 
 import argparse
@@ -39,20 +40,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--waiting", type=int, default=64, help="Photos that the server lets wait.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         photos = prepare(Path(folder), options.clients)
         command = [sys.executable, "-m", "photochrom", "web", "--port", "0"]
+        command += ["--waiting", str(options.waiting)]
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         bomb()  # while no clock runs
         try:
             assert server.stderr is not None
             address = server.stderr.readline().strip()
-            print(
-                json.dumps(
-                    asyncio.run(load(address, photos, options.seconds, server.pid)), indent=2
-                )
-            )
+            result: dict[str, Any] = {"slider_seconds": move_slider(address, photos[0][0])}
+            result |= asyncio.run(load(address, photos, options.seconds, server.pid))
+            print(json.dumps(result, indent=2))
         finally:
             server.terminate()
             server.wait()
@@ -85,6 +86,23 @@ def bomb() -> bytes:
 def rubbish(photo: bytes, rng: random.Random) -> bytes:
     """Return something that is no photo which could be colorized."""
     return rng.choice([rng.randbytes(100_000), photo[: len(photo) // 2], b"", bomb()])
+
+
+def move_slider(address: str, photo: bytes) -> dict[str, float]:
+    """Return how long the page waits for its picture of one photo in other colours."""
+    took = []
+    with httpx.Client(base_url=address, timeout=60) as http:
+        http.get("/")
+        answer = http.post("/photos", params={"name": "photo.jpg"}, content=photo)
+        place = f"/photos/{answer.json()['id']}"
+        while http.get("/photos").json()["photos"][0]["status"] != "ready":
+            time.sleep(0.1)
+        for saturation in np.linspace(0, 2, 41):
+            start = time.monotonic()
+            http.get(f"{place}/after", params={"saturation": saturation}).raise_for_status()
+            took.append(time.monotonic() - start)
+        http.delete(place)
+    return {"median": round(float(np.median(took)), 3), "most": round(max(took), 3)}
 
 
 async def load(

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from photochrom.web.albums import Albums, clean
+from photochrom.web.albums import Albums, plain_name
 from photochrom.web.guard import HEADERS, Guard
 from photochrom.web.line import FullError, Line, Ticket
 from serving import jpeg, studio_of
@@ -84,7 +84,7 @@ def test_no_path_from_outside_reaches_the_disk(web_client: TestClient, path: str
     ],
 )
 def test_names_are_one_short_line(given: str, kept: str):
-    assert clean(given) == kept
+    assert plain_name(given) == kept
 
 
 def test_a_body_that_stands_still_is_given_up():

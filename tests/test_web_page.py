@@ -1,11 +1,13 @@
 """What the page asks the server; tests/test_web_browser.py has a browser do it."""
 
 import io
+import threading
 import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from fastapi import FastAPI
@@ -15,7 +17,9 @@ from PIL import Image
 from photochrom.batch import colorize_file
 from photochrom.colorizer import Colorizer
 from photochrom.plan import Job
-from serving import jpeg, studio_of
+from photochrom.web.app import create_app
+from photochrom.web.studio import Limits
+from serving import jpeg, running, studio_of
 
 
 @pytest.fixture
@@ -293,3 +297,49 @@ def test_a_photo_removed_while_it_is_worked_on_harms_nobody(client: TestClient):
     upload(client, jpeg())
     (photo,) = ready(client)
     assert photo["status"] == "ready"
+
+
+def test_who_is_sent_away_comes_in_later(tiny_onnx: Path):
+    app = create_app([tiny_onnx], limits=Limits(waiting=2), processes=1)
+    statuses: list[int] = []
+    with running(app) as address:
+
+        def download_twice() -> None:
+            with httpx2.Client(base_url=address, timeout=30) as browser:
+                browser.get("/")
+                while browser.post("/photos?name=a.jpg", content=jpeg(1500, 1200)).is_error:
+                    time.sleep(0.05)
+                while (photo := browser.get("/photos").json()["photos"][0])["status"] != "ready":
+                    time.sleep(0.05)
+                for _ in range(2):
+                    while browser.get(f"/photos/{photo['id']}/result").status_code == 503:
+                        statuses.append(503)
+                        time.sleep(0.05)
+                    statuses.append(200)
+
+        threads = [threading.Thread(target=download_twice) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert statuses.count(200) == 20
+    assert 503 in statuses
+
+
+def test_a_client_that_goes_leaves_nothing_on_the_disk(tiny_onnx: Path):
+    app = create_app([tiny_onnx], processes=1)
+    with running(app) as address:
+        folder = studio_of(app).albums.folder
+        for patience in (0.05, 0.1, 0.2, 0.3):
+            with pytest.raises(httpx2.ReadTimeout):
+                httpx2.post(
+                    f"{address}/api/colorize",
+                    files={"file": jpeg(6000, 5000)},
+                    timeout=httpx2.Timeout(20, read=patience),
+                )
+        answer = httpx2.post(f"{address}/api/colorize", files={"file": jpeg()}, timeout=30)
+        assert answer.status_code == 200
+        end = time.monotonic() + 10
+        while list(folder.iterdir()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert list(folder.iterdir()) == []

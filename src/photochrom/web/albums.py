@@ -94,7 +94,7 @@ class Album:
         id = secrets.token_hex(8)
         folder = self.folder / id
         folder.mkdir()
-        picture = self.pictures[id] = Picture(id, clean(name), folder, model)
+        picture = self.pictures[id] = Picture(id, plain_name(name), folder, model)
         return picture
 
     def remove(self, picture: Picture) -> None:
@@ -165,7 +165,7 @@ class Albums:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def clean(name: str) -> str:
+def plain_name(name: str) -> str:
     """Return what an owner calls a photo as one short line without folders."""
     last = re.split(r"[\\/]", name)[-1]
     line = "".join(c for c in last if c.isprintable()).strip().lstrip(".")

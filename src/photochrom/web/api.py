@@ -1,6 +1,7 @@
 """The HTTP API for programs: a photo in, a coloured photo out."""
 
 import asyncio
+import functools
 import inspect
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from starlette.background import BackgroundTask
 
 from photochrom.options import OPTIONS, Option, check_look
 from photochrom.version import __version__
-from photochrom.web.albums import Picture, clean
+from photochrom.web.albums import Picture, plain_name
 from photochrom.web.studio import Studio, offered, unless_gone
 
 _TYPES: dict[str, Any] = {"number": float, "whole": int, "flag": bool}
@@ -87,20 +88,17 @@ def routes(studio: Studio) -> APIRouter:
         check_look(**look)
         studio.line.check()
         folder = studio.albums.passing()
-        picture = Picture("", clean(file.filename or ""), folder, number, look)
+        picture = Picture("", plain_name(file.filename or ""), folder, number, look)
         job = picture.job()
+        clean = functools.partial(shutil.rmtree, folder, ignore_errors=True)
         try:
             await asyncio.to_thread(_copy, file, job.input)
-            work = asyncio.ensure_future(studio.finish(job, number, look, picture.name))
-            await unless_gone(request, work)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            clean()
             raise
-        return FileResponse(
-            job.output,
-            filename=picture.output,
-            background=BackgroundTask(shutil.rmtree, folder, ignore_errors=True),
-        )
+        work = studio.finish(job, number, look, picture.name, clean=clean)
+        await unless_gone(request, asyncio.ensure_future(work))
+        return FileResponse(job.output, filename=picture.output, background=BackgroundTask(clean))
 
     @router.get("/api/models")
     async def models() -> Models:

@@ -1,8 +1,9 @@
 """All photos of an album in one file, which is sent while it is made."""
 
 import asyncio
+import functools
 import zipfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from photochrom.errors import PhotochromError
@@ -29,8 +30,9 @@ async def zipped(studio: Studio, photos: Sequence[Picture]) -> AsyncIterator[byt
     with zipfile.ZipFile(sink, "w") as archive:  # photos hardly get smaller
         for photo in photos:
             job = photo.job()
+            clean = functools.partial(job.output.unlink, missing_ok=True)
             try:
-                await _patiently(studio, photo, job)
+                await _patiently(studio, photo, job, clean)
                 name = _distinct(photo.output, names)
                 with (
                     job.output.open("rb") as file,
@@ -42,17 +44,17 @@ async def zipped(studio: Studio, photos: Sequence[Picture]) -> AsyncIterator[byt
             except (PhotochromError, LostError, OSError) as error:
                 failed.append(f"{photo.name}: {error}\n")
             finally:
-                job.output.unlink(missing_ok=True)
+                clean()
             yield sink.taken()
         if failed:
             archive.writestr("NOT COLORIZED.txt", "".join(failed))
     yield sink.taken()
 
 
-async def _patiently(studio: Studio, photo: Picture, job: Job) -> None:
+async def _patiently(studio: Studio, photo: Picture, job: Job, clean: Callable[[], object]) -> None:
     while True:
         try:
-            return await studio.finish(job, photo.model, photo.look, photo.name)
+            return await studio.finish(job, photo.model, photo.look, photo.name, clean=clean)
         except FullError as full:
             await asyncio.sleep(full.seconds)
 

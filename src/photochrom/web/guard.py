@@ -156,7 +156,8 @@ class _Body:
 
     async def _next(self) -> Message:
         try:
-            message = await asyncio.wait_for(self._receive(), self._patience)
+            async with asyncio.timeout(self._patience):  # wait_for can swallow a cancellation
+                message = await self._receive()
         except TimeoutError:
             self._whole = True
             raise HTTPException(408, "the upload stood still for too long; send it again") from None

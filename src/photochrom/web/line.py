@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -62,7 +62,12 @@ class Line:
         return None
 
     async def ask(
-        self, question: Any, ticket: Ticket | None = None, *, admitted: bool = False
+        self,
+        question: Any,
+        ticket: Ticket | None = None,
+        *,
+        admitted: bool = False,
+        forsaken: Callable[[], object] = lambda: None,
     ) -> Any:
         """Wait for one's turn, and then for the answer.
 
@@ -70,6 +75,7 @@ class Line:
             question: For a worker.
             ticket: To ask about the place by, meanwhile.
             admitted: Whether it may wait even if the line is full.
+            forsaken: Called if who asked is gone, once no worker is at it (any more).
 
         Raises:
             FullError: If nobody more may wait.
@@ -80,7 +86,11 @@ class Line:
         else:
             if not admitted:
                 self.check()
-            worker = await self._turn(ticket or Ticket())
+            try:
+                worker = await self._turn(ticket or Ticket())
+            except asyncio.CancelledError:
+                forsaken()
+                raise
         start = time.monotonic()
         answer = asyncio.get_running_loop().run_in_executor(self._threads, worker, question)
 
@@ -91,7 +101,11 @@ class Line:
             self._release(worker)
 
         answer.add_done_callback(done)
-        return await asyncio.shield(answer)  # who asked may go; the worker cannot stop
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:  # the worker cannot stop
+            answer.add_done_callback(lambda _: forsaken())
+            raise
 
     async def _turn(self, ticket: Ticket) -> Worker:
         self._waiting.append(ticket)

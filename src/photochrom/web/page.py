@@ -1,6 +1,7 @@
 """The page, and what it asks the server; docs/web.md says what a browser's album is."""
 
 import asyncio
+import functools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -208,14 +209,10 @@ async def _result(studio: Studio, request: Request, photo: Picture) -> FileRespo
     if photo.status != "ready":
         raise HTTPException(409, f"{photo.name} is not ready")
     job = photo.job()
-    try:
-        work = asyncio.ensure_future(studio.finish(job, photo.model, photo.look, photo.name))
-        await unless_gone(request, work)
-    except BaseException:
-        job.output.unlink(missing_ok=True)
-        raise
-    gone = BackgroundTask(job.output.unlink, missing_ok=True)
-    return FileResponse(job.output, filename=photo.output, background=gone)
+    clean = functools.partial(job.output.unlink, missing_ok=True)
+    work = studio.finish(job, photo.model, photo.look, photo.name, clean=clean)
+    await unless_gone(request, asyncio.ensure_future(work))
+    return FileResponse(job.output, filename=photo.output, background=BackgroundTask(clean))
 
 
 def _media_type(content: bytes) -> str:

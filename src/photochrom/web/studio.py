@@ -1,11 +1,10 @@
 """All that the server has: its models, its processes, its albums and its limits."""
 
 import asyncio
-import contextlib
 import dataclasses
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +17,7 @@ from photochrom.models import OnnxModel, default_model_path
 from photochrom.plan import Job
 from photochrom.web.albums import Album, Albums, Picture
 from photochrom.web.guard import too_large
-from photochrom.web.line import Line, Ticket
+from photochrom.web.line import FullError, Line, Ticket
 from photochrom.web.tasks import Colorizers, Finish, Paint, Prepare, Refused, painter
 from photochrom.workers import LostError, Worker, cores_here
 
@@ -210,7 +209,15 @@ class Studio:
             raise HTTPException(409, answer.sentence)
         return answer
 
-    async def finish(self, job: Job, model: int, look: dict[str, Any], name: str) -> None:
+    async def finish(
+        self,
+        job: Job,
+        model: int,
+        look: dict[str, Any],
+        name: str,
+        *,
+        clean: Callable[[], object],
+    ) -> None:
         """Colorize a photo into a file.
 
         Args:
@@ -218,14 +225,22 @@ class Studio:
             model: The number of the model.
             look: Keywords of `Colorizer.__call__`.
             name: What the owner calls the photo.
+            clean: Called if there is no result, or nobody who waits for it, once no process is at
+                it any more.
 
         Raises:
             PhotoError: If it cannot be colorized.
             FullError: If too many are waiting.
             LostError: If the process was lost over it.
         """
-        answer = await self.line.ask(Finish(job, model, look, self.limits.max_pixels))
+        task = Finish(job, model, look, self.limits.max_pixels)
+        try:
+            answer = await self.line.ask(task, forsaken=clean)
+        except (FullError, LostError):
+            clean()
+            raise
         if isinstance(answer, Refused):
+            clean()
             said = answer.sentence.replace(str(job.input), name)
             raise PhotoError(said.replace(str(job.output), "the result"))
 
@@ -244,10 +259,8 @@ async def unless_gone(request: Request, work: "asyncio.Future[Answer]") -> Answe
             return work.result()
         raise HTTPException(499, "the client is gone")
     finally:
-        for task in (work, gone):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+        work.cancel()
+        gone.cancel()
 
 
 async def _gone(request: Request) -> None:
