@@ -5,6 +5,8 @@
 Prints the table of docs/performance.md. Needs the darkroom (`onnx`, `scikit-image`).
 """
 
+import photochrom  # noqa: F401, I001 (first: it keeps ONNX Runtime from telling Microsoft)
+
 import argparse
 import tempfile
 import time

@@ -2,8 +2,8 @@
 
     python benchmarks/study.py --studies 1000 --people 400
 
-The first table says how often the intervals of a fooling rate hold the true one, the second what the
-two estimates of the threshold of `timed` come to. Both are Markdown.
+The first table says how often the intervals of a fooling rate hold the true one, the second what
+the two estimates of the threshold of `timed` come to. Both are Markdown.
 """
 
 import argparse

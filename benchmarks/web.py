@@ -4,9 +4,9 @@
 
 Each client has a photo of its own of 12 megapixels, of which the command line has said before what
 its result is, byte for byte, and sends it and rubbish in turn: the even ones to the API, the odd
-ones by way of the page. It prints JSON: how long a move of a slider takes before the load begins, what
-was answered, how long it took, how long the health check took at worst, and how much memory the server
-and its processes had at most.
+ones by way of the page. It prints JSON: how long a move of a slider takes before the load begins,
+what was answered, how long it took, how long the health check took at worst, and how much memory
+the server and its processes had at most.
 """
 
 import argparse

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +104,15 @@ def test_a_device_that_cannot_be_started_is_an_error(
     monkeypatch.setattr(models.onnxruntime, "get_available_providers", lambda: there)
     with pytest.raises(ModelError, match="cannot be used"):
         OnnxModel(tiny_onnx, device="cuda")
+
+
+def test_nothing_is_told_to_anybody(photo_file: Path, tmp_path: Path):
+    """ONNX Runtime's telemetry leaves an id and a store behind where it is on."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k not in ("ORT_DISABLE_TELEMETRY", "CI")}
+    environment |= {"HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home)}
+    command = [sys.executable, "-m", "photochrom", "colorize", str(photo_file)]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert photo_file.with_name("old-color.jpg").exists()
+    assert list(home.iterdir()) == []

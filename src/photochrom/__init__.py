@@ -5,6 +5,7 @@ files. Training and measuring lie in `photochrom.darkroom`, which needs more pac
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from photochrom.version import __version__
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from photochrom.photo import Photo
     from photochrom.reading import open_pages, open_photo
     from photochrom.writing import save_pages, save_photo
+
+# From 1.29 on ONNX Runtime tells Microsoft of every model that is loaded, with an id of the
+# computer, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Colorizer",
