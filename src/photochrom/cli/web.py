@@ -1,5 +1,6 @@
 """`photochrom web`, and what it shares with `photochrom study serve`."""
 
+import contextlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -79,11 +80,12 @@ def serve(app: "ASGIApp", host: str, port: int) -> None:
     import uvicorn
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        with socket.create_server((host, port), family=family, backlog=256) as listening:
-            taken = listening.getsockname()[1]
-            shown = f"[{host}]" if ":" in host else host
-            click.echo(f"http://{shown}:{taken}/", err=True)
+        with socket.create_server(
+            (host, port), family=family, backlog=256, dualstack_ipv6=both
+        ) as listening:
+            click.echo(f"http://{_reached(host)}:{listening.getsockname()[1]}/", err=True)
             if host not in ("127.0.0.1", "localhost", "::1"):
                 click.echo("everybody who can reach this computer can use it", err=True)
             config = uvicorn.Config(
@@ -98,6 +100,20 @@ def serve(app: "ASGIApp", host: str, port: int) -> None:
         raise PhotochromError(
             f"cannot listen at {host}, port {port}: {error.strerror or error}; give another --port"
         ) from error
+
+
+def _reached(host: str) -> str:
+    """Return how others call what listens at an address; of all addresses, this computer's own."""
+    import socket
+
+    if host in ("0.0.0.0", "::"):
+        with (
+            contextlib.suppress(OSError),  # no network
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as looking,
+        ):
+            looking.connect(("10.255.255.255", 1))  # which sends nothing
+            host = looking.getsockname()[0]
+    return f"[{host}]" if ":" in host else host
 
 
 @click.command()
