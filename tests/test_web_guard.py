@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.responses import Response
+from starlette.types import Message
 
 from photochrom.web.albums import Albums, plain_name
 from photochrom.web.guard import HEADERS, Guard
@@ -119,6 +121,38 @@ def test_a_body_that_stands_still_is_given_up():
 
     start, *_ = asyncio.run(upload())
     assert start["status"] == 408
+
+
+def test_so_many_bodies_at_once_and_no_more():
+    async def run() -> list[int]:
+        free = asyncio.Event()
+
+        async def app(scope, receive, send):  # type: ignore[no-untyped-def]
+            await free.wait()
+            await Response()(scope, receive, send)
+
+        guard = Guard(app, hosts=None, max_bytes=10, at_once=2)
+        statuses: list[int] = []
+
+        async def ask(method: str) -> None:
+            async def receive() -> Message:
+                return {"type": "http.request", "body": b""}
+
+            async def send(message: Message) -> None:
+                if "status" in message:
+                    statuses.append(message["status"])
+
+            headers = [(b"host", b"localhost")]
+            await guard({"type": "http", "method": method, "headers": headers}, receive, send)
+
+        asked = [asyncio.create_task(ask(method)) for method in ("POST", "POST", "GET", "POST")]
+        await asyncio.sleep(0.01)
+        free.set()
+        await asyncio.gather(*asked)
+        await ask("POST")
+        return statuses
+
+    assert asyncio.run(run()) == [503, 200, 200, 200, 200]
 
 
 class Slow:

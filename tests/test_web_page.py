@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from conftest import write_model
 from photochrom.batch import colorize_file
 from photochrom.colorizer import Colorizer
 from photochrom.plan import Job
@@ -343,3 +344,20 @@ def test_a_client_that_goes_leaves_nothing_on_the_disk(tiny_onnx: Path):
         while list(folder.iterdir()) and time.monotonic() < end:
             time.sleep(0.05)
         assert list(folder.iterdir()) == []
+
+
+def test_a_photo_does_not_wait_for_ever_when_its_process_cannot_start_again(tmp_path: Path):
+    model = tmp_path / "tiny.onnx"
+    write_model(model)
+    app = create_app([model], processes=1)
+    with TestClient(app, base_url="http://localhost") as client:
+        client.get("/")
+        model.unlink()
+        (worker,) = studio_of(app).line._workers
+        worker._worker.process.kill()
+        for _ in range(3):
+            upload(client, jpeg())
+        photos = ready(client, 3)
+        assert {photo["status"] for photo in photos} == {"failed"}
+        assert "old.jpg was given up: the process was killed" in photos[0]["error"]
+        assert f"there is no model file {model}" in photos[1]["error"]

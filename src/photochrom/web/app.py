@@ -64,7 +64,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.studio = studio
-    app.add_middleware(Guard, hosts=hosts, max_bytes=limits.max_bytes)
+    app.add_middleware(Guard, hosts=hosts, max_bytes=limits.max_bytes, at_once=64 + limits.waiting)
     app.include_router(page.routes(studio))
     app.include_router(api.routes(studio))
     app.include_router(reference.routes(app))

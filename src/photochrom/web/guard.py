@@ -40,7 +40,13 @@ class Guard:
     """Lets requests pass to an application, if they are ones for it."""
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Sequence[str] | None, max_bytes: int, patience: float = 60.0
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Sequence[str] | None,
+        max_bytes: int,
+        patience: float = 60.0,
+        at_once: int = 256,
     ) -> None:
         """Stand before an application.
 
@@ -51,11 +57,14 @@ class Guard:
                 refused.
             max_bytes: A file may have; a request's body a little more.
             patience: Seconds that the next part of a body may take.
+            at_once: Requests with bodies that are in work at a time.
         """
         self.app = app
         self.hosts = None if hosts is None else {host.lower() for host in hosts}
         self.max_bytes = max_bytes
         self.patience = patience
+        self.at_once = at_once
+        self._in_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -74,7 +83,12 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope, Headers(scope=scope))
-        await (refusal or self.app)(scope, body.receive, answer)
+        counted = scope["method"] not in _SAFE
+        self._in_work += counted
+        try:
+            await (refusal or self.app)(scope, body.receive, answer)
+        finally:
+            self._in_work -= counted
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         host = _name(headers.get("host", ""))
@@ -86,6 +100,10 @@ class Guard:
         here = headers.get("host", "").lower()
         if scope["method"] not in _SAFE and origin and urlsplit(origin).netloc.lower() != here:
             return refused(403, f"a page of {origin} may not ask this server for anything")
+        if scope["method"] not in _SAFE and self._in_work >= self.at_once:
+            return refused(
+                503, "too much is asked at once; try again in 5 s", **{"Retry-After": "5"}
+            )
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.max_bytes + _FORM:
             return refused(413, too_large(self.max_bytes))

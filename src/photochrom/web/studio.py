@@ -17,9 +17,9 @@ from photochrom.models import OnnxModel, default_model_path
 from photochrom.plan import Job
 from photochrom.web.albums import Album, Albums, Picture
 from photochrom.web.guard import too_large
-from photochrom.web.line import FullError, Line, Ticket
+from photochrom.web.line import Line, Ticket
 from photochrom.web.tasks import Colorizers, Finish, Paint, Prepare, Refused, painter
-from photochrom.workers import LostError, Worker, cores_here
+from photochrom.workers import Worker, cores_here
 
 Answer = TypeVar("Answer")
 
@@ -184,7 +184,7 @@ class Studio:
         task = Prepare(picture.file, place, picture.model, size, most)
         try:
             answer = await self.line.ask(task, picture.ticket, admitted=True)
-        except LostError as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, its owner has to hear of it)
             answer = Refused(f"{picture.name} was given up: {error}")
         if isinstance(answer, Refused):
             picture.status, picture.error = "failed", picture.said(answer.sentence)
@@ -236,7 +236,7 @@ class Studio:
         task = Finish(job, model, look, self.limits.max_pixels)
         try:
             answer = await self.line.ask(task, forsaken=clean)
-        except (FullError, LostError):
+        except Exception:
             clean()
             raise
         if isinstance(answer, Refused):
