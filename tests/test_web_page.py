@@ -87,6 +87,18 @@ def test_what_is_shown_is_what_is_downloaded(client: TestClient):
     assert np.abs(shown - result).mean() < 1.5  # two JPEGs of the same pixels
 
 
+def test_while_a_slider_moves_a_small_picture_will_do(client: TestClient):
+    upload(client, jpeg(900, 600))
+    (photo,) = ready(client)
+    address = f"/photos/{photo['id']}/after"
+    large, small = (picture(client.get(address, params={"longest": n})) for n in (1600, 300))
+    assert large.shape == (600, 900, 3)
+    assert small.shape == (200, 300, 3)
+    shrunk = Image.fromarray(large.astype(np.uint8)).resize((300, 200), Image.Resampling.BOX)
+    assert np.abs(small - np.asarray(shrunk)).mean() < 2
+    assert client.get(address, params={"longest": 5000}).status_code == 422
+
+
 def test_a_slider_asks_no_network(web_app: FastAPI, client: TestClient):
     upload(client, jpeg())
     (photo,) = ready(client)

@@ -17,6 +17,7 @@ from photochrom.version import __version__
 from photochrom.web.albums import Album, Picture, is_key, new_key
 from photochrom.web.archive import zipped
 from photochrom.web.studio import Studio, offered, unless_gone
+from photochrom.web.tasks import SHOWN
 
 COOKIE = "photochrom"
 """Holds the key of a browser's album."""
@@ -101,7 +102,12 @@ def routes(studio: Studio) -> APIRouter:
 
     @router.get("/photos/{id}/{view}")
     async def view(
-        request: Request, id: str, view: str, saturation: float = 1.0, strength: float = 1.0
+        request: Request,
+        id: str,
+        view: str,
+        saturation: float = 1.0,
+        strength: float = 1.0,
+        longest: Annotated[int, Query(ge=16, le=SHOWN)] = SHOWN,
     ) -> Response:
         photo = picture(request, id)
         if view == "result":
@@ -110,7 +116,7 @@ def routes(studio: Studio) -> APIRouter:
             raise HTTPException(404, "a photo has before, after, thumbnail and result")
         if view == "after":
             check_look(saturation=saturation, strength=strength)
-            content = await studio.paint(photo, saturation, strength)
+            content = await studio.paint(photo, saturation, strength, longest)
         elif photo.shown is None:
             raise HTTPException(409, f"{photo.name} is not ready")
         else:

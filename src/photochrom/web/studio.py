@@ -196,15 +196,24 @@ class Studio:
         if picture.id not in album.pictures:  # removed meanwhile, and written to again
             album.remove(picture)
 
-    async def paint(self, picture: Picture, saturation: float, strength: float) -> bytes:
+    async def paint(
+        self, picture: Picture, saturation: float, strength: float, longest: int
+    ) -> bytes:
         """Return what the page shows of a photo with other colours.
+
+        Args:
+            picture: The photo.
+            saturation: As for `Colorizer`.
+            strength: As for `Colorizer`.
+            longest: Long side in px, at most.
 
         Raises:
             HTTPException: If it is not ready, or not any more.
         """
         if picture.shown is None:
             raise HTTPException(409, f"{picture.name} is not ready")
-        answer: bytes | Refused = await self.easel.ask(Paint(picture.shown, saturation, strength))
+        task = Paint(picture.shown, saturation, strength, longest)
+        answer: bytes | Refused = await self.easel.ask(task)
         if isinstance(answer, Refused):
             raise HTTPException(409, answer.sentence)
         return answer

@@ -85,6 +85,8 @@ class Paint:
     """The folder that `Prepare` made."""
     saturation: float
     strength: float
+    longest: int = SHOWN
+    """Long side in px, at most."""
 
     def __call__(self, pool: Executor) -> bytes | Refused:
         """Return a JPEG, or a PNG of a photo that is partly transparent.
@@ -97,6 +99,7 @@ class Paint:
         except OSError:
             return Refused("the photo was removed or colorized again meanwhile")
         draft: Draft = pickle.loads(content)  # our own, in a folder of our own
+        draft = draft.smaller(self.longest)
         return _encoded(
             draft.painted(saturation=self.saturation, strength=self.strength, pool=pool)
         )

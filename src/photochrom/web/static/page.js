@@ -19,6 +19,7 @@ import { show, startStage } from "./stage.js";
 import * as strip from "./strip.js";
 
 const $ = (id) => document.getElementById(id);
+const MOVING = 800; // px of the picture while a slider moves; the sharp one follows
 const LIMIT = Number(document.body.dataset.megabytes) * 1e6; // bytes
 const FIRST_LOOK = look.defaults();
 
@@ -71,7 +72,8 @@ function drawStage() {
   const ready = now === "ready";
   // While it is colorized again, the picture stays as it was.
   if (ready) {
-    chosen.after = `${address}/after?${look.quick(chosen.look)}&revision=${state.revision}`;
+    const size = chosen.moving ? `&longest=${MOVING}` : "";
+    chosen.after = `${address}/after?${look.quick(chosen.look)}&revision=${state.revision}${size}`;
   }
   show({
     photo: chosen,
@@ -233,11 +235,15 @@ window.addEventListener("beforeunload", (event) => {
 intake.takeIn((files) => add(files, newestModel, LIMIT));
 look.startLook({
   input(changed) {
+    if (!chosen) return; // forgotten while the slider was held
     Object.assign(chosen.look, changed);
+    chosen.moving = true;
     drawStage();
   },
   change(changed) {
+    if (!chosen) return;
     newestModel = changed.model ?? newestModel;
+    chosen.moving = false;
     change([chosen], changed);
   },
 });

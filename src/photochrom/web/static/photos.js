@@ -39,6 +39,7 @@ function entry(name, file, model) {
     stop: new AbortController(),
     after: null, // the address of its picture in colour, the newest that there is
     revealed: false, // whether the colour was drawn over it before somebody's eyes
+    moving: false, // whether a slider of its look is held
     saving: false,
   };
 }
