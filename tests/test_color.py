@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -85,3 +87,11 @@ def test_chroma_is_reduced_no_further_than_the_gamut_asks():
 def test_black_and_white_have_no_chroma():
     lab = np.array([[0, 40, -60], [100, -50, 30]], np.float32)
     assert color.lab_to_rgb(lab) == pytest.approx(np.array([[0, 0, 0], [1, 1, 1]]), abs=2e-3)
+
+
+def test_a_space_travels_and_srgb_stays_itself():
+    assert pickle.loads(pickle.dumps(color.SRGB)) is color.SRGB
+    other = color.Space(color.SRGB.curves**2, color.SRGB.matrix)
+    copy = pickle.loads(pickle.dumps(other))
+    np.testing.assert_array_equal(copy.curves, other.curves)
+    np.testing.assert_array_equal(copy.matrix, other.matrix)

@@ -67,6 +67,10 @@ class Space:
     matrix: FloatArray | None
     """Linear values to linear sRGB, shape (3, 3), white to white; None: grey."""
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Let sRGB be itself after a journey: tables are kept by identity, and it has fast ways."""
+        return "SRGB" if self is SRGB else (Space, (self.curves, self.matrix))
+
 
 SRGB = Space(
     np.repeat(_linear(np.linspace(0, 1, 65536, dtype=np.float32))[None], 3, axis=0),

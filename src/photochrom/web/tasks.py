@@ -1,5 +1,6 @@
 """What the processes of the server do with a photo; they get files of the server's own alone."""
 
+import functools
 import os
 import pickle
 from collections.abc import Callable
@@ -95,14 +96,23 @@ class Paint:
             pool: Threads to work on.
         """
         try:
-            content = (self.place / "draft").read_bytes()
+            draft = _draft(self.place).smaller(self.longest)
         except OSError:
             return Refused("the photo was removed or colorized again meanwhile")
-        draft: Draft = pickle.loads(content)  # our own, in a folder of our own
-        draft = draft.smaller(self.longest)
         return _encoded(
             draft.painted(saturation=self.saturation, strength=self.strength, pool=pool)
         )
+
+
+@functools.lru_cache(maxsize=1)  # a slider asks for the same many times
+def _draft(place: Path) -> Draft:
+    """Return what `Prepare` wrote into a folder: our own, in a folder of our own.
+
+    Raises:
+        OSError: If it is gone.
+    """
+    draft: Draft = pickle.loads((place / "draft").read_bytes())
+    return draft
 
 
 @dataclass(frozen=True)
