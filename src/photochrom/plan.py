@@ -143,8 +143,13 @@ def _within(file: Path, folder: Path | None) -> bool:
 
 
 def _is_photo(file: Path) -> bool:
+    return ends_as_photo(file) and file.is_file()
+
+
+def ends_as_photo(file: Path) -> bool:
+    """Tell whether a file is called what a photo may be called."""
     suffix = file.suffix.lower()
-    return (suffix in _SUFFIXES or suffix in READ_ONLY) and file.is_file()
+    return suffix in _SUFFIXES or suffix in READ_ONLY
 
 
 def _renamed(file: Path) -> Path:

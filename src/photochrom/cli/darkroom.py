@@ -1,6 +1,5 @@
 """The commands of the darkroom: thin, and importing torch only once they run."""
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import click
 
+from photochrom.cli.extras import need
 from photochrom.errors import PhotochromError, RecipeError
 
 RECIPE_COLUMNS = ("generator", "discriminator", "lambda_l1", "pretrain_epochs", "epochs")
@@ -20,20 +20,6 @@ _DATA = click.option(
     metavar="DIR",
     help="A data set that `photochrom data` prepared.",
 )
-
-
-def _need_darkroom() -> None:
-    """Say in one sentence what to install where the darkroom is not.
-
-    Raises:
-        PhotochromError: If torch or Lightning Fabric is missing.
-    """
-    missing = [name for name in ("torch", "lightning_fabric") if not importlib.util.find_spec(name)]
-    if missing:
-        raise PhotochromError(
-            f"this command needs {' and '.join(missing)}, which come with the darkroom; "
-            "run `pip install 'photochrom[darkroom]'`"
-        )
 
 
 def _packing_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,7 +85,7 @@ def coco(dest: Path, count: int, split: str, workers: int, **options: Any) -> No
 
     The photos stay in DEST-photos; the same command goes on where it was interrupted.
     """
-    _need_darkroom()
+    need("darkroom")
     from photochrom.darkroom.coco import fetch
     from photochrom.darkroom.prepare import check_settings, prepare
 
@@ -180,7 +166,7 @@ def train(
     is_file = path.suffix == ".json" and path.is_file()
     chosen = Recipe.from_json(path.read_bytes()) if is_file else recipe_named(recipe)
     chosen = with_settings(chosen, _settings(changes))
-    _need_darkroom()
+    need("darkroom")
     from photochrom.darkroom.train import describe
     from photochrom.darkroom.train import train as run_training
 
@@ -210,7 +196,7 @@ def train(
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 def evaluate(models: tuple[str, ...], data: Path, **options: Any) -> None:
     """Measure each MODEL: a run, an ONNX file, `default`, `grey` or `mean-ab`."""
-    _need_darkroom()
+    need("darkroom")
     from photochrom.darkroom.evaluate import evaluate as measure
     from photochrom.darkroom.report import markdown_table
 
@@ -221,7 +207,7 @@ def evaluate(models: tuple[str, ...], data: Path, **options: Any) -> None:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_DIRECTORY)
 def table(runs: tuple[Path, ...]) -> None:
     """Print the report's Table 1 with evaluated runs beside it."""
-    _need_darkroom()
+    need("darkroom")
     from photochrom.darkroom.report import table1
 
     click.echo(table1(list(runs)))
@@ -249,7 +235,7 @@ def table(runs: tuple[Path, ...]) -> None:
 @click.option("--half/--full", default=True, help="Store the weights as fp16 if nothing changes.")
 def export(run: Path, path: Path, **options: Any) -> None:
     """Turn RUN into MODEL.onnx, which is all that colorizing needs."""
-    _need_darkroom()
+    need("darkroom")
     from photochrom.darkroom.export import export as write_onnx
 
     write_onnx(run, path, **options)
@@ -287,7 +273,7 @@ def _whole_numbers(_context: click.Context, _option: click.Parameter, text: str)
 @click.option("--jobs", type=int, help="Runs at a time; one for each core, up to 4, if not given.")
 def reproduce(data: Path, out: Path, protocol: str, only: tuple[str, ...], **options: Any) -> None:
     """Run the report's experiments, or go on with them, and write down what was found."""
-    _need_darkroom()
+    need("darkroom")
     from photochrom.darkroom.reproduction.reproduce import reproduce as run_all
 
     outcome = run_all(data, out, protocol, only=_listed(only), **options)

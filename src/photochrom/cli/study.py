@@ -5,8 +5,9 @@ from typing import Any
 
 import click
 
+from photochrom.cli.extras import need
 from photochrom.cli.text import printable
-from photochrom.cli.web import address_options, hosts_for, need_web
+from photochrom.cli.web import address_options, hosts_for
 from photochrom.cli.web import serve as serve_app
 from photochrom.errors import PhotochromError
 
@@ -122,7 +123,7 @@ def serve(folder: Path, host: str, port: int, names: tuple[str, ...]) -> None:
 
     Every answer is on the disk before the next picture is shown. Nobody's address is kept.
     """
-    need_web()
+    need("web")
     from photochrom.study.app import create_app
 
     serve_app(create_app(folder, hosts_for(names, host)), host, port)
@@ -139,7 +140,7 @@ def serve(folder: Path, host: str, port: int, names: tuple[str, ...]) -> None:
 )
 def report(folder: Path, out: Path | None, metrics: Path | None) -> None:
     """Say what came out of the study in DIR; a server may go on meanwhile."""
-    need_web()
+    need("web")
     from photochrom.study.report import write_report
 
     click.echo(printable(write_report(folder, out, metrics, progress=True)))

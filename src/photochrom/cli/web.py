@@ -1,32 +1,17 @@
 """`photochrom web`, and what it shares with `photochrom study serve`."""
 
 import contextlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from photochrom.cli.extras import need
 from photochrom.errors import PhotochromError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
-
-
-def need_web() -> None:
-    """Say in one sentence what to install where the server is not.
-
-    Raises:
-        PhotochromError: If FastAPI or the rest of it is missing.
-    """
-    needed = ("fastapi", "jinja2", "krippendorff", "python_multipart", "scipy", "uvicorn")
-    missing = [name for name in needed if not importlib.util.find_spec(name)]
-    if missing:
-        raise PhotochromError(
-            f"this command needs {' and '.join(missing)}, which come with the web extra; "
-            "run `pip install 'photochrom[web]'`"
-        )
 
 
 def address_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -167,7 +152,7 @@ def web(
 
     The address is printed; Ctrl-C ends it, and the photos on it are forgotten.
     """
-    need_web()
+    need("web")
     from photochrom.web.app import create_app
     from photochrom.web.studio import Limits
 

@@ -35,6 +35,7 @@ from photochrom.study.results import (
     Threshold,
 )
 from photochrom.study.statistics import (
+    Interval,
     Term,
     binomial_p,
     clustered,
@@ -110,20 +111,28 @@ def _term(
 def _share(answers: Sequence[Answer], hit: Callable[[Answer], bool], *, half: bool = True) -> Share:
     """Return the share of hits; `half` says whether 1/2 is what guessing gives."""
     persons = sorted({answer.person for answer in answers})
-    hits, n = sum(map(hit, answers)), len(answers)
     interval = clustered(_term(answers, hit, persons))
-    independent = wilson(hits, n)
-    assert independent is not None, "a share has answers"
+    hits, n, share, independent = _rate(answers, hit)
     return Share(
         hits,
         n,
         len(persons),
-        hits / n,
+        share,
         independent,
         interval,
         side_of_half(interval) if half else None,
         binomial_p(hits, n) if half else None,
     )
+
+
+def _rate(
+    answers: Sequence[Answer], hit: Callable[[Answer], bool]
+) -> tuple[int, int, float, Interval]:
+    """Return hits, number, share and Wilson's interval of one answer or more."""
+    hits, n = sum(map(hit, answers)), len(answers)
+    interval = wilson(hits, n)
+    assert interval is not None, "there are answers"
+    return hits, n, hits / n, interval
 
 
 def _fooled(answer: Answer) -> bool:
@@ -178,13 +187,8 @@ def _fooling(
 
 
 def _by_person(answers: Sequence[Answer]) -> tuple[PersonShare, ...]:
-    found = []
-    for person, given in grouped(answers, lambda a: a.person).items():
-        hits, n = sum(map(_fooled, given)), len(given)
-        interval = wilson(hits, n)
-        assert interval is not None, "a group has answers"
-        found.append(PersonShare(person, hits, n, hits / n, interval))
-    return tuple(found)
+    by_person = grouped(answers, lambda a: a.person)
+    return tuple(PersonShare(person, *_rate(given, _fooled)) for person, given in by_person.items())
 
 
 def _error(generated: Sequence[Answer], reals: Iterable[Answer], *, half: bool) -> Error | None:
@@ -267,11 +271,7 @@ def _photos(items: Mapping[str, Item], answers: Iterable[Answer]) -> tuple[Photo
     found = []
     generated = (answer for answer in answers if answer.system != REAL)
     for (item, system), given in grouped(generated, lambda a: (a.item, a.system)).items():
-        hits, n = sum(map(_fooled, given)), len(given)
-        interval = wilson(hits, n)
-        assert interval is not None, "a group has answers"
-        name = items[item].name
-        found.append(PhotoResult(item, name, system, hits, n, hits / n, interval))
+        found.append(PhotoResult(item, items[item].name, system, *_rate(given, _fooled)))
     # By what is sure of each: one answer alone puts no picture at the top.
     return tuple(sorted(found, key=lambda p: (-p.wilson[0], -p.share, p.name, p.item, p.system)))
 

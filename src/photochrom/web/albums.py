@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from photochrom.formats import FORMATS, READ_ONLY
 from photochrom.options import OPTIONS
-from photochrom.plan import Job, beside
+from photochrom.plan import Job, beside, ends_as_photo
 from photochrom.web.line import Ticket
 from photochrom.web.tasks import Drafted
 
@@ -56,9 +55,8 @@ class Picture:
     @property
     def file(self) -> Path:
         """Where its upload lies."""
-        ending = Path(self.name).suffix.lower()
-        known = ending in FORMATS or ending in READ_ONLY or ending in (".jpe", ".jfif")
-        return self.folder / f"photo{ending if known else ''}"
+        name = Path(self.name)
+        return self.folder / f"photo{name.suffix.lower() if ends_as_photo(name) else ''}"
 
     @property
     def output(self) -> str:

@@ -10,12 +10,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
-from starlette.background import BackgroundTask
 
 from photochrom.options import OPTIONS, Option, check_look
 from photochrom.version import __version__
 from photochrom.web.albums import Picture, plain_name
-from photochrom.web.studio import Studio, offered, unless_gone
+from photochrom.web.studio import Model, Studio
 
 _TYPES: dict[str, Any] = {"number": float, "whole": int, "flag": bool}
 
@@ -27,18 +26,10 @@ class Refusal(BaseModel):
     """One sentence: what was given, what is allowed, what to do."""
 
 
-class Offer(BaseModel):
-    """A model that can be asked for."""
-
-    name: str
-    note: str
-    size: int
-
-
 class Models(BaseModel):
     """The models that this server has, the one it takes unasked first."""
 
-    models: list[Offer]
+    models: list[Model]
 
 
 class Health(BaseModel):
@@ -96,14 +87,12 @@ def routes(studio: Studio) -> APIRouter:
         except BaseException:
             clean()
             raise
-        work = studio.finish(job, number, look, picture.name, clean=clean)
-        await unless_gone(request, asyncio.ensure_future(work))
-        return FileResponse(job.output, filename=picture.output, background=BackgroundTask(clean))
+        return await studio.deliver(request, picture, job, clean=clean)
 
     @router.get("/api/models")
     async def models() -> Models:
         """List the models that can be asked for."""
-        return Models(models=[Offer(**offered(model)) for model in studio.models])
+        return Models(models=studio.models)
 
     @router.get("/healthz")
     async def health() -> Health:

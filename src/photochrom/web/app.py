@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, FileSystemLoader
 
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
@@ -18,6 +19,7 @@ from photochrom.web.studio import Limits, Studio
 from photochrom.workers import LateError, LostError
 
 STATIC = Path(__file__).with_name("static")
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 def create_app(
@@ -42,6 +44,7 @@ def create_app(
         ModelError: If a model cannot be loaded.
     """
     limits = limits or Limits()
+    templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
     studio = Studio(models, device=device, limits=limits, processes=processes)
 
     @contextlib.asynccontextmanager
@@ -65,9 +68,9 @@ def create_app(
     )
     app.state.studio = studio
     app.add_middleware(Guard, hosts=hosts, max_bytes=limits.max_bytes, at_once=64 + limits.waiting)
-    app.include_router(page.routes(studio))
+    app.include_router(page.routes(studio, templates))
     app.include_router(api.routes(studio))
-    app.include_router(reference.routes(app))
+    app.include_router(reference.routes(app, templates))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     answer_errors(app, {PhotochromError: 400, FullError: _full, LateError: 504, LostError: 500})
     return app

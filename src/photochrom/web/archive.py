@@ -54,7 +54,7 @@ async def zipped(studio: Studio, photos: Sequence[Picture]) -> AsyncIterator[byt
 async def _patiently(studio: Studio, photo: Picture, job: Job, clean: Callable[[], object]) -> None:
     while True:
         try:
-            return await studio.finish(job, photo.model, photo.look, photo.name, clean=clean)
+            return await studio.finish(photo, job, clean=clean)
         except FullError as full:
             await asyncio.sleep(full.seconds)
 

@@ -1,14 +1,11 @@
 """The page, and what it asks the server; docs/web.md says what a browser's album is."""
 
-import asyncio
 import functools
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
-from jinja2 import Environment, FileSystemLoader
-from starlette.background import BackgroundTask
+from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
 from photochrom.errors import PhotochromError
@@ -16,7 +13,7 @@ from photochrom.options import OPTIONS, check_look
 from photochrom.version import __version__
 from photochrom.web.albums import Album, Picture, is_key, new_key
 from photochrom.web.archive import zipped
-from photochrom.web.studio import Studio, offered, unless_gone
+from photochrom.web.studio import Studio
 from photochrom.web.tasks import SHOWN
 
 COOKIE = "photochrom"
@@ -29,15 +26,14 @@ SAMPLES = (
 """Photos to try, under static/samples."""
 
 
-def routes(studio: Studio) -> APIRouter:
+def routes(studio: Studio, templates: Environment) -> APIRouter:
     """Return the page's routes.
 
     Args:
         studio: What they work with.
+        templates: `page.html` among them.
     """
     router = APIRouter(include_in_schema=False)
-    here = Path(__file__).parent
-    templates = Environment(loader=FileSystemLoader(here / "templates"), autoescape=True)
 
     def key(request: Request) -> str:
         found = request.cookies.get(COOKIE, "")
@@ -56,7 +52,7 @@ def routes(studio: Studio) -> APIRouter:
     async def page(request: Request) -> HTMLResponse:
         html = templates.get_template("page.html").render(
             options=OPTIONS,
-            models=[offered(model) for model in studio.models],
+            models=studio.models,
             samples=SAMPLES,
             limits={
                 "megabytes": studio.limits.megabytes,
@@ -97,7 +93,7 @@ def routes(studio: Studio) -> APIRouter:
         except BaseException:
             mine.remove(arrived)
             raise
-        studio.begin(mine, arrived)
+        studio.begin(arrived)
         return JSONResponse(_state(studio, arrived), 201)
 
     @router.get("/photos/{id}/{view}")
@@ -141,9 +137,8 @@ def routes(studio: Studio) -> APIRouter:
         if again:
             studio.line.check()
         photo.look, photo.model = look, number
-        mine = album(request)
-        if again and mine is not None:
-            studio.begin(mine, photo)
+        if again:
+            studio.begin(photo)
         return JSONResponse(_state(studio, photo))
 
     @router.delete("/photos/{id}", status_code=204)
@@ -216,9 +211,7 @@ async def _result(studio: Studio, request: Request, photo: Picture) -> FileRespo
         raise HTTPException(409, f"{photo.name} is not ready")
     job = photo.job()
     clean = functools.partial(job.output.unlink, missing_ok=True)
-    work = studio.finish(job, photo.model, photo.look, photo.name, clean=clean)
-    await unless_gone(request, asyncio.ensure_future(work))
-    return FileResponse(job.output, filename=photo.output, background=BackgroundTask(clean))
+    return await studio.deliver(request, photo, job, clean=clean)
 
 
 def _media_type(content: bytes) -> str:

@@ -1,22 +1,20 @@
 """The page that describes the API, from its OpenAPI document; no script, nothing from elsewhere."""
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment
 
 
-def routes(app: FastAPI) -> APIRouter:
+def routes(app: FastAPI, templates: Environment) -> APIRouter:
     """Return the route of the page.
 
     Args:
         app: Whose API it describes.
+        templates: `api.html` among them.
     """
     router = APIRouter(include_in_schema=False)
-    folder = Path(__file__).with_name("templates")
-    templates = Environment(loader=FileSystemLoader(folder), autoescape=True)
 
     @router.get("/api")
     async def reference(request: Request) -> HTMLResponse:

@@ -1,27 +1,27 @@
 """All that the server has: its models, its processes, its albums and its limits."""
 
 import asyncio
-import dataclasses
+import functools
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import FileResponse
 
 from photochrom.errors import ModelError, PhotoError
 from photochrom.models import OnnxModel, default_model_path
 from photochrom.plan import Job
-from photochrom.web.albums import Album, Albums, Picture
+from photochrom.web.albums import Albums, Picture
 from photochrom.web.guard import too_large
 from photochrom.web.line import Line, Ticket
 from photochrom.web.tasks import Colorizers, Finish, Paint, Prepare, Refused, painter
 from photochrom.workers import Worker, cores_here
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,13 @@ class Studio:
         """Return the number of a model.
 
         Raises:
-            PhotoError: If there is none of that name.
+            ModelError: If there is none of that name.
         """
         names = [model.name for model in self.models]
         if not name:
             return 0
         if name not in names:
-            raise PhotoError(f"there is no model {name[:80]!r}; it has to be {', '.join(names)}")
+            raise ModelError(f"there is no model {name[:80]!r}; it has to be {', '.join(names)}")
         return names.index(name)
 
     async def save(self, request: Request, path: Path) -> None:
@@ -169,21 +169,22 @@ class Studio:
                 file.write(part)
         self._room += size
 
-    def begin(self, album: Album, picture: Picture) -> None:
+    def begin(self, picture: Picture) -> None:
         """Have a photo of an album colorized, as soon as it is its turn."""
         if picture.work is not None:
             picture.work.cancel()
         picture.status, picture.error = "waiting", None
         picture.ticket = Ticket()
-        picture.work = asyncio.create_task(self._prepare(album, picture))
+        picture.work = asyncio.create_task(self._prepare(picture))
 
-    async def _prepare(self, album: Album, picture: Picture) -> None:
+    async def _prepare(self, picture: Picture) -> None:
         # A folder for each attempt: one that was given up may still be written to.
         place = picture.folder / secrets.token_hex(8)
+        clean = functools.partial(shutil.rmtree, place, ignore_errors=True)
         size, most = picture.look["size"], self.limits.max_pixels
         task = Prepare(picture.file, place, picture.model, size, most)
         try:
-            answer = await self.line.ask(task, picture.ticket, admitted=True)
+            answer = await self.line.ask(task, picture.ticket, admitted=True, forsaken=clean)
         except Exception as error:  # noqa: BLE001 (whatever it is, its owner has to hear of it)
             answer = Refused(f"{picture.name} was given up: {error}")
         if isinstance(answer, Refused):
@@ -193,8 +194,6 @@ class Studio:
                 shutil.rmtree(picture.shown, ignore_errors=True)
             picture.status, picture.facts, picture.shown = "ready", answer, place
         picture.revision += 1
-        if picture.id not in album.pictures:  # removed meanwhile, and written to again
-            album.remove(picture)
 
     async def paint(
         self, picture: Picture, saturation: float, strength: float, longest: int
@@ -218,22 +217,12 @@ class Studio:
             raise HTTPException(409, answer.sentence)
         return answer
 
-    async def finish(
-        self,
-        job: Job,
-        model: int,
-        look: dict[str, Any],
-        name: str,
-        *,
-        clean: Callable[[], object],
-    ) -> None:
+    async def finish(self, picture: Picture, job: Job, *, clean: Callable[[], object]) -> None:
         """Colorize a photo into a file.
 
         Args:
-            job: Files of the server's own.
-            model: The number of the model.
-            look: Keywords of `Colorizer.__call__`.
-            name: What the owner calls the photo.
+            picture: The photo.
+            job: From `Picture.job`.
             clean: Called if there is no result, or nobody who waits for it, once no process is at
                 it any more.
 
@@ -242,7 +231,7 @@ class Studio:
             FullError: If too many are waiting.
             LostError: If the process was lost over it.
         """
-        task = Finish(job, model, look, self.limits.max_pixels)
+        task = Finish(job, picture.model, picture.look, self.limits.max_pixels)
         try:
             answer = await self.line.ask(task, forsaken=clean)
         except Exception:
@@ -250,23 +239,36 @@ class Studio:
             raise
         if isinstance(answer, Refused):
             clean()
-            said = answer.sentence.replace(str(job.input), name)
+            said = picture.said(answer.sentence)
             raise PhotoError(said.replace(str(job.output), "the result"))
 
+    async def deliver(
+        self, request: Request, picture: Picture, job: Job, *, clean: Callable[[], object]
+    ) -> FileResponse:
+        """Answer with a photo in colour, unless the client goes first.
 
-async def unless_gone(request: Request, work: "asyncio.Future[Answer]") -> Answer:
-    """Wait for something, but no longer than the client does.
+        Args:
+            request: To which this is the answer.
+            picture: The photo.
+            job: From `Picture.job`.
+            clean: Called once the file has been sent, or as in `finish`.
 
-    Raises:
-        HTTPException: If the client went first; nobody reads it.
-        Exception: What `work` raises.
-    """
-    gone = asyncio.ensure_future(_gone(request))
+        Raises:
+            HTTPException: If the client went first; nobody reads it.
+            Exception: What `finish` raises.
+        """
+        await _unless_gone(request, self.finish(picture, job, clean=clean))
+        return FileResponse(job.output, filename=picture.output, background=BackgroundTask(clean))
+
+
+async def _unless_gone(request: Request, doing: Coroutine[Any, Any, None]) -> None:
+    """Do something, but no longer than the client waits for it."""
+    work, gone = asyncio.create_task(doing), asyncio.create_task(_gone(request))
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-        if work.done():
-            return work.result()
-        raise HTTPException(499, "the client is gone")
+        if not work.done():
+            raise HTTPException(499, "the client is gone")
+        work.result()
     finally:
         work.cancel()
         gone.cancel()
@@ -275,8 +277,3 @@ async def unless_gone(request: Request, work: "asyncio.Future[Answer]") -> Answe
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def offered(model: Model) -> dict[str, Any]:
-    """Return a model as JSON."""
-    return dataclasses.asdict(model)
