@@ -5,38 +5,33 @@ is drawn from the recipe's seed and the number of the step or epoch alone. So a 
 and resumed takes the same steps as one that was not.
 """
 
-import copy
 import logging
 import math
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from photochrom.darkroom import runs
 from photochrom.darkroom.aging import age
 from photochrom.darkroom.averaging import MovingAverage
+from photochrom.darkroom.building import build, check_size, start_from
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.discriminators import build_discriminator
-from photochrom.darkroom.encoders import FrozenEncoder
-from photochrom.darkroom.exported import load_exported
-from photochrom.darkroom.gan import Networks, gan_step, judge, l1_step, see
+from photochrom.darkroom.gan import Networks, gan_step, l1_step
 from photochrom.darkroom.generators import build_generator
-from photochrom.darkroom.initialize import initialize
 from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.schedules import Schedule
 from photochrom.darkroom.tensors import to_L_ab
 from photochrom.darkroom.watch import look
-from photochrom.errors import DataError, RecipeError, RunError
+from photochrom.errors import DataError, RunError
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
@@ -45,8 +40,6 @@ STATE_EVERY_SECONDS = 300.0
 """How often, at least, the state is saved in mid-epoch."""
 CHECK_EVERY = 25
 """Steps between two looks at whether the losses are finite; each look waits for the device."""
-FITTED_TO = 64
-"""How many photos norms are fitted to where training starts from an exported file."""
 
 
 # It would say in what precision it was just told to train.
@@ -107,8 +100,8 @@ def train(
     # Build the networks.
     fabric = _fabric(device, precision)
     torch.manual_seed(recipe.seed)
-    networks = _networks(recipe, fabric)
-    _check_size(networks, recipe, fabric.device)
+    networks = build(recipe, fabric)
+    check_size(networks, recipe, fabric.device)
     schedule = Schedule(recipe, networks, steps_per_epoch)
     average = None if recipe.ema is None else MovingAverage(networks.generator, recipe.ema)
     watched = networks.generator if average is None else average.network
@@ -124,7 +117,7 @@ def train(
     step, sums, seconds = 0, {}, 0.0
     if resume is None:
         if recipe.generator_weights != "none":
-            _start_from(Path(recipe.generator_weights), networks, photos["train"], recipe)
+            start_from(Path(recipe.generator_weights), networks, photos["train"], recipe)
         run = runs.new_run(out, name, recipe, runs.describe_environment(**run_facts))
     else:
         run = resume
@@ -223,84 +216,6 @@ def _fabric(device: Device, precision: Precision) -> Fabric:
         )
         fabric.launch()
     return fabric
-
-
-def _networks(recipe: Recipe, fabric: Fabric) -> Networks:
-    """Build the networks and their optimizers, and put them where they are trained."""
-    generator = build_generator(recipe)
-    pretrained = recipe.encoder_weights != "none" and hasattr(generator, "encoder")
-    initialize(generator, recipe.init, skip=("encoder",) if pretrained else ())
-    discriminator = build_discriminator(recipe)
-    if discriminator is not None:
-        initialize(discriminator, recipe.init)
-    judges_features: bool = getattr(discriminator, "judges_features", False)
-    features: nn.Module | None = None
-    if judges_features or recipe.lambda_perceptual > 0:
-        features = FrozenEncoder(recipe.features)
-    groups: list[dict[str, Any]] = [{"params": generator.parameters(), "lr": recipe.lr_g}]
-    if recipe.lr_encoder is not None and hasattr(generator, "encoder"):
-        encoder = cast(nn.Module, generator.encoder)
-        own = {id(p) for p in encoder.parameters()}
-        rest = [p for p in generator.parameters() if id(p) not in own]
-        groups = [
-            {"params": list(encoder.parameters()), "lr": recipe.lr_encoder},
-            {"params": rest, "lr": recipe.lr_g},
-        ]
-    generator.to(memory_format=torch.channels_last)
-    generator, opt_g = fabric.setup(generator, _optimizer(recipe, groups))
-    if features is not None:
-        features = fabric.setup_module(features.to(memory_format=torch.channels_last))
-    if discriminator is None:
-        return Networks(generator, opt_g, output=recipe.output, features=features)
-    discriminator.to(memory_format=torch.channels_last)
-    opt_d = _optimizer(recipe, [{"params": discriminator.parameters(), "lr": recipe.lr_d}])
-    discriminator, opt_d = fabric.setup(discriminator, opt_d)
-    return Networks(
-        generator,
-        opt_g,
-        discriminator,
-        opt_d,
-        output=recipe.output,
-        features=features,
-        judges_features=judges_features,
-    )
-
-
-def _start_from(weights: Path, networks: Networks, photos: PackedPhotos, recipe: Recipe) -> None:
-    """Give the generator the weights of a run or of an exported file."""
-    if not weights.is_file():
-        runs.load_weights(networks.generator, weights)
-        return
-    some = list(range(min(FITTED_TO, len(photos))))
-    L, _ = to_L_ab(photos.batch(some, recipe.image_size, None, recipe.crop_min))
-    generator = cast(nn.Module, networks.generator.module)  # Fabric's wrapper names layers anew
-    load_exported(generator, weights, L.to(next(generator.parameters()).device))
-
-
-@torch.no_grad()
-def _check_size(networks: Networks, recipe: Recipe, device: torch.device) -> None:
-    """Refuse photos of a size or number that the networks do not take: before a run is made."""
-    side, count = recipe.image_size, min(2, recipe.batch_size)
-    L = torch.zeros(count, 1, side, side, device=device)
-    try:
-        # copies: norms take note of what they see
-        made = copy.deepcopy(networks.generator).train()(L)
-        if networks.discriminator is not None:
-            trial = replace(networks, discriminator=copy.deepcopy(networks.discriminator).train())
-            judge(trial, see(trial, L, recipe.view)(made))
-    except (AssertionError, RuntimeError, ValueError) as error:  # timm asserts its sizes
-        raise RecipeError(
-            f"the networks cannot be trained on {recipe.batch_size} photos of {side} px at a time "
-            f"({str(error).splitlines()[0]}); give another image_size or batch_size"
-        ) from error
-
-
-def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
-    kinds: dict[str, type[torch.optim.Adam]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-    }
-    return kinds[recipe.optimizer](groups, betas=recipe.betas, weight_decay=recipe.weight_decay)
 
 
 def _order(seed: int, epoch: int, count: int) -> list[int]:
