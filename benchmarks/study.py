@@ -58,8 +58,8 @@ def coverage(persons: int, rate: float, spread: float, answers: int, studies: in
         width += intervals[0][1] - intervals[0][0]
     ours, independent = 100 * held / studies
     return (
-        f"| {persons} | {rate:.0%}, {100 * spread:g} points | {ours:.1f} % | {independent:.1f} % "
-        f"| {100 * width / studies:.0f} points |"
+        f"| {persons} | {100 * rate:g} %, {100 * spread:g} points | {ours:.1f} % "
+        f"| {independent:.1f} % | {100 * width / studies:.0f} points |"
     )
 
 
