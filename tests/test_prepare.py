@@ -35,8 +35,9 @@ def test_splits_sizes_and_manifest(tmp_path: Path) -> None:
     assert (info["train"], info["eval"]) == (8, 2)
     train, held_out = (PackedPhotos(tmp_path / "data", s) for s in ("train", "eval"))
     assert (len(train), len(held_out)) == (8, 2)
-    assert not set(train.names) & set(held_out.names)
-    for i, name in enumerate(train.names):
+    names = [name for name, _ in train.sources()]
+    assert not set(names) & {name for name, _ in held_out.sources()}
+    for i, name in enumerate(names):
         source = photos / name
         with Image.open(source) as image:
             expected = image.resize((32, 32), Image.Resampling.BICUBIC)
@@ -76,7 +77,7 @@ def test_keep_aspect_keeps_the_shape_and_batches_crop(tmp_path: Path) -> None:
         progress=False,
     )
     train = PackedPhotos(tmp_path / "data", "train")
-    assert train.shapes == [(20, 40)] * 3
+    assert train.shapes.tolist() == [[20, 40]] * 3
     middle = train.batch([2], 16, None)
     np.testing.assert_array_equal(middle[0].numpy(), train.photo(2)[2:18, 12:28])
     drawn = train.batch([0, 0, 0, 0], 16, torch.Generator().manual_seed(0))
@@ -121,7 +122,7 @@ def test_photos_of_several_shapes_stay_on_disk(tmp_path: Path) -> None:
 def test_several_folders_are_kept_apart(tmp_path: Path) -> None:
     sources = [write_photos(tmp_path / name, 2) for name in ("one", "two")]
     prepare(find_photos(sources), tmp_path / "data", size=16, eval_fraction=0, progress=False)
-    names = PackedPhotos(tmp_path / "data", "train").names
+    names = [name for name, _ in PackedPhotos(tmp_path / "data", "train").sources()]
     assert sorted(names) == ["one/00.png", "one/01.png", "two/00.png", "two/01.png"]
 
 
@@ -171,16 +172,17 @@ def test_names_that_are_no_text_or_break_lines(tmp_path: Path) -> None:
     for path, name in zip(sorted(photos.iterdir()), names, strict=True):
         path.rename(photos / os.fsdecode(name))
     prepare(find_photos([photos]), tmp_path / "data", size=16, eval_fraction=0, progress=False)
-    assert set(PackedPhotos(tmp_path / "data", "train").names) == set(map(os.fsdecode, names))
+    read = {name for name, _ in PackedPhotos(tmp_path / "data", "train").sources()}
+    assert read == set(map(os.fsdecode, names))
 
 
-@pytest.mark.parametrize("name", ["manifest.csv", "train.npy"])
+@pytest.mark.parametrize("name", ["data.json", "manifest.csv", "train.index.npy", "train.npy"])
 @pytest.mark.parametrize("data", [b"", b"garbage\n" * 9, b"\xff\0" * 99])
 def test_damaged_data(name: str, data: bytes, tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3)
     prepare(find_photos([photos]), tmp_path / "data", size=16, eval_fraction=0, progress=False)
     (tmp_path / "data" / name).write_bytes(data)
-    with pytest.raises(DataError, match=r"damaged|does not fit"):
+    with pytest.raises(DataError, match=r"damaged|do not fit|prepared"):
         PackedPhotos(tmp_path / "data", "train")
 
 
@@ -188,5 +190,5 @@ def test_an_incomplete_copy(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 4)
     prepare(find_photos([photos]), tmp_path / "data", size=16, progress=False)
     np.save(tmp_path / "data/train.npy", np.zeros(5, np.uint8))
-    with pytest.raises(DataError, match="does not fit"):
+    with pytest.raises(DataError, match="do not fit"):
         PackedPhotos(tmp_path / "data", "train")

@@ -2,10 +2,11 @@
 
 import csv
 import hashlib
-import io
+import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from photochrom.darkroom.prepare import MANIFEST_COLUMNS
 from photochrom.errors import DataError
 
 Split = Literal["train", "eval"]
@@ -31,46 +31,48 @@ class PackedPhotos:
     """
 
     def __init__(self, directory: Path, split: Split) -> None:
-        manifest = directory / "manifest.csv"
-        packed = directory / f"{split}.npy"
-        if not (manifest.is_file() and packed.is_file()):
+        try:
+            info = json.loads((directory / "data.json").read_bytes())
+            self.fingerprint: str = info["manifest_sha256"]
+            """SHA-256 of the manifest, which names the SHA-256 of every photo."""
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{directory} is not a prepared data set; "
+                f"{directory} is not a data set that this version of photochrom prepared; "
                 f"make one with `photochrom data folder PHOTOS {directory}`"
-            )
-        text = manifest.read_bytes()
-        try:
-            lines = io.StringIO(text.decode(errors="surrogateescape"), newline="")
-            rows = [row for row in csv.DictReader(lines, strict=True) if row["split"] == split]
-            self.names = [row["source"] for row in rows]
-            self.hashes = [row["sha256"] for row in rows]
-            self.shapes = [(int(row["height"]), int(row["width"])) for row in rows]
-        except (csv.Error, KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{manifest} is damaged: it has to be a table of {', '.join(MANIFEST_COLUMNS)}; "
-                "prepare the data again"
             ) from error
-        ends = np.cumsum([3 * height * width for height, width in self.shapes], dtype=np.int64)
-        self._starts = np.concatenate([[0], ends]).astype(np.int64)
-        try:
-            self._pixels: NDArray[np.uint8] = np.load(packed, mmap_mode="r" if rows else None)
-        except (EOFError, ValueError) as error:
-            raise DataError(f"{packed} is damaged or cut off; prepare the data again") from error
-        if self._pixels.dtype != np.uint8 or self._pixels.shape != (self._starts[-1],):
+        self._manifest, self._split = directory / "manifest.csv", split
+        # On disk, as the pixels are: a million photos take no more memory than a thousand.
+        self._index = _mapped(directory / f"{split}.index.npy", np.int64, 2)
+        self._pixels = _mapped(directory / f"{split}.npy", np.uint8, 1)
+        with self._manifest.open("rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == self.fingerprint
+        start, height, width = self._index[-1] if len(self._index) else (0, 0, 0)
+        if not same or self._pixels.shape != (start + 3 * height * width,):
             raise DataError(
-                f"{packed} does not fit {manifest} (incomplete copy?); prepare the data again"
+                f"the files in {directory} do not fit each other (an incomplete copy, or edited?); "
+                "prepare the data again"
             )
-        self.fingerprint = hashlib.sha256(text).hexdigest()
-        """SHA-256 of the manifest, which names the SHA-256 of every photo."""
         self._resident: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._index)
+
+    @property
+    def shapes(self) -> NDArray[np.int64]:
+        """Height and width of every photo, shape (N, 2), a view into a file."""
+        return self._index[:, 1:]
+
+    def sources(self) -> Iterator[tuple[str, str]]:
+        """Read the manifest: name and SHA-256 of the file that each photo comes from."""
+        with self._manifest.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            for row in csv.DictReader(file):
+                if row["split"] == self._split:
+                    yield row["source"], row["sha256"]
 
     def photo(self, index: int) -> NDArray[np.uint8]:
         """Return one photo: sRGB, shape (H, W, 3), a view into the file."""
-        height, width = self.shapes[index]
-        return self._pixels[self._starts[index] : self._starts[index + 1]].reshape(height, width, 3)
+        start, height, width = self._index[index]
+        return self._pixels[start : start + 3 * height * width].reshape(height, width, 3)
 
     def keep_on(self, device: torch.device) -> bool:
         """Copy all photos to a device, if they have one size and leave most of its memory free.
@@ -81,7 +83,7 @@ class PackedPhotos:
             Whether they are there now.
         """
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else math.inf
-        if len(set(self.shapes)) != 1 or self._pixels.nbytes > free / 4:
+        if self._pixels.nbytes > free / 4 or (self.shapes != self.shapes[0]).any():
             return False
         height, width = self.shapes[0]
         photos = np.array(self._pixels).reshape(-1, height, width, 3)
@@ -119,7 +121,7 @@ class PackedPhotos:
             )
         crops = []
         for draw, index in zip(draws.tolist(), indices, strict=True):
-            height, width = self.shapes[index]
+            height, width = self.shapes[index].tolist()
             largest = min(height, width)
             if largest < size:
                 raise DataError(
@@ -144,6 +146,17 @@ class PackedPhotos:
                 )
             crops.append(crop if side == size else _resized(crop, size))
         return torch.stack(crops)
+
+
+def _mapped(path: Path, dtype: type[np.generic], dimensions: int) -> NDArray[Any]:
+    """Open an array that stays on disk."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r")
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{path} is damaged or cut off; prepare the data again") from error
+    if array.dtype != dtype or array.ndim != dimensions:
+        raise DataError(f"{path} is damaged or cut off; prepare the data again")
+    return array
 
 
 def _resized(crop: Tensor, size: int) -> Tensor:

@@ -1,9 +1,10 @@
 """From photographs to a prepared data set: sampled, checked, resized, packed.
 
 A prepared directory holds, for each split, the pixels of all its photos one after another in
-`SPLIT.npy` (one dimension, uint8, sRGB), `manifest.csv` with a line a photo, and `data.json` with
-the settings and counts. What is chosen depends only on the seed and the names and contents of the
-files, never on the machine.
+`SPLIT.npy` (one dimension, uint8, sRGB), where in it each begins, its height and its width in
+`SPLIT.index.npy` (N, 3), `manifest.csv` with a line a photo, and `data.json` with the settings, the
+counts and the SHA-256 of the manifest. What is chosen depends only on the seed and the names and
+contents of the files, never on the machine.
 """
 
 import contextlib
@@ -188,7 +189,6 @@ def prepare(
                 "near-grey); give a smaller count, more photos, or a lower chroma threshold"
             )
         info = {
-            "format": 1,
             "size": size,
             "keep_aspect": keep_aspect,
             "eval_fraction": eval_fraction,
@@ -196,9 +196,8 @@ def prepare(
             "min_chroma": min_chroma,
             "dropped": dropped,
         }
-        info |= _write_splits(building, rows, round(len(rows) * eval_fraction))
-        (building / "data.json").write_text(json.dumps(info, indent=2) + "\n")
-    return info
+        splits = _write_splits(building, rows, round(len(rows) * eval_fraction))
+        return write_facts(building, splits, info)
 
 
 @contextlib.contextmanager
@@ -244,8 +243,10 @@ def _write_pixels(
     return rows, dropped
 
 
-def _write_splits(building: Path, rows: list[Photo], n_eval: int) -> dict[str, int]:
-    """Cut the pixels, written in sampling order, into the two splits, and write the manifest."""
+def _write_splits(
+    building: Path, rows: list[Photo], n_eval: int
+) -> list[tuple[str, str, str, int, int]]:
+    """Cut the pixels, written in sampling order, into two splits; return the manifest's rows."""
     sizes = [3 * photo.width * photo.height for photo in rows]
     everything = np.memmap(building / "pixels", dtype=np.uint8, mode="r", shape=(sum(sizes),))
     cut = sum(sizes[:n_eval])
@@ -255,15 +256,35 @@ def _write_splits(building: Path, rows: list[Photo], n_eval: int) -> dict[str, i
     (building / "pixels").unlink()
     splits = ["eval"] * n_eval + ["train"] * (len(rows) - n_eval)
     facts = [(photo.source, photo.sha256, photo.width, photo.height) for photo in rows]
-    write_manifest(building, [(split, *fact) for split, fact in zip(splits, facts, strict=True)])
-    return {"eval": n_eval, "train": len(rows) - n_eval}
+    return [(split, *fact) for split, fact in zip(splits, facts, strict=True)]
 
 
-def write_manifest(folder: Path, rows: Iterable[tuple[str, str, str, int, int]]) -> None:
-    """Write manifest.csv: rows of `MANIFEST_COLUMNS`, in the order of the packed photos."""
-    with (folder / "manifest.csv").open(
-        "w", newline="", encoding="utf-8", errors="surrogateescape"
-    ) as file:
+def write_facts(
+    folder: Path, rows: Sequence[tuple[str, str, str, int, int]], info: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write all of a data set but its pixels: manifest, indexes, data.json.
+
+    Args:
+        folder: Where.
+        rows: Of `MANIFEST_COLUMNS`, in the order of the packed photos.
+        info: What data.json is to say besides the counts.
+
+    Returns:
+        All that it says.
+    """
+    manifest, counts = folder / "manifest.csv", {}
+    with manifest.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(MANIFEST_COLUMNS)
         writer.writerows(rows)
+    for split in ("eval", "train"):
+        shapes = [(height, width) for part, _, _, width, height in rows if part == split]
+        index = np.zeros((len(shapes), 3), np.int64)
+        index[:, 1:] = np.reshape(shapes, (-1, 2))
+        index[1:, 0] = np.cumsum(3 * index[:-1, 1] * index[:-1, 2])
+        np.save(folder / f"{split}.index.npy", index)
+        counts[split] = len(index)
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    said = {"format": 2, **info, **counts, "manifest_sha256": digest}
+    (folder / "data.json").write_text(json.dumps(said, indent=2) + "\n")
+    return said

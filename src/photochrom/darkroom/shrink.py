@@ -1,13 +1,13 @@
 """A smaller data set from a prepared one: fewer photos, each a square of fewer px."""
 
-import json
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from photochrom.darkroom.data import PackedPhotos, Split
-from photochrom.darkroom.prepare import building_folder, write_manifest
+from photochrom.darkroom.prepare import building_folder, write_facts
 from photochrom.errors import DataError
 
 
@@ -34,7 +34,7 @@ def shrink(data: Path, dest: Path, *, size: int, train: int, held_out: int) -> N
             f"{data} has {have['train']} photos to train on and {have['eval']} set aside, and "
             f"{train} and {held_out} are needed; prepare more, or choose a smaller protocol"
         )
-    smallest = min(min(photos.shapes[i]) for s, photos in splits.items() for i in range(wanted[s]))
+    smallest = min(int(photos.shapes[: wanted[s]].min()) for s, photos in splits.items())
     if smallest < size:
         raise DataError(
             f"{data} has photos of {smallest} px, and {size} px are needed; "
@@ -44,18 +44,15 @@ def shrink(data: Path, dest: Path, *, size: int, train: int, held_out: int) -> N
         rows = []
         for split, photos in splits.items():
             packed = np.empty((wanted[split], size, size, 3), np.uint8)
-            for i, pixels in enumerate(packed):
+            sources = islice(photos.sources(), wanted[split])
+            for i, (name, sha256) in enumerate(sources):
                 image = Image.fromarray(np.ascontiguousarray(photos.photo(i)))
-                pixels[:] = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
-                rows.append((split, photos.names[i], photos.hashes[i], size, size))
+                packed[i] = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+                rows.append((split, name, sha256, size, size))
             np.save(building / f"{split}.npy", packed.reshape(-1))
-        write_manifest(building, rows)
         info = {
-            "format": 1,
             "size": size,
             "keep_aspect": False,
             "from_fingerprint": splits["train"].fingerprint,
-            "eval": held_out,
-            "train": train,
         }
-        (building / "data.json").write_text(json.dumps(info, indent=2) + "\n")
+        write_facts(building, rows, info)
