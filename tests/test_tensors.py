@@ -115,6 +115,14 @@ def test_packed_photos_become_input_and_target() -> None:
     assert ab[1].abs().max() < 1e-6
 
 
+@COLORS
+def test_packed_photos_are_converted_like_arrays(colors: Callable[[], FloatArray]) -> None:
+    levels = np.rint(255 * colors()).astype(np.uint8)
+    L, ab = to_L_ab(torch.from_numpy(levels)[None, None])
+    found = as_colors(denormalize_lab(L, ab).transpose(2, 3))
+    assert np.abs(found - color.rgb_to_lab(levels / np.float32(255))).max() < 1e-3
+
+
 def test_grey_is_not_lightness() -> None:
     L, _ = normalize_lab(rgb_to_lab(torch.full((1, 3, 1, 1), 0.5)))
     assert (L.item() + 1) * 50 == pytest.approx(53.39, abs=0.01)

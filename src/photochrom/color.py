@@ -34,9 +34,10 @@ XYZ_TO_RGB: FloatArray = np.linalg.inv(RGB_TO_XYZ.astype(np.float64)).astype(np.
 WHITE: FloatArray = np.array([0.95047, 1.0, 1.08883], dtype=np.float32)
 """CIE XYZ of D65."""
 
-
-_EPSILON = 0.008856  # (6/29)^3: below it CIELAB is linear
-_KAPPA = 7.787  # (29/6)^2 / 3
+EPSILON = 0.008856
+"""CIELAB's (6/29)^3: below it, f(t) is linear."""
+KAPPA = 7.787
+"""CIELAB's (29/6)^2 / 3: f(t) = KAPPA t + 16/116 there."""
 _DARK = np.float32(24 / 116)  # the same after the curve
 _BELOW, _ABOVE = 1e-5, 1e-4  # outside by rounding; below, more would be a tint of black
 _REMAPPED = 32_000  # values that OpenCV looks up at a time, at most
@@ -80,15 +81,15 @@ SRGB = Space(
 
 def _f(xyz: FloatArray) -> FloatArray:
     """Apply the lightness curve of CIELAB to XYZ over white."""
-    return np.where(xyz > _EPSILON, np.cbrt(xyz), np.float32(_KAPPA) * xyz + np.float32(16 / 116))
+    return np.where(xyz > EPSILON, np.cbrt(xyz), np.float32(KAPPA) * xyz + np.float32(16 / 116))
 
 
 def _f_fast(xyz: FloatArray) -> FloatArray:
     """Apply the same without the slow cube root of numpy."""
     f: FloatArray = cv2.pow(xyz, 1 / 3).reshape(xyz.shape)
-    dark = xyz <= _EPSILON
+    dark = xyz <= EPSILON
     if dark.any():
-        np.copyto(f, np.float32(_KAPPA) * xyz + np.float32(16 / 116), where=dark)
+        np.copyto(f, np.float32(KAPPA) * xyz + np.float32(16 / 116), where=dark)
     return f
 
 
@@ -97,7 +98,7 @@ def _f_inverse(f: FloatArray) -> FloatArray:
     bright = np.maximum(f, _DARK)
     xyz: FloatArray = bright * bright
     xyz *= bright
-    xyz += (f - bright) / np.float32(_KAPPA)
+    xyz += (f - bright) / np.float32(KAPPA)
     return xyz
 
 

@@ -5,11 +5,15 @@ everywhere in the project: `rgb` is sRGB in [0, 1], `lab` is CIELAB under D65 (L
 b* in about -110..110), `L` and `ab` are the same two divided into the network's range [-1, 1].
 """
 
+from functools import cache
+
+import numpy as np
 import torch
 from kornia.color import lab_to_rgb as _kornia_lab_to_rgb
 from kornia.color import rgb_to_lab as _kornia_rgb_to_lab
 from torch import Tensor
 
+from photochrom import color
 from photochrom.color import AB_SCALE, L_SCALE
 from photochrom.darkroom.recipe import Output
 
@@ -76,14 +80,49 @@ def denormalize_lab(L: Tensor, ab: Tensor) -> Tensor:
 def to_L_ab(rgb_uint8: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N802 (L is the field's name)
     """Turn a batch of packed photographs into network input and target.
 
+    Like `normalize_lab(rgb_to_lab(...))`, but ten times as fast on a CPU: the 256 levels of a byte
+    are looked up, and a photo is done with while it is in the cache.
+
     Args:
         rgb_uint8: sRGB, shape (B, H, W, 3), dtype uint8: the layout of the packed data.
 
     Returns:
         `L` (B, 1, H, W) and `ab` (B, 2, H, W), float32, in [-1, 1].
     """
-    rgb = rgb_uint8.permute(0, 3, 1, 2).float() / 255.0
-    return normalize_lab(rgb_to_lab(rgb))
+    count, height, width, _ = rgb_uint8.shape
+    device = rgb_uint8.device
+    levels, to_xyz, to_lab, offset = (x.to(device) for x in _conversion())
+    made = torch.empty(count, 3, height * width, device=device)
+    pixels = rgb_uint8.view(count, -1, 3).transpose(1, 2)
+    at_once = 1 if device.type == "cpu" else count
+    for first in range(0, count, at_once):
+        some, lab = pixels[first : first + at_once], made[first : first + at_once]
+        linear = levels.index_select(0, some.flatten().int()).view(some.shape)
+        xyz = to_xyz @ linear
+        curved = xyz.clamp(min=color.EPSILON).log_().mul_(1 / 3).exp_()
+        dark = xyz.mul(color.KAPPA).add_(16 / 116)
+        torch.add(to_lab @ torch.where(xyz > color.EPSILON, curved, dark), offset, out=lab)
+    made = made.view(count, 3, height, width)
+    return made[:, :1], made[:, 1:]
+
+
+@cache
+def _conversion() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what `to_L_ab` computes with.
+
+    Linear light of the 256 levels; the matrix from it to XYZ over white; the one from CIELAB's f of
+    that to L, a and b in a network's range, and what is added to them, (3, 1).
+    """
+    levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    scale = np.array([[L_SCALE], [AB_SCALE], [AB_SCALE]], np.float32)
+    arrays = (
+        color.to_linear(levels)[0],
+        color.RGB_TO_XYZ / color.WHITE[:, None],
+        np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], np.float32) / scale,
+        np.array([[-16], [0], [0]], np.float32) / scale - np.array([[1], [0], [0]], np.float32),
+    )
+    table, to_xyz, to_lab, offset = (torch.from_numpy(x) for x in arrays)
+    return table, to_xyz, to_lab, offset
 
 
 def target(L: Tensor, ab: Tensor, output: Output) -> Tensor:
