@@ -26,8 +26,9 @@ from photochrom.writing import save_pages
 class Result:
     """What became of one photo."""
 
-    input: Path
-    output: Path
+    input: Path | str
+    """A string where it is a URL, or was on another machine."""
+    output: Path | str
     status: Literal["done", "skipped", "failed"]
     """`skipped`: the output was there already."""
     seconds: float

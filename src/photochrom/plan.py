@@ -5,10 +5,13 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from photochrom.errors import PhotochromError
 from photochrom.formats import FORMATS, READ_ONLY
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 MARK = "-color"
 """What the name of a result beside its photo ends with."""
@@ -26,7 +29,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """One photo, and its place under the folder that was named."""
 
     file: Path
@@ -57,10 +60,10 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
         raise PhotochromError(
             f"{out} is a file or is named like one; give a folder for the results"
         )
-    found: dict[Path, _Found] = {}
+    found: dict[Path, Found] = {}
     try:
         for text in inputs:
-            for item in _expand(text, out):
+            for item in find_photos(text, out):
                 found.setdefault(item.file.resolve(), item)
     except OSError as error:
         raise PhotochromError(
@@ -68,7 +71,7 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
         ) from error
     own = {beside(item.file).resolve() for item in found.values()}
     jobs = [
-        Job(item.file, beside(item.file) if out is None else out / _renamed(item.place))
+        Job(item.file, beside(item.file) if out is None else out / renamed(item.place))
         for resolved, item in found.items()
         if resolved not in own
     ]
@@ -76,7 +79,13 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
     return jobs
 
 
-def _expand(text: str, out: Path | None) -> Iterator[_Found]:
+def find_photos(text: str, out: Path | None) -> Iterator[Found]:
+    """Find what is meant by one input of `plan`.
+
+    Raises:
+        PhotochromError: If it is not there or has no photo.
+        OSError: If a folder cannot be looked into.
+    """
     path = Path(text)
     if path.is_dir():
         photos = list(_walk(path, _results(path, out)))
@@ -84,7 +93,7 @@ def _expand(text: str, out: Path | None) -> Iterator[_Found]:
             raise PhotochromError(f"folder {text} has no photo ({', '.join(sorted(_SUFFIXES))})")
         yield from photos
     elif path.is_file():
-        yield _Found(path, Path(path.name))
+        yield Found(path, Path(path.name))
     elif path.exists():
         raise PhotochromError(f"{text} is neither a file nor a folder; give photos")
     elif glob.has_magic(text):
@@ -96,7 +105,7 @@ def _expand(text: str, out: Path | None) -> Iterator[_Found]:
         raise PhotochromError(f"there is no file or folder {text}")
 
 
-def _matching(pattern: str, out: Path | None) -> Iterator[_Found]:
+def _matching(pattern: str, out: Path | None) -> Iterator[Found]:
     """Find the photos, and all in the folders, that match; places are below the fixed part."""
     fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
     results = _results(fixed, out)
@@ -106,14 +115,14 @@ def _matching(pattern: str, out: Path | None) -> Iterator[_Found]:
         if path.is_dir():
             yield from _walk(path, results, place)
         elif _is_photo(path) and not _within(path, results):
-            yield _Found(path, place)
+            yield Found(path, place)
 
 
-def _walk(folder: Path, results: Path | None, below: Path = Path()) -> Iterator[_Found]:
+def _walk(folder: Path, results: Path | None, below: Path = Path()) -> Iterator[Found]:
     """Find the photos in a folder and all folders in it, except what is hidden or in `results`."""
     for file in sorted(_all_in(folder)):
         if _is_photo(file) and not _within(file, results):
-            yield _Found(file, below / file.relative_to(folder))
+            yield Found(file, below / file.relative_to(folder))
 
 
 def _all_in(folder: Path) -> Iterator[Path]:
@@ -146,20 +155,21 @@ def _is_photo(file: Path) -> bool:
     return ends_as_photo(file) and file.is_file()
 
 
-def ends_as_photo(file: Path) -> bool:
+def ends_as_photo(file: PurePath) -> bool:
     """Tell whether a file is called what a photo may be called."""
     suffix = file.suffix.lower()
     return suffix in _SUFFIXES or suffix in READ_ONLY
 
 
-def _renamed(file: Path) -> Path:
+def renamed(file: AnyPath) -> AnyPath:
+    """Return the name of a photo's result that lies elsewhere, with a format we write."""
     suffix = _SUFFIXES.get(file.suffix.lower(), ".png")
     return file if suffix == file.suffix.lower() else file.with_suffix(suffix)
 
 
-def beside(file: Path) -> Path:
+def beside(file: AnyPath) -> AnyPath:
     """Return the name of a photo's result that is to lie beside it, with a format we write."""
-    return _renamed(file.with_stem(file.stem + MARK))
+    return renamed(file.with_stem(file.stem + MARK))
 
 
 def _check(jobs: Iterable[Job]) -> None:

@@ -1,39 +1,22 @@
 """`photochrom colorize`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from photochrom.cli.extras import need
+from photochrom.cli.look import look_options
 from photochrom.cli.text import printable
-from photochrom.options import OPTIONS, check_look
+from photochrom.options import check_look
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from photochrom.batch import Result, Settings
-
-
-def _look_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a photo's look, as `OPTIONS` declares them."""
-    types = {"number": float, "whole": int}
-    for option in reversed(OPTIONS):
-        if option.kind == "flag":
-            names = f"--{option.name}/--no-{option.name}"
-            added = click.option(names, default=option.default, help=option.help, show_default=True)
-        else:
-            added = click.option(
-                f"--{option.name}",
-                type=types[option.kind],
-                default=option.default,
-                show_default=option.default is not None,
-                help=option.help,
-            )
-        command = added(command)
-    return command
 
 
 @click.command()
@@ -42,7 +25,6 @@ def _look_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "-o",
     "--out",
     metavar="OUT",
-    type=click.Path(path_type=Path),
     help="Folder for the results, which keep the photos' names; else beside each as NAME-color.",
 )
 @click.option(
@@ -51,11 +33,23 @@ def _look_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Path(path_type=Path),
     help="An ONNX file from `photochrom export`; else the model that comes with photochrom.",
 )
-@_look_options
+@look_options
 @click.option(
     "--max-pixels", type=int, metavar="N", help="Refuse a photo of more; 200 million if not given."
 )
 @click.option("--device", metavar="D", default="auto", help="auto, cpu, cuda, coreml or directml.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="This computer, or a Ray cluster, for which INPUT and OUT may be URLs such as s3://.",
+)
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="Of a Ray cluster: HOST:PORT or auto; else one is started on this computer.",
+)
 @click.option(
     "-j", "--jobs", type=int, metavar="N", help="Processes; one for each core if not given."
 )
@@ -78,10 +72,12 @@ def colorize(
     ctx: click.Context,
     /,
     inputs: tuple[str, ...],
-    out: Path | None,
+    out: str | None,
     report: Path | None,
     resume: Path | None,
     as_json: bool,
+    engine: str,
+    address: str | None,
     jobs: int | None,
     **options: Any,
 ) -> None:
@@ -90,21 +86,25 @@ def colorize(
     A result keeps what the photo's file says besides its pixels, and its bits; the photos stay as
     they are. Exit code: 0 all done, 1 some failed, 2 wrong usage.
     """
-    from photochrom.batch import colorize_all, done_before, report_to, without_done
+    from photochrom.batch import done_before, report_to
+    from photochrom.cluster import ClusterError
     from photochrom.errors import ModelError, PhotochromError
-    from photochrom.plan import plan
 
     if report and resume:
         raise click.UsageError("--resume adds to its own file; leave out --report")
     if jobs is not None and jobs < 1:
         raise click.UsageError(f"--jobs {jobs}: give the number of processes, 1 or more")
+    if address is not None and engine != "ray":
+        raise click.UsageError("--address is of a Ray cluster; add --engine ray")
     if options["max_pixels"] is not None and options["max_pixels"] < 1:
         raise click.UsageError(f"--max-pixels {options['max_pixels']}: give 1 or more")
     try:
-        planned = plan(inputs, out)
-        if resume:
-            planned = without_done(planned, done_before(resume))
         settings = _settings(**options)
+        done = done_before(resume) if resume else set()
+        if engine == "ray":
+            count, results = _on_ray(inputs, out, done, settings, address, jobs)
+        else:
+            count, results = _here(inputs, out, done, settings, jobs)
     except PhotochromError as error:
         raise click.UsageError(printable(error)) from error
     counts = {"done": 0, "skipped": 0, "failed": 0}
@@ -113,8 +113,8 @@ def colorize(
     try:
         with ExitStack() as stack:
             add = stack.enter_context(report_to(path, go_on=path == resume)) if path else None
-            bar = stack.enter_context(_progress(len(planned)))
-            for result in colorize_all(planned, settings, processes=jobs):
+            bar = stack.enter_context(_progress(count))
+            for result in results:
                 counts[result.status] += 1
                 if add:
                     add(result)
@@ -125,12 +125,48 @@ def colorize(
                         click.echo(result.to_json())
                 if bar:
                     bar.update()
-    except ModelError as error:  # it could not be loaded; what it does to one photo is a result
+    except (ClusterError, ModelError) as error:  # what a model does to one photo is a result
         raise click.UsageError(printable(error)) from error
     finally:  # also after Ctrl-C
         click.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)
     if counts["failed"]:
         ctx.exit(1)
+
+
+def _here(
+    inputs: tuple[str, ...],
+    out: str | None,
+    done: set[tuple[str, str]],
+    settings: "Settings",
+    jobs: int | None,
+) -> "tuple[int, Iterator[Result]]":
+    """Plan the work on this computer; it is done as the results are asked for."""
+    from photochrom.batch import colorize_all, without_done
+    from photochrom.cluster.places import is_url
+    from photochrom.plan import plan
+
+    for place in (*inputs, *([out] if out else [])):
+        if is_url(place):
+            raise click.UsageError(f"{place} is a URL; give a path, or --engine ray")
+    planned = without_done(plan(inputs, Path(out) if out is not None else None), done)
+    return len(planned), colorize_all(planned, settings, processes=jobs)
+
+
+def _on_ray(
+    inputs: tuple[str, ...],
+    out: str | None,
+    done: set[tuple[str, str]],
+    settings: "Settings",
+    address: str | None,
+    jobs: int | None,
+) -> "tuple[int, Iterator[Result]]":
+    """Plan the work on a cluster, as `_here`."""
+    need("ray")
+    from photochrom.cluster.engine import colorize_on_ray
+    from photochrom.cluster.errands import open_errands, plan_errands
+
+    planned = open_errands(plan_errands(inputs, out), done)
+    return len(planned), colorize_on_ray(planned, settings, address=address, actors=jobs)
 
 
 def _progress(count: int) -> "AbstractContextManager[tqdm[Any] | None]":

@@ -6,6 +6,8 @@ from photochrom.errors import PhotochromError
 
 _EXTRAS = {
     "darkroom": ("the darkroom", ("torch", "lightning_fabric")),
+    "ray": ("the ray extra", ("fsspec", "pyarrow", "ray", "s3fs")),
+    "video": ("the video extra", ("av",)),
     "web": (
         "the web extra",
         ("fastapi", "jinja2", "krippendorff", "python_multipart", "scipy", "uvicorn"),

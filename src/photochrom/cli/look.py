@@ -1,0 +1,27 @@
+"""The options of a picture's look, which several commands have."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from photochrom.options import OPTIONS
+
+
+def look_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a picture's look, as `OPTIONS` declares them."""
+    types = {"number": float, "whole": int}
+    for option in reversed(OPTIONS):
+        if option.kind == "flag":
+            names = f"--{option.name}/--no-{option.name}"
+            added = click.option(names, default=option.default, help=option.help, show_default=True)
+        else:
+            added = click.option(
+                f"--{option.name}",
+                type=types[option.kind],
+                default=option.default,
+                show_default=option.default is not None,
+                help=option.help,
+            )
+        command = added(command)
+    return command
