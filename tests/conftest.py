@@ -1,5 +1,8 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as tests run on all cores at once
 
 import numpy as np
 import pytest

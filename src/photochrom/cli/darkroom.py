@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,15 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
 @click.option("--precision", type=click.Choice(["32", "bf16"]), default="32", show_default=True)
+@click.option("--devices", default=1, show_default=True, help="Processes or GPUs on each machine.")
+@click.option("--nodes", default=1, show_default=True, help="Machines.")
+@click.option(
+    "--sync-batchnorm/--local-batchnorm",
+    "sync_batchnorm",
+    default=True,
+    show_default=True,
+    help="Norms see the photos of all processes, or each its own.",
+)
 @click.option("--resume", type=_DIRECTORY, metavar="RUN", help="Go on with a run that stopped.")
 @click.option("--dry-run", is_flag=True, help="Print what would be trained, and stop.")
 def train(
@@ -153,31 +163,43 @@ def train(
     data: Path,
     out: Path,
     changes: tuple[str, ...],
-    device: Any,
-    precision: Any,
-    resume: Path | None,
+    devices: int,
+    nodes: int,
     dry_run: bool,
+    **options: Any,
 ) -> None:
     """Train RECIPE, a name or a recipe.json, into a new directory under RUNS."""
+    from photochrom.darkroom import launching
     from photochrom.darkroom.recipe import Recipe, with_settings
     from photochrom.darkroom.recipes import recipe_named
 
-    path = Path(recipe)
-    is_file = path.suffix == ".json" and path.is_file()
-    chosen = Recipe.from_json(path.read_bytes()) if is_file else recipe_named(recipe)
-    chosen = with_settings(chosen, _settings(changes))
-    need("darkroom")
-    from photochrom.darkroom.train import describe
+    try:
+        with launching.one_voice():
+            path = Path(recipe)
+            is_file = path.suffix == ".json" and path.is_file()
+            chosen = Recipe.from_json(path.read_bytes()) if is_file else recipe_named(recipe)
+            chosen = with_settings(chosen, _settings(changes))
+            need("darkroom")
+            must_launch = launching.must_launch(devices, nodes, chosen.batch_size)
+        if dry_run:
+            from photochrom.darkroom.train import describe
+
+            click.echo(describe(chosen))
+            return
+        options |= {"name": "recipe" if is_file else recipe, "devices": devices, "nodes": nodes}
+        work = partial(_train, chosen, data, out, **options)
+        # Those that are launched import torch; who only waits for them does not.
+        run = launching.launch(work, devices, nodes) if must_launch else work()
+    except launching.ToldError:
+        raise SystemExit(1) from None
+    if launching.speaks():
+        click.echo(f"{run} is trained; measure it: photochrom evaluate {run} --data {data}")
+
+
+def _train(*arguments: Any, **options: Any) -> Path:
     from photochrom.darkroom.train import train as run_training
 
-    if dry_run:
-        click.echo(describe(chosen))
-        return
-    name = "recipe" if is_file else recipe
-    run = run_training(
-        chosen, data, out, name=name, device=device, precision=precision, resume=resume
-    )
-    click.echo(f"{run} is trained; measure it: photochrom evaluate {run} --data {data}")
+    return run_training(*arguments, **options)
 
 
 @click.command()

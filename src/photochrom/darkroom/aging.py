@@ -5,7 +5,7 @@ share of its training photos is shown to it aged, while what it should make of t
 Sepia needs no aging: a generator sees L alone, which has no tint.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ from torch import Tensor
 Draw = torch.Generator
 
 
-def age(L: Tensor, share: float, draw: Draw) -> Tensor:
+def age(L: Tensor, share: float, seeds: Sequence[int]) -> Tensor:
     """Return photos of which some look old; the others are as they were.
 
     An aged photo has gone through steps of `STEPS`, in that order, each with an even chance.
@@ -22,13 +22,15 @@ def age(L: Tensor, share: float, draw: Draw) -> Tensor:
     Args:
         L: Shape (B, 1, H, W), in [-1, 1].
         share: How many of the photos are aged, 0..1; each is drawn for itself.
-        draw: Everything random comes from it, and it is on the CPU.
+        seeds: Of each photo, below 2^32; everything random of a photo comes from its own, whatever
+            photos are beside it.
 
     Returns:
         Shape (B, 1, H, W), in [-1, 1].
     """
     photos = []
-    for photo in torch.split(L, 1):
+    for photo, seed in zip(torch.split(L, 1), seeds, strict=True):
+        draw = torch.Generator().manual_seed(seed)
         if _uniform(draw) < share:
             for step in STEPS:
                 if _uniform(draw) < 0.5:

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from photochrom.darkroom import runs
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.discriminators import build_discriminator
+from photochrom.darkroom.distributed import see_all
 from photochrom.darkroom.encoders import FrozenEncoder
 from photochrom.darkroom.exported import load_exported
 from photochrom.darkroom.gan import Networks, judge, see
@@ -26,12 +27,12 @@ FITTED_TO = 64
 """How many photos norms are fitted to where training starts from an exported file."""
 
 
-def build(recipe: Recipe, fabric: Fabric) -> Networks:
+def build(recipe: Recipe, device: torch.device) -> Networks:
     """Build the networks and their optimizers, and put them where they are trained.
 
     Args:
         recipe: What to build.
-        fabric: Which device and precision.
+        device: Where they are trained, once `set_up` has made them ready for it.
 
     Raises:
         RecipeError: If a network cannot be built as told.
@@ -46,6 +47,9 @@ def build(recipe: Recipe, fabric: Fabric) -> Networks:
     features: nn.Module | None = None
     if judges_features or recipe.lambda_perceptual > 0:
         features = FrozenEncoder(recipe.features)
+    for network in (generator, discriminator, features):
+        if network is not None:
+            network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     groups: list[dict[str, Any]] = [{"params": generator.parameters(), "lr": recipe.lr_g}]
     if recipe.lr_encoder is not None and hasattr(generator, "encoder"):
         encoder = cast(nn.Module, generator.encoder)
@@ -55,18 +59,12 @@ def build(recipe: Recipe, fabric: Fabric) -> Networks:
             {"params": list(encoder.parameters()), "lr": recipe.lr_encoder},
             {"params": rest, "lr": recipe.lr_g},
         ]
-    generator.to(memory_format=torch.channels_last)
-    generator, opt_g = fabric.setup(generator, _optimizer(recipe, groups))
-    if features is not None:
-        features = fabric.setup_module(features.to(memory_format=torch.channels_last))
-    if discriminator is None:
-        return Networks(generator, opt_g, output=recipe.output, features=features)
-    discriminator.to(memory_format=torch.channels_last)
-    opt_d = _optimizer(recipe, [{"params": discriminator.parameters(), "lr": recipe.lr_d}])
-    discriminator, opt_d = fabric.setup(discriminator, opt_d)
+    opt_d: Optimizer | None = None
+    if discriminator is not None:
+        opt_d = _optimizer(recipe, [{"params": discriminator.parameters(), "lr": recipe.lr_d}])
     return Networks(
         generator,
-        opt_g,
+        _optimizer(recipe, groups),
         discriminator,
         opt_d,
         output=recipe.output,
@@ -75,12 +73,48 @@ def build(recipe: Recipe, fabric: Fabric) -> Networks:
     )
 
 
+def set_up(
+    networks: Networks, recipe: Recipe, fabric: Fabric, *, sync_batchnorm: bool = True
+) -> Networks:
+    """Make networks ready to be trained, by this process or by several as one.
+
+    All processes have to do it at the same time; those but the first get the weights of the first.
+
+    Args:
+        networks: What `build` returned; they are changed.
+        recipe: What they were built from.
+        fabric: Which precision, and which processes.
+        sync_batchnorm: Whether batch norms see the photos of all processes, or each its own.
+    """
+    parts = [networks.generator, networks.discriminator, networks.features]
+    if fabric.world_size > 1:
+        unused = _unused(networks, recipe, fabric)
+        for part, names in zip(parts[:2], unused, strict=False):
+            if part is not None:
+                see_all(part, device=fabric.device, sync_batchnorm=sync_batchnorm)
+                # DDP would wait for their gradients; this is the attribute that it looks at.
+                part._ddp_params_and_buffers_to_ignore = names  # type: ignore[assignment]
+    generator, opt_g = fabric.setup(networks.generator, networks.opt_g)
+    ready = replace(networks, generator=generator, opt_g=opt_g)
+    if networks.features is not None:
+        ready = replace(ready, features=fabric.setup_module(networks.features))
+    if networks.discriminator is not None and networks.opt_d is not None:
+        discriminator, opt_d = fabric.setup(networks.discriminator, networks.opt_d)
+        ready = replace(ready, discriminator=discriminator, opt_d=opt_d)
+    return ready
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """Return a network that was set up without what Fabric has put around it."""
+    return cast(nn.Module, network.module)
+
+
 def start_from(weights: Path, networks: Networks, photos: PackedPhotos, recipe: Recipe) -> None:
     """Give the generator the weights of a run or of an exported file.
 
     Args:
         weights: A run directory, or an ONNX file.
-        networks: Of which the generator is changed.
+        networks: What `set_up` returned; the generator is changed.
         photos: To which norms are fitted that an exported file does not have any more.
         recipe: That the networks were built from.
 
@@ -93,30 +127,58 @@ def start_from(weights: Path, networks: Networks, photos: PackedPhotos, recipe: 
         return
     some = list(range(min(FITTED_TO, len(photos))))
     L, _ = to_L_ab(photos.batch(some, recipe.image_size, None, recipe.crop_min))
-    generator = cast(nn.Module, networks.generator.module)  # Fabric's wrapper names layers anew
+    generator = bare(networks.generator)  # Fabric's wrapper names layers anew
     load_exported(generator, weights, L.to(next(generator.parameters()).device))
 
 
-@torch.no_grad()
-def check_size(networks: Networks, recipe: Recipe, device: torch.device) -> None:
+def check_size(networks: Networks, recipe: Recipe, fabric: Fabric, *, sync_batchnorm: bool) -> None:
     """Refuse photos of a size or number that the networks do not take: before a run is made.
 
+    Args:
+        networks: What `build` returned; they stay as they are.
+        recipe: What they were built from.
+        fabric: Which precision, and how many processes share a batch.
+        sync_batchnorm: As for `set_up`.
+
     Raises:
-        RecipeError: If they do not.
+        RecipeError: If they do not take them.
     """
-    side, count = recipe.image_size, min(2, recipe.batch_size)
-    L = torch.zeros(count, 1, side, side, device=device)
+    count = recipe.batch_size if sync_batchnorm else recipe.batch_size // fabric.world_size
     try:
-        # copies: norms take note of what they see
-        made = copy.deepcopy(networks.generator).train()(L)
-        if networks.discriminator is not None:
-            trial = replace(networks, discriminator=copy.deepcopy(networks.discriminator).train())
-            judge(trial, see(trial, L, recipe.view)(made))
+        with torch.no_grad():
+            _try_out(networks, recipe, fabric, min(2, count))
     except (AssertionError, RuntimeError, ValueError) as error:  # timm asserts its sizes
         raise RecipeError(
-            f"the networks cannot be trained on {recipe.batch_size} photos of {side} px at a time "
+            f"the networks cannot be trained on {count} photos of {recipe.image_size} px at a time "
             f"({str(error).splitlines()[0]}); give another image_size or batch_size"
         ) from error
+
+
+def _unused(networks: Networks, recipe: Recipe, fabric: Fabric) -> tuple[list[str], list[str]]:
+    """Return the names of parameters that nothing depends on, of generator and discriminator."""
+    trial, outputs = _try_out(networks, recipe, fabric, 2)
+    torch.autograd.backward([output.float().sum() for output in outputs])
+    generator, discriminator = (
+        [] if part is None else [name for name, p in part.named_parameters() if p.grad is None]
+        for part in (trial.generator, trial.discriminator)
+    )
+    return generator, discriminator
+
+
+def _try_out(
+    networks: Networks, recipe: Recipe, fabric: Fabric, count: int
+) -> tuple[Networks, list[Tensor]]:
+    """Show black photos to copies of the networks, and return them with what they made of it."""
+    side = recipe.image_size
+    L = torch.zeros(count, 1, side, side, device=fabric.device)
+    # copies: norms take note of what they see
+    trial = replace(networks, generator=copy.deepcopy(networks.generator).train())
+    with fabric.autocast():
+        made = trial.generator(L)
+        if networks.discriminator is None:
+            return trial, [made]
+        trial = replace(trial, discriminator=copy.deepcopy(networks.discriminator).train())
+        return trial, [made, judge(trial, see(trial, L, recipe.view)(made))]
 
 
 def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
@@ -124,4 +186,6 @@ def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,
     }
-    return kinds[recipe.optimizer](groups, betas=recipe.betas, weight_decay=recipe.weight_decay)
+    return kinds[recipe.optimizer](
+        groups, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+    )

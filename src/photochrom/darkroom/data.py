@@ -37,7 +37,7 @@ class PackedPhotos:
             """SHA-256 of the manifest, which names the SHA-256 of every photo."""
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{directory} is not a data set that this version of photochrom prepared; "
+                f"{directory} is not a prepared data set, or one of an earlier version; "
                 f"make one with `photochrom data folder PHOTOS {directory}`"
             ) from error
         self._manifest, self._split = directory / "manifest.csv", split
@@ -96,6 +96,7 @@ class PackedPhotos:
         size: int,
         generator: torch.Generator | None,
         crop_min: float | None = None,
+        share: slice = slice(None),
     ) -> Tensor:
         """Return square crops of some photos.
 
@@ -106,6 +107,7 @@ class PackedPhotos:
             crop_min: The crops are squares of at least this share of a photo's short side, but of
                 `size` or more, drawn by `generator` or else the largest, and brought to `size` by
                 averaging. None cuts out `size` as it is.
+            share: Which of them are returned; it is drawn for all.
 
         Returns:
             sRGB, shape (B, size, size, 3), uint8; on the device where the photos are kept.
@@ -120,7 +122,7 @@ class PackedPhotos:
                 (len(indices), 3 if crop_min is not None else 2), generator=generator
             )
         crops = []
-        for draw, index in zip(draws.tolist(), indices, strict=True):
+        for draw, index in zip(draws[share].tolist(), indices[share], strict=True):
             height, width = self.shapes[index].tolist()
             largest = min(height, width)
             if largest < size:

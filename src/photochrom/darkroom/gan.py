@@ -6,7 +6,9 @@ d_real_accuracy, d_fake_accuracy, and g_updates, d_updates: how often a network'
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from photochrom.darkroom.distributed import drawn, mean
 from photochrom.darkroom.losses import gan_loss, generator_gan_loss, perceptual_loss
 from photochrom.darkroom.recipe import GanMode, Output, Phase
 from photochrom.darkroom.tensors import target, to_rgb, whole_photo
@@ -80,9 +83,9 @@ def _cutter(L: Tensor, view: float) -> Callable[[Tensor], Tensor]:
         return lambda photos: photos
     count, _, height, width = L.shape
     rows, columns = round(view * height), round(view * width)
-    tops = torch.randint(height - rows + 1, (count,)).tolist()
-    lefts = torch.randint(width - columns + 1, (count,)).tolist()
-    mirrored = (torch.rand(count) < 0.5).tolist()
+    tops = drawn(lambda n: torch.randint(height - rows + 1, (n,)), count).tolist()
+    lefts = drawn(lambda n: torch.randint(width - columns + 1, (n,)), count).tolist()
+    mirrored = (drawn(torch.rand, count) < 0.5).tolist()
 
     def cut(photos: Tensor) -> Tensor:
         windows = []
@@ -152,6 +155,13 @@ def _update_generator(
     networks.opt_g.step()
 
 
+def _without_gradients(fabric: Fabric, network: nn.Module) -> AbstractContextManager[object]:
+    """Have DDP, where there are several processes, wait for no gradients of a network."""
+    if fabric.world_size == 1:
+        return nullcontext()
+    return fabric.no_backward_sync(cast(Any, network))
+
+
 def judge(networks: Networks, seen: Seen) -> Tensor:
     """Return the discriminator's logits on photos.
 
@@ -203,7 +213,8 @@ def gan_step(
         label_real: The discriminator's target for real photos.
         g_steps: Generator steps for the one discriminator step.
         phase: `gan`; with `d` or `g` only that network learns.
-        d_threshold: The discriminator learns only if its loss is above this; None: always.
+        d_threshold: The discriminator learns only if its loss, over the photos of all processes, is
+            above this; None: always.
 
     Returns:
         Detached scalars: `d_real`, `d_fake`; the last generator step's `g_gan`, `g_l1` and, if it
@@ -232,7 +243,7 @@ def gan_step(
     d_real = gan_loss(real_logits, True, mode, label_real)
     d_fake = gan_loss(fake_logits, False, mode)
     d_loss = 0.5 * (d_real + d_fake)
-    d_learns = phase != "g" and (d_threshold is None or d_loss.item() > d_threshold)
+    d_learns = phase != "g" and (d_threshold is None or mean(d_loss.detach()).item() > d_threshold)
     if d_learns:
         opt_d.zero_grad(set_to_none=True)
         fabric.backward(d_loss)
@@ -246,10 +257,9 @@ def gan_step(
         if step > 0:
             made = generator(shown).float()
             made_seen = look(made)
-        losses = {
-            "g_gan": generator_gan_loss(judge(networks, made_seen), mode),
-            "g_l1": F.l1_loss(made, truth),
-        }
+        with _without_gradients(fabric, discriminator):
+            verdict = judge(networks, made_seen)
+        losses = {"g_gan": generator_gan_loss(verdict, mode), "g_l1": F.l1_loss(made, truth)}
         if lambda_perceptual > 0:
             losses["g_perceptual"] = _perceptual(made_seen, real_seen)
         _update_generator(fabric, networks, losses, weights)

@@ -1,17 +1,17 @@
-"""The training loop: one for all recipes.
+"""The training loop: one for all recipes, and for any number of processes.
 
 What is random in a step (which photos, where they are cropped, whether they are mirrored, dropout)
 is drawn from the recipe's seed and the number of the step or epoch alone. So a run that was killed
-and resumed takes the same steps as one that was not.
+and resumed takes the same steps as one that was not, and several processes take those of one.
 """
 
 import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,12 +19,24 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from photochrom.darkroom import runs
+from photochrom.darkroom import launching, runs
 from photochrom.darkroom.aging import age
 from photochrom.darkroom.averaging import MovingAverage
-from photochrom.darkroom.building import build, check_size, start_from
+from photochrom.darkroom.building import bare, build, check_size, set_up, start_from
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.discriminators import build_discriminator
+from photochrom.darkroom.distributed import (
+    Device,
+    Precision,
+    by_first,
+    check_alike,
+    gathered,
+    lost_becomes_an_error,
+    means,
+    processes,
+    share,
+    together,
+)
 from photochrom.darkroom.gan import Networks, gan_step, l1_step
 from photochrom.darkroom.generators import build_generator
 from photochrom.darkroom.recipe import Recipe
@@ -33,13 +45,11 @@ from photochrom.darkroom.tensors import to_L_ab
 from photochrom.darkroom.watch import look
 from photochrom.errors import DataError, RunError
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["32", "bf16"]
-
 STATE_EVERY_SECONDS = 300.0
 """How often, at least, the state is saved in mid-epoch."""
 CHECK_EVERY = 25
-"""Steps between two looks at whether the losses are finite; each look waits for the device."""
+"""Steps between two looks at whether the losses are finite; each look waits for the device, and
+for the other processes, which save the state in mid-epoch only then."""
 
 
 # It would say in what precision it was just told to train.
@@ -58,83 +68,158 @@ def train(
     name: str = "run",
     device: Device = "auto",
     precision: Precision = "32",
+    devices: int = 1,
+    nodes: int = 1,
+    sync_batchnorm: bool = True,
     resume: Path | None = None,
     progress: bool = True,
     on_step: Callable[[int], None] | None = None,
+    on_run: Callable[[Path], None] | None = None,
 ) -> Path:
     """Train a recipe, from the start or from where a run stopped.
 
     Args:
         recipe: What to train.
-        data: A prepared data set.
+        data: A prepared data set, which every process opens.
         out: Where the new run directory is made; unused with `resume`.
         name: Ends the name of the run directory.
         device: `auto` takes a GPU if there is one.
         precision: `bf16` computes in bfloat16 where that is safe, with weights in float32.
-        resume: A run to go on with; recipe, data and precision have to be the same. On another
-            device the weights end up the same but for rounding.
+        devices: Processes on each machine, which share every batch equally; each takes a GPU of its
+            own where there are GPUs. Those that torchrun or SLURM has not started are started here,
+            by `multiprocessing`: a program that calls this has to guard its main module.
+        nodes: Machines, on each of which the same is called.
+        sync_batchnorm: Whether batch norms see the photos of all processes, which makes the weights
+            those of one process but for rounding, or each its own.
+        resume: A run to go on with; recipe, data, precision and sync_batchnorm have to be the same.
+            On another device, or by other processes, the weights end up the same but for rounding.
         progress: Show a bar on the terminal, and the warnings that go into the log.
-        on_step: Called with the number of steps taken after each of them.
+        on_step: Called in each process with the number of steps taken after each of them.
+        on_run: Called in each process with the run directory as soon as there is one.
 
     Returns:
-        The run directory.
+        The run directory. Only the first process writes to it.
 
     Raises:
         DataError: If the data are not prepared, too few, or too small for the recipe.
-        RecipeError: If a network cannot be built as told.
+        RecipeError: If a network cannot be built as told, or the processes cannot share a batch.
         RunError: If `resume` is no run, or one of another recipe, other data or precision, or
-            the run that `generator_weights` names has no weights, or of another generator.
+            the run that `generator_weights` names has no weights, or of another generator; if other
+            processes were started than are asked for, or one of them ended.
         ModelError: If the file that `generator_weights` names is of another generator.
         NonFiniteLossError: If a loss becomes infinite or no number.
+        ToldError: If another process has said what is wrong.
     """
-    # Load the data.
-    photos = {split: PackedPhotos(data, split) for split in ("train", "eval")}
-    steps_per_epoch = len(photos["train"]) // recipe.batch_size
-    if steps_per_epoch == 0 or len(photos["eval"]) == 0:
-        raise DataError(
-            f"{data} has {len(photos['train'])} photos to train on and {len(photos['eval'])} to "
-            f"look at; a batch takes {recipe.batch_size} and a look takes 1"
-        )
-    total_steps = recipe.total_epochs * steps_per_epoch
+    options: dict[str, Any] = {
+        "name": name,
+        "precision": precision,
+        "nodes": nodes,
+        "sync_batchnorm": sync_batchnorm,
+        "resume": resume,
+        "progress": progress,
+        "on_step": on_step,
+    }
+    with launching.one_voice():
+        launch = launching.must_launch(devices, nodes, recipe.batch_size)
+    if launch:
+        again = partial(train, recipe, data, out, device=device, devices=devices, **options)
+        return launching.launch(again, devices, nodes)
+    with processes(device, precision, devices, nodes) as fabric:
+        return _train(fabric, recipe, data, out, on_run=on_run, **options)
 
-    # Build the networks.
-    fabric = _fabric(device, precision)
-    torch.manual_seed(recipe.seed)
-    networks = build(recipe, fabric)
-    check_size(networks, recipe, fabric.device)
+
+def _train(
+    fabric: Fabric,
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    *,
+    name: str,
+    precision: Precision,
+    nodes: int,
+    sync_batchnorm: bool,
+    resume: Path | None,
+    progress: bool,
+    on_step: Callable[[int], None] | None,
+    on_run: Callable[[Path], None] | None,
+) -> Path:
+    """Do in one process what `train` says."""
+    # Load the data and build the networks.
+    with together(fabric):
+        photos, looked_at = PackedPhotos(data, "train"), PackedPhotos(data, "eval")
+        steps_per_epoch = len(photos) // recipe.batch_size
+        if steps_per_epoch == 0 or len(looked_at) == 0:
+            raise DataError(
+                f"{data} has {len(photos)} photos to train on and {len(looked_at)} to "
+                f"look at; a batch takes {recipe.batch_size} and a look takes 1"
+            )
+        torch.manual_seed(recipe.seed)
+        networks = build(recipe, fabric.device)
+        check_size(networks, recipe, fabric, sync_batchnorm=sync_batchnorm)
+        photos.batch([0], recipe.image_size, None)  # too small for the recipe? say so now
+    facts = {
+        "data_fingerprint": photos.fingerprint,
+        "precision": precision,
+        "sync_batchnorm": sync_batchnorm,
+    }
+    check_alike(
+        fabric,
+        {
+            "recipe": recipe,
+            "data": photos.fingerprint,
+            "--precision": precision,
+            "--sync-batchnorm": sync_batchnorm,
+        },
+    )
+    networks = set_up(networks, recipe, fabric, sync_batchnorm=sync_batchnorm)
     schedule = Schedule(recipe, networks, steps_per_epoch)
-    average = None if recipe.ema is None else MovingAverage(networks.generator, recipe.ema)
-    watched = networks.generator if average is None else average.network
+    total_steps = recipe.total_epochs * steps_per_epoch
+    average, watched = None, networks.generator
+    if recipe.ema is not None:
+        average = MovingAverage(bare(networks.generator), recipe.ema)
+        watched = fabric.setup_module(average.network)
 
     # Make the run directory, or read it.
-    run_facts = {
-        "data": str(data.resolve()),
-        "data_fingerprint": photos["train"].fingerprint,
-        "device": str(fabric.device),
-        "precision": precision,
-    }
-    photos["train"].batch([0], recipe.image_size, None)  # too small for the recipe? say so now
-    step, sums, seconds = 0, {}, 0.0
-    if resume is None:
+    def begin() -> tuple[Path, dict[str, Any] | None]:
+        if resume is not None:
+            _check_same(resume, recipe, facts)
+            state = runs.load_state(resume)
+            runs.cut_log(resume, 0 if state is None else state["step"] // steps_per_epoch)
+            return resume, state
+        start = None
         if recipe.generator_weights != "none":
-            start_from(Path(recipe.generator_weights), networks, photos["train"], recipe)
-        run = runs.new_run(out, name, recipe, runs.describe_environment(**run_facts))
-    else:
-        run = resume
-        _check_same(run, recipe, run_facts)
-        state = runs.load_state(run)
-        if state is not None:
-            step, sums, seconds = state["step"], state["sums"], state["seconds"]
-            _restore(networks, average, schedule, state)
-        runs.cut_log(run, step // steps_per_epoch)
-        if step >= total_steps:
-            return run
+            start_from(Path(recipe.generator_weights), networks, photos, recipe)
+            weights = networks.generator.state_dict()
+            start = {"generator": {key: value.cpu() for key, value in weights.items()}}
+        environment = runs.describe_environment(
+            data=str(data.resolve()),
+            device=str(fabric.device),
+            processes=fabric.world_size,
+            nodes=nodes,
+            **facts,
+        )
+        return runs.new_run(out, name, recipe, environment), start
+
+    run, state = by_first(fabric, begin)
+    if on_run is not None:
+        on_run(run)
+    step, sums, seconds = 0, {}, 0.0
+    if resume is None and state is not None:
+        networks.generator.load_state_dict(state["generator"])
+    elif state is not None:
+        step, sums, seconds = state["step"], state["sums"], state["seconds"]
+        _restore(networks, average, schedule, state)
+    if step >= total_steps:
+        return run
 
     # Train.
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # sizes do not change from step to step
-        photos["train"].keep_on(fabric.device)
-    writer = SummaryWriter(str(run / "tensorboard"), purge_step=step)
+        photos.keep_on(fabric.device)
+    progress = progress and fabric.is_global_zero
+    writer = None
+    if fabric.is_global_zero:
+        writer = SummaryWriter(str(run / "tensorboard"), purge_step=step)
     bar = tqdm(
         total=total_steps * recipe.batch_size,
         initial=step * recipe.batch_size,
@@ -143,85 +228,75 @@ def train(
         disable=not progress,
     )
     saved = time.monotonic()
-    for epoch in range(step // steps_per_epoch, recipe.total_epochs):
-        bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
-        order = _order(recipe.seed, epoch, len(photos["train"]))
-        started = time.monotonic()
-        for first in range(step % steps_per_epoch, steps_per_epoch):
-            indices = order[first * recipe.batch_size :][: recipe.batch_size]
-            schedule.set_rates(step)
-            losses = _step(fabric, networks, recipe, photos["train"], indices, step, epoch)
-            if average is not None:
-                average.update(networks.generator)
-            for key, value in losses.items():
-                sums[key] = sums.get(key, torch.zeros((), device=value.device)) + value
-            step += 1
-            bar.update(recipe.batch_size)
-            if step % CHECK_EVERY == 0:
-                _check_finite(sums, epoch, step)
-            if step % steps_per_epoch == 0:
-                break  # what follows an epoch saves the state as well
-            if time.monotonic() - saved > STATE_EVERY_SECONDS:
-                _check_finite(sums, epoch, step)
-                saved = time.monotonic()
-                spent = seconds + saved - started
-                runs.save_state(run, _state(networks, average, schedule, step, sums, spent))
+    with lost_becomes_an_error(fabric, run):
+        for epoch in range(step // steps_per_epoch, recipe.total_epochs):
+            bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
+            order = order_of(recipe.seed, epoch, len(photos))
+            started = time.monotonic()
+            for first in range(step % steps_per_epoch, steps_per_epoch):
+                indices = order[first * recipe.batch_size :][: recipe.batch_size].tolist()
+                schedule.set_rates(step)
+                losses = _step(fabric, networks, recipe, photos, indices, step, epoch)
+                if average is not None:
+                    average.update(networks.generator)
+                for key, value in losses.items():
+                    sums[key] = sums.get(key, torch.zeros((), device=value.device)) + value
+                step += 1
+                bar.update(recipe.batch_size)
+                if step % steps_per_epoch == 0:
+                    break  # what follows an epoch looks at the losses and saves the state as well
+                due = time.monotonic() - saved > STATE_EVERY_SECONDS
+                if step % CHECK_EVERY == 0 or (due and fabric.world_size == 1):
+                    totals = means(sums)
+                    with together(fabric):
+                        _check_finite(totals, epoch, step)
+                    if any(gathered(fabric, due)):
+                        saved = time.monotonic()
+                        state = _state(networks, average, schedule, step, totals)
+                        state["seconds"] = seconds + saved - started
+                        by_first(fabric, partial(runs.save_state, run, state))
+                if on_step is not None:
+                    on_step(step)
+
+            totals = means(sums)
+            with together(fabric):
+                _check_finite(totals, epoch, step)
+            seconds += time.monotonic() - started
+            line: dict[str, Any] = {
+                "epoch": epoch + 1,
+                "step": step,
+                "phase": recipe.phase(epoch),
+                "images": step * recipe.batch_size,
+                "seconds": round(seconds, 2),
+                "images_per_second": round(steps_per_epoch * recipe.batch_size / seconds, 2),
+                "lr_g": networks.opt_g.param_groups[-1]["lr"],
+                **{key: float(value) / steps_per_epoch for key, value in totals.items()},
+            }
+            schedule.epoch_ended(line["g_l1"])
+            sums, seconds = {}, 0.0
+            state = _state(networks, average, schedule, step, sums)
+            with together(fabric):
+                if writer is not None:
+                    _check_weights(watched, epoch)
+                    look(watched, looked_at, recipe, run, line, writer)
+                    for warning in line["warnings"] if progress else ():
+                        tqdm.write(f"warning: epoch {epoch + 1}: {warning}")
+                    runs.append_log(run, line)
+                    runs.save_generator(run, watched)
+                    runs.save_state(run, state)
+            saved = time.monotonic()
             if on_step is not None:
                 on_step(step)
-
-        _check_finite(sums, epoch, step)
-        means = {key: float(value) / steps_per_epoch for key, value in sums.items()}
-        seconds += time.monotonic() - started
-        line: dict[str, Any] = {
-            "epoch": epoch + 1,
-            "step": step,
-            "phase": recipe.phase(epoch),
-            "images": step * recipe.batch_size,
-            "seconds": round(seconds, 2),
-            "images_per_second": round(steps_per_epoch * recipe.batch_size / seconds, 2),
-            "lr_g": networks.opt_g.param_groups[-1]["lr"],
-            **means,
-        }
-        schedule.epoch_ended(means["g_l1"])
-        _check_weights(watched, epoch)
-        look(watched, photos["eval"], recipe, run, line, writer)
-        for warning in line["warnings"] if progress else ():
-            tqdm.write(f"warning: epoch {epoch + 1}: {warning}")
-        runs.append_log(run, line)
-        runs.save_generator(run, watched)
-        sums, seconds, saved = {}, 0.0, time.monotonic()
-        runs.save_state(run, _state(networks, average, schedule, step, sums, seconds))
-        if on_step is not None:
-            on_step(step)
     bar.close()
-    writer.close()
+    if writer is not None:
+        writer.close()
     return run
 
 
-def _fabric(device: Device, precision: Precision) -> Fabric:
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if device != "auto" and not available[device]:
-        usable = ", ".join(name for name, there in available.items() if there)
-        raise RunError(f"there is no {device} here; give one of auto, {usable}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice about workers and devices that we do not use
-        fabric = Fabric(
-            accelerator=device,
-            devices=1,
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
-        )
-        fabric.launch()
-    return fabric
-
-
-def _order(seed: int, epoch: int, count: int) -> list[int]:
+def order_of(seed: int, epoch: int, count: int) -> Tensor:
+    """Return the order in which an epoch goes through the photos, shape (count,), int64."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order: list[int] = torch.randperm(count, generator=generator).tolist()
-    return order
+    return torch.randperm(count, generator=generator)
 
 
 def _step(
@@ -233,21 +308,25 @@ def _step(
     step: int,
     epoch: int,
 ) -> dict[str, Tensor]:
-    """Take one step of training on the photos named by `indices`."""
+    """Take one step of training on the photos named by `indices`, of which others see a part."""
     # Everything random comes from (seed, step): see the module's docstring.
     seed = (recipe.seed * 1_000_003 + step) * 2 + 1
     draw = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    rgb = photos.batch(indices, recipe.image_size, draw, recipe.crop_min)
+    mine = share(fabric, len(indices))
+    rgb = photos.batch(indices, recipe.image_size, draw, recipe.crop_min, mine)
     rgb = rgb.to(fabric.device, non_blocking=True)
     if recipe.flip:
-        mirror = (torch.rand(len(indices), generator=draw) < 0.5).to(fabric.device)
+        mirror = (torch.rand(len(indices), generator=draw) < 0.5)[mine].to(fabric.device)
         rgb = torch.where(mirror[:, None, None, None], rgb.flip(2), rgb)
     L, ab = to_L_ab(rgb)
     ab = ab * recipe.target_saturation
     networks.generator.train()
     phase = recipe.phase(epoch)
-    L_seen = age(L, recipe.aging, draw) if recipe.aging > 0 else None
+    L_seen = None
+    if recipe.aging > 0:
+        seeds = torch.randint(2**32, (len(indices),), generator=draw)[mine]
+        L_seen = age(L, recipe.aging, seeds.tolist())
     if phase == "l1":
         # Pretraining is L1 alone, and L1 alone needs no weight.
         perceptual = 0.0 if recipe.discriminator is not None else recipe.lambda_perceptual
@@ -305,12 +384,12 @@ def _state(
     schedule: Schedule,
     step: int,
     sums: dict[str, Tensor],
-    seconds: float,
 ) -> dict[str, Any]:
+    """Return what resuming needs, as it is at the end of an epoch or, with `seconds`, before it."""
     state = {
         "step": step,
         "sums": sums,
-        "seconds": seconds,
+        "seconds": 0.0,
         "schedule": schedule.state_dict(),
         "generator": networks.generator.state_dict(),
         "opt_g": networks.opt_g.state_dict(),
@@ -336,8 +415,8 @@ def _restore(
     schedule.load_state_dict(state["schedule"])
 
 
-def _check_same(run: Path, recipe: Recipe, facts: Mapping[str, str]) -> None:
-    """Refuse to go on with a run under another recipe, on other data or in another precision."""
+def _check_same(run: Path, recipe: Recipe, facts: Mapping[str, object]) -> None:
+    """Refuse to go on with a run under another recipe, on other data or in another way."""
     before = runs.read_recipe(run)
     if before != recipe:
         different = [
@@ -355,6 +434,12 @@ def _check_same(run: Path, recipe: Recipe, facts: Mapping[str, str]) -> None:
     if environment.get("precision") != facts["precision"]:
         raise RunError(
             f"{run} was trained with --precision {environment.get('precision')}; "
+            "resume it with the same"
+        )
+    synced = environment.get("sync_batchnorm", True)  # one process, and older runs had no other
+    if synced != facts["sync_batchnorm"]:
+        raise RunError(
+            f"{run} was trained with --{'sync' if synced else 'local'}-batchnorm; "
             "resume it with the same"
         )
 
