@@ -22,16 +22,19 @@ def test_the_library_has_just_these_options():
     assert all(painted[name].default == keywords[name].default for name in painted if name in NAMES)
 
 
-def test_the_command_line_has_just_these_options():
-    command = main.commands["colorize"]
-    assert isinstance(command, click.Command)
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("colorize", {"out", "as_json", "report", "resume", "engine", "address", "jobs"}),
+        ("video", {"codec", "quality", "steady", "processes", "restart"}),
+    ],
+)
+def test_the_command_line_has_just_these_options(name: str, others: set[str]):
+    command = main.commands[name]
     options = {p.name: p for p in command.params if isinstance(p, click.Option)}
     assert {name: options[name].default for name in NAMES} == {o.name: o.default for o in OPTIONS}
     assert {name: options[name].help for name in NAMES} == {o.name: o.help for o in OPTIONS}
-    assert set(options) - set(NAMES) == {
-        *("out", "model", "max_pixels", "device", "jobs", "overwrite"),
-        *("as_json", "report", "resume"),
-    }
+    assert set(options) - set(NAMES) == {"model", "max_pixels", "device", "overwrite", *others}
 
 
 def test_the_api_has_just_these_fields(web_app: FastAPI):

@@ -110,30 +110,55 @@ class Colorizer:
         draft = self.draft(photo, size=size)
         return draft.painted(saturation=saturation, strength=strength, mark=mark, pool=self._pool)
 
-    def draft(self, photo: Photo, *, size: int | None = None) -> Draft:
+    def draft(
+        self, photo: Photo, *, size: int | None = None, ab: FloatArray | None = None
+    ) -> Draft:
         """Ask the model once, so that the photo can then be painted as often as one likes.
 
         Args:
             photo: A photo.
             size: As above.
+            ab: What is to stand for the model's answer to `seen`, shape (2, h, w); None: ask it.
 
         Raises:
             PhotochromError: If the size is not allowed.
             ModelError: If the model does not return colours.
         """
-        check_look(size=size)
+        L, small = self._copies(photo, size)
+        if ab is None:
+            ab = self.guess(small)
         width, height = photo.size
-        h, w = network_size(height, width, size or self.model.size)
-        zoom = max(1, min(enlarging.ZOOM, height // h, width // w))
-        L = _lightness(photo, zoom * h, zoom * w)
-        small = cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
-        ab = _guess(self.model, small)
-        if h * w < height * width:
+        if small.size < height * width:
             lines = enlarging.lines(L, ab)
         else:
             a, b = (cv2.resize(plane, photo.size, interpolation=cv2.INTER_AREA) for plane in ab)
             lines = np.stack([np.zeros_like(a), np.zeros_like(a), a, b])
         return Draft(photo, lines, self.model.name)
+
+    def seen(self, photo: Photo, *, size: int | None = None) -> FloatArray:
+        """Return L* of the small copy that the model is asked about, shape (h, w).
+
+        Raises:
+            PhotochromError: If the size is not allowed.
+        """
+        return self._copies(photo, size)[1]
+
+    def guess(self, seen: FloatArray) -> FloatArray:
+        """Ask the model about a small copy as `seen` returns it; the answer has shape (2, h, w).
+
+        Raises:
+            ModelError: If the model does not return colours.
+        """
+        return _guess(self.model, seen)
+
+    def _copies(self, photo: Photo, size: int | None) -> tuple[FloatArray, FloatArray]:
+        """Return L* of the middle and of the small copy of a photo."""
+        check_look(size=size)
+        width, height = photo.size
+        h, w = network_size(height, width, size or self.model.size)
+        zoom = max(1, min(enlarging.ZOOM, height // h, width // w))
+        L = _lightness(photo, zoom * h, zoom * w)
+        return L, cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
 
 
 def network_size(height: int, width: int, short: int) -> tuple[int, int]:

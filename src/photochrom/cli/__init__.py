@@ -14,6 +14,7 @@ from photochrom.cli.colorize import colorize
 from photochrom.cli.darkroom import COMMANDS
 from photochrom.cli.study import study
 from photochrom.cli.text import printable
+from photochrom.cli.video import video
 from photochrom.cli.web import web
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
@@ -49,5 +50,5 @@ def main() -> None:
     """Colorize black-and-white photographs; train and compare the networks that do it."""
 
 
-for _command in (colorize, web, study, *COMMANDS):
+for _command in (colorize, video, web, study, *COMMANDS):
     main.add_command(_command)

@@ -1,0 +1,112 @@
+"""`photochrom video`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from photochrom.cli.extras import need
+from photochrom.cli.look import look_options
+from photochrom.cli.text import printable
+
+_DOING = {"learned": "looking for cuts", "coloured": "colouring"}
+
+
+@click.command()
+@click.argument("path", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    metavar="M",
+    type=click.Path(path_type=Path),
+    help="An ONNX file from `photochrom export`; else the model that comes with photochrom.",
+)
+@look_options
+@click.option("--codec", metavar="C", help="h264, hevc, vp9, ffv1 or prores; else by ending.")
+@click.option(
+    "--quality",
+    type=int,
+    metavar="CRF",
+    help="Less is better and larger; the codec's if not given.",
+)
+@click.option(
+    "--steady/--no-steady",
+    default=True,
+    show_default=True,
+    help="Keep colours still over time; or colour each frame for itself.",
+)
+@click.option("--device", metavar="D", default="auto", help="auto, cpu, cuda, coreml or directml.")
+@click.option(
+    "-j",
+    "--jobs",
+    "processes",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes; one for each core if not given.",
+)
+@click.option("--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse larger frames.")
+@click.option("--overwrite", is_flag=True, help="Replace a result that is there.")
+@click.option("--restart", is_flag=True, help="Throw away work that was begun on this result.")
+@click.pass_context
+def video(
+    ctx: click.Context, /, path: Path, target: Path, max_pixels: int | None, **options: Any
+) -> None:
+    """Colour the film IN into OUT: .mp4, .m4v, .mov, .mkv or .webm.
+
+    Sound, subtitles, times and the shape of the picture stay as they are. Work that was cut off
+    lies in OUT.partial, and the same command goes on with it.
+    """
+    need("video")
+    from photochrom.film.folder import beside
+    from photochrom.film.whole import colorize_film
+
+    if max_pixels is not None:
+        options["max_pixels"] = max_pixels
+    bar = _Bar()
+    try:
+        done = colorize_film(path, target, progress=bar, **options)
+    except KeyboardInterrupt:
+        kept = beside(target).exists()
+        message = "the same command goes on from here" if kept else "nothing was done yet"
+        click.echo(f"\nstopped; {message}", err=True)
+        ctx.exit(130)
+    finally:
+        bar.close()
+    for stream in done.left_out:
+        click.echo(printable(f"{target.suffix} cannot hold {stream}, left out"), err=True)
+    click.echo(printable(f"{target}: {done.frames} frames, {done.scenes} scenes"), err=True)
+
+
+class _Bar:
+    """A bar for each thing that is done, where somebody can see it."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._what = ""
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            return
+        if what != self._what:
+            from tqdm import tqdm
+
+            self.close()
+            # What an earlier run did says nothing about the time that is left.
+            self._bar = tqdm(
+                total=total,
+                initial=done,
+                desc=_DOING[what],
+                unit="frame",
+                smoothing=0,
+                file=sys.stderr,
+            )
+            self._what = what
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Leave what it shows on its line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
