@@ -43,7 +43,8 @@ class PackedPhotos:
         self._manifest, self._split = directory / "manifest.csv", split
         # On disk, as the pixels are: a million photos take no more memory than a thousand.
         self._index = _mapped(directory / f"{split}.index.npy", np.int64, 2)
-        self._pixels = _mapped(directory / f"{split}.npy", np.uint8, 1)
+        self._file = directory / f"{split}.npy"
+        self._pixels = _mapped(self._file, np.uint8, 1)
         with self._manifest.open("rb") as file:
             same = hashlib.file_digest(file, "sha256").hexdigest() == self.fingerprint
         start, height, width = self._index[-1] if len(self._index) else (0, 0, 0)
@@ -70,9 +71,12 @@ class PackedPhotos:
                     yield row["source"], row["sha256"]
 
     def photo(self, index: int) -> NDArray[np.uint8]:
-        """Return one photo: sRGB, shape (H, W, 3), a view into the file."""
-        start, height, width = self._index[index]
-        return self._pixels[start : start + 3 * height * width].reshape(height, width, 3)
+        """Return one photo: sRGB, shape (H, W, 3)."""
+        start, height, width = self._index[index].tolist()
+        # Read, as a page that is touched in a map has its neighbours read along with it.
+        count, offset = 3 * height * width, self._pixels.offset + start
+        pixels = np.fromfile(self._file, np.uint8, count, offset=offset)
+        return pixels.reshape(height, width, 3)
 
     def keep_on(self, device: torch.device) -> bool:
         """Copy all photos to a device, if they have one size and leave most of its memory free.
@@ -143,17 +147,15 @@ class PackedPhotos:
             if self._resident is not None:
                 crop = self._resident[index][top : top + side, left : left + side]
             else:
-                crop = torch.from_numpy(
-                    self.photo(index)[top : top + side, left : left + side].copy()
-                )
+                crop = torch.from_numpy(self.photo(index)[top : top + side, left : left + side])
             crops.append(crop if side == size else _resized(crop, size))
         return torch.stack(crops)
 
 
-def _mapped(path: Path, dtype: type[np.generic], dimensions: int) -> NDArray[Any]:
+def _mapped(path: Path, dtype: type[np.generic], dimensions: int) -> np.memmap[Any, Any]:
     """Open an array that stays on disk."""
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r")
+        array: np.memmap[Any, Any] = np.load(path, mmap_mode="r")
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"{path} is damaged or cut off; prepare the data again") from error
     if array.dtype != dtype or array.ndim != dimensions:

@@ -199,7 +199,6 @@ def evaluate(
     count = len(photos) if limit is None else min(limit, len(photos))
     if count == 0:
         raise DataError(f"{data} has no photos in its {split} split; prepare it again with some")
-    truths = [photos.photo(i) for i in range(count)]  # views: the pixels stay on disk
     loaded = [load_model(model, data, device=device, progress=progress) for model in models]
     names = _distinct_names(models, loaded)
     lpips = None if lpips_weights is None else Lpips(lpips_weights)
@@ -215,14 +214,15 @@ def evaluate(
 
     shown = spread(count, SHOWN)
     grey = Colorizer(ConstantModel("grey"))
-    columns = [[_colorize(grey, truths[i]) for i in shown], [truths[i] for i in shown]]
+    columns = [[_colorize(grey, photos.photo(i)) for i in shown], [photos.photo(i) for i in shown]]
     evaluations = []
     for model, name in zip(loaded, names, strict=True):
         colorizer = Colorizer(model)
         scores: list[dict[str, float]] = []
         found: list[FloatArray] = []
         columns.append([])
-        for i, truth in enumerate(tqdm(truths, name, disable=not progress, unit="photo")):
+        for i in tqdm(range(count), name, disable=not progress, unit="photo"):
+            truth = photos.photo(i)
             made = _colorize(colorizer, truth)
             scores.append(_scores(made, truth, lpips))
             if features is not None:
