@@ -29,7 +29,8 @@ from colorize import CORES, _processor, photograph
 from photochrom import workers as processes
 from photochrom.batch import Result, Settings
 from photochrom.cluster import engine
-from photochrom.cluster.engine import Crew, colorize_on_ray
+from photochrom.cluster.crew import Crew
+from photochrom.cluster.engine import colorize_on_ray
 from photochrom.cluster.errands import Errand, plan_errands
 from photochrom.cluster.places import listed
 from photochrom.plan import plan

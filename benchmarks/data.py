@@ -37,9 +37,8 @@ def measure(folder: Path, batches: int) -> dict[str, float]:
     """Open a data set and make batches as a step of training does; what it costs."""
     import torch
 
-    from photochrom.darkroom.data import PackedPhotos
+    from photochrom.darkroom.data import PackedPhotos, order_of
     from photochrom.darkroom.tensors import to_L_ab
-    from photochrom.darkroom.train import order_of
 
     before = anonymous()
     start = time.perf_counter()

@@ -26,7 +26,7 @@ from skimage.color import rgb2lab
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from photochrom.darkroom.data import PackedPhotos
+from photochrom.darkroom.data import PackedPhotos, order_of
 from photochrom.darkroom.discriminators import build_discriminator
 from photochrom.darkroom.generators import build_generator
 from photochrom.darkroom.initialize import initialize
@@ -35,7 +35,7 @@ from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.recipes import RECIPES
 from photochrom.darkroom.reproduction.speed import flops_per_image, matrix_rate
 from photochrom.darkroom.runs import describe_machine, read_log
-from photochrom.darkroom.train import order_of, train
+from photochrom.darkroom.train import train
 
 
 class Photographs(Dataset[tuple[Tensor, Tensor]]):

@@ -30,7 +30,8 @@ moto_server = pytest.importorskip("moto.server", reason="moto[server] is not ins
 from photochrom.batch import colorize_file  # noqa: E402
 from photochrom.cluster import ClusterError, engine, places  # noqa: E402
 from photochrom.cluster.carrying import carry_out  # noqa: E402
-from photochrom.cluster.engine import colorize_on_ray, crew_of  # noqa: E402
+from photochrom.cluster.crew import crew_of  # noqa: E402
+from photochrom.cluster.engine import colorize_on_ray  # noqa: E402
 from photochrom.cluster.errands import Errand, open_errands, plan_errands  # noqa: E402
 from photochrom.cluster.places import fetch, put, stamp  # noqa: E402
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from photochrom.cli import main
 from photochrom.darkroom import train as train_module
-from photochrom.darkroom.data import PackedPhotos
+from photochrom.darkroom.data import PackedPhotos, order_of
 from photochrom.darkroom.distributed import SyncedBatchNorm2d, processes, see_all
 from photochrom.darkroom.launching import launch, must_launch, speaks, started
 from photochrom.darkroom.prepare import find_photos, prepare
@@ -177,7 +177,7 @@ def test_a_norm_of_two_processes_is_that_of_the_whole_batch(two: Any) -> None:
 def test_each_photo_is_seen_once_in_an_epoch(two: Any, data: Path) -> None:
     seen = [json.loads((two[0] / f"seen{rank}.json").read_text()) for rank in range(2)]
     count = len(PackedPhotos(data, "train")) // 8 * 8
-    order = train_module.order_of(0, 0, len(PackedPhotos(data, "train")))[:count].tolist()
+    order = order_of(0, 0, len(PackedPhotos(data, "train")))[:count].tolist()
     assert len(set(order)) == count
     for first in range(0, count, 8):
         shares = [part[first // 2 : first // 2 + 4] for part in seen]

@@ -14,12 +14,13 @@ import torch
 from safetensors.torch import load_file
 
 from photochrom.darkroom import train as train_module
+from photochrom.darkroom.building import describe
 from photochrom.darkroom.export import export
 from photochrom.darkroom.prepare import find_photos, prepare
 from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.recipes import RECIPES
 from photochrom.darkroom.runs import load_generator, read_log
-from photochrom.darkroom.train import NonFiniteLossError, describe, train
+from photochrom.darkroom.train import NonFiniteLossError, train
 from photochrom.darkroom.watch import warnings_of
 from photochrom.errors import DataError, ModelError, RecipeError, RunError
 from test_prepare import write_photos

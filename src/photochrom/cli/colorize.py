@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.look import look_options
+from photochrom.cli.look import look_options, model_option
 from photochrom.cli.text import printable
 from photochrom.options import check_look
 
@@ -27,12 +27,7 @@ if TYPE_CHECKING:
     metavar="OUT",
     help="Folder for the results, which keep the photos' names; else beside each as NAME-color.",
 )
-@click.option(
-    "--model",
-    metavar="M",
-    type=click.Path(path_type=Path),
-    help="An ONNX file from `photochrom export`; else the model that comes with photochrom.",
-)
+@model_option
 @look_options
 @click.option(
     "--max-pixels", type=int, metavar="N", help="Refuse a photo of more; 200 million if not given."

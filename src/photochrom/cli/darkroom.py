@@ -182,7 +182,7 @@ def train(
             need("darkroom")
             must_launch = launching.must_launch(devices, nodes, chosen.batch_size)
         if dry_run:
-            from photochrom.darkroom.train import describe
+            from photochrom.darkroom.building import describe
 
             click.echo(describe(chosen))
             return

@@ -1,11 +1,19 @@
-"""The options of a picture's look, which several commands have."""
+"""The options of how a picture comes out, which several commands have."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from photochrom.options import OPTIONS
+
+model_option = click.option(
+    "--model",
+    metavar="M",
+    type=click.Path(path_type=Path),
+    help="An ONNX file from `photochrom export`; else the model that comes with photochrom.",
+)
 
 
 def look_options(command: Callable[..., Any]) -> Callable[..., Any]:

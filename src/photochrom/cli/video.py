@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.look import look_options
+from photochrom.cli.look import look_options, model_option
 from photochrom.cli.text import printable
 
 _DOING = {"learned": "looking for cuts", "coloured": "colouring"}
@@ -16,12 +16,7 @@ _DOING = {"learned": "looking for cuts", "coloured": "colouring"}
 @click.command()
 @click.argument("path", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option(
-    "--model",
-    metavar="M",
-    type=click.Path(path_type=Path),
-    help="An ONNX file from `photochrom export`; else the model that comes with photochrom.",
-)
+@model_option
 @look_options
 @click.option("--codec", metavar="C", help="h264, hevc, vp9, ffv1 or prores; else by ending.")
 @click.option(

@@ -36,11 +36,12 @@ from ray.exceptions import RayError
 from photochrom.batch import Result, Settings
 from photochrom.cluster import ClusterError
 from photochrom.cluster.carrying import carry_out
+from photochrom.cluster.crew import Crew, crew_of
 from photochrom.cluster.errands import Errand
 from photochrom.cluster.places import is_url
 from photochrom.errors import PhotochromError, PhotoError
 from photochrom.files import make_folder, write_whole
-from photochrom.models import DEVICES, OnnxModel, default_model_path
+from photochrom.models import OnnxModel, default_model_path
 from photochrom.plan import Job
 from photochrom.version import __version__
 from photochrom.workers import LostError, Worker, cores_here
@@ -57,22 +58,9 @@ _STANDSTILL = 3600.0
 every machine that has it."""
 _JOINING = 60.0
 """Seconds after which a cluster that does not answer is given up."""
-_SHARE = 16
-"""How many actors share a GPU at most: each has the model in its memory."""
 _SECRETS = ("AWS_", "AZURE_", "FSSPEC_", "GOOGLE_")
 """What the variables are called that say how to reach a store."""
 _JOIN = "import logging, ray, sys; ray.init(sys.argv[1], logging_level=logging.CRITICAL)"
-
-
-@dataclass(frozen=True)
-class Crew:
-    """How many actors there are, and what each of them takes."""
-
-    count: int
-    cpus: float
-    gpus: float
-    device: str
-    """Of ONNX Runtime."""
 
 
 @dataclass(frozen=True)
@@ -300,40 +288,6 @@ def _kit(settings: Settings, crew: Crew, errands: Sequence[Errand], probes: list
         folder=str(Path.cwd()) if relative else None,
         visible=(*probes, *sorted(sources)[:8]),  # a few tell
     )
-
-
-def crew_of(
-    device: str, actors: int | None, resources: Mapping[str, float], providers: Sequence[str]
-) -> Crew:
-    """Decide how many actors there are.
-
-    A GPU is shared by the actors of its machine's cores, as all but the network, nine tenths of the
-    work, is done by cores.
-
-    Args:
-        device: What was asked for.
-        actors: How many, if that was asked for.
-        resources: What the cluster has, as Ray tells.
-        providers: What ONNX Runtime has on a machine with a GPU; nothing where there is none.
-
-    Raises:
-        ClusterError: If the device is none of a cluster's, or no machine has it.
-    """
-    cores, gpus = int(resources.get("CPU", 0)), resources.get("GPU", 0.0)
-    if device not in ("auto", "cpu", "cuda"):
-        raise ClusterError(
-            f"device {device!r} cannot be had on a cluster; ask for cpu, cuda or auto"
-        )
-    there = gpus > 0 and DEVICES["cuda"] in providers
-    if device == "cuda" and not there:
-        lack = "no GPU" if not gpus else "GPUs, but no ONNX Runtime for them (onnxruntime-gpu)"
-        raise ClusterError(f"device cuda cannot be used: the cluster has {lack}; ask for cpu")
-    if cores < 1:
-        raise ClusterError("the cluster has no cores to work on; start a machine of it with some")
-    if device == "cpu" or not there:
-        return Crew(min(actors or cores, cores), 1, 0, "cpu")
-    share = max(1 / _SHARE, math.floor(1000 * min(1.0, gpus / cores)) / 1000)
-    return Crew(min(actors or cores, cores, int(gpus / share)), 1, share, "cuda")
 
 
 def _resources() -> dict[str, float]:

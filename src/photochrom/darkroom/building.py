@@ -189,3 +189,14 @@ def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
     return kinds[recipe.optimizer](
         groups, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
     )
+
+
+def describe(recipe: Recipe) -> str:
+    """Return a recipe as JSON, followed by the number of parameters of its networks."""
+    networks = {"generator": build_generator(recipe), "discriminator": build_discriminator(recipe)}
+    lines = [
+        f"{key}: {sum(p.numel() for p in network.parameters()):,} parameters"
+        for key, network in networks.items()
+        if network is not None
+    ]
+    return recipe.to_json() + "\n".join(lines)

@@ -152,6 +152,12 @@ class PackedPhotos:
         return torch.stack(crops)
 
 
+def order_of(seed: int, epoch: int, count: int) -> Tensor:
+    """Return the order in which an epoch goes through the photos, shape (count,), int64."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(count, generator=generator)
+
+
 def _mapped(path: Path, dtype: type[np.generic], dimensions: int) -> np.memmap[Any, Any]:
     """Open an array that stays on disk."""
     try:

@@ -23,8 +23,7 @@ from photochrom.darkroom import launching, runs
 from photochrom.darkroom.aging import age
 from photochrom.darkroom.averaging import MovingAverage
 from photochrom.darkroom.building import bare, build, check_size, set_up, start_from
-from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.discriminators import build_discriminator
+from photochrom.darkroom.data import PackedPhotos, order_of
 from photochrom.darkroom.distributed import (
     Device,
     Precision,
@@ -38,7 +37,6 @@ from photochrom.darkroom.distributed import (
     together,
 )
 from photochrom.darkroom.gan import Networks, gan_step, l1_step
-from photochrom.darkroom.generators import build_generator
 from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.schedules import Schedule
 from photochrom.darkroom.tensors import to_L_ab
@@ -293,12 +291,6 @@ def _train(
     return run
 
 
-def order_of(seed: int, epoch: int, count: int) -> Tensor:
-    """Return the order in which an epoch goes through the photos, shape (count,), int64."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return torch.randperm(count, generator=generator)
-
-
 def _step(
     fabric: Fabric,
     networks: Networks,
@@ -442,14 +434,3 @@ def _check_same(run: Path, recipe: Recipe, facts: Mapping[str, object]) -> None:
             f"{run} was trained with --{'sync' if synced else 'local'}-batchnorm; "
             "resume it with the same"
         )
-
-
-def describe(recipe: Recipe) -> str:
-    """Return a recipe as JSON, followed by the number of parameters of its networks."""
-    networks = {"generator": build_generator(recipe), "discriminator": build_discriminator(recipe)}
-    lines = [
-        f"{key}: {sum(p.numel() for p in network.parameters()):,} parameters"
-        for key, network in networks.items()
-        if network is not None
-    ]
-    return recipe.to_json() + "\n".join(lines)
