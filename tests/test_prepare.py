@@ -192,3 +192,6 @@ def test_an_incomplete_copy(tmp_path: Path) -> None:
     np.save(tmp_path / "data/train.npy", np.zeros(5, np.uint8))
     with pytest.raises(DataError, match="do not fit"):
         PackedPhotos(tmp_path / "data", "train")
+    (tmp_path / "data/manifest.csv").unlink()
+    with pytest.raises(DataError, match="is not a prepared data set"):
+        PackedPhotos(tmp_path / "data", "train")

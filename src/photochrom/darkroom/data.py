@@ -31,22 +31,22 @@ class PackedPhotos:
     """
 
     def __init__(self, directory: Path, split: Split) -> None:
+        self._manifest, self._split = directory / "manifest.csv", split
         try:
             info = json.loads((directory / "data.json").read_bytes())
             self.fingerprint: str = info["manifest_sha256"]
             """SHA-256 of the manifest, which names the SHA-256 of every photo."""
+            with self._manifest.open("rb") as file:
+                same = hashlib.file_digest(file, "sha256").hexdigest() == self.fingerprint
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{directory} is not a prepared data set, or one of an earlier version; "
                 f"make one with `photochrom data folder PHOTOS {directory}`"
             ) from error
-        self._manifest, self._split = directory / "manifest.csv", split
         # On disk, as the pixels are: a million photos take no more memory than a thousand.
         self._index = _mapped(directory / f"{split}.index.npy", np.int64, 2)
         self._file = directory / f"{split}.npy"
         self._pixels = _mapped(self._file, np.uint8, 1)
-        with self._manifest.open("rb") as file:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == self.fingerprint
         start, height, width = self._index[-1] if len(self._index) else (0, 0, 0)
         if not same or self._pixels.shape != (start + 3 * height * width,):
             raise DataError(

@@ -85,10 +85,15 @@ class Cuts:
 
 def bend(picture: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:
     """Return a picture bent by a flow: at each place what lies `flow` away in it."""
-    height, width = flow.shape[:2]
-    across = flow[..., 0] + np.arange(width, dtype=np.float32)
-    down = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     bent: NDArray[Any] = cv2.remap(
-        picture, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        picture, *sources(flow), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     return bent
+
+
+def sources(flow: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return from where a flow of shape (h, w, 2) brings each place: x and y in px, (h, w) each."""
+    height, width = flow.shape[:2]
+    x = flow[..., 0] + np.arange(width, dtype=np.float32)
+    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    return x, y

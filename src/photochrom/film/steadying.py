@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
-from photochrom.film.cuts import bend
+from photochrom.film.cuts import bend, sources
 
 _KEEP = 0.75
 """What a frame one further away counts, as a share."""
@@ -161,8 +161,7 @@ def _carried(
     flow[still] = 0
     off[still] = unmoved[still]
     height, width = off.shape
-    x = flow[..., 0] + np.arange(width, dtype=np.float32)
-    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    x, y = sources(flow)
     inside = (x > -1) & (x < width) & (y > -1) & (y < height)
     alike = cv2.exp(-np.square(off / np.float32(_ALIKE))) * inside * np.float32(_KEEP)
     a, b, weight = (bend(plane, flow) for plane in (*mean, weight))
