@@ -199,6 +199,37 @@ def test_values_that_are_no_numbers_are_refused(wrong: float, picture: Image.Ima
         Colorizer(Model(a=wrong))(picture)
 
 
+class Hinted(Model):
+    """Gives back the hints, and its own colours where there are none."""
+
+    takes_hints = True
+
+    def __call__(self, L: FloatArray, /, hints: FloatArray | None = None) -> FloatArray:
+        ab = super().__call__(L)
+        return ab if hints is None else np.where(hints[:, 2:] > 0, hints[:, :2], ab)
+
+
+@pytest.mark.parametrize("size", [(100, 80), (9, 5)])  # the second one is fed with more around it
+def test_hints_reach_the_model(size: tuple[int, int]):
+    photo = Photo.from_image(Image.new("L", size, 128))
+    colorizer = Colorizer(Hinted(a=0, b=0, size=min(size)))
+    height, width = colorizer.seen(photo).shape
+    hints = np.zeros((3, height, width), np.float32)
+    hints[:, :, : width // 2] = np.array([30, 10, 1], np.float32)[:, None, None]
+    pixels = colorizer.draft(photo, hints=hints).painted(mark=False).pixels
+    ab = color.rgb_to_lab(pixels / np.float32(255))[..., 1:]
+    left, right = ab[:, : width // 2 - 1], ab[:, width // 2 + 1 :]
+    assert left.reshape(-1, 2).mean(axis=0) == pytest.approx([30, 10], abs=1)
+    assert right.reshape(-1, 2).mean(axis=0) == pytest.approx([0, 0], abs=1)
+
+
+def test_hints_for_a_model_that_takes_none(picture: Image.Image):
+    colorizer, photo = Colorizer(Model()), Photo.from_image(picture)
+    hints = np.zeros((3, *colorizer.seen(photo).shape), np.float32)
+    with pytest.raises(ModelError, match="model function takes no colour hints; use a model that"):
+        colorizer.draft(photo, hints=hints)
+
+
 def test_a_wrong_shape_is_refused(picture: Image.Image):
     class Wrong(Model):
         def __call__(self, L: FloatArray, /) -> FloatArray:

@@ -24,6 +24,27 @@ def test_a_model_of_ours(tiny_onnx: Path, size: tuple[int, int], threads: int | 
     np.testing.assert_allclose(ab, np.concatenate([0.2 * L + 5, 30 - 0.3 * L], axis=1), atol=1e-4)
 
 
+def test_a_model_with_hints(tmp_path: Path):
+    path = tmp_path / "hinted.onnx"
+    write_model(path, hints=3)
+    model = OnnxModel(path)
+    assert model.takes_hints
+    L = np.full((2, 1, 17, 20), 50, np.float32)
+    hints = np.zeros((2, 3, 17, 20), np.float32)
+    hints[1, :, 4:6, 7:9] = np.array([40, -20, 1], np.float32)[:, None, None]
+    without, with_hints = model(L), model(L, hints)
+    np.testing.assert_allclose(without[0, :, 0, 0], [15, 15], atol=1e-4)
+    np.testing.assert_allclose(with_hints - without, hints[:, :2], atol=1e-4)
+
+
+def test_hints_for_a_model_that_takes_none(tiny_onnx: Path):
+    model = OnnxModel(tiny_onnx)
+    assert not model.takes_hints
+    L = np.zeros((1, 1, 16, 16), np.float32)
+    with pytest.raises(ModelError, match="model tiny takes no colour hints; use a model that was"):
+        model(L, np.zeros((1, 3, 16, 16), np.float32))
+
+
 def refused(path: Path, reason: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelError, match=reason) as caught:
         OnnxModel(path)
@@ -57,6 +78,8 @@ def test_another_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     refused(path, "it has rgb of float .* where ab of float", capfd)
     write_model(path, channels=3)
     refused(path, r"it has ab of float \(batch, 3, .* where ab of float \(N, 2, H, W\)", capfd)
+    write_model(path, hints=4)
+    refused(path, r"hints of float \(batch, 4, .* where L of .* hints of float \(N, 3, H", capfd)
     write_model(path, sides=(64, 96))
     refused(path, "one size only, 64x96", capfd)
 

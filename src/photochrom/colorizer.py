@@ -4,7 +4,7 @@ import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import overload
+from typing import cast, overload
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image
 from photochrom import color, enlarging
 from photochrom.color import FloatArray
 from photochrom.errors import ModelError
-from photochrom.models import ColorModel, OnnxModel, default_model_path
+from photochrom.models import ColorModel, HintedModel, OnnxModel, default_model_path, no_hints
 from photochrom.options import MIN_SIDE, check_look
 from photochrom.painting import Draft, leaves_colours
 from photochrom.photo import Photo
@@ -111,7 +111,12 @@ class Colorizer:
         return draft.painted(saturation=saturation, strength=strength, mark=mark, pool=self._pool)
 
     def draft(
-        self, photo: Photo, *, size: int | None = None, ab: FloatArray | None = None
+        self,
+        photo: Photo,
+        *,
+        size: int | None = None,
+        ab: FloatArray | None = None,
+        hints: FloatArray | None = None,
     ) -> Draft:
         """Ask the model once, so that the photo can then be painted as often as one likes.
 
@@ -119,14 +124,15 @@ class Colorizer:
             photo: A photo.
             size: As above.
             ab: What is to stand for the model's answer to `seen`, shape (2, h, w); None: ask it.
+            hints: Colours of `seen` that are known, shape (3, h, w), as of `guess`.
 
         Raises:
             PhotochromError: If the size is not allowed.
-            ModelError: If the model does not return colours.
+            ModelError: If the model does not return colours, or takes no hints and is given some.
         """
         L, small = self._copies(photo, size)
         if ab is None:
-            ab = self.guess(small)
+            ab = self.guess(small, hints)
         width, height = photo.size
         if small.size < height * width:
             lines = enlarging.lines(L, ab)
@@ -143,13 +149,18 @@ class Colorizer:
         """
         return self._copies(photo, size)[1]
 
-    def guess(self, seen: FloatArray) -> FloatArray:
+    def guess(self, seen: FloatArray, hints: FloatArray | None = None) -> FloatArray:
         """Ask the model about a small copy as `seen` returns it; the answer has shape (2, h, w).
 
+        Args:
+            seen: L*, shape (h, w).
+            hints: Colours that are known, shape (3, h, w): a*, b* and a mask, as of
+                `photochrom.models.HintedModel`; None: none are.
+
         Raises:
-            ModelError: If the model does not return colours.
+            ModelError: If the model does not return colours, or takes no hints and is given some.
         """
-        return _guess(self.model, seen)
+        return _guess(self.model, seen, hints)
 
     def _copies(self, photo: Photo, size: int | None) -> tuple[FloatArray, FloatArray]:
         """Return L* of the middle and of the small copy of a photo."""
@@ -183,23 +194,32 @@ def _lightness(photo: Photo, height: int, width: int) -> FloatArray:
     return color.lightness(copy.reshape(height, width, -1), photo.space)
 
 
-def _guess(model: ColorModel, small: FloatArray) -> FloatArray:
+def _guess(model: ColorModel, small: FloatArray, hints: FloatArray | None) -> FloatArray:
     """Ask the model.
 
     Args:
         model: The model.
         small: L* of the small copy, shape (h, w).
+        hints: Of the small copy, shape (3, h, w), or None.
 
     Returns:
         The ab that it guessed, shape (2, h, w).
 
     Raises:
-        ModelError: If the model returns another shape, or something that is no number.
+        ModelError: If the model returns another shape, or something that is no number, or takes no
+            hints and is given some.
     """
     height, width = small.shape
     down, right = max(0, MIN_SIDE - height), max(0, MIN_SIDE - width)
     fed = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REFLECT)
-    ab = model(fed[None, None])
+    if hints is None:
+        ab = model(fed[None, None])
+    else:
+        if not getattr(model, "takes_hints", False):
+            raise ModelError(no_hints(model.name))
+        edges = [(0, 0), (0, down), (0, right)]
+        known = np.pad(hints, edges, "symmetric")  # as the photo is
+        ab = cast(HintedModel, model)(fed[None, None], known[None])
     if ab.shape != (1, 2, *fed.shape):
         raise ModelError(
             f"model {model.name} returned an array of shape {ab.shape} where (1, 2, "

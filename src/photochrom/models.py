@@ -59,11 +59,32 @@ def default_model_path() -> Path:
     return path
 
 
+class HintedModel(ColorModel, Protocol):
+    """A model that can be told some of the colours."""
+
+    takes_hints: bool
+
+    def __call__(self, L: FloatArray, /, hints: FloatArray | None = None) -> FloatArray:
+        """Guess colours.
+
+        Args:
+            L: As of `ColorModel`.
+            hints: The colours that are known, shape (N, 3, H, W): a* and b* in CIELAB units, and a
+                mask that is 1 where they are known and 0 elsewhere. None: none are.
+
+        Returns:
+            As of `ColorModel`.
+        """
+        ...
+
+
 class OnnxModel:
     """A network in an ONNX file, run by ONNX Runtime."""
 
     name: str
     size: int
+    takes_hints: bool
+    """Whether the file has the second input, `hints`; zeros are fed where none are given."""
     device: str
     """What it runs on, one of `DEVICES`."""
     metadata: dict[str, str]
@@ -102,28 +123,37 @@ class OnnxModel:
         if DEVICES[self.device] not in self._session.get_providers():
             raise ModelError(_not_there(self.device, "it is there but could not be started"))
         self._path = path
-        self._check_ports()
+        self.takes_hints = self._check_ports()
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self.name, self.size = self._identity()
 
-    def _check_ports(self) -> None:
-        """Refuse a network that does not take L* of any size to ab."""
-        for wanted, channels, nodes in (
-            ("L", 1, self._session.get_inputs()),
-            ("ab", 2, self._session.get_outputs()),
+    def _check_ports(self) -> bool:
+        """Refuse a network that does not take L* of any size to ab.
+
+        Returns:
+            Whether it takes hints as well.
+        """
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        hinted = len(inputs) > 1
+        for nodes, wanted in (
+            (inputs, {"L": 1, "hints": 3} if hinted else {"L": 1}),
+            (outputs, {"ab": 2}),
         ):
             found = [(node.name, node.type, list(node.shape)) for node in nodes]
-            name, type_, shape = found[0] if len(found) == 1 else ("", "", [])
-            if (name, type_, len(shape)) != (wanted, "tensor(float)", 4) or shape[1] != channels:
+            ports = {name: shape[1] for name, type_, shape in found if _is_map(type_, shape)}
+            if ports != wanted or len(found) != len(wanted):
+                expected = " and ".join(f"{k} of float (N, {c}, H, W)" for k, c in wanted.items())
                 raise ModelError(
                     f"{self._path} is not a photochrom model: it has {_in_words(found)} where "
-                    f"{wanted} of float (N, {channels}, H, W) has to be; {_HINT}"
+                    f"{expected} has to be; {_HINT}"
                 )
-            if any(isinstance(side, int) for side in shape[2:]):
-                raise ModelError(
-                    f"{self._path} takes pictures of one size only, {shape[2]}x{shape[3]}; export "
-                    "it with dynamic height and width"
-                )
+            for _, _, shape in found:
+                if any(isinstance(side, int) for side in shape[2:]):
+                    raise ModelError(
+                        f"{self._path} takes pictures of one size only, {shape[2]}x{shape[3]}; "
+                        "export it with dynamic height and width"
+                    )
+        return hinted
 
     def _identity(self) -> tuple[str, int]:
         found = self.metadata.get("photochrom_format")
@@ -141,20 +171,28 @@ class OnnxModel:
             )
         return name, int(size)
 
-    def __call__(self, L: FloatArray, /) -> FloatArray:
+    def __call__(self, L: FloatArray, /, hints: FloatArray | None = None) -> FloatArray:
         """Guess colours.
 
         Args:
             L: L*, shape (N, 1, H, W), in 0..100; any H and W of 16 or more.
+            hints: As of `HintedModel`.
 
         Returns:
             a* and b* in CIELAB units, shape (N, 2, H, W).
 
         Raises:
-            ModelError: If the network fails on this input.
+            ModelError: If the network fails on this input, or takes no hints and is given some.
         """
+        inputs = {"L": np.ascontiguousarray(L, dtype=np.float32)}
+        if self.takes_hints:
+            if hints is None:
+                hints = np.zeros((len(L), 3, *L.shape[2:]), np.float32)
+            inputs["hints"] = np.ascontiguousarray(hints, dtype=np.float32)
+        elif hints is not None:
+            raise ModelError(no_hints(self.name))
         try:
-            (ab,) = self._session.run(["ab"], {"L": np.ascontiguousarray(L, dtype=np.float32)})
+            (ab,) = self._session.run(["ab"], inputs)
         except Exception as error:  # as above
             raise ModelError(
                 f"model {self.name} failed on a picture of {L.shape[3]}x{L.shape[2]}: "
@@ -162,6 +200,16 @@ class OnnxModel:
             ) from error
         result: FloatArray = ab
         return result
+
+
+def no_hints(name: str) -> str:
+    """Return what to say where hints are given to a model that takes none."""
+    return f"model {name} takes no colour hints; use a model that was trained with them"
+
+
+def _is_map(type_: str, shape: list[int | str | None]) -> bool:
+    """Return whether a port holds float32 of shape (N, C, H, W) with a fixed C."""
+    return type_ == "tensor(float)" and len(shape) == 4 and isinstance(shape[1], int)
 
 
 def _available(device: str) -> str:
