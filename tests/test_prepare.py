@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.prepare import find_photos, prepare
+from photochrom.darkroom.prepare import Small, find_photos, prepare
 from photochrom.errors import DataError
 
 
@@ -61,7 +61,7 @@ def test_grey_and_unreadable_photos_are_dropped_and_counted(tmp_path: Path) -> N
     info = prepare(
         find_photos([photos]), tmp_path / "data", size=16, eval_fraction=0.25, progress=False
     )
-    assert info["dropped"] == {"unreadable": 1, "near-grey": 1}
+    assert info["dropped"] == {"unreadable": 1, "near-grey": 1, "small": 0}
     assert json.loads((tmp_path / "data/data.json").read_text())["min_chroma"] == 2.0
     assert (info["train"], info["eval"]) == (3, 1)
 
@@ -109,6 +109,69 @@ def test_crops_of_many_sizes_are_brought_to_one(tmp_path: Path) -> None:
     assert torch.equal(again, drawn)
     with pytest.raises(DataError, match="80x40 px, smaller than the image_size 41"):
         train.batch([0], 41, None, crop_min=0.5)
+
+
+@pytest.mark.parametrize(
+    ("small", "sides", "dropped"),
+    [("enlarge", {40}, 0), ("keep", {24, 40}, 0), ("drop", {40}, 2)],
+)
+def test_small_photos(tmp_path: Path, small: Small, sides: set[int], dropped: int) -> None:
+    write_photos(tmp_path / "photos", 3, size=(80, 60))
+    write_photos(tmp_path / "photos/more", 2, size=(24, 36))
+    photos = find_photos([tmp_path / "photos"])
+    info = prepare(
+        photos,
+        tmp_path / "data",
+        size=40,
+        eval_fraction=0,
+        keep_aspect=True,
+        small=small,
+        progress=False,
+    )
+    train = PackedPhotos(tmp_path / "data", "train")
+    assert set(train.shapes.min(axis=1).tolist()) == sides
+    assert (info["dropped"]["small"], info["smaller"]) == (dropped, 2 - dropped)
+    assert len(train) == info["train"] == 5 - dropped
+
+
+def test_small_photos_are_enlarged_or_left_out_in_training(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 3, size=(80, 60))
+    write_photos(tmp_path / "photos/more", 2, size=(24, 36))
+    photos = find_photos([tmp_path / "photos"])
+    options = {"eval_fraction": 0, "keep_aspect": True, "small": "keep", "progress": False}
+    prepare(photos, tmp_path / "data", size=40, **options)
+    train = PackedPhotos(tmp_path / "data", "train")
+    assert len(train.at_least(None)) == len(train.at_least(24)) == 5
+    large = train.at_least(25)
+    assert len(large) == 3
+    (small,) = set(range(5)) - set(large.tolist()) - {4}
+    for crop_min in (None, 0.5):
+        crops = train.batch([small, int(large[0])], 32, None, crop_min, enlarge=True)
+        assert crops.shape == (2, 32, 32, 3)
+        whole = train.photo(small)
+        height, width = whole.shape[:2]
+        top, left = (height - 24) // 2, (width - 24) // 2
+        square = Image.fromarray(whole[top : top + 24, left : left + 24])
+        expected = np.asarray(square.resize((32, 32), Image.Resampling.BILINEAR))
+        assert np.abs(crops[0].numpy().astype(int) - expected).max() <= 1
+        with pytest.raises(DataError, match="smaller than the image_size 32"):
+            train.batch([small], 32, None, crop_min)
+
+
+def test_the_eval_split_can_be_given_by_name(tmp_path: Path) -> None:
+    photos = find_photos([write_photos(tmp_path / "photos", 9)])
+    names = ["03.png", "07.png", "05.png"]
+    info = prepare(photos, tmp_path / "data", size=16, eval_names=names, progress=False)
+    assert (info["eval"], info["train"], info["eval_fraction"]) == (3, 6, None)
+    held_out = PackedPhotos(tmp_path / "data", "eval")
+    assert {name for name, _ in held_out.sources()} == set(names)
+    for i, (name, _) in enumerate(held_out.sources()):
+        with Image.open(photos[name]) as image:
+            expected = image.resize((16, 16), Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(held_out.photo(i), np.asarray(expected))
+    with pytest.raises(DataError, match=r"1 of the 2 names .* such as 99.png; give names as"):
+        prepare(photos, tmp_path / "other", eval_names=["03.png", "99.png"], progress=False)
+    assert not (tmp_path / "other").exists()
 
 
 def test_photos_of_several_shapes_stay_on_disk(tmp_path: Path) -> None:

@@ -70,6 +70,16 @@ class PackedPhotos:
                 if row["split"] == self._split:
                     yield row["source"], row["sha256"]
 
+    def at_least(self, side: int | None) -> NDArray[np.int64]:
+        """Return the indices of the photos whose short side is `side` px or more, ascending.
+
+        Args:
+            side: None: all photos.
+        """
+        if side is None:
+            return np.arange(len(self))
+        return np.flatnonzero(self.shapes.min(axis=1) >= side)
+
     def photo(self, index: int) -> NDArray[np.uint8]:
         """Return one photo: sRGB, shape (H, W, 3)."""
         start, height, width = self._index[index].tolist()
@@ -101,23 +111,26 @@ class PackedPhotos:
         generator: torch.Generator | None,
         crop_min: float | None = None,
         share: slice = slice(None),
+        *,
+        enlarge: bool = False,
     ) -> Tensor:
         """Return square crops of some photos.
 
         Args:
             indices: Which photos.
-            size: Side of the crops in px; a smaller photo is refused.
+            size: Side of the crops in px.
             generator: Draws where each crop lies; None takes the middle.
-            crop_min: The crops are squares of at least this share of a photo's short side, but of
-                `size` or more, drawn by `generator` or else the largest, and brought to `size` by
-                averaging. None cuts out `size` as it is.
+            crop_min: The crops are squares of at least this share of a photo's short side, and of
+                `size` or more where the photo has it, drawn by `generator` or else the largest,
+                and resized to `size`. None cuts out `size` as it is.
             share: Which of them are returned; it is drawn for all.
+            enlarge: Enlarge photos that are smaller than `size`; they are refused otherwise.
 
         Returns:
             sRGB, shape (B, size, size, 3), uint8; on the device where the photos are kept.
 
         Raises:
-            DataError: If a photo is smaller than `size`.
+            DataError: If a photo is smaller than `size` and `enlarge` is false.
         """
         draws = torch.full((len(indices), 3), 0.5)
         draws[:, 2] = 1.0
@@ -129,16 +142,16 @@ class PackedPhotos:
         for draw, index in zip(draws[share].tolist(), indices[share], strict=True):
             height, width = self.shapes[index].tolist()
             largest = min(height, width)
-            if largest < size:
+            if largest < size and not enlarge:
                 raise DataError(
                     f"the data holds a photo of {width}x{height} px, smaller than the image_size "
                     f"{size} of the recipe; prepare it with --size {size} or more, or train with "
                     f"--set image_size={largest}"
                 )
             if crop_min is None:
-                side = size
+                side = min(size, largest)
             else:
-                smallest = max(size, round(crop_min * largest))
+                smallest = min(largest, max(size, round(crop_min * largest)))
                 side = smallest + round(draw[2] * (largest - smallest))
             top, left = (
                 int(at * (room + 1))
@@ -170,7 +183,7 @@ def _mapped(path: Path, dtype: type[np.generic], dimensions: int) -> np.memmap[A
 
 
 def _resized(crop: Tensor, size: int) -> Tensor:
-    """Return a crop (side, side, 3), uint8, as (size, size, 3): made smaller without aliasing."""
+    """Return a crop (side, side, 3), uint8, as (size, size, 3), without aliasing."""
     channels_first = crop.permute(2, 0, 1)[None].float()
-    smaller = F.interpolate(channels_first, (size, size), mode="bilinear", antialias=True)
-    return smaller[0].permute(1, 2, 0).round().to(torch.uint8)
+    resized = F.interpolate(channels_first, (size, size), mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0).round().to(torch.uint8)

@@ -12,13 +12,13 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,11 @@ from photochrom.formats import FORMATS
 from photochrom.reading import open_photo
 
 MANIFEST_COLUMNS = ("split", "source", "sha256", "width", "height")
+DROPPED = ("unreadable", "near-grey", "small")
+"""Why a photo is not used."""
+
+Small = Literal["enlarge", "keep", "drop"]
+"""What becomes of a photo whose short side is below the size asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,9 @@ class Photo:
     width: int = 0
     height: int = 0
     dropped: str = ""
-    """Why it is not used: `unreadable` or `near-grey`."""
+    """Why it is not used: one of `DROPPED`."""
+    small: bool = False
+    """Whether the file's short side is below the size asked for."""
 
 
 def mean_chroma(pixels: NDArray[np.uint8]) -> float:
@@ -71,16 +78,24 @@ def _resized(image: Image.Image, size: int, keep_aspect: bool) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _load(source: str, path: Path, size: int, keep_aspect: bool, min_chroma: float) -> Photo:
+def _load(
+    source: str, path: Path, size: int, keep_aspect: bool, min_chroma: float, small: Small
+) -> Photo:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         image = open_photo(path).to_image().convert("RGB")
     except PhotoError:
         return Photo(source, sha256, dropped="unreadable")
+    is_small = min(image.size) < size
+    if is_small and small == "drop":
+        return Photo(source, sha256, dropped="small")
+    if is_small and small == "keep":
+        size = min(image.size)
     pixels = np.asarray(_resized(image, size, keep_aspect))
     if mean_chroma(pixels) < min_chroma:
         return Photo(source, sha256, dropped="near-grey")
-    return Photo(source, sha256, pixels, width=pixels.shape[1], height=pixels.shape[0])
+    height, width = pixels.shape[:2]
+    return Photo(source, sha256, pixels, width=width, height=height, small=is_small)
 
 
 def _in_order(
@@ -147,13 +162,15 @@ def prepare(
     seed: int = 0,
     keep_aspect: bool = False,
     min_chroma: float = 2.0,
+    small: Small = "enlarge",
+    eval_names: Collection[str] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Sample, check, resize and pack photos.
 
     Photos are tried in an order drawn from the seed until `count` are found; those that cannot be
     read or are nearly grey are dropped and counted. The first of them, `eval_fraction` in number,
-    become the split `eval`, the others `train`.
+    or those of `eval_names`, become the split `eval`, the others `train`.
 
     Args:
         photos: Where each photo lies, by the name that the manifest gives it.
@@ -164,21 +181,29 @@ def prepare(
         seed: Decides which photos are taken and where they go.
         keep_aspect: Resize the short side to `size` and keep the shape; training then crops.
         min_chroma: Photos with a mean chroma below this, in CIELAB units, count as near-grey.
+        small: What becomes of photos whose short side is below `size`: `enlarge` them to it,
+            `keep` their short side, or `drop` them.
+        eval_names: The photos of the split `eval`, by their names in `photos`; `eval_fraction` is
+            unused then. None: chosen by the seed.
         progress: Show a bar on the terminal.
 
     Returns:
         What `data.json` holds: settings, counts, and what was dropped and why.
 
     Raises:
-        DataError: If too few photos are usable, an option is out of range, or `dest` is in use.
+        DataError: If too few photos are usable, an option is out of range, a name of `eval_names`
+            is not among them, or `dest` is in use.
     """
     check_settings(dest, size=size, count=count, eval_fraction=eval_fraction, min_chroma=min_chroma)
+    order, chosen = _sampling_order(photos, seed), frozenset(eval_names or ())
+    _check_names(chosen, photos)
+    order.sort(key=lambda name: name not in chosen)  # the eval split is written first
     with building_folder(dest) as building:
         rows, dropped = _write_pixels(
             photos,
             building,
-            partial(_load, size=size, keep_aspect=keep_aspect, min_chroma=min_chroma),
-            _sampling_order(photos, seed),
+            partial(_load, size=size, keep_aspect=keep_aspect, min_chroma=min_chroma, small=small),
+            order,
             count,
             progress,
         )
@@ -186,18 +211,32 @@ def prepare(
             raise DataError(
                 f"{count or 'some'} photos were asked for and only {len(rows)} of {len(photos)} "
                 f"are usable ({dropped['unreadable']} unreadable, {dropped['near-grey']} "
-                "near-grey); give a smaller count, more photos, or a lower chroma threshold"
+                f"near-grey, {dropped['small']} small); give a smaller count, more photos, or a "
+                "lower chroma threshold"
             )
         info = {
             "size": size,
             "keep_aspect": keep_aspect,
-            "eval_fraction": eval_fraction,
+            "eval_fraction": eval_fraction if eval_names is None else None,
             "seed": seed,
             "min_chroma": min_chroma,
+            "small": small,
+            "smaller": sum(photo.small for photo in rows),
             "dropped": dropped,
         }
-        splits = _write_splits(building, rows, round(len(rows) * eval_fraction))
-        return write_facts(building, splits, info)
+        n_eval = round(len(rows) * eval_fraction)
+        if eval_names is not None:
+            n_eval = sum(photo.source in chosen for photo in rows)
+        return write_facts(building, _write_splits(building, rows, n_eval), info)
+
+
+def _check_names(names: Collection[str], photos: Mapping[str, Path]) -> None:
+    missing = sorted(set(names) - photos.keys())
+    if missing:
+        raise DataError(
+            f"{len(missing)} of the {len(names)} names for the eval split are not among the "
+            f"photos, such as {missing[0]}; give names as the manifest writes them"
+        )
 
 
 @contextlib.contextmanager
@@ -225,7 +264,7 @@ def _write_pixels(
 ) -> tuple[list[Photo], dict[str, int]]:
     """Write the pixels of the first `count` usable photos; return them, and what was dropped."""
     rows: list[Photo] = []
-    dropped = {"unreadable": 0, "near-grey": 0}
+    dropped = dict.fromkeys(DROPPED, 0)
     with (
         (building / "pixels").open("wb") as file,
         ThreadPoolExecutor(4) as pool,
