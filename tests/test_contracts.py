@@ -94,7 +94,7 @@ class Joined(nn.Module):
 def features_of(photo: Tensor) -> list[Tensor]:
     """Return what a discriminator of features is given of a photo: maps that shrink by two."""
     maps = []
-    for channels in stage_channels(small().features):
+    for channels in stage_channels(small().features[0]):
         photo = F.avg_pool2d(photo, 2, ceil_mode=True)
         maps.append(photo.repeat(1, -(-channels // 3), 1, 1)[:, :channels])
     return maps

@@ -39,11 +39,13 @@ SETTINGS = {
 }
 SMALL = with_settings(RECIPES["tiny"], SETTINGS)  # 4 epochs of 6 steps
 EXACT = {
-    # A frozen encoder, features that are judged, spectral norm, two learning rates, aging.
+    # Features of two classifiers that are judged in turn, spectral norm, two learning rates, aging,
+    # hints.
     "photochrom": replace(
         RECIPES["photochrom"],
         **{"base_channels": 4, "encoder_weights": "none", "decoder_channels": (8, 8, 8, 8)},
-        **{"image_size": 32, "batch_size": 8, "epochs": 1, "aging": 0.5},
+        **{"image_size": 32, "batch_size": 8, "epochs": 1, "aging": 0.5, "hints": 0.5},
+        features=("tu-efficientnet_lite0", "tu-efficientnet_lite1"),
     ),
     # Dropout in the discriminator, turns, norms that track nothing, biases before them.
     "nazeri": replace(

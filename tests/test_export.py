@@ -77,6 +77,32 @@ def test_every_generator_is_exported(tmp_path: Path, generator: str) -> None:
         assert np.abs(found - expected).max() < 1e-3 * max(1, np.abs(expected).max())
 
 
+def test_hints_are_a_second_input_in_cielab_units(tmp_path: Path) -> None:
+    recipe = replace(RECIPE_OF["encoder_unet"], hints=0.5)
+    torch.manual_seed(0)
+    generator = build_generator(recipe)
+    first = next(m for m in generator.modules() if isinstance(m, nn.Conv2d))
+    nn.init.normal_(first.weight)  # untrained, the weights of hints are 0
+    run = write_run(tmp_path / "run", recipe, generator)
+    path = export(run, tmp_path / "model.onnx", saturation=1.25)
+    model = OnnxModel(path)
+    assert model.metadata["hints"] == "a*, b*, mask"
+    rng = np.random.default_rng(0)
+    L = rng.uniform(0, 100, (2, 1, 33, 50)).astype(np.float32)
+    hints = np.zeros((2, 3, 33, 50), np.float32)
+    hints[0, :, 9:16, 20:27] = np.array([44, -22, 1], np.float32)[:, None, None]
+    inputs = [torch.from_numpy(L) / 50 - 1, torch.from_numpy(hints.copy())]
+    inputs[1][:, :2] /= 110 * 1.25
+    with torch.inference_mode():
+        expected = generator.eval()(*inputs).numpy() * 110 * 1.25
+        untold = generator(inputs[0]).numpy() * 110 * 1.25
+    largest = max(1, np.abs(expected).max())
+    assert np.abs(model(L, hints) - expected).max() < 2e-2 * largest
+    assert np.abs(model(L) - untold).max() < 2e-2 * largest
+    assert np.abs(expected[0] - untold[0]).max() > 0.1
+    np.testing.assert_allclose(expected[1], untold[1], atol=1e-3)
+
+
 def test_metadata(tiny: Path, tmp_path: Path) -> None:
     (tiny / "metrics.json").write_text('{"evaluations": []}')
     path = export(tiny, tmp_path / "a.onnx", licence="CC0-1.0", data_note="four photos")

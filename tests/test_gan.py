@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from photochrom.darkroom.discriminators import PatchDiscriminator, ProjectedDiscriminator
-from photochrom.darkroom.encoders import FrozenEncoder, stage_channels
+from photochrom.darkroom.encoders import FeatureNetworks, stage_channels
 from photochrom.darkroom.gan import Networks, gan_step, l1_step, see
 from photochrom.darkroom.generators import ResidualGenerator
 from photochrom.darkroom.losses import gan_loss
@@ -292,9 +292,9 @@ def test_discriminator_learns_only_above_its_threshold(fabric: Fabric) -> None:
 class Pixels(nn.Module):
     """Stands for a frozen encoder: its features are the photo, and a constant beside it."""
 
-    def forward(self, rgb: Tensor) -> list[Tensor]:
+    def forward(self, rgb: Tensor, which: int = 0) -> list[Tensor]:
         assert rgb.shape[1] == 3
-        return [torch.cat([rgb, torch.ones_like(rgb)], dim=1)]
+        return [torch.cat([rgb, torch.full_like(rgb, 1.0 + which)], dim=1)]
 
 
 def test_weights_of_the_terms(fabric: Fabric) -> None:
@@ -333,10 +333,10 @@ def test_the_generator_is_shown_aged_photos_and_judged_by_the_true_ones(
     shown, judged = [], []
     networks.generator.register_forward_pre_hook(lambda _, args: shown.append(args[0]))
     if networks.discriminator is None:
-        l1_step(fabric, networks, L, ab, L_seen=aged)
+        l1_step(fabric, networks, L, ab, shown=[aged])
     else:
         networks.discriminator.register_forward_pre_hook(lambda _, args: judged.append(args))
-        gan_step(fabric, networks, L, ab, lambda_l1=1, L_seen=aged)
+        gan_step(fabric, networks, L, ab, lambda_l1=1, shown=[aged])
     assert shown
     assert all(torch.equal(x, aged) for x in shown)
     assert all(torch.equal(x, L) and torch.equal(y[:, :1], L) for x, y in judged)
@@ -346,7 +346,7 @@ def projected(fabric: Fabric) -> Networks:
     """Return networks whose discriminator judges features, of which half is the photo itself."""
     return replace(
         make_networks(
-            fabric, discriminator=lambda: ProjectedDiscriminator([6], base_channels=4), lr_d=3e-3
+            fabric, discriminator=lambda: ProjectedDiscriminator([[6], [6]], 4), lr_d=3e-3
         ),
         features=Pixels(),
         judges_features=True,
@@ -370,10 +370,24 @@ def test_a_generator_learns_to_fool_a_discriminator_of_features(fabric: Fabric) 
     assert losses[-1]["g_gan"] < losses[0]["g_gan"] - 0.01
 
 
+def test_each_step_trains_the_heads_of_one_classifier(fabric: Fabric) -> None:
+    networks = projected(fabric)
+    assert networks.discriminator is not None
+    heads = networks.discriminator.module.heads
+    for which in (1, 0):
+        before = [weights(one) for one in heads]
+        losses = gan_step(
+            fabric, networks, *toy(), lambda_l1=1, lambda_perceptual=1, mode="hinge", which=which
+        )
+        assert losses["g_perceptual"] > 0
+        changed = [not equal(*pair) for pair in zip(before, map(weights, heads), strict=True)]
+        assert changed == [which == 0, which == 1]
+
+
 def test_frozen_features_stay_frozen(fabric: Fabric) -> None:
-    frozen = FrozenEncoder("tu-efficientnet_lite0")
+    frozen = FeatureNetworks(["tu-efficientnet_lite0"])
     before = copy.deepcopy(frozen.state_dict())
-    heads = ProjectedDiscriminator(stage_channels("tu-efficientnet_lite0"), base_channels=4)
+    heads = ProjectedDiscriminator([stage_channels("tu-efficientnet_lite0")], base_channels=4)
     networks = replace(
         make_networks(fabric, discriminator=lambda: heads),
         features=fabric.setup_module(frozen),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skimage import data
 from torch import Tensor
 
-from photochrom.darkroom.encoders import FrozenEncoder
+from photochrom.darkroom.encoders import FeatureNetworks
 from photochrom.darkroom.losses import gan_loss, generator_gan_loss, perceptual_loss
 from photochrom.darkroom.recipe import GanMode
 
@@ -95,7 +95,7 @@ def test_bce_stays_finite(logit: float) -> None:
 
 
 def test_perceptual_loss_sees_objects_and_colours() -> None:
-    encoder = FrozenEncoder("tu-efficientnet_lite0")
+    encoder = FeatureNetworks(["tu-efficientnet_lite0"])
 
     def distance(made: Tensor, truth: Tensor) -> float:
         return perceptual_loss(encoder(made), encoder(truth)).item()
@@ -110,7 +110,7 @@ def test_perceptual_loss_sees_objects_and_colours() -> None:
 
 
 def test_gradients_of_the_perceptual_loss_reach_what_was_made_alone() -> None:
-    encoder = FrozenEncoder("tu-efficientnet_lite0").train()
+    encoder = FeatureNetworks(["tu-efficientnet_lite0"]).train()
     made = torch.zeros(1, 3, 32, 32, requires_grad=True)
     truth = torch.ones(1, 3, 32, 32, requires_grad=True)
     perceptual_loss(encoder(made), encoder(truth)).backward()

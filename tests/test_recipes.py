@@ -25,6 +25,10 @@ NAMES = [
     "lite0-unet-patchgan",
     "lite0-unet-l1",
     "photochrom",
+    "photochrom-stage-1",
+    "photochrom-stage-2",
+    "photochrom-stage-3",
+    "photochrom-stage-4",
     "tiny",
 ]
 EVERY = pytest.mark.parametrize("name", NAMES)

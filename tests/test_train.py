@@ -100,7 +100,7 @@ def test_training_starts_from_the_weights_of_another_run(data: Path, tmp_path: P
     for key, value in before.items():
         if "running" not in key and "num_batches" not in key:
             torch.testing.assert_close(after[key], value, rtol=0, atol=1e-6)
-    with pytest.raises(RunError, match="has no finished epoch yet"):
+    with pytest.raises(RunError, match="has no weights yet"):
         train(
             replace(TINY, generator_weights=str(tmp_path / "nowhere")),
             data,
@@ -314,6 +314,7 @@ def test_every_recipe_trains_for_a_step(name: str, data: Path, tmp_path: Path) -
         encoder_weights="none",
         decoder_channels=tuple(8 for _ in RECIPES[name].decoder_channels),
         image_size=32,
+        min_side=None,
         batch_size=8,
         pretrain_epochs=0,
         epochs=1,

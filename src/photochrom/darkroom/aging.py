@@ -69,6 +69,12 @@ def fade(L: Tensor, draw: Draw) -> Tensor:
     return 2.0 * (black + (white - black) * (L + 1.0) / 2.0) - 1.0
 
 
+def flatten(L: Tensor, draw: Draw) -> Tensor:
+    """Return a photo (1, 1, H, W) of low contrast: its L* in a range of 35 to 80 units."""
+    contrast = _uniform(draw, 0.35, 0.8)
+    return contrast * L + _uniform(draw, contrast - 1.0, 1.0 - contrast)
+
+
 def vignette(L: Tensor, draw: Draw) -> Tensor:
     """Return a photo (1, 1, H, W) with corners darker, or paler, than its middle."""
     height, width = L.shape[2:]
@@ -105,6 +111,6 @@ def scratches(L: Tensor, draw: Draw) -> Tensor:
 
 
 STEPS: tuple[Callable[[Tensor, Draw], Tensor], ...] = (
-    *(blur, tone, stains, grain, scratches, vignette, fade),
+    *(blur, tone, flatten, stains, grain, scratches, vignette, fade),
 )
 """What can have happened to a photograph: in the camera, on the paper, in the album."""

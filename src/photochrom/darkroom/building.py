@@ -14,7 +14,7 @@ from photochrom.darkroom import runs
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.discriminators import build_discriminator
 from photochrom.darkroom.distributed import see_all
-from photochrom.darkroom.encoders import FrozenEncoder
+from photochrom.darkroom.encoders import FeatureNetworks
 from photochrom.darkroom.exported import load_exported
 from photochrom.darkroom.gan import Networks, judge, see
 from photochrom.darkroom.generators import build_generator
@@ -46,7 +46,7 @@ def build(recipe: Recipe, device: torch.device) -> Networks:
     judges_features: bool = getattr(discriminator, "judges_features", False)
     features: nn.Module | None = None
     if judges_features or recipe.lambda_perceptual > 0:
-        features = FrozenEncoder(recipe.features)
+        features = FeatureNetworks(recipe.features)
     for network in (generator, discriminator, features):
         if network is not None:
             network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -126,7 +126,8 @@ def start_from(weights: Path, networks: Networks, photos: PackedPhotos, recipe: 
         runs.load_weights(networks.generator, weights)
         return
     some = list(range(min(FITTED_TO, len(photos))))
-    L, _ = to_L_ab(photos.batch(some, recipe.image_size, None, recipe.crop_min))
+    size, enlarge = recipe.image_size, recipe.enlarges
+    L, _ = to_L_ab(photos.batch(some, size, None, recipe.crop_min, enlarge=enlarge))
     generator = bare(networks.generator)  # Fabric's wrapper names layers anew
     load_exported(generator, weights, L.to(next(generator.parameters()).device))
 
@@ -178,7 +179,9 @@ def _try_out(
         if networks.discriminator is None:
             return trial, [made]
         trial = replace(trial, discriminator=copy.deepcopy(networks.discriminator).train())
-        return trial, [made, judge(trial, see(trial, L, recipe.view)(made))]
+        networks_of_features = range(len(recipe.features) if trial.judges_features else 1)
+        logits = [judge(trial, see(trial, L, recipe.view, i)(made)) for i in networks_of_features]
+        return trial, [made, *logits]
 
 
 def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:

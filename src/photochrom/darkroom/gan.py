@@ -5,9 +5,9 @@ recipes or progress. The keys are those of log.jsonl: d_real, d_fake, g_gan, g_l
 d_real_accuracy, d_fake_accuracy, and g_updates, d_updates: how often a network's weights changed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -35,7 +35,7 @@ class Networks:
     output: Output = "ab"
     """What the generator makes."""
     features: nn.Module | None = None
-    """A `photochrom.darkroom.encoders.FrozenEncoder`, where the discriminator judges features or
+    """`photochrom.darkroom.encoders.FeatureNetworks`, where the discriminator judges features or
     the generator learns from the distance of features."""
     judges_features: bool = False
     """Whether it is those that the discriminator takes, and not the photo."""
@@ -50,13 +50,19 @@ class Seen:
     """Lab or RGB: what `whole_photo` returns."""
     features: list[Tensor]
     """From fine to coarse; none where the networks have no `features`."""
+    which: int = 0
+    """The place of the feature network that gave them."""
 
     def detach(self) -> "Seen":
         """Return the same without the way back to the generator."""
-        return Seen(self.L, self.photo.detach(), [x.detach() for x in self.features])
+        return replace(
+            self, photo=self.photo.detach(), features=[x.detach() for x in self.features]
+        )
 
 
-def see(networks: Networks, L: Tensor, view: float = 1.0) -> Callable[[Tensor], Seen]:
+def see(
+    networks: Networks, L: Tensor, view: float = 1.0, which: int = 0
+) -> Callable[[Tensor], Seen]:
     """Return a look at photos: from what `target` returns or a generator made to what is seen.
 
     Args:
@@ -64,6 +70,7 @@ def see(networks: Networks, L: Tensor, view: float = 1.0) -> Callable[[Tensor], 
         L: Shape (B, 1, H, W), in [-1, 1].
         view: Side of what is seen, as a share of the photo's. Below 1 it is placed at random and
             every other time mirrored, for each photo of the batch anew, but the same in every look.
+        which: The place of the feature network that is used.
     """
     cut = _cutter(L, view)
     seen_L = cut(L)
@@ -72,7 +79,8 @@ def see(networks: Networks, L: Tensor, view: float = 1.0) -> Callable[[Tensor], 
         photo = cut(whole_photo(made, L, networks.output))
         if networks.features is None:
             return Seen(seen_L, photo, [])
-        return Seen(seen_L, photo, networks.features(to_rgb(photo, networks.output)))
+        features = networks.features(to_rgb(photo, networks.output), which)
+        return Seen(seen_L, photo, features, which)
 
     return look
 
@@ -103,10 +111,11 @@ def l1_step(
     L: Tensor,
     ab: Tensor,
     *,
-    L_seen: Tensor | None = None,
+    shown: Sequence[Tensor] | None = None,
     lambda_l1: float = 1.0,
     lambda_perceptual: float = 0.0,
     view: float = 1.0,
+    which: int = 0,
 ) -> Losses:
     """Take one step of the generator without a discriminator: on L1, and on features if asked.
 
@@ -118,19 +127,20 @@ def l1_step(
         networks: Their generator and its optimizer are used, and changed.
         L: Shape (B, 1, H, W), in [-1, 1].
         ab: Shape (B, 2, H, W), in [-1, 1].
-        L_seen: What the generator is shown instead of L: the same photos, aged.
+        shown: The generator's inputs, if they are not L alone: L degraded, and hints.
         lambda_l1: Weight of the mean absolute error; it matters only beside another term.
         lambda_perceptual: Weight of the perceptual loss; above 0, `networks` have to have features.
         view: What of the photos the perceptual loss sees, as in `see`.
+        which: The place of the feature network that is used.
 
     Returns:
         `g_l1`, `g_updates` and, if it has a weight, `g_perceptual`: detached scalars.
     """
     truth = target(L, ab, networks.output)
-    made = networks.generator(L if L_seen is None else L_seen).float()
+    made = networks.generator(*(shown or [L])).float()
     losses = {"g_l1": F.l1_loss(made, truth)}
     if lambda_perceptual > 0:
-        look = see(networks, L, view)
+        look = see(networks, L, view, which)
         losses["g_perceptual"] = _perceptual(look(made), look(truth))
     _update_generator(
         fabric, networks, losses, {"g_l1": lambda_l1, "g_perceptual": lambda_perceptual}
@@ -170,8 +180,8 @@ def judge(networks: Networks, seen: Seen) -> Tensor:
     """
     if networks.discriminator is None:
         raise ValueError("there is no discriminator to judge photos; use l1_step without one")
-    given = seen.features if networks.judges_features else seen.photo
-    logits: Tensor = networks.discriminator(seen.L, given)
+    given = (seen.features, seen.which) if networks.judges_features else (seen.photo,)
+    logits: Tensor = networks.discriminator(seen.L, *given)
     return logits.float()
 
 
@@ -181,11 +191,12 @@ def gan_step(
     L: Tensor,
     ab: Tensor,
     *,
-    L_seen: Tensor | None = None,
+    shown: Sequence[Tensor] | None = None,
     lambda_l1: float,
     lambda_gan: float = 1.0,
     lambda_perceptual: float = 0.0,
     view: float = 1.0,
+    which: int = 0,
     mode: GanMode = "bce",
     label_real: float = 1.0,
     g_steps: int = 1,
@@ -203,12 +214,13 @@ def gan_step(
         networks: All four parts are used, and changed.
         L: Shape (B, 1, H, W), in [-1, 1].
         ab: Shape (B, 2, H, W), in [-1, 1].
-        L_seen: What the generator is shown instead of L: the same photos, aged. The discriminator
-            judges ab together with L.
+        shown: The generator's inputs, if they are not L alone: L degraded, and hints. The
+            discriminator judges ab together with L.
         lambda_l1: Weight of the mean absolute error.
         lambda_gan: Weight of the adversarial loss.
         lambda_perceptual: Weight of the perceptual loss; above 0, `networks` have to have features.
         view: What of the photos discriminator and perceptual loss see, as in `see`.
+        which: The place of the feature network that both use in this step.
         mode: The form of the adversarial loss.
         label_real: The discriminator's target for real photos.
         g_steps: Generator steps for the one discriminator step.
@@ -228,11 +240,11 @@ def gan_step(
     if discriminator is None or opt_d is None:
         raise ValueError("gan_step needs a discriminator and its optimizer; use l1_step without")
     truth = target(L, ab, networks.output)
-    shown = L if L_seen is None else L_seen
+    shown = shown or [L]
     with torch.set_grad_enabled(phase != "d"):
-        made = generator(shown).float()
+        made = generator(*shown).float()
 
-    look = see(networks, L, view)
+    look = see(networks, L, view, which)
     with torch.no_grad():
         real_seen = look(truth)
     made_seen = look(made)
@@ -255,7 +267,7 @@ def gan_step(
     g_updates = 0 if phase == "d" else g_steps
     for step in range(g_updates):
         if step > 0:
-            made = generator(shown).float()
+            made = generator(*shown).float()
             made_seen = look(made)
         with _without_gradients(fabric, discriminator):
             verdict = judge(networks, made_seen)

@@ -3,8 +3,9 @@
 The contract, tested for every entry of `GENERATORS`: a generator maps `L` (B, 1, H, W) in [-1, 1]
 to what its recipe's `output` says, `ab` (B, 2, H, W), `Lab` or RGB (B, 3, H, W), on the same scale
 (see `photochrom.darkroom.tensors`), for any H, W >= 16. It pads itself by reflection where its
-layers need a certain size, and crops the result. To add one, write the class and one line in
-`GENERATORS`; a recipe can name it from then on.
+layers need a certain size, and crops the result. One of a recipe with `hints` takes them (B, 3, H,
+W) as an optional second argument (see `photochrom.darkroom.hints`). To add a generator, write the
+class and one line in `GENERATORS`; a recipe can name it from then on.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from photochrom.darkroom.encoders import build_encoder, pad_strided_convolutions
+from photochrom.darkroom.encoders import (
+    add_input_channels,
+    build_encoder,
+    pad_strided_convolutions,
+)
 from photochrom.darkroom.recipe import Padding, Recipe
 from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
@@ -222,6 +227,9 @@ class EncoderUNet(nn.Module):
             or `replicate`, the nearest pixel.
         margin: Px of a photo's reflection that the network sees on each side of it.
         bounded: Keep the output in [-1, 1] by tanh.
+        hints: Take colour hints as well: three more channels beside L, with weights that are 0 at
+            first.
+        frozen: Keep the encoder as it is: no gradients, norms with the statistics they came with.
 
     Raises:
         RecipeError: If there is no such encoder, its weights cannot be had, or the decoder has more
@@ -238,12 +246,20 @@ class EncoderUNet(nn.Module):
         encoder_padding: Padding = "zeros",
         margin: int = 0,
         bounded: bool = False,
+        hints: bool = False,
+        frozen: bool = False,
     ) -> None:
         from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 
         super().__init__()
         self.encoder = build_encoder(encoder, encoder_weights, encoder_channels)
         pad_strided_convolutions(self.encoder, encoder_padding)
+        self.takes_hints = hints
+        if hints:
+            add_input_channels(self.encoder, 3)
+        self.frozen = frozen
+        if frozen:
+            self.encoder.requires_grad_(False)
         steps = len(self.encoder.out_channels) - 1
         if not 1 <= len(decoder_channels) <= steps:
             raise RecipeError(
@@ -260,11 +276,32 @@ class EncoderUNet(nn.Module):
         self.multiple: int = self.encoder.output_stride
         self.margin = margin
 
-    def forward(self, L: Tensor) -> Tensor:
-        """Return ab (B, out_channels, H, W), nominally in [-1, 1], of L (B, 1, H, W)."""
+    def train(self, mode: bool = True) -> "EncoderUNet":
+        """Switch to training mode; a frozen encoder stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def forward(self, L: Tensor, hints: Tensor | None = None) -> Tensor:
+        """Return ab (B, out_channels, H, W), nominally in [-1, 1], of L (B, 1, H, W).
+
+        Args:
+            L: Lightness, in [-1, 1].
+            hints: Shape (B, 3, H, W), as in `photochrom.darkroom.hints`; None: there are none.
+
+        Raises:
+            ValueError: If there are hints and the network takes none.
+        """
         height, width = L.shape[2:]
-        x = pad_to_multiple(L, self.multiple, self.margin)
-        ab: Tensor = self.last(self.head(self.decoder(self.encoder(x.expand(-1, 3, -1, -1)))))
+        x = L
+        if self.takes_hints:
+            x = torch.cat([L, L.new_zeros(len(L), 3, height, width) if hints is None else hints], 1)
+        elif hints is not None:
+            raise ValueError("this generator takes no hints")
+        x = pad_to_multiple(x, self.multiple, self.margin)
+        x = torch.cat([x[:, :1].expand(-1, 3, -1, -1), x[:, 1:]], dim=1)
+        ab: Tensor = self.last(self.head(self.decoder(self.encoder(x))))
         if ab.shape[2:] != x.shape[2:]:
             ab = F.interpolate(ab, size=x.shape[2:], mode="bilinear")
         return ab[..., self.margin : self.margin + height, self.margin : self.margin + width]
@@ -348,11 +385,16 @@ GENERATORS: dict[str, Callable[[Recipe], nn.Module]] = {
         r.encoder_padding,
         r.margin,
         r.bounded,
+        r.hints is not None,
+        r.lr_encoder == 0,
     ),
     "residual": lambda r: ResidualGenerator(
         r.base_channels, r.depth, r.output_channels, r.dilations
     ),
 }
+
+TAKE_HINTS = {"encoder_unet"}
+"""Generators that can take colour hints."""
 
 
 def build_generator(recipe: Recipe) -> nn.Module:
@@ -364,5 +406,10 @@ def build_generator(recipe: Recipe) -> nn.Module:
     if recipe.generator not in GENERATORS:
         raise RecipeError(
             f"unknown generator {recipe.generator!r}; choose from {', '.join(GENERATORS)}"
+        )
+    if recipe.hints is not None and recipe.generator not in TAKE_HINTS:
+        raise RecipeError(
+            f"the generator {recipe.generator} takes no hints; set hints=none, or choose "
+            f"{', '.join(sorted(TAKE_HINTS))}"
         )
     return GENERATORS[recipe.generator](recipe)

@@ -57,7 +57,7 @@ def perceptual_loss(made: Sequence[Tensor], truth: Sequence[Tensor]) -> Tensor:
 
     Args:
         made: Features (B, C, h, w) of each scale, as of
-            `photochrom.darkroom.encoders.FrozenEncoder`.
+            `photochrom.darkroom.encoders.FeatureNetworks`.
         truth: Of the true photo; gradients do not reach them.
 
     Returns:

@@ -78,9 +78,10 @@ class Recipe:
     lambda_perceptual: float = 0.0
     """Weight of the distance of `features` between the generated photo and the true one. Without
     a discriminator the generator learns from it and from L1; pretraining is L1 alone."""
-    features: str = "tu-efficientnet_lite0"
-    """Encoder with ImageNet weights, frozen, that sees sRGB in [-1, 1]: what the discriminator
-    `projected` judges photos by, and what `lambda_perceptual` compares."""
+    features: tuple[str, ...] = ("tu-efficientnet_lite0",)
+    """Image classifiers with ImageNet weights, frozen, that see sRGB in [-1, 1]: keys of
+    `photochrom.darkroom.encoders.PACKAGED_WEIGHTS`. The discriminator `projected` and
+    `lambda_perceptual` use their features. With several, each step uses one, in turn."""
     view: float = 1.0
     """What discriminator and perceptual loss see of a photo: a square of this share of its side,
     placed at random and every other time mirrored, the same of the real and the generated photo
@@ -90,6 +91,9 @@ class Recipe:
     steps with this decay; None: the last step's."""
     target_saturation: float = 1.0
     """Factor on the true ab in training, never in measuring."""
+    hints: float | None = None
+    """`encoder_unet`: share of the training photos that are shown with colour hints, the
+    generator's second input (see `photochrom.darkroom.hints`). None: it takes L alone."""
     aging: float = 0.0
     """Share of the training photos whose L the generator is shown as an old photograph's: see
     `photochrom.darkroom.aging`."""
@@ -103,7 +107,7 @@ class Recipe:
     lr_g: float = 2e-4
     lr_d: float = 2e-4
     lr_encoder: float | None = None
-    """Learning rate of a pretrained encoder; None: `lr_g`."""
+    """Learning rate of a pretrained encoder; 0 freezes it, its norms included. None: `lr_g`."""
     lr_pretrain: float | None = None
     """Generator learning rate while it trains with L1 alone before a GAN; None: `lr_g`."""
     betas: tuple[float, float] = (0.5, 0.999)
@@ -117,6 +121,9 @@ class Recipe:
 
     image_size: int = 256
     """Side in px of the squares that the networks are trained on: crops of larger photos."""
+    min_side: int | None = None
+    """Photos whose short side in px is below this are left out of training; those between this and
+    `image_size` are enlarged. None: photos smaller than `image_size` are refused."""
     crop_min: float | None = None
     """A crop's side is drawn between this share of the photo's short side and all of it, and the
     crop is brought to `image_size`; None: crops of `image_size` as they are."""
@@ -168,7 +175,7 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not 0 <= value < _TOO_MUCH:
                 raise RecipeError(f"{name} is {value}; give 0 or more")
-        for name in ("image_size", "feed_size"):
+        for name in ("image_size", "feed_size", "min_side"):
             size = getattr(self, name)
             if size is not None and size < 16:
                 raise RecipeError(f"{name} is {size}; networks take 16 px or more")
@@ -176,6 +183,10 @@ class Recipe:
             raise RecipeError(f"margin is {self.margin}; give a number of px from 0 to 128")
         if self.seed >= 2**32:
             raise RecipeError(f"seed is {self.seed}; give a whole number below 2^32")
+        if self.hints is not None and not 0 <= self.hints <= 1:
+            raise RecipeError(f"hints is {self.hints}; give a share from 0 to 1, or none")
+        if not self.features:
+            raise RecipeError("features is empty; give one image classifier or more")
         if not 0 <= self.aging <= 1:
             raise RecipeError(f"aging is {self.aging}; give a share from 0 to 1")
         if self.ema is not None and not 0 < self.ema < 1:
@@ -222,6 +233,11 @@ class Recipe:
         if self.turn_epochs is None:
             return "gan"
         return "g" if (epoch - self.d_only_epochs) // self.turn_epochs % 2 else "d"
+
+    @property
+    def enlarges(self) -> bool:
+        """Whether photos smaller than `image_size` are enlarged; they are refused otherwise."""
+        return self.min_side is not None
 
     @property
     def output_channels(self) -> int:
@@ -278,6 +294,8 @@ def _as_type(value: Any, wanted: Any) -> Any:
             raise ValueError
         return value
     if origin is tuple:
+        if isinstance(value, str) and arguments[0] is str:
+            value = (value,)  # `features` was one text in older recipes
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise TypeError
         if arguments[-1] is not Ellipsis and len(value) != len(arguments):

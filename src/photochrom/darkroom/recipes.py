@@ -46,6 +46,70 @@ _LITE0_L1 = Recipe(
     source="photochrom: the default model, first part",
 )
 
+# The four stages of the next default model; each starts from the weights of the one before.
+_STAGE_1 = replace(
+    _LITE0_L1,
+    encoder="tu-efficientnet_lite2",
+    decoder_channels=(256, 128, 64, 32),
+    encoder_padding="replicate",
+    lr_encoder=0.0,
+    hints=0.0,
+    image_size=96,
+    feed_size=192,
+    min_side=64,
+    crop_min=0.5,
+    epochs=1,
+    source="photochrom: the next default model, stage 1: the decoder, with L1",
+)
+_STAGE_2 = replace(
+    _STAGE_1,
+    lr_g=1e-3,
+    lr_encoder=3e-4,
+    hints=0.5,
+    aging=0.2,
+    ema=0.999,
+    epochs=3,
+    source="photochrom: the next default model, stage 2: the whole generator, with L1",
+)
+_STAGE_3 = replace(
+    _STAGE_2,
+    margin=16,
+    bounded=True,
+    discriminator="projected",
+    features=(
+        *("tu-efficientnet_lite0", "stlpips-alexnet"),
+        *("tu-efficientnet_lite2", "stlpips-vgg16"),
+    ),
+    gan_mode="hinge",
+    lambda_l1=10.0,
+    lambda_gan=0.4,
+    lambda_perceptual=1.0,
+    ema=0.999,
+    aging=0.3,
+    image_size=160,
+    min_side=144,
+    crop_min=0.667,
+    view=0.75,
+    lr_g=3e-4,
+    lr_encoder=1e-4,
+    lr_d=4e-4,
+    betas=(0.5, 0.99),
+    batch_size=16,
+    epochs=2,
+    source="photochrom: the next default model, stage 3: against the discriminator at 160 px",
+)
+_STAGE_4 = replace(
+    _STAGE_3,
+    image_size=256,
+    feed_size=256,
+    min_side=224,
+    batch_size=8,
+    lr_g=2e-4,
+    lr_encoder=5e-5,
+    lr_d=3e-4,
+    source="photochrom: the next default model, stage 4: against the discriminator at 256 px",
+)
+
 RECIPES: dict[str, Recipe] = {
     "custom": replace(
         _UNET,
@@ -160,6 +224,10 @@ RECIPES: dict[str, Recipe] = {
         epochs=3,
         source="photochrom: the default model, from the weights of lite0-unet-l1",
     ),
+    "photochrom-stage-1": _STAGE_1,
+    "photochrom-stage-2": _STAGE_2,
+    "photochrom-stage-3": _STAGE_3,
+    "photochrom-stage-4": _STAGE_4,
     "tiny": Recipe(
         generator="unet",
         discriminator="patch",

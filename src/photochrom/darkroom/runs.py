@@ -3,7 +3,7 @@
 recipe.json, environment.json    written before the first step
 log.jsonl, tensorboard/          a line, or a point, an epoch
 samples/epoch_005.png            grey | generated | truth of fixed photos of the eval split
-generator.safetensors            weights after the last finished epoch
+generator.safetensors            weights when state.pt was written
 state.pt                         what `--resume` needs
 metrics.json                     what `photochrom evaluate` measured
 """
@@ -132,14 +132,14 @@ def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
 
 
 def load_weights(generator: nn.Module, run: Path) -> None:
-    """Give a generator the weights that a run has after its last finished epoch.
+    """Give a generator the weights of a run.
 
     Raises:
         RunError: If the run has no weights yet, or they are of another generator.
     """
     weights = run / "generator.safetensors"
     if not weights.is_file():
-        raise RunError(f"{run} has no finished epoch yet; train it first, or --resume it")
+        raise RunError(f"{run} has no weights yet; train it first, or --resume it")
     try:
         generator.load_state_dict(load_file(weights), strict=True)
     except (RuntimeError, SafetensorError) as error:

@@ -37,6 +37,7 @@ from photochrom.darkroom.distributed import (
     together,
 )
 from photochrom.darkroom.gan import Networks, gan_step, l1_step
+from photochrom.darkroom.hints import simulate
 from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.schedules import Schedule
 from photochrom.darkroom.tensors import to_L_ab
@@ -145,16 +146,19 @@ def _train(
     # Load the data and build the networks.
     with together(fabric):
         photos, looked_at = PackedPhotos(data, "train"), PackedPhotos(data, "eval")
-        steps_per_epoch = len(photos) // recipe.batch_size
+        usable = torch.from_numpy(photos.at_least(recipe.min_side))
+        steps_per_epoch = len(usable) // recipe.batch_size
         if steps_per_epoch == 0 or len(looked_at) == 0:
+            enough = "" if recipe.min_side is None else f" of {recipe.min_side} px or more"
             raise DataError(
-                f"{data} has {len(photos)} photos to train on and {len(looked_at)} to "
+                f"{data} has {len(usable)} photos{enough} to train on and {len(looked_at)} to "
                 f"look at; a batch takes {recipe.batch_size} and a look takes 1"
             )
         torch.manual_seed(recipe.seed)
         networks = build(recipe, fabric.device)
         check_size(networks, recipe, fabric, sync_batchnorm=sync_batchnorm)
-        photos.batch([0], recipe.image_size, None)  # too small for the recipe? say so now
+        if not recipe.enlarges:  # too small for the recipe? say so now
+            photos.batch([0], recipe.image_size, None)
     facts = {
         "data_fingerprint": photos.fingerprint,
         "precision": precision,
@@ -172,10 +176,6 @@ def _train(
     networks = set_up(networks, recipe, fabric, sync_batchnorm=sync_batchnorm)
     schedule = Schedule(recipe, networks, steps_per_epoch)
     total_steps = recipe.total_epochs * steps_per_epoch
-    average, watched = None, networks.generator
-    if recipe.ema is not None:
-        average = MovingAverage(bare(networks.generator), recipe.ema)
-        watched = fabric.setup_module(average.network)
 
     # Make the run directory, or read it.
     def begin() -> tuple[Path, dict[str, Any] | None]:
@@ -201,10 +201,14 @@ def _train(
     run, state = by_first(fabric, begin)
     if on_run is not None:
         on_run(run)
-    step, sums, seconds = 0, {}, 0.0
     if resume is None and state is not None:
         networks.generator.load_state_dict(state["generator"])
-    elif state is not None:
+    average, watched = None, networks.generator
+    if recipe.ema is not None:
+        average = MovingAverage(bare(networks.generator), recipe.ema)
+        watched = fabric.setup_module(average.network)
+    step, sums, seconds = 0, {}, 0.0
+    if resume is not None and state is not None:
         step, sums, seconds = state["step"], state["sums"], state["seconds"]
         _restore(networks, average, schedule, state)
     if step >= total_steps:
@@ -229,7 +233,7 @@ def _train(
     with lost_becomes_an_error(fabric, run):
         for epoch in range(step // steps_per_epoch, recipe.total_epochs):
             bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
-            order = order_of(recipe.seed, epoch, len(photos))
+            order = usable[order_of(recipe.seed, epoch, len(usable))]
             started = time.monotonic()
             for first in range(step % steps_per_epoch, steps_per_epoch):
                 indices = order[first * recipe.batch_size :][: recipe.batch_size].tolist()
@@ -252,7 +256,7 @@ def _train(
                         saved = time.monotonic()
                         state = _state(networks, average, schedule, step, totals)
                         state["seconds"] = seconds + saved - started
-                        by_first(fabric, partial(runs.save_state, run, state))
+                        by_first(fabric, partial(_save, run, watched, state))
                 if on_step is not None:
                     on_step(step)
 
@@ -280,8 +284,7 @@ def _train(
                     for warning in line["warnings"] if progress else ():
                         tqdm.write(f"warning: epoch {epoch + 1}: {warning}")
                     runs.append_log(run, line)
-                    runs.save_generator(run, watched)
-                    runs.save_state(run, state)
+                    _save(run, watched, state)
             saved = time.monotonic()
             if on_step is not None:
                 on_step(step)
@@ -306,8 +309,13 @@ def _step(
     draw = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     mine = share(fabric, len(indices))
-    rgb = photos.batch(indices, recipe.image_size, draw, recipe.crop_min, mine)
+    size, enlarge = recipe.image_size, recipe.enlarges
+    rgb = photos.batch(indices, size, draw, recipe.crop_min, mine, enlarge=enlarge)
     rgb = rgb.to(fabric.device, non_blocking=True)
+
+    def photo_seeds() -> list[int]:
+        return torch.randint(2**32, (len(indices),), generator=draw)[mine].tolist()
+
     if recipe.flip:
         mirror = (torch.rand(len(indices), generator=draw) < 0.5)[mine].to(fabric.device)
         rgb = torch.where(mirror[:, None, None, None], rgb.flip(2), rgb)
@@ -315,10 +323,11 @@ def _step(
     ab = ab * recipe.target_saturation
     networks.generator.train()
     phase = recipe.phase(epoch)
-    L_seen = None
+    shown = [L]
     if recipe.aging > 0:
-        seeds = torch.randint(2**32, (len(indices),), generator=draw)[mine]
-        L_seen = age(L, recipe.aging, seeds.tolist())
+        shown = [age(L, recipe.aging, photo_seeds())]
+    if recipe.hints is not None:
+        shown.append(simulate(ab, recipe.hints, photo_seeds()))
     if phase == "l1":
         # Pretraining is L1 alone, and L1 alone needs no weight.
         perceptual = 0.0 if recipe.discriminator is not None else recipe.lambda_perceptual
@@ -327,21 +336,23 @@ def _step(
             networks,
             L,
             ab,
-            L_seen=L_seen,
+            shown=shown,
             lambda_l1=recipe.lambda_l1 if perceptual > 0 else 1.0,
             lambda_perceptual=perceptual,
             view=recipe.view,
+            which=step % len(recipe.features),
         )
     return gan_step(
         fabric,
         networks,
         L,
         ab,
-        L_seen=L_seen,
+        shown=shown,
         lambda_l1=recipe.lambda_l1,
         lambda_gan=recipe.lambda_gan,
         lambda_perceptual=recipe.lambda_perceptual,
         view=recipe.view,
+        which=step % len(recipe.features),
         mode=recipe.gan_mode,
         label_real=recipe.label_real,
         g_steps=recipe.g_steps,
@@ -392,6 +403,11 @@ def _state(
     if average is not None:
         state["average"] = average.state_dict()
     return state
+
+
+def _save(run: Path, generator: nn.Module, state: dict[str, Any]) -> None:
+    runs.save_generator(run, generator)
+    runs.save_state(run, state)
 
 
 def _restore(

@@ -58,7 +58,8 @@ def _samples(
 ) -> tuple[list[list[NDArray[np.uint8]]], dict[str, float]]:
     """Return rows of grey, generated and true photos, and the log's figures of them."""
     watched = list(range(min(SAMPLES, len(photos))))
-    rgb = photos.batch(watched, recipe.image_size, None, recipe.crop_min)
+    size, enlarge = recipe.image_size, recipe.enlarges
+    rgb = photos.batch(watched, size, None, recipe.crop_min, enlarge=enlarge)
     L, ab = to_L_ab(rgb.to(next(generator.parameters()).device))
     generator.eval()
     made = torch.cat([generator(part).float() for part in torch.split(L, 8)])

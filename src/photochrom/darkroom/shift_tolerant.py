@@ -1,0 +1,114 @@
+"""AlexNet and VGG16 with blurred downsampling, whose ImageNet weights an installed package carries.
+
+Max pooling has stride 1 and is followed by a binomial blur of stride 2, so features of a photo
+that is moved by a pixel stay nearly the same.
+
+Reference:
+    Ghildyal and Liu 2022, "Shift-tolerant Perceptual Similarity Metric" (package stlpips-pytorch);
+    Zhang 2019, "Making Convolutional Networks Shift-Invariant Again".
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Kind = Literal["alexnet", "vgg16"]
+
+# torchvision's normalisation, for sRGB in [-1, 1]
+_MEAN, _STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+
+
+class Blur(nn.Module):
+    """A binomial 3x3 blur of stride 2 after two pixels of reflection on each side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kernel = torch.tensor([1.0, 2.0, 1.0]) / 4.0
+        self.kernel: Tensor
+        self.register_buffer("kernel", torch.outer(kernel, kernel)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, ceil((H + 3) / 2), ...) of x (B, C, H, W)."""
+        channels = x.shape[1]
+        kernel = self.kernel.expand(channels, -1, -1, -1)
+        return F.conv2d(F.pad(x, (2, 2, 2, 2), "reflect"), kernel, stride=2, groups=channels)
+
+
+class ShiftTolerant(nn.Module):
+    """The features of one of the two networks at the stages named below.
+
+    AlexNet: after its second, third and fifth ReLU, strides 4, 8, 8. VGG16: the last ReLU before
+    the third, fourth and fifth pooling, strides 4, 8, 16. The strides are nominal: each blur adds a
+    border of about one pixel.
+
+    Args:
+        kind: Which network.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.std: Tensor
+        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+        self.stages = nn.ModuleList(_alexnet() if kind == "alexnet" else _vgg16())
+        self.channels = CHANNELS[kind]
+
+    def forward(self, rgb: Tensor) -> list[Tensor]:
+        """Return features (B, C, h, w), from fine to coarse, of sRGB (B, 3, H, W) in [-1, 1]."""
+        x = (rgb - self.mean) / self.std
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features
+
+    def load_packaged(self, state: dict[str, Tensor]) -> None:
+        """Load the tensors of the package's file, which have the same order.
+
+        Raises:
+            ValueError: If the file holds other tensors.
+        """
+        given = [v for k, v in state.items() if k.startswith("net.") and not k.endswith("filt")]
+        own = self.state_dict()
+        if [v.shape for v in given[: len(own)]] != [v.shape for v in own.values()]:
+            raise ValueError("its tensors are not those of the network")
+        self.load_state_dict(dict(zip(own, given, strict=False)))
+
+
+CHANNELS: dict[Kind, list[int]] = {"alexnet": [192, 384, 256], "vgg16": [256, 512, 512]}
+"""Of the features, from fine to coarse."""
+
+
+def _convolution(before: int, after: int, kernel: int, padding: int) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, kernel, padding=padding), nn.ReLU()]
+
+
+def _pool(kernel: int) -> list[nn.Module]:
+    return [nn.MaxPool2d(kernel, stride=1), Blur()]
+
+
+def _alexnet() -> list[nn.Sequential]:
+    first = [nn.Conv2d(3, 64, 11, padding=2), Blur(), nn.ReLU()]
+    second = [*_pool(3), *_convolution(64, 192, 5, 2)]
+    third = [*_pool(3), *_convolution(192, 384, 3, 1)]
+    last = [*_convolution(384, 256, 3, 1), *_convolution(256, 256, 3, 1)]
+    return [nn.Sequential(*first, *second), nn.Sequential(*third), nn.Sequential(*last)]
+
+
+def _vgg16() -> list[nn.Sequential]:
+    blocks: list[list[nn.Module]] = []
+    before = 3
+    for count, after in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)):
+        layers = _pool(2) if blocks else []
+        for _ in range(count):
+            layers += _convolution(before, after, 3, 1)
+            before = after
+        blocks.append(layers)
+    return [
+        nn.Sequential(*blocks[0], *blocks[1], *blocks[2]),
+        nn.Sequential(*blocks[3]),
+        nn.Sequential(*blocks[4]),
+    ]

@@ -1,0 +1,56 @@
+"""The stages of the default model's training, at toy size."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from photochrom.darkroom.evaluate import evaluate
+from photochrom.darkroom.export import export
+from photochrom.darkroom.prepare import find_photos, prepare
+from photochrom.darkroom.runs import read_log
+from photochrom.models import OnnxModel
+from test_prepare import write_photos
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+from train_default_model import STAGES, train_stages
+
+TOY = {
+    **{"image_size": "32", "feed_size": "32", "min_side": "24", "batch_size": "4"},
+    **{"decoder_channels": "16,8,8,8", "discriminator_channels": "4", "epochs": "1"},
+}
+
+
+@pytest.mark.slow
+def test_all_stages_from_photos_to_a_file_that_takes_hints(tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 14, size=(48, 40))
+    write_photos(tmp_path / "photos/small", 4, size=(24, 24))
+    photos = find_photos([tmp_path / "photos"])
+    for data in ("all", "large"):
+        dest = tmp_path / "data" / data
+        prepare(photos, dest, size=32, keep_aspect=True, small="keep", progress=False)
+    runs = train_stages(tmp_path, TOY, progress=False)
+    assert [run.name[5:] for run in runs] == [name for name, _ in STAGES]
+    phases = [read_log(run)[-1]["phase"] for run in runs]
+    assert phases == ["l1", "l1", "gan", "gan"]
+    weights = [run / "generator.safetensors" for run in runs]
+    before = [file.stat().st_mtime_ns for file in weights]
+    assert train_stages(tmp_path, TOY, progress=False) == runs  # finished: nothing to do
+    assert [file.stat().st_mtime_ns for file in weights] == before
+
+    path = export(runs[-1], tmp_path / "model.onnx")
+    model = OnnxModel(path)
+    assert model.takes_hints
+    assert model.metadata["hints"] == "a*, b*, mask"
+    assert json.loads(model.metadata["recipe"])["hints"] == 0.5
+    L = np.full((1, 1, 32, 32), 60, np.float32)
+    hints = np.zeros((1, 3, 32, 32), np.float32)
+    hints[0, :, 8:16, 8:16] = np.array([50, 30, 1], np.float32)[:, None, None]
+    assert np.abs(model(L, hints) - model(L)).max() > 1e-3
+    told, untold = (
+        evaluate([str(path)], tmp_path / "data/large", hints=n, progress=False)[0] for n in (9, 0)
+    )
+    assert told.values["psnr"] != untold.values["psnr"]
