@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from conftest import write_model
 from photochrom.color import rgb_to_lab
 from photochrom.colorizer import Colorizer
 from photochrom.darkroom import evaluate as evaluating
@@ -98,6 +99,21 @@ def test_a_run_and_its_export_measure_the_same(data: Path, tmp_path: Path) -> No
     for metric, (mean, _, _) in one.values.items():
         assert two.values[metric][0] == pytest.approx(mean, rel=1e-2, abs=1e-4), metric
     assert (one.name, two.name) == (str(run), str(path))  # both are called "run" otherwise
+
+
+def test_hints_bring_a_model_nearer_to_the_truth(data: Path, tmp_path: Path) -> None:
+    write_model(tmp_path / "hinted.onnx", hints=3, scale=0.0, size="32")
+    psnr = [
+        evaluate([str(tmp_path / "hinted.onnx")], data, hints=n, progress=False)[0].values["psnr"][
+            0
+        ]
+        for n in (0, 10, 10, 1000)
+    ]
+    assert psnr[0] < psnr[1] == psnr[2] < psnr[3]
+    with pytest.raises(ModelError, match="model grey takes no colour hints"):
+        evaluate(["grey"], data, hints=1, progress=False)
+    with pytest.raises(DataError, match="hints is -1; give a number of colours from 0 to 1000"):
+        evaluate(["grey"], data, hints=-1, progress=False)
 
 
 def test_mean_ab_is_that_of_the_training_photos(data: Path) -> None:

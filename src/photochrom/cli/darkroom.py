@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -43,6 +43,13 @@ def _packing_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 show_default=True,
                 help="Drop photos whose mean chroma, in CIELAB units, is below this: near-grey.",
             ),
+            click.option(
+                "--small",
+                type=click.Choice(["enlarge", "keep", "drop"]),
+                default="enlarge",
+                show_default=True,
+                help="What becomes of photos whose short side is below --size.",
+            ),
         ]
     ):
         command = option(command)
@@ -61,18 +68,32 @@ def _report_data(info: dict[str, Any], dest: Path) -> None:
         f"{dropped['near-grey']} near-grey (mean chroma below {info['min_chroma']:g}) "
         f"and {dropped['unreadable']} unreadable"
     )
+    if dropped["small"]:
+        click.echo(f"dropped {dropped['small']} smaller than {info['size']} px")
+    if info["smaller"]:
+        done = "enlarged" if info["small"] == "enlarge" else "kept"
+        click.echo(f"{done} {info['smaller']} smaller than {info['size']} px")
 
 
 @data.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...", type=_DIRECTORY)
 @click.argument("dest", type=_DIRECTORY)
 @click.option("--count", type=int, help="How many photos; all that are usable if not given.")
+@click.option(
+    "--eval-names",
+    type=click.File(),
+    metavar="FILE",
+    help="The photos to set aside, a name a line, in place of --eval-fraction.",
+)
 @_packing_options
-def folder(sources: tuple[Path, ...], dest: Path, **options: Any) -> None:
+def folder(
+    sources: tuple[Path, ...], dest: Path, eval_names: TextIO | None, **options: Any
+) -> None:
     """Sample, check, resize and pack the photos in SRC into DEST."""
     from photochrom.darkroom.prepare import find_photos, prepare
 
-    _report_data(prepare(find_photos(sources), dest, **options), dest)
+    names = None if eval_names is None else eval_names.read().splitlines()
+    _report_data(prepare(find_photos(sources), dest, eval_names=names, **options), dest)
 
 
 @data.command()
@@ -208,6 +229,13 @@ def _train(*arguments: Any, **options: Any) -> Path:
 @click.option("--split", type=click.Choice(["eval", "train"]), default="eval", show_default=True)
 @click.option("--out", type=_DIRECTORY, help="Write JSON, CSV, Markdown and a contact sheet here.")
 @click.option("--limit", type=int, help="Only the first photos of the split.")
+@click.option(
+    "--hints",
+    default=0,
+    show_default=True,
+    help="True colours that models are told of each photo, 7 px wide at 256, at even places.",
+)
+@click.option("--skin", is_flag=True, help="Measure skin, in the faces of the photos.")
 @click.option(
     "--fid-weights",
     type=click.Path(path_type=Path),

