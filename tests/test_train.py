@@ -15,11 +15,13 @@ from safetensors.torch import load_file
 
 from photochrom.darkroom import train as train_module
 from photochrom.darkroom.building import describe
+from photochrom.darkroom.data import PackedPhotos
 from photochrom.darkroom.export import export
 from photochrom.darkroom.prepare import find_photos, prepare
 from photochrom.darkroom.recipe import Recipe
 from photochrom.darkroom.recipes import RECIPES
 from photochrom.darkroom.runs import load_generator, read_log
+from photochrom.darkroom.tensors import to_L_ab
 from photochrom.darkroom.train import NonFiniteLossError, train
 from photochrom.darkroom.watch import warnings_of
 from photochrom.errors import DataError, ModelError, RecipeError, RunError
@@ -122,6 +124,27 @@ def test_training_starts_from_an_exported_file(data: Path, tmp_path: Path) -> No
     with pytest.raises(ModelError, match="are not those of the recipe's generator"):
         train(replace(still, decoder_channels=(24, 16, 8, 4)), data, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_the_first_gan_steps_keep_what_pretraining_learned(tmp_path: Path) -> None:
+    """Adam's moments are of another loss: with those of L1 alone, these steps are far too large."""
+    photos = write_photos(tmp_path / "photos", 44, size=(32, 32))
+    data = tmp_path / "data"
+    prepare(find_photos([photos]), data, size=32, eval_fraction=0.1, progress=False)
+    recipe = replace(TINY, pretrain_epochs=30, lambda_l1=100.0, lr_g=2e-3)  # 10 steps an epoch
+    L, ab = to_L_ab(PackedPhotos(data, "train").batch(list(range(40)), 32, None))
+
+    def error(run: Path) -> float:
+        generator, _ = load_generator(run)
+        with torch.no_grad():
+            return float((generator.train()(L) - ab).abs().mean())
+
+    with pytest.raises(Killed):
+        train(recipe, data, tmp_path, progress=False, device="cpu", on_step=kill_after(300))
+    run = tmp_path / "0000-run"
+    before = error(run)
+    train(recipe, data, tmp_path, progress=False, device="cpu", resume=run)
+    assert error(run) < 1.1 * before
 
 
 @pytest.mark.parametrize("step", [2, 4, 6])  # in mid-epoch, at the end of one, in the GAN phase

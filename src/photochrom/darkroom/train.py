@@ -235,6 +235,9 @@ def _train(
             bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
             order = usable[order_of(recipe.seed, epoch, len(usable))]
             started = time.monotonic()
+            if 0 < recipe.pretrain_epochs * steps_per_epoch == step:
+                # Its moments are those of L1 alone, often 100 times smaller than new gradients.
+                networks.opt_g.state.clear()
             for first in range(step % steps_per_epoch, steps_per_epoch):
                 indices = order[first * recipe.batch_size :][: recipe.batch_size].tolist()
                 schedule.set_rates(step)
