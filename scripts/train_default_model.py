@@ -19,6 +19,7 @@ STAGES = (
     ("photochrom-stage-2", "all"),
     ("photochrom-stage-3", "large"),
     ("photochrom-stage-4", "large"),
+    ("photochrom-stage-5", "large"),
 )
 """Recipe of each stage, and the data set that it is trained on."""
 

@@ -29,6 +29,7 @@ NAMES = [
     "photochrom-stage-2",
     "photochrom-stage-3",
     "photochrom-stage-4",
+    "photochrom-stage-5",
     "tiny",
 ]
 EVERY = pytest.mark.parametrize("name", NAMES)

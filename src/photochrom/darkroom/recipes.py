@@ -46,7 +46,7 @@ _LITE0_L1 = Recipe(
     source="photochrom: the default model, first part",
 )
 
-# The four stages of the next default model; each starts from the weights of the one before.
+# The five stages of the next default model; each starts from the weights of the one before.
 _STAGE_1 = replace(
     _LITE0_L1,
     encoder="tu-efficientnet_lite2",
@@ -86,8 +86,8 @@ _STAGE_3 = replace(
     lambda_perceptual=1.0,
     ema=0.999,
     aging=0.3,
-    image_size=160,
-    min_side=144,
+    image_size=128,
+    min_side=128,
     crop_min=0.667,
     view=0.75,
     lr_g=3e-4,
@@ -96,18 +96,28 @@ _STAGE_3 = replace(
     betas=(0.5, 0.99),
     batch_size=16,
     epochs=2,
-    source="photochrom: the next default model, stage 3: against the discriminator at 160 px",
+    source="photochrom: the next default model, stage 3: against the discriminator at 128 px",
 )
 _STAGE_4 = replace(
     _STAGE_3,
+    image_size=192,
+    min_side=144,
+    lr_g=2e-4,
+    lr_encoder=6e-5,
+    lr_d=3e-4,
+    epochs=1,
+    source="photochrom: the next default model, stage 4: against the discriminator at 192 px",
+)
+_STAGE_5 = replace(
+    _STAGE_4,
     image_size=256,
     feed_size=256,
     min_side=224,
     batch_size=8,
-    lr_g=2e-4,
-    lr_encoder=5e-5,
-    lr_d=3e-4,
-    source="photochrom: the next default model, stage 4: against the discriminator at 256 px",
+    lr_g=1e-4,
+    lr_encoder=3e-5,
+    lr_d=2e-4,
+    source="photochrom: the next default model, stage 5: against the discriminator at 256 px",
 )
 
 RECIPES: dict[str, Recipe] = {
@@ -228,6 +238,7 @@ RECIPES: dict[str, Recipe] = {
     "photochrom-stage-2": _STAGE_2,
     "photochrom-stage-3": _STAGE_3,
     "photochrom-stage-4": _STAGE_4,
+    "photochrom-stage-5": _STAGE_5,
     "tiny": Recipe(
         generator="unet",
         discriminator="patch",
