@@ -9,6 +9,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -80,6 +81,29 @@ def test_the_result_says_that_colours_were_added(tmp_path: Path, colour: Colour)
         assert comment.startswith("mine")
         assert ("colours added by photochrom" in comment) == said
         assert ("model tiny" in comment) == said
+
+
+def test_metadata_that_is_not_utf8_stays(tmp_path: Path, colour: Colour):
+    path = write_film(tmp_path / "a.mp4", scene(2))
+    path.write_bytes(path.read_bytes().replace(b"A film", b"A f\xeflm"))
+    colour(path, tmp_path / "b.mp4")
+    assert b"A f\xeflm" in (tmp_path / "b.mp4").read_bytes()
+
+
+def test_a_pyav_without_a_keyword_for_metadata_does(
+    tmp_path: Path, colour: Colour, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_film(tmp_path / "a.mp4", scene(2))
+    real = av.open
+
+    def without(*places: Any, **keywords: Any) -> Any:
+        if "metadata_errors" in keywords:
+            raise TypeError("open() got an unexpected keyword argument 'metadata_errors'")
+        return real(*places, **keywords)
+
+    monkeypatch.setattr(av, "__version__", "19.0.2")
+    monkeypatch.setattr(av, "open", without)
+    assert colour(path, tmp_path / "b.mp4").frames == 2
 
 
 def test_colours_do_not_flicker_and_end_at_cuts(tmp_path: Path):
@@ -272,6 +296,7 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tmp_path: Path, tiny_onnx: Pa
     assert process.stderr is not None
     with process.stderr:
         while not (tmp_path / "b.mkv.partial" / "plan.json").exists():
+            assert process.poll() is None
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGINT)
         start = time.monotonic()

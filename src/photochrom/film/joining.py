@@ -14,7 +14,7 @@ from photochrom.files import whole_file
 from photochrom.film.codecs import Encoding, add_pictures
 from photochrom.film.learning import Learned
 from photochrom.film.segment import BITEXACT, MARK
-from photochrom.film.source import Film, FilmError, opened
+from photochrom.film.source import Film, FilmError, any_metadata, opened
 
 _NOT_OURS = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
 """Metadata of the file that was read, which would be wrong of another."""
@@ -116,7 +116,7 @@ def join(
         av.open(
             *(file, "w", encoding.container),
             container_options=options,
-            metadata_errors="surrogateescape",
+            **any_metadata(),
         ) as out,
     ):
         out.flags |= BITEXACT

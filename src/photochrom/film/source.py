@@ -71,6 +71,11 @@ class Film:
     """In seconds, when the pictures end by what the file says; 0: it does not say."""
 
 
+def any_metadata() -> dict[str, Any]:
+    """Return the keywords of `av.open` that allow metadata which is not UTF-8; PyAV 19 has none."""
+    return {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
     """Open a film's file; nothing that it names elsewhere is fetched.
@@ -84,9 +89,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
         raise FilmError(f"{path} is not a file; give a film")
     local = {"protocol_whitelist": "file"}
     try:
-        container = av.open(
-            f"file:{path}", container_options=local, metadata_errors="surrogateescape"
-        )
+        container = av.open(f"file:{path}", container_options=local, **any_metadata())
     except (av.error.FFmpegError, OSError) as error:
         raise FilmError(
             f"{path} cannot be read as a film: {_reason(error)}; give one that plays elsewhere"
@@ -111,7 +114,7 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> Film:
         if frame is None:
             raise FilmError(f"{path} has no frame that can be decoded; give another copy of it")
         _check(path, stream, frame, max_pixels)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate = _fraction(stream.average_rate) or _fraction(stream.guessed_rate) or Fraction(25)
         seconds = container.duration / av.time_base if container.duration else 0
         return _film(path, stream, frame, rate, stream.frames or round(seconds * rate))
 
@@ -167,12 +170,17 @@ def _film(path: Path, stream: VideoStream, frame: VideoFrame, rate: Fraction, co
         (frame.color_primaries, frame.color_trc, matrix_tag, FULL if full else LIMITED),
         round(frame.rotation / 90) % 4,
         None if display is None else tuple(np.frombuffer(display, np.int32).tolist()),
-        stream.sample_aspect_ratio or None,
+        _fraction(stream.sample_aspect_ratio),
         rate,
-        stream.time_base or Fraction(1, 1000),
+        _fraction(stream.time_base) or Fraction(1, 1000),
         count,
         _seconds(stream.metadata.get("DURATION", "")),
     )
+
+
+def _fraction(number: Any) -> Fraction | None:
+    """Return a rational number of PyAV, which 19 has a type of its own for; None: it is not set."""
+    return Fraction(number) if number else None
 
 
 def _seconds(text: str) -> float:
