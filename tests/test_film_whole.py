@@ -72,6 +72,33 @@ def test_all_but_the_colours_stays(name: str, parts: dict, tmp_path: Path, colou
         assert np.abs(found[..., 1:]).mean() > 5
 
 
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [("a.mp4", {"sound": "aac"}), ("a.mkv", {"sound": "flac", "subtitles": "subrip"})],
+)
+def test_the_pictures_may_be_the_last_stream(
+    name: str, parts: dict, tmp_path: Path, colour: Colour
+):
+    path, target = tmp_path / f"last-{name}", tmp_path / f"out-{name}"
+    with (
+        av.open(str(write_film(tmp_path / name, scene(10), **parts))) as source,
+        av.open(str(path), "w") as out,
+    ):
+        out.metadata["title"] = "A film"
+        streams = {
+            stream.index: out.add_stream_from_template(stream, opaque=True)
+            for stream in reversed(source.streams)
+        }
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                out.mux(packet)
+    colour(path, target)
+    before = held(path)
+    assert [kind for kind, *_ in before["streams"]][-2:] == ["audio", "video"]
+    assert held(target) == before
+
+
 def test_the_result_says_that_colours_were_added(tmp_path: Path, colour: Colour):
     path = write_film(tmp_path / "a.mp4", scene(2))
     for options, said in (({}, True), ({"mark": False}, False), ({"saturation": 0}, False)):

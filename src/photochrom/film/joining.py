@@ -127,6 +127,7 @@ def join(
         for packet in source.demux([source.streams[index] for index in streams]):
             if packet.dts is None and packet.size == 0:  # the end of a stream
                 continue
+            stream = streams[packet.stream_index]  # a coloured packet's index is its own file's
             if packet.stream_index == film.stream:  # so that all lie beside each other as before
                 coloured = next(packets, None)
                 if coloured is None:
@@ -134,7 +135,7 @@ def join(
                 packet = coloured
             elif _is_pause(packet):
                 continue
-            packet.stream = streams.get(packet.stream_index, streams[film.stream])
+            packet.stream = stream
             out.mux(packet)
         for packet in packets:
             packet.stream = streams[film.stream]
