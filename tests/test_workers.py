@@ -1,4 +1,5 @@
 import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -48,6 +49,17 @@ def test_a_crash_and_a_hang_cost_one_item_each():
     said = sorted(found for found in outcomes if isinstance(found, str))
     assert said[0] == "3 ended with exit code 7"
     assert said[1].startswith("5 was killed")
+
+
+def test_a_crash_costs_one_item_where_there_is_no_sigkill(monkeypatch: pytest.MonkeyPatch):
+    worker = Worker(Odd(), patience=20)
+    with monkeypatch.context() as windows:
+        windows.delattr(signal, "SIGKILL")
+        outcomes = list(work([3, 4], Odd(), processes=1, lost=lost))
+        with pytest.raises(LostError, match="ended with exit code 7"):
+            worker(3)
+    worker.close()  # kill() itself needs SIGKILL, but on Windows
+    assert outcomes == ["3 ended with exit code 7", 16]
 
 
 def test_what_cannot_start_is_said():
