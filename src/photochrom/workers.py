@@ -17,8 +17,11 @@ Outcome = TypeVar("Outcome")
 
 _TRIES = 3
 """How many processes may end before they are ready, all told."""
-_KILLED = -signal.SIGTERM if os.name == "nt" else -9  # Windows has no signal.SIGKILL
-"""The exit code after `Process.kill`; on POSIX also where the system ends a process itself."""
+KILLED = -signal.SIGTERM if os.name == "nt" else -9
+"""Exit code of a process after `Process.kill`, and where POSIX ends it for want of memory.
+
+Windows has no signal.SIGKILL.
+"""
 _CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
 
 
@@ -220,7 +223,7 @@ def _reason(worker: _Worker) -> str:
     worker.pipe.close()
     worker.process.join()
     code = worker.process.exitcode
-    if code == _KILLED:
+    if code == KILLED:
         return "was killed, most likely for want of memory or as it took too long"
     return f"ended with exit code {code}"
 

@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeVar, cast
 from tqdm import tqdm
 
 from photochrom.errors import PhotochromError, RecipeError, RunError
+from photochrom.workers import KILLED
 
 Outcome = TypeVar("Outcome")
 Starter = Literal["torchrun", "SLURM", "photochrom"]
@@ -223,7 +224,7 @@ def launch(function: Callable[..., Outcome], devices: int, nodes: int) -> Outcom
 
 
 def _reason(code: int | None) -> str:
-    if code == -signal.SIGKILL:
+    if code == KILLED:
         return "was killed, most likely for want of memory"
     return f"ended with exit code {code}"
 
