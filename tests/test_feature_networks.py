@@ -1,0 +1,59 @@
+"""Frozen image classifiers whose features discriminator and perceptual loss use."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from photochrom.darkroom import encoders
+from photochrom.darkroom.encoders import SHIFT_TOLERANT, FeatureNetworks, stage_channels
+from photochrom.darkroom.shift_tolerant import Blur, ShiftTolerant
+from photochrom.errors import RecipeError
+
+NAMES = ["tu-efficientnet_lite0", "tu-efficientnet_lite2", *SHIFT_TOLERANT]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_features_of_a_photo(name: str) -> None:
+    network = FeatureNetworks([name]).train()
+    assert not network.training
+    rgb = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    rgb.requires_grad_()
+    features = network(rgb)
+    assert [x.shape[1] for x in features] == stage_channels(name)
+    sides = [x.shape[2] for x in features]
+    assert sides == sorted(sides, reverse=True)
+    assert 14 <= sides[0] <= 18
+    sum(x.mean() for x in features).backward()
+    assert rgb.grad is not None
+    assert rgb.grad.abs().max() > 0
+    assert not any(p.requires_grad for p in network.parameters())
+    swapped = network(rgb.detach().flip(1))  # other colours
+    assert all(not torch.allclose(a, b) for a, b in zip(features, swapped, strict=True))
+
+
+def test_each_network_of_several() -> None:
+    both = FeatureNetworks(["stlpips-alexnet", "tu-efficientnet_lite0"])
+    rgb = torch.rand(1, 3, 64, 64) * 2 - 1
+    for which, name in enumerate(both.names):
+        alone = FeatureNetworks([name])(rgb)
+        assert all(torch.equal(*pair) for pair in zip(both(rgb, which), alone, strict=True))
+
+
+def test_blurring_keeps_what_is_flat_and_halves_the_size() -> None:
+    blurred = Blur()(torch.full((1, 2, 12, 16), 3.0))
+    assert blurred.shape == (1, 2, 7, 9)
+    assert torch.allclose(blurred, torch.tensor(3.0))
+
+
+def test_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="tensors are not those of the network"):
+        ShiftTolerant("vgg16").load_packaged({"net.weight": torch.zeros(3)})
+    (tmp_path / "weights.pth").write_text("none")
+    monkeypatch.setattr(encoders, "_packaged", lambda package, file: tmp_path / "weights.pth")
+    with pytest.raises(RecipeError, match="holds no weights of stlpips-vgg16"):
+        FeatureNetworks(["stlpips-vgg16"])
+    monkeypatch.undo()
+    monkeypatch.setattr(encoders, "_SHIFT_TOLERANT_PACKAGE", "no_such_package")
+    with pytest.raises(RecipeError, match="package no_such_package is not installed; run `pip"):
+        FeatureNetworks(["stlpips-vgg16"])
