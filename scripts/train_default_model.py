@@ -25,7 +25,7 @@ STAGES = (
 
 
 def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = True) -> list[Path]:
-    """Train the stages in their order; those that are finished cost nothing.
+    """Train the stages in their order; those that are finished are left as they are.
 
     Args:
         folder: With the data sets.
@@ -37,22 +37,21 @@ def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = 
     """
     from photochrom.darkroom.recipe import with_settings
     from photochrom.darkroom.recipes import recipe_named
-    from photochrom.darkroom.runs import read_recipe
+    from photochrom.darkroom.runs import read_log, read_recipe
     from photochrom.darkroom.train import train
 
     runs: list[Path] = []
     for number, (name, data) in enumerate(STAGES):
         run = folder / "runs" / f"{number:04d}-{name}"
+        start = str(runs[-1]) if runs else "none"
+        recipe = with_settings(replace(recipe_named(name), generator_weights=start), settings)
         if run.exists():
-            recipe, resume = read_recipe(run), run
-        else:
-            start = str(runs[-1]) if runs else "none"
-            recipe, resume = replace(recipe_named(name), generator_weights=start), None
-            recipe = with_settings(recipe, settings)
-        trained = train(
-            recipe, folder / "data" / data, run.parent, name=name, resume=resume, progress=progress
-        )
-        runs.append(trained)
+            recipe = read_recipe(run)
+        if not run.exists() or len(read_log(run)) < recipe.total_epochs:
+            resume = run if run.exists() else None
+            photos = folder / "data" / data
+            train(recipe, photos, run.parent, name=name, resume=resume, progress=progress)
+        runs.append(run)
     return runs
 
 
