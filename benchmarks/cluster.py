@@ -26,14 +26,14 @@ import ray
 from PIL import Image
 
 from colorize import CORES, _processor, photograph
-from photochrom import workers as processes
-from photochrom.batch import Result, Settings
-from photochrom.cluster import engine
-from photochrom.cluster.crew import Crew
-from photochrom.cluster.engine import colorize_on_ray
-from photochrom.cluster.errands import Errand, plan_errands
-from photochrom.cluster.places import listed
-from photochrom.plan import plan
+from photochrom.batch import process_pool
+from photochrom.batch.planning import plan
+from photochrom.batch.ray import engine
+from photochrom.batch.ray.crew import Crew
+from photochrom.batch.ray.engine import colorize_on_ray
+from photochrom.batch.ray.errands import Errand, plan_errands
+from photochrom.batch.ray.places import listed
+from photochrom.batch.runner import Result, Settings
 
 
 def timed(results: Iterator[Result], count: int) -> float:
@@ -84,7 +84,7 @@ def colored(engine_: str, photos: Path, out: Path, workers: int) -> Iterator[Res
         return colorize_on_ray(plan_errands([str(photos)], str(out)), Settings(), actors=workers)
     jobs = plan([str(photos)], out)
     # Not colorize_all, which gives the threads of all cores to fewer processes.
-    return processes.work(
+    return process_pool.work(
         jobs, Settings(threads=1), processes=workers, lost=lambda job, reason: sys.exit(reason)
     )
 

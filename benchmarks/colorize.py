@@ -39,7 +39,7 @@ NETWORK = """
 import time
 start = time.perf_counter()
 import numpy as np
-from photochrom.models import OnnxModel, default_model_path
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 model = OnnxModel(default_model_path())
 L = np.full((1, 1, 192, 256), 50, np.float32)
 model(L)
@@ -155,8 +155,8 @@ def main() -> None:
         row("`photochrom --help`", repeated(options.runs, *photochrom, "--help"))
         row("`import photochrom`", repeated(options.runs, python, "-c", "import photochrom"))
         row(
-            "`import photochrom.colorizer`",
-            repeated(options.runs, python, "-c", "import photochrom.colorizer"),
+            "`import photochrom.colorize.colorizer`",
+            repeated(options.runs, python, "-c", "import photochrom.colorize.colorizer"),
         )
         runs = [
             subprocess.check_output([python, "-c", NETWORK]).split() for _ in range(options.runs)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photochrom.darkroom.prepare import write_facts
+from photochrom.training.data.prepare import write_facts
 
 SIDE, BATCH = 256, 16
 
@@ -37,8 +37,8 @@ def measure(folder: Path, batches: int) -> dict[str, float]:
     """Open a data set and make batches as a step of training does; what it costs."""
     import torch
 
-    from photochrom.darkroom.data import PackedPhotos, order_of
-    from photochrom.darkroom.tensors import to_L_ab
+    from photochrom.training.data.packed import PackedPhotos, order_of
+    from photochrom.training.tensors import to_L_ab
 
     before = anonymous()
     start = time.perf_counter()

@@ -34,8 +34,8 @@ from PIL import Image
 
 from photochrom import Colorizer, color
 from photochrom.color import FloatArray
-from photochrom.colorizer import network_size
-from photochrom.photo import Photo
+from photochrom.colorize.colorizer import network_size
+from photochrom.imagefile.photo import Photo
 
 COLORS: FloatArray = np.array([[20, 30], [-10, -25]], np.float32)
 CONDITIONS = ((0, 0, 0), (1, 0, 0), (2, 0, 0), (1, 3, 0), (1, 6, 0), (1, 0, 0.7))

@@ -25,9 +25,9 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
+from photochrom.batch.process_pool import cores_here
 from photochrom.color import rgb_to_lab
-from photochrom.film.cuts import bend
-from photochrom.workers import cores_here
+from photochrom.video.cuts import bend
 
 WIDTH, HEIGHT, RATE, GRAIN = 640, 480, 25, 8.0
 Picture = NDArray[np.float32]

@@ -2,7 +2,7 @@
 
     python benchmarks/network.py PHOTOS          # a folder; 50 of its photos are taken
 
-Prints the table of docs/performance.md. Needs the darkroom (`onnx`, `scikit-image`).
+Prints the table of docs/performance.md. Needs the extra `train` (`onnx`, `scikit-image`).
 """
 
 import photochrom  # noqa: F401, I001 (first: it keeps ONNX Runtime from telling Microsoft)
@@ -25,9 +25,9 @@ from onnxruntime.quantization import (
 from skimage.color import deltaE_ciede2000
 
 from photochrom.color import FloatArray, lightness
-from photochrom.colorizer import network_size
-from photochrom.models import default_model_path
-from photochrom.reading import open_photo
+from photochrom.colorize.colorizer import network_size
+from photochrom.colorize.onnx_model import default_model_path
+from photochrom.imagefile.reading import open_photo
 
 CALIBRATED = 30
 

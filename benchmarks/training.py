@@ -26,16 +26,16 @@ from skimage.color import rgb2lab
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from photochrom.darkroom.data import PackedPhotos, order_of
-from photochrom.darkroom.discriminators import build_discriminator
-from photochrom.darkroom.generators import build_generator
-from photochrom.darkroom.initialize import initialize
-from photochrom.darkroom.prepare import find_photos, prepare
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.recipes import RECIPES
-from photochrom.darkroom.reproduction.speed import flops_per_image, matrix_rate
-from photochrom.darkroom.runs import describe_machine, read_log
-from photochrom.darkroom.train import train
+from photochrom.training.data.packed import PackedPhotos, order_of
+from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.loop.runs import describe_machine, read_log
+from photochrom.training.loop.train import train
+from photochrom.training.networks.discriminators import build_discriminator
+from photochrom.training.networks.generators import build_generator
+from photochrom.training.networks.initialization import initialize
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.reproduction.speed import flops_per_image, matrix_rate
 
 
 class Photographs(Dataset[tuple[Tensor, Tensor]]):

@@ -29,8 +29,8 @@ import httpx2 as httpx
 import numpy as np
 from PIL import Image
 
-from photochrom.batch import Settings, colorize_all
-from photochrom.plan import Job
+from photochrom.batch.planning import Job
+from photochrom.batch.runner import Settings, colorize_all
 
 WIDTH, HEIGHT = 4000, 3000
 

@@ -1,18 +1,17 @@
-"""Prepare the data sets that the default model is trained on.
+"""Prepare the data set that the default model is trained on.
 
-    python scripts/prepare_default_model.py PHOTOS TINY ANIMALS FOLDER
+    python scripts/prepare_default_model.py PHOTOS ANIMALS FOLDER
 
-PHOTOS holds the folders wide, train and extra; TINY is tiny-imagenet-200 of the repository
-seshuad/IMagenet, ANIMALS the folder images of mateusrafael4/Atividade_programacao_pose_estimation.
-FOLDER/data gets `large`, all but Tiny ImageNet, and `all`. The eval split of both is
-default_model_validation.txt: 600 photos of sources that are held out whole, 600 of the others, and
-400 of train and extra.
+PHOTOS holds the folders wide, train and extra; ANIMALS is the folder images of the repository
+mateusrafael4/Atividade_programacao_pose_estimation. The data set goes to FOLDER/data. Its eval
+split is default_model_validation.txt: 600 photos of sources that are held out whole, 600 of the
+others, and 400 of train and extra.
 """
 
 import argparse
 from pathlib import Path
 
-from photochrom.darkroom.prepare import find_photos, prepare
+from photochrom.training.data.prepare import find_photos, prepare
 
 HELD_OUT = (
     *("flickr-abi", "film-gustavo", "portfolio-liscf4"),
@@ -39,23 +38,22 @@ def choose(sources: dict[str, Path], validation: set[str]) -> dict[str, Path]:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for name in ("photos", "tiny", "animals", "folder"):
+    for name in ("photos", "animals", "folder"):
         parser.add_argument(name, type=Path)
     arguments = parser.parse_args()
     validation = set(VALIDATION.read_text().split())
-    large = {name: arguments.photos / name for name in ("wide", "train", "extra")}
-    large["animals"] = arguments.animals
-    for data, sources in (("large", large), ("all", {**large, "tiny": arguments.tiny})):
-        info = prepare(
-            choose(sources, validation),
-            arguments.folder / "data" / data,
-            size=256,
-            keep_aspect=True,
-            small="keep",
-            min_chroma=4.0,
-            eval_names=validation,
-        )
-        print(data, info)  # noqa: T201
+    sources = {name: arguments.photos / name for name in ("wide", "train", "extra")}
+    sources["animals"] = arguments.animals
+    info = prepare(
+        choose(sources, validation),
+        arguments.folder / "data",
+        size=256,
+        keep_aspect=True,
+        small="keep",
+        min_chroma=4.0,
+        eval_names=validation,
+    )
+    print(info)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
     python scripts/train_default_model.py FOLDER [--threads 2] [--set KEY=VALUE]
 
-FOLDER holds `data/all` and `data/large`, prepared by `photochrom data folder` with the names of
-default_model_validation.txt as eval split (docs/model-log.md has the commands), and gets one run
-for each stage in `runs`. A stage starts from the weights of the one before, with a fresh optimizer.
-The same command resumes; kill it at any time.
+FOLDER/data is what prepare_default_model.py made. FOLDER/runs gets one run for each stage, which
+starts from the weights of the one before, with a fresh optimizer. The same command resumes; kill it
+at any time.
 """
 
 import argparse
@@ -14,34 +13,28 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-STAGES = (
-    ("photochrom-stage-1", "all"),
-    ("photochrom-stage-2", "all"),
-    ("photochrom-stage-3", "large"),
-    ("photochrom-stage-4", "large"),
-    ("photochrom-stage-5", "large"),
-)
-"""Recipe of each stage, and the data set that it is trained on."""
+STAGES = tuple(f"photochrom-stage-{number}" for number in range(1, 6))
+"""The recipe of each stage."""
 
 
 def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = True) -> list[Path]:
     """Train the stages in their order; those that are finished are left as they are.
 
     Args:
-        folder: With the data sets.
+        folder: With the data set.
         settings: Changes of all recipes, as of `photochrom train --set`.
         progress: Show bars on the terminal.
 
     Returns:
         The runs.
     """
-    from photochrom.darkroom.recipe import with_settings
-    from photochrom.darkroom.recipes import recipe_named
-    from photochrom.darkroom.runs import read_log, read_recipe
-    from photochrom.darkroom.train import train
+    from photochrom.training.loop.runs import read_log, read_recipe
+    from photochrom.training.loop.train import train
+    from photochrom.training.recipes.named import recipe_named
+    from photochrom.training.recipes.recipe import with_settings
 
     runs: list[Path] = []
-    for number, (name, data) in enumerate(STAGES):
+    for number, name in enumerate(STAGES):
         run = folder / "runs" / f"{number:04d}-{name}"
         start = str(runs[-1]) if runs else "none"
         recipe = with_settings(replace(recipe_named(name), generator_weights=start), settings)
@@ -49,8 +42,8 @@ def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = 
             recipe = read_recipe(run)
         if not run.exists() or len(read_log(run)) < recipe.total_epochs:
             resume = run if run.exists() else None
-            photos = folder / "data" / data
-            train(recipe, photos, run.parent, name=name, resume=resume, progress=progress)
+            data = folder / "data"
+            train(recipe, data, run.parent, name=name, resume=resume, progress=progress)
         runs.append(run)
     return runs
 

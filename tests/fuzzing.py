@@ -27,12 +27,12 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageCms
 
+from photochrom.batch.process_pool import work
 from photochrom.color import FloatArray
-from photochrom.colorizer import Colorizer
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError
-from photochrom.reading import open_pages
-from photochrom.workers import work
-from photochrom.writing import FORMATS, save_pages
+from photochrom.imagefile.reading import open_pages
+from photochrom.imagefile.writing import FORMATS, save_pages
 
 SECONDS = 10.0
 """Longer is a hang."""

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photochrom.darkroom.aging import STEPS, age
-from photochrom.darkroom.averaging import MovingAverage
+from photochrom.training.data.degradation import STEPS, age
+from photochrom.training.loop.moving_average import MovingAverage
 
 
 def photos(count: int = 8) -> Tensor:

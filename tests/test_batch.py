@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photochrom import batch
-from photochrom.batch import (
+from photochrom.batch import runner
+from photochrom.batch.planning import Job, plan
+from photochrom.batch.process_pool import work
+from photochrom.batch.runner import (
     Result,
     Settings,
     colorize_all,
@@ -22,11 +24,9 @@ from photochrom.batch import (
     report_to,
     without_done,
 )
-from photochrom.colorizer import Colorizer
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import ModelError, PhotochromError
-from photochrom.plan import Job, plan
-from photochrom.reading import open_pages
-from photochrom.workers import work
+from photochrom.imagefile.reading import open_pages
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ class Crashing:
 def test_a_crash_fails_one_photo(tree: Path, tmp_path: Path):
     jobs = plan([str(tree)], tmp_path / "out")
     for processes in (1, 3):
-        results = list(work(jobs, Crashing(), processes=processes, lost=batch._lost))
+        results = list(work(jobs, Crashing(), processes=processes, lost=runner._lost))
         found = {result.input.name: result for result in results}
         assert [found[name].status for name in ("a.PNG", "b.jpg", "c.tif")] == [
             "done",

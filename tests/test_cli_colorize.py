@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import photochrom
-from photochrom.batch import Result as BatchResult
+from photochrom.batch.runner import Result as BatchResult
 from photochrom.cli import main
 from photochrom.errors import RunError
 
@@ -92,7 +92,7 @@ def test_an_interrupt_says_how_far_it_came(run, photo_file: Path, monkeypatch: p
         yield BatchResult(photo_file, photo_file, "done", 0.1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("photochrom.batch.colorize_all", interrupted)
+    monkeypatch.setattr("photochrom.batch.runner.colorize_all", interrupted)
     result = run(photo_file.parent)
     assert result.exit_code == 1
     assert result.stderr.split("\n")[0] == "1 done, 0 skipped, 0 failed"

@@ -17,23 +17,23 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from photochrom.batch import Result, Settings, colorize_all, done_before, report_to
+from photochrom.batch.planning import Job, plan
+from photochrom.batch.runner import Result, Settings, colorize_all, done_before, report_to
 from photochrom.cli import main
-from photochrom.colorizer import Colorizer
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError
-from photochrom.plan import Job, plan
 
 pytest.importorskip("ray", reason="the extra ray is not installed")
 s3fs = pytest.importorskip("s3fs", reason="the extra ray is not installed")
 moto_server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
 
-from photochrom.batch import colorize_file  # noqa: E402
-from photochrom.cluster import ClusterError, engine, places  # noqa: E402
-from photochrom.cluster.carrying import carry_out  # noqa: E402
-from photochrom.cluster.crew import crew_of  # noqa: E402
-from photochrom.cluster.engine import colorize_on_ray  # noqa: E402
-from photochrom.cluster.errands import Errand, open_errands, plan_errands  # noqa: E402
-from photochrom.cluster.places import fetch, put, stamp  # noqa: E402
+from photochrom.batch.ray import ClusterError, engine, places  # noqa: E402
+from photochrom.batch.ray.carrying import carry_out  # noqa: E402
+from photochrom.batch.ray.crew import crew_of  # noqa: E402
+from photochrom.batch.ray.engine import colorize_on_ray  # noqa: E402
+from photochrom.batch.ray.errands import Errand, open_errands, plan_errands  # noqa: E402
+from photochrom.batch.ray.places import fetch, put, stamp  # noqa: E402
+from photochrom.batch.runner import colorize_file  # noqa: E402
 
 pytestmark = [
     # Ray leaves its own log files, sockets and processes to the garbage collector.

@@ -17,8 +17,8 @@ from PIL import Image
 
 pytest.importorskip("requests")
 
-from photochrom.darkroom import coco
 from photochrom.errors import DataError
+from photochrom.training.data import coco
 
 ANNOTATIONS = f"/annotations/{coco.ARCHIVE}"
 NAMES = [f"{i:012d}.jpg" for i in range(12)]

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import draw
-from photochrom import __version__, color, enlarging, painting
+from photochrom import __version__, color
 from photochrom.color import FloatArray
-from photochrom.colorizer import Colorizer, network_size
+from photochrom.colorize import rendering, upsampling
+from photochrom.colorize.colorizer import Colorizer, network_size
 from photochrom.errors import ModelError, PhotochromError
-from photochrom.photo import Photo
+from photochrom.imagefile.photo import Photo
 
 
 class Model:
@@ -131,7 +132,7 @@ def test_network_size_keeps_the_shape():
 def test_strips_leave_no_seams(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path):
     image = Image.fromarray(draw(301, 203))
     whole = Colorizer(tiny_onnx)(image)
-    monkeypatch.setattr(painting, "_STRIP", 1000)
+    monkeypatch.setattr(rendering, "_STRIP", 1000)
     off = np.abs(np.asarray(Colorizer(tiny_onnx)(image)).astype(int) - whole)
     assert off.max() <= 1  # the order of a sum
     assert off.mean() < 1e-3
@@ -140,7 +141,7 @@ def test_strips_leave_no_seams(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path)
 def enlarged(image: FloatArray, size: tuple[int, int], rows: slice) -> FloatArray:
     """Rows of an image, shape (C, h, w), enlarged to a height and width: (C, n, W)."""
     planes = [cv2.resize(x, (size[1], len(x)), interpolation=cv2.INTER_LINEAR) for x in image]
-    found = painting._enlarged(np.stack(planes), size[0], rows)
+    found = rendering._enlarged(np.stack(planes), size[0], rows)
     return found.reshape(len(image), -1, size[1])
 
 
@@ -163,7 +164,7 @@ def test_colours_bleed_a_third_as_far_as_bilinear_at_most(edge: int, step: float
     middle = cv2.resize(L, (192, 192), interpolation=cv2.INTER_AREA)
     small = np.stack([cv2.resize(x, (64, 64), interpolation=cv2.INTER_AREA) for x in ab])
     bilinear = np.stack([cv2.resize(x, L.shape, interpolation=cv2.INTER_LINEAR) for x in small])
-    line = enlarged(enlarging.lines(middle, small), L.shape, slice(0, 1024))
+    line = enlarged(upsampling.lines(middle, small), L.shape, slice(0, 1024))
     guided = line[:2] * L + line[2:]
     assert np.abs(guided - ab).mean() < np.abs(bilinear - ab).mean() / 3
 
@@ -173,7 +174,7 @@ def test_grain_makes_no_colour():
     L = np.full((192, 192), 50, np.float32)
     L += random.normal(0, 2, L.shape).astype(np.float32)
     ab = np.full((2, 64, 64), 12, np.float32)
-    line = enlarging.lines(L, ab)
+    line = upsampling.lines(L, ab)
     assert np.abs(line[:2] * L + line[2:] - 12).max() < 0.1
 
 
@@ -182,14 +183,14 @@ def test_what_the_network_said_is_the_mean_of_what_is_painted():
     L = cv2.resize(random.uniform(20, 80, (24, 32)).astype(np.float32), (96, 72))
     ab = cv2.GaussianBlur(random.normal(0, 60, (24, 32, 2)).astype(np.float32), (0, 0), 2)
     planes = np.ascontiguousarray(ab.transpose(2, 0, 1))
-    refined = enlarging._refined(L, planes)
+    refined = upsampling._refined(L, planes)
     means = [cv2.resize(plane, (32, 24), interpolation=cv2.INTER_AREA) for plane in refined]
     assert np.abs(np.stack(means) - planes).mean() < 0.1 * np.abs(planes).mean()
 
 
 def test_a_flat_lightness_means_bilinear():
     small_ab = np.random.default_rng(0).normal(0, 20, (2, 24, 32)).astype(np.float32)
-    line = enlarging.lines(np.full((24, 32), 50, np.float32), small_ab)
+    line = upsampling.lines(np.full((24, 32), 50, np.float32), small_ab)
     np.testing.assert_allclose(line[:2] * 50 + line[2:], small_ab, atol=1e-3)
 
 
@@ -251,7 +252,7 @@ def test_importing_is_light_and_exports_are_there():
         "assert not heavy, heavy\n"
         "from photochrom import Colorizer, open_photo, save_photo, __version__\n"
         "assert __version__ and set(photochrom.__all__) <= set(dir(photochrom))\n"
-        "assert 'torch' not in sys.modules and 'photochrom.darkroom' not in sys.modules\n"
+        "assert 'torch' not in sys.modules and 'photochrom.training' not in sys.modules\n"
         "try: photochrom.nothing\n"
         "except AttributeError: print('good')\n"
     )

@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from photochrom.color import rgb_to_lab
-from photochrom.darkroom import encoders
-from photochrom.darkroom.discriminators import (
+from photochrom.errors import RecipeError
+from photochrom.training.networks import encoders
+from photochrom.training.networks.discriminators import (
     DISCRIMINATORS,
     ClassifierDiscriminator,
     NazeriPatchDiscriminator,
@@ -26,8 +27,12 @@ from photochrom.darkroom.discriminators import (
     ProjectedDiscriminator,
     build_discriminator,
 )
-from photochrom.darkroom.encoders import build_encoder, pad_strided_convolutions, stage_channels
-from photochrom.darkroom.generators import (
+from photochrom.training.networks.encoders import (
+    build_encoder,
+    pad_strided_convolutions,
+    stage_channels,
+)
+from photochrom.training.networks.generators import (
     GENERATORS,
     EncoderUNet,
     NazeriUNet,
@@ -36,10 +41,9 @@ from photochrom.darkroom.generators import (
     build_generator,
     pad_to_multiple,
 )
-from photochrom.darkroom.recipe import Output, Recipe
-from photochrom.darkroom.recipes import RECIPES
-from photochrom.darkroom.tensors import L_to_grey
-from photochrom.errors import RecipeError
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Output, Recipe
+from photochrom.training.tensors import L_to_grey
 
 BATCH_STATISTICS = {"nazeri_unet", "nazeri_patch"}
 """Networks that, as published, use the statistics of the batch at test time too."""

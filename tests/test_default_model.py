@@ -10,10 +10,10 @@ from PIL import Image
 from skimage import data
 
 from photochrom import Colorizer
-from photochrom.darkroom.metrics import ciede2000, colorfulness
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.recipes import RECIPES
-from photochrom.models import OnnxModel, default_model_path
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
+from photochrom.training.evaluation.metrics import ciede2000, colorfulness
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Recipe
 
 PHOTOS = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
 RECORDED = {"colorfulness_ratio": 0.681, "ciede2000": 12.01}

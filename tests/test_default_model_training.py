@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from photochrom.darkroom.evaluate import evaluate
-from photochrom.darkroom.export import export
-from photochrom.darkroom.prepare import find_photos, prepare
-from photochrom.darkroom.runs import read_log
-from photochrom.models import OnnxModel
+from photochrom.colorize.onnx_model import OnnxModel
+from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.evaluation.evaluate import evaluate
+from photochrom.training.loop.runs import read_log
+from photochrom.training.onnx.export import export
 from test_prepare import write_photos
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -29,11 +29,10 @@ def test_all_stages_from_photos_to_a_file_that_takes_hints(tmp_path: Path) -> No
     write_photos(tmp_path / "photos", 14, size=(48, 40))
     write_photos(tmp_path / "photos/small", 4, size=(24, 24))
     photos = find_photos([tmp_path / "photos"])
-    for data in ("all", "large"):
-        dest = tmp_path / "data" / data
-        prepare(photos, dest, size=32, keep_aspect=True, small="keep", progress=False)
+    data = tmp_path / "data"
+    prepare(photos, data, size=32, keep_aspect=True, small="keep", progress=False)
     runs = train_stages(tmp_path, TOY, progress=False)
-    assert [run.name[5:] for run in runs] == [name for name, _ in STAGES]
+    assert [run.name[5:] for run in runs] == list(STAGES)
     phases = [read_log(run)[-1]["phase"] for run in runs]
     assert phases == ["l1", "l1", "gan", "gan", "gan"]
     weights = [run / "generator.safetensors" for run in runs]
@@ -50,7 +49,5 @@ def test_all_stages_from_photos_to_a_file_that_takes_hints(tmp_path: Path) -> No
     hints = np.zeros((1, 3, 32, 32), np.float32)
     hints[0, :, 8:16, 8:16] = np.array([50, 30, 1], np.float32)[:, None, None]
     assert np.abs(model(L, hints) - model(L)).max() > 1e-3
-    told, untold = (
-        evaluate([str(path)], tmp_path / "data/large", hints=n, progress=False)[0] for n in (9, 0)
-    )
+    told, untold = (evaluate([str(path)], data, hints=n, progress=False)[0] for n in (9, 0))
     assert told.values["psnr"] != untold.values["psnr"]

@@ -20,16 +20,16 @@ from lightning_fabric.plugins.precision import Precision
 from torch import Tensor, nn
 
 from photochrom.cli import main
-from photochrom.darkroom import train as train_module
-from photochrom.darkroom.data import PackedPhotos, order_of
-from photochrom.darkroom.distributed import SyncedBatchNorm2d, processes, see_all
-from photochrom.darkroom.launching import launch, must_launch, speaks, started
-from photochrom.darkroom.prepare import find_photos, prepare
-from photochrom.darkroom.recipe import Recipe, with_settings
-from photochrom.darkroom.recipes import RECIPES
-from photochrom.darkroom.runs import read_environment, read_log
-from photochrom.darkroom.train import train
 from photochrom.errors import PhotochromError, RecipeError, RunError
+from photochrom.training.data.packed import PackedPhotos, order_of
+from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.loop import train as train_module
+from photochrom.training.loop.distributed import SyncedBatchNorm2d, processes, see_all
+from photochrom.training.loop.launching import launch, must_launch, speaks, started
+from photochrom.training.loop.runs import read_environment, read_log
+from photochrom.training.loop.train import train
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Recipe, with_settings
 from test_prepare import write_photos
 
 SETTINGS = {

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from photochrom.cli import main
-from photochrom.darkroom.recipes import RECIPES, recipe_named
+from photochrom.training.recipes.named import RECIPES, recipe_named
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -11,17 +11,18 @@ from PIL import Image
 
 from conftest import write_model
 from photochrom.color import rgb_to_lab
-from photochrom.colorizer import Colorizer
-from photochrom.darkroom import evaluate as evaluating
-from photochrom.darkroom import metrics, report, runs
-from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.evaluate import RunModel, evaluate, load_model
-from photochrom.darkroom.export import export
-from photochrom.darkroom.generators import build_generator
-from photochrom.darkroom.prepare import find_photos, prepare
-from photochrom.darkroom.recipes import RECIPES
-from photochrom.darkroom.report import Evaluation
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError, ModelError, PhotochromError, RunError
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.evaluation import evaluate as evaluating
+from photochrom.training.evaluation import metrics, report
+from photochrom.training.evaluation.evaluate import RunModel, evaluate, load_model
+from photochrom.training.evaluation.report import Evaluation
+from photochrom.training.loop import runs
+from photochrom.training.networks.generators import build_generator
+from photochrom.training.onnx.export import export
+from photochrom.training.recipes.named import RECIPES
 from test_prepare import write_photos
 
 

@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from torch import nn
 
-from photochrom.colorizer import Colorizer
-from photochrom.darkroom import export as exporting
-from photochrom.darkroom import runs
-from photochrom.darkroom.evaluate import load_model
-from photochrom.darkroom.export import CielabGenerator, export
-from photochrom.darkroom.generators import GENERATORS, build_generator
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.recipes import RECIPES
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.onnx_model import OnnxModel
 from photochrom.errors import ModelError, RunError
-from photochrom.models import OnnxModel
+from photochrom.training.evaluation.evaluate import load_model
+from photochrom.training.loop import runs
+from photochrom.training.networks.generators import GENERATORS, build_generator
+from photochrom.training.onnx import export as exporting
+from photochrom.training.onnx.export import CielabGenerator, export
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Recipe
 
 RECIPE_OF = {
     "unet": RECIPES["tiny"],
@@ -198,7 +198,7 @@ def test_a_full_disk_leaves_nothing(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("photochrom.files.os.fsync", full)
+    monkeypatch.setattr("photochrom.imagefile.atomic.os.fsync", full)
     with pytest.raises(ModelError, match="No space left"):
         export(tiny, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

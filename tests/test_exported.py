@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from photochrom.darkroom.export import export
-from photochrom.darkroom.exported import load_exported
-from photochrom.darkroom.generators import build_generator
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.recipes import RECIPES
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import ModelError
-from photochrom.models import OnnxModel, default_model_path
+from photochrom.training.networks.generators import build_generator
+from photochrom.training.onnx.export import export
+from photochrom.training.onnx.importing import load_exported
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Recipe
 from test_export import write_run
 
 SMALL = Recipe(

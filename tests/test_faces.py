@@ -8,10 +8,10 @@ from PIL import Image
 from skimage.data import astronaut, coffee
 
 from photochrom.color import lab_to_rgb, rgb_to_lab
-from photochrom.darkroom.evaluate import evaluate
-from photochrom.darkroom.faces import find_faces, measure_skin
-from photochrom.darkroom.prepare import find_photos, prepare
 from photochrom.errors import DataError
+from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.evaluation.evaluate import evaluate
+from photochrom.training.evaluation.faces import find_faces, measure_skin
 
 PHOTO = astronaut()[::2, ::2]
 """A woman of fair skin, 256x256, with her face at about row 60, column 110."""

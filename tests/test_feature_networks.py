@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from photochrom.darkroom import encoders
-from photochrom.darkroom.encoders import SHIFT_TOLERANT, FeatureNetworks, stage_channels
-from photochrom.darkroom.shift_tolerant import Blur, ShiftTolerant
 from photochrom.errors import RecipeError
+from photochrom.training.networks import encoders
+from photochrom.training.networks.encoders import SHIFT_TOLERANT, FeatureNetworks, stage_channels
+from photochrom.training.networks.shift_tolerant import Blur, ShiftTolerant
 
 NAMES = ["tu-efficientnet_lite0", "tu-efficientnet_lite2", *SHIFT_TOLERANT]
 

@@ -14,14 +14,14 @@ from PIL.ExifTags import IFD
 
 from conftest import draw
 from fuzzing import XMP, exif
-from photochrom import profiles
-from photochrom.batch import colorize_file
-from photochrom.colorizer import Colorizer
-from photochrom.metadata import Metadata
-from photochrom.photo import Photo
-from photochrom.plan import Job
-from photochrom.reading import open_pages, open_photo
-from photochrom.writing import save_pages, save_photo
+from photochrom.batch.planning import Job
+from photochrom.batch.runner import colorize_file
+from photochrom.color import icc
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.reading import open_pages, open_photo
+from photochrom.imagefile.writing import save_pages, save_photo
 from test_profiles import GREYS, SPACES
 
 IPTC = b"".join(
@@ -128,7 +128,7 @@ def test_a_grey_profile_becomes_srgb(suffix: str, tmp_path: Path, colorize: Call
     grey.save(tmp_path / f"a{suffix}", icc_profile=GREYS["gamma 2.2"])
     with Image.open(colorize(tmp_path / f"a{suffix}")) as now:
         assert now.mode == "RGB"
-        assert now.info["icc_profile"] == profiles.srgb_profile()
+        assert now.info["icc_profile"] == icc.srgb_profile()
 
 
 def test_cmyk_is_converted_by_its_profile_and_says_srgb(tmp_path: Path, colorize):

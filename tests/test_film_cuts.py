@@ -1,7 +1,7 @@
 import numpy as np
 
 from filming import scene
-from photochrom.film.cuts import Cuts
+from photochrom.video.cuts import Cuts
 
 SIZE = (96, 64)
 

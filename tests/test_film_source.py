@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from filming import scene, write_film
-from photochrom.film.learning import Piece, frames, learn, pieces
-from photochrom.film.source import Film, FilmError, probe, to_frame, to_photo
-from photochrom.photo import Photo
+from photochrom.imagefile.photo import Photo
+from photochrom.video.learning import Piece, frames, learn, pieces
+from photochrom.video.source import Film, FilmError, probe, to_frame, to_photo
 
 
 def film(**facts: object) -> Film:

@@ -9,13 +9,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from photochrom.darkroom.discriminators import PatchDiscriminator, ProjectedDiscriminator
-from photochrom.darkroom.encoders import FeatureNetworks, stage_channels
-from photochrom.darkroom.gan import Networks, gan_step, l1_step, see
-from photochrom.darkroom.generators import ResidualGenerator
-from photochrom.darkroom.losses import gan_loss
-from photochrom.darkroom.recipe import GanMode, Output
-from photochrom.darkroom.tensors import target, whole_photo
+from photochrom.training.loop.losses import gan_loss
+from photochrom.training.loop.steps import Networks, gan_step, l1_step, see
+from photochrom.training.networks.discriminators import PatchDiscriminator, ProjectedDiscriminator
+from photochrom.training.networks.encoders import FeatureNetworks, stage_channels
+from photochrom.training.networks.generators import ResidualGenerator
+from photochrom.training.recipes.recipe import GanMode, Output
+from photochrom.training.tensors import target, whole_photo
 
 MODES = pytest.mark.parametrize("mode", ["bce", "lsgan", "hinge"])
 

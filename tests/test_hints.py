@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from photochrom.darkroom.encoders import add_input_channels, build_encoder
-from photochrom.darkroom.generators import build_generator
-from photochrom.darkroom.hints import MAX_SIDE, evenly, reveal, simulate
-from photochrom.darkroom.recipe import Recipe
 from photochrom.errors import RecipeError
+from photochrom.training.data.hints import MAX_SIDE, evenly, reveal, simulate
+from photochrom.training.networks.encoders import add_input_channels, build_encoder
+from photochrom.training.networks.generators import build_generator
+from photochrom.training.recipes.recipe import Recipe
 
 HINTED = Recipe(
     generator="encoder_unet",

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from skimage import data
 from torch import Tensor
 
-from photochrom.darkroom.encoders import FeatureNetworks
-from photochrom.darkroom.losses import gan_loss, generator_gan_loss, perceptual_loss
-from photochrom.darkroom.recipe import GanMode
+from photochrom.training.loop.losses import gan_loss, generator_gan_loss, perceptual_loss
+from photochrom.training.networks.encoders import FeatureNetworks
+from photochrom.training.recipes.recipe import GanMode
 
 LOG_2 = math.log(2)
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, IptcImagePlugin
 
-from photochrom import metadata
-from photochrom.containers import (
+from photochrom.errors import PhotoError
+from photochrom.imagefile import metadata
+from photochrom.imagefile.containers import (
     format_of,
     jpeg_segment,
     jpeg_segments,
@@ -22,8 +23,7 @@ from photochrom.containers import (
     png_chunks,
     without_metadata,
 )
-from photochrom.errors import PhotoError
-from photochrom.metadata import Metadata
+from photochrom.imagefile.metadata import Metadata
 
 ORDERS = pytest.mark.parametrize("order", ["<", ">"])
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"

@@ -11,8 +11,8 @@ from torchmetrics.functional.image.lpips import _LPIPS
 from torchvision.models import alexnet
 
 from photochrom.color import FloatArray, lab_to_rgb, rgb_to_lab
-from photochrom.darkroom import metrics
 from photochrom.errors import ModelError
+from photochrom.training.evaluation import metrics
 
 
 def photo(seed: int = 0, height: int = 40, width: int = 52) -> FloatArray:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from conftest import write_model
-from photochrom import models
+from photochrom.colorize import onnx_model
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import ModelError
-from photochrom.models import OnnxModel, default_model_path
 
 
 @pytest.mark.parametrize("threads", [None, 1])
@@ -102,7 +102,7 @@ def test_a_model_that_fails_while_it_runs(tiny_onnx: Path, capfd: pytest.Capture
 
 
 def test_the_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(models, "__file__", str(tmp_path / "models.py"))
+    monkeypatch.setattr(onnx_model, "__file__", str(tmp_path / "colorize/onnx_model.py"))
     with pytest.raises(ModelError, match=r"no default model.*install photochrom again"):
         default_model_path()
     write_model(tmp_path / "default.onnx")
@@ -124,7 +124,7 @@ def test_a_device_that_cannot_be_started_is_an_error(
 ):
     """ONNX Runtime goes on with the CPU, and says so only to those who ask."""
     there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(models.onnxruntime, "get_available_providers", lambda: there)
+    monkeypatch.setattr(onnx_model.onnxruntime, "get_available_providers", lambda: there)
     with pytest.raises(ModelError, match="cannot be used"):
         OnnxModel(tiny_onnx, device="cuda")
 

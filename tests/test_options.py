@@ -6,10 +6,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from photochrom.cli import main
-from photochrom.colorizer import Colorizer
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.options import OPTIONS, check_look
+from photochrom.colorize.rendering import Draft
 from photochrom.errors import PhotochromError
-from photochrom.options import OPTIONS, check_look
-from photochrom.painting import Draft
 
 NAMES = [option.name for option in OPTIONS]
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from photochrom.errors import PhotoError
-from photochrom.photo import Photo, to_8_bits
+from photochrom.imagefile.photo import Photo, to_8_bits
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr"])

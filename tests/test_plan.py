@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from photochrom.batch.planning import Job, plan
 from photochrom.errors import PhotochromError
-from photochrom.plan import Job, plan
 
 
 def pairs(jobs: list[Job], root: Path) -> list[tuple[str, str]]:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.prepare import Small, find_photos, prepare
 from photochrom.errors import DataError
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.prepare import Small, find_photos, prepare
 
 
 def write_photos(folder: Path, count: int, size: tuple[int, int] = (48, 40)) -> Path:

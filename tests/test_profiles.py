@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from photochrom import color, profiles
-from photochrom.color import SRGB
-from photochrom.colorizer import Colorizer
-from photochrom.photo import Photo
-from photochrom.profiles import ProfileError
+from photochrom import color
+from photochrom.color import SRGB, icc
+from photochrom.color.icc import ProfileError
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.imagefile.photo import Photo
 
 ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
 PROPHOTO = ((0.79767, 0.28804, 0.0), (0.13519, 0.71188, 0.0), (0.03134, 0.00009, 0.82491))
@@ -66,9 +66,9 @@ def grey(trc: bytes) -> bytes:
     return profile(b"GRAY", kTRC=trc)
 
 
-def to_lab(icc: bytes) -> bytes:
+def to_lab(profile: bytes) -> bytes:
     """The same, but with Lab and not XYZ as what its curves lead to."""
-    return icc[:20] + b"Lab " + icc[24:]
+    return profile[:20] + b"Lab " + profile[24:]
 
 
 SPACES = {
@@ -86,21 +86,21 @@ POINTS = np.linspace(0, 65535, 1024).round().astype(int)
 
 
 def test_srgb_is_srgb():
-    for icc in (
-        profiles.srgb_profile(),
+    for profile in (
+        icc.srgb_profile(),
         rgb(SRGB_COLUMNS, SRGB_CURVE),
         rgb(SRGB_COLUMNS, curve(*(round(65535 * float(v)) for v in SRGB.curves[0][POINTS]))),
     ):
-        assert profiles.read(icc) is SRGB
-    assert profiles.srgb_profile() == profiles.srgb_profile()
+        assert icc.read(profile) is SRGB
+    assert icc.srgb_profile() == icc.srgb_profile()
 
 
 @pytest.mark.parametrize("name", SPACES)
 def test_a_space_is_what_littlecms_makes_of_it(name: str):
-    space = profiles.read(SPACES[name])
+    space = icc.read(SPACES[name])
     assert space.matrix is not None
     numbers = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    expected = np.asarray(profiles.to_srgb(Image.fromarray(numbers), SPACES[name]))
+    expected = np.asarray(icc.to_srgb(Image.fromarray(numbers), SPACES[name]))
     linear = space.matrix @ color.to_linear(numbers.reshape(-1, 3), space)
     inside = ((linear > 0.001) & (linear < 0.999)).all(axis=0)
     found = color._encoded(np.clip(linear, 0, 1)).T[inside] * 255
@@ -124,13 +124,13 @@ def test_a_space_is_what_littlecms_makes_of_it(name: str):
     ],
 )
 def test_curves_worked_out_by_hand(trc: bytes, number: float, linear: float):
-    curves = profiles.read(grey(trc)).curves
+    curves = icc.read(grey(trc)).curves
     assert curves.shape == (1, 65536)
     assert np.interp(number, np.linspace(0, 1, 65536), curves[0]) == pytest.approx(linear, abs=3e-5)
 
 
 @pytest.mark.parametrize(
-    "icc",
+    "profile",
     [
         b"",
         b"no profile" * 30,
@@ -147,30 +147,30 @@ def test_curves_worked_out_by_hand(trc: bytes, number: float, linear: float):
         rgb(ADOBE, gamma(2.2))[:200],
     ],
 )
-def test_what_is_no_profile_of_curves_and_a_matrix_is_refused(icc: bytes):
+def test_what_is_no_profile_of_curves_and_a_matrix_is_refused(profile: bytes):
     with pytest.raises(ProfileError):
-        profiles.read(icc)
+        icc.read(profile)
 
 
 def test_grey_to_lab_is_lightness():
     numbers = np.arange(0, 256, 15, dtype=np.uint8)[None]
-    icc = to_lab(grey(curve()))
-    L = color.lightness(numbers[..., None], profiles.read(icc))
+    profile = to_lab(grey(curve()))
+    L = color.lightness(numbers[..., None], icc.read(profile))
     np.testing.assert_allclose(L, numbers / 2.55, atol=0.01)
-    seen = profiles.to_srgb(Image.fromarray(numbers), icc)
+    seen = icc.to_srgb(Image.fromarray(numbers), profile)
     np.testing.assert_allclose(L, color.lightness(np.asarray(seen)), atol=0.5)
 
 
 def test_damaged_profiles_are_read_or_refused():
     random = np.random.default_rng(0)
-    whole = [*SPACES.values(), *GREYS.values(), profiles.srgb_profile()]
+    whole = [*SPACES.values(), *GREYS.values(), icc.srgb_profile()]
     refused = 0
     for number in range(1500):
         bad = bytearray(whole[number % len(whole)])
         for place in random.integers(12, len(bad), 3):
             bad[place] = random.integers(256)
         try:
-            space = profiles.read(bytes(bad))
+            space = icc.read(bytes(bad))
         except ProfileError:
             refused += 1
         else:
@@ -191,7 +191,7 @@ class Grey:
 
 @pytest.mark.parametrize("name", [None, *SPACES])
 def test_16_bits_come_back_without_colours(name: str | None):
-    space = SRGB if name is None else profiles.read(SPACES[name])
+    space = SRGB if name is None else icc.read(SPACES[name])
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     photo = Photo(np.repeat(values, 3, axis=2), space=space)
     made = Colorizer(Grey())(photo)
@@ -201,7 +201,7 @@ def test_16_bits_come_back_without_colours(name: str | None):
 
 @pytest.mark.parametrize("name", [None, *SPACES])
 def test_8_bits_come_back_without_colours(name: str | None):
-    space = SRGB if name is None else profiles.read(SPACES[name])
+    space = SRGB if name is None else icc.read(SPACES[name])
     values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     made = Colorizer(Grey())(Photo(np.repeat(values, 3, axis=2), space=space))
     np.testing.assert_array_equal(made.pixels, np.repeat(values, 3, axis=2))
@@ -210,7 +210,7 @@ def test_8_bits_come_back_without_colours(name: str | None):
 @pytest.mark.parametrize("name", [None, *SPACES])
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
 def test_strength_0_gives_the_photo_back(name: str | None, dtype: str):
-    space = SRGB if name is None else profiles.read(SPACES[name])
+    space = SRGB if name is None else icc.read(SPACES[name])
     top = np.iinfo(dtype).max
     pixels = np.random.default_rng(0).integers(0, top, (50, 60, 3), dtype, endpoint=True)
     pixels[:25, :, 1] = 0  # as far out as the space goes
@@ -221,11 +221,11 @@ def test_strength_0_gives_the_photo_back(name: str | None, dtype: str):
 
 @pytest.mark.parametrize("name", GREYS)
 def test_a_grey_profile_becomes_srgb_of_the_same_lightness(name: str):
-    space = profiles.read(GREYS[name])
+    space = icc.read(GREYS[name])
     values = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64, 1)
     made = Colorizer(Grey())(Photo(values, space=space))
     assert made.space is SRGB
-    assert made.metadata.icc == profiles.srgb_profile()
+    assert made.metadata.icc == icc.srgb_profile()
     before, after = color.lightness(values, space), color.lightness(made.pixels)
     assert np.abs(before - after).max() < 0.01
 
@@ -233,11 +233,11 @@ def test_a_grey_profile_becomes_srgb_of_the_same_lightness(name: str):
 @pytest.mark.parametrize("name", SPACES)
 def test_colours_of_a_wide_space_are_those_of_srgb(name: str, picture: Image.Image):
     """Whatever the profile of a photo, what one sees of the result is the same."""
-    icc = SPACES[name]
+    profile = SPACES[name]
     values = np.asarray(picture.convert("L"))
     narrow = Photo(np.repeat(values[..., None], 3, axis=2))
     Y, _ = color.luminance(narrow.pixels.reshape(-1, 3))
-    space = profiles.read(icc)
+    space = icc.read(profile)
     numbers = np.interp(Y, space.curves[0], np.linspace(0, 1, 65536)) * 65535 + 0.5
     wide = Photo(np.repeat(numbers.astype(np.uint16).reshape(48, 64, 1), 3, axis=2), space=space)
 
@@ -246,7 +246,7 @@ def test_colours_of_a_wide_space_are_those_of_srgb(name: str, picture: Image.Ima
             return flat(L) + 9
 
     made, expected = (Colorizer(Warm())(photo, mark=False) for photo in (wide, narrow))
-    seen = profiles.to_srgb(made.to_image(), icc) if name != "linear" else None
+    seen = icc.to_srgb(made.to_image(), profile) if name != "linear" else None
     if seen is not None:
         difference = np.abs(np.asarray(seen).astype(int) - expected.pixels)
         assert difference.mean() < 1
@@ -255,17 +255,17 @@ def test_colours_of_a_wide_space_are_those_of_srgb(name: str, picture: Image.Ima
 
 def test_littlecms_refusing_is_our_error():
     with pytest.raises(ProfileError, match="cannot be used"):
-        profiles.to_srgb(Image.new("RGB", (4, 4)), b"no profile")
-    assert not profiles.is_whole(b"no profile")
-    assert profiles.is_whole(ImageCms.ImageCmsProfile(BytesIO(SPACES["adobe"])).tobytes())
+        icc.to_srgb(Image.new("RGB", (4, 4)), b"no profile")
+    assert not icc.is_whole(b"no profile")
+    assert icc.is_whole(ImageCms.ImageCmsProfile(BytesIO(SPACES["adobe"])).tobytes())
 
 
 def test_transparency_survives_a_conversion(picture: Image.Image):
     picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-    made = profiles.to_srgb(picture, SPACES["adobe"])
+    made = icc.to_srgb(picture, SPACES["adobe"])
     assert made.mode == "RGBA"
     np.testing.assert_array_equal(made.getchannel("A"), picture.getchannel("A"))
 
 
 def test_a_batch_of_photos_with_one_profile_has_one_space():
-    assert profiles.read(SPACES["adobe"]) is profiles.read(bytes(bytearray(SPACES["adobe"])))
+    assert icc.read(SPACES["adobe"]) is icc.read(bytes(bytearray(SPACES["adobe"])))

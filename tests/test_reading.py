@@ -10,12 +10,12 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from photochrom import tiff as tiff_files
 from photochrom.errors import PhotoError
-from photochrom.formats import FORMATS
-from photochrom.photo import Photo
-from photochrom.reading import open_pages, open_photo
-from photochrom.writing import save_photo
+from photochrom.imagefile import tiff as tiff_files
+from photochrom.imagefile.formats import FORMATS
+from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.reading import open_pages, open_photo
+from photochrom.imagefile.writing import save_photo
 
 
 def chunk(name: bytes, data: bytes, *, right: bool = True) -> bytes:
@@ -291,7 +291,7 @@ def test_a_heic_is_read_upright_with_what_it_says(tmp_path: Path, picture: Image
 
 def test_without_its_package_a_heic_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
-    monkeypatch.setattr("photochrom.reading.find_spec", lambda name: None)
+    monkeypatch.setattr("photochrom.imagefile.reading.find_spec", lambda name: None)
     with pytest.raises(PhotoError, match="is a HEIC, which needs the package pillow-heif"):
         open_photo(tmp_path / "a.heic")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from photochrom.darkroom.recipe import Recipe, with_settings
-from photochrom.darkroom.recipes import RECIPES, recipe_named
 from photochrom.errors import RecipeError
+from photochrom.training.recipes.named import RECIPES, recipe_named
+from photochrom.training.recipes.recipe import Recipe, with_settings
 
 NAMES = [
     "custom",
@@ -110,7 +110,7 @@ def test_frozen() -> None:
 
 
 def test_needs_no_torch() -> None:
-    code = "import sys, photochrom.darkroom.recipes; sys.exit('torch' in sys.modules)"
+    code = "import sys, photochrom.training.recipes.named; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

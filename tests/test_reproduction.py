@@ -15,14 +15,16 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from photochrom.cli import main
-from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.prepare import find_photos, prepare
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.recipes import RECIPES
-from photochrom.darkroom.report import Evaluation
-from photochrom.darkroom.reproduction import campaign, claims
-from photochrom.darkroom.reproduction.campaign import Task, perform_all
-from photochrom.darkroom.reproduction.experiments import (
+from photochrom.errors import DataError, RecipeError, RunError
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.data.shrink import shrink
+from photochrom.training.evaluation.report import Evaluation
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.reproduction import campaign, claims
+from photochrom.training.reproduction.campaign import Task, perform_all
+from photochrom.training.reproduction.experiments import (
     EXPERIMENTS,
     LAMBDAS,
     PROTOCOLS,
@@ -31,11 +33,9 @@ from photochrom.darkroom.reproduction.experiments import (
     lambda_run,
     plan,
 )
-from photochrom.darkroom.reproduction.pages import results_page
-from photochrom.darkroom.reproduction.results import Results, Run
-from photochrom.darkroom.reproduction.speed import flops_per_image, matrix_rate, speed
-from photochrom.darkroom.shrink import shrink
-from photochrom.errors import DataError, RecipeError, RunError
+from photochrom.training.reproduction.pages import results_page
+from photochrom.training.reproduction.results import Results, Run
+from photochrom.training.reproduction.speed import flops_per_image, matrix_rate, speed
 from test_prepare import write_photos
 
 DOCS = Path(__file__).parents[1] / "docs"

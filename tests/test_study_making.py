@@ -19,12 +19,12 @@ from conftest import draw, write_model
 from photochrom.cli.study import study as command
 from photochrom.color import rgb_to_lab
 from photochrom.errors import DataError, ModelError, PhotochromError
-from photochrom.photo import Photo
+from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.writing import save_photo
 from photochrom.study.answers import Answer
 from photochrom.study.design import OBVIOUS, REAL, Item, Protocol, Study, load_study
 from photochrom.study.making import make_study
 from photochrom.study.trials import Cell, Trial, asked_ms, cell, meant, most_tests, plan
-from photochrom.writing import save_photo
 
 
 def write_photos(folder: Path, count: int, *, size: tuple[int, int] = (60, 40)) -> Path:

@@ -23,7 +23,7 @@ from photochrom.study.analysis import analyse, extremes
 from photochrom.study.answers import Answer
 from photochrom.study.counting import judge_people, numbered
 from photochrom.study.design import OBVIOUS, REAL, Item, Kind, Protocol, Study, save_study
-from photochrom.study.report import NO_DARKROOM, write_report
+from photochrom.study.report import NO_METRICS, write_report
 from photochrom.study.statistics import clustered, wilson
 from photochrom.study.store import Store
 from photochrom.study.trials import Trial
@@ -597,7 +597,7 @@ def test_the_page_says_who_was_excluded(folder: Path) -> None:
 
 
 def test_metrics_of_the_very_pictures(folder: Path) -> None:
-    from photochrom.darkroom.metrics import METRICS
+    from photochrom.training.evaluation.metrics import METRICS
 
     found = json_of(folder)["fooling"][0]["correlations"]
     assert {one["metric"] for one in found} == set(METRICS)
@@ -653,14 +653,14 @@ def test_same_answers_same_bytes_in_place_of_the_old(folder: Path, tmp_path: Pat
         assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
 
 
-def test_without_the_darkroom(
+def test_without_the_train_extra(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "photochrom.darkroom.metrics", None)
+    monkeypatch.setitem(sys.modules, "photochrom.training.evaluation.metrics", None)
     write_report(folder, tmp_path, folder / "metrics.json")
     page = Page((tmp_path / "report.html").read_text())
-    assert page.text.count(NO_DARKROOM) == 3  # once for each protocol that has rates
-    assert "pip install 'photochrom[darkroom]'" in page.text
+    assert page.text.count(NO_METRICS) == 3  # once for each protocol that has rates
+    assert "pip install 'photochrom[train]'" in page.text
     assert json.loads((tmp_path / "report.json").read_text())["fooling"][0]["correlations"] == []
     assert "fid" in page.text  # what was measured elsewhere is there, under its plain name
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from photochrom import color
 from photochrom.color import FloatArray
-from photochrom.darkroom.tensors import (
+from photochrom.training.tensors import (
     denormalize_lab,
     lab_to_rgb,
     normalize_lab,

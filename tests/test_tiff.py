@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, IptcImagePlugin, TiffImagePlugin
 
-from photochrom import metadata, tiff
 from photochrom.errors import PhotoError
-from photochrom.metadata import Metadata
+from photochrom.imagefile import metadata, tiff
+from photochrom.imagefile.metadata import Metadata
 from test_metadata import IPTC, SRGB, XMP, exif_block, resource
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)

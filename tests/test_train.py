@@ -13,18 +13,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from photochrom.darkroom import train as train_module
-from photochrom.darkroom.building import describe
-from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.export import export
-from photochrom.darkroom.prepare import find_photos, prepare
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.recipes import RECIPES
-from photochrom.darkroom.runs import load_generator, read_log
-from photochrom.darkroom.tensors import to_L_ab
-from photochrom.darkroom.train import NonFiniteLossError, train
-from photochrom.darkroom.watch import warnings_of
 from photochrom.errors import DataError, ModelError, RecipeError, RunError
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.loop import train as train_module
+from photochrom.training.loop.building import describe
+from photochrom.training.loop.monitor import warnings_of
+from photochrom.training.loop.runs import load_generator, read_log
+from photochrom.training.loop.train import NonFiniteLossError, train
+from photochrom.training.onnx.export import export
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.tensors import to_L_ab
 from test_prepare import write_photos
 
 TINY = RECIPES["tiny"]

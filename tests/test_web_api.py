@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from photochrom import open_photo
-from photochrom.batch import colorize_file
-from photochrom.colorizer import Colorizer
-from photochrom.plan import Job
+from photochrom.batch.planning import Job
+from photochrom.batch.runner import colorize_file
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.reference import operations
 from photochrom.web.studio import Limits
 from serving import jpeg, studio_of
@@ -144,6 +144,6 @@ def test_the_reference_names_every_field(web_app: FastAPI, web_client: TestClien
 def test_torch_is_not_imported():
     code = (
         "import sys, photochrom.web.app\n"
-        "assert not {'torch', 'photochrom.darkroom', 'lightning_fabric'} & set(sys.modules)"
+        "assert not {'torch', 'photochrom.training', 'lightning_fabric'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

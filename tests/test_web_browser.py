@@ -15,9 +15,9 @@ from PIL import Image
 
 from browsing import browser, needs_browser
 from conftest import draw
-from photochrom.batch import colorize_file
-from photochrom.colorizer import Colorizer
-from photochrom.plan import Job
+from photochrom.batch.planning import Job
+from photochrom.batch.runner import colorize_file
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.app import create_app
 from photochrom.web.studio import Limits, Studio
 from serving import running, studio_of

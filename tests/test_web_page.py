@@ -15,9 +15,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from conftest import write_model
-from photochrom.batch import colorize_file
-from photochrom.colorizer import Colorizer
-from photochrom.plan import Job
+from photochrom.batch.planning import Job
+from photochrom.batch.runner import colorize_file
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.app import create_app
 from photochrom.web.studio import Limits
 from serving import jpeg, running, studio_of

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from photochrom.batch.process_pool import LateError, LostError, Worker, work
 from photochrom.errors import ModelError
-from photochrom.workers import LateError, LostError, Worker, work
 
 
 class Odd:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photochrom import files, profiles
+from photochrom.color import icc
 from photochrom.errors import PhotoError
-from photochrom.formats import FORMATS
-from photochrom.photo import Photo
-from photochrom.reading import open_pages, open_photo
-from photochrom.writing import save_pages, save_photo
+from photochrom.imagefile import atomic
+from photochrom.imagefile.formats import FORMATS
+from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.reading import open_pages, open_photo
+from photochrom.imagefile.writing import save_pages, save_photo
 
 
 @pytest.mark.parametrize("suffix", sorted(FORMATS))
@@ -89,7 +90,7 @@ def test_a_file_that_appears_meanwhile_stays(
     monkeypatch.setattr(os, "fsync", sync_late)
     if not links:
         monkeypatch.setattr(os, "link", no_links)
-        monkeypatch.setattr(files, "_nameless", lambda _: None)
+        monkeypatch.setattr(atomic, "_nameless", lambda _: None)
     with pytest.raises(PhotoError, match="exists already"):
         save_photo(picture, path)
     assert path.read_bytes() == b"theirs"
@@ -104,7 +105,7 @@ def test_a_file_system_without_hard_links(
     tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(os, "link", no_links)
-    monkeypatch.setattr(files, "_nameless", lambda _: None)
+    monkeypatch.setattr(atomic, "_nameless", lambda _: None)
     save_photo(picture, tmp_path / "a.png")
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
@@ -130,7 +131,7 @@ def test_a_full_disk_leaves_nothing(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_disk_that_fills_while_writing(tmp_path: Path, picture: Image.Image, monkeypatch):
     full = Path("/dev/full")
-    monkeypatch.setattr(files, "_nameless", lambda _: full.open("wb"))
+    monkeypatch.setattr(atomic, "_nameless", lambda _: full.open("wb"))
     with pytest.raises(PhotoError, match="No space left on device"):
         save_photo(picture, tmp_path / "a.bmp")
     assert list(tmp_path.iterdir()) == []
@@ -178,7 +179,7 @@ def test_the_usual_permissions(tmp_path: Path, picture: Image.Image):
 
 @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without a name")
 def test_a_file_has_no_name_before_it_is_whole(tmp_path: Path):
-    with files.whole_file(tmp_path / "a") as stream:
+    with atomic.whole_file(tmp_path / "a") as stream:
         stream.write(b"half")
         stream.flush()
         assert list(tmp_path.iterdir()) == []
@@ -232,7 +233,7 @@ def test_the_compression_of_a_tiff_is_kept(
 
 
 def test_a_lossless_webp_stays_lossless(tmp_path: Path, picture: Image.Image):
-    profile = profiles.srgb_profile() + bytes(9000)  # lies before the picture
+    profile = icc.srgb_profile() + bytes(9000)  # lies before the picture
     picture.save(tmp_path / "a.webp", lossless=True, icc_profile=profile)
     save_photo(open_photo(tmp_path / "a.webp"), tmp_path / "b.webp")
     np.testing.assert_array_equal(open_photo(tmp_path / "b.webp").pixels, picture)

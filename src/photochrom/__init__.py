@@ -1,7 +1,7 @@
 """Colorize black-and-white photographs.
 
 `Colorizer` turns a picture into a coloured one; `open_photo` and `save_photo` read and write
-files. Training and measuring lie in `photochrom.darkroom`, which needs more packages.
+files. Training and measuring lie in `photochrom.training`, which needs more packages.
 """
 
 import importlib
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from photochrom.version import __version__
 
 if TYPE_CHECKING:
-    from photochrom.colorizer import Colorizer
-    from photochrom.photo import Photo
-    from photochrom.reading import open_pages, open_photo
-    from photochrom.writing import save_pages, save_photo
+    from photochrom.colorize.colorizer import Colorizer
+    from photochrom.imagefile.photo import Photo
+    from photochrom.imagefile.reading import open_pages, open_photo
+    from photochrom.imagefile.writing import save_pages, save_photo
 
 # From 1.29 on ONNX Runtime tells Microsoft of every model that is loaded, with an id of the
 # computer, unless this is set before it is imported.
@@ -31,12 +31,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Colorizer": "photochrom.colorizer",
-    "Photo": "photochrom.photo",
-    "open_pages": "photochrom.reading",
-    "open_photo": "photochrom.reading",
-    "save_pages": "photochrom.writing",
-    "save_photo": "photochrom.writing",
+    "Colorizer": "photochrom.colorize.colorizer",
+    "Photo": "photochrom.imagefile.photo",
+    "open_pages": "photochrom.imagefile.reading",
+    "open_photo": "photochrom.imagefile.reading",
+    "save_pages": "photochrom.imagefile.writing",
+    "save_photo": "photochrom.imagefile.writing",
 }
 
 

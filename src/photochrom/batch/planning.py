@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import TypeVar
 
 from photochrom.errors import PhotochromError
-from photochrom.formats import FORMATS, READ_ONLY
+from photochrom.imagefile.formats import FORMATS, READ_ONLY
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 

@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 import cv2
 
-from photochrom.colorizer import Colorizer
+from photochrom.batch.planning import Job
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError, PhotoError
-from photochrom.files import make_folder
-from photochrom.formats import FORMATS
-from photochrom.photo import Photo
-from photochrom.plan import Job
-from photochrom.reading import MAX_PIXELS, open_pages
-from photochrom.writing import save_pages
+from photochrom.imagefile.atomic import make_folder
+from photochrom.imagefile.formats import FORMATS
+from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.reading import MAX_PIXELS, open_pages
+from photochrom.imagefile.writing import save_pages
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def colorize_all(
     if len(jobs) <= 1:
         yield from map(settings(), jobs)
         return
-    from photochrom.workers import cores_here, work  # a single photo does without
+    from photochrom.batch.process_pool import cores_here, work  # a single photo does without
 
     cores = len(cores_here())
     processes = min(processes or cores, len(jobs))

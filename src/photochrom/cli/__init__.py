@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from photochrom.cli.colorize import colorize
-from photochrom.cli.darkroom import COMMANDS
 from photochrom.cli.study import study
 from photochrom.cli.text import printable
+from photochrom.cli.training import COMMANDS
 from photochrom.cli.video import video
 from photochrom.cli.web import web
 from photochrom.errors import PhotochromError

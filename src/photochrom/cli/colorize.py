@@ -11,12 +11,12 @@ import click
 from photochrom.cli.extras import need
 from photochrom.cli.look import look_options, model_option
 from photochrom.cli.text import printable
-from photochrom.options import check_look
+from photochrom.colorize.options import check_look
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from photochrom.batch import Result, Settings
+    from photochrom.batch.runner import Result, Settings
 
 
 @click.command()
@@ -81,8 +81,8 @@ def colorize(
     A result keeps what the photo's file says besides its pixels, and its bits; the photos stay as
     they are. Exit code: 0 all done, 1 some failed, 2 wrong usage.
     """
-    from photochrom.batch import done_before, report_to
-    from photochrom.cluster import ClusterError
+    from photochrom.batch.ray import ClusterError
+    from photochrom.batch.runner import done_before, report_to
     from photochrom.errors import ModelError, PhotochromError
 
     if report and resume:
@@ -136,9 +136,9 @@ def _here(
     jobs: int | None,
 ) -> "tuple[int, Iterator[Result]]":
     """Plan the work on this computer; it is done as the results are asked for."""
-    from photochrom.batch import colorize_all, without_done
-    from photochrom.cluster.places import is_url
-    from photochrom.plan import plan
+    from photochrom.batch.planning import plan
+    from photochrom.batch.ray.places import is_url
+    from photochrom.batch.runner import colorize_all, without_done
 
     for place in (*inputs, *([out] if out else [])):
         if is_url(place):
@@ -157,8 +157,8 @@ def _on_ray(
 ) -> "tuple[int, Iterator[Result]]":
     """Plan the work on a cluster, as `_here`."""
     need("ray")
-    from photochrom.cluster.engine import colorize_on_ray
-    from photochrom.cluster.errands import open_errands, plan_errands
+    from photochrom.batch.ray.engine import colorize_on_ray
+    from photochrom.batch.ray.errands import open_errands, plan_errands
 
     planned = open_errands(plan_errands(inputs, out), done)
     return len(planned), colorize_on_ray(planned, settings, address=address, actors=jobs)
@@ -180,8 +180,8 @@ def _settings(
     overwrite: bool,
     **look: Any,
 ) -> "Settings":
-    from photochrom.batch import Settings
-    from photochrom.reading import MAX_PIXELS
+    from photochrom.batch.runner import Settings
+    from photochrom.imagefile.reading import MAX_PIXELS
 
     check_look(**look)
     return Settings(

@@ -5,7 +5,7 @@ import importlib.util
 from photochrom.errors import PhotochromError
 
 _EXTRAS = {
-    "darkroom": ("the darkroom", ("torch", "lightning_fabric")),
+    "train": ("the train extra", ("torch", "lightning_fabric")),
     "ray": ("the ray extra", ("fsspec", "pyarrow", "ray", "s3fs")),
     "video": ("the video extra", ("av",)),
     "web": (

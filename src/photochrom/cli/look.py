@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from photochrom.options import OPTIONS
+from photochrom.colorize.options import OPTIONS
 
 model_option = click.option(
     "--model",

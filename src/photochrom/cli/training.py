@@ -1,4 +1,4 @@
-"""The commands of the darkroom: thin, and importing torch only once they run."""
+"""Commands for training and measuring: thin; torch is imported only once they run."""
 
 import json
 from collections.abc import Callable
@@ -90,7 +90,7 @@ def folder(
     sources: tuple[Path, ...], dest: Path, eval_names: TextIO | None, **options: Any
 ) -> None:
     """Sample, check, resize and pack the photos in SRC into DEST."""
-    from photochrom.darkroom.prepare import find_photos, prepare
+    from photochrom.training.data.prepare import find_photos, prepare
 
     names = None if eval_names is None else eval_names.read().splitlines()
     _report_data(prepare(find_photos(sources), dest, eval_names=names, **options), dest)
@@ -107,9 +107,9 @@ def coco(dest: Path, count: int, split: str, workers: int, **options: Any) -> No
 
     The photos stay in DEST-photos; the same command goes on where it was interrupted.
     """
-    need("darkroom")
-    from photochrom.darkroom.coco import fetch
-    from photochrom.darkroom.prepare import check_settings, prepare
+    need("train")
+    from photochrom.training.data.coco import fetch
+    from photochrom.training.data.prepare import check_settings, prepare
 
     checked = ("size", "eval_fraction", "min_chroma")
     check_settings(dest, count=count, **{key: options[key] for key in checked})
@@ -126,7 +126,7 @@ def recipes(name: str | None, as_json: bool) -> None:
     """List the recipes, or all values of the recipe NAME."""
     import dataclasses
 
-    from photochrom.darkroom.recipes import RECIPES, recipe_named
+    from photochrom.training.recipes.named import RECIPES, recipe_named
 
     if name is None:
         if as_json:
@@ -190,9 +190,9 @@ def train(
     **options: Any,
 ) -> None:
     """Train RECIPE, a name or a recipe.json, into a new directory under RUNS."""
-    from photochrom.darkroom import launching
-    from photochrom.darkroom.recipe import Recipe, with_settings
-    from photochrom.darkroom.recipes import recipe_named
+    from photochrom.training.loop import launching
+    from photochrom.training.recipes.named import recipe_named
+    from photochrom.training.recipes.recipe import Recipe, with_settings
 
     try:
         with launching.one_voice():
@@ -200,10 +200,10 @@ def train(
             is_file = path.suffix == ".json" and path.is_file()
             chosen = Recipe.from_json(path.read_bytes()) if is_file else recipe_named(recipe)
             chosen = with_settings(chosen, _settings(changes))
-            need("darkroom")
+            need("train")
             must_launch = launching.must_launch(devices, nodes, chosen.batch_size)
         if dry_run:
-            from photochrom.darkroom.building import describe
+            from photochrom.training.loop.building import describe
 
             click.echo(describe(chosen))
             return
@@ -218,7 +218,7 @@ def train(
 
 
 def _train(*arguments: Any, **options: Any) -> Path:
-    from photochrom.darkroom.train import train as run_training
+    from photochrom.training.loop.train import train as run_training
 
     return run_training(*arguments, **options)
 
@@ -246,9 +246,9 @@ def _train(*arguments: Any, **options: Any) -> Path:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 def evaluate(models: tuple[str, ...], data: Path, **options: Any) -> None:
     """Measure each MODEL: a run, an ONNX file, `default`, `grey` or `mean-ab`."""
-    need("darkroom")
-    from photochrom.darkroom.evaluate import evaluate as measure
-    from photochrom.darkroom.report import markdown_table
+    need("train")
+    from photochrom.training.evaluation.evaluate import evaluate as measure
+    from photochrom.training.evaluation.report import markdown_table
 
     click.echo(markdown_table(measure(models, data, **options)), nl=False)
 
@@ -257,8 +257,8 @@ def evaluate(models: tuple[str, ...], data: Path, **options: Any) -> None:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_DIRECTORY)
 def table(runs: tuple[Path, ...]) -> None:
     """Print the report's Table 1 with evaluated runs beside it."""
-    need("darkroom")
-    from photochrom.darkroom.report import table1
+    need("train")
+    from photochrom.training.evaluation.report import table1
 
     click.echo(table1(list(runs)))
 
@@ -285,8 +285,8 @@ def table(runs: tuple[Path, ...]) -> None:
 @click.option("--half/--full", default=True, help="Store the weights as fp16 if nothing changes.")
 def export(run: Path, path: Path, **options: Any) -> None:
     """Turn RUN into MODEL.onnx, which is all that colorizing needs."""
-    need("darkroom")
-    from photochrom.darkroom.export import export as write_onnx
+    need("train")
+    from photochrom.training.onnx.export import export as write_onnx
 
     write_onnx(run, path, **options)
     click.echo(
@@ -323,8 +323,8 @@ def _whole_numbers(_context: click.Context, _option: click.Parameter, text: str)
 @click.option("--jobs", type=int, help="Runs at a time; one for each core, up to 4, if not given.")
 def reproduce(data: Path, out: Path, protocol: str, only: tuple[str, ...], **options: Any) -> None:
     """Run the report's experiments, or go on with them, and write down what was found."""
-    need("darkroom")
-    from photochrom.darkroom.reproduction.reproduce import reproduce as run_all
+    need("train")
+    from photochrom.training.reproduction.reproduce import reproduce as run_all
 
     outcome = run_all(data, out, protocol, only=_listed(only), **options)
     click.echo(f"{outcome.page}\n{outcome.gallery}")

@@ -53,8 +53,8 @@ def video(
     lies in OUT.partial, and the same command goes on with it.
     """
     need("video")
-    from photochrom.film.folder import beside
-    from photochrom.film.whole import colorize_film
+    from photochrom.video.folder import beside
+    from photochrom.video.whole import colorize_film
 
     if max_pixels is not None:
         options["max_pixels"] = max_pixels

@@ -2,7 +2,7 @@
 
 sRGB follows IEC 61966-2-1, CIELAB is CIE 1976 under D65 and the 2 degree observer, with the matrix
 and white point of scikit-image, against which the tests compare. Everything is float32 and works
-on any leading shape. `photochrom.darkroom.tensors` is the same on tensors.
+on any leading shape. `photochrom.training.tensors` is the same on tensors.
 """
 
 import functools

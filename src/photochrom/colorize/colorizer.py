@@ -10,13 +10,20 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from photochrom import color, enlarging
+from photochrom import color
 from photochrom.color import FloatArray
+from photochrom.colorize import upsampling
+from photochrom.colorize.onnx_model import (
+    ColorModel,
+    HintedModel,
+    OnnxModel,
+    default_model_path,
+    no_hints,
+)
+from photochrom.colorize.options import MIN_SIDE, check_look
+from photochrom.colorize.rendering import Draft, leaves_colours
 from photochrom.errors import ModelError
-from photochrom.models import ColorModel, HintedModel, OnnxModel, default_model_path, no_hints
-from photochrom.options import MIN_SIDE, check_look
-from photochrom.painting import Draft, leaves_colours
-from photochrom.photo import Photo
+from photochrom.imagefile.photo import Photo
 
 MAX_LONG = 4
 """The long side that a network is fed is at most this many times its short side."""
@@ -40,7 +47,8 @@ class Colorizer:
         Args:
             model: An ONNX file that `photochrom export` wrote, or anything that works like
                 `ColorModel`; None: the model that comes with photochrom.
-            device: What an ONNX file runs on: one of `photochrom.models.DEVICES`, or `auto`.
+            device: What an ONNX file runs on: a key of `photochrom.colorize.onnx_model.DEVICES`, or
+                `auto`.
             threads: How many to work with; None: one for each core.
 
         Raises:
@@ -135,7 +143,7 @@ class Colorizer:
             ab = self.guess(small, hints)
         width, height = photo.size
         if small.size < height * width:
-            lines = enlarging.lines(L, ab)
+            lines = upsampling.lines(L, ab)
         else:
             a, b = (cv2.resize(plane, photo.size, interpolation=cv2.INTER_AREA) for plane in ab)
             lines = np.stack([np.zeros_like(a), np.zeros_like(a), a, b])
@@ -155,7 +163,7 @@ class Colorizer:
         Args:
             seen: L*, shape (h, w).
             hints: Colours that are known, shape (3, h, w): a*, b* and a mask, as of
-                `photochrom.models.HintedModel`; None: none are.
+                `photochrom.colorize.onnx_model.HintedModel`; None: none are.
 
         Raises:
             ModelError: If the model does not return colours, or takes no hints and is given some.
@@ -167,7 +175,7 @@ class Colorizer:
         check_look(size=size)
         width, height = photo.size
         h, w = network_size(height, width, size or self.model.size)
-        zoom = max(1, min(enlarging.ZOOM, height // h, width // w))
+        zoom = max(1, min(upsampling.ZOOM, height // h, width // w))
         L = _lightness(photo, zoom * h, zoom * w)
         return L, cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
 

@@ -7,8 +7,8 @@ import numpy as np
 import onnxruntime
 
 from photochrom.color import FloatArray
+from photochrom.colorize.options import MAX_SIZE, MIN_SIDE
 from photochrom.errors import ModelError
-from photochrom.options import MAX_SIZE, MIN_SIDE
 
 FORMAT = "1"
 """What an ONNX file of ours says under `photochrom_format` in its metadata."""
@@ -50,7 +50,7 @@ def default_model_path() -> Path:
     Raises:
         ModelError: If it is not there.
     """
-    path = Path(__file__).with_name("default.onnx")
+    path = Path(__file__).parents[1] / "default.onnx"
     if not path.is_file():
         raise ModelError(
             f"this installation has no default model, {path} is missing; install photochrom again "

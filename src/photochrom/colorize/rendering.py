@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from photochrom import color, profiles
-from photochrom.color import FloatArray, Pixels, Space
-from photochrom.metadata import Metadata
-from photochrom.photo import Encoding, Photo, to_8_bits
+from photochrom import color
+from photochrom.color import FloatArray, Pixels, Space, icc
+from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.photo import Encoding, Photo, to_8_bits
 from photochrom.version import __version__
 
 _STRIP = 48_000  # pixels painted at a time: the planes then stay in the processor's cache
@@ -50,7 +50,7 @@ class Draft:
             return dataclasses.replace(photo, pixels=photo.pixels.copy())
         kept, space = photo.metadata, photo.space
         if space.matrix is None:
-            space, kept = color.SRGB, kept.with_profile(profiles.srgb_profile())
+            space, kept = color.SRGB, kept.with_profile(icc.srgb_profile())
         if mark and saturation * strength > 0:
             kept = kept.marked(_MARK.format(version=__version__, model=self.model))
         lines = self.lines * np.float32(saturation * strength)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from photochrom import xmp
-from photochrom.containers import (
+from photochrom.errors import PhotoError
+from photochrom.imagefile import xmp
+from photochrom.imagefile.containers import (
     JPEG_DESCRIPTIVE,
     PNG,
     PNG_PICTURE,
@@ -27,7 +28,6 @@ from photochrom.containers import (
     png_chunks,
     png_intact,
 )
-from photochrom.errors import PhotoError
 
 # Tags of EXIF.
 _ORIENTATION = 0x0112

@@ -9,7 +9,7 @@ from PIL import Image
 
 from photochrom.color import SRGB, Pixels, Space
 from photochrom.errors import PhotoError
-from photochrom.metadata import Metadata
+from photochrom.imagefile.metadata import Metadata
 
 
 @dataclass(frozen=True)

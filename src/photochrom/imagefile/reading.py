@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from photochrom import metadata, profiles, tiff
-from photochrom.color import Pixels
-from photochrom.containers import format_of, webp_is_lossless, without_metadata
+from photochrom.color import Pixels, icc
 from photochrom.errors import PhotoError
-from photochrom.metadata import Metadata
-from photochrom.photo import Encoding, Photo
+from photochrom.imagefile import metadata, tiff
+from photochrom.imagefile.containers import format_of, webp_is_lossless, without_metadata
+from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.photo import Encoding, Photo
 
 MAX_PIXELS = 200_000_000
 """A picture of more pixels is refused unless the caller allows more."""
@@ -382,9 +382,9 @@ def _in_space(photo: Photo, kept: Metadata, image: Image.Image | None) -> Photo:
         return dataclasses.replace(photo, metadata=kept)
     dropped = dataclasses.replace(photo, metadata=kept.with_profile(None))
     try:
-        space = profiles.read(kept.icc)
-    except profiles.ProfileError:
-        if not profiles.is_whole(kept.icc):
+        space = icc.read(kept.icc)
+    except icc.ProfileError:
+        if not icc.is_whole(kept.icc):
             return dropped
         if image is None or photo.pixels.dtype != np.uint8:
             raise PhotoError(
@@ -392,10 +392,10 @@ def _in_space(photo: Photo, kept: Metadata, image: Image.Image | None) -> Photo:
                 "profile such as sRGB or Adobe RGB, or save it with 8 bits"
             ) from None
         try:
-            converted = Photo.from_image(profiles.to_srgb(image, kept.icc))
-        except profiles.ProfileError:
+            converted = Photo.from_image(icc.to_srgb(image, kept.icc))
+        except icc.ProfileError:
             return dropped
-        tagged = kept.with_profile(profiles.srgb_profile())
+        tagged = kept.with_profile(icc.srgb_profile())
         return dataclasses.replace(converted, metadata=tagged)
     channels = 1 if space.matrix is None else 3
     if channels != photo.pixels.shape[2]:

@@ -10,10 +10,10 @@ from typing import IO
 
 import numpy as np
 
-from photochrom.containers import KINDS, Directory, Tiff, Tree
-from photochrom.containers import TiffError as TiffError
 from photochrom.errors import PhotoError
-from photochrom.metadata import Metadata
+from photochrom.imagefile.containers import KINDS, Directory, Tiff, Tree
+from photochrom.imagefile.containers import TiffError as TiffError
+from photochrom.imagefile.metadata import Metadata
 
 _LARGEST = 2**32 - 1
 """The last offset of a TIFF."""

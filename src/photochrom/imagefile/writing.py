@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from photochrom import metadata, tiff
 from photochrom.color import Pixels
 from photochrom.errors import PhotoError
-from photochrom.files import whole_file
-from photochrom.formats import FORMATS
-from photochrom.photo import Photo, to_8_bits
+from photochrom.imagefile import metadata, tiff
+from photochrom.imagefile.atomic import whole_file
+from photochrom.imagefile.formats import FORMATS
+from photochrom.imagefile.photo import Photo, to_8_bits
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},  # halved colour would bleed over edges

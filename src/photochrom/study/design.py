@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from photochrom.errors import DataError
-from photochrom.files import write_whole
+from photochrom.imagefile.atomic import write_whole
 
 Protocol = Literal["pair", "single", "timed", "preference"]
 """How people are asked.

@@ -21,11 +21,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from photochrom import color
-from photochrom.colorizer import Colorizer
-from photochrom.darkroom.prepare import find_photos, mean_chroma
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError, ModelError, PhotochromError, PhotoError
-from photochrom.photo import Photo, to_8_bits
-from photochrom.reading import open_photo
+from photochrom.imagefile.photo import Photo, to_8_bits
+from photochrom.imagefile.reading import open_photo
 from photochrom.study.design import (
     ANSWERS,
     OBVIOUS,
@@ -38,6 +37,7 @@ from photochrom.study.design import (
 )
 from photochrom.study.store import Store
 from photochrom.study.trials import easy_photos, most_tests
+from photochrom.training.data.prepare import find_photos, mean_chroma
 
 MOST = 100
 """Photos that are drawn of each kind if nothing else is asked for."""

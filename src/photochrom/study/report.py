@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from photochrom.color import FloatArray
 from photochrom.errors import DataError
-from photochrom.files import make_folder, write_whole
-from photochrom.photo import to_8_bits
-from photochrom.reading import open_photo
+from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.imagefile.photo import to_8_bits
+from photochrom.imagefile.reading import open_photo
 from photochrom.study.analysis import LEAST_SYSTEMS, analyse, extremes
 from photochrom.study.answers import Answer
 from photochrom.study.counting import (
@@ -39,9 +39,9 @@ SHOWN = 8
 THUMBNAIL = 256
 """The longer side of a picture on the contact sheet, in px."""
 
-NO_DARKROOM = (
-    "How fooling rates go with the metrics of photochrom evaluate is not here, as the darkroom is "
-    "not installed; pip install 'photochrom[darkroom]' and make the report again."
+NO_METRICS = (
+    "Correlations of fooling rates with the metrics of photochrom evaluate are missing, as the "
+    "train extra is not installed; run pip install 'photochrom[train]' and make the report again."
 )
 _LEAST_SIDE = 11  # px, of SSIM's window
 _ARROWS = {"up": " ↑", "down": " ↓", "target": ""}
@@ -132,9 +132,9 @@ def read_measured(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _headings() -> dict[str, str] | None:
-    """Return what metrics are called, with an arrow to the better side; None: no darkroom."""
+    """Return what metrics are called, with an arrow to the better side; None: no train extra."""
     try:
-        from photochrom.darkroom.metrics import SCALES
+        from photochrom.training.evaluation.metrics import SCALES
     except ModuleNotFoundError:
         return None
     return {name: scale.title + _ARROWS[scale.direction] for name, scale in SCALES.items()}
@@ -157,7 +157,7 @@ def score_pictures(
     Raises:
         PhotochromError: If a picture cannot be read.
     """
-    from photochrom.darkroom.metrics import METRICS
+    from photochrom.training.evaluation.metrics import METRICS
 
     pictures = {item.id: item.pictures for item in study.items}
     judged = [of for of in judged_pictures(answers) if REAL in pictures[of[0]]]
@@ -341,7 +341,7 @@ def to_html(
         report=content,
         pictures=pictures,
         headings=headings,
-        no_darkroom=None if metrics_measured else NO_DARKROOM,
+        no_metrics=None if metrics_measured else NO_METRICS,
         least_clusters=LEAST_CLUSTERS,
         least_systems=LEAST_SYSTEMS,
         settling=SETTLING,

@@ -9,7 +9,7 @@ from photochrom.study.statistics import Interval
 Judged = tuple[str, str]
 """The id of a photo and the system that colorized it: one picture that people judged."""
 Scores = Mapping[Judged, Mapping[str, float]]
-"""Of pictures, by the names of `photochrom.darkroom.metrics.METRICS`."""
+"""Of pictures, by the names of `photochrom.training.evaluation.metrics.METRICS`."""
 
 
 @dataclass(frozen=True)

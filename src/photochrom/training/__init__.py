@@ -1,1 +1,1 @@
-"""Training and measuring colorization networks: needs the extra `photochrom[darkroom]`."""
+"""Training and measuring colorization networks: needs the extra `photochrom[train]`."""

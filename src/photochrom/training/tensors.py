@@ -1,6 +1,6 @@
 """Colour on tensors: sRGB to CIELAB and back, and the numbers a network sees.
 
-This is the darkroom's counterpart of `photochrom.color`; a test holds the two together. Names as
+The counterpart of `photochrom.color` on tensors; a test compares the two. Names as
 everywhere in the project: `rgb` is sRGB in [0, 1], `lab` is CIELAB under D65 (L* in 0..100, a* and
 b* in about -110..110), `L` and `ab` are the same two divided into the network's range [-1, 1].
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from photochrom import color
 from photochrom.color import AB_SCALE, L_SCALE
-from photochrom.darkroom.recipe import Output
+from photochrom.training.recipes.recipe import Output
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:

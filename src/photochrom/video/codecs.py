@@ -7,7 +7,7 @@ from pathlib import Path
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from photochrom.film.source import Film, FilmError
+from photochrom.video.source import Film, FilmError
 
 MOST_RATE = 200
 """Frames a second that an encoder is told at most; what the film has is written beside it."""

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from photochrom.files import make_folder, write_whole
-from photochrom.film.learning import Learned
-from photochrom.film.source import FilmError
+from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.video.learning import Learned
+from photochrom.video.source import FilmError
 
 _PLAN = "plan.json"
 

@@ -10,11 +10,11 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from photochrom.files import whole_file
-from photochrom.film.codecs import Encoding, add_pictures
-from photochrom.film.learning import Learned
-from photochrom.film.segment import BITEXACT, MARK
-from photochrom.film.source import Film, FilmError, any_metadata, opened
+from photochrom.imagefile.atomic import whole_file
+from photochrom.video.codecs import Encoding, add_pictures
+from photochrom.video.learning import Learned
+from photochrom.video.segment import BITEXACT, MARK
+from photochrom.video.source import Film, FilmError, any_metadata, opened
 
 _NOT_OURS = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
 """Metadata of the file that was read, which would be wrong of another."""

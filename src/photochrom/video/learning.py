@@ -12,9 +12,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
-from photochrom.colorizer import network_size
-from photochrom.film.cuts import SIDE, Copy, Cuts
-from photochrom.film.source import Film, FilmError, clock, damaged, decoded, opened, pictures
+from photochrom.colorize.colorizer import network_size
+from photochrom.video.cuts import SIDE, Copy, Cuts
+from photochrom.video.source import Film, FilmError, clock, damaged, decoded, opened, pictures
 
 REACH = 10
 """Frames beyond a piece that have a say in its colours, on each side, within the same scene."""

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 
 from photochrom.color import FloatArray
-from photochrom.colorizer import Colorizer
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError
-from photochrom.files import whole_file
-from photochrom.film.codecs import MOST_RATE, Encoding, add_pictures, pixel_format
-from photochrom.film.learning import Piece, frames
-from photochrom.film.source import Film, to_frame, to_photo
-from photochrom.film.steadying import Half, steady
+from photochrom.imagefile.atomic import whole_file
+from photochrom.video.codecs import MOST_RATE, Encoding, add_pictures, pixel_format
+from photochrom.video.learning import Piece, frames
+from photochrom.video.source import Film, to_frame, to_photo
+from photochrom.video.steadying import Half, steady
 
 MARK = "comment"
 """The name in a container's metadata of the line that says that colours were added."""

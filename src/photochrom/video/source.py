@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 
 from photochrom.color import Pixels
 from photochrom.errors import PhotochromError
-from photochrom.photo import Photo
+from photochrom.imagefile.photo import Photo
 
 MAX_PIXELS = 36_000_000
 """A film of larger frames is refused: 8K has 33 million."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
-from photochrom.film.cuts import bend, sources
+from photochrom.video.cuts import bend, sources
 
 _KEEP = 0.75
 """What a frame one further away counts, as a share."""

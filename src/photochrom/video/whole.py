@@ -9,19 +9,19 @@ from typing import Any
 import av
 import cv2
 
-from photochrom.colorizer import Colorizer, network_size
+from photochrom.batch.process_pool import cores_here, work
+from photochrom.colorize.colorizer import Colorizer, network_size
+from photochrom.colorize.onnx_model import default_model_path
+from photochrom.colorize.options import OPTIONS, check_look
 from photochrom.errors import PhotochromError
-from photochrom.film import folder as keeping
-from photochrom.film.codecs import chosen
-from photochrom.film.joining import join, rehearse
-from photochrom.film.learning import REACH, Piece, Progress, learn, pieces
-from photochrom.film.segment import Done, Settings, file_of
-from photochrom.film.source import MAX_PIXELS, Film, FilmError, probe
-from photochrom.film.steadying import BYTES
-from photochrom.models import default_model_path
-from photochrom.options import OPTIONS, check_look
 from photochrom.version import __version__
-from photochrom.workers import cores_here, work
+from photochrom.video import folder as keeping
+from photochrom.video.codecs import chosen
+from photochrom.video.joining import join, rehearse
+from photochrom.video.learning import REACH, Piece, Progress, learn, pieces
+from photochrom.video.segment import Done, Settings, file_of
+from photochrom.video.source import MAX_PIXELS, Film, FilmError, probe
+from photochrom.video.steadying import BYTES
 
 _MEMORY = 256_000_000
 """Bytes that the small copies of a piece's frames may take, in each process."""
@@ -59,7 +59,8 @@ def colorize_film(
         path: The film.
         target: The result; work on it is kept in a folder beside it until it is whole.
         model: An ONNX file; None: the model that comes with photochrom.
-        device: What the network runs on, one of `photochrom.models.DEVICES`, or `auto`.
+        device: What the network runs on: a key of `photochrom.colorize.onnx_model.DEVICES`, or
+            `auto`.
         codec: One of `codecs.CODECS`; None: what goes with the ending.
         quality: CRF: less is better and larger; None: the codec's own.
         steady: Whether colours are kept still over time; else each frame is a photo of its own.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from photochrom.options import OPTIONS
-from photochrom.plan import Job, beside, ends_as_photo
+from photochrom.batch.planning import Job, beside, ends_as_photo
+from photochrom.colorize.options import OPTIONS
 from photochrom.web.line import Ticket
 from photochrom.web.tasks import Drafted
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
-from photochrom.options import OPTIONS, Option, check_look
+from photochrom.colorize.options import OPTIONS, Option, check_look
 from photochrom.version import __version__
 from photochrom.web.albums import Picture, plain_name
 from photochrom.web.studio import Model, Studio

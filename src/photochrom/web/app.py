@@ -10,13 +10,13 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader
 
+from photochrom.batch.process_pool import LateError, LostError
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.web import api, page, reference
 from photochrom.web.guard import Guard, answer_errors, refused
 from photochrom.web.line import FullError
 from photochrom.web.studio import Limits, Studio
-from photochrom.workers import LateError, LostError
 
 STATIC = Path(__file__).with_name("static")
 TEMPLATES = Path(__file__).with_name("templates")

@@ -6,12 +6,12 @@ import zipfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+from photochrom.batch.planning import Job
+from photochrom.batch.process_pool import LostError
 from photochrom.errors import PhotochromError
-from photochrom.plan import Job
 from photochrom.web.albums import Picture
 from photochrom.web.line import FullError
 from photochrom.web.studio import Studio
-from photochrom.workers import LostError
 
 _CHUNK = 1 << 20
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from photochrom.workers import Worker
+from photochrom.batch.process_pool import Worker
 
 
 class FullError(Exception):

@@ -8,8 +8,8 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
+from photochrom.colorize.options import OPTIONS, check_look
 from photochrom.errors import PhotochromError
-from photochrom.options import OPTIONS, check_look
 from photochrom.version import __version__
 from photochrom.web.albums import Album, Picture, is_key, new_key
 from photochrom.web.archive import zipped

@@ -14,14 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse
 
+from photochrom.batch.planning import Job
+from photochrom.batch.process_pool import Worker, cores_here
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import ModelError, PhotoError
-from photochrom.models import OnnxModel, default_model_path
-from photochrom.plan import Job
 from photochrom.web.albums import Albums, Picture
 from photochrom.web.guard import too_large
 from photochrom.web.line import Line, Ticket
 from photochrom.web.tasks import Colorizers, Finish, Paint, Prepare, Refused, painter
-from photochrom.workers import Worker, cores_here
 
 
 @dataclass(frozen=True)

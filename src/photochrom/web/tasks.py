@@ -11,15 +11,15 @@ from typing import Any
 
 import cv2
 
-from photochrom.batch import colorize_file
-from photochrom.colorizer import Colorizer
+from photochrom.batch.planning import Job
+from photochrom.batch.process_pool import cores_here
+from photochrom.batch.runner import colorize_file
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.rendering import Draft
 from photochrom.errors import PhotochromError
-from photochrom.painting import Draft
-from photochrom.photo import Photo
-from photochrom.plan import Job
-from photochrom.reading import open_pages
-from photochrom.workers import cores_here
-from photochrom.writing import encode_photo
+from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.reading import open_pages
+from photochrom.imagefile.writing import encode_photo
 
 SHOWN = 1600
 """Long side in px of what the page shows, at most."""

@@ -5,11 +5,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from photochrom.batch import Result
-from photochrom.cluster.errands import Errand
-from photochrom.cluster.places import fetch, is_there, is_url, put, stamp
+from photochrom.batch.planning import Job
+from photochrom.batch.ray.errands import Errand
+from photochrom.batch.ray.places import fetch, is_there, is_url, put, stamp
+from photochrom.batch.runner import Result
 from photochrom.errors import PhotochromError
-from photochrom.plan import Job
 
 
 def carry_out(

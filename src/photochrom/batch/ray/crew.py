@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from photochrom.cluster import ClusterError
-from photochrom.models import DEVICES
+from photochrom.batch.ray import ClusterError
+from photochrom.colorize.onnx_model import DEVICES
 
 _SHARE = 16
 """How many actors share a GPU at most: each has the model in its memory."""

@@ -33,18 +33,18 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
-from photochrom.batch import Result, Settings
-from photochrom.cluster import ClusterError
-from photochrom.cluster.carrying import carry_out
-from photochrom.cluster.crew import Crew, crew_of
-from photochrom.cluster.errands import Errand
-from photochrom.cluster.places import is_url
+from photochrom.batch.planning import Job
+from photochrom.batch.process_pool import LostError, Worker, cores_here
+from photochrom.batch.ray import ClusterError
+from photochrom.batch.ray.carrying import carry_out
+from photochrom.batch.ray.crew import Crew, crew_of
+from photochrom.batch.ray.errands import Errand
+from photochrom.batch.ray.places import is_url
+from photochrom.batch.runner import Result, Settings
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import PhotochromError, PhotoError
-from photochrom.files import make_folder, write_whole
-from photochrom.models import OnnxModel, default_model_path
-from photochrom.plan import Job
+from photochrom.imagefile.atomic import make_folder, write_whole
 from photochrom.version import __version__
-from photochrom.workers import LostError, Worker, cores_here
 
 ROWS = 32
 """Photos in a block at most; with fewer than that for each actor several times over, less."""

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from photochrom.cluster.places import (
+from photochrom.batch.planning import beside, ends_as_photo, find_photos, plan, renamed
+from photochrom.batch.ray.places import (
     is_url,
     kind_of,
     listed,
@@ -14,7 +15,6 @@ from photochrom.cluster.places import (
     without_file_scheme,
 )
 from photochrom.errors import PhotochromError
-from photochrom.plan import beside, ends_as_photo, find_photos, plan, renamed
 
 
 @dataclass(frozen=True)

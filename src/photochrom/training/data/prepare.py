@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from photochrom.color import rgb_to_lab
 from photochrom.errors import DataError, PhotoError
-from photochrom.formats import FORMATS
-from photochrom.reading import open_photo
+from photochrom.imagefile.formats import FORMATS
+from photochrom.imagefile.reading import open_photo
 
 MANIFEST_COLUMNS = ("split", "source", "sha256", "width", "height")
 DROPPED = ("unreadable", "near-grey", "small")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from photochrom.darkroom.data import PackedPhotos, Split
-from photochrom.darkroom.prepare import building_folder, write_facts
 from photochrom.errors import DataError
+from photochrom.training.data.packed import PackedPhotos, Split
+from photochrom.training.data.prepare import building_folder, write_facts
 
 
 def shrink(data: Path, dest: Path, *, size: int, train: int, held_out: int) -> None:

@@ -1,7 +1,7 @@
 """Measuring models on photos that they have not seen, by the way that people use them.
 
-Every model colorizes through `photochrom.colorizer.Colorizer`: a colour photo goes in, its L* is
-what the model sees, and a picture of 8 bits comes out. docs/metrics.md says what is measured.
+Every model colorizes through `photochrom.Colorizer`: a colour photo goes in, its L* is what the
+model sees, and a picture of 8 bits comes out. docs/metrics.md says what is measured.
 """
 
 import csv
@@ -20,12 +20,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from photochrom.color import FloatArray, rgb_to_lab
-from photochrom.colorizer import Colorizer
-from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.export import CielabGenerator
-from photochrom.darkroom.faces import Face, Skin, find_faces, measure_skin
-from photochrom.darkroom.hints import evenly, reveal
-from photochrom.darkroom.metrics import (
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.onnx_model import ColorModel, OnnxModel, default_model_path
+from photochrom.errors import DataError, ModelError
+from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.imagefile.photo import Photo
+from photochrom.training.data.hints import evenly, reveal
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.evaluation.faces import Face, Skin, find_faces, measure_skin
+from photochrom.training.evaluation.metrics import (
     METRICS,
     SCALES,
     InceptionFeatures,
@@ -37,12 +40,9 @@ from photochrom.darkroom.metrics import (
     kernel_distance,
     packaged_fid_weights,
 )
-from photochrom.darkroom.report import Evaluation, Value, grid, markdown_table, spread
-from photochrom.darkroom.runs import is_run, load_generator
-from photochrom.errors import DataError, ModelError
-from photochrom.files import make_folder, write_whole
-from photochrom.models import ColorModel, OnnxModel, default_model_path
-from photochrom.photo import Photo
+from photochrom.training.evaluation.report import Evaluation, Value, grid, markdown_table, spread
+from photochrom.training.loop.runs import is_run, load_generator
+from photochrom.training.onnx.export import CielabGenerator
 
 BASELINES = ("grey", "mean-ab", "default")
 """Model strings that are no paths."""

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from photochrom.darkroom.metrics import SCALES, Direction, Scale
-from photochrom.darkroom.recipes import RECIPES
-from photochrom.darkroom.runs import read_recipe
 from photochrom.errors import RunError
+from photochrom.training.evaluation.metrics import SCALES, Direction, Scale
+from photochrom.training.loop.runs import read_recipe
+from photochrom.training.recipes.named import RECIPES
 
 Value = tuple[float, float | None, float | None]
 """A mean and the ends of its 95 % interval; None where there is no interval."""
@@ -29,7 +29,7 @@ class Evaluation:
     n: int
     """How many photos."""
     values: Mapping[str, Value]
-    """By the names of `photochrom.darkroom.metrics.SCALES`; what was not measured is missing."""
+    """By the names of `metrics.SCALES`; what was not measured is missing."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what `json.dumps` takes and `from_json` reads."""

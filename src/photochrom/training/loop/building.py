@@ -10,18 +10,18 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from photochrom.darkroom import runs
-from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.discriminators import build_discriminator
-from photochrom.darkroom.distributed import see_all
-from photochrom.darkroom.encoders import FeatureNetworks
-from photochrom.darkroom.exported import load_exported
-from photochrom.darkroom.gan import Networks, judge, see
-from photochrom.darkroom.generators import build_generator
-from photochrom.darkroom.initialize import initialize
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.tensors import to_L_ab
 from photochrom.errors import RecipeError
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.loop import runs
+from photochrom.training.loop.distributed import see_all
+from photochrom.training.loop.steps import Networks, judge, see
+from photochrom.training.networks.discriminators import build_discriminator
+from photochrom.training.networks.encoders import FeatureNetworks
+from photochrom.training.networks.generators import build_generator
+from photochrom.training.networks.initialization import initialize
+from photochrom.training.onnx.importing import load_exported
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.tensors import to_L_ab
 
 FITTED_TO = 64
 """How many photos norms are fitted to where training starts from an exported file."""

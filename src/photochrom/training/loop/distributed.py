@@ -25,8 +25,8 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.distributed import _destroy_dist_connection
 from torch import Tensor, nn
 
-from photochrom.darkroom.launching import LostError, ToldError, one_voice, started
 from photochrom.errors import PhotochromError, RunError
+from photochrom.training.loop.launching import LostError, ToldError, one_voice, started
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
@@ -61,7 +61,7 @@ def processes(device: Device, precision: Precision, devices: int, nodes: int) ->
 
     Args:
         device: `auto` takes GPUs if there are any.
-        precision: As in `photochrom.darkroom.train.train`.
+        precision: As in `photochrom.training.loop.train.train`.
         devices: Processes on each machine, on a GPU of its own each.
         nodes: Machines.
 

@@ -21,8 +21,8 @@ from typing import Any, Literal, TypeVar, cast
 
 from tqdm import tqdm
 
+from photochrom.batch.process_pool import KILLED
 from photochrom.errors import PhotochromError, RecipeError, RunError
-from photochrom.workers import KILLED
 
 Outcome = TypeVar("Outcome")
 Starter = Literal["torchrun", "SLURM", "photochrom"]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from photochrom.darkroom.recipe import GanMode
+from photochrom.training.recipes.recipe import GanMode
 
 
 def gan_loss(logits: Tensor, real: bool, mode: GanMode = "bce", label_real: float = 1.0) -> Tensor:
@@ -57,7 +57,7 @@ def perceptual_loss(made: Sequence[Tensor], truth: Sequence[Tensor]) -> Tensor:
 
     Args:
         made: Features (B, C, h, w) of each scale, as of
-            `photochrom.darkroom.encoders.FeatureNetworks`.
+            `photochrom.training.networks.encoders.FeatureNetworks`.
         truth: Of the true photo; gradients do not reach them.
 
     Returns:

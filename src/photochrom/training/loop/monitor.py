@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.metrics import colorfulness, psnr
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.report import grid
-from photochrom.darkroom.tensors import denormalize_lab, lab_to_rgb, to_ab, to_L_ab
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.evaluation.metrics import colorfulness, psnr
+from photochrom.training.evaluation.report import grid
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.tensors import denormalize_lab, lab_to_rgb, to_ab, to_L_ab
 
 SAMPLES = 64
 """Photos of the eval split on which colourfulness and PSNR are watched."""

@@ -25,10 +25,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from photochrom.darkroom.generators import build_generator
-from photochrom.darkroom.recipe import Recipe, with_settings
 from photochrom.errors import RunError
-from photochrom.files import write_whole
+from photochrom.imagefile.atomic import write_whole
+from photochrom.training.networks.generators import build_generator
+from photochrom.training.recipes.recipe import Recipe, with_settings
 
 
 def is_run(path: Path) -> bool:

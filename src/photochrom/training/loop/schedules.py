@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from photochrom.darkroom.gan import Networks
-from photochrom.darkroom.recipe import Recipe
+from photochrom.training.loop.steps import Networks
+from photochrom.training.recipes.recipe import Recipe
 
 
 class Schedule:

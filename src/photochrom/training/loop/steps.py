@@ -16,10 +16,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from photochrom.darkroom.distributed import drawn, mean
-from photochrom.darkroom.losses import gan_loss, generator_gan_loss, perceptual_loss
-from photochrom.darkroom.recipe import GanMode, Output, Phase
-from photochrom.darkroom.tensors import target, to_rgb, whole_photo
+from photochrom.training.loop.distributed import drawn, mean
+from photochrom.training.loop.losses import gan_loss, generator_gan_loss, perceptual_loss
+from photochrom.training.recipes.recipe import GanMode, Output, Phase
+from photochrom.training.tensors import target, to_rgb, whole_photo
 
 Losses = dict[str, Tensor]
 
@@ -35,8 +35,8 @@ class Networks:
     output: Output = "ab"
     """What the generator makes."""
     features: nn.Module | None = None
-    """`photochrom.darkroom.encoders.FeatureNetworks`, where the discriminator judges features or
-    the generator learns from the distance of features."""
+    """`photochrom.training.networks.encoders.FeatureNetworks`, where the discriminator judges
+    features or the generator learns from the distance of features."""
     judges_features: bool = False
     """Whether it is those that the discriminator takes, and not the photo."""
 

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from photochrom.darkroom import launching, runs
-from photochrom.darkroom.aging import age
-from photochrom.darkroom.averaging import MovingAverage
-from photochrom.darkroom.building import bare, build, check_size, set_up, start_from
-from photochrom.darkroom.data import PackedPhotos, order_of
-from photochrom.darkroom.distributed import (
+from photochrom.errors import DataError, RunError
+from photochrom.training.data.degradation import age
+from photochrom.training.data.hints import simulate
+from photochrom.training.data.packed import PackedPhotos, order_of
+from photochrom.training.loop import launching, runs
+from photochrom.training.loop.building import bare, build, check_size, set_up, start_from
+from photochrom.training.loop.distributed import (
     Device,
     Precision,
     by_first,
@@ -36,13 +37,12 @@ from photochrom.darkroom.distributed import (
     share,
     together,
 )
-from photochrom.darkroom.gan import Networks, gan_step, l1_step
-from photochrom.darkroom.hints import simulate
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.schedules import Schedule
-from photochrom.darkroom.tensors import to_L_ab
-from photochrom.darkroom.watch import look
-from photochrom.errors import DataError, RunError
+from photochrom.training.loop.monitor import look
+from photochrom.training.loop.moving_average import MovingAverage
+from photochrom.training.loop.schedules import Schedule
+from photochrom.training.loop.steps import Networks, gan_step, l1_step
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.tensors import to_L_ab
 
 STATE_EVERY_SECONDS = 300.0
 """How often, at least, the state is saved in mid-epoch."""

@@ -2,14 +2,14 @@
 
 The contract, tested for every entry of `DISCRIMINATORS`: a discriminator maps `L` (B, 1, H, W), the
 photo that the generator was given, and `Lab` (B, 3, H, W), real or generated, or RGB where the
-generator makes that, both in [-1, 1] (see `photochrom.darkroom.tensors`), to logits of any spatial
+generator makes that, both in [-1, 1] (see `photochrom.training.tensors`), to logits of any spatial
 shape: (B, 1, h, w) for one verdict a patch, (B, S, h, w) for one at each of S scales, (B, 1) for
 one verdict a photo. H, W >= 32. So it is
 conditioned on the input, as in equation (8) of the report: those of the report by the L in Lab,
 which is the photo's where the generator makes ab; Nazeri's by the photo beside Lab, as their
 generator makes L as well. One whose `judges_features` is true takes the photo's features, as of
-`photochrom.darkroom.encoders.FeatureNetworks`, and the place of the network that gave them, instead
-of Lab.
+`photochrom.training.networks.encoders.FeatureNetworks`, and the place of the network that gave
+them, instead of Lab.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from photochrom.darkroom.encoders import stage_channels
-from photochrom.darkroom.generators import pad_to_multiple
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.tensors import L_to_grey
 from photochrom.errors import RecipeError
+from photochrom.training.networks.encoders import stage_channels
+from photochrom.training.networks.generators import pad_to_multiple
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.tensors import L_to_grey
 
 
 class PatchDiscriminator(nn.Module):

@@ -9,9 +9,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from photochrom.darkroom.recipe import Padding
-from photochrom.darkroom.shift_tolerant import CHANNELS, Kind, ShiftTolerant
 from photochrom.errors import RecipeError
+from photochrom.training.networks.shift_tolerant import CHANNELS, Kind, ShiftTolerant
+from photochrom.training.recipes.recipe import Padding
 
 PACKAGED_WEIGHTS = {
     "tu-efficientnet_lite0": (

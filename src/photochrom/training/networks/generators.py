@@ -2,10 +2,10 @@
 
 The contract, tested for every entry of `GENERATORS`: a generator maps `L` (B, 1, H, W) in [-1, 1]
 to what its recipe's `output` says, `ab` (B, 2, H, W), `Lab` or RGB (B, 3, H, W), on the same scale
-(see `photochrom.darkroom.tensors`), for any H, W >= 16. It pads itself by reflection where its
-layers need a certain size, and crops the result. One of a recipe with `hints` takes them (B, 3, H,
-W) as an optional second argument (see `photochrom.darkroom.hints`). To add a generator, write the
-class and one line in `GENERATORS`; a recipe can name it from then on.
+(see `photochrom.training.tensors`), for any H, W >= 16. It pads itself by reflection where its
+layers need a certain size, and crops the result. One of a recipe with `hints` takes them, shape
+(B, 3, H, W), as an optional second argument (see `photochrom.training.data.hints`). To add a
+generator, write the class and one line in `GENERATORS`; a recipe can name it from then on.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from photochrom.darkroom.encoders import (
+from photochrom.errors import RecipeError
+from photochrom.training.networks.encoders import (
     add_input_channels,
     build_encoder,
     pad_strided_convolutions,
 )
-from photochrom.darkroom.recipe import Padding, Recipe
-from photochrom.darkroom.tensors import L_to_grey
-from photochrom.errors import RecipeError
+from photochrom.training.recipes.recipe import Padding, Recipe
+from photochrom.training.tensors import L_to_grey
 
 MAX_DEPTH = 10
 """A U-Net pads photos to a multiple of 2^depth, here 1024 px: more would only cost memory."""
@@ -288,7 +288,7 @@ class EncoderUNet(nn.Module):
 
         Args:
             L: Lightness, in [-1, 1].
-            hints: Shape (B, 3, H, W), as in `photochrom.darkroom.hints`; None: there are none.
+            hints: Shape (B, 3, H, W), as in `photochrom.training.data.hints`; None: there are none.
 
         Raises:
             ValueError: If there are hints and the network takes none.

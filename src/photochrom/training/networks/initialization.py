@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from photochrom.darkroom.recipe import Init
+from photochrom.training.recipes.recipe import Init
 
 
 def initialize(network: nn.Module, init: Init, skip: tuple[str, ...] = ()) -> None:

@@ -23,18 +23,18 @@ from skimage import data as sample_photos
 from torch import Tensor, nn
 
 from photochrom.color import AB_SCALE, L_SCALE, FloatArray, lab_to_rgb, rgb_to_lab
-from photochrom.darkroom.exported import (
+from photochrom.colorize.onnx_model import FORMAT
+from photochrom.errors import ModelError
+from photochrom.imagefile.atomic import write_whole
+from photochrom.training.data.hints import evenly, reveal
+from photochrom.training.loop.runs import load_generator
+from photochrom.training.onnx.importing import (
     convolution_tensors,
     exported_convolutions,
     module_name,
 )
-from photochrom.darkroom.hints import evenly, reveal
-from photochrom.darkroom.recipe import Output
-from photochrom.darkroom.runs import load_generator
-from photochrom.darkroom.tensors import to_ab
-from photochrom.errors import ModelError
-from photochrom.files import write_whole
-from photochrom.models import FORMAT
+from photochrom.training.recipes.recipe import Output
+from photochrom.training.tensors import to_ab
 
 OPSET = 18
 TOLERANCE = 1e-3
@@ -55,8 +55,8 @@ class CielabGenerator(nn.Module):
     """A generator in the units of the outside: L* in 0..100 to a* and b* in CIELAB units.
 
     Args:
-        generator: Any of `photochrom.darkroom.generators`; of one that makes more than ab, its own
-            lightness is dropped.
+        generator: Any of `photochrom.training.networks.generators`; of one that makes more than
+            ab, its own lightness is dropped.
         output: What the generator makes.
         saturation: Factor on ab.
     """

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from photochrom.errors import ModelError
 
-_PREFIX = "generator."  # its name in `photochrom.darkroom.export.CielabGenerator`
+_PREFIX = "generator."  # its name in `photochrom.training.onnx.export.CielabGenerator`
 
 
 @torch.no_grad()

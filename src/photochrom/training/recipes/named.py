@@ -6,8 +6,8 @@ answers at once.
 
 from dataclasses import replace
 
-from photochrom.darkroom.recipe import Recipe
 from photochrom.errors import RecipeError
+from photochrom.training.recipes.recipe import Recipe
 
 _REPORT = 'Hamrick and Siu, "OrGANic Image Colorizations using Deep Learning"'
 _TUTORIAL = "Shariatnia, Image Colorization Tutorial (moein-shariatnia/Deep-Learning)"
@@ -56,7 +56,7 @@ _STAGE_1 = replace(
     hints=0.0,
     image_size=96,
     feed_size=192,
-    min_side=64,
+    min_side=96,
     crop_min=0.5,
     epochs=1,
     source="photochrom: the next default model, stage 1: the decoder, with L1",
@@ -68,7 +68,7 @@ _STAGE_2 = replace(
     hints=0.5,
     aging=0.2,
     ema=0.999,
-    epochs=3,
+    epochs=5,
     source="photochrom: the next default model, stage 2: the whole generator, with L1",
 )
 _STAGE_3 = replace(

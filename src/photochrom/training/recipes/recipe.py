@@ -29,9 +29,10 @@ class Recipe:
     """Everything that defines a training run, except where data and results lie."""
 
     generator: str
-    """A key of `photochrom.darkroom.generators.GENERATORS`."""
+    """A key of `photochrom.training.networks.generators.GENERATORS`."""
     discriminator: str | None = None
-    """A key of `photochrom.darkroom.discriminators.DISCRIMINATORS`; None trains with L1 alone."""
+    """A key of `photochrom.training.networks.discriminators.DISCRIMINATORS`; None trains with L1
+    alone."""
     base_channels: int = 64
     """Channels of the first layer of generator and discriminator; deeper layers are multiples."""
     discriminator_channels: int | None = None
@@ -80,7 +81,7 @@ class Recipe:
     a discriminator the generator learns from it and from L1; pretraining is L1 alone."""
     features: tuple[str, ...] = ("tu-efficientnet_lite0",)
     """Image classifiers with ImageNet weights, frozen, that see sRGB in [-1, 1]: keys of
-    `photochrom.darkroom.encoders.PACKAGED_WEIGHTS`. The discriminator `projected` and
+    `photochrom.training.networks.encoders.PACKAGED_WEIGHTS`. The discriminator `projected` and
     `lambda_perceptual` use their features. With several, each step uses one, in turn."""
     view: float = 1.0
     """What discriminator and perceptual loss see of a photo: a square of this share of its side,
@@ -93,10 +94,10 @@ class Recipe:
     """Factor on the true ab in training, never in measuring."""
     hints: float | None = None
     """`encoder_unet`: share of the training photos that are shown with colour hints, the
-    generator's second input (see `photochrom.darkroom.hints`). None: it takes L alone."""
+    generator's second input (see `photochrom.training.data.hints`). None: it takes L alone."""
     aging: float = 0.0
     """Share of the training photos whose L the generator is shown as an old photograph's: see
-    `photochrom.darkroom.aging`."""
+    `photochrom.training.data.degradation`."""
     g_steps: int = 1
     """Generator steps for each discriminator step, on the same batch."""
     d_threshold: float | None = None

@@ -20,23 +20,23 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from photochrom.darkroom import runs
-from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.encoders import build_encoder
-from photochrom.darkroom.evaluate import evaluate
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.reproduction.experiments import (
+from photochrom.errors import DataError, PhotochromError, RecipeError, RunError
+from photochrom.imagefile.atomic import write_whole
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.shrink import shrink
+from photochrom.training.evaluation.evaluate import evaluate
+from photochrom.training.loop import runs
+from photochrom.training.loop.train import train
+from photochrom.training.networks.encoders import build_encoder
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.reproduction.experiments import (
     BASELINES,
     EXPERIMENTS,
     Protocol,
     at_scale,
     on_resnet18,
 )
-from photochrom.darkroom.reproduction.speed import flops_per_image, matrix_rate, speed
-from photochrom.darkroom.shrink import shrink
-from photochrom.darkroom.train import train
-from photochrom.errors import DataError, PhotochromError, RecipeError, RunError
-from photochrom.files import write_whole
+from photochrom.training.reproduction.speed import flops_per_image, matrix_rate, speed
 
 _NUMBER = "[0-9]" * 4
 """What `runs.new_run` puts before a name, as a pattern: one name may end in another."""

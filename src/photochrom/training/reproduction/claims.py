@@ -1,8 +1,8 @@
 """What the report says, and what the figures say to that.
 
 A claim is judged by a rule that was written down before the runs were made: `grey` is below a
-fifth of the truth's colourfulness (`photochrom.darkroom.watch.GREY_RATIO`), and one value is above
-another if their 95 % intervals do not touch.
+fifth of the truth's colourfulness (`photochrom.training.loop.monitor.GREY_RATIO`), and one value is
+above another if their 95 % intervals do not touch.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,16 +11,16 @@ from typing import Literal
 
 from scipy.stats import spearmanr
 
-from photochrom.darkroom.report import Value
-from photochrom.darkroom.reproduction.experiments import (
+from photochrom.training.evaluation.report import Value
+from photochrom.training.loop.monitor import GREY_RATIO
+from photochrom.training.reproduction.experiments import (
     BASELINES,
     EXPERIMENTS,
     LAMBDAS,
     SYSTEMS,
     lambda_run,
 )
-from photochrom.darkroom.reproduction.results import Results, Run
-from photochrom.darkroom.watch import GREY_RATIO
+from photochrom.training.reproduction.results import Results, Run
 
 Word = Literal["confirmed", "partly", "refuted", "open"]
 

@@ -8,8 +8,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from photochrom.darkroom.reproduction.experiments import BASELINES, LAMBDAS, SYSTEMS, lambda_run
-from photochrom.darkroom.reproduction.results import Results, Run
+from photochrom.training.reproduction.experiments import BASELINES, LAMBDAS, SYSTEMS, lambda_run
+from photochrom.training.reproduction.results import Results, Run
 
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "photochrom", "font.size": 9}
 _TRAINED = (*SYSTEMS, "lite0-unet-patchgan", "unet-l1")

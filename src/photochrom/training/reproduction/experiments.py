@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from math import log2
 from typing import Literal
 
-from photochrom.darkroom.recipe import Recipe, changed
-from photochrom.darkroom.recipes import RECIPES
 from photochrom.errors import RecipeError
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Recipe, changed
 
 Part = Literal["table", "claim", "next step"]
 
@@ -173,7 +173,9 @@ def at_scale(
             the recipe starts it from ImageNet weights.
     """
     if on_resnet18(recipe) and resnet18_weights == "none":
-        widths = tuple(channels // protocol.narrower for channels in (64, 128, 256, 512))
+        # Below 8 channels, the backward pass of a 1x1 convolution of stride 2 writes beyond its
+        # memory on processors with AVX2 alone (oneDNN in torch 2.14.1, channels_last, 1 thread).
+        widths = tuple(max(channels // protocol.narrower, 8) for channels in (64, 128, 256, 512))
         recipe = changed(
             recipe, encoder="tu-resnet18", encoder_weights="none", encoder_channels=widths
         )

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data as sample_photos
 
-from photochrom.colorizer import Colorizer
-from photochrom.darkroom.data import PackedPhotos
-from photochrom.darkroom.evaluate import ConstantModel, RunModel
-from photochrom.darkroom.prepare import find_photos
-from photochrom.darkroom.report import grid, spread
-from photochrom.darkroom.reproduction.claims import CLAIMS, judge
-from photochrom.darkroom.reproduction.experiments import SYSTEMS
-from photochrom.darkroom.reproduction.results import Results, Run
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError
-from photochrom.files import make_folder, write_whole
-from photochrom.reading import open_photo
+from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.imagefile.reading import open_photo
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.prepare import find_photos
+from photochrom.training.evaluation.evaluate import ConstantModel, RunModel
+from photochrom.training.evaluation.report import grid, spread
+from photochrom.training.reproduction.claims import CLAIMS, judge
+from photochrom.training.reproduction.experiments import SYSTEMS
+from photochrom.training.reproduction.results import Results, Run
 
 HEIGHT = 128
 """Of the photos on the page, in px."""

@@ -5,18 +5,25 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import mean
 
-from photochrom.darkroom.metrics import SCALES
-from photochrom.darkroom.report import TABLE_1, Evaluation, Published, cell, heading, markdown
-from photochrom.darkroom.reproduction.claims import CLAIMS, compare, judge
-from photochrom.darkroom.reproduction.experiments import (
+from photochrom.training.evaluation.metrics import SCALES
+from photochrom.training.evaluation.report import (
+    TABLE_1,
+    Evaluation,
+    Published,
+    cell,
+    heading,
+    markdown,
+)
+from photochrom.training.loop.monitor import SAMPLES
+from photochrom.training.reproduction.claims import CLAIMS, compare, judge
+from photochrom.training.reproduction.experiments import (
     BASELINES,
     EXPERIMENTS,
     PROTOCOLS,
     REPORT_SIZE,
     SYSTEMS,
 )
-from photochrom.darkroom.reproduction.results import Results, Run
-from photochrom.darkroom.watch import SAMPLES
+from photochrom.training.reproduction.results import Results, Run
 
 _CURVES = {
     "lambda.svg": "Colourfulness against MSE over lambda",

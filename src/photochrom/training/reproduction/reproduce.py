@@ -5,20 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from photochrom.darkroom.metrics import packaged_fid_weights
-from photochrom.darkroom.reproduction.campaign import (
+from photochrom.errors import DataError, RecipeError
+from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.training.evaluation.metrics import packaged_fid_weights
+from photochrom.training.reproduction.campaign import (
     Task,
     make_tasks,
     perform_all,
     prepare_data,
 )
-from photochrom.darkroom.reproduction.curves import draw
-from photochrom.darkroom.reproduction.experiments import PROTOCOLS, plan
-from photochrom.darkroom.reproduction.gallery import sample_sheet, write_page
-from photochrom.darkroom.reproduction.pages import results_page
-from photochrom.darkroom.reproduction.results import Results, collect
-from photochrom.errors import DataError, RecipeError
-from photochrom.files import make_folder, write_whole
+from photochrom.training.reproduction.curves import draw
+from photochrom.training.reproduction.experiments import PROTOCOLS, plan
+from photochrom.training.reproduction.gallery import sample_sheet, write_page
+from photochrom.training.reproduction.pages import results_page
+from photochrom.training.reproduction.results import Results, collect
 
 MOST_JOBS = 4
 """Runs at a time if nothing is said: each takes 1 to 4 GB of memory."""

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from photochrom.darkroom import runs
-from photochrom.darkroom.recipe import Recipe
-from photochrom.darkroom.report import Evaluation, Value
-from photochrom.darkroom.reproduction.experiments import EXPERIMENTS
 from photochrom.errors import RunError
+from photochrom.training.evaluation.report import Evaluation, Value
+from photochrom.training.loop import runs
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.reproduction.experiments import EXPERIMENTS
 
 _FORMAT = 1
 

@@ -11,10 +11,10 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from photochrom.darkroom.discriminators import build_discriminator
-from photochrom.darkroom.gan import Networks, gan_step, l1_step
-from photochrom.darkroom.generators import build_generator
-from photochrom.darkroom.recipe import Phase, Recipe
+from photochrom.training.loop.steps import Networks, gan_step, l1_step
+from photochrom.training.networks.discriminators import build_discriminator
+from photochrom.training.networks.generators import build_generator
+from photochrom.training.recipes.recipe import Phase, Recipe
 
 
 def flops_per_image(recipe: Recipe) -> dict[Phase, float]:

@@ -1,4 +1,4 @@
-"""The darkroom's commands, from photos to a colorized photo."""
+"""Commands for training, from photos to a colorized photo."""
 
 import json
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_coco_refuses_before_it_fetches(tmp_path: Path, monkeypatch: pytest.Monk
     def fetched(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("photochrom.darkroom.coco.fetch", fetched)
+    monkeypatch.setattr("photochrom.training.data.coco.fetch", fetched)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
     for arguments, reason in [

@@ -1,0 +1,1 @@
+"""Many photos: what becomes what, worker processes, and Ray clusters."""

@@ -1,0 +1,1 @@
+"""From a photo to a colour photo: the model, edge-aware upsampling of ab, rendering."""

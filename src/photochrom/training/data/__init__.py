@@ -1,0 +1,1 @@
+"""Training data: prepared data sets, degradation, simulated hints."""

@@ -1,0 +1,1 @@
+"""Metrics, and tables and contact sheets of what was measured."""

@@ -1,0 +1,1 @@
+"""ONNX files: export, and back to weights."""
