@@ -176,7 +176,7 @@ def test_a_file_that_differs_is_not_written(
     monkeypatch.setattr(exporting, "_run", wrong)
     with pytest.raises(ModelError, match="differs from torch"):
         export(tiny, tmp_path / "model.onnx")
-    monkeypatch.setattr(exporting, "_run", lambda model, inputs: [x * np.nan for x in inputs])
+    monkeypatch.setattr(exporting, "_run", lambda model, inputs: [x["L"] * np.nan for x in inputs])
     with pytest.raises(ModelError, match="differs from torch"):
         export(tiny, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

@@ -136,17 +136,22 @@ SET_METRICS: dict[str, Scale] = {
     "colorfulness_ratio": Scale("Colourfulness ratio", "target", "of the truth's", 2),
     "fid": Scale("FID", "down", "", 1),
     "kid": Scale("KID", "down", "x 1000", 2),
+}
+"""Measures of a whole set: see `evaluate`, `fid` and `kernel_distance`."""
+
+SKIN_METRICS: dict[str, Scale] = {
     "skin_error": Scale("Skin error", "down", "ab", 2),
     "skin_chroma_ratio": Scale("Skin chroma ratio", "target", "of the truth's", 2),
     "skin_error_dark": Scale("Dark skin error", "down", "ab", 2),
     "skin_chroma_ratio_dark": Scale("Dark skin chroma ratio", "target", "of the truth's", 2),
 }
-"""Measures of a whole set: see `evaluate`, `fid` and `kernel_distance`."""
+"""Measures of faces: see `photochrom.training.evaluation.faces`."""
 
 SCALES: dict[str, Scale] = {
     **{name: metric.scale for name, metric in METRICS.items()},
     **OPTIONAL_METRICS,
     **SET_METRICS,
+    **SKIN_METRICS,
 }
 """Every metric in the order of the tables."""
 

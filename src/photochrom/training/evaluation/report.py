@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from photochrom.errors import RunError
-from photochrom.training.evaluation.metrics import SCALES, Direction, Scale
+from photochrom.training.evaluation.metrics import SCALES, SKIN_METRICS, Direction, Scale
 from photochrom.training.loop.runs import read_recipe
 from photochrom.training.recipes.named import RECIPES
 
@@ -114,10 +114,13 @@ def cell(evaluation: Evaluation | None, metric: str, *, interval: bool = True) -
 def markdown_table(evaluations: Sequence[Evaluation]) -> str:
     """Return a Markdown table with a row for each model: means and their 95 % intervals.
 
-    An arrow says which way is better; "-" stands for what was not measured.
+    An arrow says which way is better; "-" stands for what was not measured. Measures of skin have
+    columns only where one of the models has them.
     """
-    header = ["Model", "N", *(heading(scale) for scale in SCALES.values())]
-    rows = [[e.name, str(e.n), *(cell(e, metric) for metric in SCALES)] for e in evaluations]
+    measured = {metric for e in evaluations for metric in e.values}
+    metrics = [metric for metric in SCALES if metric in measured or metric not in SKIN_METRICS]
+    header = ["Model", "N", *(heading(SCALES[metric]) for metric in metrics)]
+    rows = [[e.name, str(e.n), *(cell(e, metric) for metric in metrics)] for e in evaluations]
     return markdown(header, rows)
 
 
