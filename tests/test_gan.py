@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from photochrom.training.loop.losses import gan_loss
-from photochrom.training.loop.steps import Networks, gan_step, l1_step, see
+from photochrom.training.loop.steps import Networks, augmentation, gan_step, l1_step
 from photochrom.training.networks.discriminators import PatchDiscriminator, ProjectedDiscriminator
 from photochrom.training.networks.encoders import FeatureNetworks, stage_channels
 from photochrom.training.networks.generators import ResidualGenerator
@@ -333,10 +333,10 @@ def test_the_generator_is_shown_aged_photos_and_judged_by_the_true_ones(
     shown, judged = [], []
     networks.generator.register_forward_pre_hook(lambda _, args: shown.append(args[0]))
     if networks.discriminator is None:
-        l1_step(fabric, networks, L, ab, shown=[aged])
+        l1_step(fabric, networks, L, ab, inputs=[aged])
     else:
         networks.discriminator.register_forward_pre_hook(lambda _, args: judged.append(args))
-        gan_step(fabric, networks, L, ab, lambda_l1=1, shown=[aged])
+        gan_step(fabric, networks, L, ab, lambda_l1=1, inputs=[aged])
     assert shown
     assert all(torch.equal(x, aged) for x in shown)
     assert all(torch.equal(x, L) and torch.equal(y[:, :1], L) for x, y in judged)
@@ -349,7 +349,7 @@ def projected(fabric: Fabric) -> Networks:
             fabric, discriminator=lambda: ProjectedDiscriminator([[6], [6]], 4), lr_d=3e-3
         ),
         features=Pixels(),
-        judges_features=True,
+        uses_features=True,
     )
 
 
@@ -391,7 +391,7 @@ def test_frozen_features_stay_frozen(fabric: Fabric) -> None:
     networks = replace(
         make_networks(fabric, discriminator=lambda: heads),
         features=fabric.setup_module(frozen),
-        judges_features=True,
+        uses_features=True,
     )
     weights_before = weights(networks.discriminator)
     gan_step(fabric, networks, *toy(), lambda_l1=1, lambda_perceptual=1, mode="hinge")
@@ -401,12 +401,12 @@ def test_frozen_features_stay_frozen(fabric: Fabric) -> None:
     assert not equal(weights_before, weights(networks.discriminator))
 
 
-def test_a_view_shows_the_same_window_of_every_photo(fabric: Fabric) -> None:
+def test_real_and_fake_photos_are_augmented_alike(fabric: Fabric) -> None:
     networks = make_networks(fabric)
     numbers = torch.arange(4 * 32 * 32).reshape(4, 1, 32, 32).float()
     torch.manual_seed(3)
-    look = see(networks, numbers, 0.75)
-    first, second = look(numbers.repeat(1, 2, 1, 1)), look(-numbers.repeat(1, 2, 1, 1))
+    augment = augmentation(networks, numbers, 0.75)
+    first, second = augment(numbers.repeat(1, 2, 1, 1)), augment(-numbers.repeat(1, 2, 1, 1))
     assert first.L.shape == (4, 1, 24, 24)
     assert torch.equal(first.photo, first.L.repeat(1, 3, 1, 1))
     assert torch.equal(second.photo[:, 1:], -first.photo[:, 1:])
@@ -418,9 +418,9 @@ def test_a_view_shows_the_same_window_of_every_photo(fabric: Fabric) -> None:
     assert corners.max() <= 8 * 32 + 8
 
 
-def test_all_of_a_photo_is_seen_as_it_is(fabric: Fabric) -> None:
+def test_a_window_of_all_of_the_photo_changes_nothing(fabric: Fabric) -> None:
     L, ab = toy()
-    seen = see(make_networks(fabric), L)(ab)
+    seen = augmentation(make_networks(fabric), L)(ab)
     assert torch.equal(seen.L, L)
     assert torch.equal(seen.photo, torch.cat([L, ab], dim=1))
     assert seen.features == []

@@ -14,7 +14,7 @@ from photochrom.errors import RecipeError
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop import runs
 from photochrom.training.loop.distributed import see_all
-from photochrom.training.loop.steps import Networks, judge, see
+from photochrom.training.loop.steps import Networks, augmentation, discriminate
 from photochrom.training.networks.discriminators import build_discriminator
 from photochrom.training.networks.encoders import FeatureNetworks
 from photochrom.training.networks.generators import build_generator
@@ -43,9 +43,9 @@ def build(recipe: Recipe, device: torch.device) -> Networks:
     discriminator = build_discriminator(recipe)
     if discriminator is not None:
         initialize(discriminator, recipe.init)
-    judges_features: bool = getattr(discriminator, "judges_features", False)
+    uses_features: bool = getattr(discriminator, "uses_features", False)
     features: nn.Module | None = None
-    if judges_features or recipe.lambda_perceptual > 0:
+    if uses_features or recipe.lambda_perceptual > 0:
         features = FeatureNetworks(recipe.features)
     for network in (generator, discriminator, features):
         if network is not None:
@@ -69,7 +69,7 @@ def build(recipe: Recipe, device: torch.device) -> Networks:
         opt_d,
         output=recipe.output,
         features=features,
-        judges_features=judges_features,
+        uses_features=uses_features,
     )
 
 
@@ -175,13 +175,15 @@ def _try_out(
     # copies: norms take note of what they see
     trial = replace(networks, generator=copy.deepcopy(networks.generator).train())
     with fabric.autocast():
-        made = trial.generator(L)
+        output = trial.generator(L)
         if networks.discriminator is None:
-            return trial, [made]
+            return trial, [output]
         trial = replace(trial, discriminator=copy.deepcopy(networks.discriminator).train())
-        networks_of_features = range(len(recipe.features) if trial.judges_features else 1)
-        logits = [judge(trial, see(trial, L, recipe.view, i)(made)) for i in networks_of_features]
-        return trial, [made, *logits]
+        logits = []
+        for which in range(len(recipe.features) if trial.uses_features else 1):
+            augment = augmentation(trial, L, recipe.view, which)
+            logits.append(discriminate(trial, augment(output)))
+        return trial, [output, *logits]
 
 
 def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:

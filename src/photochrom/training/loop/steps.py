@@ -1,8 +1,8 @@
-"""One step of training: every gradient of the project is computed here.
+"""One training step of generator and discriminator: every gradient is computed here.
 
-The steps take networks and tensors and return detached scalars; they know nothing of files,
-recipes or progress. The keys are those of log.jsonl: d_real, d_fake, g_gan, g_l1,
-d_real_accuracy, d_fake_accuracy, and g_updates, d_updates: how often a network's weights changed.
+The steps take networks and tensors and return detached scalars, under the keys of log.jsonl:
+d_real, d_fake, g_gan, g_l1, g_perceptual, d_real_accuracy, d_fake_accuracy, and g_updates,
+d_updates: how often a network's weights changed. They know nothing of files, recipes or progress.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,76 +33,84 @@ class Networks:
     discriminator: nn.Module | None = None
     opt_d: Optimizer | None = None
     output: Output = "ab"
-    """What the generator makes."""
+    """What the generator predicts."""
     features: nn.Module | None = None
-    """`photochrom.training.networks.encoders.FeatureNetworks`, where the discriminator judges
-    features or the generator learns from the distance of features."""
-    judges_features: bool = False
-    """Whether it is those that the discriminator takes, and not the photo."""
+    """`photochrom.training.networks.encoders.FeatureNetworks`, for a discriminator of features and
+    the perceptual loss."""
+    uses_features: bool = False
+    """Whether the discriminator takes features, and not the photo."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Photos as the discriminator and the perceptual loss see them, all of them alike."""
+class DiscriminatorInput:
+    """A batch of photos, real or fake, as discriminator and perceptual loss take them."""
 
     L: Tensor
+    """Shape (B, 1, h, w), in [-1, 1]."""
     photo: Tensor
-    """Lab or RGB: what `whole_photo` returns."""
+    """Lab or RGB (B, 3, h, w), in [-1, 1]: what `whole_photo` returns."""
     features: list[Tensor]
-    """From fine to coarse; none where the networks have no `features`."""
+    """Shape (B, C, h', w') each, from fine to coarse; empty without feature networks."""
     which: int = 0
-    """The place of the feature network that gave them."""
+    """Index of the feature network that they are of."""
 
-    def detach(self) -> "Seen":
-        """Return the same without the way back to the generator."""
+    def detach(self) -> "DiscriminatorInput":
+        """Return the same without gradients to the generator."""
         return replace(
             self, photo=self.photo.detach(), features=[x.detach() for x in self.features]
         )
 
 
-def see(
-    networks: Networks, L: Tensor, view: float = 1.0, which: int = 0
-) -> Callable[[Tensor], Seen]:
-    """Return a look at photos: from what `target` returns or a generator made to what is seen.
+def augmentation(
+    networks: Networks, L: Tensor, window: float = 1.0, which: int = 0
+) -> Callable[[Tensor], DiscriminatorInput]:
+    """Return the step's augmentation, which is the same for real and fake photos.
+
+    It crops a window of each photo, at a random place, and flips half of them.
 
     Args:
-        networks: What says whether there are features to see.
+        networks: With the feature networks, if there are any.
         L: Shape (B, 1, H, W), in [-1, 1].
-        view: Side of what is seen, as a share of the photo's. Below 1 it is placed at random and
-            every other time mirrored, for each photo of the batch anew, but the same in every look.
-        which: The place of the feature network that is used.
+        window: Side of the window as a share of the photo's; 1 leaves photos as they are.
+        which: Index of the feature network to use.
+
+    Returns:
+        A function from the generator's output, or `target`'s, to the discriminator's input.
+
+    Reference:
+        Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training".
     """
-    cut = _cutter(L, view)
-    seen_L = cut(L)
+    crop = _random_crop(L, window)
+    cropped_L = crop(L)
 
-    def look(made: Tensor) -> Seen:
-        photo = cut(whole_photo(made, L, networks.output))
-        if networks.features is None:
-            return Seen(seen_L, photo, [])
-        features = networks.features(to_rgb(photo, networks.output), which)
-        return Seen(seen_L, photo, features, which)
+    def augment(output: Tensor) -> DiscriminatorInput:
+        photo = crop(whole_photo(output, L, networks.output))
+        features = []
+        if networks.features is not None:
+            features = networks.features(to_rgb(photo, networks.output), which)
+        return DiscriminatorInput(cropped_L, photo, features, which)
 
-    return look
+    return augment
 
 
-def _cutter(L: Tensor, view: float) -> Callable[[Tensor], Tensor]:
-    """Return what cuts the same windows out of photos of the shape of L, mirroring some."""
-    if view == 1.0:
+def _random_crop(L: Tensor, window: float) -> Callable[[Tensor], Tensor]:
+    """Return a function that crops and flips batches of the shape of L, always in the same way."""
+    if window == 1.0:
         return lambda photos: photos
     count, _, height, width = L.shape
-    rows, columns = round(view * height), round(view * width)
+    rows, columns = round(window * height), round(window * width)
     tops = drawn(lambda n: torch.randint(height - rows + 1, (n,)), count).tolist()
     lefts = drawn(lambda n: torch.randint(width - columns + 1, (n,)), count).tolist()
-    mirrored = (drawn(torch.rand, count) < 0.5).tolist()
+    flips = (drawn(torch.rand, count) < 0.5).tolist()
 
-    def cut(photos: Tensor) -> Tensor:
-        windows = []
-        for photo, top, left, mirror in zip(photos, tops, lefts, mirrored, strict=True):
-            window = photo[:, top : top + rows, left : left + columns]
-            windows.append(window.flip(2) if mirror else window)
-        return torch.stack(windows)
+    def crop(photos: Tensor) -> Tensor:
+        crops = []
+        for photo, top, left, flip in zip(photos, tops, lefts, flips, strict=True):
+            cropped = photo[:, top : top + rows, left : left + columns]
+            crops.append(cropped.flip(2) if flip else cropped)
+        return torch.stack(crops)
 
-    return cut
+    return crop
 
 
 def l1_step(
@@ -111,54 +119,57 @@ def l1_step(
     L: Tensor,
     ab: Tensor,
     *,
-    shown: Sequence[Tensor] | None = None,
+    inputs: Sequence[Tensor] | None = None,
     lambda_l1: float = 1.0,
     lambda_perceptual: float = 0.0,
-    view: float = 1.0,
+    window: float = 1.0,
     which: int = 0,
 ) -> Losses:
-    """Take one step of the generator without a discriminator: on L1, and on features if asked.
+    """Train the generator for one step without a discriminator: with L1 and, if asked, features.
 
-    L1 is the mean absolute error over all that the generator makes, where equation (7) of the
-    report writes a sum; only with the mean does the usual lambda of 100 make sense.
+    L1 is the mean absolute error over all that the generator predicts. Equation (7) of the report
+    writes a sum; only with the mean does the usual lambda of 100 make sense.
 
     Args:
-        fabric: What runs the backward pass.
-        networks: Their generator and its optimizer are used, and changed.
+        fabric: Runs the backward pass.
+        networks: The generator and its optimizer are used, and changed.
         L: Shape (B, 1, H, W), in [-1, 1].
         ab: Shape (B, 2, H, W), in [-1, 1].
-        shown: The generator's inputs, if they are not L alone: L degraded, and hints.
+        inputs: The generator's inputs, if not L alone: degraded L, and hints.
         lambda_l1: Weight of the mean absolute error; it matters only beside another term.
-        lambda_perceptual: Weight of the perceptual loss; above 0, `networks` have to have features.
-        view: What of the photos the perceptual loss sees, as in `see`.
-        which: The place of the feature network that is used.
+        lambda_perceptual: Weight of the perceptual loss; above 0, `networks` need features.
+        window: As for `augmentation`, of the perceptual loss.
+        which: Index of the feature network to use.
 
     Returns:
         `g_l1`, `g_updates` and, if it has a weight, `g_perceptual`: detached scalars.
+
+    Raises:
+        ValueError: If features are needed and missing.
     """
-    truth = target(L, ab, networks.output)
-    made = networks.generator(*(shown or [L])).float()
-    losses = {"g_l1": F.l1_loss(made, truth)}
+    real = target(L, ab, networks.output)
+    fake = networks.generator(*(inputs or [L])).float()
+    losses = {"g_l1": F.l1_loss(fake, real)}
     if lambda_perceptual > 0:
-        look = see(networks, L, view, which)
-        losses["g_perceptual"] = _perceptual(look(made), look(truth))
+        augment = augmentation(networks, L, window, which)
+        losses["g_perceptual"] = _perceptual(augment(fake), augment(real))
     _update_generator(
         fabric, networks, losses, {"g_l1": lambda_l1, "g_perceptual": lambda_perceptual}
     )
-    found = {key: value.detach() for key, value in losses.items()}
-    return {**found, "g_updates": torch.ones_like(found["g_l1"])}
+    logged = {key: value.detach() for key, value in losses.items()}
+    return {**logged, "g_updates": torch.ones_like(logged["g_l1"])}
 
 
-def _perceptual(made: Seen, truth: Seen) -> Tensor:
-    if not made.features:
+def _perceptual(fake: DiscriminatorInput, real: DiscriminatorInput) -> Tensor:
+    if not fake.features:
         raise ValueError("lambda_perceptual is above 0, and the networks have no features")
-    return perceptual_loss(made.features, truth.features)
+    return perceptual_loss(fake.features, real.features)
 
 
 def _update_generator(
     fabric: Fabric, networks: Networks, losses: Losses, weights: dict[str, float]
 ) -> None:
-    """Take one step of the generator on the weighted sum of its losses."""
+    """Update the generator once by the weighted sum of its losses."""
     loss = torch.stack([weights[key] * value for key, value in losses.items()]).sum()
     networks.opt_g.zero_grad(set_to_none=True)
     fabric.backward(loss)
@@ -166,23 +177,77 @@ def _update_generator(
 
 
 def _without_gradients(fabric: Fabric, network: nn.Module) -> AbstractContextManager[object]:
-    """Have DDP, where there are several processes, wait for no gradients of a network."""
+    """Keep DDP, where there are several processes, from waiting for gradients of a network."""
     if fabric.world_size == 1:
         return nullcontext()
     return fabric.no_backward_sync(cast(Any, network))
 
 
-def judge(networks: Networks, seen: Seen) -> Tensor:
-    """Return the discriminator's logits on photos.
+def discriminate(networks: Networks, photos: DiscriminatorInput) -> Tensor:
+    """Return the discriminator's logits, float32, of a batch of photos.
 
     Raises:
         ValueError: If the networks have no discriminator.
     """
     if networks.discriminator is None:
-        raise ValueError("there is no discriminator to judge photos; use l1_step without one")
-    given = (seen.features, seen.which) if networks.judges_features else (seen.photo,)
-    logits: Tensor = networks.discriminator(seen.L, *given)
+        raise ValueError("there is no discriminator; use l1_step without one")
+    if networks.uses_features:
+        logits: Tensor = networks.discriminator(photos.L, photos.features, photos.which)
+    else:
+        logits = networks.discriminator(photos.L, photos.photo)
     return logits.float()
+
+
+def discriminator_loss(
+    real_logits: Tensor, fake_logits: Tensor, mode: GanMode, label_real: float = 1.0
+) -> tuple[Tensor, Losses]:
+    """Return the discriminator's loss: the mean of the terms of equation (8), negated.
+
+    Args:
+        real_logits: Of real photos, any shape.
+        fake_logits: Of fake photos, any shape.
+        mode: The form of the adversarial loss.
+        label_real: The target for real photos.
+
+    Returns:
+        The loss to minimise, and its two terms, `d_real` and `d_fake`.
+    """
+    d_real = gan_loss(real_logits, True, mode, label_real)
+    d_fake = gan_loss(fake_logits, False, mode)
+    return 0.5 * (d_real + d_fake), {"d_real": d_real.detach(), "d_fake": d_fake.detach()}
+
+
+def generator_loss(
+    networks: Networks,
+    output: Tensor,
+    real: Tensor,
+    fake: DiscriminatorInput,
+    augmented_real: DiscriminatorInput,
+    *,
+    mode: GanMode,
+    perceptual: bool,
+) -> Losses:
+    """Return the terms of the generator's loss, unweighted: equation (7) of the report.
+
+    Args:
+        networks: With a discriminator.
+        output: What the generator predicted.
+        real: What it should have predicted, as of `target`.
+        fake: `output`, augmented.
+        augmented_real: `real`, augmented.
+        mode: The form of the adversarial loss.
+        perceptual: Whether to add the perceptual loss.
+
+    Returns:
+        `g_gan`, `g_l1` and, if asked, `g_perceptual`.
+    """
+    losses = {
+        "g_gan": generator_gan_loss(discriminate(networks, fake), mode),
+        "g_l1": F.l1_loss(output, real),
+    }
+    if perceptual:
+        losses["g_perceptual"] = _perceptual(fake, augmented_real)
+    return losses
 
 
 def gan_step(
@@ -191,11 +256,11 @@ def gan_step(
     L: Tensor,
     ab: Tensor,
     *,
-    shown: Sequence[Tensor] | None = None,
+    inputs: Sequence[Tensor] | None = None,
     lambda_l1: float,
     lambda_gan: float = 1.0,
     lambda_perceptual: float = 0.0,
-    view: float = 1.0,
+    window: float = 1.0,
     which: int = 0,
     mode: GanMode = "bce",
     label_real: float = 1.0,
@@ -203,86 +268,88 @@ def gan_step(
     phase: Phase = "gan",
     d_threshold: float | None = None,
 ) -> Losses:
-    """Take one step of the discriminator and then `g_steps` of the generator, on the same photos.
+    """Train the discriminator for one step and then the generator for `g_steps`, on one batch.
 
-    The discriminator minimises the mean of its two losses, (d_real + d_fake) / 2; the generator
-    minimises lambda_gan * g_gan + lambda_l1 * g_l1 + lambda_perceptual * g_perceptual: equation
-    (7) of the report with weights on its other terms.
+    The discriminator minimises (d_real + d_fake) / 2: equation (8) of the report. The generator
+    minimises lambda_gan * g_gan + lambda_l1 * g_l1 + lambda_perceptual * g_perceptual: equation (7)
+    with weights on its other terms.
 
     Args:
-        fabric: What runs the backward passes.
-        networks: All four parts are used, and changed.
+        fabric: Runs the backward passes.
+        networks: All parts are used, and changed.
         L: Shape (B, 1, H, W), in [-1, 1].
         ab: Shape (B, 2, H, W), in [-1, 1].
-        shown: The generator's inputs, if they are not L alone: L degraded, and hints. The
-            discriminator judges ab together with L.
+        inputs: The generator's inputs, if not L alone: degraded L, and hints. The discriminator
+            takes ab together with L.
         lambda_l1: Weight of the mean absolute error.
         lambda_gan: Weight of the adversarial loss.
-        lambda_perceptual: Weight of the perceptual loss; above 0, `networks` have to have features.
-        view: What of the photos discriminator and perceptual loss see, as in `see`.
-        which: The place of the feature network that both use in this step.
+        lambda_perceptual: Weight of the perceptual loss; above 0, `networks` need features.
+        window: As for `augmentation`.
+        which: Index of the feature network to use.
         mode: The form of the adversarial loss.
         label_real: The discriminator's target for real photos.
-        g_steps: Generator steps for the one discriminator step.
-        phase: `gan`; with `d` or `g` only that network learns.
-        d_threshold: The discriminator learns only if its loss, over the photos of all processes, is
-            above this; None: always.
+        g_steps: Generator updates for the one discriminator update.
+        phase: `gan`; with `d` or `g` only that network is updated.
+        d_threshold: The discriminator is updated only if its loss, over the photos of all
+            processes, is above this; None: always.
 
     Returns:
-        Detached scalars: `d_real`, `d_fake`; the last generator step's `g_gan`, `g_l1` and, if it
-        has a weight, `g_perceptual`; the shares of right verdicts before the step,
+        Detached scalars: `d_real`, `d_fake`; the last generator update's `g_gan`, `g_l1` and, if it
+        has a weight, `g_perceptual`; the discriminator's accuracy before the step,
         `d_real_accuracy` and `d_fake_accuracy`; and `g_updates`, `d_updates`.
 
     Raises:
-        ValueError: If the networks lack a discriminator.
+        ValueError: If the networks lack a discriminator, or features that are needed.
     """
     generator, discriminator, opt_d = networks.generator, networks.discriminator, networks.opt_d
     if discriminator is None or opt_d is None:
         raise ValueError("gan_step needs a discriminator and its optimizer; use l1_step without")
-    truth = target(L, ab, networks.output)
-    shown = shown or [L]
+    inputs = inputs or [L]
+    real = target(L, ab, networks.output)
     with torch.set_grad_enabled(phase != "d"):
-        made = generator(*shown).float()
+        output = generator(*inputs).float()
 
-    look = see(networks, L, view, which)
+    augment = augmentation(networks, L, window, which)
     with torch.no_grad():
-        real_seen = look(truth)
-    made_seen = look(made)
+        augmented_real = augment(real)
+    fake = augment(output)
 
     discriminator.requires_grad_(True)
-    real_logits = judge(networks, real_seen)
-    fake_logits = judge(networks, made_seen.detach())
-    d_real = gan_loss(real_logits, True, mode, label_real)
-    d_fake = gan_loss(fake_logits, False, mode)
-    d_loss = 0.5 * (d_real + d_fake)
-    d_learns = phase != "g" and (d_threshold is None or mean(d_loss.detach()).item() > d_threshold)
-    if d_learns:
+    real_logits = discriminate(networks, augmented_real)
+    fake_logits = discriminate(networks, fake.detach())
+    d_loss, d_terms = discriminator_loss(real_logits, fake_logits, mode, label_real)
+    updates_d = phase != "g" and (d_threshold is None or mean(d_loss.detach()).item() > d_threshold)
+    if updates_d:
         opt_d.zero_grad(set_to_none=True)
         fabric.backward(d_loss)
         opt_d.step()
 
     discriminator.requires_grad_(False)
-    losses = {"g_gan": generator_gan_loss(fake_logits, mode), "g_l1": F.l1_loss(made, truth)}
+    losses = {"g_gan": generator_gan_loss(fake_logits, mode), "g_l1": F.l1_loss(output, real)}
     weights = {"g_gan": lambda_gan, "g_l1": lambda_l1, "g_perceptual": lambda_perceptual}
     g_updates = 0 if phase == "d" else g_steps
-    for step in range(g_updates):
-        if step > 0:
-            made = generator(*shown).float()
-            made_seen = look(made)
+    for update in range(g_updates):
+        if update > 0:
+            output = generator(*inputs).float()
+            fake = augment(output)
         with _without_gradients(fabric, discriminator):
-            verdict = judge(networks, made_seen)
-        losses = {"g_gan": generator_gan_loss(verdict, mode), "g_l1": F.l1_loss(made, truth)}
-        if lambda_perceptual > 0:
-            losses["g_perceptual"] = _perceptual(made_seen, real_seen)
+            losses = generator_loss(
+                networks,
+                output,
+                real,
+                fake,
+                augmented_real,
+                mode=mode,
+                perceptual=lambda_perceptual > 0,
+            )
         _update_generator(fabric, networks, losses, weights)
 
     boundary = 0.5 if mode == "lsgan" else 0.0
     return {
-        "d_real": d_real.detach(),
-        "d_fake": d_fake.detach(),
+        **d_terms,
         **{key: value.detach() for key, value in losses.items()},
         "d_real_accuracy": (real_logits > boundary).float().mean(),
         "d_fake_accuracy": (fake_logits <= boundary).float().mean(),
         "g_updates": torch.full_like(d_loss.detach(), g_updates),
-        "d_updates": torch.full_like(d_loss.detach(), d_learns),
+        "d_updates": torch.full_like(d_loss.detach(), updates_d),
     }

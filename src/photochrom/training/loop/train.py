@@ -326,11 +326,11 @@ def _step(
     ab = ab * recipe.target_saturation
     networks.generator.train()
     phase = recipe.phase(epoch)
-    shown = [L]
+    inputs = [L]
     if recipe.aging > 0:
-        shown = [age(L, recipe.aging, photo_seeds())]
+        inputs = [age(L, recipe.aging, photo_seeds())]
     if recipe.hints is not None:
-        shown.append(simulate(ab, recipe.hints, photo_seeds()))
+        inputs.append(simulate(ab, recipe.hints, photo_seeds()))
     if phase == "l1":
         # Pretraining is L1 alone, and L1 alone needs no weight.
         perceptual = 0.0 if recipe.discriminator is not None else recipe.lambda_perceptual
@@ -339,10 +339,10 @@ def _step(
             networks,
             L,
             ab,
-            shown=shown,
+            inputs=inputs,
             lambda_l1=recipe.lambda_l1 if perceptual > 0 else 1.0,
             lambda_perceptual=perceptual,
-            view=recipe.view,
+            window=recipe.view,
             which=step % len(recipe.features),
         )
     return gan_step(
@@ -350,11 +350,11 @@ def _step(
         networks,
         L,
         ab,
-        shown=shown,
+        inputs=inputs,
         lambda_l1=recipe.lambda_l1,
         lambda_gan=recipe.lambda_gan,
         lambda_perceptual=recipe.lambda_perceptual,
-        view=recipe.view,
+        window=recipe.view,
         which=step % len(recipe.features),
         mode=recipe.gan_mode,
         label_real=recipe.label_real,

@@ -7,7 +7,7 @@ shape: (B, 1, h, w) for one verdict a patch, (B, S, h, w) for one at each of S s
 one verdict a photo. H, W >= 32. So it is
 conditioned on the input, as in equation (8) of the report: those of the report by the L in Lab,
 which is the photo's where the generator makes ab; Nazeri's by the photo beside Lab, as their
-generator makes L as well. One whose `judges_features` is true takes the photo's features, as of
+generator makes L as well. One whose `uses_features` is true takes the photo's features, as of
 `photochrom.training.networks.encoders.FeatureNetworks`, and the place of the network that gave
 them, instead of Lab.
 """
@@ -183,7 +183,7 @@ class ProjectedDiscriminator(nn.Module):
         et al. 2018, spectral normalization.
     """
 
-    judges_features = True
+    uses_features = True
 
     def __init__(self, channels: Sequence[Sequence[int]], base_channels: int = 64) -> None:
         super().__init__()
