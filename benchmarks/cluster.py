@@ -29,10 +29,10 @@ from colorize import CORES, _processor, photograph
 from photochrom.batch import process_pool
 from photochrom.batch.planning import plan
 from photochrom.batch.ray import engine
-from photochrom.batch.ray.crew import Crew
+from photochrom.batch.ray.actors import ActorPlan
 from photochrom.batch.ray.engine import colorize_on_ray
-from photochrom.batch.ray.errands import Errand, plan_errands
-from photochrom.batch.ray.places import listed
+from photochrom.batch.ray.storage import listed
+from photochrom.batch.ray.tasks import Task, plan_tasks
 from photochrom.batch.runner import Result, Settings
 
 
@@ -81,7 +81,7 @@ def work(place: Path, count: int) -> None:
 def colored(engine_: str, photos: Path, out: Path, workers: int) -> Iterator[Result]:
     """Colorize a folder by one of the engines, with one thread for each worker."""
     if engine_ == "ray":
-        return colorize_on_ray(plan_errands([str(photos)], str(out)), Settings(), actors=workers)
+        return colorize_on_ray(plan_tasks([str(photos)], str(out)), Settings(), actors=workers)
     jobs = plan([str(photos)], out)
     # Not colorize_all, which gives the threads of all cores to fewer processes.
     return process_pool.work(
@@ -111,19 +111,19 @@ def ceiling(count: int) -> None:
     print(f"\n{count} rows through actors that do nothing, as many as say they work\n")
     print("| actors | rows in a block | rows/s | blocks/s | driver, most memory |")
     print("| ---: | ---: | ---: | ---: | ---: |")
-    errands = {n: Errand(f"s3://bucket/scans/{n:012}.jpg", "x" * 60) for n in range(count)}
+    tasks = {n: Task(f"s3://bucket/scans/{n:012}.jpg", "x" * 60) for n in range(count)}
     options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     ray.init("local", num_cpus=CORES, logging_level=logging.CRITICAL, **options)
     try:
         for actors in (1, 4, 16):
             for rows in (1, 8, engine.ROWS):
-                part = dict(list(errands.items())[: max(200, count * rows // engine.ROWS)])
+                part = dict(list(tasks.items())[: max(200, count * rows // engine.ROWS)])
                 with mock.patch.object(engine, "_Colorist", Idle):
                     times = [
                         time.perf_counter()
                         for _ in engine._run(
-                            part, ray.put(None), Crew(actors, CORES / 32, 0, "cpu"), rows
+                            part, ray.put(None), ActorPlan(actors, CORES / 32, 0, "cpu"), rows
                         )
                     ]
                 half = len(times) // 2  # the first ones may have waited for the driver
@@ -160,15 +160,15 @@ def listing(count: int) -> None:
     assert len(listed("s3://archive/scans")) == count
     seconds = time.perf_counter() - start
     start = time.perf_counter()
-    errands = plan_errands(["s3://archive/scans"], "s3://archive/out")
+    tasks = plan_tasks(["s3://archive/scans"], "s3://archive/out")
     planned = time.perf_counter() - start
     weight = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1e3 / count
-    line = Result(errands[0].input, errands[0].output, "done", 0.7, 4000, 3000, "default").to_json()
+    line = Result(tasks[0].input, tasks[0].output, "done", 0.7, 4000, 3000, "default").to_json()
     print(
         f"\n{count} objects, the store (moto) on the same cores: listed {count / seconds:.0f} a "
         f"second, planned {count / planned:.0f} a second; {weight / 1e3:.1f} kB an object at most; "
-        f"a line of a report has {len(line)} bytes, an errand "
-        f"{len(json.dumps(vars(errands[0])))}"
+        f"a line of a report has {len(line)} bytes, an task "
+        f"{len(json.dumps(vars(tasks[0])))}"
     )
     server.stop()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from photochrom.web.app import create_app
-from photochrom.web.studio import Limits
+from photochrom.web.service import Limits
 
 
 def draw(height: int = 48, width: int = 64) -> NDArray[np.uint8]:

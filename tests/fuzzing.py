@@ -240,7 +240,7 @@ def fuzz(numbers: range, processes: int) -> Iterator[Outcome]:
         Attempt(),
         processes=processes,
         lost=lambda case, reason: Outcome(case[0], case[1], f"the process {reason}"),
-        patience=SECONDS,
+        timeout=SECONDS,
     )
 
 

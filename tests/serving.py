@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
-from photochrom.web.studio import Studio
+from photochrom.web.service import Service
 
 
 def jpeg(width: int = 80, height: int = 60, **options: object) -> bytes:
@@ -21,10 +21,10 @@ def jpeg(width: int = 80, height: int = 60, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def studio_of(app: FastAPI) -> Studio:
+def service_of(app: FastAPI) -> Service:
     """Return what the routes of an application work with."""
-    studio: Studio = app.state.studio
-    return studio
+    service: Service = app.state.service
+    return service
 
 
 @contextlib.contextmanager

@@ -28,11 +28,11 @@ s3fs = pytest.importorskip("s3fs", reason="the extra ray is not installed")
 moto_server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
 
 from photochrom.batch.ray import ClusterError, engine, places  # noqa: E402
-from photochrom.batch.ray.carrying import carry_out  # noqa: E402
-from photochrom.batch.ray.crew import crew_of  # noqa: E402
+from photochrom.batch.ray.actors import plan_actors  # noqa: E402
 from photochrom.batch.ray.engine import colorize_on_ray  # noqa: E402
-from photochrom.batch.ray.errands import Errand, open_errands, plan_errands  # noqa: E402
-from photochrom.batch.ray.places import fetch, put, stamp  # noqa: E402
+from photochrom.batch.ray.execution import run_task  # noqa: E402
+from photochrom.batch.ray.storage import fetch, put, stamp  # noqa: E402
+from photochrom.batch.ray.tasks import Task, open_tasks, plan_tasks  # noqa: E402
 from photochrom.batch.runner import colorize_file  # noqa: E402
 
 pytestmark = [
@@ -114,10 +114,10 @@ def test_the_rules_of_a_plan_hold_at_urls(store: Any, bucket: str, tree: Path) -
         (f"s3://{bucket}", f"s3://{bucket}/"),
         (str(tree.parent), f"{tree.parent}/"),
     ):
-        errands = plan_errands([root + "/"], f"{out}/out/")
-        assert [(e.input, e.output) for e in errands] == [(i, prefix + o) for i, o in expected]
-        assert {e.before for e in errands} == {None}
-    beside = plan_errands([root])
+        tasks = plan_tasks([root + "/"], f"{out}/out/")
+        assert [(e.input, e.output) for e in tasks] == [(i, prefix + o) for i, o in expected]
+        assert {e.before for e in tasks} == {None}
+    beside = plan_tasks([root])
     assert [e.output.removeprefix(f"{root}/") for e in beside] == [
         "a-color.PNG",
         "b-color.jpg",
@@ -131,14 +131,14 @@ def test_the_rules_of_a_plan_hold_at_urls(store: Any, bucket: str, tree: Path) -
         "deep/*/?.tif": ["er/c.tif"],
         "b.jpg": ["b.jpg"],
     }.items():
-        found = [e.output for e in plan_errands([f"{root}/{pattern}"], f"s3://{bucket}/out")]
+        found = [e.output for e in plan_tasks([f"{root}/{pattern}"], f"s3://{bucket}/out")]
         assert found == [f"s3://{bucket}/out/{name}" for name in names]
     # Results among the photos are none; a photo of this computer can go into a store.
     store.pipe(f"{bucket}/photos/out/b.jpg", b"a result")
-    again = plan_errands([root], f"{root}/out")
+    again = plan_tasks([root], f"{root}/out")
     assert [e.input.removeprefix(f"{root}/") for e in again] == ["a.PNG", "b.jpg", "deep/er/c.tif"]
     assert [e.before is not None for e in again] == [False, True, False]
-    (up,) = plan_errands([str(tree / "a.PNG")], f"s3://{bucket}/out")
+    (up,) = plan_tasks([str(tree / "a.PNG")], f"s3://{bucket}/out")
     assert (up.input, up.output) == (str(tree / "a.PNG"), f"s3://{bucket}/out/a.PNG")
 
 
@@ -160,7 +160,7 @@ def test_what_cannot_be_planned_is_refused(store: Any, bucket: str, tmp_path: Pa
         (["nonsense://a"], None, "cannot reach nonsense://a"),
     ]:
         with pytest.raises(PhotochromError, match=reason):
-            plan_errands(inputs, out)
+            plan_tasks(inputs, out)
 
 
 # One photo.
@@ -169,9 +169,9 @@ def test_what_cannot_be_planned_is_refused(store: Any, bucket: str, tmp_path: Pa
 def test_a_photo_is_carried(store: Any, bucket: str, photo_file: Path, colorize: Any) -> None:
     url, here = f"s3://{bucket}/old.jpg", photo_file.with_name("new.jpg")
     put(photo_file, url, overwrite=False)
-    assert carry_out(Errand(url, str(here)), colorize).status == "done"
+    assert run_task(Task(url, str(here)), colorize).status == "done"
     there = f"s3://{bucket}/deep/new.jpg"
-    result = carry_out(Errand(url, there), colorize)
+    result = run_task(Task(url, there), colorize)
     assert (result.input, result.output, result.status) == (url, there, "done")
     assert (result.width, result.height, result.model) == (64, 48, "tiny")
     fetch(there, photo_file.with_name("back.jpg"))
@@ -184,24 +184,24 @@ def test_what_was_done_by_an_attempt_before_is_not_done_again(
     store: Any, bucket: str, photo_file: Path, colorize: Any
 ) -> None:
     url = f"s3://{bucket}/old.jpg"
-    errand = Errand(str(photo_file), url)
-    assert [carry_out(errand, colorize).status for _ in range(2)] == ["done", "done"]
+    task = Task(str(photo_file), url)
+    assert [run_task(task, colorize).status for _ in range(2)] == ["done", "done"]
     assert versions(store, bucket, "") == {"old.jpg": 1}
     # With --overwrite: what was there before is replaced, once.
     time.sleep(1.1)  # a store's clock has seconds
-    (replaced,) = plan_errands([str(photo_file)], f"s3://{bucket}")
+    (replaced,) = plan_tasks([str(photo_file)], f"s3://{bucket}")
     assert replaced.before == stamp(url) is not None
     for _ in range(2):
-        assert carry_out(replaced, colorize, overwrite=True).status == "done"
+        assert run_task(replaced, colorize, overwrite=True).status == "done"
     assert versions(store, bucket, "") == {"old.jpg": 2}
     # A machine that is only thought gone puts its result first.
 
     def slow(job: Job) -> Result:
-        carry_out(other, colorize)
+        run_task(other, colorize)
         return colorize(job)
 
-    other = Errand(str(photo_file), f"s3://{bucket}/other.jpg")
-    assert carry_out(other, slow).status == "done"
+    other = Task(str(photo_file), f"s3://{bucket}/other.jpg")
+    assert run_task(other, slow).status == "done"
     assert versions(store, bucket, "other")["other.jpg"] == 1
 
 
@@ -210,10 +210,10 @@ def test_what_fails_names_the_real_places(
 ) -> None:
     url = f"s3://{bucket}/a.jpg"
     store.pipe(f"{bucket}/a.jpg", b"no photo at all")
-    result = carry_out(Errand(url, f"s3://{bucket}/b.jpg"), colorize)
+    result = run_task(Task(url, f"s3://{bucket}/b.jpg"), colorize)
     assert result.status == "failed"
     assert str(result.error).startswith(f"{url} is not a photo")
-    gone = carry_out(Errand(f"s3://{bucket}/gone.jpg", f"s3://{bucket}/c.jpg"), colorize)
+    gone = run_task(Task(f"s3://{bucket}/gone.jpg", f"s3://{bucket}/c.jpg"), colorize)
     assert gone.error == (
         f"cannot read s3://{bucket}/gone.jpg: there is nothing of that name, or no such bucket"
     )
@@ -223,12 +223,12 @@ def test_what_fails_names_the_real_places(
 
     refusing = SimpleNamespace(cat_file=store.cat_file, get_file=denied)
     monkeypatch.setattr(places, "_opened", lambda url, _: (refusing, url.partition("://")[2]))
-    refused = carry_out(Errand(url, f"s3://{bucket}/b.jpg"), colorize)
+    refused = run_task(Task(url, f"s3://{bucket}/b.jpg"), colorize)
     assert refused.error == f"cannot read {url}: permission denied; Access Denied"
     assert list(versions(store, bucket, "")) == ["a.jpg"]
 
 
-# The crew.
+# The actors_plan.
 
 
 @pytest.mark.parametrize(
@@ -245,8 +245,8 @@ def test_what_fails_names_the_real_places(
 )
 def test_who_works(device, actors, cores, gpus, cuda, expected) -> None:
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else []
-    crew = crew_of(device, actors, {"CPU": cores, "GPU": gpus}, providers)
-    assert dataclasses.astuple(crew) == expected
+    actors_plan = plan_actors(device, actors, {"CPU": cores, "GPU": gpus}, providers)
+    assert dataclasses.astuple(actors_plan) == expected
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_who_works(device, actors, cores, gpus, cuda, expected) -> None:
 )
 def test_a_crew_that_cannot_be(device: str, resources: dict[str, float], reason: str) -> None:
     with pytest.raises(ClusterError, match=reason):
-        crew_of(device, None, resources, ["CPUExecutionProvider"])
+        plan_actors(device, None, resources, ["CPUExecutionProvider"])
 
 
 # The cluster.
@@ -323,12 +323,12 @@ def test_a_machine_killed_half_way(
     fill(photos, 26)
     (photos / "crash.png").write_bytes(b"crash")
     store.put(str(photos), f"{bucket}/in", recursive=True)
-    errands = plan_errands([f"s3://{bucket}/in"], f"s3://{bucket}/out")
-    assert len(errands) == 30
+    tasks = plan_tasks([f"s3://{bucket}/in"], f"s3://{bucket}/out")
+    assert len(tasks) == 30
     report = tmp_path / "report.jsonl"
     killed = 0
     with report_to(report) as add:
-        work = colorize_on_ray(errands, Slow(tiny_onnx), address=cluster.address)
+        work = colorize_on_ray(tasks, Slow(tiny_onnx), address=cluster.address)
         for number, result in enumerate(work):
             add(result)
             if number == 6:
@@ -337,7 +337,7 @@ def test_a_machine_killed_half_way(
     cluster.remove_node(second, allow_graceful=False)
     assert 0 < killed < 26
     lines = [json.loads(line) for line in report.read_text().splitlines()]
-    assert sorted(line["input"] for line in lines) == sorted(e.input for e in errands)
+    assert sorted(line["input"] for line in lines) == sorted(e.input for e in tasks)
     failed = {Path(n["input"]).name: n["error"] for n in lines if n["status"] == "failed"}
     assert set(failed) == {*BAD, "crash.png"}
     assert f"s3://{bucket}/in/a/text.jpg is not a photo" in failed["text.jpg"]
@@ -353,11 +353,9 @@ def test_a_machine_killed_half_way(
     for path in good:
         name = Path(path).relative_to(tmp_path / "local")
         assert store.cat(f"{bucket}/out/{name}") == Path(path).read_bytes()
-    assert open_errands(errands, done_before(report)) == errands  # none was there when planned
-    left = open_errands(
-        plan_errands([f"s3://{bucket}/in"], f"s3://{bucket}/out"), done_before(report)
-    )
-    assert {Path(errand.input).name for errand in left} == set(failed)
+    assert open_tasks(tasks, done_before(report)) == tasks  # none was there when planned
+    left = open_tasks(plan_tasks([f"s3://{bucket}/in"], f"s3://{bucket}/out"), done_before(report))
+    assert {Path(task.input).name for task in left} == set(failed)
 
 
 @pytest.mark.slow
@@ -396,19 +394,19 @@ def test_the_command_goes_on_after_its_own_end(
 def test_a_machine_that_cannot_do_the_work_is_refused(
     cluster: Any, photo_file: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errands = plan_errands([str(photo_file)], str(photo_file.parent / "out"))
+    tasks = plan_tasks([str(photo_file)], str(photo_file.parent / "out"))
     kit = engine._kit
     monkeypatch.setattr(engine, "_check_address", lambda _: None)
     monkeypatch.setattr(engine, "_kit", lambda *a: dataclasses.replace(kit(*a), version="0.0.1"))
     with pytest.raises(ClusterError, match="install the same version on all machines"):
-        list(colorize_on_ray(errands, Settings(tiny_onnx), address=cluster.address))
+        list(colorize_on_ray(tasks, Settings(tiny_onnx), address=cluster.address))
     assert [path.name for path in photo_file.parent.rglob("*") if path.is_file()] == ["old.jpg"]
 
 
 def test_a_machine_that_does_not_see_the_folder_is_refused(photo_file: Path) -> None:
-    errands = [Errand(str(photo_file), str(photo_file.parent / "out" / "old.jpg"))]
-    with engine._probe(errands, "auto") as probes:
-        kit = engine._kit(Settings(), crew_of("cpu", 1, {"CPU": 1}, ()), errands, probes)
+    tasks = [Task(str(photo_file), str(photo_file.parent / "out" / "old.jpg"))]
+    with engine._probe(tasks, "auto") as probes:
+        kit = engine._kit(Settings(), plan_actors("cpu", 1, {"CPU": 1}, ()), tasks, probes)
         engine._look_around(kit)
         Path(probes[0]).unlink()
         with pytest.raises(ClusterError, match=r"does not see .*tmp; use a file system that all"):

@@ -24,8 +24,12 @@ from photochrom.errors import PhotochromError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos, order_of
 from photochrom.training.data.prepare import find_photos, prepare
 from photochrom.training.loop import train as train_module
-from photochrom.training.loop.distributed import SyncedBatchNorm2d, processes, see_all
-from photochrom.training.loop.launching import launch, must_launch, speaks, started
+from photochrom.training.loop.distributed import (
+    SyncedBatchNorm2d,
+    processes,
+    synchronize_batch_norm,
+)
+from photochrom.training.loop.launching import is_main_process, launch, must_launch, started
 from photochrom.training.loop.runs import read_environment, read_log
 from photochrom.training.loop.train import train
 from photochrom.training.recipes.named import RECIPES
@@ -100,7 +104,7 @@ def norm_differences() -> list[float]:
     x, weights = torch.randn(2, 6, 3, 5, 4, dtype=torch.float64)
     plain = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3, track_running_stats=False)).double()
     shared = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3, track_running_stats=False)).double()
-    see_all(shared, device=torch.device("cpu"), sync_batchnorm=True)
+    synchronize_batch_norm(shared, device=torch.device("cpu"), sync_batchnorm=True)
     assert all(type(layer) is SyncedBatchNorm2d for layer in shared)
     assert shared.state_dict().keys() == plain.state_dict().keys()
     mine = slice(3 * dist.get_rank(), 3 * dist.get_rank() + 3)
@@ -327,7 +331,7 @@ def test_who_started_the_processes(
         monkeypatch.setenv(key, value)
     place = started()
     assert (place and place.by) == by
-    assert speaks() is first
+    assert is_main_process() is first
     if place is not None:
         assert place.processes == size
         assert not must_launch(2, 2, 8)

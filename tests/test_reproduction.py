@@ -99,7 +99,7 @@ def test_every_claim_and_lambda_has_its_run() -> None:
     assert all(key == value for key, value in values.items())
 
 
-def test_plan() -> None:
+def test_planning() -> None:
     everything = plan()
     assert [name for name, _ in everything] == list(EXPERIMENTS)
     assert {seed for _, seed in everything} == {0}

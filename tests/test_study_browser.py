@@ -16,7 +16,7 @@ from photochrom.study.app import create_app
 from photochrom.study.design import ANSWERS, Protocol
 from photochrom.study.store import Store
 from serving import running
-from test_study_making import made
+from test_study_creation import made
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

@@ -21,8 +21,8 @@ from photochrom.errors import DataError, PhotoError
 from photochrom.study import analysis
 from photochrom.study.analysis import analyse, extremes
 from photochrom.study.answers import Answer
-from photochrom.study.counting import judge_people, numbered
 from photochrom.study.design import OBVIOUS, REAL, Item, Kind, Protocol, Study, save_study
+from photochrom.study.exclusion import judge_people, numbered
 from photochrom.study.report import NO_METRICS, write_report
 from photochrom.study.statistics import clustered, wilson
 from photochrom.study.store import Store

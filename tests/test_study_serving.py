@@ -31,7 +31,7 @@ from photochrom.study.design import ANSWERS, OBVIOUS, REAL, Protocol, load_study
 from photochrom.study.store import NotOpenError, Store
 from photochrom.study.trials import Trial, cell
 from serving import running
-from test_study_making import made
+from test_study_creation import made
 
 KINDS: tuple[Protocol, ...] = ("pair", "single", "timed")
 

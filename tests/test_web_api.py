@@ -12,9 +12,9 @@ from photochrom import open_photo
 from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.web.reference import operations
-from photochrom.web.studio import Limits
-from serving import jpeg, studio_of
+from photochrom.web.api_reference import operations
+from photochrom.web.service import Limits
+from serving import jpeg, service_of
 
 
 def test_a_result_is_what_the_command_line_makes(
@@ -74,7 +74,7 @@ def test_a_missing_file_is_named(web_client: TestClient):
 
 
 def test_nothing_is_left_on_the_disk(web_app: FastAPI, web_client: TestClient):
-    folder = studio_of(web_app).albums.folder
+    folder = service_of(web_app).sessions.folder
     before = set(folder.iterdir())
     web_client.post("/api/colorize", files={"file": jpeg()})
     web_client.post("/api/colorize", files={"file": b"rubbish"})
@@ -117,14 +117,14 @@ def test_a_photo_that_takes_too_long_is_given_up(tiny_onnx: Path):
 
     app = create_app([tiny_onnx], limits=Limits(seconds=3), processes=1)
     with TestClient(app, base_url="http://localhost") as client:
-        studio = studio_of(app)
-        for worker in studio.line._workers:
-            worker._patience = 0.05
+        service = service_of(app)
+        for worker in service.queue._workers:
+            worker._timeout = 0.05
         answer = client.post("/api/colorize", files={"file": jpeg(4000, 4000)})
         assert answer.status_code == 504
         assert answer.json()["detail"] == "the process took more than 0.05 s"
-        for worker in studio.line._workers:
-            worker._patience = 20
+        for worker in service.queue._workers:
+            worker._timeout = 20
         assert client.post("/api/colorize", files={"file": jpeg()}).status_code == 200
 
 

@@ -19,8 +19,8 @@ from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.app import create_app
-from photochrom.web.studio import Limits, Studio
-from serving import running, studio_of
+from photochrom.web.service import Limits, Service
+from serving import running, service_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -32,11 +32,11 @@ EXPECTED = ("net::ERR_INTERNET_DISCONNECTED", "a status of 404", "a status of 50
 
 
 @pytest.fixture(scope="module")
-def studio(tiny_onnx: Path) -> Iterator[tuple[str, Studio]]:
+def service(tiny_onnx: Path) -> Iterator[tuple[str, Service]]:
     """The address of a server, and what it has."""
     app = create_app([tiny_onnx], limits=Limits(megabytes=4, megapixels=13), processes=1)
     with running(app) as address:
-        yield address, studio_of(app)
+        yield address, service_of(app)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def chromium() -> "Iterator[Browser]":
 
 
 @pytest.fixture
-def opened(studio: tuple[str, Studio], chromium: "Browser") -> Iterator[Callable[..., "Page"]]:
+def opened(service: tuple[str, Service], chromium: "Browser") -> Iterator[Callable[..., "Page"]]:
     """Opens the page for somebody new; afterwards nothing may have been complained of."""
     said: list[str] = []
     asked: list[str] = []
@@ -67,7 +67,7 @@ def opened(studio: tuple[str, Studio], chromium: "Browser") -> Iterator[Callable
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.on("response", see)
-        page.goto(studio[0])
+        page.goto(service[0])
         return page
 
     yield open_page
@@ -75,7 +75,7 @@ def opened(studio: tuple[str, Studio], chromium: "Browser") -> Iterator[Callable
         context.close()
     assert [text for text in said if not any(part in text for part in EXPECTED)] == []
     assert missing == []
-    assert [url for url in asked if not url.startswith((studio[0], f"blob:{studio[0]}"))] == []
+    assert [url for url in asked if not url.startswith((service[0], f"blob:{service[0]}"))] == []
 
 
 @pytest.fixture
@@ -402,12 +402,12 @@ def test_a_full_server_is_waited_for(page: "Page", photos: list[Path]):
 
 
 def test_photos_that_the_server_has_forgotten(
-    page: "Page", photos: list[Path], studio: tuple[str, Studio]
+    page: "Page", photos: list[Path], service: tuple[str, Service]
 ):
     give(page, photos[0])
     wait_for_colour(page)
     page.context.clear_cookies()
-    page.request.get(studio[0])  # a new key, as after another server was started
+    page.request.get(service[0])  # a new key, as after another server was started
     page.fill("#look-saturation", "0.5")
     page.locator("#look-saturation").dispatch_event("change")
     page.get_by_role("alert").filter(has_text="The photos were forgotten").wait_for()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from photochrom.web.app import create_app
-from photochrom.web.studio import Limits
+from photochrom.web.service import Limits
 from serving import jpeg, running
 
 TEXT = (Path(__file__).parents[1] / "docs/web.md").read_text()

@@ -10,10 +10,10 @@ from fastapi.testclient import TestClient
 from starlette.responses import Response
 from starlette.types import Message
 
-from photochrom.web.albums import Albums, plain_name
 from photochrom.web.guard import HEADERS, Guard
-from photochrom.web.line import FullError, Line, Ticket
-from serving import jpeg, studio_of
+from photochrom.web.job_queue import FullError, JobQueue, Ticket
+from photochrom.web.sessions import Sessions, plain_name
+from serving import jpeg, service_of
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/api", "/static/page.css", "/nothing"])
@@ -106,7 +106,7 @@ def test_a_body_that_stands_still_is_given_up():
 
         inner = FastAPI()
         inner.mount("/", app)
-        guard = Guard(inner, hosts=None, max_bytes=10, patience=0.05)
+        guard = Guard(inner, hosts=None, max_bytes=10, timeout=0.05)
         scope = {
             "type": "http",
             "method": "POST",
@@ -175,7 +175,7 @@ class Slow:
 def test_a_line_is_first_come_first_served_and_has_an_end():
     async def run() -> None:
         worker = Slow()
-        line = Line([worker], places=3)  # type: ignore[list-item]
+        line = JobQueue([worker], places=3)  # type: ignore[list-item]
         tickets = [Ticket() for _ in range(4)]
         tasks = [asyncio.create_task(line.ask(i, ticket)) for i, ticket in enumerate(tickets)]
         await asyncio.sleep(0)
@@ -198,7 +198,7 @@ def test_a_line_is_first_come_first_served_and_has_an_end():
 def test_a_worker_goes_on_after_an_error_and_after_who_asked_is_gone():
     async def run() -> None:
         worker = Slow()
-        line = Line([worker], places=3)  # type: ignore[list-item]
+        line = JobQueue([worker], places=3)  # type: ignore[list-item]
         with pytest.raises(ValueError, match="unlucky"):
             await line.ask(13)
         gone = asyncio.create_task(line.ask(13))
@@ -220,10 +220,10 @@ def test_folders_of_killed_servers_are_removed(tmp_path: Path, monkeypatch: pyte
     left.mkdir()
     other = tmp_path / "photochrom-web-notes-abc"
     other.mkdir()
-    first = Albums()
+    first = Sessions()
     assert not left.exists()
     assert other.exists()
-    second = Albums()
+    second = Sessions()
     assert first.folder.exists()
     first.close()
     second.close()
@@ -231,14 +231,14 @@ def test_folders_of_killed_servers_are_removed(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_full_disk_is_said_before_the_upload(web_app: FastAPI, web_client: TestClient):
-    studio = studio_of(web_app)
-    room, studio._room = studio._room, int(9e9)
+    service = service_of(web_app)
+    room, service._room = service._room, int(9e9)
     try:
         web_client.cookies.clear()
         web_client.get("/")
         answer = web_client.post("/photos", params={"name": "old.jpg"}, content=jpeg())
     finally:
-        studio._room = room
+        service._room = room
     assert answer.status_code == 507
     assert answer.json()["detail"] == "this server is full of photos; try again in an hour"
     assert web_client.get("/photos").json() == {"photos": []}

@@ -19,8 +19,8 @@ from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.app import create_app
-from photochrom.web.studio import Limits
-from serving import jpeg, running, studio_of
+from photochrom.web.service import Limits
+from serving import jpeg, running, service_of
 
 
 @pytest.fixture
@@ -102,10 +102,10 @@ def test_while_a_slider_moves_a_small_picture_will_do(client: TestClient):
 def test_a_slider_asks_no_network(web_app: FastAPI, client: TestClient):
     upload(client, jpeg())
     (photo,) = ready(client)
-    line = studio_of(web_app).line
+    queue = service_of(web_app).queue
     asked: list[Any] = []
-    kept = line.ask
-    line.ask = lambda *a, **k: asked.append(a) or kept(*a, **k)  # type: ignore[assignment]
+    kept = queue.ask
+    queue.ask = lambda *a, **k: asked.append(a) or kept(*a, **k)  # type: ignore[assignment]
     try:
         views = [
             picture(client.get(f"/photos/{photo['id']}/after", params={"saturation": s}))
@@ -113,7 +113,7 @@ def test_a_slider_asks_no_network(web_app: FastAPI, client: TestClient):
         ]
         client.patch(f"/photos/{photo['id']}", json={"saturation": 2})
     finally:
-        line.ask = kept  # type: ignore[method-assign]
+        queue.ask = kept  # type: ignore[method-assign]
     assert asked == []
     chroma = [np.ptp(view, axis=2).mean() for view in views]
     assert chroma[0] < 1 < chroma[1] < chroma[2]
@@ -181,9 +181,9 @@ def test_a_zip_says_what_is_missing(web_app: FastAPI, client: TestClient):
     for _ in range(2):
         upload(client, jpeg())
     first, _ = ready(client, 2)
-    for album in studio_of(web_app).albums._albums.values():
-        if first["id"] in album.pictures:
-            album.pictures[first["id"]].file.unlink()
+    for session in service_of(web_app).sessions._sessions.values():
+        if first["id"] in session.pictures:
+            session.pictures[first["id"]].file.unlink()
     archive = zipfile.ZipFile(io.BytesIO(client.get("/photos.zip").content))
     assert archive.namelist() == ["old-color.jpg", "NOT COLORIZED.txt"]
     said = archive.read("NOT COLORIZED.txt").decode()
@@ -213,7 +213,7 @@ def test_browsers_do_not_see_each_others_photos(client: TestClient):
         assert answer.status_code == 404
 
 
-def test_a_browser_without_the_pages_cookie_has_no_album(client: TestClient):
+def test_a_browser_without_the_pages_cookie_has_no_session(client: TestClient):
     for cookie in (None, "guess", "../" * 20):
         client.cookies.clear()
         if cookie:
@@ -226,31 +226,31 @@ def test_what_is_forgotten_leaves_the_disk(web_app: FastAPI, client: TestClient)
     for _ in range(3):
         upload(client, jpeg())
     photos = ready(client, 3)
-    albums = studio_of(web_app).albums
-    album = albums.get(client.cookies["photochrom"])
-    assert album is not None
-    assert len(list(album.folder.iterdir())) == 3
+    sessions = service_of(web_app).sessions
+    session = sessions.get(client.cookies["photochrom"])
+    assert session is not None
+    assert len(list(session.folder.iterdir())) == 3
     assert client.delete(f"/photos/{photos[0]['id']}").status_code == 204
-    assert len(list(album.folder.iterdir())) == 2
+    assert len(list(session.folder.iterdir())) == 2
     assert client.delete("/photos").status_code == 204
-    assert not album.folder.exists()
+    assert not session.folder.exists()
     assert client.get("/photos").json() == {"photos": []}
 
 
-def test_an_album_that_nobody_looks_at_is_forgotten(web_app: FastAPI, client: TestClient):
+def test_an_idle_session_is_removed(web_app: FastAPI, client: TestClient):
     upload(client, jpeg())
     ready(client)
-    albums = studio_of(web_app).albums
-    album = albums.get(client.cookies["photochrom"])
-    assert album is not None
-    albums.remove_idle(60)
-    assert album.folder.exists()
-    album.seen -= 61
-    albums.remove_idle(60)
-    assert not album.folder.exists()
+    sessions = service_of(web_app).sessions
+    session = sessions.get(client.cookies["photochrom"])
+    assert session is not None
+    sessions.remove_idle(60)
+    assert session.folder.exists()
+    session.seen -= 61
+    sessions.remove_idle(60)
+    assert not session.folder.exists()
 
 
-def test_the_album_takes_so_many_photos(client: TestClient):
+def test_a_session_takes_so_many_photos(client: TestClient):
     for _ in range(12):
         upload(client, jpeg(20, 20))
     answer = client.post("/photos", params={"name": "old.jpg"}, content=jpeg())
@@ -263,9 +263,9 @@ def test_too_large_a_file_is_refused_and_leaves_nothing(web_app: FastAPI, client
     assert answer.status_code == 413
     assert answer.json()["detail"] == "the file is too large; this server takes up to 2 MB"
     assert client.get("/photos").json() == {"photos": []}
-    album = studio_of(web_app).albums.get(client.cookies["photochrom"])
-    assert album is not None
-    assert list(album.folder.iterdir()) == []
+    session = service_of(web_app).sessions.get(client.cookies["photochrom"])
+    assert session is not None
+    assert list(session.folder.iterdir()) == []
 
 
 def test_a_tiff_of_several_pages_keeps_them(client: TestClient):
@@ -342,7 +342,7 @@ def test_who_is_sent_away_comes_in_later(tiny_onnx: Path):
 def test_a_client_that_goes_leaves_nothing_on_the_disk(tiny_onnx: Path):
     app = create_app([tiny_onnx], processes=1)
     with running(app) as address:
-        folder = studio_of(app).albums.folder
+        folder = service_of(app).sessions.folder
         for patience in (0.05, 0.1, 0.2, 0.3):
             with pytest.raises(httpx2.ReadTimeout):
                 httpx2.post(
@@ -365,7 +365,7 @@ def test_a_photo_does_not_wait_for_ever_when_its_process_cannot_start_again(tmp_
     with TestClient(app, base_url="http://localhost") as client:
         client.get("/")
         model.unlink()
-        (worker,) = studio_of(app).line._workers
+        (worker,) = service_of(app).queue._workers
         worker._worker.process.kill()
         for _ in range(3):
             upload(client, jpeg())

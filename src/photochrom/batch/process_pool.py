@@ -47,15 +47,15 @@ class LateError(LostError):
 class Worker:
     """A process that is asked one thing after another; where it ends or hangs, a new one starts."""
 
-    def __init__(self, make: Callable[[], Callable[[Any], Any]], *, patience: float) -> None:
+    def __init__(self, make: Callable[[], Callable[[Any], Any]], *, timeout: float) -> None:
         """Start it, without waiting for it.
 
         Args:
             make: Called once in the process; it returns what is called with each question.
-            patience: Seconds after which a process that answers nothing is ended.
+            timeout: Seconds after which a process that answers nothing is ended.
         """
         self._make = make
-        self._patience = patience
+        self._timeout = timeout
         self._worker = _started(make, None, None)
         self._closed = False
 
@@ -90,7 +90,7 @@ class Worker:
 
     def _receive(self) -> Any:
         worker = self._worker
-        late = not worker.pipe.poll(self._patience)
+        late = not worker.pipe.poll(self._timeout)
         if late:
             worker.process.kill()
         try:
@@ -100,7 +100,7 @@ class Worker:
             if not self._closed:
                 self._worker = _started(self._make, None, None)
             if late:
-                raise LateError(f"the process took more than {self._patience:g} s") from None
+                raise LateError(f"the process took more than {self._timeout:g} s") from None
             raise LostError(f"the process {reason}") from None
         if kind == "refused":
             raise content
@@ -113,7 +113,7 @@ def work(
     *,
     processes: int,
     lost: Callable[[Item, str], Outcome],
-    patience: float = 900.0,
+    timeout: float = 900.0,
 ) -> Iterator[Outcome]:
     """Do something with each item, on several processes.
 
@@ -125,7 +125,7 @@ def work(
         make: Called once in each process; it returns what is called with each item.
         processes: How many.
         lost: What to make of an item of which the process ended without a word, with the reason.
-        patience: Seconds after which a process that answers nothing is killed.
+        timeout: Seconds after which a process that answers nothing is killed.
 
     Yields:
         The outcomes, as they come.
@@ -177,7 +177,7 @@ def work(
                     _end(worker)
                 yield content
             for worker in workers:
-                if worker.ready and time.monotonic() - worker.since > patience:
+                if worker.ready and time.monotonic() - worker.since > timeout:
                     worker.process.kill()  # which the next round finds
     finally:
         for worker in workers:

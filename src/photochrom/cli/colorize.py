@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.look import look_options, model_option
+from photochrom.cli.rendering_options import look_options, model_option
 from photochrom.cli.text import printable
 from photochrom.colorize.options import check_look
 
@@ -137,7 +137,7 @@ def _here(
 ) -> "tuple[int, Iterator[Result]]":
     """Plan the work on this computer; it is done as the results are asked for."""
     from photochrom.batch.planning import plan
-    from photochrom.batch.ray.places import is_url
+    from photochrom.batch.ray.storage import is_url
     from photochrom.batch.runner import colorize_all, without_done
 
     for place in (*inputs, *([out] if out else [])):
@@ -158,9 +158,9 @@ def _on_ray(
     """Plan the work on a cluster, as `_here`."""
     need("ray")
     from photochrom.batch.ray.engine import colorize_on_ray
-    from photochrom.batch.ray.errands import open_errands, plan_errands
+    from photochrom.batch.ray.tasks import open_tasks, plan_tasks
 
-    planned = open_errands(plan_errands(inputs, out), done)
+    planned = open_tasks(plan_tasks(inputs, out), done)
     return len(planned), colorize_on_ray(planned, settings, address=address, actors=jobs)
 
 

@@ -80,7 +80,7 @@ def new(folder: Path, title: str | None, consent: Path | None, **options: Any) -
 
     Nobody who takes part may see the folder: study.json says which picture is whose.
     """
-    from photochrom.study.making import make_study
+    from photochrom.study.creation import make_study
     from photochrom.study.trials import SETTLED, most_tests
 
     if title is not None:

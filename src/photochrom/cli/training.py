@@ -195,7 +195,7 @@ def train(
     from photochrom.training.recipes.recipe import Recipe, with_settings
 
     try:
-        with launching.one_voice():
+        with launching.report_once():
             path = Path(recipe)
             is_file = path.suffix == ".json" and path.is_file()
             chosen = Recipe.from_json(path.read_bytes()) if is_file else recipe_named(recipe)
@@ -213,7 +213,7 @@ def train(
         run = launching.launch(work, devices, nodes) if must_launch else work()
     except launching.ToldError:
         raise SystemExit(1) from None
-    if launching.speaks():
+    if launching.is_main_process():
         click.echo(f"{run} is trained; measure it: photochrom evaluate {run} --data {data}")
 
 

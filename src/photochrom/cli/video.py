@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.look import look_options, model_option
+from photochrom.cli.rendering_options import look_options, model_option
 from photochrom.cli.text import printable
 
 _DOING = {"learned": "looking for cuts", "coloured": "colouring"}
@@ -53,8 +53,8 @@ def video(
     lies in OUT.partial, and the same command goes on with it.
     """
     need("video")
-    from photochrom.video.folder import beside
-    from photochrom.video.whole import colorize_film
+    from photochrom.video.checkpoint import beside
+    from photochrom.video.pipeline import colorize_film
 
     if max_pixels is not None:
         options["max_pixels"] = max_pixels

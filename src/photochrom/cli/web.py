@@ -154,7 +154,7 @@ def web(
     """
     need("web")
     from photochrom.web.app import create_app
-    from photochrom.web.studio import Limits
+    from photochrom.web.service import Limits
 
     limits["megabytes"] = max_megabytes
     limits["megapixels"] = None if max_pixels is None else max_pixels / 1e6

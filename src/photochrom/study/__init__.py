@@ -1,6 +1,6 @@
-"""Can people tell? Pictures are shown to people, who say which are real and which generated.
+"""Perceptual studies: people are shown pictures and say which are real and which are generated.
 
-`making.py` makes a study (`design.py`), `app.py` shows it to people, in the order that `trials.py`
-plans, and `store.py` keeps what they said (`answers.py`). `counting.py` sees whose answers count,
-`analysis.py` makes `results.py` of them with `statistics.py`, and `report.py` writes them down.
+`creation.py` makes a study (`design.py`). `app.py` shows it to people, in the order that
+`trials.py` plans, and `store.py` stores their answers (`answers.py`). `exclusion.py` decides whose
+answers count, `analysis.py` computes `results.py` with `statistics.py`; `report.py` writes them.
 """

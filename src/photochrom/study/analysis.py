@@ -7,14 +7,14 @@ from itertools import combinations
 import numpy as np
 
 from photochrom.study.answers import Answer
-from photochrom.study.counting import (
+from photochrom.study.design import REAL, Item, Protocol, Study
+from photochrom.study.exclusion import (
     check_answers,
     counted_answers,
     exclusion_rule,
     grouped,
     judge_people,
 )
-from photochrom.study.design import REAL, Item, Protocol, Study
 from photochrom.study.results import (
     AcrossSystems,
     Analysis,

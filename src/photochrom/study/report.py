@@ -22,14 +22,14 @@ from photochrom.imagefile.photo import to_8_bits
 from photochrom.imagefile.reading import open_photo
 from photochrom.study.analysis import LEAST_SYSTEMS, analyse, extremes
 from photochrom.study.answers import Answer
-from photochrom.study.counting import (
+from photochrom.study.design import ANSWERS, PICTURES, REAL, Study, load_study
+from photochrom.study.exclusion import (
     check_answers,
     counted_answers,
     judge_people,
     judged_pictures,
     numbered,
 )
-from photochrom.study.design import ANSWERS, PICTURES, REAL, Study, load_study
 from photochrom.study.results import Analysis, FoolingResult, PhotoResult, Scores
 from photochrom.study.statistics import DRAWS, LEAST_CLUSTERS, SETTLING
 from photochrom.study.store import Store

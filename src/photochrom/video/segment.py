@@ -14,10 +14,10 @@ from photochrom.color import FloatArray
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import whole_file
+from photochrom.video.analysis import Piece, frames
 from photochrom.video.codecs import MOST_RATE, Encoding, add_pictures, pixel_format
-from photochrom.video.learning import Piece, frames
+from photochrom.video.smoothing import Half, steady
 from photochrom.video.source import Film, to_frame, to_photo
-from photochrom.video.steadying import Half, steady
 
 MARK = "comment"
 """The name in a container's metadata of the line that says that colours were added."""

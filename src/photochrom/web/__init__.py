@@ -1,6 +1,6 @@
-"""A page that colorizes for people, and an HTTP API that does for programs: `photochrom web`.
+"""The web page and the HTTP API: `photochrom web`.
 
-`app.py` puts it together; `page.py` and `api.py` are its two faces. What they work with is in
-`studio.py`: processes that do `tasks.py`, the `line.py` before them, and `albums.py`, what is kept
-for whom and for how long. `guard.py` stands before everything.
+`app.py` builds the application; `page.py`, `api.py` and `api_reference.py` have its routes.
+`service.py` owns the worker processes (`tasks.py`), the queue before them (`job_queue.py`) and the
+visitors' sessions (`sessions.py`). `guard.py` checks every request first.
 """

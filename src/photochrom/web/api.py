@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from photochrom.colorize.options import OPTIONS, Option, check_look
 from photochrom.version import __version__
-from photochrom.web.albums import Picture, plain_name
-from photochrom.web.studio import Model, Studio
+from photochrom.web.service import Model, Service
+from photochrom.web.sessions import Picture, plain_name
 
 _TYPES: dict[str, Any] = {"number": float, "whole": int, "flag": bool}
 
@@ -48,11 +48,11 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def routes(studio: Studio) -> APIRouter:
+def routes(service: Service) -> APIRouter:
     """Return the API's routes.
 
     Args:
-        studio: What they work with.
+        service: What they work with.
     """
     router = APIRouter()
     look_of = _look_form()
@@ -75,10 +75,10 @@ def routes(studio: Studio) -> APIRouter:
         model: Annotated[str | None, Form(description="One that GET /api/models lists.")] = None,
     ) -> FileResponse:
         """Colorize one photo, exactly as the command line does: at full size, metadata kept."""
-        number = studio.model(model)
+        number = service.model(model)
         check_look(**look)
-        studio.line.check()
-        folder = studio.albums.passing()
+        service.queue.check()
+        folder = service.sessions.passing()
         picture = Picture("", plain_name(file.filename or ""), folder, number, look)
         job = picture.job()
         clean = functools.partial(shutil.rmtree, folder, ignore_errors=True)
@@ -87,12 +87,12 @@ def routes(studio: Studio) -> APIRouter:
         except BaseException:
             clean()
             raise
-        return await studio.deliver(request, picture, job, clean=clean)
+        return await service.deliver(request, picture, job, clean=clean)
 
     @router.get("/api/models")
     async def models() -> Models:
         """List the models that can be asked for."""
-        return Models(models=studio.models)
+        return Models(models=service.models)
 
     @router.get("/healthz")
     async def health() -> Health:

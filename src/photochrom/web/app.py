@@ -13,10 +13,10 @@ from jinja2 import Environment, FileSystemLoader
 from photochrom.batch.process_pool import LateError, LostError
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
-from photochrom.web import api, page, reference
+from photochrom.web import api, api_reference, page
 from photochrom.web.guard import Guard, answer_errors, refused
-from photochrom.web.line import FullError
-from photochrom.web.studio import Limits, Studio
+from photochrom.web.job_queue import FullError
+from photochrom.web.service import Limits, Service
 
 STATIC = Path(__file__).with_name("static")
 TEMPLATES = Path(__file__).with_name("templates")
@@ -45,17 +45,17 @@ def create_app(
     """
     limits = limits or Limits()
     templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
-    studio = Studio(models, device=device, limits=limits, processes=processes)
+    service = Service(models, device=device, limits=limits, processes=processes)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await studio.open()
-        keeper = asyncio.create_task(studio.keep_house())
+        await service.open()
+        keeper = asyncio.create_task(service.maintain())
         try:
             yield
         finally:
             keeper.cancel()
-            await studio.close()
+            await service.close()
 
     app = FastAPI(
         title="photochrom",
@@ -66,11 +66,11 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
-    app.state.studio = studio
+    app.state.service = service
     app.add_middleware(Guard, hosts=hosts, max_bytes=limits.max_bytes, at_once=64 + limits.waiting)
-    app.include_router(page.routes(studio, templates))
-    app.include_router(api.routes(studio))
-    app.include_router(reference.routes(app, templates))
+    app.include_router(page.routes(service, templates))
+    app.include_router(api.routes(service))
+    app.include_router(api_reference.routes(app, templates))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     answer_errors(app, {PhotochromError: 400, FullError: _full, LateError: 504, LostError: 500})
     return app

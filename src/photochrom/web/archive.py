@@ -1,4 +1,4 @@
-"""All photos of an album in one file, which is sent while it is made."""
+"""All photos of an session in one file, which is sent while it is made."""
 
 import asyncio
 import functools
@@ -9,18 +9,18 @@ from pathlib import Path
 from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import LostError
 from photochrom.errors import PhotochromError
-from photochrom.web.albums import Picture
-from photochrom.web.line import FullError
-from photochrom.web.studio import Studio
+from photochrom.web.job_queue import FullError
+from photochrom.web.service import Service
+from photochrom.web.sessions import Picture
 
 _CHUNK = 1 << 20
 
 
-async def zipped(studio: Studio, photos: Sequence[Picture]) -> AsyncIterator[bytes]:
+async def zipped(service: Service, photos: Sequence[Picture]) -> AsyncIterator[bytes]:
     """Yield the parts of a zip of results, each of which is made when it is its turn.
 
     Args:
-        studio: Where they are made.
+        service: Where they are made.
         photos: Ready ones. A result that fails after all is not left out in silence: a text file in
             the zip says why.
     """
@@ -32,7 +32,7 @@ async def zipped(studio: Studio, photos: Sequence[Picture]) -> AsyncIterator[byt
             job = photo.job()
             clean = functools.partial(job.output.unlink, missing_ok=True)
             try:
-                await _patiently(studio, photo, job, clean)
+                await _finish(service, photo, job, clean)
                 name = _distinct(photo.output, names)
                 with (
                     job.output.open("rb") as file,
@@ -51,10 +51,10 @@ async def zipped(studio: Studio, photos: Sequence[Picture]) -> AsyncIterator[byt
     yield sink.taken()
 
 
-async def _patiently(studio: Studio, photo: Picture, job: Job, clean: Callable[[], object]) -> None:
+async def _finish(service: Service, photo: Picture, job: Job, clean: Callable[[], object]) -> None:
     while True:
         try:
-            return await studio.finish(photo, job, clean=clean)
+            return await service.finish(photo, job, clean=clean)
         except FullError as full:
             await asyncio.sleep(full.seconds)
 

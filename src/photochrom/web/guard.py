@@ -45,7 +45,7 @@ class Guard:
         *,
         hosts: Sequence[str] | None,
         max_bytes: int,
-        patience: float = 60.0,
+        timeout: float = 60.0,
         at_once: int = 256,
     ) -> None:
         """Stand before an application.
@@ -56,13 +56,13 @@ class Guard:
                 and any of `LOOPBACK`. A name of somebody else that leads here (DNS rebinding) is
                 refused.
             max_bytes: A file may have; a request's body a little more.
-            patience: Seconds that the next part of a body may take.
+            timeout: Seconds that the next part of a body may take.
             at_once: Requests with bodies that are in work at a time.
         """
         self.app = app
         self.hosts = None if hosts is None else {host.lower() for host in hosts}
         self.max_bytes = max_bytes
-        self.patience = patience
+        self.timeout = timeout
         self.at_once = at_once
         self._in_work = 0
 
@@ -71,7 +71,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = _Body(receive, self.max_bytes, self.patience)
+        body = _Body(receive, self.max_bytes, self.timeout)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -148,11 +148,11 @@ def too_large(max_bytes: int) -> str:
 class _Body:
     """The body of a request, which ends."""
 
-    def __init__(self, receive: Receive, max_bytes: int, patience: float) -> None:
+    def __init__(self, receive: Receive, max_bytes: int, timeout: float) -> None:
         self._receive = receive
         self._max_bytes = max_bytes
         self._left = max_bytes + _FORM
-        self._patience = patience
+        self._timeout = timeout
         self._whole = False
         self._one = asyncio.Lock()  # who listens for the client's going may already be receiving
 
@@ -174,7 +174,7 @@ class _Body:
 
     async def _next(self) -> Message:
         try:
-            async with asyncio.timeout(self._patience):  # wait_for can swallow a cancellation
+            async with asyncio.timeout(self._timeout):  # wait_for can swallow a cancellation
                 message = await self._receive()
         except TimeoutError:
             self._whole = True

@@ -1,4 +1,4 @@
-"""The page, and what it asks the server; docs/web.md says what a browser's album is."""
+"""The page, and what it asks the server; docs/web.md says what a browser's session is."""
 
 import functools
 from typing import Annotated, Any
@@ -11,13 +11,13 @@ from starlette.exceptions import HTTPException
 from photochrom.colorize.options import OPTIONS, check_look
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
-from photochrom.web.albums import Album, Picture, is_key, new_key
 from photochrom.web.archive import zipped
-from photochrom.web.studio import Studio
+from photochrom.web.service import Service
+from photochrom.web.sessions import Picture, Session, is_key, new_key
 from photochrom.web.tasks import SHOWN
 
 COOKIE = "photochrom"
-"""Holds the key of a browser's album."""
+"""Holds the key of a browser's session."""
 SAMPLES = (
     {"file": "astronaut.jpg", "title": "An astronaut"},
     {"file": "chelsea.jpg", "title": "A cat"},
@@ -26,11 +26,11 @@ SAMPLES = (
 """Photos to try, under static/samples."""
 
 
-def routes(studio: Studio, templates: Environment) -> APIRouter:
+def routes(service: Service, templates: Environment) -> APIRouter:
     """Return the page's routes.
 
     Args:
-        studio: What they work with.
+        service: What they work with.
         templates: `page.html` among them.
     """
     router = APIRouter(include_in_schema=False)
@@ -39,11 +39,11 @@ def routes(studio: Studio, templates: Environment) -> APIRouter:
         found = request.cookies.get(COOKIE, "")
         return found if is_key(found) else ""
 
-    def album(request: Request) -> Album | None:
-        return studio.albums.get(key(request))
+    def session(request: Request) -> Session | None:
+        return service.sessions.get(key(request))
 
     def picture(request: Request, id: str) -> Picture:
-        mine = album(request)
+        mine = session(request)
         if mine is None or id not in mine.pictures:
             raise HTTPException(404, "there is no such photo here (any more); drop it again")
         return mine.pictures[id]
@@ -52,11 +52,11 @@ def routes(studio: Studio, templates: Environment) -> APIRouter:
     async def page(request: Request) -> HTMLResponse:
         html = templates.get_template("page.html").render(
             options=OPTIONS,
-            models=studio.models,
+            models=service.models,
             samples=SAMPLES,
             limits={
-                "megabytes": studio.limits.megabytes,
-                "megapixels": studio.limits.megapixels,
+                "megabytes": service.limits.megabytes,
+                "megapixels": service.limits.megapixels,
             },
             version=__version__,
         )
@@ -67,34 +67,34 @@ def routes(studio: Studio, templates: Environment) -> APIRouter:
 
     @router.get("/photos")
     async def photos(request: Request) -> JSONResponse:
-        mine = album(request)
+        mine = session(request)
         pictures = mine.pictures.values() if mine else ()
-        return JSONResponse({"photos": [_state(studio, p) for p in pictures]})
+        return JSONResponse({"photos": [_state(service, p) for p in pictures]})
 
     @router.post("/photos", status_code=201)
     async def upload(
         request: Request, name: Annotated[str, Query(max_length=1000)], model: str | None = None
     ) -> JSONResponse:
         if not key(request):
-            raise HTTPException(403, "this browser has no album; load the page again")
-        number = studio.model(model)
-        studio.line.check()
-        mine = studio.albums.open(key(request))
-        if len(mine.pictures) >= studio.limits.photos:
+            raise HTTPException(403, "this browser has no session; load the page again")
+        number = service.model(model)
+        service.queue.check()
+        mine = service.sessions.open(key(request))
+        if len(mine.pictures) >= service.limits.photos:
             raise HTTPException(
                 409,
-                f"there are {studio.limits.photos} photos on the page, which is all it takes; "
+                f"there are {service.limits.photos} photos on the page, which is all it takes; "
                 "download them and forget them first",
             )
         arrived = mine.add(name, number)
         try:
-            await studio.save(request, arrived.file)
-            studio.line.check()  # others were faster
+            await service.save(request, arrived.file)
+            service.queue.check()  # others were faster
         except BaseException:
             mine.remove(arrived)
             raise
-        studio.begin(arrived)
-        return JSONResponse(_state(studio, arrived), 201)
+        service.begin(arrived)
+        return JSONResponse(_state(service, arrived), 201)
 
     @router.get("/photos/{id}/{view}")
     async def view(
@@ -107,12 +107,12 @@ def routes(studio: Studio, templates: Environment) -> APIRouter:
     ) -> Response:
         photo = picture(request, id)
         if view == "result":
-            return await _result(studio, request, photo)
+            return await _result(service, request, photo)
         if view not in ("before", "thumbnail", "after"):
             raise HTTPException(404, "a photo has before, after, thumbnail and result")
         if view == "after":
             check_look(saturation=saturation, strength=strength)
-            content = await studio.paint(photo, saturation, strength, longest)
+            content = await service.paint(photo, saturation, strength, longest)
         elif photo.shown is None:
             raise HTTPException(409, f"{photo.name} is not ready")
         else:
@@ -132,46 +132,46 @@ def routes(studio: Studio, templates: Environment) -> APIRouter:
             )
         look = photo.look | {name: _typed(name, value) for name, value in changes.items()}
         check_look(**look)
-        number = photo.model if model is None else studio.model(str(model))
+        number = photo.model if model is None else service.model(str(model))
         again = look["size"] != photo.look["size"] or number != photo.model
         if again:
-            studio.line.check()
+            service.queue.check()
         photo.look, photo.model = look, number
         if again:
-            studio.begin(photo)
-        return JSONResponse(_state(studio, photo))
+            service.begin(photo)
+        return JSONResponse(_state(service, photo))
 
     @router.delete("/photos/{id}", status_code=204)
     async def remove(request: Request, id: str) -> Response:
         photo = picture(request, id)
-        mine = album(request)
+        mine = session(request)
         if mine is not None:
             mine.remove(photo)
         return Response(status_code=204)
 
     @router.delete("/photos", status_code=204)
     async def forget(request: Request) -> Response:
-        studio.albums.remove(key(request))
+        service.sessions.remove(key(request))
         return Response(status_code=204)
 
     @router.get("/photos.zip")
     async def everything(request: Request) -> StreamingResponse:
-        mine = album(request)
+        mine = session(request)
         ready = [p for p in mine.pictures.values() if p.status == "ready"] if mine else []
         if not ready:
             raise HTTPException(409, "no photo is ready; drop some on the page first")
         headers = {"Content-Disposition": 'attachment; filename="photochrom.zip"'}
         return StreamingResponse(
-            zipped(studio, ready), media_type="application/zip", headers=headers
+            zipped(service, ready), media_type="application/zip", headers=headers
         )
 
     return router
 
 
-def _state(studio: Studio, photo: Picture) -> dict[str, Any]:
+def _state(service: Service, photo: Picture) -> dict[str, Any]:
     """Return what the page knows of a photo."""
     status: str = photo.status
-    place = studio.line.place(photo.ticket) if photo.ticket else None
+    place = service.queue.place(photo.ticket) if photo.ticket else None
     if status == "waiting" and place is None:
         status = "working"
     facts = photo.facts
@@ -186,7 +186,7 @@ def _state(studio: Studio, photo: Picture) -> dict[str, Any]:
         "pages": facts and facts.pages,
         "revision": photo.revision,
         "look": photo.look,
-        "model": studio.models[photo.model].name,
+        "model": service.models[photo.model].name,
         "output": photo.output,
     }
 
@@ -206,12 +206,12 @@ def _typed(name: str, value: Any) -> Any:
     return value
 
 
-async def _result(studio: Studio, request: Request, photo: Picture) -> FileResponse:
+async def _result(service: Service, request: Request, photo: Picture) -> FileResponse:
     if photo.status != "ready":
         raise HTTPException(409, f"{photo.name} is not ready")
     job = photo.job()
     clean = functools.partial(job.output.unlink, missing_ok=True)
-    return await studio.deliver(request, photo, job, clean=clean)
+    return await service.deliver(request, photo, job, clean=clean)
 
 
 def _media_type(content: bytes) -> str:

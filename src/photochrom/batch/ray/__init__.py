@@ -1,11 +1,12 @@
-"""Archives beyond one machine: photos by their URLs, and a cluster that colorizes them.
+"""Batches on a Ray cluster, with photos at paths or in object stores.
 
-`errands` says what there is to do, `places` reaches what is no file here, `carrying` does one photo
-wherever it lies, and `engine` has Ray do that on many machines. Only `engine` imports Ray.
+`tasks.py` plans what becomes what, `storage.py` reads and writes paths and URLs, `execution.py`
+colorizes one photo, and `engine.py` runs that on many machines with as many actors as `actors.py`
+plans. Only `engine.py` imports Ray.
 """
 
 from photochrom.errors import PhotochromError
 
 
 class ClusterError(PhotochromError):
-    """A cluster that cannot be reached, or machines of it that cannot do what they are to do."""
+    """A cluster that cannot be reached, or nodes of it that cannot do the work."""

@@ -1,6 +1,6 @@
 """The photos of an archive on all machines of a Ray cluster, by Ray Data.
 
-Errands go out in small blocks to actors, one for each core, and their results come back as rows, in
+Tasks go out in small blocks to actors, one for each core, and their results come back as rows, in
 no order. What Ray promises is that a block is done at least once; that a photo is done once, and
 listed once, is seen to here and in `carrying`.
 """
@@ -36,10 +36,10 @@ from ray.exceptions import RayError
 from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import LostError, Worker, cores_here
 from photochrom.batch.ray import ClusterError
-from photochrom.batch.ray.carrying import carry_out
-from photochrom.batch.ray.crew import Crew, crew_of
-from photochrom.batch.ray.errands import Errand
-from photochrom.batch.ray.places import is_url
+from photochrom.batch.ray.actors import ActorPlan, plan_actors
+from photochrom.batch.ray.execution import run_task
+from photochrom.batch.ray.storage import is_url
+from photochrom.batch.ray.tasks import Task
 from photochrom.batch.runner import Result, Settings
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import PhotochromError, PhotoError
@@ -51,7 +51,7 @@ ROWS = 32
 
 _ROUNDS = 3
 """How often a photo is handed out before it is given up, as nobody answered for it."""
-_PATIENCE = 900.0
+_TIMEOUT = 900.0
 """Seconds after which a photo is given up."""
 _STANDSTILL = 3600.0
 """Seconds without one block done after which a round ends: Ray would hand out for ever what ends
@@ -79,7 +79,7 @@ class _Kit:
 
 
 def colorize_on_ray(
-    errands: Sequence[Errand],
+    tasks: Sequence[Task],
     settings: Settings,
     *,
     address: str | None = None,
@@ -88,7 +88,7 @@ def colorize_on_ray(
     """Colorize all photos on a Ray cluster; one that fails, or kills its process, fails alone.
 
     Args:
-        errands: From `plan_errands`.
+        tasks: From `plan_tasks`.
         settings: How; its threads are one for each actor.
         address: Of a cluster that runs, `HOST:PORT` or `auto`; None: one on this computer, for the
             while.
@@ -101,7 +101,7 @@ def colorize_on_ray(
         ModelError: If the model cannot be loaded.
         ClusterError: If the cluster cannot be reached or its machines cannot do the work.
     """
-    results = _colorize(errands, settings, address, actors)
+    results = _colorize(tasks, settings, address, actors)
     with contextlib.closing(results):
         while True:
             with _quiet():
@@ -112,38 +112,38 @@ def colorize_on_ray(
 
 
 def _colorize(
-    errands: Sequence[Errand], settings: Settings, address: str | None, actors: int | None
+    tasks: Sequence[Task], settings: Settings, address: str | None, actors: int | None
 ) -> Generator[Result, None, None]:
     """Do what `colorize_on_ray` says, with all that Ray has to say besides."""
-    _check_places(errands)
+    _check_places(tasks)
     OnnxModel(settings.model or default_model_path(), device="cpu")  # before any work is done
     left = {}
-    for number, errand in enumerate(errands):
-        if errand.before is not None and not settings.overwrite:
-            yield Result(errand.input, errand.output, "skipped", 0.0)
+    for number, task in enumerate(tasks):
+        if task.before is not None and not settings.overwrite:
+            yield Result(task.input, task.output, "skipped", 0.0)
         else:
-            left[number] = errand
+            left[number] = task
     if not left:
         return
     with _cluster(address), _probe(list(left.values()), address) as probes:
-        crew = _crew_of(settings.device, actors, _resources())
-        kit = ray.put(_kit(settings, crew, list(left.values()), probes))
+        actors_plan = _plan_actors(settings.device, actors, _resources())
+        kit = ray.put(_kit(settings, actors_plan, list(left.values()), probes))
         for round_ in range(_ROUNDS):
             # Later, what a photo does to its machine is to harm no other.
-            rows = 1 if round_ else max(1, min(ROWS, len(left) // (8 * crew.count)))
-            for number, result in _run(left, kit, crew, rows):
+            rows = 1 if round_ else max(1, min(ROWS, len(left) // (8 * actors_plan.count)))
+            for number, result in _run(left, kit, actors_plan, rows):
                 if left.pop(number, None) is not None:  # what Ray did twice is told once
                     yield result
             if not left:
                 return
-    for errand in left.values():
-        error = f"the machine that had {errand.input} went away, {_ROUNDS} times"
-        yield Result(errand.input, errand.output, "failed", 0.0, error=error)
+    for task in left.values():
+        error = f"the machine that had {task.input} went away, {_ROUNDS} times"
+        yield Result(task.input, task.output, "failed", 0.0, error=error)
 
 
-def _check_places(errands: Sequence[Errand]) -> None:
-    for errand in errands:
-        for place in (errand.input, errand.output):
+def _check_places(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        for place in (task.input, task.output):
             if place.startswith("memory://"):
                 raise ClusterError(
                     f"{place} is in the memory of one process, which others do not see; give a "
@@ -152,16 +152,16 @@ def _check_places(errands: Sequence[Errand]) -> None:
 
 
 def _run(
-    errands: Mapping[int, Errand], kit: Any, crew: Crew, rows: int
+    tasks: Mapping[int, Task], kit: Any, actors_plan: ActorPlan, rows: int
 ) -> Iterator[tuple[int, Result]]:
-    """Hand the errands out in blocks of some rows, and yield the results with their numbers."""
+    """Hand the tasks out in blocks of some rows, and yield the results with their numbers."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # the next round is for them
     context.execution_no_progress_timeout_s = _STANDSTILL
     items = [
-        {"number": number, "errand": json.dumps(dataclasses.asdict(errand))}
-        for number, errand in errands.items()
+        {"number": number, "task": json.dumps(dataclasses.asdict(task))}
+        for number, task in tasks.items()
     ]
     dataset = ray.data.from_items(items, override_num_blocks=math.ceil(len(items) / rows))
     answers = dataset.map_batches(
@@ -170,10 +170,10 @@ def _run(
         batch_size=None,
         # Down to one, since the actors of a machine that went away may find no room elsewhere.
         compute=ray.data.ActorPoolStrategy(
-            min_size=1, initial_size=min(crew.count, len(items)), max_size=crew.count
+            min_size=1, initial_size=min(actors_plan.count, len(items)), max_size=actors_plan.count
         ),
-        num_cpus=crew.cpus,
-        num_gpus=crew.gpus,
+        num_cpus=actors_plan.cpus,
+        num_gpus=actors_plan.gpus,
     )
     try:
         for batch in answers.iter_batches(batch_size=None, prefetch_batches=0):
@@ -196,7 +196,7 @@ def _run(
 class _Colorist:
     """An actor: it fetches and puts photos, and has a process of its own to colorize them.
 
-    A decoder that crashes or hangs takes that process with it, and not the other errands.
+    A decoder that crashes or hangs takes that process with it, and not the other tasks.
     """
 
     def __init__(self, kit: Any) -> None:
@@ -226,7 +226,7 @@ class _Colorist:
             settings = dataclasses.replace(settings, model=path)
         # Else multiprocessing would import Ray's own script in every process that it starts.
         vars(sys.modules["__main__"]).pop("__file__", None)
-        self._worker = Worker(settings, patience=_PATIENCE)
+        self._worker = Worker(settings, timeout=_TIMEOUT)
         self._worker.ready()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -234,10 +234,10 @@ class _Colorist:
         if self._refusal:
             lines, refusals = [""] * count, [self._refusal] * count
         else:
-            errands = [Errand(**json.loads(str(line))) for line in batch["errand"]]
+            tasks = [Task(**json.loads(str(line))) for line in batch["task"]]
             # While one photo is colorized, the next is fetched and the one before is put.
             with ThreadPoolExecutor(3) as pool:
-                lines = [result.to_json() for result in pool.map(self._carry_out, errands)]
+                lines = [result.to_json() for result in pool.map(self._run_task, tasks)]
             refusals = [""] * count
         # As objects, or NumPy would make all of them as long as the longest.
         columns = {"result": lines, "refusal": refusals}
@@ -245,8 +245,8 @@ class _Colorist:
             name: np.array(column, dtype=object) for name, column in columns.items()
         }
 
-    def _carry_out(self, errand: Errand) -> Result:
-        return carry_out(errand, self._colorize, overwrite=self._kit.settings.overwrite)
+    def _run_task(self, task: Task) -> Result:
+        return run_task(task, self._colorize, overwrite=self._kit.settings.overwrite)
 
     def _colorize(self, job: Job) -> Result:
         with self._asking:
@@ -277,12 +277,14 @@ def _unseen(path: str) -> ClusterError:
     )
 
 
-def _kit(settings: Settings, crew: Crew, errands: Sequence[Errand], probes: list[str]) -> _Kit:
-    paths = [p for e in errands for p in (e.input, e.output) if not is_url(p)]
+def _kit(
+    settings: Settings, actors_plan: ActorPlan, tasks: Sequence[Task], probes: list[str]
+) -> _Kit:
+    paths = [p for e in tasks for p in (e.input, e.output) if not is_url(p)]
     relative = any(not Path(path).is_absolute() for path in paths)
-    sources = {str(Path(e.input).parent) for e in errands if not is_url(e.input)}
+    sources = {str(Path(e.input).parent) for e in tasks if not is_url(e.input)}
     return _Kit(
-        settings=dataclasses.replace(settings, device=crew.device, threads=1, model=None),
+        settings=dataclasses.replace(settings, device=actors_plan.device, threads=1, model=None),
         model=None if settings.model is None else settings.model.read_bytes(),
         environment={n: v for n, v in os.environ.items() if n.startswith(_SECRETS)},
         folder=str(Path.cwd()) if relative else None,
@@ -295,12 +297,12 @@ def _resources() -> dict[str, float]:
     return found
 
 
-def _crew_of(device: str, actors: int | None, resources: Mapping[str, float]) -> Crew:
+def _plan_actors(device: str, actors: int | None, resources: Mapping[str, float]) -> ActorPlan:
     providers: list[str] = []
     if device != "cpu" and resources.get("GPU", 0) > 0:
         look = ray.remote(num_cpus=0, num_gpus=0.01)(onnxruntime.get_available_providers)
         providers = ray.get(look.remote(), timeout=_JOINING)
-    return crew_of(device, actors, resources, providers)
+    return plan_actors(device, actors, resources, providers)
 
 
 @contextlib.contextmanager
@@ -389,9 +391,9 @@ def _check_address(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _probe(errands: Sequence[Errand], address: str | None) -> Iterator[list[str]]:
+def _probe(tasks: Sequence[Task], address: str | None) -> Iterator[list[str]]:
     """Put a hidden file among the results, by which another machine shows that it sees them."""
-    outputs = [errand.output for errand in errands if not is_url(errand.output)]
+    outputs = [task.output for task in tasks if not is_url(task.output)]
     if address is None or not outputs:
         yield []
         return

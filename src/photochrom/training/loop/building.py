@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from photochrom.errors import RecipeError
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop import runs
-from photochrom.training.loop.distributed import see_all
+from photochrom.training.loop.distributed import synchronize_batch_norm
 from photochrom.training.loop.steps import Networks, augmentation, discriminate
 from photochrom.training.networks.discriminators import build_discriminator
 from photochrom.training.networks.encoders import FeatureNetworks
@@ -91,7 +91,7 @@ def set_up(
         unused = _unused(networks, recipe, fabric)
         for part, names in zip(parts[:2], unused, strict=False):
             if part is not None:
-                see_all(part, device=fabric.device, sync_batchnorm=sync_batchnorm)
+                synchronize_batch_norm(part, device=fabric.device, sync_batchnorm=sync_batchnorm)
                 # DDP would wait for their gradients; this is the attribute that it looks at.
                 part._ddp_params_and_buffers_to_ignore = names  # type: ignore[assignment]
     generator, opt_g = fabric.setup(networks.generator, networks.opt_g)

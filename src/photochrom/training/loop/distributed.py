@@ -26,13 +26,13 @@ from lightning_fabric.utilities.distributed import _destroy_dist_connection
 from torch import Tensor, nn
 
 from photochrom.errors import PhotochromError, RunError
-from photochrom.training.loop.launching import LostError, ToldError, one_voice, started
+from photochrom.training.loop.launching import LostError, ToldError, report_once, started
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16"]
 Value = TypeVar("Value")
 
-PATIENCE = timedelta(minutes=10)
+TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others: for the last to start, or for one that says nothing."""
 _DIMS, _SHAPE = (0, 2, 3), (1, -1, 1, 1)
 _LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
@@ -71,12 +71,12 @@ def processes(device: Device, precision: Precision, devices: int, nodes: int) ->
     Raises:
         RunError: If there are no such devices, or the others cannot be reached.
     """
-    with one_voice():
+    with report_once():
         _check_device(device, devices, alone=devices * nodes == 1)
     environment = _environment()
     options: dict[str, Any] = {"devices": 1, "plugins": [environment]}
     if devices * nodes > 1:
-        strategy = _DDP(cluster_environment=environment, timeout=PATIENCE)
+        strategy = _DDP(cluster_environment=environment, timeout=TIMEOUT)
         options = {"devices": devices, "num_nodes": nodes, "strategy": strategy}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice about workers and devices that we do not use
@@ -85,10 +85,10 @@ def processes(device: Device, precision: Precision, devices: int, nodes: int) ->
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             **options,
         )
-        with lost_becomes_an_error(fabric, None):
+        with report_lost_processes(fabric, None):
             fabric.launch()
     try:
-        with lost_becomes_an_error(fabric, None):
+        with report_lost_processes(fabric, None):
             yield fabric
             if fabric.world_size > 1:
                 fabric.barrier()  # the first one keeps the address book that others still need
@@ -130,7 +130,7 @@ def _environment() -> ClusterEnvironment:
 
 
 @contextlib.contextmanager
-def lost_becomes_an_error(fabric: Fabric, run: Path | None) -> Iterator[None]:
+def report_lost_processes(fabric: Fabric, run: Path | None) -> Iterator[None]:
     """Say in one sentence that the others are gone, and how to go on.
 
     Args:
@@ -262,7 +262,9 @@ def means(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(values, mean(torch.stack(list(values.values()))), strict=True))
 
 
-def see_all(network: nn.Module, *, device: torch.device, sync_batchnorm: bool) -> None:
+def synchronize_batch_norm(
+    network: nn.Module, *, device: torch.device, sync_batchnorm: bool
+) -> None:
     """Have the layers that look at a batch as a whole look at the photos of all processes.
 
     Parameters and buffers stay the same objects, under the same names.

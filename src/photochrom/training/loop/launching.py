@@ -112,14 +112,14 @@ def must_launch(devices: int, nodes: int, batch_size: int) -> bool:
     return True
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Return whether this process says what all say: the first of its machine, or the only one."""
     place = started()
     return place is None or place.local_rank == 0
 
 
 @contextlib.contextmanager
-def one_voice() -> Iterator[None]:
+def report_once() -> Iterator[None]:
     """Let the first process of a machine alone say what all of them refuse.
 
     Raises:
@@ -128,7 +128,7 @@ def one_voice() -> Iterator[None]:
     try:
         yield
     except PhotochromError as error:
-        if speaks():
+        if is_main_process():
             raise
         raise ToldError("the first process of this machine says why") from error
 

@@ -1,4 +1,4 @@
-"""Looking at what a generator makes after every epoch, and warning of what goes wrong."""
+"""Monitoring after every epoch: samples, metrics on validation photos, warnings."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ WON_ACCURACY = 0.98
 """Above this on real and on generated photos alike, the discriminator has won outright."""
 
 
-def look(
+def monitor(
     generator: nn.Module,
     photos: PackedPhotos,
     recipe: Recipe,
@@ -33,11 +33,10 @@ def look(
     line: dict[str, Any],
     writer: SummaryWriter,
 ) -> None:
-    """Look at what the generator makes after an epoch, and show it.
+    """Colorize fixed photos of the eval split after an epoch; log metrics and a grid of samples.
 
-    Fixed photos of the eval split are colorized: some go into the picture grid, all tell how near
-    to the truth and how colourful the output is. The log's `line` gets that and the warnings,
-    TensorBoard everything.
+    The log's `line` gets PSNR, colourfulness and the warnings; TensorBoard gets all of it and the
+    grid.
     """
     rows, seen = _samples(generator, photos, recipe)
     line |= seen

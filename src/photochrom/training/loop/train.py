@@ -31,13 +31,13 @@ from photochrom.training.loop.distributed import (
     by_first,
     check_alike,
     gathered,
-    lost_becomes_an_error,
     means,
     processes,
+    report_lost_processes,
     share,
     together,
 )
-from photochrom.training.loop.monitor import look
+from photochrom.training.loop.monitor import monitor
 from photochrom.training.loop.moving_average import MovingAverage
 from photochrom.training.loop.schedules import Schedule
 from photochrom.training.loop.steps import Networks, gan_step, l1_step
@@ -118,7 +118,7 @@ def train(
         "progress": progress,
         "on_step": on_step,
     }
-    with launching.one_voice():
+    with launching.report_once():
         launch = launching.must_launch(devices, nodes, recipe.batch_size)
     if launch:
         again = partial(train, recipe, data, out, device=device, devices=devices, **options)
@@ -145,14 +145,14 @@ def _train(
     """Do in one process what `train` says."""
     # Load the data and build the networks.
     with together(fabric):
-        photos, looked_at = PackedPhotos(data, "train"), PackedPhotos(data, "eval")
+        photos, validation = PackedPhotos(data, "train"), PackedPhotos(data, "eval")
         usable = torch.from_numpy(photos.at_least(recipe.min_side))
         steps_per_epoch = len(usable) // recipe.batch_size
-        if steps_per_epoch == 0 or len(looked_at) == 0:
+        if steps_per_epoch == 0 or len(validation) == 0:
             enough = "" if recipe.min_side is None else f" of {recipe.min_side} px or more"
             raise DataError(
-                f"{data} has {len(usable)} photos{enough} to train on and {len(looked_at)} to "
-                f"look at; a batch takes {recipe.batch_size} and a look takes 1"
+                f"{data} has {len(usable)} photos{enough} to train on and {len(validation)} to "
+                f"validate on; a batch takes {recipe.batch_size} and a validation takes 1"
             )
         torch.manual_seed(recipe.seed)
         networks = build(recipe, fabric.device)
@@ -203,10 +203,10 @@ def _train(
         on_run(run)
     if resume is None and state is not None:
         networks.generator.load_state_dict(state["generator"])
-    average, watched = None, networks.generator
+    average, evaluated = None, networks.generator
     if recipe.ema is not None:
         average = MovingAverage(bare(networks.generator), recipe.ema)
-        watched = fabric.setup_module(average.network)
+        evaluated = fabric.setup_module(average.network)
     step, sums, seconds = 0, {}, 0.0
     if resume is not None and state is not None:
         step, sums, seconds = state["step"], state["sums"], state["seconds"]
@@ -230,7 +230,7 @@ def _train(
         disable=not progress,
     )
     saved = time.monotonic()
-    with lost_becomes_an_error(fabric, run):
+    with report_lost_processes(fabric, run):
         for epoch in range(step // steps_per_epoch, recipe.total_epochs):
             bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
             order = usable[order_of(recipe.seed, epoch, len(usable))]
@@ -259,7 +259,7 @@ def _train(
                         saved = time.monotonic()
                         state = _state(networks, average, schedule, step, totals)
                         state["seconds"] = seconds + saved - started
-                        by_first(fabric, partial(_save, run, watched, state))
+                        by_first(fabric, partial(_save, run, evaluated, state))
                 if on_step is not None:
                     on_step(step)
 
@@ -282,12 +282,12 @@ def _train(
             state = _state(networks, average, schedule, step, sums)
             with together(fabric):
                 if writer is not None:
-                    _check_weights(watched, epoch)
-                    look(watched, looked_at, recipe, run, line, writer)
+                    _check_weights(evaluated, epoch)
+                    monitor(evaluated, validation, recipe, run, line, writer)
                     for warning in line["warnings"] if progress else ():
                         tqdm.write(f"warning: epoch {epoch + 1}: {warning}")
                     runs.append_log(run, line)
-                    _save(run, watched, state)
+                    _save(run, evaluated, state)
             saved = time.monotonic()
             if on_step is not None:
                 on_step(step)

@@ -7,7 +7,7 @@ import pytest
 
 from filming import scene, write_film
 from photochrom.imagefile.photo import Photo
-from photochrom.video.learning import Piece, frames, learn, pieces
+from photochrom.video.analysis import Piece, frames, learn, pieces
 from photochrom.video.source import Film, FilmError, probe, to_frame, to_photo
 
 

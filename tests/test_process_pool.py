@@ -44,7 +44,7 @@ def test_everything_is_done_once(processes: int):
 
 
 def test_a_crash_and_a_hang_cost_one_item_each():
-    outcomes = list(work([1, 3, 5, 6], Odd(), processes=2, lost=lost, patience=2))
+    outcomes = list(work([1, 3, 5, 6], Odd(), processes=2, lost=lost, timeout=2))
     assert [found for found in outcomes if isinstance(found, int)] == [1, 36]
     said = sorted(found for found in outcomes if isinstance(found, str))
     assert said[0] == "3 ended with exit code 7"
@@ -52,7 +52,7 @@ def test_a_crash_and_a_hang_cost_one_item_each():
 
 
 def test_a_crash_costs_one_item_where_there_is_no_sigkill(monkeypatch: pytest.MonkeyPatch):
-    worker = Worker(Odd(), patience=20)
+    worker = Worker(Odd(), timeout=20)
     with monkeypatch.context() as windows:
         windows.delattr(signal, "SIGKILL")
         outcomes = list(work([3, 4], Odd(), processes=1, lost=lost))
@@ -78,7 +78,7 @@ def test_closing_early_ends_the_processes():
 
 
 def test_a_worker_answers_after_it_was_lost_or_late():
-    worker = Worker(Odd(), patience=2)
+    worker = Worker(Odd(), timeout=2)
     try:
         assert worker(2) == 4
         with pytest.raises(LostError, match="ended with exit code 7"):
@@ -92,7 +92,7 @@ def test_a_worker_answers_after_it_was_lost_or_late():
 
 
 def test_a_worker_says_why_it_cannot_be_made():
-    worker = Worker(Refusing(), patience=20)
+    worker = Worker(Refusing(), timeout=20)
     with pytest.raises(ModelError, match="there is no model"):
         worker.ready()
     worker.close()

@@ -11,8 +11,8 @@ from av.packet import Packet
 from av.stream import Stream
 
 from photochrom.imagefile.atomic import whole_file
+from photochrom.video.analysis import Learned
 from photochrom.video.codecs import Encoding, add_pictures
-from photochrom.video.learning import Learned
 from photochrom.video.segment import BITEXACT, MARK
 from photochrom.video.source import Film, FilmError, any_metadata, opened
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from photochrom.batch.planning import beside, ends_as_photo, find_photos, plan, renamed
-from photochrom.batch.ray.places import (
+from photochrom.batch.ray.storage import (
     is_url,
     kind_of,
     listed,
@@ -18,7 +18,7 @@ from photochrom.errors import PhotochromError
 
 
 @dataclass(frozen=True)
-class Errand:
+class Task:
     """One photo and where its result goes, each a path or a URL."""
 
     input: str
@@ -47,9 +47,9 @@ class _Seen:
         return stamp(place)
 
 
-def open_errands(errands: Iterable[Errand], done: set[tuple[str, str]]) -> list[Errand]:
+def open_tasks(tasks: Iterable[Task], done: set[tuple[str, str]]) -> list[Task]:
     """Leave out what a report says is done, if the results were there when this was planned."""
-    return [e for e in errands if (e.input, e.output) not in done or e.before is None]
+    return [e for e in tasks if (e.input, e.output) not in done or e.before is None]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class _Item:
     place: str
 
 
-def plan_errands(inputs: Sequence[str], out: str | None = None) -> list[Errand]:
+def plan_tasks(inputs: Sequence[str], out: str | None = None) -> list[Task]:
     """Find the photos and decide where their results go, by the rules of `plan`.
 
     Args:
@@ -68,7 +68,7 @@ def plan_errands(inputs: Sequence[str], out: str | None = None) -> list[Errand]:
         out: A folder, as a path or a URL; None: beside the photos.
 
     Returns:
-        One errand for each photo, in the order of the inputs, then by name.
+        One task for each photo, in the order of the inputs, then by name.
 
     Raises:
         PhotochromError: As `plan`, or if a store refuses.
@@ -81,7 +81,7 @@ def plan_errands(inputs: Sequence[str], out: str | None = None) -> list[Errand]:
     out = out and (out.rstrip("/") or out)
     if not any(map(is_url, [*inputs, out or ""])):
         jobs = plan(inputs, None if out is None else Path(out))
-        return [Errand(str(j.input), str(j.output), stamp(str(j.output))) for j in jobs]
+        return [Task(str(j.input), str(j.output), stamp(str(j.output))) for j in jobs]
     if out is not None and is_url(out) and ends_as_photo(PurePosixPath(out)):
         raise PhotochromError(f"{out} is named like a file; give a folder for the results")
     seen = _Seen()
@@ -99,7 +99,7 @@ def plan_errands(inputs: Sequence[str], out: str | None = None) -> list[Errand]:
     _check(pairs)
     if out is not None and is_url(out):
         seen.look_into(out)
-    return [Errand(*pair, seen.stamp_of(pair[1])) for pair in pairs]
+    return [Task(*pair, seen.stamp_of(pair[1])) for pair in pairs]
 
 
 def _files(text: str, out: str | None) -> Iterator[_Item]:

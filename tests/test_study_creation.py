@@ -22,8 +22,8 @@ from photochrom.errors import DataError, ModelError, PhotochromError
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.writing import save_photo
 from photochrom.study.answers import Answer
+from photochrom.study.creation import make_study
 from photochrom.study.design import OBVIOUS, REAL, Item, Protocol, Study, load_study
-from photochrom.study.making import make_study
 from photochrom.study.trials import Cell, Trial, asked_ms, cell, meant, most_tests, plan
 
 

@@ -1,4 +1,4 @@
-"""All that the server has: its models, its processes, its albums and its limits."""
+"""The server's state: models, worker processes, queues, sessions and limits."""
 
 import asyncio
 import functools
@@ -18,9 +18,9 @@ from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import Worker, cores_here
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import ModelError, PhotoError
-from photochrom.web.albums import Albums, Picture
 from photochrom.web.guard import too_large
-from photochrom.web.line import Line, Ticket
+from photochrom.web.job_queue import JobQueue, Ticket
+from photochrom.web.sessions import Picture, Sessions
 from photochrom.web.tasks import Colorizers, Finish, Paint, Prepare, Refused, painter
 
 
@@ -37,11 +37,11 @@ class Limits:
     seconds: float = 120
     """For one photo."""
     photos: int = 500
-    """In one album."""
+    """In one session."""
     gigabytes: float = 8
-    """On the disk, of all albums."""
+    """On the disk, of all sessions."""
     idle_minutes: float = 60
-    """After which an album that nobody looks at is forgotten."""
+    """After which an session that nobody looks at is forgotten."""
 
     @property
     def max_bytes(self) -> int:
@@ -84,7 +84,7 @@ def described(paths: Sequence[Path | None], device: str) -> list[Model]:
     return models
 
 
-class Studio:
+class Service:
     """What the routes work with; for one event loop."""
 
     def __init__(
@@ -113,11 +113,11 @@ class Studio:
             ModelError: If one cannot load the models on the device.
         """
         limits = self.limits
-        askers = [Worker(self._make, patience=limits.seconds) for _ in range(self._processes)]
-        painters = [Worker(painter, patience=limits.seconds)]  # a slider never waits for a network
-        self.albums = Albums()
-        self.line = Line(askers, limits.waiting)
-        self.easel = Line(painters, limits.waiting)
+        askers = [Worker(self._make, timeout=limits.seconds) for _ in range(self._processes)]
+        painters = [Worker(painter, timeout=limits.seconds)]  # a slider never waits for a network
+        self.sessions = Sessions()
+        self.queue = JobQueue(askers, limits.waiting)
+        self.rendering_queue = JobQueue(painters, limits.waiting)
         self._room = 0
         try:
             for worker in (*askers, *painters):
@@ -128,15 +128,15 @@ class Studio:
 
     async def close(self) -> None:
         """End the processes and forget all photos."""
-        self.albums.close()
-        self.line.close()
-        self.easel.close()
+        self.sessions.close()
+        self.queue.close()
+        self.rendering_queue.close()
 
-    async def keep_house(self) -> None:
-        """Forget what nobody looks at any more, and see how full the disk is, for ever."""
+    async def maintain(self) -> None:
+        """Remove idle sessions and measure disk use, again and again, until cancelled."""
         while True:
-            self.albums.remove_idle(self.limits.idle_minutes * 60)
-            self._room = await asyncio.to_thread(self.albums.bytes)
+            self.sessions.remove_idle(self.limits.idle_minutes * 60)
+            self._room = await asyncio.to_thread(self.sessions.bytes)
             await asyncio.sleep(min(10.0, self.limits.idle_minutes * 15))
 
     def model(self, name: str | None) -> int:
@@ -156,7 +156,7 @@ class Studio:
         """Write a request's body to a file.
 
         Raises:
-            HTTPException: If it is too large, or all albums together are.
+            HTTPException: If it is too large, or all sessions together are.
         """
         if self._room > self.limits.gigabytes * 1e9:
             raise HTTPException(507, "this server is full of photos; try again in an hour")
@@ -170,7 +170,7 @@ class Studio:
         self._room += size
 
     def begin(self, picture: Picture) -> None:
-        """Have a photo of an album colorized, as soon as it is its turn."""
+        """Have a photo of an session colorized, as soon as it is its turn."""
         if picture.work is not None:
             picture.work.cancel()
         picture.status, picture.error = "waiting", None
@@ -184,7 +184,7 @@ class Studio:
         size, most = picture.look["size"], self.limits.max_pixels
         task = Prepare(picture.file, place, picture.model, size, most)
         try:
-            answer = await self.line.ask(task, picture.ticket, admitted=True, forsaken=clean)
+            answer = await self.queue.ask(task, picture.ticket, admitted=True, on_abandoned=clean)
         except Exception as error:  # noqa: BLE001 (whatever it is, its owner has to hear of it)
             answer = Refused(f"{picture.name} was given up: {error}")
         if isinstance(answer, Refused):
@@ -212,7 +212,7 @@ class Studio:
         if picture.shown is None:
             raise HTTPException(409, f"{picture.name} is not ready")
         task = Paint(picture.shown, saturation, strength, longest)
-        answer: bytes | Refused = await self.easel.ask(task)
+        answer: bytes | Refused = await self.rendering_queue.ask(task)
         if isinstance(answer, Refused):
             raise HTTPException(409, answer.sentence)
         return answer
@@ -233,7 +233,7 @@ class Studio:
         """
         task = Finish(job, picture.model, picture.look, self.limits.max_pixels)
         try:
-            answer = await self.line.ask(task, forsaken=clean)
+            answer = await self.queue.ask(task, on_abandoned=clean)
         except Exception:
             clean()
             raise

@@ -1,4 +1,4 @@
-"""What is kept for whom: one album for each browser, in a folder that goes with it."""
+"""Sessions: one for each browser, with its photos in a temporary folder."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from photochrom.batch.planning import Job, beside, ends_as_photo
 from photochrom.colorize.options import OPTIONS
-from photochrom.web.line import Ticket
+from photochrom.web.job_queue import Ticket
 from photochrom.web.tasks import Drafted
 
 _KEY = re.compile(r"[\w-]{43}", re.ASCII)
@@ -23,18 +23,18 @@ _LONGEST = 120  # characters of a name that are kept
 
 
 def new_key() -> str:
-    """Return a name for an album that nobody can guess."""
+    """Return a name for an session that nobody can guess."""
     return secrets.token_urlsafe(32)
 
 
 def is_key(text: str) -> bool:
-    """Tell whether a text can be the name of an album."""
+    """Tell whether a text can be the name of an session."""
     return _KEY.fullmatch(text) is not None
 
 
 @dataclass(eq=False)
 class Picture:
-    """One photo of an album."""
+    """One photo of an session."""
 
     id: str
     name: str
@@ -73,7 +73,7 @@ class Picture:
         return sentence.replace(str(self.file), self.name)
 
 
-class Album:
+class Session:
     """The photos of one browser."""
 
     def __init__(self, folder: Path) -> None:
@@ -103,44 +103,44 @@ class Album:
         shutil.rmtree(picture.folder, ignore_errors=True)
 
 
-class Albums:
-    """All albums, in a folder that goes when they are closed."""
+class Sessions:
+    """All sessions, in a folder that goes when they are closed."""
 
     def __init__(self) -> None:
         """Make the folder, and remove those of servers that were killed."""
         _remove_left_over()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-        self._albums: dict[str, Album] = {}
+        self._sessions: dict[str, Session] = {}
 
-    def get(self, key: str) -> Album | None:
-        """Return the album of a browser, None if it has none (any more)."""
-        album = self._albums.get(key)
-        if album is not None:
-            album.seen = time.monotonic()
-        return album
+    def get(self, key: str) -> Session | None:
+        """Return the session of a browser, None if it has none (any more)."""
+        session = self._sessions.get(key)
+        if session is not None:
+            session.seen = time.monotonic()
+        return session
 
-    def open(self, key: str) -> Album:
-        """Return the album of a browser, a new one if it has none."""
-        album = self.get(key)
-        if album is None:
+    def open(self, key: str) -> Session:
+        """Return the session of a browser, a new one if it has none."""
+        session = self.get(key)
+        if session is None:
             folder = self.folder / secrets.token_hex(8)
             folder.mkdir()
-            album = self._albums[key] = Album(folder)
-        return album
+            session = self._sessions[key] = Session(folder)
+        return session
 
     def remove(self, key: str) -> None:
-        """Forget an album and all that is in it."""
-        album = self._albums.pop(key, None)
-        if album is not None:
-            for picture in list(album.pictures.values()):
-                album.remove(picture)
-            shutil.rmtree(album.folder, ignore_errors=True)
+        """Forget an session and all that is in it."""
+        session = self._sessions.pop(key, None)
+        if session is not None:
+            for picture in list(session.pictures.values()):
+                session.remove(picture)
+            shutil.rmtree(session.folder, ignore_errors=True)
 
     def remove_idle(self, seconds: float) -> None:
-        """Forget the albums that nobody has looked at for so long."""
+        """Forget the sessions that nobody has looked at for so long."""
         now = time.monotonic()
-        for key, album in list(self._albums.items()):
-            if now - album.seen > seconds:
+        for key, session in list(self._sessions.items()):
+            if now - session.seen > seconds:
                 self.remove(key)
 
     def passing(self) -> Path:
@@ -158,7 +158,7 @@ class Albums:
 
     def close(self) -> None:
         """Forget everything."""
-        for key in list(self._albums):
+        for key in list(self._sessions):
             self.remove(key)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -12,7 +12,7 @@ _SHARE = 16
 
 
 @dataclass(frozen=True)
-class Crew:
+class ActorPlan:
     """How many actors there are, and what each of them takes."""
 
     count: int
@@ -22,9 +22,9 @@ class Crew:
     """Of ONNX Runtime."""
 
 
-def crew_of(
+def plan_actors(
     device: str, actors: int | None, resources: Mapping[str, float], providers: Sequence[str]
-) -> Crew:
+) -> ActorPlan:
     """Decide how many actors there are.
 
     A GPU is shared by the actors of its machine's cores, as all but the network, nine tenths of the
@@ -51,6 +51,6 @@ def crew_of(
     if cores < 1:
         raise ClusterError("the cluster has no cores to work on; start a machine of it with some")
     if device == "cpu" or not there:
-        return Crew(min(actors or cores, cores), 1, 0, "cpu")
+        return ActorPlan(min(actors or cores, cores), 1, 0, "cpu")
     share = max(1 / _SHARE, math.floor(1000 * min(1.0, gpus / cores)) / 1000)
-    return Crew(min(actors or cores, cores, int(gpus / share)), 1, share, "cuda")
+    return ActorPlan(min(actors or cores, cores, int(gpus / share)), 1, share, "cuda")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from filming import scene
-from photochrom.video.steadying import steady
+from photochrom.video.smoothing import steady
 
 H, W = 32, 48
 

@@ -15,13 +15,13 @@ from photochrom.colorize.onnx_model import default_model_path
 from photochrom.colorize.options import OPTIONS, check_look
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
-from photochrom.video import folder as keeping
+from photochrom.video import checkpoint as keeping
+from photochrom.video.analysis import REACH, Piece, Progress, learn, pieces
 from photochrom.video.codecs import chosen
-from photochrom.video.joining import join, rehearse
-from photochrom.video.learning import REACH, Piece, Progress, learn, pieces
+from photochrom.video.muxing import join, rehearse
 from photochrom.video.segment import Done, Settings, file_of
+from photochrom.video.smoothing import BYTES
 from photochrom.video.source import MAX_PIXELS, Film, FilmError, probe
-from photochrom.video.steadying import BYTES
 
 _MEMORY = 256_000_000
 """Bytes that the small copies of a piece's frames may take, in each process."""

@@ -1,4 +1,4 @@
-"""Who waits for the server's few processes, in order, and how many may."""
+"""A bounded first-in, first-out queue of jobs for worker processes."""
 
 import asyncio
 import math
@@ -12,7 +12,7 @@ from photochrom.batch.process_pool import Worker
 
 
 class FullError(Exception):
-    """Nobody more may wait."""
+    """The queue is full."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too many photos are waiting; try again in {seconds} s")
@@ -21,21 +21,21 @@ class FullError(Exception):
 
 
 class Ticket:
-    """A place in the line."""
+    """A place in the queue."""
 
     def __init__(self) -> None:
         self.turn: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
 
 
-class Line:
-    """Hands questions to processes, first come, first served. For one event loop."""
+class JobQueue:
+    """Gives jobs to worker processes in the order in which they came. For one event loop."""
 
     def __init__(self, workers: Sequence[Worker], places: int) -> None:
-        """Open the line.
+        """Open the queue.
 
         Args:
-            workers: Who answers.
-            places: How many may wait, besides those that are being answered.
+            workers: The processes, each of which does one job at a time.
+            places: How many jobs may wait, besides those that are being done.
         """
         self._workers = workers
         self._free = list(workers)
@@ -45,7 +45,7 @@ class Line:
         self._seconds = 1.0  # that an answer takes, of late
 
     def check(self) -> None:
-        """See whether one more may come.
+        """Check that one more job may wait.
 
         Raises:
             FullError: If not.
@@ -67,19 +67,19 @@ class Line:
         ticket: Ticket | None = None,
         *,
         admitted: bool = False,
-        forsaken: Callable[[], object] = lambda: None,
+        on_abandoned: Callable[[], object] = lambda: None,
     ) -> Any:
-        """Wait for one's turn, and then for the answer.
+        """Wait for a free worker, and then for its answer.
 
         Args:
-            question: For a worker.
-            ticket: To ask about the place by, meanwhile.
-            admitted: Whether it may wait even if the line is full.
-            forsaken: Called if who asked is gone, once no worker is at it (any more).
+            question: What the worker is asked.
+            ticket: Identifies the job in `place` while it waits.
+            admitted: Whether it may wait even if the queue is full.
+            on_abandoned: Called if the caller is cancelled, once no worker is busy with the job.
 
         Raises:
-            FullError: If nobody more may wait.
-            LostError: If the worker was lost over it.
+            FullError: If the queue is full.
+            LostError: If the worker crashed or timed out.
         """
         if self._free:
             worker = self._free.pop()
@@ -89,7 +89,7 @@ class Line:
             try:
                 worker = await self._turn(ticket or Ticket())
             except asyncio.CancelledError:
-                forsaken()
+                on_abandoned()
                 raise
         start = time.monotonic()
         answer = asyncio.get_running_loop().run_in_executor(self._threads, worker, question)
@@ -104,7 +104,7 @@ class Line:
         try:
             return await asyncio.shield(answer)
         except asyncio.CancelledError:  # the worker cannot stop
-            answer.add_done_callback(lambda _: forsaken())
+            answer.add_done_callback(lambda _: on_abandoned())
             raise
 
     async def _turn(self, ticket: Ticket) -> Worker:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from photochrom.imagefile.atomic import make_folder, write_whole
-from photochrom.video.learning import Learned
+from photochrom.video.analysis import Learned
 from photochrom.video.source import FilmError
 
 _PLAN = "plan.json"

@@ -22,8 +22,8 @@ from filming import decoded, held, scene, write_film
 from photochrom.cli import main
 from photochrom.cli.video import _Bar
 from photochrom.color import rgb_to_lab
+from photochrom.video.pipeline import Coloured, colorize_film
 from photochrom.video.source import FilmError
-from photochrom.video.whole import Coloured, colorize_film
 
 Colour = Callable[..., Coloured]
 
