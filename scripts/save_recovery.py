@@ -1,0 +1,35 @@
+"""Save a run's averaged weights as a recovery point, half as large.
+
+    python scripts/save_recovery.py RUN [recovery]
+
+The folder gets recipe.json and generator.safetensors, large tensors in float16: what
+`--set generator_weights=recovery` takes.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+LARGE = 1024  # elements; smaller tensors keep their type
+
+
+def main() -> None:
+    """Read the command line."""
+    run = Path(sys.argv[1])
+    recovery = Path(sys.argv[2] if len(sys.argv) > 2 else "recovery")
+    recovery.mkdir(exist_ok=True)
+    weights = {
+        key: value.to(torch.float16)
+        if value.is_floating_point() and value.numel() > LARGE
+        else value
+        for key, value in load_file(run / "generator.safetensors").items()
+    }
+    save_file(weights, recovery / "generator.safetensors")
+    shutil.copy(run / "recipe.json", recovery)
+
+
+if __name__ == "__main__":
+    main()
