@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,11 @@ def draw(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
     green = 255 * y / height
     blue = np.where((x // 16 + y // 16) % 2, 200, 60)
     return np.clip(np.dstack([red, green, blue]) + noise[..., None], 0, 255).astype(np.uint8)
+
+
+def default_sigint() -> None:
+    """Undo that SIGINT is ignored, as it is in what a shell runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import default_sigint
 from photochrom.batch import runner
 from photochrom.batch.planning import Job, plan
 from photochrom.batch.process_pool import work
@@ -210,7 +211,9 @@ def test_a_kill_loses_nothing(tmp_path: Path, tiny_onnx: Path):
     for signal_ in (signal.SIGKILL, signal.SIGINT, None):
         going_on = ["--resume" if report.exists() else "--report", report]
         before = len(list(out.glob("*")))
-        process = subprocess.Popen([*command, *going_on], stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*command, *going_on], stderr=subprocess.DEVNULL, preexec_fn=default_sigint
+        )
         if signal_ is not None:
             while len(list(out.glob("*"))) < before + 5:
                 time.sleep(0.01)

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from conftest import default_sigint
 from filming import decoded, held, scene, write_film
 from photochrom.cli import main
 from photochrom.cli.video import _Bar
@@ -318,7 +319,10 @@ def test_ctrl_c_ends_at_once_and_says_how_to_go_on(tmp_path: Path, tiny_onnx: Pa
     path = write_film(tmp_path / "a.mkv", scene(100))
     command = [sys.executable, "-m", "photochrom", "video", path, tmp_path / "b.mkv"]
     process = subprocess.Popen(
-        [*command, "--model", tiny_onnx, "-j", "2"], stderr=subprocess.PIPE, text=True
+        [*command, "--model", tiny_onnx, "-j", "2"],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=default_sigint,
     )
     assert process.stderr is not None
     with process.stderr:
