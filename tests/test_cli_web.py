@@ -58,7 +58,7 @@ def test_it_serves_until_it_is_stopped_and_leaves_nothing(
 def test_a_killed_server_is_cleaned_up_after_by_the_next(
     server: tuple["subprocess.Popen[str]", str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from photochrom.web.sessions import Albums
+    from photochrom.web.sessions import Sessions
 
     process, address = server
     httpx2.get(address, timeout=30)
@@ -66,7 +66,7 @@ def test_a_killed_server_is_cleaned_up_after_by_the_next(
     process.wait()
     assert len(list(tmp_path.iterdir())) == 1
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    Albums().close()
+    Sessions().close()
     assert list(tmp_path.iterdir()) == []
 
 

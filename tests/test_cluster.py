@@ -27,7 +27,7 @@ pytest.importorskip("ray", reason="the extra ray is not installed")
 s3fs = pytest.importorskip("s3fs", reason="the extra ray is not installed")
 moto_server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
 
-from photochrom.batch.ray import ClusterError, engine, places  # noqa: E402
+from photochrom.batch.ray import ClusterError, engine, storage  # noqa: E402
 from photochrom.batch.ray.actors import plan_actors  # noqa: E402
 from photochrom.batch.ray.engine import colorize_on_ray  # noqa: E402
 from photochrom.batch.ray.execution import run_task  # noqa: E402
@@ -205,7 +205,7 @@ def test_what_was_done_by_an_attempt_before_is_not_done_again(
     assert versions(store, bucket, "other")["other.jpg"] == 1
 
 
-def test_what_fails_names_the_real_places(
+def test_what_fails_names_the_real_files(
     store: Any, bucket: str, colorize: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"s3://{bucket}/a.jpg"
@@ -222,7 +222,7 @@ def test_what_fails_names_the_real_places(
         raise PermissionError("Access Denied")
 
     refusing = SimpleNamespace(cat_file=store.cat_file, get_file=denied)
-    monkeypatch.setattr(places, "_opened", lambda url, _: (refusing, url.partition("://")[2]))
+    monkeypatch.setattr(storage, "_opened", lambda url, _: (refusing, url.partition("://")[2]))
     refused = run_task(Task(url, f"s3://{bucket}/b.jpg"), colorize)
     assert refused.error == f"cannot read {url}: permission denied; Access Denied"
     assert list(versions(store, bucket, "")) == ["a.jpg"]
@@ -258,7 +258,7 @@ def test_who_works(device, actors, cores, gpus, cuda, expected) -> None:
         ("cpu", {}, "no cores"),
     ],
 )
-def test_a_crew_that_cannot_be(device: str, resources: dict[str, float], reason: str) -> None:
+def test_actors_that_cannot_be(device: str, resources: dict[str, float], reason: str) -> None:
     with pytest.raises(ClusterError, match=reason):
         plan_actors(device, None, resources, ["CPUExecutionProvider"])
 
