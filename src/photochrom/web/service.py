@@ -214,7 +214,8 @@ class Service:
         task = Paint(picture.shown, saturation, strength, longest)
         answer: bytes | Refused = await self.rendering_queue.ask(task)
         if isinstance(answer, Refused):
-            raise HTTPException(409, answer.sentence)
+            removed = not picture.folder.exists()
+            raise HTTPException(404 if removed else 409, picture.said(answer.sentence))
         return answer
 
     async def finish(self, picture: Picture, job: Job, *, clean: Callable[[], object]) -> None:
