@@ -1,6 +1,6 @@
 """Make docs/web.png, the page with its samples: `python docs/make_screenshot.py`.
 
-It needs Playwright and Debian's Chromium, as tests/test_web_browser.py does.
+It needs Playwright and Debian's Chromium, as tests/web/test_browser.py does.
 """
 
 import sys

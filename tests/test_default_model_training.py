@@ -12,7 +12,7 @@ from photochrom.training.data.prepare import find_photos, prepare
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.loop.runs import read_log
 from photochrom.training.onnx.export import export
-from test_prepare import write_photos
+from support.photos import write_photos
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 

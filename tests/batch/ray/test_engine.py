@@ -1,0 +1,449 @@
+"""Archives at URLs and on a cluster; a machine of it is killed half-way."""
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from photochrom.batch.planning import Job, plan
+from photochrom.batch.runner import Result, Settings, colorize_all, done_before, report_to
+from photochrom.cli import main
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.errors import PhotochromError
+
+pytest.importorskip("ray", reason="the extra ray is not installed")
+s3fs = pytest.importorskip("s3fs", reason="the extra ray is not installed")
+moto_server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
+
+from photochrom.batch.ray import ClusterError, engine, storage  # noqa: E402
+from photochrom.batch.ray.actors import plan_actors  # noqa: E402
+from photochrom.batch.ray.engine import colorize_on_ray  # noqa: E402
+from photochrom.batch.ray.execution import run_task  # noqa: E402
+from photochrom.batch.ray.storage import fetch, put, stamp  # noqa: E402
+from photochrom.batch.ray.tasks import Task, open_tasks, plan_tasks  # noqa: E402
+from photochrom.batch.runner import colorize_file  # noqa: E402
+
+pytestmark = [
+    # Ray leaves its own log files, sockets and processes to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),  # of its own
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+BAD = {"cut.jpg": b"\xff\xd8\xff\xe0 cut off", "text.jpg": b"no photo at all", "empty.png": b""}
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Any]:
+    """An object store on this computer, which the environment leads to."""
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.delenv("AWS_PROFILE", raising=False)
+        yield s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+    server.stop()
+
+
+@pytest.fixture
+def bucket(store: Any, request: pytest.FixtureRequest) -> str:
+    """A bucket of its own for each test, which keeps every version of an object."""
+    name = f"b{abs(hash(request.node.name))}"
+    store.mkdir(name)
+    store.call_s3(
+        "put_bucket_versioning", Bucket=name, VersioningConfiguration={"Status": "Enabled"}
+    )
+    return name
+
+
+def versions(store: Any, bucket: str, prefix: str) -> dict[str, int]:
+    """Return how often each object was put."""
+    found: dict[str, int] = {}
+    answer = store.call_s3("list_object_versions", Bucket=bucket, Prefix=prefix)
+    for entry in answer.get("Versions", []):
+        found[entry["Key"]] = found.get(entry["Key"], 0) + 1
+    return found
+
+
+def fill(folder: Path, count: int) -> None:
+    """Write photos in two folders, and the bad ones."""
+    for number in range(count):
+        path = folder / ("a" if number % 2 else "b/c") / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 30), 20 + number).save(path)
+    for name, content in BAD.items():
+        (folder / "a" / name).write_bytes(content)
+
+
+@pytest.fixture
+def colorize(tiny_onnx: Path) -> Callable[[Job], Result]:
+    colorizer = Colorizer(tiny_onnx, threads=1)
+    return lambda job: colorize_file(job, colorizer)
+
+
+# What there is to do.
+
+
+def test_the_rules_of_a_plan_hold_at_urls(store: Any, bucket: str, tree: Path) -> None:
+    for path in tree.rglob("*"):
+        if path.is_file():
+            store.put_file(str(path), f"{bucket}/photos/{path.relative_to(tree)}")
+    root = f"s3://{bucket}/photos"
+    local = plan([str(tree)], tree.parent / "out")
+    expected = [
+        (f"{root}/{job.input.relative_to(tree)}", str(job.output.relative_to(tree.parent)))
+        for job in local
+    ]
+    for out, prefix in (
+        (f"s3://{bucket}", f"s3://{bucket}/"),
+        (str(tree.parent), f"{tree.parent}/"),
+    ):
+        tasks = plan_tasks([root + "/"], f"{out}/out/")
+        assert [(e.input, e.output) for e in tasks] == [(i, prefix + o) for i, o in expected]
+        assert {e.before for e in tasks} == {None}
+    beside = plan_tasks([root])
+    assert [e.output.removeprefix(f"{root}/") for e in beside] == [
+        "a-color.PNG",
+        "b-color.jpg",
+        "deep/er/c-color.tif",
+    ]
+    assert [e.before is not None for e in beside] == [False, True, False]
+    for pattern, names in {
+        "*.jpg": ["b.jpg"],
+        "**/*.tif": ["deep/er/c.tif"],
+        "d*": ["deep/er/c.tif"],
+        "deep/*/?.tif": ["er/c.tif"],
+        "b.jpg": ["b.jpg"],
+    }.items():
+        found = [e.output for e in plan_tasks([f"{root}/{pattern}"], f"s3://{bucket}/out")]
+        assert found == [f"s3://{bucket}/out/{name}" for name in names]
+    # Results among the photos are none; a photo of this computer can go into a store.
+    store.pipe(f"{bucket}/photos/out/b.jpg", b"a result")
+    again = plan_tasks([root], f"{root}/out")
+    assert [e.input.removeprefix(f"{root}/") for e in again] == ["a.PNG", "b.jpg", "deep/er/c.tif"]
+    assert [e.before is not None for e in again] == [False, True, False]
+    (up,) = plan_tasks([str(tree / "a.PNG")], f"s3://{bucket}/out")
+    assert (up.input, up.output) == (str(tree / "a.PNG"), f"s3://{bucket}/out/a.PNG")
+
+
+def test_what_cannot_be_planned_is_refused(store: Any, bucket: str, tmp_path: Path) -> None:
+    store.pipe(f"{bucket}/x//up.jpg", b"")
+    store.pipe(f"{bucket}/y/a.gif", b"")
+    store.pipe(f"{bucket}/y/a.png", b"")
+    for inputs, out, reason in [
+        ([f"s3://{bucket}/none"], None, "there is no file or folder"),
+        ([f"s3://{bucket}/*.webp"], None, "no photo matches"),
+        (["s3://no-such-bucket-here/a"], None, "there is no file or folder"),
+        (["s3://*/a.jpg"], None, "name the bucket"),
+        (["s3://"], None, "names no bucket"),
+        ([f"s3://{bucket}/x"], str(tmp_path), "cannot keep its name"),
+        ([f"s3://{bucket}/y"], f"s3://{bucket}/out", "would both become"),
+        ([f"s3://{bucket}/y/a.png"], f"s3://{bucket}/y", "would be replaced"),
+        ([f"s3://{bucket}/y/a.png"], f"s3://{bucket}/a.png", "named like a file"),
+        ([f"s3://{bucket}/y/a.png"], "s3://no-such-bucket-here/a", "no such bucket"),
+        (["nonsense://a"], None, "cannot reach nonsense://a"),
+    ]:
+        with pytest.raises(PhotochromError, match=reason):
+            plan_tasks(inputs, out)
+
+
+# One photo.
+
+
+def test_a_photo_is_carried(store: Any, bucket: str, photo_file: Path, colorize: Any) -> None:
+    url, here = f"s3://{bucket}/old.jpg", photo_file.with_name("new.jpg")
+    put(photo_file, url, overwrite=False)
+    assert run_task(Task(url, str(here)), colorize).status == "done"
+    there = f"s3://{bucket}/deep/new.jpg"
+    result = run_task(Task(url, there), colorize)
+    assert (result.input, result.output, result.status) == (url, there, "done")
+    assert (result.width, result.height, result.model) == (64, 48, "tiny")
+    fetch(there, photo_file.with_name("back.jpg"))
+    colorize(Job(photo_file, photo_file.with_name("local.jpg")))
+    local = photo_file.with_name("local.jpg").read_bytes()
+    assert here.read_bytes() == photo_file.with_name("back.jpg").read_bytes() == local
+
+
+def test_what_was_done_by_an_attempt_before_is_not_done_again(
+    store: Any, bucket: str, photo_file: Path, colorize: Any
+) -> None:
+    url = f"s3://{bucket}/old.jpg"
+    task = Task(str(photo_file), url)
+    assert [run_task(task, colorize).status for _ in range(2)] == ["done", "done"]
+    assert versions(store, bucket, "") == {"old.jpg": 1}
+    # With --overwrite: what was there before is replaced, once.
+    time.sleep(1.1)  # a store's clock has seconds
+    (replaced,) = plan_tasks([str(photo_file)], f"s3://{bucket}")
+    assert replaced.before == stamp(url) is not None
+    for _ in range(2):
+        assert run_task(replaced, colorize, overwrite=True).status == "done"
+    assert versions(store, bucket, "") == {"old.jpg": 2}
+    # A machine that is only thought gone puts its result first.
+
+    def slow(job: Job) -> Result:
+        run_task(other, colorize)
+        return colorize(job)
+
+    other = Task(str(photo_file), f"s3://{bucket}/other.jpg")
+    assert run_task(other, slow).status == "done"
+    assert versions(store, bucket, "other")["other.jpg"] == 1
+
+
+def test_what_fails_names_the_real_files(
+    store: Any, bucket: str, colorize: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"s3://{bucket}/a.jpg"
+    store.pipe(f"{bucket}/a.jpg", b"no photo at all")
+    result = run_task(Task(url, f"s3://{bucket}/b.jpg"), colorize)
+    assert result.status == "failed"
+    assert str(result.error).startswith(f"{url} is not a photo")
+    gone = run_task(Task(f"s3://{bucket}/gone.jpg", f"s3://{bucket}/c.jpg"), colorize)
+    assert gone.error == (
+        f"cannot read s3://{bucket}/gone.jpg: there is nothing of that name, or no such bucket"
+    )
+
+    def denied(*_: Any, **__: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    refusing = SimpleNamespace(cat_file=store.cat_file, get_file=denied)
+    monkeypatch.setattr(storage, "_opened", lambda url, _: (refusing, url.partition("://")[2]))
+    refused = run_task(Task(url, f"s3://{bucket}/b.jpg"), colorize)
+    assert refused.error == f"cannot read {url}: permission denied; Access Denied"
+    assert list(versions(store, bucket, "")) == ["a.jpg"]
+
+
+# The actors_plan.
+
+
+@pytest.mark.parametrize(
+    ("device", "actors", "cores", "gpus", "cuda", "expected"),
+    [
+        ("auto", None, 8, 0, False, (8, 1, 0, "cpu")),
+        ("auto", 3, 8, 0, False, (3, 1, 0, "cpu")),
+        ("auto", None, 8, 1, True, (8, 1, 0.125, "cuda")),
+        ("auto", None, 8, 1, False, (8, 1, 0, "cpu")),
+        ("cuda", None, 4, 4, True, (4, 1, 1.0, "cuda")),
+        ("cuda", None, 64, 1, True, (16, 1, 0.0625, "cuda")),
+        ("cpu", 99, 8, 1, True, (8, 1, 0, "cpu")),
+    ],
+)
+def test_who_works(device, actors, cores, gpus, cuda, expected) -> None:
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else []
+    actors_plan = plan_actors(device, actors, {"CPU": cores, "GPU": gpus}, providers)
+    assert dataclasses.astuple(actors_plan) == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "resources", "reason"),
+    [
+        ("cuda", {"CPU": 4.0}, "the cluster has no GPU"),
+        ("cuda", {"CPU": 4.0, "GPU": 1.0}, "no ONNX Runtime for them"),
+        ("coreml", {"CPU": 4.0}, "ask for cpu, cuda or auto"),
+        ("cpu", {}, "no cores"),
+    ],
+)
+def test_actors_that_cannot_be(device: str, resources: dict[str, float], reason: str) -> None:
+    with pytest.raises(ClusterError, match=reason):
+        plan_actors(device, None, resources, ["CPUExecutionProvider"])
+
+
+# The cluster.
+
+
+@dataclasses.dataclass(frozen=True)
+class Slow(Settings):
+    """As `Settings`, but every photo takes its time, and one of them the process."""
+
+    def __call__(self) -> Any:
+        colorize = super().__call__()
+
+        def slowly(job: Job) -> Result:
+            time.sleep(0.1)
+            if job.input.read_bytes() == b"crash":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            return colorize(job)
+
+        return slowly
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head, which a machine may join; it notices soon when one is gone."""
+    from ray.cluster_utils import Cluster
+
+    here = os.environ.get("PYTHONPATH", "")
+    with pytest.MonkeyPatch.context() as patch:
+        root = Path(__file__).parents[3]
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(root / "tests"), here]))
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 1,
+                "include_dashboard": False,
+                "object_store_memory": 80_000_000,
+                "_system_config": {
+                    "health_check_initial_delay_ms": 0,
+                    "health_check_period_ms": 500,
+                    "health_check_failure_threshold": 2,
+                },
+            },
+        )
+        yield cluster
+        cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_machine_killed_half_way(
+    cluster: Any,
+    store: Any,
+    bucket: str,
+    tmp_path: Path,
+    tiny_onnx: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is lost, nothing done twice, bad files are listed."""
+    monkeypatch.setattr(engine, "_check_address", lambda _: None)  # it is there
+    second = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
+    photos = tmp_path / "photos"
+    fill(photos, 26)
+    (photos / "crash.png").write_bytes(b"crash")
+    store.put(str(photos), f"{bucket}/in", recursive=True)
+    tasks = plan_tasks([f"s3://{bucket}/in"], f"s3://{bucket}/out")
+    assert len(tasks) == 30
+    report = tmp_path / "report.jsonl"
+    killed = 0
+    with report_to(report) as add:
+        work = colorize_on_ray(tasks, Slow(tiny_onnx), address=cluster.address)
+        for number, result in enumerate(work):
+            add(result)
+            if number == 6:
+                os.kill(second.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+                killed = len(versions(store, bucket, "out"))
+    cluster.remove_node(second, allow_graceful=False)
+    assert 0 < killed < 26
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert sorted(line["input"] for line in lines) == sorted(e.input for e in tasks)
+    failed = {Path(n["input"]).name: n["error"] for n in lines if n["status"] == "failed"}
+    assert set(failed) == {*BAD, "crash.png"}
+    assert f"s3://{bucket}/in/a/text.jpg is not a photo" in failed["text.jpg"]
+    assert f"s3://{bucket}/in/crash.png ended with exit code -11" in failed["crash.png"]
+    # Every good one was put once, and is what one computer makes of it.
+    put_ = versions(store, bucket, "out")
+    assert set(put_.values()) == {1}
+    (photos / "crash.png").unlink()
+    jobs = plan([str(photos)], tmp_path / "local")
+    results = list(colorize_all(jobs, Settings(tiny_onnx), processes=1))
+    good = {r.output for r in results if r.status == "done"}
+    assert set(put_) == {f"out/{Path(path).relative_to(tmp_path / 'local')}" for path in good}
+    for path in good:
+        name = Path(path).relative_to(tmp_path / "local")
+        assert store.cat(f"{bucket}/out/{name}") == Path(path).read_bytes()
+    assert open_tasks(tasks, done_before(report)) == tasks  # none was there when planned
+    left = open_tasks(plan_tasks([f"s3://{bucket}/in"], f"s3://{bucket}/out"), done_before(report))
+    assert {Path(task.input).name for task in left} == set(failed)
+
+
+@pytest.mark.slow
+def test_the_command_goes_on_after_its_own_end(
+    cluster: Any, tmp_path: Path, tiny_onnx: Path
+) -> None:
+    """Kill the driver; the same command with --resume does the rest."""
+    fill(tmp_path / "photos", 24)
+    report = tmp_path / "report.jsonl"
+    command = [sys.executable, "-m", "photochrom", "colorize", "photos", "-o", "out", "--json"]
+    command += ["--model", str(tiny_onnx), "--engine", "ray", "--address", cluster.address]
+    process = subprocess.Popen(
+        [*command, "--report", report], cwd=tmp_path, stdout=-3, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not report.exists() or not report.read_text():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    answer = subprocess.run(
+        [*command, "--resume", report], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 1
+    assert {json.loads(line)["status"] for line in answer.stdout.splitlines()} >= {"failed"}
+    *reasons, summary = answer.stderr.splitlines()
+    assert summary.endswith("3 failed")
+    assert sum(line.startswith("failed photos/a/") for line in reasons) == 3
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    good = [line["input"] for line in lines if line["status"] != "failed"]
+    assert len(good) == len(set(good)) == 24
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 24
+
+
+def test_a_machine_that_cannot_do_the_work_is_refused(
+    cluster: Any, photo_file: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = plan_tasks([str(photo_file)], str(photo_file.parent / "out"))
+    kit = engine._kit
+    monkeypatch.setattr(engine, "_check_address", lambda _: None)
+    monkeypatch.setattr(engine, "_kit", lambda *a: dataclasses.replace(kit(*a), version="0.0.1"))
+    with pytest.raises(ClusterError, match="install the same version on all machines"):
+        list(colorize_on_ray(tasks, Settings(tiny_onnx), address=cluster.address))
+    assert [path.name for path in photo_file.parent.rglob("*") if path.is_file()] == ["old.jpg"]
+
+
+def test_a_machine_that_does_not_see_the_folder_is_refused(photo_file: Path) -> None:
+    tasks = [Task(str(photo_file), str(photo_file.parent / "out" / "old.jpg"))]
+    with engine._probe(tasks, "auto") as probes:
+        kit = engine._kit(Settings(), plan_actors("cpu", 1, {"CPU": 1}, ()), tasks, probes)
+        engine._look_around(kit)
+        Path(probes[0]).unlink()
+        with pytest.raises(ClusterError, match=r"does not see .*tmp; use a file system that all"):
+            engine._look_around(kit)
+
+
+# The command, without a cluster.
+
+
+def test_wrong_usage(photo_file: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for arguments, reason in [
+        (["s3://bucket/scans"], "is a URL; give a path, or --engine ray"),
+        ([photo_file, "-o", "s3://bucket/scans"], "is a URL; give a path, or --engine ray"),
+        ([photo_file, "--address", "auto"], "add --engine ray"),
+        ([photo_file, "--engine", "ray", "--address", f"127.0.0.1:{port}"], "no Ray cluster at"),
+        ([photo_file, "--engine", "ray", "--address", "ray://a:1"], "no address of a Ray cluster"),
+        (["memory://photos/a.jpg", "--engine", "ray"], "there is no file or folder"),
+    ]:
+        result = CliRunner().invoke(main, ["colorize", *map(str, arguments)])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert reason in result.stderr
+    assert [path.name for path in photo_file.parent.iterdir()] == ["old.jpg"]
+
+
+def test_help_and_one_computer_do_without_ray(photo_file: Path, tiny_onnx: Path) -> None:
+    code = (
+        "import sys\n"
+        "from photochrom.cli import main\n"
+        f"main(['colorize', {str(photo_file)!r}, '--model', {str(tiny_onnx)!r}],"
+        " standalone_mode=False)\n"
+        "heavy = {'ray', 'fsspec', 'pyarrow', 's3fs'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert answer.stderr == "1 done, 0 skipped, 0 failed\n"

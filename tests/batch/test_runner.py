@@ -1,0 +1,270 @@
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from photochrom.batch import runner
+from photochrom.batch.planning import Job, plan
+from photochrom.batch.process_pool import work
+from photochrom.batch.runner import (
+    Result,
+    Settings,
+    colorize_all,
+    colorize_file,
+    done_before,
+    report_to,
+    without_done,
+)
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.errors import ModelError, PhotochromError
+from photochrom.imagefile.reading import open_pages
+from support.processes import default_sigint
+
+
+@pytest.fixture
+def here(tiny_onnx: Path) -> Callable[..., list[Result]]:
+    """Colorize in this process, photo by photo."""
+    colorizer = Colorizer(tiny_onnx)
+    return lambda jobs, **options: [colorize_file(job, colorizer, **options) for job in jobs]
+
+
+def test_all_is_done_and_the_photos_stay(tree: Path, tmp_path: Path, here):
+    jobs = plan([str(tree)], tmp_path / "new" / "out")
+    before = [hashlib.sha256(job.input.read_bytes()).digest() for job in jobs]
+    results = here(jobs)
+    assert [result.status for result in results] == ["done"] * 3
+    for result in results:
+        assert (result.width, result.height, result.model, result.error) == (20, 16, "tiny", None)
+        assert result.seconds > 0
+    assert [hashlib.sha256(job.input.read_bytes()).digest() for job in jobs] == before
+    with Image.open(jobs[0].output) as image:
+        assert image.mode == "RGB"
+        assert len(set(image.getpixel((0, 0)))) == 3
+
+
+def test_processes_do_the_same(tree: Path, tmp_path: Path, tiny_onnx: Path, here):
+    (tree / "a.PNG").write_bytes(b"")
+    here(plan([str(tree)], tmp_path / "one"))
+    jobs = plan([str(tree)], tmp_path / "two")
+    results = list(colorize_all(jobs, Settings(tiny_onnx), processes=2))
+    assert sorted(result.status for result in results) == ["done", "done", "failed"]
+    for job in jobs[1:]:
+        other = tmp_path / "one" / job.output.relative_to(tmp_path / "two")
+        assert job.output.read_bytes() == other.read_bytes()
+
+
+def test_the_model_is_loaded_before_any_work(tree: Path, tmp_path: Path):
+    jobs = plan([str(tree)], tmp_path / "out")
+    for some in (jobs, jobs[:1]):
+        with pytest.raises(ModelError, match="there is no model file"):
+            list(colorize_all(some, Settings(tmp_path / "none.onnx"), processes=2))
+
+
+def test_results_that_exist_are_skipped_unless_told(tree: Path, here):
+    jobs = plan([str(tree)])  # b-color.jpg is there
+    jobs[1].output.write_bytes(b"mine")
+    assert [result.status for result in here(jobs)] == ["done", "skipped", "done"]
+    assert jobs[1].output.read_bytes() == b"mine"
+    assert [result.status for result in here(jobs, overwrite=True)] == ["done"] * 3
+    assert jobs[1].output.read_bytes() != b"mine"
+
+
+def test_a_bad_file_does_not_stop_the_rest(tree: Path, tmp_path: Path, here):
+    (tree / "a.PNG").write_bytes(b"")
+    jobs = plan([str(tree)], tmp_path / "out")
+    first, *rest = here(jobs)
+    assert first == Result(
+        jobs[0].input,
+        jobs[0].output,
+        "failed",
+        first.seconds,
+        error=f"{jobs[0].input} is empty: 0 bytes",
+    )
+    assert [result.status for result in rest] == ["done"] * 2
+    assert not jobs[0].output.exists()
+
+
+def test_an_output_that_cannot_be_written(tree: Path, tmp_path: Path, here):
+    (tmp_path / "file").touch()
+    (result,) = here(plan([str(tree / "b.jpg")], tmp_path / "file" / "out"))
+    assert result.status == "failed"
+    assert result.error is not None
+    assert "cannot make folder" in result.error
+
+
+def test_a_name_that_is_too_long_for_its_result(tree: Path, here):
+    Image.new("L", (20, 16)).save(tree / ("c" * 250 + ".jpg"))
+    results = here(plan([str(tree)]))
+    assert [result.status for result in results] == ["done", "skipped", "failed", "done"]
+    assert results[2].error is not None
+    assert "File name too long" in results[2].error
+
+
+def test_too_little_memory_fails_one_photo(tree: Path, here, monkeypatch: pytest.MonkeyPatch):
+    def greedy(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Colorizer, "__call__", greedy)
+    (result,) = here(plan([str(tree / "deep")]))
+    assert result.error is not None
+    assert "too large for the memory" in result.error
+
+
+def test_a_file_that_vanishes_fails_alone(tree: Path, tmp_path: Path, here):
+    jobs = plan([str(tree)], tmp_path / "out")
+    (tree / "b.jpg").unlink()
+    results = here(jobs)
+    assert [result.status for result in results] == ["done", "failed", "done"]
+    assert "No such file" in str(results[1].error)
+
+
+def test_every_page_is_colorized(tmp_path: Path, here):
+    pages = [Image.new("L", (20 + n, 16), 60 * n + 40) for n in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    (result,) = here([Job(tmp_path / "a.tif", tmp_path / "b.tif")])
+    assert result.error is None
+    found = list(open_pages(tmp_path / "b.tif"))
+    assert [photo.size for photo in found] == [(20, 16), (21, 16), (22, 16)]
+    assert all(photo.pixels.shape[2] == 3 for photo in found)
+
+
+def test_a_page_that_is_damaged_leaves_no_file(tmp_path: Path, here):
+    pages = [Image.effect_noise((60, 60), 50) for _ in range(2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], compression="raw")
+    data = (tmp_path / "a.tif").read_bytes()
+    with Image.open(tmp_path / "a.tif") as image:
+        image.seek(1)
+        (offset,) = image.tag_v2[273]
+    place = data.rfind(offset.to_bytes(4, "little"))
+    damaged = data[:place] + len(data).to_bytes(4, "little") + data[place + 4 :]
+    (tmp_path / "a.tif").write_bytes(damaged)
+    (result,) = here([Job(tmp_path / "a.tif", tmp_path / "b.tif")])
+    assert "page 2 of" in str(result.error)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_bits_are_not_thrown_away_for_a_wrong_name(tmp_path: Path, here):
+    Image.fromarray(np.zeros((16, 16), np.uint16)).save(tmp_path / "a.jpg", "PNG")
+    (result,) = here([Job(tmp_path / "a.jpg", tmp_path / "b.jpg")])
+    assert "is a PNG of 16 bits" in str(result.error)
+
+
+def test_a_report_and_going_on(tree: Path, tmp_path: Path, here):
+    report = tmp_path / "report.jsonl"
+    (tree / "a.PNG").write_bytes(b"")
+    jobs = plan([str(tree)], tmp_path / "out")
+    with report_to(report) as add:
+        for result in here(jobs):
+            add(result)
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["failed", "done", "done"]
+    assert lines[1]["model"] == "tiny"
+    # What failed is tried again, and so is what was done and is no longer there.
+    jobs[2].output.unlink()
+    assert without_done(jobs, done_before(report)) == [jobs[0], jobs[2]]
+    with pytest.raises(PhotochromError, match="exists already"), report_to(report):
+        pass
+    with report.open("ab") as stream:
+        stream.write(b'{"input": "cut o')
+    assert without_done(jobs, done_before(report)) == [jobs[0], jobs[2]]
+    with report_to(report, go_on=True) as add:
+        add(here([jobs[2]])[0])
+    assert [json.loads(line)["status"] for line in report.read_text().splitlines()] == [
+        "failed",
+        "done",
+        "done",
+        "done",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"no json\n", b"[]\n", b'{"status": "done"}\n', b"\xff\n"])
+def test_what_is_no_report_is_refused(content: bytes, tmp_path: Path):
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(PhotochromError, match="report"):
+        done_before(tmp_path / "a")
+
+
+def test_names_that_are_no_text_come_back_from_a_report(tmp_path: Path):
+    odd = Path(os.fsdecode(b"\xff\n.jpg"))
+    with report_to(tmp_path / "report") as add:
+        add(Result(odd, odd, "done", 0.1))
+    assert done_before(tmp_path / "report") == {(str(odd), str(odd))}
+
+
+def test_a_kill_loses_nothing(tmp_path: Path, tiny_onnx: Path):
+    """Kill a batch again and again; what is there is whole, and in the end all is there."""
+    photos, out, report = tmp_path / "photos", tmp_path / "out", tmp_path / "report"
+    photos.mkdir()
+    for number in range(40):
+        Image.effect_noise((400, 300), 60).save(photos / f"{number:02}.png")
+    command = [sys.executable, "-m", "photochrom", "colorize", photos, "-o", out]
+    command += ["--model", tiny_onnx, "--jobs", "2"]
+    for signal_ in (signal.SIGKILL, signal.SIGINT, None):
+        going_on = ["--resume" if report.exists() else "--report", report]
+        before = len(list(out.glob("*")))
+        process = subprocess.Popen(
+            [*command, *going_on], stderr=subprocess.DEVNULL, preexec_fn=default_sigint
+        )
+        if signal_ is not None:
+            while len(list(out.glob("*"))) < before + 5:
+                time.sleep(0.01)
+            process.send_signal(signal_)
+        code = process.wait()
+        assert (code == 0) == (signal_ is None)
+        for path in out.iterdir():  # no half file, nor one under another name
+            assert path.suffix == ".png"
+            next(iter(open_pages(path)))
+    assert len(list(out.iterdir())) == 40
+    statuses = [json.loads(line)["status"] for line in report.read_text().splitlines()]
+    assert "failed" not in statuses
+
+
+def test_processes_end_with_their_parent(tmp_path: Path, tiny_onnx: Path):
+    for number in range(60):
+        Image.effect_noise((600, 400), 60).save(tmp_path / f"{number}.png")
+    command = [sys.executable, "-m", "photochrom", "colorize", tmp_path, "-o", tmp_path / "out"]
+    process = subprocess.Popen([*command, "--model", tiny_onnx, "-j", "2"], stderr=-3)
+    while not (tmp_path / "out").exists():
+        time.sleep(0.01)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class Crashing:
+    """What a decoder's bug does to a process: it is gone."""
+
+    def __call__(self) -> Callable[[Job], Result]:
+        return self.work
+
+    def work(self, job: Job) -> Result:
+        if job.input.name == "b.jpg":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return Result(job.input, job.output, "done", 0.1)
+
+
+def test_a_crash_fails_one_photo(tree: Path, tmp_path: Path):
+    jobs = plan([str(tree)], tmp_path / "out")
+    for processes in (1, 3):
+        results = list(work(jobs, Crashing(), processes=processes, lost=runner._lost))
+        found = {result.input.name: result for result in results}
+        assert [found[name].status for name in ("a.PNG", "b.jpg", "c.tif")] == [
+            "done",
+            "failed",
+            "done",
+        ]
+        assert "exit code -11" in str(found["b.jpg"].error)

@@ -1,0 +1,114 @@
+"""Commands for training, from photos to a colorized photo."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from photochrom.cli import main
+from support.photos import write_photos
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_from_photos_to_a_colorized_photo(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 12, size=(48, 48))
+    data, runs, model = tmp_path / "data", tmp_path / "runs", tmp_path / "tiny.onnx"
+
+    result = run("data", "folder", photos, data, "--size", 40, "--count", 10)
+    assert result.exit_code == 0, result.output
+    assert "8 photos to train on, 2 set aside; dropped 0 near-grey" in result.output
+
+    result = run("train", "tiny", "--data", data, "--out", runs, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    trained = runs / "0000-tiny"
+
+    result = run("table", trained)
+    assert result.exit_code == 1
+    assert "evaluate" in result.output
+
+    out = tmp_path / "results"
+    result = run("evaluate", trained, "grey", "mean-ab", "--data", data, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "grey" in result.output
+    assert {p.name for p in out.iterdir()} >= {
+        *("metrics.json", "metrics.csv", "metrics.md", "contact.png"),
+    }
+
+    result = run("table", trained)
+    assert result.exit_code == 0, result.output
+    assert ".0071" in result.output
+
+    result = run("export", trained, model)
+    assert result.exit_code == 0, result.output
+
+    result = run("colorize", photos / "00.png", "--model", model, "-o", tmp_path / "colored")
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "colored/00.png") as image:
+        assert image.size == (48, 48)
+
+
+def test_recipes_are_listed_and_shown() -> None:
+    assert "unet-patchgan-l1pre" in run("recipes").output
+    shown = run("recipes", "resnet18-unet-patchgan").output
+    assert any("lambda_l1" in line and "quoted" in line for line in shown.splitlines())
+    assert any("lr_g" in line and "filled in" in line for line in shown.splitlines())
+    assert json.loads(run("recipes", "tiny", "--json").output)["generator"] == "unet"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "unet-patchgun"], "unknown recipe 'unet-patchgun'; choose from custom"),
+        (["train", "tiny", "--set", "lamda_l1=3"], "unknown recipe key 'lamda_l1'; choose from"),
+        (["train", "tiny", "--set", "epochs=many"], "epochs is 'many'; it has to be a whole"),
+        (["train", "tiny", "--set", "epochs"], "write --set KEY=VALUE"),
+        (["train", "tiny"], "is not a prepared data set"),
+    ],
+)
+def test_wrong_input_gets_one_sentence(tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = run(*arguments, "--data", tmp_path)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_coco_refuses_before_it_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("photochrom.training.data.coco.fetch", fetched)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    for arguments, reason in [
+        (("full",), "not an empty folder"),
+        (("new", "--size", "8"), "size of 16"),
+        (("new", "--min-chroma", "nan"), "chroma threshold is nan"),
+    ]:
+        result = run("data", "coco", tmp_path / arguments[0], *arguments[1:])
+        assert result.exit_code == 1
+        assert reason in result.output
+
+
+def test_dry_run_trains_nothing(tmp_path: Path) -> None:
+    result = run("train", "tiny", "--data", tmp_path, "--out", tmp_path / "runs", "--dry-run")
+    assert result.exit_code == 0
+    assert "parameters" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_that_are_none(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 5, size=(48, 48))
+    run("data", "folder", photos, tmp_path / "data", "--size", 40)
+    result = run("evaluate", tmp_path / "missing.onnx", "--data", tmp_path / "data")
+    assert result.exit_code == 1
+    assert "missing.onnx" in result.output
+    result = run("export", tmp_path, tmp_path / "model.onnx")
+    assert result.exit_code == 1
+    assert "is not a run" in result.output
+    assert not (tmp_path / "model.onnx").exists()

@@ -1,0 +1,429 @@
+"""A study is made, and what each person is asked."""
+
+import dataclasses
+import itertools
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from photochrom.cli.study import study as command
+from photochrom.color import rgb_to_lab
+from photochrom.errors import DataError, ModelError, PhotochromError
+from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.writing import save_photo
+from photochrom.study.answers import Answer
+from photochrom.study.creation import make_study
+from photochrom.study.design import OBVIOUS, REAL, Item, Protocol, Study, load_study
+from photochrom.study.trials import Cell, Trial, asked_ms, cell, meant, most_tests, plan
+from support.models import write_model
+from support.photos import draw, write_tinted_photos
+from support.studies import write_models, write_study
+
+
+def pixels_of(folder: Path, item: Item, system: str) -> np.ndarray:
+    with Image.open(folder / "pictures" / f"{item.pictures[system]}.png") as image:
+        return np.asarray(image)
+
+
+def lab_of(pixels: np.ndarray) -> np.ndarray:
+    return rgb_to_lab(pixels.astype(np.float32) / np.float32(255))
+
+
+def png_chunks(path: Path) -> list[bytes]:
+    data, place, names = path.read_bytes(), 8, []
+    while place < len(data):
+        names.append(data[place + 4 : place + 8])
+        place += 12 + int.from_bytes(data[place : place + 4])
+    return names
+
+
+def test_files_do_not_betray_what_they_are(tmp_path: Path):
+    folder = write_study(tmp_path)
+    study = load_study(folder)
+    ids = [id_ for item in study.items for id_ in item.pictures.values()]
+    paths = {id_: folder / "pictures" / f"{id_}.png" for id_ in ids}
+    assert sorted(paths.values()) == sorted((folder / "pictures").iterdir())
+    assert len(set(ids)) == len(ids) == 8 * 3 + 4 * 2 + 4 * 2
+    assert len({path.stat().st_mtime_ns for path in paths.values()}) == 1
+    for item in study.items:
+        files = [paths[id_] for id_ in item.pictures.values()]
+        assert len({path.stat().st_size for path in files}) == 1
+        for path in files:
+            with Image.open(path) as image:
+                assert (image.size, image.mode) == ((item.width, item.height), "RGB")
+                assert image.info == {}
+            names = png_chunks(path)
+            assert names == png_chunks(files[0])
+            assert set(names) == {b"IHDR", b"IDAT", b"IEND"}
+
+
+def test_pictures_are_the_photo_and_what_models_make_of_its_lightness(tmp_path: Path):
+    folder = write_study(tmp_path, protocols=("pair", "single"), practice=1, checks=1)
+    study = load_study(folder)
+    assert study.systems == ("a", "b")
+    assert study.protocols == ("pair", "single", "preference")
+    kinds = Counter(tuple(item.pictures) for item in study.items)
+    assert kinds == {(REAL, OBVIOUS): 3, (REAL, "a", "b"): 9, ("a", "b"): 4}
+    for item in study.items:
+        if REAL in item.pictures:
+            with Image.open(tmp_path / "photos" / item.name) as image:
+                photo = np.asarray(image).astype(int)
+            assert np.abs(pixels_of(folder, item, REAL) - photo).max() <= 1
+        real = pixels_of(folder, item, REAL if REAL in item.pictures else "b")
+        for system in item.pictures:
+            lab = lab_of(pixels_of(folder, item, system))
+            assert np.abs(lab[..., 0] - lab_of(real)[..., 0]).max() < 1
+        if "a" in item.pictures:
+            lab = lab_of(pixels_of(folder, item, "a"))
+            inside = (lab[..., 0] > 40) & (lab[..., 0] < 75)  # where sRGB has such colours
+            assert np.abs(lab[..., 1] - (0.2 * lab[..., 0] + 5))[inside].mean() < 1
+
+
+def test_an_obvious_fake_has_the_wrong_hues(tmp_path: Path):
+    folder = write_study(tmp_path)
+    chroma = {}
+    for item in load_study(folder).items:
+        if REAL in item.pictures:
+            _, a, b = lab_of(pixels_of(folder, item, REAL)).mean(axis=(0, 1))
+            chroma[item.id] = np.hypot(a, b)
+        if OBVIOUS in item.pictures:
+            _, x, y = lab_of(pixels_of(folder, item, OBVIOUS)).mean(axis=(0, 1))
+            assert (a * x + b * y) / np.hypot(a, b) / np.hypot(x, y) < -0.9
+            assert np.hypot(x, y) > 20
+    easy = {item.id for item in load_study(folder).items if OBVIOUS in item.pictures}
+    assert len(easy) == 4
+    assert min(chroma[id_] for id_ in easy) > max(
+        value for id_, value in chroma.items() if id_ not in easy
+    )
+
+
+def test_photos_are_shrunk_never_enlarged(tmp_path: Path):
+    photos = write_tinted_photos(tmp_path / "a", 2, size=(100, 60))
+    write_tinted_photos(tmp_path / "a/b", 2, size=(20, 30))
+    options: dict[str, Any] = {"size": 30, "practice": 0, "checks": 0, "least_trials": 1}
+    make_study(tmp_path / "study", real=[photos], models=write_models(tmp_path)[:1], **options)
+    sizes = Counter((item.width, item.height) for item in load_study(tmp_path / "study").items)
+    assert sizes == {(50, 30): 2, (20, 30): 2}
+
+
+def test_a_seed_draws_the_same_photos_and_other_ids(tmp_path: Path):
+    found = []
+    for number, seed in enumerate((1, 1, 2)):
+        folder = write_study(tmp_path / str(number), seed=seed, count=4, practice=1, checks=0)
+        items = load_study(folder).items
+        found.append(([item.name for item in items], {item.id for item in items}))
+    assert found[0][0] == found[1][0] != found[2][0]
+    assert len(found[0][0]) == 8
+    assert not found[0][1] & found[1][1]
+
+
+def test_16_bits_are_shown_as_8(tmp_path: Path):
+    photos = write_tinted_photos(tmp_path / "photos", 1)
+    with Image.open(photos / "00.png") as image:
+        eight = np.asarray(image)
+    (photos / "00.png").unlink()
+    save_photo(Photo(eight.astype(np.uint16) * 257), photos / "deep.png")
+    options = {"practice": 0, "checks": 0, "least_trials": 1}
+    make_study(tmp_path / "study", real=[photos], models=write_models(tmp_path), **options)
+    (item,) = load_study(tmp_path / "study").items
+    shown = pixels_of(tmp_path / "study", item, REAL).astype(int)
+    assert np.abs(shown - eight).max() <= 1
+
+
+def test_what_cannot_be_used_is_left_out_and_said(tmp_path: Path):
+    photos = write_tinted_photos(tmp_path / "photos", 3)
+    (photos / "again.png").write_bytes((photos / "00.png").read_bytes())
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    Image.fromarray(draw()).convert("L").save(photos / "grey.png")
+    Image.new("RGBA", (30, 30), (200, 30, 30, 90)).save(photos / "clear.png")
+    arguments = ["new", str(tmp_path / "study"), "--real", str(photos)]
+    arguments += ["--model", write_models(tmp_path)[0], "--practice", "1", "--checks", "0"]
+    arguments += ["--least-trials", "1", "--title", "Ours", "--allowed-misses", "2"]
+    arguments += ["--protocol", "single", "--seconds", "0.5"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    assert "3 photos, 2 tests for each person" in result.output
+    assert "left out 1 given twice, 1 near-grey, 1 transparent, 1 unreadable;" in result.output
+    study = load_study(tmp_path / "study")
+    assert (study.title, study.allowed_misses, study.protocols) == ("Ours", 2, ("single",))
+    assert "voluntary" in study.consent
+
+
+def test_consent_is_read_from_a_file(tmp_path: Path):
+    photos = str(write_tinted_photos(tmp_path / "photos", 2))
+    arguments = ["--real", photos, "--model", write_models(tmp_path)[0], "--practice", "0"]
+    arguments += ["--checks", "0", "--least-trials", "1", "--consent", str(tmp_path / "text")]
+    (tmp_path / "text").write_text("Bitte, gern. Schön.", encoding="utf-8")
+    result = CliRunner().invoke(command, ["new", str(tmp_path / "study"), *arguments])
+    assert result.exit_code == 0, result.output
+    assert load_study(tmp_path / "study").consent == "Bitte, gern. Schön."
+    (tmp_path / "text").write_bytes(b"\xff")
+    result = CliRunner().invoke(command, ["new", str(tmp_path / "other"), *arguments])
+    assert isinstance(result.exception, PhotochromError)
+    assert "no text in UTF-8" in str(result.exception)
+
+
+REFUSED = {
+    "no photos": ({"real": []}, "there are no photos"),
+    "no model": ({"models": []}, "there is no model"),
+    "the same model": ({"models": ["a", "a"]}, "is called 'a'"),
+    "a model called real": ({"models": ["real"]}, "is called 'real'"),
+    "one model": ({"historic": ["photos"], "models": ["a"]}, "two models side by side"),
+    "more than there are": ({"count": 9}, "9 photos were asked for and 6 of 6"),
+    "all for practice": ({"practice": 4, "checks": 2}, "practice and checks need 6 photos"),
+    "too few tests": ({"practice": 2, "checks": 1}, "nobody could answer 10 tests"),
+    "no trials": ({"trials": 0}, "trials is 0; it has to be from 1"),
+    "no count": ({"count": 0}, "count is 0"),
+    "no time": ({"seconds": float("nan")}, "seconds is nan"),
+    "no title": ({"title": " "}, "the title is empty"),
+    "in use": ({"folder": "photos"}, "exists already"),
+    "no folder of photos": ({"real": ["a.onnx"]}, "is not a folder"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused(case: str, tmp_path: Path):
+    write_tinted_photos(tmp_path / "photos", 6)
+    write_models(tmp_path)
+    write_model(tmp_path / "real.onnx", name="real")
+    before = sorted(tmp_path.rglob("*"))
+    changes, sentence = REFUSED[case]
+    options: dict[str, Any] = {"folder": "study", "real": ["photos"], "models": ["a"]} | changes
+    options["models"] = [str(tmp_path / f"{name}.onnx") for name in options["models"]]
+    for key in ("real", "historic"):
+        options[key] = [tmp_path / name for name in options.get(key, [])]
+    with pytest.raises(PhotochromError, match=sentence):
+        make_study(tmp_path / options.pop("folder"), **options)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_in_colour_is_no_study(tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(draw()).convert("L").save(tmp_path / "photos/grey.png")
+    with pytest.raises(DataError, match=r"0 of 1 in .* can be used \(1 near-grey\)"):
+        make_study(tmp_path / "s", real=[tmp_path / "photos"], models=write_models(tmp_path))
+    with pytest.raises(ModelError, match="there is no model file"):
+        make_study(tmp_path / "s", real=[tmp_path / "photos"], models=[str(tmp_path / "none")])
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_historic_photos_alone_make_a_study(tmp_path: Path):
+    old = write_tinted_photos(tmp_path / "old", 3)
+    Image.fromarray(draw()).convert("L").save(old / "grey.png")
+    options = {"historic": [old], "models": write_models(tmp_path), "least_trials": 4}
+    study = make_study(tmp_path / "study", **options).study
+    assert study.protocols == ("preference",)
+    assert (study.practice, study.checks, len(study.items)) == (0, 0, 4)
+    assert {trial.protocol for trial in plan(study, Counter(), random.Random(0))} == {"preference"}
+
+
+def test_a_damaged_study_is_refused(tmp_path: Path):
+    folder = write_study(tmp_path)
+    key = folder / "study.json"
+    whole = json.loads(key.read_bytes())
+    item = whole["items"][0]
+    for change in (
+        {"format": 2},
+        {"items": 3},
+        {"protocols": ["guess"]},
+        {"items": [item, item]},
+        {"items": [item | {"pictures": {"real": "../../secret"}}]},
+        {"more": 1},
+    ):
+        key.write_text(json.dumps(whole | change))
+        with pytest.raises(DataError, match=r"study.json"):
+            load_study(folder)
+    for content in (b"", b"[]", b"\xff", b"{}"):
+        key.write_bytes(content)
+        with pytest.raises(DataError, match=r"study.json is damaged"):
+            load_study(folder)
+    with pytest.raises(DataError, match="holds no study"):
+        load_study(tmp_path)
+
+
+def a_study(
+    protocols: Sequence[Protocol] = ("pair",),
+    *,
+    photos: int = 40,
+    systems: Sequence[str] = ("a", "b"),
+    historic: int = 0,
+    **changes: Any,
+) -> Study:
+    """A study of which there are no pictures."""
+    practice, checks = changes.setdefault("practice", 2), changes.setdefault("checks", 3)
+    easy = practice * sum(protocol != "preference" for protocol in protocols) + checks
+    looks = [(REAL, OBVIOUS)] * easy + [(REAL, *systems)] * photos + [tuple(systems)] * historic
+    ids = map("{:016x}".format, itertools.count())
+    items = [Item(next(ids), "", {n: next(ids) for n in names}, 60, 40) for names in looks]
+    values = {"trials": 40, "seconds": 1.0, "allowed_misses": 1, "least_trials": 1} | changes
+    return Study(
+        title="",
+        consent="",
+        created="",
+        protocols=tuple(protocols),
+        systems=tuple(systems),
+        items=tuple(items),
+        **values,
+    )
+
+
+def people(study: Study, count: int, seed: int) -> tuple[list[list[Trial]], Counter[Cell]]:
+    """What so many persons are asked, one after the other, and how often each cell is shown."""
+    plans, counts, chance = [], Counter(), random.Random(seed)
+    for _ in range(count):
+        plans.append(plan(study, counts, chance))
+        tests = [trial for trial in plans[-1] if trial.kind == "test"]
+        counts.update(cell(trial.protocol, trial.item, trial.shown) for trial in tests)
+    return plans, counts
+
+
+def spread(counts: Counter[Any], expected: Sequence[Any]) -> int:
+    """The largest count of what is expected less the smallest."""
+    assert set(counts) <= set(expected)
+    return max(counts[key] for key in expected) - min(counts[key] for key in expected)
+
+
+STUDIES = [
+    (a_study(), 8),
+    (a_study(photos=86, systems=("a", "b", "c")), 12),
+    (a_study(photos=7, systems=("a", "b", "c", "d")), 16),
+    (a_study(["single"], systems=("a", "b", "c"), trials=21), 12),
+    (a_study(["timed"], trials=30), 12),
+    (a_study(["preference"], photos=0, practice=0, checks=0, historic=20, systems="abc"), 12),
+    (a_study(["pair", "single", "timed", "preference"], historic=12, trials=37), 12),
+    (a_study(["single"], systems=("a",), photos=5, practice=0, checks=0), 7),
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("which", range(len(STUDIES)))
+def test_a_person_is_asked_evenly(which: int, seed: int):
+    study, count = STUDIES[which]
+    items = {item.id: item for item in study.items}
+    plans, _ = people(study, count, seed)
+    for trials in plans:
+        assert len({trial.item for trial in trials}) == len(trials)
+        tests = [trial for trial in trials if trial.kind == "test"]
+        assert len(tests) == most_tests(study) <= study.trials
+        for trial in trials:
+            assert set(trial.shown) <= set(items[trial.item].pictures)
+            assert (OBVIOUS in items[trial.item].pictures) == (trial.kind != "test")
+        for protocol in study.protocols:
+            mine = [trial for trial in tests if trial.protocol == protocol]
+            assert mine
+            looks = Counter(frozenset(trial.shown) for trial in mine)
+            if protocol in ("pair", "preference"):
+                assert max(looks.values()) - min(looks.values()) <= 1
+                for look in looks:  # and which comes first is balanced
+                    order = Counter(trial.shown for trial in mine if frozenset(trial.shown) == look)
+                    first, *rest = order.values()
+                    assert abs(first - sum(rest)) <= 1
+            else:
+                real = looks.pop(frozenset([REAL]))
+                assert abs(real - looks.total()) <= 1
+                assert max(looks.values()) - min(looks.values()) <= 1
+                assert protocol == "single" or len(looks) == 1
+        checks = [trial for trial in trials if trial.kind == "check"]
+        assert len(checks) == study.checks
+        assert all(OBVIOUS in trial.shown for trial in checks)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("which", range(len(STUDIES)))
+def test_photos_and_systems_are_shown_equally_often(which: int, seed: int):
+    study, count = STUDIES[which]
+    _, counts = people(study, count, seed)
+    for protocol in study.protocols:
+        historic = protocol == "preference"
+        items = [
+            item.id
+            for item in study.items
+            if OBVIOUS not in item.pictures and (REAL not in item.pictures) == historic
+        ]
+        mine = Counter({key: value for key, value in counts.items() if key[0] == protocol})
+        by_item: Counter[str] = Counter()
+        by_look: Counter[frozenset[str]] = Counter()
+        for (_, item, look), number in mine.items():
+            by_item[item] += number
+            by_look[look] += number
+        if len(study.protocols) == 1:  # else photos that another protocol took are missing
+            assert spread(by_item, items) <= 1
+        real = by_look.pop(frozenset([REAL]), by_look.total() // 2)
+        if protocol in ("single", "timed"):
+            assert abs(real - by_look.total()) <= 1
+        # A person of `timed` has one system, all others may differ by one test.
+        assert spread(by_look, list(by_look)) <= (20 if protocol == "timed" else 1)
+        for look in by_look:
+            cells = Counter({key: value for key, value in mine.items() if key[2] == look})
+            allowed = 2 if len(study.protocols) == 1 else 3
+            assert spread(cells, [(protocol, item, look) for item in items]) <= allowed
+
+
+def test_systems_of_timed_are_balanced_over_persons():
+    study = a_study(["timed"], systems=("a", "b", "c"), trials=20)
+    plans, _ = people(study, 9, 0)
+    systems = Counter(
+        next(trial.shown[0] for trial in trials if trial.kind == "test" and REAL not in trial.shown)
+        for trials in plans
+    )
+    assert systems == {"a": 3, "b": 3, "c": 3}
+
+
+def test_practice_comes_first_and_checks_are_strewn():
+    study = a_study(["pair", "single"], practice=3, checks=4, trials=20)
+    plans, _ = people(study, 30, 0)
+    places = []
+    for trials in plans:
+        kinds = [trial.kind for trial in trials]
+        assert [trial.protocol for trial in trials] == ["pair"] * 15 + ["single"] * 15
+        assert [kinds[:3], kinds[15:18]] == [["practice"] * 3] * 2
+        assert "practice" not in kinds[3:15] + kinds[18:]
+        mine = [place for place in range(12) if kinds[3 + place] == "check"]
+        assert mine[0] <= 5  # one in each half of the ten tests
+        assert mine[1] >= 6
+        places += mine
+        practice = Counter(trial.shown for trial in trials[15:18])
+        assert set(practice) == {(REAL,), (OBVIOUS,)}
+    assert set(places) == set(range(12))
+
+
+def answer(right: bool, kind: Any = "test", protocol: Protocol = "timed") -> Answer:
+    chosen = "generated" if right else REAL
+    return Answer("p", 0, protocol, kind, "", ("a",), chosen, 500.0, 500.0, 1.0, "")
+
+
+def test_the_staircase():
+    test = Trial("timed", "test", "", ("a",))
+    yes, no = answer(True), answer(False)
+    assert asked_ms(test, []) == 500
+    assert asked_ms(test, [yes]) == 490
+    assert asked_ms(test, [yes, no]) == 520
+    assert asked_ms(test, [yes, yes, yes, no]) == 500  # three of four: it stays
+    assert asked_ms(test, [yes] * 40) == asked_ms(test, [yes] * 60) == 100
+    assert asked_ms(test, [yes] * 60 + [no]) == 130  # from the limit, not from below it
+    assert asked_ms(test, [no] * 20) == 1000
+    assert asked_ms(test, [no] * 20 + [yes]) == 990
+    others = [answer(False, "check"), answer(False, "practice"), answer(False, protocol="single")]
+    assert asked_ms(test, others) == 500
+    easy = dataclasses.replace(test, kind="check", shown=(OBVIOUS,))
+    assert asked_ms(easy, [yes] * 20) == 500  # an obvious fake has to be seen
+    assert asked_ms(easy, [no]) == 530
+    assert asked_ms(dataclasses.replace(test, protocol="single"), [yes]) is None
+
+
+def test_what_a_choice_means():
+    pair = Trial("pair", "test", "", ("a", REAL))
+    single = Trial("single", "test", "", ("a",))
+    assert [meant(pair, 0), meant(pair, 1)] == ["a", REAL]
+    assert [meant(single, "real"), meant(single, "generated")] == ["real", "generated"]
+    for trial, chosen in ((pair, 2), (pair, -1), (pair, "real"), (single, 0), (single, "a")):
+        with pytest.raises(PhotochromError, match="is no answer to this question"):
+            meant(trial, chosen)

@@ -1,0 +1,273 @@
+"""Thousands of damaged photos, and what reading, colorizing and writing them comes to.
+
+    python tests/support/fuzzing.py --count 20000        # prints what docs/reliability.md records
+
+A file is made from one or two whole ones of any format by a few mutations, all decided by its
+number, so that `--start 1234 --count 1` does it again.
+"""
+
+import argparse
+import collections
+import itertools
+import os
+import resource
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from PIL import Image, ImageCms
+
+from photochrom.batch.process_pool import work
+from photochrom.color import FloatArray
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.errors import PhotochromError
+from photochrom.imagefile.reading import open_pages
+from photochrom.imagefile.writing import FORMATS, save_pages
+
+SECONDS = 10.0
+"""Longer is a hang."""
+MEMORY = 3 << 30
+"""Address space in bytes that a process may take, libraries included."""
+MAX_PIXELS = 20_000_000
+
+XMP = (
+    b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+    b'rdf:about="" xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF>'
+    b'</x:xmpmeta><?xpacket end="w"?>'
+)
+_NUMBERS = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 2**31 - 1, 2**31, 2**32 - 1)
+
+
+def exif() -> bytes:
+    """An EXIF block with sub-directories, of a photo that lies on its side."""
+    block = Image.Exif()
+    block.update({0x0112: 6, 0x010F: "maker", 0x010E: "a caption", 0x011A: 300.0, 0x8298: "me"})
+    block.get_ifd(0x8769).update({0x9003: "1930:01:01 00:00:00", 0x927C: b"maker's own" * 9})
+    block.get_ifd(0x8825).update({1: "N", 2: (48.0, 12.0, 3.0)})
+    return block.tobytes()
+
+
+def seeds() -> dict[str, bytes]:
+    """Whole files of every kind that is read."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:40, :56]
+    grey = Image.fromarray(np.clip(4 * x + rng.normal(0, 5, x.shape), 0, 255).astype(np.uint8))
+    color = Image.merge("RGB", [grey, grey.rotate(180), grey.transpose(0)])
+    clear = color.copy()
+    clear.putalpha(grey)
+    deep = (np.dstack([x * 1000, y * 1500, x * y * 20]) % 65536).astype(np.uint16)
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    said: dict[str, Any] = {"exif": exif(), "xmp": XMP, "icc_profile": icc}
+    found = {}
+
+    def add(name: str, image: Image.Image, format_: str, **options: Any) -> None:
+        buffer = BytesIO()
+        image.save(buffer, format_, **options)
+        found[name] = buffer.getvalue()
+
+    add("jpeg", color, "JPEG", quality=80, comment=b"comment", **said)
+    add("jpeg-grey", grey, "JPEG", dpi=(300, 300))
+    add("jpeg-progressive", color, "JPEG", progressive=True)
+    add("jpeg-cmyk", color.convert("CMYK"), "JPEG")
+    add("png", color, "PNG", exif=exif(), icc_profile=icc, dpi=(300, 300))
+    add("png-grey", grey, "PNG")
+    add("png-palette", color.convert("P"), "PNG", transparency=3)
+    add("png-16", Image.fromarray(deep[..., 0]), "PNG")
+    add("apng", grey, "PNG", save_all=True, append_images=[grey.rotate(90)])
+    add("tiff", color, "TIFF", exif=exif(), icc_profile=icc)
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+        add(f"tiff-{compression}", color, "TIFF", compression=compression)
+    add("tiff-fax", grey.convert("1"), "TIFF", compression="group4")
+    add("tiff-pages", grey, "TIFF", save_all=True, append_images=[color, grey], icc_profile=icc)
+    add("tiff-alpha", clear, "TIFF")
+    add("tiff-cmyk", color.convert("CMYK"), "TIFF")
+    add("tiff-16", Image.fromarray(deep[..., 0]), "TIFF")
+    add("webp", color, "WEBP", **said)
+    add("webp-lossless", clear, "WEBP", lossless=True)
+    add("avif", color, "AVIF", exif=exif())
+    add("bmp", color, "BMP")
+    add("gif", grey, "GIF")
+    add("jp2", color, "JPEG2000")
+    add("ppm", color, "PPM")
+    add("tga", color, "TGA", compression="tga_rle")
+    add("pcx", color, "PCX")
+    add("sgi", color, "SGI")
+    add("ico", clear.resize((32, 32)), "ICO")
+    add("qoi", color, "QOI")
+    add("dds", color, "DDS")
+    for suffix in (".png", ".tiff", ".ppm"):
+        found[f"opencv{suffix}"] = cv2.imencode(suffix, deep)[1].tobytes()
+    four = np.dstack([deep, deep[..., 0]])
+    found["opencv-alpha.tiff"] = cv2.imencode(".tiff", four)[1].tobytes()
+    return found
+
+
+def mutated(data: bytes, other: bytes, rng: Generator) -> bytes:
+    """Damage a file in one to six places; `other` is where foreign bytes come from."""
+    changed = bytearray(data)
+    for _ in range(rng.integers(1, 7)):
+        if not changed:
+            break
+        # Heads are where decoders decide: half of the damage is there.
+        reach = len(changed) if rng.random() < 0.5 else min(len(changed), 400)
+        place = int(rng.integers(reach))
+        length = int(rng.integers(1, 40))
+        match int(rng.integers(9)):
+            case 0:
+                changed[place] ^= 1 << int(rng.integers(8))
+            case 1:
+                changed[place] = int(rng.integers(256))
+            case 2:
+                form = str(rng.choice(["<H", ">H", "<L", ">L"]))
+                number = int(rng.choice(_NUMBERS)) % (1 << 8 * struct.calcsize(form))
+                changed[place : place + struct.calcsize(form)] = struct.pack(form, number)
+            case 3:
+                del changed[place:]
+            case 4:
+                del changed[place : place + length]
+            case 5:
+                changed[place:place] = changed[place : place + length]
+            case 6:
+                changed[place : place + length] = rng.bytes(length)
+            case 7:
+                start = int(rng.integers(len(other)))
+                changed[place : place + length] = other[start : start + length]
+            case _:
+                changed[place:] = other[place:]
+    return bytes(changed)
+
+
+def repaired(data: bytes) -> bytes:
+    """Give the chunks of a PNG the right checksums, so that what is in them is looked at."""
+    parts = [data[:8]]
+    start = 8
+    while start + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, start)
+        chunk = data[start + 4 : start + 8 + length]
+        parts.append(data[start : start + 8 + length] + struct.pack(">I", zlib.crc32(chunk)))
+        start += length + 12
+    return b"".join([*parts, data[start:]])
+
+
+def cases(numbers: Iterator[int] | range) -> Iterator[tuple[int, str, bytes]]:
+    """Yield number, seed's name and bytes of damaged files."""
+    whole = seeds()
+    names = sorted(whole)
+    for number in numbers:
+        rng = np.random.default_rng(number)
+        name = names[number % len(names)]
+        other = whole[names[int(rng.integers(len(names)))]]
+        data = mutated(whole[name], other, rng)
+        yield number, name, repaired(data) if "png" in name and number % 4 else data
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A model that sees the same colour everywhere."""
+
+    name: str = "flat"
+    size: int = 16
+
+    def __call__(self, L: FloatArray, /) -> FloatArray:
+        return np.repeat(np.full_like(L, 9), 2, axis=1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    number: int
+    seed: str
+    what: str
+    """`colorized`, `refused`, or what should not have happened."""
+    seconds: float = 0.0
+    peak: int = 0
+    """Largest memory of the process so far, in bytes."""
+
+
+def attempt(case: tuple[int, str, bytes], colorizer: Callable[..., Any], place: Path) -> Outcome:
+    """Read, colorize, write and read again one file; every error but ours is an outcome too."""
+    number, seed, data = case
+    start = time.monotonic()
+    path = place / f"{number}.tif"
+    try:
+        photos = list(open_pages(BytesIO(data), max_pixels=MAX_PIXELS))
+        format_ = photos[0].encoding.format
+        suffix = next((s for s, name in FORMATS.items() if name == format_), ".png")
+        path = path.with_suffix(suffix)
+        save_pages((colorizer(photo) for photo in photos), path)
+        again = list(open_pages(path))
+        if [photo.size for photo in again] != [photo.size for photo in photos]:
+            what = "another size was written"
+        else:
+            what = "colorized"
+    except PhotochromError as error:
+        what = "refused"
+        if path.exists():
+            what = f"what was written cannot be read: {error}"
+    except Exception as error:  # noqa: BLE001 (that is what is looked for)
+        what = f"{type(error).__name__}: {error}"
+    path.unlink(missing_ok=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Outcome(number, seed, what, time.monotonic() - start, peak)
+
+
+class Attempt:
+    """What a process does with each file, within a limit of memory."""
+
+    def __call__(self) -> Callable[[tuple[int, str, bytes]], Outcome]:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        cv2.setNumThreads(1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff and libjpeg complain there
+        colorizer = Colorizer(Flat(), threads=1)
+        place = Path(tempfile.mkdtemp(prefix="photochrom-fuzz-"))
+        return lambda case: attempt(case, colorizer, place)
+
+
+def fuzz(numbers: range, processes: int) -> Iterator[Outcome]:
+    """Try damaged files in processes of their own."""
+    yield from work(
+        cases(numbers),
+        Attempt(),
+        processes=processes,
+        lost=lambda case, reason: Outcome(case[0], case[1], f"the process {reason}"),
+        timeout=SECONDS,
+    )
+
+
+def main() -> None:
+    """Print a table by seed, and everything that should not have happened."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    table: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    slowest, peak, bad = 0.0, 0, 0
+    for outcome in fuzz(range(options.start, options.start + options.count), options.processes):
+        kind = outcome.what if outcome.what in ("colorized", "refused") else "wrong"
+        table[outcome.seed][kind] += 1
+        slowest, peak = max(slowest, outcome.seconds), max(peak, outcome.peak)
+        if kind == "wrong":
+            bad += 1
+            print(f"{outcome.number} ({outcome.seed}): {outcome.what}", flush=True)
+    print("| seed | files | colorized | refused | wrong |\n| --- | --- | --- | --- | --- |")
+    for seed, counts in sorted(table.items()):
+        kinds = " | ".join(str(counts[kind]) for kind in ("colorized", "refused", "wrong"))
+        print(f"| {seed} | {counts.total()} | {kinds} |")
+    total = sum(itertools.chain.from_iterable(c.values() for c in table.values()))
+    print(f"\n{total} files, {bad} wrong; slowest {slowest:.2f} s; peak {peak / 1e6:.0f} MB")
+    sys.exit(bad > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Model files and runs that tests write."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from photochrom.training.recipes.recipe import Recipe
+
+
+def write_model(
+    path: Path,
+    *,
+    names: tuple[str, str] = ("L", "ab"),
+    channels: int = 2,
+    sides: tuple[int | str, int | str] = ("height", "width"),
+    scale: float = 1.0,
+    hints: int = 0,
+    **metadata: str,
+) -> None:
+    """Write a model file of one convolution; metadata given as "" are left out.
+
+    With hints, their number of channels, the file adds the first two to what the convolution makes.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    weight = np.resize(np.float32([0.2, -0.3]), (channels, 1, 1, 1)) * np.float32(scale)
+    bias = np.resize(np.float32([5, 30]), channels)
+    inputs = [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, ["batch", 1, *sides])]
+    nodes = [helper.make_node("Conv", [names[0], "weight", "bias"], [names[1]])]
+    constants = []
+    if hints:
+        shape = ["batch", hints, *sides]
+        inputs.append(helper.make_tensor_value_info("hints", TensorProto.FLOAT, shape))
+        nodes[0].output[0] = "guess"
+        nodes.append(helper.make_node("Slice", ["hints", "zero", "two", "one"], ["known"]))
+        nodes.append(helper.make_node("Add", ["guess", "known"], [names[1]]))
+        for name, number in (("zero", 0), ("one", 1), ("two", 2)):
+            constants.append(onnx.numpy_helper.from_array(np.array([number]), name))
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        inputs,
+        [helper.make_tensor_value_info(names[1], TensorProto.FLOAT, ["batch", channels, *sides])],
+        [
+            onnx.numpy_helper.from_array(weight, "weight"),
+            onnx.numpy_helper.from_array(bias, "bias"),
+            *constants,
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    says = {"photochrom_format": "1", "name": "tiny", "size": "32", **metadata}
+    helper.set_model_props(model, {key: value for key, value in says.items() if value})
+    path.write_bytes(model.SerializeToString())
+
+
+def write_run(path: Path, recipe: "Recipe", generator: "nn.Module") -> Path:
+    """Write a run directory with the weights of a generator."""
+    from photochrom.training.loop import runs
+
+    path.mkdir(parents=True)
+    (path / "recipe.json").write_text(recipe.to_json())
+    runs.save_generator(path, generator)
+    return path

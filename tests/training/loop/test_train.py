@@ -1,0 +1,356 @@
+"""The training loop, its run directory, and going on after being killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from photochrom.errors import DataError, ModelError, RecipeError, RunError
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.loop import train as train_module
+from photochrom.training.loop.building import describe
+from photochrom.training.loop.monitor import warnings_of
+from photochrom.training.loop.runs import load_generator, read_log
+from photochrom.training.loop.train import NonFiniteLossError, train
+from photochrom.training.onnx.export import export
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.tensors import to_L_ab
+from support.photos import write_photos
+
+TINY = RECIPES["tiny"]
+ENCODER_L1 = replace(
+    TINY,
+    generator="encoder_unet",
+    encoder="tu-efficientnet_lite0",
+    decoder_channels=(24, 16, 8, 8),
+    discriminator=None,
+    pretrain_epochs=0,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    photos = write_photos(folder / "photos", 20, size=(48, 48))
+    prepare(find_photos([photos]), folder / "data", size=40, eval_fraction=0.2, progress=False)
+    return folder / "data"
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "generator.safetensors")
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+class Killed(Exception):  # noqa: N818 (it stands for a signal, not for an error)
+    """Stands for `kill -9` in the middle of a run."""
+
+
+def kill_after(step: int) -> object:
+    def on_step(taken: int) -> None:
+        if taken == step:
+            raise Killed
+
+    return on_step
+
+
+def test_a_run_directory_holds_all_it_takes(data: Path, tmp_path: Path) -> None:
+    run = train(TINY, data, tmp_path, name="tiny", device="cpu", progress=False)
+    assert run.name == "0000-tiny"
+    assert Recipe.from_json((run / "recipe.json").read_text()) == TINY
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["data_fingerprint"]
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
+    log = read_log(run)
+    assert [line["phase"] for line in log] == ["l1", "gan"]
+    assert {"g_l1", "colorfulness_ratio", "images_per_second"} <= log[0].keys()
+    assert {"d_real", "d_fake", "g_gan", "d_real_accuracy", "d_fake_accuracy"} <= log[1].keys()
+    assert sorted(p.name for p in (run / "samples").iterdir()) == ["epoch_001.png", "epoch_002.png"]
+    assert list((run / "tensorboard").iterdir())
+    generator, recipe = load_generator(run)
+    assert recipe == TINY
+    assert generator(torch.zeros(1, 1, 17, 33)).shape == (1, 2, 17, 33)
+
+
+def test_same_seed_same_weights_other_seed_others(data: Path, tmp_path: Path) -> None:
+    one, same = (train(TINY, data, tmp_path, device="cpu", progress=False) for _ in range(2))
+    assert_same_weights(one, same)
+    other = train(replace(TINY, seed=1), data, tmp_path, device="cpu", progress=False)
+    key = "down.0.0.weight"
+    assert not torch.equal(weights(one)[key], weights(other)[key])
+
+
+def test_training_starts_from_the_weights_of_another_run(data: Path, tmp_path: Path):
+    first = train(TINY, data, tmp_path, device="cpu", progress=False)
+    still = replace(TINY, generator_weights=str(first), lr_g=1e-12, lr_d=0.0)
+    second = train(still, data, tmp_path, device="cpu", progress=False)
+    before, after = weights(first), weights(second)
+    for key, value in before.items():
+        if "running" not in key and "num_batches" not in key:
+            torch.testing.assert_close(after[key], value, rtol=0, atol=1e-6)
+    with pytest.raises(RunError, match="has no weights yet"):
+        train(
+            replace(TINY, generator_weights=str(tmp_path / "nowhere")),
+            data,
+            tmp_path / "none",
+            progress=False,
+        )
+    with pytest.raises(RunError, match="do not fit the generator of the recipe"):
+        train(replace(still, base_channels=8), data, tmp_path / "none", progress=False)
+    assert not (tmp_path / "none").exists()
+
+
+def test_training_starts_from_an_exported_file(data: Path, tmp_path: Path) -> None:
+    first = train(ENCODER_L1, data, tmp_path, device="cpu", progress=False)
+    file = export(first, tmp_path / "first.onnx", half=False)
+    still = replace(ENCODER_L1, generator_weights=str(file), lr_g=1e-12)
+    before, after = weights(first), weights(train(still, data, tmp_path, progress=False))
+    for key in ("head.weight", "head.bias"):  # no norm is folded into it
+        torch.testing.assert_close(after[key], before[key], rtol=0, atol=1e-6)
+    with pytest.raises(ModelError, match="are not those of the recipe's generator"):
+        train(replace(still, decoder_channels=(24, 16, 8, 4)), data, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_first_gan_steps_keep_what_pretraining_learned(tmp_path: Path) -> None:
+    """Adam's moments are of another loss: with those of L1 alone, these steps are far too large."""
+    photos = write_photos(tmp_path / "photos", 44, size=(32, 32))
+    data = tmp_path / "data"
+    prepare(find_photos([photos]), data, size=32, eval_fraction=0.1, progress=False)
+    recipe = replace(TINY, pretrain_epochs=30, lambda_l1=100.0, lr_g=2e-3)  # 10 steps an epoch
+    L, ab = to_L_ab(PackedPhotos(data, "train").batch(list(range(40)), 32, None))
+
+    def error(run: Path) -> float:
+        generator, _ = load_generator(run)
+        with torch.no_grad():
+            return float((generator.train()(L) - ab).abs().mean())
+
+    with pytest.raises(Killed):
+        train(recipe, data, tmp_path, progress=False, device="cpu", on_step=kill_after(300))
+    run = tmp_path / "0000-run"
+    before = error(run)
+    train(recipe, data, tmp_path, progress=False, device="cpu", resume=run)
+    assert error(run) < 1.1 * before
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])  # in mid-epoch, at the end of one, in the GAN phase
+@pytest.mark.parametrize("schedule", ["constant", "plateau"])
+def test_resumed_weights_are_those_of_an_unbroken_run(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, schedule: str
+) -> None:
+    monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
+    recipe = replace(TINY, schedule=schedule, lr_pretrain=1e-3)  # type: ignore[arg-type]
+    whole = train(recipe, data, tmp_path / "whole", device="cpu", progress=False)
+    with pytest.raises(Killed):
+        train(
+            recipe, data, tmp_path / "cut", device="cpu", progress=False, on_step=kill_after(step)
+        )
+    cut = tmp_path / "cut/0000-run"
+    resumed = train(recipe, data, tmp_path, device="cpu", progress=False, resume=cut)
+    assert resumed == cut
+    assert_same_weights(whole, cut)
+    assert [line["epoch"] for line in read_log(cut)] == [1, 2]
+    for ours, theirs in zip(read_log(cut), read_log(whole), strict=True):
+        assert ours["g_l1"] == theirs["g_l1"]
+
+
+def test_a_process_killed_for_real_goes_on(data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "photochrom", "train", "tiny", "--data", str(data)]
+    command += ["--device", "cpu", "--out", str(tmp_path / "runs"), "--set", "epochs=12"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = tmp_path / "runs/0000-tiny"
+    limit = time.monotonic() + 120
+    while not (run / "state.pt").is_file() and time.monotonic() < limit:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    recipe = replace(TINY, epochs=12)
+    train(recipe, data, tmp_path, device="cpu", progress=False, resume=run)
+    whole = train(recipe, data, tmp_path / "whole", device="cpu", progress=False)
+    assert_same_weights(run, whole)
+    assert [line["epoch"] for line in read_log(run)] == list(range(1, 14))
+
+
+BEYOND = replace(
+    TINY,
+    discriminator="projected",
+    gan_mode="hinge",
+    lambda_perceptual=0.1,
+    ema=0.9,
+    aging=0.5,
+    target_saturation=1.2,
+    crop_min=0.8,
+    view=0.75,
+)
+
+
+def test_a_run_with_every_extra_is_resumed_alike(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
+    whole = train(BEYOND, data, tmp_path / "whole", device="cpu", progress=False)
+    with pytest.raises(Killed):
+        train(BEYOND, data, tmp_path, device="cpu", progress=False, on_step=kill_after(5))
+    cut = tmp_path / "0000-run"
+    train(BEYOND, data, tmp_path, device="cpu", progress=False, resume=cut)
+    assert_same_weights(whole, cut)
+    assert read_log(cut)[1]["g_perceptual"] > 0
+    state = torch.load(cut / "state.pt", weights_only=True)
+    assert state["average"]["updates"] == state["step"]
+    saved = weights(cut)
+    assert all(torch.equal(saved[key], state["average"][key]) for key in saved)
+    assert any(not torch.equal(saved[key], state["generator"][key]) for key in saved)
+
+
+def test_saturated_targets_make_more_colour(data: Path, tmp_path: Path) -> None:
+    recipe = replace(TINY, discriminator=None, pretrain_epochs=0, epochs=6, lr_g=3e-3)
+    ratios = []
+    for factor in (0.5, 2.0):
+        more = replace(recipe, target_saturation=factor)
+        run = train(more, data, tmp_path, device="cpu", progress=False)
+        ratios.append(read_log(run)[-1]["colorfulness_ratio"])
+    assert ratios[1] > 1.5 * ratios[0]
+
+
+def test_resuming_a_finished_run_changes_nothing(data: Path, tmp_path: Path) -> None:
+    run = train(TINY, data, tmp_path, device="cpu", progress=False)
+    before = (run / "log.jsonl").read_text()
+    train(TINY, data, tmp_path, device="cpu", progress=False, resume=run)
+    assert (run / "log.jsonl").read_text() == before
+
+
+def test_a_run_of_another_recipe_or_other_data_is_refused(data: Path, tmp_path: Path) -> None:
+    run = train(TINY, data, tmp_path, device="cpu", progress=False)
+    with pytest.raises(RunError, match=r"lr_g was 0\.0002 and is 0\.1"):
+        train(replace(TINY, lr_g=0.1), data, tmp_path, progress=False, resume=run)
+    photos = write_photos(tmp_path / "photos", 10)
+    prepare(find_photos([photos]), tmp_path / "other", size=40, progress=False)
+    with pytest.raises(RunError, match="other data"):
+        train(TINY, tmp_path / "other", tmp_path, progress=False, resume=run)
+    with pytest.raises(RunError, match="--precision 32; resume it with the same"):
+        train(TINY, data, tmp_path, progress=False, resume=run, precision="bf16")
+    with pytest.raises(RunError, match="is not a run"):
+        train(TINY, data, tmp_path, progress=False, resume=tmp_path / "nowhere")
+
+
+def test_losses_that_are_not_finite_stop_the_run(data: Path, tmp_path: Path) -> None:
+    recipe = replace(TINY, pretrain_epochs=0, lambda_l1=1e34, lr_g=1e30, epochs=4)
+    with pytest.raises(NonFiniteLossError, match=r"no longer finite in epoch \d.*lower lr_g"):
+        train(recipe, data, tmp_path, device="cpu", progress=False)
+    state = tmp_path / "0000-run/state.pt"
+    if state.is_file():  # what was saved before it is sound
+        saved = torch.load(state, weights_only=True)
+        assert all(torch.isfinite(value).all() for value in saved["generator"].values())
+
+
+def test_weights_that_are_not_finite_are_not_kept(data: Path, tmp_path: Path) -> None:
+    # A norm's variance overflows, which no loss in training mode shows.
+    recipe = replace(TINY, pretrain_epochs=0, lr_g=1e6)
+    with pytest.raises(NonFiniteLossError, match=r"weights are no longer finite after epoch 1"):
+        train(recipe, data, tmp_path, device="cpu", progress=False)
+    assert not (tmp_path / "0000-run/generator.safetensors").exists()
+
+
+def test_photos_too_small_for_a_network_make_no_run(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot be trained on 4 photos of 16 px"):
+        train(replace(TINY, image_size=16), data, tmp_path / "runs", progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_encoder_of_another_fixed_size_makes_no_run(data: Path, tmp_path: Path) -> None:
+    recipe = replace(
+        ENCODER_L1, encoder="tu-swin_tiny_patch4_window7_224", decoder_channels=(8, 8, 8, 8)
+    )
+    with pytest.raises(RecipeError, match=r"on 4 photos of 32 px .*doesn't match model \(224\)"):
+        train(recipe, data, tmp_path / "runs", device="cpu", progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_whose_files_are_damaged(data: Path, tmp_path: Path) -> None:
+    run = train(TINY, data, tmp_path, device="cpu", progress=False)
+    sound = {name: (run / name).read_bytes() for name in ("log.jsonl", "state.pt")}
+    (run / "log.jsonl").write_bytes(sound["log.jsonl"] + b'{"epoch": 3, "st')  # a power cut
+    assert [line["epoch"] for line in read_log(run)] == [1, 2]
+    assert train(TINY, data, tmp_path, device="cpu", progress=False, resume=run) == run
+    assert (run / "log.jsonl").read_bytes() == sound["log.jsonl"]
+    for name, reason in [("log.jsonl", "delete it"), ("state.pt", "damaged or cut off")]:
+        (run / name).write_bytes(b"garbage\n")
+        with pytest.raises(RunError, match=reason):
+            train(TINY, data, tmp_path, device="cpu", progress=False, resume=run)
+        (run / name).write_bytes(sound[name])
+    (run / "environment.json").write_text("{}")
+    with pytest.raises(RunError, match="other data"):
+        train(TINY, data, tmp_path, progress=False, resume=run)
+    (run / "recipe.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(RecipeError, match="has to be JSON"):
+        train(TINY, data, tmp_path, progress=False, resume=run)
+
+
+def test_grey_output_is_warned_of(data: Path, tmp_path: Path) -> None:
+    recipe = replace(TINY, discriminator=None, epochs=1, pretrain_epochs=0, lr_g=1e-9)
+    run = train(recipe, data, tmp_path, device="cpu", progress=False)
+    assert "nearly grey" in read_log(run)[0]["warnings"][0]
+
+
+def test_a_discriminator_that_won_is_warned_of() -> None:
+    line = {"colorfulness_ratio": 0.9, "d_real_accuracy": 1.0, "d_fake_accuracy": 0.99}
+    assert "right about nearly every photo" in warnings_of(line)[0]
+    assert warnings_of({**line, "d_fake_accuracy": 0.5}) == []
+
+
+def test_too_few_and_too_small_photos(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a batch takes 64"):
+        train(replace(TINY, batch_size=64), data, tmp_path, progress=False)
+    with pytest.raises(DataError, match="image_size=40"):
+        train(replace(TINY, image_size=64), data, tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())  # no run directory was made
+
+
+def test_an_absent_device_is_an_error(data: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(RunError, match="there is no cuda here"):
+        train(TINY, data, tmp_path, device="cuda", progress=False)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains_for_a_step(name: str, data: Path, tmp_path: Path) -> None:
+    small = replace(
+        RECIPES[name],
+        base_channels=2,
+        depth=3,
+        encoder_weights="none",
+        decoder_channels=tuple(8 for _ in RECIPES[name].decoder_channels),
+        image_size=32,
+        min_side=None,
+        batch_size=8,
+        pretrain_epochs=0,
+        epochs=1,
+    )
+    run = train(small, data, tmp_path, name=name, device="cpu", progress=False)
+    assert read_log(run)[0]["g_l1"] > 0
+
+
+def test_bf16_trains(data: Path, tmp_path: Path) -> None:
+    run = train(TINY, data, tmp_path, device="cpu", precision="bf16", progress=False)
+    assert all(value.dtype != torch.bfloat16 for value in weights(run).values())
+
+
+def test_describe_names_the_parameters() -> None:
+    assert "generator: " in describe(TINY)
+    assert '"lambda_l1": 100.0' in describe(TINY)

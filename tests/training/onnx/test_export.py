@@ -1,0 +1,312 @@
+"""Exported files: the same as torch, for every generator, or not written at all."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.onnx_model import OnnxModel
+from photochrom.errors import ModelError, RunError
+from photochrom.training.evaluation.evaluate import load_model
+from photochrom.training.loop import runs
+from photochrom.training.networks.generators import GENERATORS, build_generator
+from photochrom.training.onnx import export as exporting
+from photochrom.training.onnx.export import CielabGenerator, export
+from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.recipe import Recipe
+from support.models import write_run
+
+RECIPE_OF = {
+    "unet": RECIPES["tiny"],
+    "nazeri_unet": Recipe(generator="nazeri_unet", output="lab", base_channels=4, depth=3),
+    "nazeri_unet_paper": Recipe(
+        generator="nazeri_unet_paper", output="rgb", base_channels=4, depth=3
+    ),
+    "encoder_unet": Recipe(
+        generator="encoder_unet",
+        encoder="tu-efficientnet_lite0",
+        decoder_channels=(24, 16, 8, 8),
+        encoder_padding="replicate",
+        bounded=True,
+        margin=8,
+        image_size=128,
+    ),
+    "residual": Recipe(generator="residual", base_channels=8, depth=2),
+}
+
+
+def make_run(path: Path, recipe: Recipe) -> Path:
+    """Write a run directory with untrained weights."""
+    torch.manual_seed(0)
+    return write_run(path, recipe, build_generator(recipe))
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "tiny", RECIPES["tiny"])
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_every_generator_is_exported(tmp_path: Path, generator: str) -> None:
+    run = make_run(tmp_path / "run", RECIPE_OF[generator])
+    path = export(run, tmp_path / "model.onnx", half=False)
+    model = OnnxModel(path)
+    module = CielabGenerator(runs.load_generator(run)[0], RECIPE_OF[generator].output).eval()
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1, 16, 16), (3, 1, 33, 50), (1, 1, 200, 129)):
+        L = rng.uniform(0, 100, shape).astype(np.float32)
+        with torch.inference_mode():
+            expected = module(torch.from_numpy(L)).numpy()
+        found = model(L)
+        assert found.shape == (shape[0], 2, *shape[2:])
+        assert np.abs(found - expected).max() < 1e-3 * max(1, np.abs(expected).max())
+
+
+def test_hints_are_a_second_input_in_cielab_units(tmp_path: Path) -> None:
+    recipe = replace(RECIPE_OF["encoder_unet"], hints=0.5)
+    torch.manual_seed(0)
+    generator = build_generator(recipe)
+    first = next(m for m in generator.modules() if isinstance(m, nn.Conv2d))
+    nn.init.normal_(first.weight)  # untrained, the weights of hints are 0
+    run = write_run(tmp_path / "run", recipe, generator)
+    path = export(run, tmp_path / "model.onnx", saturation=1.25)
+    model = OnnxModel(path)
+    assert model.metadata["hints"] == "a*, b*, mask"
+    rng = np.random.default_rng(0)
+    L = rng.uniform(0, 100, (2, 1, 33, 50)).astype(np.float32)
+    hints = np.zeros((2, 3, 33, 50), np.float32)
+    hints[0, :, 9:16, 20:27] = np.array([44, -22, 1], np.float32)[:, None, None]
+    inputs = [torch.from_numpy(L) / 50 - 1, torch.from_numpy(hints.copy())]
+    inputs[1][:, :2] /= 110 * 1.25
+    with torch.inference_mode():
+        expected = generator.eval()(*inputs).numpy() * 110 * 1.25
+        untold = generator(inputs[0]).numpy() * 110 * 1.25
+    largest = max(1, np.abs(expected).max())
+    assert np.abs(model(L, hints) - expected).max() < 2e-2 * largest
+    assert np.abs(model(L) - untold).max() < 2e-2 * largest
+    assert np.abs(expected[0] - untold[0]).max() > 0.1
+    np.testing.assert_allclose(expected[1], untold[1], atol=1e-3)
+
+
+def test_metadata(tiny: Path, tmp_path: Path) -> None:
+    (tiny / "metrics.json").write_text('{"evaluations": []}')
+    path = export(tiny, tmp_path / "a.onnx", licence="CC0-1.0", data_note="four photos")
+    (tiny / "metrics.json").unlink()
+    model = OnnxModel(path)
+    assert (model.name, model.size) == ("tiny", 32)
+    assert Recipe.from_json(model.metadata["recipe"]) == RECIPES["tiny"]
+    assert json.loads(model.metadata["metrics"]) == {"evaluations": []}
+    assert model.metadata["licence"] == "CC0-1.0"
+    assert model.metadata["data"] == "four photos"
+    assert model.metadata["weights"] == "float16"
+    assert "created" in model.metadata
+    assert str(tmp_path.parent).encode() not in path.read_bytes()
+    assert b"generators.py" not in path.read_bytes()
+
+
+def test_half_weights_halve_the_file_and_compute_in_float32(tiny: Path, tmp_path: Path) -> None:
+    full = export(tiny, tmp_path / "full.onnx", half=False)
+    half = export(tiny, tmp_path / "half.onnx")
+    weights = {t.name: t for t in onnx.load(half).graph.initializer}
+    kinds = {t.data_type for t in weights.values()}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    saved = sum(
+        2 * int(np.prod(t.dims))
+        for t in weights.values()
+        if t.data_type == onnx.TensorProto.FLOAT16
+    )
+    assert full.stat().st_size - half.stat().st_size > 0.8 * saved
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(half, options, providers=["CPUExecutionProvider"])
+    optimized = onnx.load(tmp_path / "optimized.onnx").graph
+    assert not any(t.data_type == onnx.TensorProto.FLOAT16 for t in optimized.initializer)
+    halves = {name for name in weights if name.endswith(".half")}
+    assert not any(set(node.input) & halves for node in optimized.node)
+    assert not any(node.op_type == "BatchNormalization" for node in optimized.node)
+
+
+def test_weights_stay_float32_where_pixels_would_change(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "HALF_LEVELS", -1)
+    path = export(tiny, tmp_path / "model.onnx")
+    assert OnnxModel(path).metadata["weights"].startswith("float32; float16 would change")
+    found = {tensor.data_type for tensor in onnx.load(path).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 not in found
+
+
+def test_weights_beyond_float16_stay_float32(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", RECIPES["tiny"])
+    generator, _ = runs.load_generator(run)
+    with torch.no_grad():
+        generator.down[3][1].weight.mul_(1e7)
+        generator.up[3][1].weight.mul_(1e-7)  # nothing but a ReLU lies between
+    runs.save_generator(run, generator)
+    weights = OnnxModel(export(run, tmp_path / "model.onnx")).metadata["weights"]
+    assert weights == "float32; float16 would change a rendered pixel by 255 levels"
+
+
+def test_a_file_that_differs_is_not_written(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = exporting._run
+
+    def wrong(model: onnx.ModelProto, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        return [output + np.float32(0.1) for output in right(model, inputs)]
+
+    monkeypatch.setattr(exporting, "_run", wrong)
+    with pytest.raises(ModelError, match="differs from torch"):
+        export(tiny, tmp_path / "model.onnx")
+    monkeypatch.setattr(exporting, "_run", lambda model, inputs: [x["L"] * np.nan for x in inputs])
+    with pytest.raises(ModelError, match="differs from torch"):
+        export(tiny, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_file_is_kept(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"precious")
+    with pytest.raises(ModelError, match="exists already"):
+        export(tiny, path)
+    assert path.read_bytes() == b"precious"
+    export(tiny, path, overwrite=True)
+    OnnxModel(path)
+
+
+def test_a_full_disk_leaves_nothing(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("photochrom.imagefile.atomic.os.fsync", full)
+    with pytest.raises(ModelError, match="No space left"):
+        export(tiny, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unwritable_place_is_refused(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ModelError, match="cannot write"):
+        export(tiny, tmp_path / "file" / "model.onnx")
+
+
+def test_what_is_no_run_is_refused(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is not a run"):
+        export(tmp_path, tmp_path / "model.onnx")
+    other = make_run(tmp_path / "other", RECIPE_OF["residual"])
+    (other / "recipe.json").write_text(RECIPES["tiny"].to_json())
+    with pytest.raises(RunError, match="do not fit the generator of the recipe"):
+        export(other, tmp_path / "model.onnx")
+
+
+def test_the_size_that_a_model_asks_for(tmp_path: Path) -> None:
+    for given, expected in ((None, 32), (48, 48)):
+        run = make_run(tmp_path / str(given), replace(RECIPES["tiny"], feed_size=given))
+        assert OnnxModel(export(run, tmp_path / f"{given}.onnx")).size == expected
+        assert load_model(str(run), tmp_path).size == expected
+
+
+def test_an_exported_file_colorizes(tiny: Path, tmp_path: Path) -> None:
+    colorizer = Colorizer(export(tiny, tmp_path / "model.onnx"))
+    assert colorizer(Image.new("L", (50, 41), 120)).size == (50, 41)
+
+
+def test_saturation_is_a_factor_on_the_colours(tiny: Path, tmp_path: Path) -> None:
+    L = np.linspace(0, 100, 32 * 48, dtype=np.float32).reshape(1, 1, 32, 48)
+    plain = OnnxModel(export(tiny, tmp_path / "plain.onnx"))
+    vivid = OnnxModel(export(tiny, tmp_path / "vivid.onnx", saturation=1.25))
+    np.testing.assert_allclose(vivid(L), 1.25 * plain(L), rtol=1e-3, atol=1e-3)
+    assert vivid.metadata["saturation"] == "1.25"
+    with pytest.raises(ModelError, match=r"saturation is 0; give a factor above 0"):
+        export(tiny, tmp_path / "grey.onnx", saturation=0)
+
+
+def test_metrics_in_the_file_are_those_of_the_file(tiny: Path, tmp_path: Path) -> None:
+    (tiny / "metrics.json").write_text('{"of": "the run"}')
+    given = tmp_path / "given.json"
+    given.write_text('{"of": "the file"}')
+    for i, (options, expected) in enumerate(
+        [
+            ({}, '{"of": "the run"}'),
+            ({"saturation": 1.1}, "{}"),
+            ({"saturation": 1.1, "metrics": given}, '{"of": "the file"}'),
+        ]
+    ):
+        path = export(tiny, tmp_path / f"{i}.onnx", **options)
+        assert OnnxModel(path).metadata["metrics"] == expected
+    (tiny / "metrics.json").unlink()
+    with pytest.raises(ModelError, match=r"give a metrics\.json"):
+        export(tiny, tmp_path / "4.onnx", metrics=tmp_path / "missing.json")
+
+
+def make_moved_run(path: Path, recipe: Recipe, seed: int) -> Path:
+    """Write a run whose norms and biases are not those of the start, as if it had been trained."""
+    torch.manual_seed(seed)
+    generator = build_generator(recipe)
+    for parameter in generator.parameters():
+        if parameter.ndim == 1:
+            nn.init.uniform_(parameter, 0.8, 1.2)
+    return write_run(path, recipe, generator)
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs of the same generator with different weights."""
+    folder = tmp_path_factory.mktemp("runs")
+    return [make_moved_run(folder / f"run{i}", RECIPE_OF["residual"], i) for i in (0, 1)]
+
+
+def test_a_blend_lies_between_two_generators(two_runs: list[Path], tmp_path: Path) -> None:
+    ends = [export(run, tmp_path / f"{run.name}.onnx", half=False) for run in two_runs]
+    L = np.random.default_rng(0).uniform(0, 100, (1, 1, 40, 48)).astype(np.float32)
+    ab = [OnnxModel(path)(L) for path in ends]
+    assert np.abs(ab[0] - ab[1]).max() > 1
+    for share, expected in ((0.0, ab[0]), (1.0, ab[1])):
+        path = tmp_path / f"{share}.onnx"
+        export(two_runs[0], path, half=False, blend=ends[1], blend_share=share)
+        np.testing.assert_allclose(OnnxModel(path)(L), expected, rtol=0, atol=1e-3)
+
+    mixed = export(
+        two_runs[0], tmp_path / "mixed.onnx", half=False, blend=ends[1], blend_share=0.25
+    )
+    assert OnnxModel(mixed).metadata["blend"] == "0.25 of run1.onnx"
+    mine, theirs, mean = (
+        {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+        for path in (*ends, mixed)
+    )
+    trained = [name for name in mine if name.startswith("generator.")]
+    assert len(trained) > 8
+    for name in trained:
+        expected = 0.75 * mine[name] + 0.25 * theirs[name]
+        np.testing.assert_allclose(mean[name], expected, rtol=0, atol=1e-6)
+
+
+def test_what_cannot_be_blended_is_refused(
+    two_runs: list[Path], tiny: Path, tmp_path: Path
+) -> None:
+    file = export(two_runs[0], tmp_path / "model.onnx")
+    transposed = export(tiny, tmp_path / "tiny.onnx")
+    wider = replace(RECIPE_OF["residual"], base_channels=12)
+    unlike = export(make_moved_run(tmp_path / "wider", wider, 0), tmp_path / "wider.onnx")
+    for other, share, reason in (
+        (file, 1.5, r"share of the blend is 1\.5; give a number from 0 to 1"),
+        (transposed, 0.5, "is no convolution with a bias or a batch norm behind it"),
+        (unlike, 0.5, "are not those of the recipe's generator"),
+        (tmp_path / "missing.onnx", 0.5, "is no ONNX file that can be read"),
+    ):
+        with pytest.raises(ModelError, match=reason):
+            export(two_runs[0], tmp_path / "none.onnx", blend=other, blend_share=share)
+    assert not (tmp_path / "none.onnx").exists()

@@ -1,0 +1,528 @@
+"""The page of `photochrom web` in a browser, against the real server."""
+
+import io
+import re
+import statistics
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from photochrom.batch.planning import Job
+from photochrom.batch.runner import colorize_file
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.web.app import create_app
+from photochrom.web.service import Limits, Service
+from support.browser import browser, needs_browser
+from support.photos import draw
+from support.server import running, service_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = needs_browser
+
+EXPECTED = ("net::ERR_INTERNET_DISCONNECTED", "a status of 404", "a status of 503")
+"""What Chromium says of what some tests do to it."""
+
+
+@pytest.fixture(scope="module")
+def service(tiny_onnx: Path) -> Iterator[tuple[str, Service]]:
+    """The address of a server, and what it has."""
+    app = create_app([tiny_onnx], limits=Limits(megabytes=4, megapixels=13), processes=1)
+    with running(app) as address:
+        yield address, service_of(app)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> "Iterator[Browser]":
+    with browser() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def opened(service: tuple[str, Service], chromium: "Browser") -> Iterator[Callable[..., "Page"]]:
+    """Opens the page for somebody new; afterwards nothing may have been complained of."""
+    said: list[str] = []
+    asked: list[str] = []
+    missing: list[str] = []
+    contexts = []
+
+    def see(answer: Any) -> None:
+        if answer.status == 404 and "/photos/" not in answer.url:
+            missing.append(answer.url)
+
+    def open_page(motion: Any = "reduce", **options: Any) -> "Page":
+        context = chromium.new_context(
+            viewport={"width": 1280, "height": 800}, reduced_motion=motion, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("response", see)
+        page.goto(service[0])
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [text for text in said if not any(part in text for part in EXPECTED)] == []
+    assert missing == []
+    assert [url for url in asked if not url.startswith((service[0], f"blob:{service[0]}"))] == []
+
+
+@pytest.fixture
+def page(opened: Callable[..., "Page"]) -> "Page":
+    return opened()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    """Three grey JPEGs, and a TIFF that no browser shows."""
+    paths = []
+    for number, name in enumerate(["grandma.jpg", "harbour.jpg", "wedding.jpeg", "scan.tif"]):
+        paths.append(tmp_path / name)
+        Image.fromarray(draw(180, 240 + 8 * number)).convert("L").save(paths[-1])
+    return paths
+
+
+def give(page: "Page", *paths: Path) -> None:
+    """Choose files by the button that is to be seen."""
+    page.set_input_files("input.pick:visible", list(paths))
+
+
+def wait_until_ready(page: "Page", count: int = 1) -> None:
+    page.locator(".thumb[data-status=ready]").nth(count - 1).wait_for()
+
+
+def wait_for_colour(page: "Page") -> None:
+    """Wait until the picture is there, and the slider where it rests."""
+    page.locator("#share").wait_for()
+    wait_for(page, lambda: share(page) > 64.9)
+
+
+def wait_for(page: "Page", true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        page.wait_for_timeout(20)  # unlike time.sleep it lets the page's events in
+
+
+def reload(page: "Page") -> None:
+    with page.expect_response("**/photos"):
+        page.reload()
+
+
+def share(page: "Page") -> float:
+    """Return how much of the picture is shown in colour, in %, from what is drawn."""
+    clip = page.evaluate("getComputedStyle(document.querySelector('#after img')).clipPath")
+    # Chromium says calc(100% - 65%) as 35%.
+    return 100 - float(re.search(r"inset\(0(?:px|%)? ([\d.]+)(?:%|px)", clip)[1])  # type: ignore[index]
+
+
+def chroma(png: bytes) -> Any:
+    """Return how far the columns of a picture are from grey, without its edges."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    return np.ptp(pixels[10:-60], axis=2).mean(axis=0)
+
+
+def shown_sizes(page: "Page") -> list[int]:
+    return page.eval_on_selector_all("#frame img", "all => all.map(each => each.naturalWidth)")
+
+
+def test_a_photo_is_dropped_and_seen_in_colour(page: "Page", photos: list[Path]):
+    assert page.locator("#welcome").is_visible()
+    content = list(photos[0].read_bytes())
+    page.evaluate(
+        """content => {
+            const files = new DataTransfer();
+            files.items.add(new File([new Uint8Array(content)], "grandma.jpg"));
+            for (const type of ["dragenter", "drop"])
+                document.querySelector("h2").dispatchEvent(
+                    new DragEvent(type, { dataTransfer: files, bubbles: true, cancelable: true }));
+        }""",
+        content,
+    )
+    wait_until_ready(page)
+    wait_for_colour(page)
+    assert not page.locator("#welcome").is_visible()
+    assert shown_sizes(page) == [240, 240]
+    columns = chroma(page.locator("#frame").screenshot())
+    middle = round(len(columns) * 0.65)
+    assert columns[10 : middle - 30].mean() > 15
+    assert columns[middle + 30 : -10].mean() < 2
+    assert page.locator("#name").inner_text() == "grandma.jpg"
+    assert "240 \u00d7 180 px" in page.locator("#facts").inner_text()
+    assert page.locator("#said").inner_text() == "grandma.jpg is ready. 1 of 1 ready."
+    assert page.title() == "photochrom: 1 of 1 ready"
+
+
+def test_the_colour_is_drawn_over_the_picture_once(
+    opened: Callable[..., "Page"], photos: list[Path]
+):
+    page = opened(motion="no-preference")
+    give(page, *photos[:2])
+    page.locator("#share").wait_for()
+    assert share(page) < 64
+    wait_for_colour(page)
+    wait_until_ready(page, 2)
+    page.locator("#share").press("End")
+    page.get_by_role("option", name="harbour.jpg").click()
+    wait_for(page, lambda: share(page) < 64)
+    wait_for_colour(page)
+    page.locator("#share").press("End")
+    page.get_by_role("option", name="grandma.jpg").click()
+    page.get_by_role("img", name="grandma.jpg, in colour").wait_for()
+    assert share(page) == 100
+
+
+def test_the_slider_by_keyboard(page: "Page", photos: list[Path]):
+    give(page, photos[0])
+    wait_for_colour(page)
+    slider = page.get_by_role("slider", name="How much of the picture is shown in colour")
+    slider.focus()
+    for key, least, most in (("Home", 0, 0), ("ArrowRight", 0.5, 5), ("End", 100, 100)):
+        page.keyboard.press(key)
+        assert least <= share(page) <= most
+    assert slider.get_attribute("aria-valuetext") == "100 %"
+    page.keyboard.press("ArrowLeft")
+    assert 95 <= share(page) < 100
+
+
+def test_the_slider_by_mouse_and_by_finger(opened: Callable[..., "Page"], photos: list[Path]):
+    page = opened(has_touch=True)
+    give(page, photos[0])
+    wait_for_colour(page)
+    box = page.locator("#frame").bounding_box()
+    assert box
+    x, y = box["x"] + 0.25 * box["width"], box["y"] + 30
+    page.mouse.move(x, y)
+    page.mouse.down()
+    assert share(page) == pytest.approx(25, abs=0.5)
+    page.mouse.move(x + 0.5 * box["width"], y)
+    page.mouse.up()
+    assert share(page) == pytest.approx(75, abs=0.5)
+    page.touchscreen.tap(x, y)
+    wait_for(page, lambda: abs(share(page) - 25) < 0.5)
+
+
+MOVES = """async () => {
+    const slider = document.getElementById("look-saturation");
+    const took = [];
+    for (const value of [0.5, 1.5, 2, 0.2, 0.8, 1.2, 2.5]) {
+        const swapped = new Promise(resolve => {
+            new MutationObserver((_, observer) => { observer.disconnect(); resolve(); })
+                .observe(document.getElementById("after"), { childList: true });
+        });
+        slider.value = value;
+        const begin = performance.now();
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        await swapped;
+        took.push(performance.now() - begin);
+    }
+    return took;
+}"""
+"""Moves the slider, and returns how many ms it takes each time until the picture is swapped."""
+
+
+@pytest.mark.parametrize("size", [(240, 180), (4000, 3000)])
+def test_saturation_is_seen_at_once(page: "Page", tmp_path: Path, size: tuple[int, int]):
+    path = tmp_path / "large.jpg"
+    Image.fromarray(draw(180, 240)).convert("L").resize(size).save(path)
+    give(page, path)
+    wait_for_colour(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
+    before = chroma(page.locator("#frame").screenshot())[20:100].mean()
+    for _ in range(10):  # the computer may be busy with something else
+        took = page.evaluate(MOVES)
+        if statistics.median(took) < 200:
+            break
+    after = chroma(page.locator("#frame").screenshot())[20:100].mean()
+    assert statistics.median(took) < 200, took
+    assert after > 1.3 * before
+    assert set(asked) == {"GET"}
+    assert page.locator(".thumb").get_attribute("data-status") == "ready"
+    assert page.locator("#value-saturation").inner_text() == "2.50"
+
+
+def test_the_newest_value_wins(page: "Page", photos: list[Path]):
+    give(page, photos[0])
+    wait_for_colour(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(
+        """() => {
+            const slider = document.getElementById("look-saturation");
+            for (let value = 0; value <= 3; value += 0.25) {
+                slider.value = value;
+                slider.dispatchEvent(new Event("input", { bubbles: true }));
+            }
+        }"""
+    )
+    wait_for(page, lambda: any("saturation=3&" in url for url in asked))
+    assert len(asked) <= 3
+
+
+def test_many_at_once_of_which_some_are_none(page: "Page", photos: list[Path], tmp_path: Path):
+    bad = tmp_path / "notes.jpg"
+    bad.write_text("this is no photo")
+    large = tmp_path / "large.jpg"
+    large.write_bytes(bytes(4_100_000))
+    give(page, photos[0], bad, large, *photos[1:])
+    wait_until_ready(page, 4)
+    page.locator(".thumb[data-status=failed]").nth(1).wait_for()
+    assert page.locator("#summary").inner_text() == "4 of 6 ready, 2 failed"
+    page.get_by_role("option", name="notes.jpg").click()
+    assert "notes.jpg" in page.locator("#failure").inner_text()
+    assert page.locator("#download").get_attribute("aria-disabled") == "true"
+    page.get_by_role("option", name="large.jpg").click()
+    sentence = "large.jpg has 4.1 MB, and a photo may have 4 MB; make it smaller."
+    assert page.locator("#failure").inner_text() == sentence
+    page.get_by_role("option", name="scan.tif").click()
+    page.locator("#share").wait_for()
+    assert not page.locator("#failure").is_visible()
+
+
+def expected(photo: Path, model: Path, **look: Any) -> bytes:
+    output = photo.with_name(f"made-{photo.name}")
+    result = colorize_file(Job(photo, output), Colorizer(model, threads=1), overwrite=True, **look)
+    assert result.error is None
+    return output.read_bytes()
+
+
+def test_a_download_is_what_the_command_line_makes(
+    page: "Page", photos: list[Path], tiny_onnx: Path
+):
+    give(page, photos[0])
+    wait_for_colour(page)
+    page.fill("#look-saturation", "0.5")
+    page.locator("#look-saturation").dispatch_event("change")
+    page.get_by_text("More", exact=True).click()
+    page.get_by_role("checkbox").uncheck()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download", exact=True).click()
+    assert download.value.suggested_filename == "grandma-color.jpg"
+    made = expected(photos[0], tiny_onnx, saturation=0.5, mark=False)
+    assert download.value.path().read_bytes() == made
+    assert made != expected(photos[0], tiny_onnx, mark=False)
+
+
+def test_one_look_for_all_and_all_in_a_zip(page: "Page", photos: list[Path], tiny_onnx: Path):
+    give(page, *photos)
+    wait_until_ready(page, 4)
+    page.fill("#look-strength", "0.4")
+    page.locator("#look-strength").dispatch_event("change")
+    page.get_by_role("button", name="Apply to all photos").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download all").click()
+    assert download.value.suggested_filename == "photochrom.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(archive.namelist()) == 4
+        for photo in photos:
+            content = archive.read(f"{photo.stem}-color{photo.suffix}")
+            assert content == expected(photo, tiny_onnx, strength=0.4)
+
+
+def test_another_size_is_colorized_again(page: "Page", photos: list[Path]):
+    give(page, photos[0])
+    wait_for_colour(page)
+    page.get_by_text("More", exact=True).click()
+    before = page.locator("#after img").element_handle()
+    size = page.get_by_label("Detail the network sees")
+    assert size.get_attribute("placeholder") == "automatic"
+    size.fill("64")
+    size.press("Enter")
+    page.wait_for_timeout(200)
+    wait_until_ready(page)
+    wait_for(page, lambda: not before.evaluate("image => image.isConnected"))
+    assert share(page) == pytest.approx(65)  # it is not revealed a second time
+    page.get_by_role("button", name="Reset").click()
+    wait_for(page, lambda: size.input_value() == "")
+
+
+def test_nobody_sees_the_photos_of_another(opened: Callable[..., "Page"], photos: list[Path]):
+    mine, theirs = opened(), opened()
+    give(mine, photos[0])
+    wait_until_ready(mine)
+    address = mine.locator("#download").get_attribute("href")
+    reload(theirs)
+    assert theirs.request.get(f"{theirs.url}photos").json() == {"photos": []}
+    assert theirs.locator(".thumb").count() == 0
+    assert theirs.locator("#welcome").is_visible()
+    assert theirs.request.get(f"{theirs.url}{address[1:]}").status == 404  # type: ignore[index]
+
+
+def test_a_reload_keeps_the_photos_and_their_looks(page: "Page", photos: list[Path]):
+    give(page, *photos[:2])
+    wait_until_ready(page, 2)
+    page.get_by_role("option", name="grandma.jpg").click()
+    with page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        page.fill("#look-saturation", "0.25")
+        page.locator("#look-saturation").dispatch_event("change")
+    reload(page)
+    wait_until_ready(page, 2)
+    wait_for_colour(page)
+    page.get_by_role("option", name="grandma.jpg").click()
+    assert page.locator("#look-saturation").input_value() == "0.25"
+
+
+def test_the_connection_goes_and_comes_back(page: "Page", photos: list[Path]):
+    give(page, photos[0])
+    wait_for_colour(page)
+    page.context.set_offline(True)
+    give(page, photos[1])
+    lost = page.get_by_role("alert").filter(has_text="The connection is lost; trying again")
+    lost.wait_for()
+    page.context.set_offline(False)
+    wait_until_ready(page, 2)
+    lost.wait_for(state="hidden")
+
+
+def test_a_full_server_is_waited_for(page: "Page", photos: list[Path]):
+    times = iter([True])
+
+    def answer(route: Any) -> None:
+        if route.request.method == "POST" and next(times, False):
+            route.fulfill(status=503, headers={"Retry-After": "1"}, json={"detail": "it is full"})
+        else:
+            route.fallback()
+
+    page.route("**/photos?*", answer)
+    give(page, photos[0])
+    page.get_by_role("option", name="Waiting for a free place").wait_for()
+    wait_until_ready(page)
+
+
+def test_photos_that_the_server_has_forgotten(
+    page: "Page", photos: list[Path], service: tuple[str, Service]
+):
+    give(page, photos[0])
+    wait_for_colour(page)
+    page.context.clear_cookies()
+    page.request.get(service[0])  # a new key, as after another server was started
+    page.fill("#look-saturation", "0.5")
+    page.locator("#look-saturation").dispatch_event("change")
+    page.get_by_role("alert").filter(has_text="The photos were forgotten").wait_for()
+    assert page.locator("#welcome").is_visible()
+
+
+def test_thumbnails_by_keyboard(page: "Page", photos: list[Path]):
+    give(page, *photos)
+    wait_until_ready(page, 4)
+    name = page.locator("#name")
+    page.get_by_role("option", name="grandma.jpg").click()
+    page.keyboard.press("ArrowRight")
+    assert name.inner_text() == "harbour.jpg"
+    page.keyboard.press("End")
+    assert name.inner_text() == "scan.tif"
+    page.keyboard.press("ArrowLeft")
+    assert name.inner_text() == "wedding.jpeg"
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.keyboard.press("Delete")
+    assert name.inner_text() == "scan.tif"
+    assert page.locator(".thumb").count() == 3
+    focused = "document.activeElement.getAttribute('aria-selected')"
+    assert page.evaluate(focused) == "true"
+    reload(page)
+    wait_until_ready(page, 3)
+    assert page.get_by_role("option", name="wedding.jpeg").count() == 0
+    page.get_by_role("option", name="grandma.jpg").click()
+    for _ in range(3):
+        page.keyboard.press("Delete")
+    assert page.locator("#welcome").is_visible()
+    assert page.evaluate("document.activeElement.id") == "pick"
+
+
+def test_everything_is_reached_with_tab(page: "Page", photos: list[Path]):
+    give(page, *photos[:2])
+    wait_until_ready(page, 2)
+    wait_for_colour(page)
+    page.evaluate("document.activeElement.blur()")
+    reached = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.role"))
+    wanted = ("pick-more", "share", "option", "look-saturation", "look-strength", "everywhere")
+    for id in (*wanted, "zip", "forget", "download", "remove"):
+        assert id in reached
+
+
+def test_all_is_forgotten_once_that_is_sure(page: "Page", photos: list[Path]):
+    give(page, *photos[:2])
+    wait_until_ready(page, 2)
+    page.get_by_role("button", name="Forget all").click()
+    page.get_by_role("button", name="Keep them").click()
+    assert page.locator(".thumb").count() == 2
+    page.get_by_role("button", name="Forget all").click()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.get_by_role("dialog").get_by_role("button", name="Forget all").click()
+    assert page.locator("#welcome").is_visible()
+    reload(page)
+    assert page.locator("#welcome").is_visible()
+
+
+def test_a_sample_is_tried(page: "Page"):
+    samples = page.locator("[data-sample] img")
+    widths = samples.evaluate_all("all => all.map(each => each.naturalWidth)")
+    assert len(widths) == 3
+    assert min(widths) > 0
+    samples.first.click()
+    wait_for_colour(page)
+
+
+def test_a_picture_is_pasted(page: "Page", photos: list[Path]):
+    page.evaluate(
+        """content => {
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File([new Uint8Array(content)], "image.jpg"));
+            document.body.dispatchEvent(
+                new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+        }""",
+        list(photos[0].read_bytes()),
+    )
+    wait_until_ready(page)
+
+
+def test_every_control_has_a_name(page: "Page", photos: list[Path]):
+    give(page, *photos[:2])
+    wait_until_ready(page, 2)
+    wait_for_colour(page)
+    page.get_by_text("More", exact=True).click()
+    session = page.context.new_cdp_session(page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    roles = {"button", "link", "slider", "checkbox", "spinbutton", "option", "listbox", "image"}
+    landmarks = {"region", "main", "banner", "contentinfo"}
+    found = {}
+    for node in nodes:
+        role = node.get("role", {}).get("value")
+        if role in roles | landmarks and not node["ignored"]:
+            found.setdefault(role, []).append(node.get("name", {}).get("value", ""))
+    assert set(found) >= landmarks | (roles - {"image"})
+    assert [role for role in roles | {"region"} if not all(found.get(role, []))] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone_nothing_is_cut_off(
+    opened: Callable[..., "Page"], photos: list[Path], scheme: Any
+):
+    page = opened(color_scheme=scheme, has_touch=True)
+    page.set_viewport_size({"width": 390, "height": 844})
+    width = "document.documentElement.scrollWidth"
+    assert page.evaluate(width) <= 390
+    give(page, *photos)
+    wait_until_ready(page, 4)
+    wait_for_colour(page)
+    assert page.evaluate(width) <= 390
+    box = page.locator("#download").bounding_box()
+    assert box
+    assert box["y"] + box["height"] <= 844  # at hand without scrolling
+    dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert (int(re.findall(r"\d+", dark)[0]) < 60) == (scheme == "dark")
