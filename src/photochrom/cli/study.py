@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
+from photochrom.cli.server import address_options, allowed_hosts
+from photochrom.cli.server import serve as serve_app
 from photochrom.cli.text import printable
-from photochrom.cli.web import address_options, hosts_for
-from photochrom.cli.web import serve as serve_app
 from photochrom.errors import PhotochromError
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -126,7 +126,7 @@ def serve(folder: Path, host: str, port: int, names: tuple[str, ...]) -> None:
     need("web")
     from photochrom.study.app import create_app
 
-    serve_app(create_app(folder, hosts_for(names, host)), host, port)
+    serve_app(create_app(folder, allowed_hosts(names, host)), host, port)
 
 
 @study.command()

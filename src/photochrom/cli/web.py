@@ -1,104 +1,12 @@
-"""`photochrom web`, and what it shares with `photochrom study serve`."""
+"""`photochrom web`."""
 
-import contextlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from photochrom.cli.extras import need
-from photochrom.errors import PhotochromError
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-
-def address_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return what adds the options of where a server listens.
-
-    Args:
-        port: The one that is taken unasked.
-    """
-
-    def add(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(
-            [
-                click.option("--host", default="127.0.0.1", show_default=True),
-                click.option(
-                    "--port",
-                    type=click.IntRange(0, 65535),
-                    default=port,
-                    show_default=True,
-                    help="0: any free one.",
-                ),
-                click.option(
-                    "--name",
-                    "names",
-                    multiple=True,
-                    metavar="HOST",
-                    help="A name by which browsers may call it, besides localhost and addresses.",
-                ),
-            ]
-        ):
-            command = option(command)
-        return command
-
-    return add
-
-
-def hosts_for(names: tuple[str, ...], host: str) -> list[str] | None:
-    """Return what `Guard` is to take for hosts: None unless names were given."""
-    from photochrom.web.guard import LOOPBACK
-
-    return [*names, host, *LOOPBACK] if names else None
-
-
-def serve(app: "ASGIApp", host: str, port: int) -> None:
-    """Serve an application until Ctrl-C, and say where.
-
-    Raises:
-        OSError: If the port is taken.
-    """
-    import socket
-
-    import uvicorn
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    both = host == "::" and socket.has_dualstack_ipv6()
-    try:
-        with socket.create_server(
-            (host, port), family=family, backlog=256, dualstack_ipv6=both
-        ) as listening:
-            click.echo(f"http://{_reached(host)}:{listening.getsockname()[1]}/", err=True)
-            if host not in ("127.0.0.1", "localhost", "::1"):
-                click.echo("everybody who can reach this computer can use it", err=True)
-            config = uvicorn.Config(
-                app,
-                access_log=False,  # who came is nobody's business
-                log_level="warning",
-                server_header=False,
-                timeout_graceful_shutdown=3,
-            )
-            uvicorn.Server(config).run(sockets=[listening])
-    except OSError as error:
-        raise PhotochromError(
-            f"cannot listen at {host}, port {port}: {error.strerror or error}; give another --port"
-        ) from error
-
-
-def _reached(host: str) -> str:
-    """Return how others call what listens at an address; of all addresses, this computer's own."""
-    import socket
-
-    if host in ("0.0.0.0", "::"):
-        with (
-            contextlib.suppress(OSError),  # no network
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as looking,
-        ):
-            looking.connect(("10.255.255.255", 1))  # which sends nothing
-            host = looking.getsockname()[0]
-    return f"[{host}]" if ":" in host else host
+from photochrom.cli.server import address_options, allowed_hosts, serve
 
 
 @click.command()
@@ -163,7 +71,7 @@ def web(
         models or (None,),
         device=device,
         limits=Limits(**given),
-        hosts=hosts_for(names, host),
+        hosts=allowed_hosts(names, host),
         processes=jobs,
     )
     serve(app, host, port)

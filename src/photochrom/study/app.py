@@ -15,10 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, Field
 
 from photochrom.errors import DataError, PhotochromError
+from photochrom.server.guard import RequestGuard, add_error_handlers, error_response
 from photochrom.study.design import ANSWERS, KEY, PICTURES, Study, load_study
 from photochrom.study.store import NotOpenError, Open, Store
 from photochrom.study.trials import meant, plan
-from photochrom.web.guard import Guard, answer_errors, refused
 
 _HERE = Path(__file__).parent
 _MAX_BYTES = 10_000  # of what a browser sends
@@ -65,9 +65,9 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
             yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    app.add_middleware(Guard, hosts=hosts, max_bytes=_MAX_BYTES)
+    app.add_middleware(RequestGuard, hosts=hosts, max_bytes=_MAX_BYTES)
     app.mount("/static", StaticFiles(directory=_HERE / "static"))
-    answer_errors(app, {NotOpenError: 409, PhotochromError: 400, sqlite3.Error: _not_written})
+    add_error_handlers(app, {NotOpenError: 409, PhotochromError: 400, sqlite3.Error: _not_written})
 
     def person_of(request: Request) -> str | None:
         person = request.cookies.get(cookie, "")
@@ -184,4 +184,4 @@ def _somebody(person: str | None) -> str:
 
 
 def _not_written(error: sqlite3.Error) -> JSONResponse:
-    return refused(503, f"the answer could not be written: {error}")
+    return error_response(503, f"the answer could not be written: {error}")

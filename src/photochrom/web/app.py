@@ -12,9 +12,9 @@ from jinja2 import Environment, FileSystemLoader
 
 from photochrom.batch.process_pool import LateError, LostError
 from photochrom.errors import PhotochromError
+from photochrom.server.guard import RequestGuard, add_error_handlers, error_response
 from photochrom.version import __version__
 from photochrom.web import api, api_reference, page
-from photochrom.web.guard import Guard, answer_errors, refused
 from photochrom.web.job_queue import FullError
 from photochrom.web.service import Limits, Service
 
@@ -67,14 +67,18 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
-    app.add_middleware(Guard, hosts=hosts, max_bytes=limits.max_bytes, at_once=64 + limits.waiting)
+    app.add_middleware(
+        RequestGuard, hosts=hosts, max_bytes=limits.max_bytes, max_concurrent=64 + limits.waiting
+    )
     app.include_router(page.routes(service, templates))
     app.include_router(api.routes(service))
     app.include_router(api_reference.routes(app, templates))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    answer_errors(app, {PhotochromError: 400, FullError: _full, LateError: 504, LostError: 500})
+    add_error_handlers(
+        app, {PhotochromError: 400, FullError: _full, LateError: 504, LostError: 500}
+    )
     return app
 
 
 def _full(error: FullError) -> JSONResponse:
-    return refused(503, str(error), **{"Retry-After": str(error.seconds)})
+    return error_response(503, str(error), **{"Retry-After": str(error.seconds)})

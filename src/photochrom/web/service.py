@@ -18,7 +18,7 @@ from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import Worker, cores_here
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import ModelError, PhotoError
-from photochrom.web.guard import too_large
+from photochrom.server.guard import too_large_message
 from photochrom.web.job_queue import JobQueue, Ticket
 from photochrom.web.sessions import Picture, Sessions
 from photochrom.web.tasks import Colorizers, Finish, Paint, Prepare, Refused, painter
@@ -165,7 +165,7 @@ class Service:
             async for part in request.stream():
                 size += len(part)
                 if size > self.limits.max_bytes:
-                    raise HTTPException(413, too_large(self.limits.max_bytes))
+                    raise HTTPException(413, too_large_message(self.limits.max_bytes))
                 file.write(part)
         self._room += size
 

@@ -1,0 +1,1 @@
+"""What the HTTP servers share: `photochrom web` and `photochrom study serve`."""
