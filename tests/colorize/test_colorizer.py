@@ -214,10 +214,10 @@ class Hinted(Model):
 def test_hints_reach_the_model(size: tuple[int, int]):
     photo = Photo.from_image(Image.new("L", size, 128))
     colorizer = Colorizer(Hinted(a=0, b=0, size=min(size)))
-    height, width = colorizer.seen(photo).shape
+    height, width = colorizer.network_input(photo).shape
     hints = np.zeros((3, height, width), np.float32)
     hints[:, :, : width // 2] = np.array([30, 10, 1], np.float32)[:, None, None]
-    pixels = colorizer.draft(photo, hints=hints).painted(mark=False).pixels
+    pixels = colorizer.predict(photo, hints=hints).render(mark=False).pixels
     ab = color.rgb_to_lab(pixels / np.float32(255))[..., 1:]
     left, right = ab[:, : width // 2 - 1], ab[:, width // 2 + 1 :]
     assert left.reshape(-1, 2).mean(axis=0) == pytest.approx([30, 10], abs=1)
@@ -226,9 +226,9 @@ def test_hints_reach_the_model(size: tuple[int, int]):
 
 def test_hints_for_a_model_that_takes_none(picture: Image.Image):
     colorizer, photo = Colorizer(Model()), Photo.from_image(picture)
-    hints = np.zeros((3, *colorizer.seen(photo).shape), np.float32)
+    hints = np.zeros((3, *colorizer.network_input(photo).shape), np.float32)
     with pytest.raises(ModelError, match="model function takes no colour hints; use a model that"):
-        colorizer.draft(photo, hints=hints)
+        colorizer.predict(photo, hints=hints)
 
 
 def test_a_wrong_shape_is_refused(picture: Image.Image):

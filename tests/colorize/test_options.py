@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 
 from photochrom.cli import main
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.colorize.options import OPTIONS, check_look
-from photochrom.colorize.rendering import Draft
+from photochrom.colorize.options import OPTIONS, check_options
+from photochrom.colorize.rendering import Prediction
 from photochrom.errors import PhotochromError
 
 NAMES = [option.name for option in OPTIONS]
@@ -18,7 +18,7 @@ def test_the_library_has_just_these_options():
     keywords = inspect.signature(Colorizer.__call__).parameters
     assert {name: keywords[name].default for name in NAMES} == {o.name: o.default for o in OPTIONS}
     assert set(keywords) - set(NAMES) == {"self", "photo"}
-    painted = inspect.signature(Draft.painted).parameters
+    painted = inspect.signature(Prediction.render).parameters
     assert all(painted[name].default == keywords[name].default for name in painted if name in NAMES)
 
 
@@ -64,4 +64,4 @@ def test_the_page_has_just_these_controls(web_client: TestClient):
 )
 def test_what_is_no_look_is_refused(name: str, value: float, said: str):
     with pytest.raises(PhotochromError, match=said):
-        check_look(**{name: value})
+        check_options(**{name: value})

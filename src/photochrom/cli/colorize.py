@@ -11,7 +11,7 @@ import click
 from photochrom.cli.extras import need
 from photochrom.cli.rendering_options import look_options, model_option
 from photochrom.cli.text import printable
-from photochrom.colorize.options import check_look
+from photochrom.colorize.options import check_options
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -183,7 +183,7 @@ def _settings(
     from photochrom.batch.runner import Settings
     from photochrom.imagefile.reading import MAX_PIXELS
 
-    check_look(**look)
+    check_options(**look)
     return Settings(
         model=model,
         device=device,

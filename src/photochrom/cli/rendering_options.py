@@ -18,7 +18,7 @@ model_option = click.option(
 
 def look_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a picture's look, as `OPTIONS` declares them."""
-    types = {"number": float, "whole": int}
+    types = {"number": float, "integer": int}
     for option in reversed(OPTIONS):
         if option.kind == "flag":
             names = f"--{option.name}/--no-{option.name}"

@@ -309,7 +309,7 @@ def lightness(pixels: Pixels, space: Space = SRGB) -> FloatArray:
     return (f * np.float32(116) - np.float32(16)).reshape(pixels.shape[:-1])
 
 
-def opponents(pixels: Pixels, space: Space = SRGB) -> tuple[FloatArray, FloatArray]:
+def scaled_ab(pixels: Pixels, space: Space = SRGB) -> tuple[FloatArray, FloatArray]:
     """Return the colours of pixels as they lie in a file.
 
     Args:
@@ -324,7 +324,7 @@ def opponents(pixels: Pixels, space: Space = SRGB) -> tuple[FloatArray, FloatArr
     return x - y, y - z
 
 
-def paint(
+def encode_pixels(
     space: Space, x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray, pixels: Pixels
 ) -> None:
     """Set pixels as they are to lie in a file; as with `lab_to_rgb`, lightness and hue stay.

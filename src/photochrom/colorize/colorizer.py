@@ -20,8 +20,8 @@ from photochrom.colorize.onnx_model import (
     default_model_path,
     no_hints,
 )
-from photochrom.colorize.options import MIN_SIDE, check_look
-from photochrom.colorize.rendering import Draft, leaves_colours
+from photochrom.colorize.options import MIN_SIDE, check_options
+from photochrom.colorize.rendering import Prediction, keeps_colors
 from photochrom.errors import ModelError
 from photochrom.imagefile.photo import Photo
 
@@ -112,20 +112,22 @@ class Colorizer:
         if isinstance(photo, Image.Image):
             picture = Photo.from_image(photo)
             return self(picture, saturation=saturation, strength=strength, size=size).to_image()
-        check_look(saturation=saturation, strength=strength, size=size)
-        if leaves_colours(photo, strength):
+        check_options(saturation=saturation, strength=strength, size=size)
+        if keeps_colors(photo, strength):
             return dataclasses.replace(photo, pixels=photo.pixels.copy())
-        draft = self.draft(photo, size=size)
-        return draft.painted(saturation=saturation, strength=strength, mark=mark, pool=self._pool)
+        prediction = self.predict(photo, size=size)
+        return prediction.render(
+            saturation=saturation, strength=strength, mark=mark, pool=self._pool
+        )
 
-    def draft(
+    def predict(
         self,
         photo: Photo,
         *,
         size: int | None = None,
         ab: FloatArray | None = None,
         hints: FloatArray | None = None,
-    ) -> Draft:
+    ) -> Prediction:
         """Ask the model once, so that the photo can then be painted as often as one likes.
 
         Args:
@@ -140,16 +142,16 @@ class Colorizer:
         """
         L, small = self._copies(photo, size)
         if ab is None:
-            ab = self.guess(small, hints)
+            ab = self.predict_ab(small, hints)
         width, height = photo.size
         if small.size < height * width:
             lines = upsampling.lines(L, ab)
         else:
             a, b = (cv2.resize(plane, photo.size, interpolation=cv2.INTER_AREA) for plane in ab)
             lines = np.stack([np.zeros_like(a), np.zeros_like(a), a, b])
-        return Draft(photo, lines, self.model.name)
+        return Prediction(photo, lines, self.model.name)
 
-    def seen(self, photo: Photo, *, size: int | None = None) -> FloatArray:
+    def network_input(self, photo: Photo, *, size: int | None = None) -> FloatArray:
         """Return L* of the small copy that the model is asked about, shape (h, w).
 
         Raises:
@@ -157,7 +159,7 @@ class Colorizer:
         """
         return self._copies(photo, size)[1]
 
-    def guess(self, seen: FloatArray, hints: FloatArray | None = None) -> FloatArray:
+    def predict_ab(self, seen: FloatArray, hints: FloatArray | None = None) -> FloatArray:
         """Ask the model about a small copy as `seen` returns it; the answer has shape (2, h, w).
 
         Args:
@@ -172,7 +174,7 @@ class Colorizer:
 
     def _copies(self, photo: Photo, size: int | None) -> tuple[FloatArray, FloatArray]:
         """Return L* of the middle and of the small copy of a photo."""
-        check_look(size=size)
+        check_options(size=size)
         width, height = photo.size
         h, w = network_size(height, width, size or self.model.size)
         zoom = max(1, min(upsampling.ZOOM, height // h, width // w))

@@ -16,14 +16,14 @@ class Option:
     """One keyword of `Colorizer.__call__`."""
 
     name: str
-    kind: Literal["number", "whole", "flag"]
+    kind: Literal["number", "integer", "flag"]
     default: float | bool | None
     label: str
     """For people, on the page."""
     help: str
     """One sentence."""
-    least: float = 0
-    most: float = 1
+    minimum: float = 0
+    maximum: float = 1
     step: float = 1
     """Of a slider."""
 
@@ -31,7 +31,7 @@ class Option:
 OPTIONS = (
     Option(
         *("saturation", "number", 1.0, "Saturation", "How strong the new colours are."),
-        most=4,
+        maximum=4,
         step=0.05,
     ),
     Option(
@@ -40,10 +40,10 @@ OPTIONS = (
         step=0.05,
     ),
     Option(
-        *("size", "whole", None, "Detail the network sees"),
+        *("size", "integer", None, "Detail the network sees"),
         "Short side in px at which the network sees a photo; the model's own if not given.",
-        least=MIN_SIDE,
-        most=MAX_SIZE,
+        minimum=MIN_SIDE,
+        maximum=MAX_SIZE,
     ),
     Option(
         *("mark", "flag", True, "Say in the file that colours were added"),
@@ -52,7 +52,7 @@ OPTIONS = (
 )
 
 
-def check_look(**look: Any) -> None:
+def check_options(**look: Any) -> None:
     """Refuse what is no saturation, strength, size or mark.
 
     Raises:
@@ -62,7 +62,7 @@ def check_look(**look: Any) -> None:
         value: Any = look.get(option.name, option.default)
         if option.kind == "flag" or (value is None and option.default is None):
             continue
-        if not option.least <= value <= option.most:
+        if not option.minimum <= value <= option.maximum:
             raise PhotochromError(
-                f"{option.name} is {value}; it has to be from {option.least} to {option.most}"
+                f"{option.name} is {value}; it has to be from {option.minimum} to {option.maximum}"
             )

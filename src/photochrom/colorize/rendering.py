@@ -20,7 +20,7 @@ _MARK = "colours added by photochrom {version}, model {model}: guesses, not the 
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
+class Prediction:
     """A photo, and what a model said of its colours."""
 
     photo: Photo
@@ -29,7 +29,7 @@ class Draft:
     model: str
     """The model's name."""
 
-    def painted(
+    def render(
         self,
         *,
         saturation: float = 1.0,
@@ -46,7 +46,7 @@ class Draft:
             pool: Threads to work on; None: this one.
         """
         photo = self.photo
-        if leaves_colours(photo, strength):
+        if keeps_colors(photo, strength):
             return dataclasses.replace(photo, pixels=photo.pixels.copy())
         kept, space = photo.metadata, photo.space
         if space.matrix is None:
@@ -57,7 +57,7 @@ class Draft:
         pixels = _painted(photo, space, lines, 1 - strength, pool)
         return dataclasses.replace(photo, pixels=pixels, space=space, metadata=kept)
 
-    def smaller(self, longest: int) -> "Draft":
+    def downscale(self, longest: int) -> "Prediction":
         """Return the same of a copy to look at, of 8 bits, without what its file says.
 
         Args:
@@ -84,7 +84,7 @@ class Draft:
         return dataclasses.replace(self, photo=copy)
 
 
-def leaves_colours(photo: Photo, strength: float) -> bool:
+def keeps_colors(photo: Photo, strength: float) -> bool:
     """Tell whether a photo keeps its own colours: then Lab, where blacks lose digits, is spared."""
     return strength == 0 and photo.pixels.shape[2] == 3
 
@@ -124,10 +124,10 @@ def _painted(
         z *= y
         z += z_offset
         if own and strip.shape[1] == 3:
-            a, b = color.opponents(strip, photo.space)
+            a, b = color.scaled_ab(strip, photo.space)
             x += a * np.float32(own)
             z -= b * np.float32(own)
-        color.paint(space, x, y, z, Y, painted[rows].reshape(-1, 1, 3))
+        color.encode_pixels(space, x, y, z, Y, painted[rows].reshape(-1, 1, 3))
 
     _on_all(fill, painted.shape, pool)
     return painted

@@ -315,9 +315,9 @@ def _srgb(photo: Photo) -> Pixels8:
     height, width, channels = photo.pixels.shape
     pixels = photo.pixels.reshape(-1, channels)
     Y, y = color.luminance(pixels, photo.space)
-    a, b = color.opponents(pixels, photo.space) if channels == 3 else (0 * y, 0 * y)
+    a, b = color.scaled_ab(pixels, photo.space) if channels == 3 else (0 * y, 0 * y)
     painted = np.empty((height, width, 3), np.uint8)
-    color.paint(color.SRGB, y + a, y, y - b, Y, painted.reshape(-1, 1, 3))
+    color.encode_pixels(color.SRGB, y + a, y, y - b, Y, painted.reshape(-1, 1, 3))
     return painted
 
 

@@ -12,7 +12,7 @@ import cv2
 from photochrom.batch.process_pool import cores_here, work
 from photochrom.colorize.colorizer import Colorizer, network_size
 from photochrom.colorize.onnx_model import default_model_path
-from photochrom.colorize.options import OPTIONS, check_look
+from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.video import checkpoint as keeping
@@ -77,7 +77,7 @@ def colorize_film(
         PhotochromError: If a number is not allowed.
         OSError: If the disk refuses.
     """
-    check_look(**look)
+    check_options(**look)
     film = probe(path, max_pixels=max_pixels)
     _check(path, target, overwrite)
     encoding = chosen(target, codec, quality, film)

@@ -99,7 +99,7 @@ def _colour(piece: Piece, colorizer: Colorizer, settings: Settings) -> None:
                 continue
             photo = to_photo(frame, film)
             ab = colours[place - piece.before].astype(np.float32)
-            painted = colorizer.draft(photo, size=size, ab=ab).painted(**look)
+            painted = colorizer.predict(photo, size=size, ab=ab).render(**look)
             if place == piece.before and painted.metadata.mark:
                 out.metadata[MARK] = painted.metadata.mark
             coloured = to_frame(painted, film, pixels)
@@ -118,7 +118,7 @@ def _colours(
     film = settings.film
     wanted = slice(piece.before, piece.before + piece.count)
     photos = (to_photo(frame, film) for frame in frames(film, piece))
-    seen = [colorizer.seen(photo, size=size).astype(np.float16) for photo in photos]
+    seen = [colorizer.network_input(photo, size=size).astype(np.float16) for photo in photos]
     if settings.steadied:
-        return steady(seen, colorizer.guess, piece.cuts, piece.flashes)[wanted]
-    return [colorizer.guess(L.astype(np.float32)) for L in seen[wanted]]
+        return steady(seen, colorizer.predict_ab, piece.cuts, piece.flashes)[wanted]
+    return [colorizer.predict_ab(L.astype(np.float32)) for L in seen[wanted]]

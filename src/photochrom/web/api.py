@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
-from photochrom.colorize.options import OPTIONS, Option, check_look
+from photochrom.colorize.options import OPTIONS, Option, check_options
 from photochrom.version import __version__
 from photochrom.web.service import Model, Service
 from photochrom.web.sessions import Picture, plain_name
 
-_TYPES: dict[str, Any] = {"number": float, "whole": int, "flag": bool}
+_TYPES: dict[str, Any] = {"number": float, "integer": int, "flag": bool}
 
 
 class Refusal(BaseModel):
@@ -76,7 +76,7 @@ def routes(service: Service) -> APIRouter:
     ) -> FileResponse:
         """Colorize one photo, exactly as the command line does: at full size, metadata kept."""
         number = service.model(model)
-        check_look(**look)
+        check_options(**look)
         service.queue.check()
         folder = service.sessions.passing()
         picture = Picture("", plain_name(file.filename or ""), folder, number, look)
@@ -130,7 +130,7 @@ def _type(option: Option) -> Any:
 def _field(option: Option) -> Any:
     if option.kind == "flag":
         return Form(description=option.help)
-    return Form(description=option.help, ge=option.least, le=option.most)
+    return Form(description=option.help, ge=option.minimum, le=option.maximum)
 
 
 def _copy(file: UploadFile, path: Any) -> None:

@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
-from photochrom.colorize.options import OPTIONS, check_look
+from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.web.archive import zipped
@@ -111,7 +111,7 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         if view not in ("before", "thumbnail", "after"):
             raise HTTPException(404, "a photo has before, after, thumbnail and result")
         if view == "after":
-            check_look(saturation=saturation, strength=strength)
+            check_options(saturation=saturation, strength=strength)
             content = await service.paint(photo, saturation, strength, longest)
         elif photo.shown is None:
             raise HTTPException(409, f"{photo.name} is not ready")
@@ -131,7 +131,7 @@ def routes(service: Service, templates: Environment) -> APIRouter:
                 400, f"a look has no {unknown[0][:40]!r}; it has {', '.join(photo.look)}"
             )
         look = photo.look | {name: _typed(name, value) for name, value in changes.items()}
-        check_look(**look)
+        check_options(**look)
         number = photo.model if model is None else service.model(str(model))
         again = look["size"] != photo.look["size"] or number != photo.model
         if again:
@@ -198,11 +198,11 @@ def _typed(name: str, value: Any) -> Any:
         PhotochromError: If it has another type.
     """
     option = next(option for option in OPTIONS if option.name == name)
-    types = {"number": (int, float), "whole": (int,), "flag": (bool,)}[option.kind]
+    types = {"number": (int, float), "integer": (int,), "flag": (bool,)}[option.kind]
     if value is None and option.default is None:
         return None
     if not isinstance(value, types) or (option.kind != "flag" and isinstance(value, bool)):
-        raise PhotochromError(f"{name} is {str(value)[:40]!r}; it has to be a {option.kind}")
+        raise PhotochromError(f"{name} is {str(value)[:40]!r}; its type has to be {option.kind}")
     return value
 
 

@@ -15,7 +15,7 @@ from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import cores_here
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.colorize.rendering import Draft
+from photochrom.colorize.rendering import Prediction
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_pages
@@ -61,10 +61,10 @@ class Prepare:
         """
         try:
             pages = open_pages(self.photo, max_pixels=self.max_pixels)
-            draft = colorizers[self.model].draft(next(pages), size=self.size)
-            facts = Drafted(*draft.photo.size, 1 + sum(1 for _ in pages))
-            shown = draft.smaller(SHOWN)
-            small = shown.smaller(THUMBNAIL).painted()
+            prediction = colorizers[self.model].predict(next(pages), size=self.size)
+            facts = Drafted(*prediction.photo.size, 1 + sum(1 for _ in pages))
+            shown = prediction.downscale(SHOWN)
+            small = shown.downscale(THUMBNAIL).render()
             self.place.mkdir()
             (self.place / "draft").write_bytes(pickle.dumps(shown, protocol=5))
             (self.place / "before").write_bytes(_encoded(shown.photo))
@@ -96,23 +96,23 @@ class Paint:
             pool: Threads to work on.
         """
         try:
-            draft = _draft(self.place).smaller(self.longest)
+            prediction = _load_prediction(self.place).downscale(self.longest)
         except OSError:
             return Refused("the photo was removed or colorized again meanwhile")
         return _encoded(
-            draft.painted(saturation=self.saturation, strength=self.strength, pool=pool)
+            prediction.render(saturation=self.saturation, strength=self.strength, pool=pool)
         )
 
 
 @functools.lru_cache(maxsize=1)  # a slider asks for the same many times
-def _draft(place: Path) -> Draft:
+def _load_prediction(place: Path) -> Prediction:
     """Return what `Prepare` wrote into a folder: our own, in a folder of our own.
 
     Raises:
         OSError: If it is gone.
     """
-    draft: Draft = pickle.loads((place / "draft").read_bytes())
-    return draft
+    prediction: Prediction = pickle.loads((place / "draft").read_bytes())
+    return prediction
 
 
 @dataclass(frozen=True)

@@ -316,12 +316,12 @@ def _colorize(colorizer: Colorizer, pixels: Pixels, hints: int = 0, seed: int = 
     photo = Photo.from_image(Image.fromarray(np.ascontiguousarray(pixels)))
     if hints == 0:
         return np.asarray(colorizer(photo).to_image())
-    height, width = colorizer.seen(photo).shape
+    height, width = colorizer.network_input(photo).shape
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     ab = torch.from_numpy(rgb_to_lab(_as_float(small))[..., 1:].transpose(2, 0, 1).copy())
     side = max(1, round(HINT_SIDE * min(height, width)))
     known = reveal(ab, evenly(height, width, hints, side, seed)).numpy()
-    return np.asarray(colorizer.draft(photo, hints=known).painted(mark=False).to_image())
+    return np.asarray(colorizer.predict(photo, hints=known).render(mark=False).to_image())
 
 
 def _distinct_names(given: Sequence[str], models: Sequence[ColorModel]) -> list[str]:

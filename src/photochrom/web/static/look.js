@@ -29,7 +29,7 @@ function read(field) {
 /** Let the controls say a photo's look. */
 export function write(look) {
   for (const field of fields) {
-    if (field === document.activeElement && field.dataset.kind === "whole") continue; // being typed
+    if (field === document.activeElement && field.dataset.kind === "integer") continue; // being typed
     const value = look[field.dataset.option];
     if (field.dataset.kind === "flag") field.checked = value;
     else field.value = value ?? "";
