@@ -30,14 +30,14 @@ def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = 
     """
     from photochrom.training.loop.runs import read_log, read_recipe
     from photochrom.training.loop.train import train
-    from photochrom.training.recipes.named import recipe_named
-    from photochrom.training.recipes.recipe import with_settings
+    from photochrom.training.recipes.named import get_recipe
+    from photochrom.training.recipes.recipe import apply_settings
 
     runs: list[Path] = []
     for number, name in enumerate(STAGES):
         run = folder / "runs" / f"{number:04d}-{name}"
         start = str(runs[-1]) if runs else "none"
-        recipe = with_settings(replace(recipe_named(name), generator_weights=start), settings)
+        recipe = apply_settings(replace(get_recipe(name), generator_weights=start), settings)
         if run.exists():
             recipe = read_recipe(run)
         if not run.exists() or len(read_log(run)) < recipe.total_epochs:

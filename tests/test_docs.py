@@ -8,7 +8,7 @@ import click
 import pytest
 
 from photochrom.cli import main
-from photochrom.training.recipes.named import RECIPES, recipe_named
+from photochrom.training.recipes.named import RECIPES, get_recipe
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,7 +39,7 @@ def test_commands_in_the_documents_parse(line: str) -> None:
         context = click.Context(command, info_name=name, parent=context)
     parsed = command.make_context(command.name, arguments)  # raises on an unknown option
     if command.name == "train":
-        assert recipe_named(parsed.params["recipe"])
+        assert get_recipe(parsed.params["recipe"])
 
 
 def test_every_recipe_is_documented() -> None:

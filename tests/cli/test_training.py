@@ -65,7 +65,7 @@ def test_recipes_are_listed_and_shown() -> None:
     [
         (["train", "unet-patchgun"], "unknown recipe 'unet-patchgun'; choose from custom"),
         (["train", "tiny", "--set", "lamda_l1=3"], "unknown recipe key 'lamda_l1'; choose from"),
-        (["train", "tiny", "--set", "epochs=many"], "epochs is 'many'; it has to be a whole"),
+        (["train", "tiny", "--set", "epochs=many"], "epochs is 'many'; give a whole"),
         (["train", "tiny", "--set", "epochs"], "write --set KEY=VALUE"),
         (["train", "tiny"], "is not a prepared data set"),
     ],

@@ -126,7 +126,7 @@ def recipes(name: str | None, as_json: bool) -> None:
     """List the recipes, or all values of the recipe NAME."""
     import dataclasses
 
-    from photochrom.training.recipes.named import RECIPES, recipe_named
+    from photochrom.training.recipes.named import RECIPES, get_recipe
 
     if name is None:
         if as_json:
@@ -140,7 +140,7 @@ def recipes(name: str | None, as_json: bool) -> None:
             "\n`photochrom recipes NAME` shows every value, and whether its source states it."
         )
         return
-    recipe = recipe_named(name)
+    recipe = get_recipe(name)
     if as_json:
         click.echo(recipe.to_json(), nl=False)
         return
@@ -191,15 +191,15 @@ def train(
 ) -> None:
     """Train RECIPE, a name or a recipe.json, into a new directory under RUNS."""
     from photochrom.training.loop import launching
-    from photochrom.training.recipes.named import recipe_named
-    from photochrom.training.recipes.recipe import Recipe, with_settings
+    from photochrom.training.recipes.named import get_recipe
+    from photochrom.training.recipes.recipe import Recipe, apply_settings
 
     try:
         with launching.report_once():
             path = Path(recipe)
             is_file = path.suffix == ".json" and path.is_file()
-            chosen = Recipe.from_json(path.read_bytes()) if is_file else recipe_named(recipe)
-            chosen = with_settings(chosen, _settings(changes))
+            chosen = Recipe.from_json(path.read_bytes()) if is_file else get_recipe(recipe)
+            chosen = apply_settings(chosen, _settings(changes))
             need("train")
             must_launch = launching.must_launch(devices, nodes, chosen.batch_size)
         if dry_run:

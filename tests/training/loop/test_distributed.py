@@ -33,7 +33,7 @@ from photochrom.training.loop.launching import is_main_process, launch, must_lau
 from photochrom.training.loop.runs import read_environment, read_log
 from photochrom.training.loop.train import train
 from photochrom.training.recipes.named import RECIPES
-from photochrom.training.recipes.recipe import Recipe, with_settings
+from photochrom.training.recipes.recipe import Recipe, apply_settings
 from support.photos import write_photos
 
 SETTINGS = {
@@ -41,7 +41,7 @@ SETTINGS = {
     **{"batch_size": "4", "crop_min": "0.8", "view": "0.9", "aging": "0.5", "ema": "0.9"},
     **{"epochs": "3", "d_threshold": "0.69", "depth": "3", "betas": "0.9,0.999"},
 }
-SMALL = with_settings(RECIPES["tiny"], SETTINGS)  # 4 epochs of 6 steps
+SMALL = apply_settings(RECIPES["tiny"], SETTINGS)  # 4 epochs of 6 steps
 EXACT = {
     # Features of two classifiers that are judged in turn, spectral norm, two learning rates, aging,
     # hints.

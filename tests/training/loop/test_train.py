@@ -297,7 +297,7 @@ def test_a_run_whose_files_are_damaged(data: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="other data"):
         train(TINY, data, tmp_path, progress=False, resume=run)
     (run / "recipe.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(RecipeError, match="has to be JSON"):
+    with pytest.raises(RecipeError, match="must be JSON"):
         train(TINY, data, tmp_path, progress=False, resume=run)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from photochrom.errors import RecipeError
-from photochrom.training.recipes.named import RECIPES, recipe_named
-from photochrom.training.recipes.recipe import Recipe, with_settings
+from photochrom.training.recipes.named import RECIPES, get_recipe
+from photochrom.training.recipes.recipe import Recipe, apply_settings
 
 NAMES = [
     "custom",
@@ -32,25 +32,25 @@ NAMES = [
     "photochrom-stage-5",
     "tiny",
 ]
-EVERY = pytest.mark.parametrize("name", NAMES)
+EVERY_RECIPE = pytest.mark.parametrize("name", NAMES)
 TINY = RECIPES["tiny"]
 
 
-def test_names() -> None:
+def test_recipe_names() -> None:
     assert sorted(RECIPES) == sorted(NAMES)
 
 
-@EVERY
-def test_found_by_name(name: str) -> None:
-    assert recipe_named(name) is RECIPES[name]
+@EVERY_RECIPE
+def test_get_recipe_returns_the_recipe(name: str) -> None:
+    assert get_recipe(name) is RECIPES[name]
 
 
-def test_unknown_name() -> None:
+def test_get_recipe_rejects_an_unknown_name() -> None:
     with pytest.raises(RecipeError, match=r"unknown recipe 'tinny'; choose from custom, .*tiny"):
-        recipe_named("tinny")
+        get_recipe("tinny")
 
 
-@EVERY
+@EVERY_RECIPE
 def test_json_round_trip(name: str) -> None:
     recipe = RECIPES[name]
     text = recipe.to_json()
@@ -61,8 +61,8 @@ def test_json_round_trip(name: str) -> None:
         assert type(getattr(again, field.name)) is type(getattr(recipe, field.name)), field.name
 
 
-@EVERY
-def test_says_what_is_quoted(name: str) -> None:
+@EVERY_RECIPE
+def test_quoted_fields_exist_unless_the_recipe_is_ours(name: str) -> None:
     recipe = RECIPES[name]
     assert recipe.source
     assert len(set(recipe.quoted)) == len(recipe.quoted)
@@ -72,7 +72,7 @@ def test_says_what_is_quoted(name: str) -> None:
     assert ours == (not recipe.quoted)
 
 
-def test_what_the_report_states() -> None:
+def test_values_that_the_report_states() -> None:
     unet, resnet18 = RECIPES["unet-patchgan"], RECIPES["resnet18-unet-patchgan"]
     pretrained = RECIPES["unet-patchgan-l1pre"]
     assert (unet.epochs, unet.pretrain_epochs) == (20, 0)
@@ -83,14 +83,13 @@ def test_what_the_report_states() -> None:
         assert (RECIPES[name].image_size, RECIPES[name].gan_mode) == (256, "bce")
 
 
-def test_what_paper_and_code_differ_in() -> None:
+def test_nazeri_paper_and_code_differ() -> None:
     paper, code = RECIPES["nazeri-paper"], RECIPES["nazeri-code"]
     assert (paper.lr_g, paper.lr_d, paper.betas[0], paper.label_real) == (2e-4, 2e-4, 0.5, 0.9)
     assert (code.lr_g, code.lr_d, code.betas[0], code.g_steps) == (3e-4, 3e-5, 0.0, 2)
 
 
-def test_phases() -> None:
-    """Every epoch has its phase: the report's, and the readings of "alternating training"."""
+def test_phase_of_every_epoch() -> None:
     recipe = RECIPES["tiny"]
 
     def phases(**changes: Any) -> str:
@@ -104,12 +103,12 @@ def test_phases() -> None:
     assert phases(pretrain_epochs=0, d_only_epochs=1, turn_epochs=2, epochs=5) == "d d d g g d"
 
 
-def test_frozen() -> None:
+def test_recipes_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         TINY.epochs = 3  # type: ignore[misc]
 
 
-def test_needs_no_torch() -> None:
+def test_recipes_import_no_torch() -> None:
     code = "import sys, photochrom.training.recipes.named; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -128,7 +127,7 @@ def test_needs_no_torch() -> None:
         ("generator", "residual", "residual"),
         ("discriminator", "none", None),
         ("discriminator", "classifier", "classifier"),
-        ("encoder_weights", "none", "none"),  # a text, and so not None
+        ("encoder_weights", "none", "none"),  # a string, not None
         ("encoder_weights", "some/file.pt", "some/file.pt"),
         ("lr_encoder", "none", None),
         ("lr_encoder", "1e-4", 1e-4),
@@ -140,45 +139,45 @@ def test_needs_no_torch() -> None:
         ("schedule", "cosine", "cosine"),
     ],
 )
-def test_settings_by_type(key: str, text: str, value: object) -> None:
-    found = getattr(with_settings(TINY, {key: text}), key)
-    assert found == value
-    assert type(found) is type(value)
+def test_settings_are_parsed_by_type(key: str, text: str, value: object) -> None:
+    parsed = getattr(apply_settings(TINY, {key: text}), key)
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
-def test_settings_change_nothing_else() -> None:
-    changed = with_settings(TINY, {"epochs": "3", "lr_g": "1e-3"})
+def test_settings_change_no_other_field() -> None:
+    changed = apply_settings(TINY, {"epochs": "3", "lr_g": "1e-3"})
     assert changed == replace(TINY, epochs=3, lr_g=1e-3)
     assert TINY.epochs == 1
-    assert with_settings(TINY, {}) == TINY
+    assert apply_settings(TINY, {}) == TINY
 
 
-def test_a_changed_value_is_no_longer_quoted() -> None:
+def test_a_changed_field_is_no_longer_quoted() -> None:
     recipe = RECIPES["shariatnia-unet"]
-    changed = with_settings(recipe, {"lambda_l1": "10", "batch_size": "16"})
+    changed = apply_settings(recipe, {"lambda_l1": "10", "batch_size": "16"})
     assert "lambda_l1" in recipe.quoted
     assert "lambda_l1" not in changed.quoted
-    assert "batch_size" in changed.quoted  # given, but as it was
+    assert "batch_size" in changed.quoted  # set, but not changed
 
 
 @pytest.mark.parametrize(
-    ("key", "text", "said"),
+    ("key", "text", "message"),
     [
         ("lamda_l1", "10", "unknown recipe key 'lamda_l1'; choose from aging, base_channels"),
-        ("epochs", "two", "epochs is 'two'; it has to be a whole number"),
-        ("epochs", "2.5", "epochs is '2.5'; it has to be a whole number"),
-        ("epochs", "", "epochs is ''; it has to be a whole number"),
-        ("epochs", "none", "epochs is 'none'; it has to be a whole number"),
-        ("lr_g", "fast", "lr_g is 'fast'; it has to be a number"),
-        ("lr_encoder", "slow", "lr_encoder is 'slow'; it has to be a number or none"),
-        ("flip", "yes", "flip is 'yes'; it has to be true or false"),
-        ("betas", "0.5", "betas is .*; it has to be 2 values, each a number"),
-        ("betas", "0.5,0.9,0.99", "betas is .*; it has to be 2 values"),
-        ("betas", "a,b", "betas is .*; it has to be 2 values, each a number"),
-        ("decoder_channels", "64,x", "it has to be some values, each a whole number"),
-        ("gan_mode", "wgan", "gan_mode is 'wgan'; it has to be one of bce, lsgan, hinge"),
-        ("optimizer", "sgd", "optimizer is 'sgd'; it has to be one of adam, adamw"),
-        # the right type, but no run could use it
+        ("epochs", "two", "epochs is 'two'; give a whole number"),
+        ("epochs", "2.5", "epochs is '2.5'; give a whole number"),
+        ("epochs", "", "epochs is ''; give a whole number"),
+        ("epochs", "none", "epochs is 'none'; give a whole number"),
+        ("lr_g", "fast", "lr_g is 'fast'; give a number"),
+        ("lr_encoder", "slow", "lr_encoder is 'slow'; give a number or none"),
+        ("flip", "yes", "flip is 'yes'; give true or false"),
+        ("betas", "0.5", "betas is .*; give 2 comma-separated values, each a number"),
+        ("betas", "0.5,0.9,0.99", "betas is .*; give 2 comma-separated values"),
+        ("betas", "a,b", "betas is .*; give 2 comma-separated values, each a number"),
+        ("decoder_channels", "64,x", "give comma-separated values, each a whole number"),
+        ("gan_mode", "wgan", "gan_mode is 'wgan'; give one of bce, lsgan, hinge"),
+        ("optimizer", "sgd", "optimizer is 'sgd'; give one of adam, adamw"),
+        # the right type, out of range
         ("epochs", "-1", "epochs is -1; give 0 or more"),
         ("batch_size", "0", "batch_size is 0; give a number above 0"),
         ("lr_g", "0", "lr_g is 0.0; give a number above 0"),
@@ -192,76 +191,76 @@ def test_a_changed_value_is_no_longer_quoted() -> None:
         ("betas", "0.5,1", "betas is .*; give two numbers from 0 to below 1"),
         ("betas", "nan,0.9", "betas is .*; give two numbers from 0 to below 1"),
         ("label_real", "1.5", "label_real is 1.5; give a number above 0, up to 1"),
-        ("image_size", "8", "image_size is 8; networks take 16 px or more"),
-        ("dilations", "0", "dilations is .*; give one number above 0 or more"),
+        ("image_size", "8", "image_size is 8; give 16 px or more"),
+        ("dilations", "0", "dilations is .*; give one or more numbers above 0"),
         ("patch_depth", "0", "patch_depth is 0; give a number above 0"),
         ("turn_epochs", "0", "turn_epochs is 0; give a number above 0"),
-        ("output", "yuv", "output is 'yuv'; it has to be one of ab, lab, rgb"),
-        ("decoder_channels", "", "decoder_channels is .*; give one number above 0 or more"),
-        ("decoder_channels", "8,0", "decoder_channels is .*; give one number above 0 or more"),
-        ("aging", "1.5", "aging is 1.5; give a share from 0 to 1"),
+        ("output", "yuv", "output is 'yuv'; give one of ab, lab, rgb"),
+        ("decoder_channels", "", "decoder_channels is .*; give one or more numbers above 0"),
+        ("decoder_channels", "8,0", "decoder_channels is .*; give one or more numbers above 0"),
+        ("aging", "1.5", "aging is 1.5; give a fraction from 0 to 1"),
         ("ema", "1", "ema is 1.0; give a decay above 0 and below 1, or none"),
         ("target_saturation", "0", "target_saturation is 0.0; give a factor above 0, up to 2"),
-        ("crop_min", "0", "crop_min is 0.0; give a share above 0, up to 1"),
-        ("view", "0", "view is 0.0; give a share above 0, up to 1"),
-        ("encoder_padding", "same", "encoder_padding is 'same'; it has to be one of zeros, rep"),
-        ("margin", "-1", "margin is -1; give a number of px from 0 to 128"),
-        ("bounded", "1", "bounded is '1'; it has to be true or false"),
+        ("crop_min", "0", "crop_min is 0.0; give a fraction above 0, up to 1"),
+        ("view", "0", "view is 0.0; give a fraction above 0, up to 1"),
+        ("encoder_padding", "same", "encoder_padding is 'same'; give one of zeros, rep"),
+        ("margin", "-1", "margin is -1; give 0 to 128 px"),
+        ("bounded", "1", "bounded is '1'; give true or false"),
         ("quoted", "lambda", "`quoted` names no field of a recipe: lambda"),
     ],
 )
-def test_settings_refused(key: str, text: str, said: str) -> None:
-    with pytest.raises(RecipeError, match=said) as caught:
-        with_settings(TINY, {key: text})
+def test_invalid_settings_are_rejected(key: str, text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        apply_settings(TINY, {key: text})
     assert "\n" not in str(caught.value)
 
 
-def test_nothing_to_train() -> None:
+def test_zero_epochs_are_rejected() -> None:
     with pytest.raises(RecipeError, match="both 0"):
-        with_settings(TINY, {"epochs": "0", "pretrain_epochs": "0"})
+        apply_settings(TINY, {"epochs": "0", "pretrain_epochs": "0"})
 
 
 # recipe.json
 
 
-def test_json_may_leave_out_defaults() -> None:
+def test_missing_json_fields_get_defaults() -> None:
     assert Recipe.from_json('{"generator": "unet"}') == Recipe(generator="unet")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("", "has to be JSON"),
-        ("{", "has to be JSON"),
-        ("[]", "has to be a JSON object, not list"),
-        ("{}", "has to name its generator"),
+        ("", "must be JSON"),
+        ("{", "must be JSON"),
+        ("[]", "must be a JSON object, not list"),
+        ("{}", "must have a generator"),
         ('{"generator": "unet", "epoch": 2}', "unknown recipe key 'epoch'"),
-        ('{"generator": 3}', "generator is 3; it has to be a text"),
-        ('{"generator": null}', "generator is None; it has to be a text"),
-        ('{"generator": "unet", "epochs": true}', "epochs is True; it has to be a whole number"),
-        ('{"generator": "unet", "epochs": 2.0}', "epochs is 2.0; it has to be a whole number"),
-        ('{"generator": "unet", "flip": 1}', "flip is 1; it has to be true or false"),
-        ('{"generator": "unet", "betas": "ab"}', "betas is 'ab'; it has to be 2 values"),
-        ('{"generator": "unet", "betas": [0.5]}', "it has to be 2 values"),
-        ('{"generator": "unet", "gan_mode": ["bce"]}', "it has to be one of bce"),
+        ('{"generator": 3}', "generator is 3; give a string"),
+        ('{"generator": null}', "generator is None; give a string"),
+        ('{"generator": "unet", "epochs": true}', "epochs is True; give a whole number"),
+        ('{"generator": "unet", "epochs": 2.0}', "epochs is 2.0; give a whole number"),
+        ('{"generator": "unet", "flip": 1}', "flip is 1; give true or false"),
+        ('{"generator": "unet", "betas": "ab"}', "betas is 'ab'; give 2 comma-separated values"),
+        ('{"generator": "unet", "betas": [0.5]}', "give 2 comma-separated values"),
+        ('{"generator": "unet", "gan_mode": ["bce"]}', "give one of bce"),
         ('{"generator": "unet", "lr_g": NaN}', "lr_g is nan"),
         ('{"generator": "unet", "seed": -1}', "seed is -1; give 0 or more"),
     ],
 )
-def test_json_refused(text: str, said: str) -> None:
-    with pytest.raises(RecipeError, match=said) as caught:
+def test_invalid_json_is_rejected(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
         Recipe.from_json(text)
     assert "\n" not in str(caught.value)
 
 
-def test_whole_numbers_are_numbers_too() -> None:
+def test_json_integers_become_floats() -> None:
     recipe = Recipe.from_json('{"generator": "unet", "lambda_l1": 10, "betas": [0, 0.9]}')
     assert type(recipe.lambda_l1) is float
     assert recipe.betas == (0.0, 0.9)
 
 
-@EVERY
-def test_documented(name: str) -> None:
+@EVERY_RECIPE
+def test_recipe_is_in_the_table_of_docs(name: str) -> None:
     document = Path(__file__).parents[3] / "docs" / "recipes.md"
     rows = [line.split(" | ") for line in document.read_text("utf-8").splitlines()]
     (row,) = [row for row in rows if row[0] == f"| `{name}`"]

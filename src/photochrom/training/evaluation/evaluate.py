@@ -91,7 +91,7 @@ class RunModel:
     def __init__(self, run: Path, device: str = "cpu") -> None:
         generator, recipe = load_generator(run)
         self.name = run.resolve().name
-        self.size = recipe.size
+        self.size = recipe.inference_size
         self.takes_hints = recipe.hints is not None
         self._network = CielabGenerator(generator, recipe.output).eval().to(device)
         self._device = device

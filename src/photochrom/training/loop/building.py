@@ -126,7 +126,7 @@ def start_from(weights: Path, networks: Networks, photos: PackedPhotos, recipe: 
         runs.load_weights(networks.generator, weights)
         return
     some = list(range(min(FITTED_TO, len(photos))))
-    size, enlarge = recipe.image_size, recipe.enlarges
+    size, enlarge = recipe.image_size, recipe.enlarge_small
     L, _ = to_L_ab(photos.batch(some, size, None, recipe.crop_min, enlarge=enlarge))
     generator = bare(networks.generator)  # Fabric's wrapper names layers anew
     load_exported(generator, weights, L.to(next(generator.parameters()).device))

@@ -57,7 +57,7 @@ def _samples(
 ) -> tuple[list[list[NDArray[np.uint8]]], dict[str, float]]:
     """Return rows of grey, generated and true photos, and the log's figures of them."""
     watched = list(range(min(SAMPLES, len(photos))))
-    size, enlarge = recipe.image_size, recipe.enlarges
+    size, enlarge = recipe.image_size, recipe.enlarge_small
     rgb = photos.batch(watched, size, None, recipe.crop_min, enlarge=enlarge)
     L, ab = to_L_ab(rgb.to(next(generator.parameters()).device))
     generator.eval()

@@ -28,7 +28,7 @@ from torch import nn
 from photochrom.errors import RunError
 from photochrom.imagefile.atomic import write_whole
 from photochrom.training.networks.generators import build_generator
-from photochrom.training.recipes.recipe import Recipe, with_settings
+from photochrom.training.recipes.recipe import Recipe, apply_settings
 
 
 def is_run(path: Path) -> bool:
@@ -126,7 +126,7 @@ def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
         RunError: If the run has no weights yet, or they are not of its recipe's generator.
     """
     recipe = read_recipe(run)
-    generator = build_generator(with_settings(recipe, {"encoder_weights": "none"}))
+    generator = build_generator(apply_settings(recipe, {"encoder_weights": "none"}))
     load_weights(generator, run)
     return generator.eval(), recipe
 

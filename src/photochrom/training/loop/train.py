@@ -157,7 +157,7 @@ def _train(
         torch.manual_seed(recipe.seed)
         networks = build(recipe, fabric.device)
         check_size(networks, recipe, fabric, sync_batchnorm=sync_batchnorm)
-        if not recipe.enlarges:  # too small for the recipe? say so now
+        if not recipe.enlarge_small:  # too small for the recipe? say so now
             photos.batch([0], recipe.image_size, None)
     facts = {
         "data_fingerprint": photos.fingerprint,
@@ -312,7 +312,7 @@ def _step(
     draw = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     mine = share(fabric, len(indices))
-    size, enlarge = recipe.image_size, recipe.enlarges
+    size, enlarge = recipe.image_size, recipe.enlarge_small
     rgb = photos.batch(indices, size, draw, recipe.crop_min, mine, enlarge=enlarge)
     rgb = rgb.to(fabric.device, non_blocking=True)
 

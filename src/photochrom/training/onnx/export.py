@@ -165,7 +165,7 @@ def export(
     properties = {
         "photochrom_format": FORMAT,
         "name": run.resolve().name,
-        "size": str(recipe.size),
+        "size": str(recipe.inference_size),
         "recipe": recipe.to_json(),
         "hints": "a*, b*, mask" if recipe.hints is not None else "none",
         "data": data_note,

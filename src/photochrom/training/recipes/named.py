@@ -1,7 +1,6 @@
-"""The recipes by name: those of the report, those that it follows, and ours.
+"""`RECIPES`: the recipes of the report, of its sources, and ours; variants state differences only.
 
-A variant names only its difference. This module imports no torch, so that `photochrom recipes`
-answers at once.
+Imports no torch, so that `photochrom recipes` starts fast.
 """
 
 from dataclasses import replace
@@ -13,8 +12,8 @@ _REPORT = 'Hamrick and Siu, "OrGANic Image Colorizations using Deep Learning"'
 _TUTORIAL = "Shariatnia, Image Colorization Tutorial (moein-shariatnia/Deep-Learning)"
 _NAZERI = "Nazeri, Ng and Ebrahimi 2018, arXiv 1803.05400"
 
-# The report states its networks, losses and epochs; widths, optimizer, batch and init are those of
-# the tutorial that it follows.
+# The report states networks, losses and epochs; channels, optimizer, batch size and init are those
+# of the tutorial that it follows.
 _UNET = Recipe(
     generator="unet",
     discriminator="patch",
@@ -46,7 +45,7 @@ _LITE0_L1 = Recipe(
     source="photochrom: the default model, first part",
 )
 
-# The five stages of the next default model; each starts from the weights of the one before.
+# The five stages of the next default model; each starts from the weights of the previous one.
 _STAGE_1 = replace(
     _LITE0_L1,
     encoder="tu-efficientnet_lite2",
@@ -254,11 +253,11 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def recipe_named(name: str) -> Recipe:
+def get_recipe(name: str) -> Recipe:
     """Return one of `RECIPES`.
 
     Raises:
-        RecipeError: If there is none of that name.
+        RecipeError: If there is no recipe of this name.
     """
     if name not in RECIPES:
         raise RecipeError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}")

@@ -1,14 +1,14 @@
-"""What a recipe is: everything that defines a training run, except where data and results lie.
+"""`Recipe`: the settings of a training run, without the paths of its data and results.
 
-This module imports no torch, so that `photochrom recipes` answers at once.
+Imports no torch, so that `photochrom recipes` starts fast.
 """
 
 import dataclasses
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from photochrom.errors import RecipeError
@@ -21,210 +21,158 @@ Init = Literal["normal", "he", "variance-scaling", "default"]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine", "exponential", "plateau"]
 
-_TOO_MUCH = 1e35  # float32 ends at 3.4e38
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that defines a training run, except where data and results lie."""
+    """The settings of a training run.
+
+    Raises:
+        RecipeError: If a number is out of range, or `quoted` names no field.
+    """
 
     generator: str
     """A key of `photochrom.training.networks.generators.GENERATORS`."""
     discriminator: str | None = None
-    """A key of `photochrom.training.networks.discriminators.DISCRIMINATORS`; None trains with L1
-    alone."""
+    """A key of `photochrom.training.networks.discriminators.DISCRIMINATORS`; None: L1 loss only."""
     base_channels: int = 64
-    """Channels of the first layer of generator and discriminator; deeper layers are multiples."""
+    """Channels of the first layer of generator and discriminator; deeper layers have multiples."""
     discriminator_channels: int | None = None
-    """The same for the discriminator alone; None: `base_channels`."""
+    """Overrides `base_channels` for the discriminator."""
     depth: int = 8
-    """`unet`, `nazeri_unet`: times that the size is halved; `residual`: residual blocks."""
+    """`unet`, `nazeri_unet`: number of stride-2 stages; `residual`: number of residual blocks."""
     dilations: tuple[int, ...] = (1,)
-    """`residual`: of the convolutions of each block, over again where there are more blocks."""
+    """`residual`: dilation of each block, repeated if there are more blocks."""
     patch_depth: int = 3
-    """`patch`: convolutions of stride 2. With 2, 3, 4 it judges patches of 34, 70, 142 px."""
+    """`patch`: number of stride-2 convolutions; 2, 3, 4 give receptive fields of 34, 70, 142 px."""
     output: Output = "ab"
-    """What the generator makes: ab beside the photo's own L, all of Lab, or RGB. With `rgb` the
-    discriminator sees RGB and L1 is taken over RGB, else Lab and the generator's own channels."""
+    """What the generator predicts: ab for the photo's own L, Lab, or RGB. With `rgb` the
+    discriminator and the L1 loss see RGB; otherwise the discriminator sees Lab, and L1 is over the
+    predicted channels."""
     encoder: str = "resnet18"
     """`encoder_unet`: a segmentation-models-pytorch encoder, or any timm model as `tu-NAME`."""
     encoder_weights: str = "none"
-    """`none`, `imagenet` (fetched, or from an installed package), or the path of a state dict."""
+    """`none`, `imagenet` (from an installed package or downloaded), or the path of a state dict."""
     encoder_channels: tuple[int, ...] | None = None
-    """Of the stages of an encoder, for timm's ResNets; None: as published."""
+    """Channels of the stages of a timm ResNet; None: as published."""
     generator_weights: str = "none"
-    """`none`, or the path of a run with the same generator, or of an ONNX file exported from one,
-    whose weights training starts from."""
+    """Initial weights: `none`, or the path of a run with the same generator or of an ONNX file
+    exported from one."""
     decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
-    """`encoder_unet`: decoder channels, deepest first. With four values for an encoder of stride
-    32 the network predicts ab at half the size and enlarges it bilinearly."""
+    """`encoder_unet`: decoder channels, deepest first. With four values and an encoder of stride 32
+    the output has half the size and is enlarged bilinearly."""
     encoder_padding: Padding = "zeros"
-    """`encoder_unet`: what the encoder's convolutions of stride 2 see beyond a photo's edge. They
-    pad above and to the left alone, so with zeros the upper left corner is unlike all others, and
-    a generator that plays against a discriminator leaves specks there."""
+    """`encoder_unet`: padding mode of the encoder's stride-2 convolutions. On even sizes they use
+    the padding at the top and left only; with zeros, a generator trained against a discriminator
+    leaves specks in the top left corner."""
     margin: int = 0
-    """`encoder_unet`: px of a photo's reflection that the network sees on each side of it, and cuts
-    off again, so that no pixel that counts lies in a corner."""
+    """`encoder_unet`: px of reflection padding on each side, cropped from the output."""
     bounded: bool = False
-    """`encoder_unet`: keep the output in [-1, 1] by tanh, as the other generators do. A linear one
-    learns faster with L1; against a discriminator it may leave the range of colours."""
+    """`encoder_unet`: tanh output. A linear output learns faster with L1, but may leave [-1, 1] in
+    adversarial training."""
 
     gan_mode: GanMode = "bce"
     label_real: float = 1.0
-    """What the discriminator should say of a real photo; 0.9 is one-sided label smoothing."""
+    """The discriminator's target for real photos; 0.9 is one-sided label smoothing."""
     lambda_l1: float = 100.0
-    """Weight of the mean absolute error of the generator's output."""
+    """Weight of the L1 loss: the mean absolute error of the generator's output."""
     lambda_gan: float = 1.0
-    """Weight of the adversarial term."""
+    """Weight of the adversarial loss."""
     lambda_perceptual: float = 0.0
-    """Weight of the distance of `features` between the generated photo and the true one. Without
-    a discriminator the generator learns from it and from L1; pretraining is L1 alone."""
+    """Weight of the perceptual loss, a distance between `features` of generated and real photos.
+    Not used in pretraining."""
     features: tuple[str, ...] = ("tu-efficientnet_lite0",)
-    """Image classifiers with ImageNet weights, frozen, that see sRGB in [-1, 1]: keys of
-    `photochrom.training.networks.encoders.PACKAGED_WEIGHTS`. The discriminator `projected` and
-    `lambda_perceptual` use their features. With several, each step uses one, in turn."""
+    """Frozen ImageNet classifiers, for `projected` and the perceptual loss: keys of
+    `photochrom.training.networks.encoders.PACKAGED_WEIGHTS` or `SHIFT_TOLERANT`. With several, the
+    steps use them in turn."""
     view: float = 1.0
-    """What discriminator and perceptual loss see of a photo: a square of this share of its side,
-    placed at random and every other time mirrored, the same of the real and the generated photo
-    (Zhao et al. 2020, differentiable augmentation). 1: the photo as it is."""
+    """Side of the random crop that discriminator and perceptual loss see, as a fraction of the
+    photo's side. Half of the crops are flipped; real and generated photos get the same crop
+    (Zhao et al. 2020, differentiable augmentation). 1: no augmentation."""
     ema: float | None = None
-    """The weights that are watched, saved and exported are an exponential moving average over the
-    steps with this decay; None: the last step's."""
+    """Decay of the exponential moving average of the weights, which is evaluated, saved and
+    exported; None: the last step's weights."""
     target_saturation: float = 1.0
-    """Factor on the true ab in training, never in measuring."""
+    """Factor on the ab of training photos."""
     hints: float | None = None
-    """`encoder_unet`: share of the training photos that are shown with colour hints, the
-    generator's second input (see `photochrom.training.data.hints`). None: it takes L alone."""
+    """`encoder_unet`: takes colour hints as second input; this fraction of the training photos gets
+    some (see `photochrom.training.data.hints`). None: no such input."""
     aging: float = 0.0
-    """Share of the training photos whose L the generator is shown as an old photograph's: see
-    `photochrom.training.data.degradation`."""
+    """Fraction of the training photos whose L is degraded (see
+    `photochrom.training.data.degradation`)."""
     g_steps: int = 1
     """Generator steps for each discriminator step, on the same batch."""
     d_threshold: float | None = None
-    """The discriminator learns only from batches on which its loss, the mean of that of real and
-    of generated photos, is above this; None: from all."""
+    """The discriminator is updated only if its loss is above this; None: always."""
 
     optimizer: Optimizer = "adam"
     lr_g: float = 2e-4
     lr_d: float = 2e-4
     lr_encoder: float | None = None
-    """Learning rate of a pretrained encoder; 0 freezes it, its norms included. None: `lr_g`."""
+    """Learning rate of the encoder; 0 freezes it, batch normalisation included. None: `lr_g`."""
     lr_pretrain: float | None = None
-    """Generator learning rate while it trains with L1 alone before a GAN; None: `lr_g`."""
+    """Learning rate of the generator in `pretrain_epochs`; None: `lr_g`."""
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 0.0
     schedule: Schedule = "constant"
-    """Of all learning rates. `cosine`: to 0 at the last step; `exponential`: a tenth every
-    500 000 steps; `plateau`: a tenth when the epoch's L1 has not fallen for more than 5 epochs."""
+    """Of all learning rates. `cosine`: to 0 at the last step; `exponential`: divided by 10 every
+    500 000 steps; `plateau`: divided by 10 after more than 5 epochs without a lower L1 loss."""
     init: Init = "default"
-    """Weights at the start: `normal` N(0, 0.02); `he`; `variance-scaling` (TensorFlow's default,
-    half the variance of He); `default`: torch's. Pretrained encoders are left as they are."""
+    """Initial weights: `normal`: N(0, 0.02); `he`; `variance-scaling`: TensorFlow's default, half
+    the variance of He; `default`: PyTorch's. Pretrained encoders are not initialized."""
 
     image_size: int = 256
-    """Side in px of the squares that the networks are trained on: crops of larger photos."""
+    """Side in px of the square training crops."""
     min_side: int | None = None
-    """Photos whose short side in px is below this are left out of training; those between this and
-    `image_size` are enlarged. None: photos smaller than `image_size` are refused."""
+    """Photos with a shorter side in px are not used for training; photos smaller than `image_size`
+    are enlarged. None: photos smaller than `image_size` are an error."""
     crop_min: float | None = None
-    """A crop's side is drawn between this share of the photo's short side and all of it, and the
-    crop is brought to `image_size`; None: crops of `image_size` as they are."""
+    """The side of a crop is drawn between this fraction of the photo's short side and all of it,
+    and the crop is resized to `image_size`; None: crops of `image_size`, not resized."""
     feed_size: int | None = None
-    """Short side in px at which the trained generator is shown photos; None: `image_size`."""
+    """Short side in px of the generator's input at inference; None: `image_size`."""
     flip: bool = True
-    """Mirror half of the training photos, chosen at random."""
+    """Flip half of the training photos horizontally."""
     batch_size: int = 16
     pretrain_epochs: int = 0
-    """Epochs of L1 alone before the discriminator joins."""
+    """Epochs with the L1 loss only, before adversarial training."""
     d_only_epochs: int = 0
     """Epochs of the discriminator alone, after `pretrain_epochs`."""
     epochs: int = 20
-    """Epochs with the recipe's own loss, after `pretrain_epochs` and `d_only_epochs`."""
+    """Epochs with all losses, after `pretrain_epochs` and `d_only_epochs`."""
     turn_epochs: int | None = None
-    """In `epochs`, discriminator and generator take turns of so many epochs, the discriminator
-    first; None: both learn from every batch."""
+    """During `epochs`, discriminator and generator are trained alternately for this many epochs,
+    the discriminator first; None: both in every step."""
     seed: int = 0
 
     source: str = ""
-    """Where the recipe comes from."""
-    quoted: tuple[str, ...] = field(default=())
-    """The fields whose values the source states; every other value is filled in."""
+    """The publication or code that the recipe follows."""
+    quoted: tuple[str, ...] = ()
+    """The fields whose values `source` states; all others are our choice."""
 
     def __post_init__(self) -> None:
-        """Refuse what no run could use.
-
-        Raises:
-            RecipeError: If a number is out of range, or `quoted` names no field.
-        """
-        for name in (
-            *("base_channels", "discriminator_channels", "depth", "patch_depth"),
-            *("g_steps", "turn_epochs", "batch_size", "lr_g"),
-        ):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < _TOO_MUCH:  # which also refuses nan
-                raise RecipeError(f"{name} is {value}; give a number above 0")
-        for name in (
-            *("epochs", "pretrain_epochs", "d_only_epochs", "lambda_l1", "weight_decay", "seed"),
-            *(
-                "lr_d",
-                "lr_encoder",
-                "lr_pretrain",
-                "d_threshold",
-                "lambda_gan",
-                "lambda_perceptual",
-            ),
-        ):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < _TOO_MUCH:
-                raise RecipeError(f"{name} is {value}; give 0 or more")
-        for name in ("image_size", "feed_size", "min_side"):
-            size = getattr(self, name)
-            if size is not None and size < 16:
-                raise RecipeError(f"{name} is {size}; networks take 16 px or more")
-        if not 0 <= self.margin <= 128:
-            raise RecipeError(f"margin is {self.margin}; give a number of px from 0 to 128")
-        if self.seed >= 2**32:
-            raise RecipeError(f"seed is {self.seed}; give a whole number below 2^32")
-        if self.hints is not None and not 0 <= self.hints <= 1:
-            raise RecipeError(f"hints is {self.hints}; give a share from 0 to 1, or none")
-        if not self.features:
-            raise RecipeError("features is empty; give one image classifier or more")
-        if not 0 <= self.aging <= 1:
-            raise RecipeError(f"aging is {self.aging}; give a share from 0 to 1")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise RecipeError(f"ema is {self.ema}; give a decay above 0 and below 1, or none")
-        if not 0 < self.target_saturation <= 2:
-            raise RecipeError(
-                f"target_saturation is {self.target_saturation}; give a factor above 0, up to 2"
-            )
-        if not 0 < self.label_real <= 1:
-            raise RecipeError(f"label_real is {self.label_real}; give a number above 0, up to 1")
-        if not 0 < self.view <= 1:
-            raise RecipeError(f"view is {self.view}; give a share above 0, up to 1")
-        if self.crop_min is not None and not 0 < self.crop_min <= 1:
-            raise RecipeError(f"crop_min is {self.crop_min}; give a share above 0, up to 1")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise RecipeError(f"betas is {self.betas}; give two numbers from 0 to below 1")
-        for name in ("encoder_channels", "decoder_channels", "dilations"):
-            numbers = getattr(self, name)
-            if numbers is not None and (not numbers or min(numbers) <= 0):
-                raise RecipeError(f"{name} is {numbers}; give one number above 0 or more")
+        """Check the ranges of all fields."""
+        for names, is_valid, requirement in _RANGES:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not is_valid(value):
+                    raise RecipeError(f"{name} is {value}; give {requirement}")
         if self.epochs + self.pretrain_epochs == 0:
-            raise RecipeError("epochs and pretrain_epochs are both 0; nothing would be trained")
+            raise RecipeError("epochs and pretrain_epochs are both 0; set one of them above 0")
         unknown = set(self.quoted) - {f.name for f in dataclasses.fields(self)}
         if unknown:
             raise RecipeError(f"`quoted` names no field of a recipe: {', '.join(sorted(unknown))}")
 
     @property
     def total_epochs(self) -> int:
-        """Epochs of the whole run: pretraining, the discriminator alone, the recipe's own loss."""
+        """Return the number of epochs of all phases."""
         return self.pretrain_epochs + self.d_only_epochs + self.epochs
 
     def phase(self, epoch: int) -> Phase:
-        """Return what is trained in an epoch, the first being 0.
+        """Return the phase of an epoch, counted from 0.
 
         Returns:
-            `l1`: the generator with L1 alone; `gan`: both networks; `d`: the discriminator alone;
-            `g`: the generator alone, with the recipe's own loss.
+            `l1`: generator without discriminator; `gan`: both networks; `d`: discriminator only;
+            `g`: generator only, with all losses.
         """
         if self.discriminator is None or epoch < self.pretrain_epochs:
             return "l1"
@@ -236,134 +184,167 @@ class Recipe:
         return "g" if (epoch - self.d_only_epochs) // self.turn_epochs % 2 else "d"
 
     @property
-    def enlarges(self) -> bool:
-        """Whether photos smaller than `image_size` are enlarged; they are refused otherwise."""
+    def enlarge_small(self) -> bool:
+        """Return whether photos smaller than `image_size` are enlarged or an error."""
         return self.min_side is not None
 
     @property
     def output_channels(self) -> int:
-        """How many channels the generator makes."""
+        """Return the number of channels of the generator's output."""
         return 2 if self.output == "ab" else 3
 
     @property
-    def size(self) -> int:
-        """Short side in px at which the trained generator is shown photos."""
+    def inference_size(self) -> int:
+        """Return the short side in px of the generator's input at inference."""
         return self.feed_size or self.image_size
 
     def to_json(self) -> str:
-        """Return the recipe as JSON, every field written out."""
+        """Return the recipe as JSON, with all fields."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Recipe":
-        """Read what `to_json` wrote.
+        """Parse the output of `to_json`; missing fields get their defaults.
 
         Raises:
-            RecipeError: If it is no JSON object, a key is unknown or missing, or a value has the
-                wrong type.
+            RecipeError: If the text is no JSON object, `generator` is missing, a key is unknown, or
+                a value is of the wrong type or out of range.
         """
         try:
             values = json.loads(text)
         except ValueError as error:
-            raise RecipeError(f"a recipe has to be JSON, and this is not: {error}") from None
+            raise RecipeError(f"a recipe must be JSON: {error}") from None
         if not isinstance(values, dict):
-            raise RecipeError(f"a recipe has to be a JSON object, not {type(values).__name__}")
+            raise RecipeError(f"a recipe must be a JSON object, not {type(values).__name__}")
         if "generator" not in values:
-            raise RecipeError("a recipe has to name its generator")
-        return cls(**{key: _checked(key, value) for key, value in values.items()})
+            raise RecipeError("a recipe must have a generator")
+        return cls(**{key: _convert(key, value) for key, value in values.items()})
 
 
+_MAX = 1e35  # float32 ends at 3.4e38
+_RANGES: tuple[tuple[Sequence[str], Callable[[Any], bool], str], ...] = (  # NaN fails all of them
+    (
+        (
+            *("base_channels", "discriminator_channels", "depth", "patch_depth", "g_steps"),
+            *("turn_epochs", "batch_size", "lr_g"),
+        ),
+        lambda x: 0 < x < _MAX,
+        "a number above 0",
+    ),
+    (
+        (
+            *("epochs", "pretrain_epochs", "d_only_epochs", "lambda_l1", "lambda_gan"),
+            *("lambda_perceptual", "weight_decay", "seed", "lr_d", "lr_encoder", "lr_pretrain"),
+            "d_threshold",
+        ),
+        lambda x: 0 <= x < _MAX,
+        "0 or more",
+    ),
+    (("seed",), lambda x: x < 2**32, "a whole number below 2^32"),
+    (("image_size", "feed_size", "min_side"), lambda x: x >= 16, "16 px or more"),
+    (("margin",), lambda x: 0 <= x <= 128, "0 to 128 px"),
+    (("hints", "aging"), lambda x: 0 <= x <= 1, "a fraction from 0 to 1"),
+    (("view", "crop_min"), lambda x: 0 < x <= 1, "a fraction above 0, up to 1"),
+    (("label_real",), lambda x: 0 < x <= 1, "a number above 0, up to 1"),
+    (("ema",), lambda x: 0 < x < 1, "a decay above 0 and below 1, or none"),
+    (("target_saturation",), lambda x: 0 < x <= 2, "a factor above 0, up to 2"),
+    (("betas",), lambda x: all(0 <= b < 1 for b in x), "two numbers from 0 to below 1"),
+    (
+        ("encoder_channels", "decoder_channels", "dilations"),
+        lambda x: bool(x) and min(x) > 0,
+        "one or more numbers above 0",
+    ),
+    (("features",), bool, "one or more image classifiers"),
+)
 _TYPES = typing.get_type_hints(Recipe)
 
 
-def _checked(key: str, value: Any) -> Any:
-    """Return `value` as the field `key` wants it, or say in one sentence why not."""
+def _convert(key: str, value: Any) -> Any:
+    """Return `value` with the type of the field `key`, or raise RecipeError."""
     if key not in _TYPES:
         raise RecipeError(f"unknown recipe key {key!r}; choose from {', '.join(sorted(_TYPES))}")
     try:
-        return _as_type(value, _TYPES[key])
+        return _convert_to(_TYPES[key], value)
     except (TypeError, ValueError):
-        raise RecipeError(f"{key} is {value!r}; it has to be {_in_words(_TYPES[key])}") from None
+        raise RecipeError(f"{key} is {value!r}; give {_describe(_TYPES[key])}") from None
 
 
-def _as_type(value: Any, wanted: Any) -> Any:
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is types.UnionType:  # always "something or None" here
-        return None if value is None else _as_type(value, arguments[0])
+def _convert_to(kind: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is types.UnionType:  # always `X | None`
+        return None if value is None else _convert_to(arguments[0], value)
     if origin is Literal:
         if value not in arguments:
             raise ValueError
         return value
     if origin is tuple:
         if isinstance(value, str) and arguments[0] is str:
-            value = (value,)  # `features` was one text in older recipes
+            value = (value,)  # `features` was one string in older recipes
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise TypeError
         if arguments[-1] is not Ellipsis and len(value) != len(arguments):
             raise ValueError
-        return tuple(_as_type(item, arguments[0]) for item in value)
-    if wanted is float and type(value) is int:
+        return tuple(_convert_to(arguments[0], item) for item in value)
+    if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not wanted:  # exact: True is no int here
+    if type(value) is not kind:  # not isinstance: a bool is no int here
         raise TypeError
     return value
 
 
-def _in_words(wanted: Any) -> str:
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+def _describe(kind: Any) -> str:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
-        return f"{_in_words(arguments[0])} or none"
+        return f"{_describe(arguments[0])} or none"
     if origin is Literal:
-        return "one of " + ", ".join(map(str, arguments))
+        return "one of " + ", ".join(arguments)
     if origin is tuple:
-        count = "some" if arguments[-1] is Ellipsis else str(len(arguments))
-        return f"{count} values, each {_in_words(arguments[0])}, with commas between"
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    return words[wanted]
+        count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
+        return f"{count}comma-separated values, each {_describe(arguments[0])}"
+    words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
+    return words[kind]
 
 
-def _parse(text: str, wanted: Any) -> Any:
-    """Read one value from the command line by the type of its field."""
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+def _parse(kind: Any, text: str) -> Any:
+    """Parse a value from the command line; text that cannot be parsed is returned as it is."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is types.UnionType:
-        return None if text.lower() == "none" else _parse(text, arguments[0])
+        return None if text.lower() == "none" else _parse(arguments[0], text)
     if origin is tuple:
-        return tuple(_parse(part.strip(), arguments[0]) for part in text.split(",") if part.strip())
-    if wanted is bool:
+        return tuple(_parse(arguments[0], part.strip()) for part in text.split(",") if part.strip())
+    if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)
-    if wanted in (int, float):
+    if kind in (int, float):
         try:
-            return wanted(text)
+            return kind(text)
         except ValueError:
-            return text  # `_checked` says what is wrong with it
+            return text
     return text
 
 
-def with_settings(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
-    """Return the recipe with some fields replaced by values written as text.
+def apply_settings(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
+    """Return a recipe with some fields replaced by values given as text; see `override`.
 
     Args:
-        recipe: What to start from; it stays as it is.
-        settings: Field name to value, as `--set KEY=VALUE` gives them: `lr_g` to `"1e-4"`.
-
-    Returns:
-        A recipe whose `quoted` no longer names the fields that now differ from their source.
+        recipe: The recipe to start from.
+        settings: Field name to value, as in `--set KEY=VALUE`: `lr_g` to `"1e-4"`.
 
     Raises:
-        RecipeError: If a key is unknown or a value does not fit its field.
+        RecipeError: If a key is unknown, or a value is of the wrong type or out of range.
     """
     values = {
-        key: _checked(key, _parse(text, _TYPES.get(key, str))) for key, text in settings.items()
+        key: _convert(key, _parse(_TYPES.get(key, str), text)) for key, text in settings.items()
     }
-    return changed(recipe, **values)
+    return override(recipe, **values)
 
 
-def changed(recipe: Recipe, **values: Any) -> Recipe:
-    """Return the recipe with some fields replaced; `quoted` no longer names those that differ.
+def override(recipe: Recipe, **values: Any) -> Recipe:
+    """Return a recipe with some fields replaced; fields that differ are removed from `quoted`.
 
     Raises:
         RecipeError: If a value is out of range.
     """
-    differ = {key for key, value in values.items() if value != getattr(recipe, key)}
-    quoted = tuple(key for key in recipe.quoted if key not in differ)
+    quoted = tuple(
+        key for key in recipe.quoted if key not in values or values[key] == getattr(recipe, key)
+    )
     return replace(recipe, **{"quoted": quoted, **values})

@@ -10,7 +10,7 @@ from typing import Literal
 
 from photochrom.errors import RecipeError
 from photochrom.training.recipes.named import RECIPES
-from photochrom.training.recipes.recipe import Recipe, changed
+from photochrom.training.recipes.recipe import Recipe, override
 
 Part = Literal["table", "claim", "next step"]
 
@@ -95,58 +95,60 @@ EXPERIMENTS: dict[str, Experiment] = {
         "table",
     ),
     "unet-l1": Experiment("U-Net, L1 alone", RECIPES["unet-l1"], "claim"),
-    "custom-no-l1": Experiment("custom pair without L1", changed(_CUSTOM, lambda_l1=0.0), "claim"),
+    "custom-no-l1": Experiment("custom pair without L1", override(_CUSTOM, lambda_l1=0.0), "claim"),
     "custom-dilated": Experiment(
-        "custom pair, generator dilated", changed(_CUSTOM, dilations=_WIDER_VIEW), "claim"
+        "custom pair, generator dilated", override(_CUSTOM, dilations=_WIDER_VIEW), "claim"
     ),
     **{
         lambda_run(value): Experiment(
             f"U-Net on ResNet18, PatchGAN, lambda {value}",
-            changed(_RESNET18, lambda_l1=float(value)),
+            override(_RESNET18, lambda_l1=float(value)),
             "claim",
         )
         for value in LAMBDAS
         if value != 1
     },
     "unet-lsgan": Experiment(
-        "U-Net, PatchGAN, least squares", changed(_UNET, gan_mode="lsgan"), "next step"
+        "U-Net, PatchGAN, least squares", override(_UNET, gan_mode="lsgan"), "next step"
     ),
     "unet-hinge": Experiment(
-        "U-Net, PatchGAN, hinge", changed(_UNET, gan_mode="hinge"), "next step"
+        "U-Net, PatchGAN, hinge", override(_UNET, gan_mode="hinge"), "next step"
     ),
     "unet-slow-d": Experiment(
-        "U-Net, PatchGAN that learns at a tenth of the rate", changed(_UNET, lr_d=2e-5), "next step"
+        "U-Net, PatchGAN that learns at a tenth of the rate",
+        override(_UNET, lr_d=2e-5),
+        "next step",
     ),
     "unet-narrow-d": Experiment(
         "U-Net, PatchGAN of a quarter of the width",
-        changed(_UNET, discriminator_channels=16),
+        override(_UNET, discriminator_channels=16),
         "next step",
     ),
     "unet-ratio": Experiment(
         "alternating by ratio: 2 generator steps for each of the PatchGAN",
-        changed(_UNET, g_steps=2),
+        override(_UNET, g_steps=2),
         "next step",
     ),
     "unet-phases": Experiment(
         "alternating by phases: L1 alone, PatchGAN alone, both (NoGAN)",
-        changed(_UNET, pretrain_epochs=14, d_only_epochs=2, epochs=4),
+        override(_UNET, pretrain_epochs=14, d_only_epochs=2, epochs=4),
         "next step",
     ),
     "unet-threshold": Experiment(
         "alternating by threshold: the PatchGAN learns while its loss is above 0.65",
-        changed(_UNET, d_threshold=0.65),
+        override(_UNET, d_threshold=0.65),
         "next step",
     ),
     "unet-turns": Experiment(
         "alternating by epochs: the PatchGAN's, then the generator's",
-        changed(_UNET, turn_epochs=1),
+        override(_UNET, turn_epochs=1),
         "next step",
     ),
     "unet-rgb": Experiment(
-        "U-Net that makes RGB, PatchGAN", changed(_UNET, output="rgb"), "next step"
+        "U-Net that makes RGB, PatchGAN", override(_UNET, output="rgb"), "next step"
     ),
     "unet-lab": Experiment(
-        "U-Net that makes all of Lab, PatchGAN", changed(_UNET, output="lab"), "next step"
+        "U-Net that makes all of Lab, PatchGAN", override(_UNET, output="lab"), "next step"
     ),
 }
 """By the name of the run, in the order in which they are run."""
@@ -176,7 +178,7 @@ def at_scale(
         # Below 8 channels, the backward pass of a 1x1 convolution of stride 2 writes beyond its
         # memory on processors with AVX2 alone (oneDNN in torch 2.14.1, channels_last, 1 thread).
         widths = tuple(max(channels // protocol.narrower, 8) for channels in (64, 128, 256, 512))
-        recipe = changed(
+        recipe = override(
             recipe, encoder="tu-resnet18", encoder_weights="none", encoder_channels=widths
         )
     smaller = REPORT_SIZE // protocol.size
@@ -191,7 +193,7 @@ def at_scale(
         return max(channels // protocol.narrower, 1)
 
     wider_d = recipe.discriminator_channels
-    return changed(
+    return override(
         recipe,
         image_size=protocol.size,
         batch_size=protocol.batch_size,
