@@ -70,7 +70,7 @@ def test_a_bad_file_is_one_line_and_the_rest_go_on(run, photo_file: Path, data: 
     bad.write_bytes(data)
     result = run(photo_file.parent)
     assert result.exit_code == 1
-    reason, summary = result.stderr.splitlines()
+    reason, _, summary = result.stderr.splitlines()
     assert reason.startswith(f"failed {bad}: ")
     assert summary == "1 done, 0 skipped, 1 failed"
     assert sorted(p.name for p in photo_file.parent.iterdir()) == [

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from photochrom.cli import main
-from photochrom.cli.video import _Bar
+from photochrom.cli.video import _Bars
 from photochrom.color import rgb_to_lab
 from photochrom.video.pipeline import Coloured, colorize_film
 from photochrom.video.source import FilmError
@@ -345,7 +345,7 @@ def test_somebody_who_looks_sees_how_long_it_takes(monkeypatch: pytest.MonkeyPat
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    bar = _Bar()
+    bar = _Bars()
     for step in (("learned", 1, 5), ("learned", 9, 9), ("coloured", 3, 9), ("coloured", 9, 9)):
         bar(*step)
     bar.close()

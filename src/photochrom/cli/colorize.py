@@ -1,8 +1,7 @@
 """`photochrom colorize`."""
 
-import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ from photochrom.cli.text import printable
 from photochrom.colorize.options import check_options
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
-
     from photochrom.batch.runner import Result, Settings
 
 
@@ -84,6 +81,7 @@ def colorize(
     from photochrom.batch.ray import ClusterError
     from photochrom.batch.runner import done_before, report_to
     from photochrom.errors import ModelError, PhotochromError
+    from photochrom.progress import progress_bar
 
     if report and resume:
         raise click.UsageError("--resume adds to its own file; leave out --report")
@@ -108,18 +106,17 @@ def colorize(
     try:
         with ExitStack() as stack:
             add = stack.enter_context(report_to(path, go_on=path == resume)) if path else None
-            bar = stack.enter_context(_progress(count))
+            bar = stack.enter_context(progress_bar(total=count, unit="photo", disable=count < 2))
             for result in results:
                 counts[result.status] += 1
                 if add:
                     add(result)
-                with bar.external_write_mode() if bar else nullcontext():
+                with bar.external_write_mode():
                     if result.status != "done":
                         click.echo(_line(result), err=True)
                     if as_json:
                         click.echo(result.to_json())
-                if bar:
-                    bar.update()
+                bar.update()
     except (ClusterError, ModelError) as error:  # what a model does to one photo is a result
         raise click.UsageError(printable(error)) from error
     finally:  # also after Ctrl-C
@@ -162,15 +159,6 @@ def _on_ray(
 
     planned = open_tasks(plan_tasks(inputs, out), done)
     return len(planned), colorize_on_ray(planned, settings, address=address, actors=jobs)
-
-
-def _progress(count: int) -> "AbstractContextManager[tqdm[Any] | None]":
-    """Return a bar, or nothing where nobody would see it."""
-    if count < 2 or not sys.stderr.isatty():
-        return nullcontext()
-    from tqdm import tqdm
-
-    return tqdm(total=count, unit="photo", file=sys.stderr)
 
 
 def _settings(

@@ -1,6 +1,5 @@
 """`photochrom video`."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from photochrom.cli.extras import need
 from photochrom.cli.rendering_options import look_options, model_option
 from photochrom.cli.text import printable
 
-_DOING = {"learned": "looking for cuts", "coloured": "colouring"}
+_STAGES = {"learned": "looking for cuts", "coloured": "colouring"}
 
 
 @click.command()
@@ -58,7 +57,7 @@ def video(
 
     if max_pixels is not None:
         options["max_pixels"] = max_pixels
-    bar = _Bar()
+    bar = _Bars()
     try:
         done = colorize_film(path, target, progress=bar, **options)
     except KeyboardInterrupt:
@@ -73,35 +72,28 @@ def video(
     click.echo(printable(f"{target}: {done.frames} frames, {done.scenes} scenes"), err=True)
 
 
-class _Bar:
-    """A bar for each thing that is done, where somebody can see it."""
+class _Bars:
+    """A bar for each stage of `colorize_film`."""
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._what = ""
+        self._stage = ""
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if not sys.stderr.isatty():
-            return
-        if what != self._what:
-            from tqdm import tqdm
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        from photochrom.progress import progress_bar
 
+        if stage != self._stage:
             self.close()
-            # What an earlier run did says nothing about the time that is left.
-            self._bar = tqdm(
-                total=total,
-                initial=done,
-                desc=_DOING[what],
-                unit="frame",
-                smoothing=0,
-                file=sys.stderr,
+            # Frames of an earlier run (`initial`) do not count for the time left.
+            self._bar = progress_bar(
+                total=total, initial=done, desc=_STAGES[stage], unit="frame", smoothing=0
             )
-            self._what = what
+            self._stage = stage
         self._bar.total = total
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """Leave what it shows on its line."""
+        """Close the bar of the current stage."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

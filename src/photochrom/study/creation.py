@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from photochrom import color
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError, ModelError, PhotochromError, PhotoError
 from photochrom.imagefile.photo import Photo, to_8_bits
 from photochrom.imagefile.reading import open_photo
+from photochrom.progress import progress_bar
 from photochrom.study.design import (
     ANSWERS,
     OBVIOUS,
@@ -159,7 +159,7 @@ def make_study(
         easy = _most_colourful(photos, easy_photos(asked, practice, checks), left_out)
         items = [
             _item(photo, {OBVIOUS: _spoilt} if photo in easy else colorizers, place, real=True)
-            for photo in tqdm(photos, unit="photo", desc="colorizing", disable=None)
+            for photo in progress_bar(photos, "colorizing", unit="photo")
         ]
         if historic:
             old = _drawn(historic, count, seed, size, left_out, in_colour=False)
@@ -272,7 +272,7 @@ def _drawn(
     wanted = min(count or MOST, len(names))
     seen: set[bytes] = set()
     dropped: Counter[str] = Counter()
-    for name in tqdm(names, unit="photo", desc="reading", disable=None):
+    for name in progress_bar(names, "reading", unit="photo"):
         if len(seen) == wanted:
             break
         photo = _load(name, found[name], size)

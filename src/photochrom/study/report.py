@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
 from photochrom.color import FloatArray
 from photochrom.errors import DataError
 from photochrom.imagefile.atomic import make_folder, write_whole
 from photochrom.imagefile.photo import to_8_bits
 from photochrom.imagefile.reading import open_photo
+from photochrom.progress import progress_bar
 from photochrom.study.analysis import LEAST_SYSTEMS, analyse, extremes
 from photochrom.study.answers import Answer
 from photochrom.study.design import ANSWERS, PICTURES, REAL, Study, load_study
@@ -162,7 +162,7 @@ def score_pictures(
     pictures = {item.id: item.pictures for item in study.items}
     judged = [of for of in judged_pictures(answers) if REAL in pictures[of[0]]]
     scores = {}
-    for item, system in tqdm(judged, "metrics", disable=not progress, unit="picture"):
+    for item, system in progress_bar(judged, "metrics", disable=not progress, unit="picture"):
         target = _pixels(folder, pictures[item][REAL])
         made = _pixels(folder, pictures[item][system])
         if made.shape != target.shape:

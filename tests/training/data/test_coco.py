@@ -304,5 +304,5 @@ def test_progress_shows_a_rate(
 ) -> None:
     fetch(fake, tmp_path, progress=True)
     shown = capsys.readouterr().err
-    assert "photos: 100%" in shown
-    assert "photo/s" in shown
+    assert "photos: 6 of 6 (100 %), " in shown
+    assert "/s, took" in shown

@@ -21,10 +21,10 @@ from pathlib import Path
 import requests
 from PIL import Image
 from requests.adapters import HTTPAdapter
-from tqdm import tqdm
 from urllib3.util import Retry
 
 from photochrom.errors import DataError
+from photochrom.progress import progress_bar
 
 SPLITS = ("train2017", "val2017")
 ARCHIVE = "annotations_trainval2017.zip"
@@ -210,7 +210,7 @@ def _continue_archive(session: requests.Session, url: str, part: Path, progress:
                 total = int(length) if length else None
             with (
                 part.open("ab" if have else "wb") as file,
-                tqdm(
+                progress_bar(
                     desc="annotations",
                     total=total,
                     initial=have,
@@ -277,7 +277,9 @@ def _fetch_photos(
     pool = ThreadPoolExecutor(workers)
     try:
         jobs = {pool.submit(_fetch_photo, session, url, folder, p): p.file_name for p in chosen}
-        with tqdm(total=len(chosen), desc="photos", unit="photo", disable=not progress) as bar:
+        with progress_bar(
+            total=len(chosen), desc="photos", unit="photo", disable=not progress
+        ) as bar:
             for job in as_completed(jobs):
                 reason = job.result()
                 if reason is None:

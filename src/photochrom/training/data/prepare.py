@@ -23,12 +23,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from photochrom.color import rgb_to_lab
 from photochrom.errors import DataError, PhotoError
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.reading import open_photo
+from photochrom.progress import progress_bar
 
 MANIFEST_COLUMNS = ("split", "source", "sha256", "width", "height")
 DROPPED = ("unreadable", "near-grey", "small")
@@ -268,7 +268,7 @@ def _write_pixels(
     with (
         (building / "pixels").open("wb") as file,
         ThreadPoolExecutor(4) as pool,
-        tqdm(total=count or len(names), unit="photo", disable=not progress) as bar,
+        progress_bar(total=count or len(names), unit="photo", disable=not progress) as bar,
     ):
         for photo in _in_order(pool, lambda name: load(name, photos[name]), names):
             if photo.pixels is None:

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from photochrom.color import FloatArray, rgb_to_lab
 from photochrom.colorize.colorizer import Colorizer
@@ -25,6 +24,7 @@ from photochrom.colorize.onnx_model import ColorModel, OnnxModel, default_model_
 from photochrom.errors import DataError, ModelError
 from photochrom.imagefile.atomic import make_folder, write_whole
 from photochrom.imagefile.photo import Photo
+from photochrom.progress import progress_bar
 from photochrom.training.data.hints import evenly, reveal
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.faces import Face, Skin, find_faces, measure_skin
@@ -119,7 +119,7 @@ def mean_ab(photos: PackedPhotos, *, progress: bool = False) -> tuple[float, flo
             "give mean-ab=DIR with a data set that has some"
         )
     total, pixels = np.zeros(2), 0
-    for i in tqdm(range(len(photos)), "mean-ab", disable=not progress, unit="photo"):
+    for i in progress_bar(range(len(photos)), "mean-ab", disable=not progress, unit="photo"):
         ab = rgb_to_lab(_as_float(photos.photo(i)))[..., 1:].reshape(-1, 2)
         total += ab.sum(axis=0, dtype=np.float64)
         pixels += len(ab)
@@ -244,7 +244,7 @@ def evaluate(
         found: list[FloatArray] = []
         skins: list[Skin] = []
         columns.append([])
-        for i in tqdm(range(count), name, disable=not progress, unit="photo"):
+        for i in progress_bar(range(count), name, disable=not progress, unit="photo"):
             truth = photos.photo(i)
             made = _colorize(colorizer, truth, hints, seed=i)
             scores.append(_scores(made, truth, lpips))
@@ -296,7 +296,7 @@ def _truth_features(
     """Return the features of the true photos, and keep them: the next call often has the same."""
     photos = PackedPhotos(data, cast(Literal["eval", "train"], split))
     truths = (photos.photo(i) for i in range(count))
-    shown = tqdm(truths, "truth", total=count, disable=not progress, unit="photo")
+    shown = progress_bar(truths, "truth", total=count, disable=not progress, unit="photo")
     return InceptionFeatures(weights, device)(shown)
 
 
@@ -366,7 +366,7 @@ def _faces(photos: PackedPhotos, count: int, progress: bool) -> list[list[Face]]
     Raises:
         DataError: If there is none.
     """
-    indices = tqdm(range(count), "faces", disable=not progress, unit="photo")
+    indices = progress_bar(range(count), "faces", disable=not progress, unit="photo")
     found = [find_faces(photos.photo(i)) for i in indices]
     for i, faces in enumerate(found):
         photo = _as_float(photos.photo(i))

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from photochrom.batch.process_pool import KILLED
 from photochrom.errors import PhotochromError, RecipeError, RunError
+from photochrom.progress import print_message
 
 Outcome = TypeVar("Outcome")
 Starter = Literal["torchrun", "SLURM", "photochrom"]
@@ -210,8 +211,8 @@ def launch(function: Callable[..., Outcome], devices: int, nodes: int) -> Outcom
                 if one.error is not None and deadline is None:
                     deadline = time.monotonic() + GRACE_SECONDS
         errors = [one.error for one in team if one.error is not None]
-        if errors and run is not None:
-            tqdm.write("", file=sys.stderr)  # the bar of one that was ended still stands there
+        if errors and run is not None and sys.stderr.isatty():
+            print_message("", file=sys.stderr)  # end the line of the bar that a killed process left
         if errors:  # who lost the others, or was told to stop, knows least of why
             raise min(errors, key=lambda error: isinstance(error, LostError | ToldError))
         return cast(Outcome, team[0].outcome[0])

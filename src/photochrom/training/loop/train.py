@@ -17,9 +17,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from photochrom.errors import DataError, RunError
+from photochrom.progress import print_message, progress_bar
 from photochrom.training.data.degradation import age
 from photochrom.training.data.hints import simulate
 from photochrom.training.data.packed import PackedPhotos, order_of
@@ -222,7 +222,7 @@ def _train(
     writer = None
     if fabric.is_global_zero:
         writer = SummaryWriter(str(run / "tensorboard"), purge_step=step)
-    bar = tqdm(
+    bar = progress_bar(
         total=total_steps * recipe.batch_size,
         initial=step * recipe.batch_size,
         unit="image",
@@ -285,7 +285,7 @@ def _train(
                     _check_weights(evaluated, epoch)
                     monitor(evaluated, validation, recipe, run, line, writer)
                     for warning in line["warnings"] if progress else ():
-                        tqdm.write(f"warning: epoch {epoch + 1}: {warning}")
+                        print_message(f"warning: epoch {epoch + 1}: {warning}")
                     runs.append_log(run, line)
                     _save(run, evaluated, state)
             saved = time.monotonic()

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from photochrom.errors import DataError, PhotochromError, RecipeError, RunError
 from photochrom.imagefile.atomic import write_whole
+from photochrom.progress import print_message, progress_bar
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.shrink import shrink
 from photochrom.training.evaluation.evaluate import evaluate
@@ -124,7 +124,7 @@ def _resnet18_weights(planned: Sequence[tuple[str, int]], place: Path, protocol:
     try:
         build_encoder("resnet18", "imagenet")
     except RecipeError as error:
-        tqdm.write(f"ResNet18 is trained from scratch, and called so: {error}")
+        print_message(f"ResNet18 is trained from scratch, and called so: {error}")
         return "none"
     return "imagenet"
 
@@ -214,7 +214,7 @@ def perform_all(tasks: Sequence[Task], *, jobs: int, progress: bool) -> dict[str
     """
     left = [task for task in tasks if not is_done(task)]
     failed: dict[str, str] = {}
-    bar = tqdm(
+    bar = progress_bar(
         total=sum(task.work for task in tasks),
         initial=sum(task.work * share_trained(task) for task in tasks),
         unit="FLOP",
