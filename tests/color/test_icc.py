@@ -5,8 +5,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from photochrom import color
-from photochrom.color import SRGB, icc, lab
+from photochrom.color import SRGB, icc
 from photochrom.color.icc import ProfileError
+from photochrom.color.pixels import to_linear
+from photochrom.color.spaces import linear_to_srgb
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.imagefile.photo import Photo
 from support.icc_profiles import (
@@ -27,27 +29,27 @@ from support.icc_profiles import (
 POINTS = np.linspace(0, 65535, 1024).round().astype(int)
 
 
-def test_srgb_is_srgb():
+def test_srgb_profiles_become_srgb():
     for block in (
         icc.srgb_profile(),
         rgb(SRGB_COLUMNS, SRGB_CURVE),
         rgb(SRGB_COLUMNS, curve(*(round(65535 * float(v)) for v in SRGB.curves[0][POINTS]))),
     ):
-        assert icc.read(block) is SRGB
+        assert icc.read_profile(block) is SRGB
     assert icc.srgb_profile() == icc.srgb_profile()
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_a_space_is_what_littlecms_makes_of_it(name: str):
-    space = icc.read(SPACES[name])
+def test_matrix_profiles_agree_with_littlecms(name: str):
+    space = icc.read_profile(SPACES[name])
     assert space.matrix is not None
-    numbers = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    expected = np.asarray(icc.to_srgb(Image.fromarray(numbers), SPACES[name]))
-    linear = space.matrix @ color.to_linear(numbers.reshape(-1, 3), space)
+    values = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    expected = np.asarray(icc.convert_to_srgb(Image.fromarray(values), SPACES[name]))
+    linear = space.matrix @ to_linear(values.reshape(-1, 3), space)
     inside = ((linear > 0.001) & (linear < 0.999)).all(axis=0)
-    found = lab._encoded(np.clip(linear, 0, 1)).T[inside] * 255
+    result = linear_to_srgb(np.clip(linear, 0, 1)).T[inside] * 255
     assert inside.sum() > 500
-    assert np.abs(found - expected.reshape(-1, 3)[inside]).max() < 1.6
+    assert np.abs(result - expected.reshape(-1, 3)[inside]).max() < 1.6
 
 
 @pytest.mark.parametrize(
@@ -65,8 +67,8 @@ def test_a_space_is_what_littlecms_makes_of_it(name: str):
         (parametric(4, 2.0, 0.9, 0.0, 0.25, 0.5, 0.1, 0.05), 1.0, 0.91),
     ],
 )
-def test_curves_worked_out_by_hand(trc: bytes, number: float, linear: float):
-    curves = icc.read(grey(trc)).curves
+def test_curves_against_values_computed_by_hand(trc: bytes, number: float, linear: float):
+    curves = icc.read_profile(grey(trc)).curves
     assert curves.shape == (1, 65536)
     assert np.interp(number, np.linspace(0, 1, 65536), curves[0]) == pytest.approx(linear, abs=3e-5)
 
@@ -89,18 +91,18 @@ def test_curves_worked_out_by_hand(trc: bytes, number: float, linear: float):
         rgb(ADOBE, gamma(2.2))[:200],
     ],
 )
-def test_what_is_no_profile_of_curves_and_a_matrix_is_refused(profile: bytes):
+def test_other_profiles_are_refused(profile: bytes):
     with pytest.raises(ProfileError):
-        icc.read(profile)
+        icc.read_profile(profile)
 
 
-def test_grey_to_lab_is_lightness():
-    numbers = np.arange(0, 256, 15, dtype=np.uint8)[None]
+def test_grey_profile_that_leads_to_lab():
+    values = np.arange(0, 256, 15, dtype=np.uint8)[None]
     profile = to_lab(grey(curve()))
-    L = color.lightness(numbers[..., None], icc.read(profile))
-    np.testing.assert_allclose(L, numbers / 2.55, atol=0.01)
-    seen = icc.to_srgb(Image.fromarray(numbers), profile)
-    np.testing.assert_allclose(L, color.lightness(np.asarray(seen)), atol=0.5)
+    L = color.lightness(values[..., None], icc.read_profile(profile))
+    np.testing.assert_allclose(L, values / 2.55, atol=0.01)
+    srgb = icc.convert_to_srgb(Image.fromarray(values), profile)
+    np.testing.assert_allclose(L, color.lightness(np.asarray(srgb)), atol=0.5)
 
 
 def test_damaged_profiles_are_read_or_refused():
@@ -109,10 +111,10 @@ def test_damaged_profiles_are_read_or_refused():
     refused = 0
     for number in range(1500):
         bad = bytearray(whole[number % len(whole)])
-        for place in random.integers(12, len(bad), 3):
-            bad[place] = random.integers(256)
+        for index in random.integers(12, len(bad), 3):
+            bad[index] = random.integers(256)
         try:
-            space = icc.read(bytes(bad))
+            space = icc.read_profile(bytes(bad))
         except ProfileError:
             refused += 1
         else:
@@ -120,94 +122,93 @@ def test_damaged_profiles_are_read_or_refused():
     assert 0 < refused < 1500
 
 
-def flat(L: np.ndarray) -> np.ndarray:
+def zero_ab(L: np.ndarray) -> np.ndarray:
     return np.zeros((1, 2, *L.shape[2:]), np.float32)
 
 
 class Grey:
-    """A model without colours: what is painted has to be the photo again."""
+    """A model that predicts a* = b* = 0."""
 
     name, size = "grey", 32
-    __call__ = staticmethod(flat)
+    __call__ = staticmethod(zero_ab)
 
 
 @pytest.mark.parametrize("name", [None, *SPACES])
-def test_16_bits_come_back_without_colours(name: str | None):
-    space = SRGB if name is None else icc.read(SPACES[name])
+def test_16_bit_greys_survive_rendering_without_color(name: str | None):
+    space = SRGB if name is None else icc.read_profile(SPACES[name])
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     photo = Photo(np.repeat(values, 3, axis=2), space=space)
-    made = Colorizer(Grey())(photo)
-    assert made.space is space
-    assert np.abs(made.pixels.astype(int) - values).max() <= 1
+    output = Colorizer(Grey())(photo)
+    assert output.space is space
+    assert np.abs(output.pixels.astype(int) - values).max() <= 1
 
 
 @pytest.mark.parametrize("name", [None, *SPACES])
-def test_8_bits_come_back_without_colours(name: str | None):
-    space = SRGB if name is None else icc.read(SPACES[name])
+def test_8_bit_greys_survive_rendering_without_color(name: str | None):
+    space = SRGB if name is None else icc.read_profile(SPACES[name])
     values = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
-    made = Colorizer(Grey())(Photo(np.repeat(values, 3, axis=2), space=space))
-    np.testing.assert_array_equal(made.pixels, np.repeat(values, 3, axis=2))
+    output = Colorizer(Grey())(Photo(np.repeat(values, 3, axis=2), space=space))
+    np.testing.assert_array_equal(output.pixels, np.repeat(values, 3, axis=2))
 
 
 @pytest.mark.parametrize("name", [None, *SPACES])
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
-def test_strength_0_gives_the_photo_back(name: str | None, dtype: str):
-    space = SRGB if name is None else icc.read(SPACES[name])
+def test_strength_0_returns_a_copy(name: str | None, dtype: str):
+    space = SRGB if name is None else icc.read_profile(SPACES[name])
     top = np.iinfo(dtype).max
     pixels = np.random.default_rng(0).integers(0, top, (50, 60, 3), dtype, endpoint=True)
-    pixels[:25, :, 1] = 0  # as far out as the space goes
-    made = Colorizer(Grey())(Photo(pixels, space=space), strength=0)
-    np.testing.assert_array_equal(made.pixels, pixels)
-    assert not np.shares_memory(made.pixels, pixels)
+    pixels[:25, :, 1] = 0  # on the gamut boundary
+    output = Colorizer(Grey())(Photo(pixels, space=space), strength=0)
+    np.testing.assert_array_equal(output.pixels, pixels)
+    assert not np.shares_memory(output.pixels, pixels)
 
 
 @pytest.mark.parametrize("name", GREYS)
-def test_a_grey_profile_becomes_srgb_of_the_same_lightness(name: str):
-    space = icc.read(GREYS[name])
+def test_grey_profile_becomes_srgb_of_equal_lightness(name: str):
+    space = icc.read_profile(GREYS[name])
     values = np.arange(0, 65536, 16, dtype=np.uint16).reshape(64, 64, 1)
-    made = Colorizer(Grey())(Photo(values, space=space))
-    assert made.space is SRGB
-    assert made.metadata.icc == icc.srgb_profile()
-    before, after = color.lightness(values, space), color.lightness(made.pixels)
+    output = Colorizer(Grey())(Photo(values, space=space))
+    assert output.space is SRGB
+    assert output.metadata.icc == icc.srgb_profile()
+    before, after = color.lightness(values, space), color.lightness(output.pixels)
     assert np.abs(before - after).max() < 0.01
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_colours_of_a_wide_space_are_those_of_srgb(name: str, picture: Image.Image):
-    """Whatever the profile of a photo, what one sees of the result is the same."""
+def test_rendered_colors_do_not_depend_on_the_space(name: str, picture: Image.Image):
     profile = SPACES[name]
     values = np.asarray(picture.convert("L"))
     narrow = Photo(np.repeat(values[..., None], 3, axis=2))
     Y, _ = color.luminance(narrow.pixels.reshape(-1, 3))
-    space = icc.read(profile)
-    numbers = np.interp(Y, space.curves[0], np.linspace(0, 1, 65536)) * 65535 + 0.5
-    wide = Photo(np.repeat(numbers.astype(np.uint16).reshape(48, 64, 1), 3, axis=2), space=space)
+    space = icc.read_profile(profile)
+    values = np.interp(Y, space.curves[0], np.linspace(0, 1, 65536)) * 65535 + 0.5
+    wide = Photo(np.repeat(values.astype(np.uint16).reshape(48, 64, 1), 3, axis=2), space=space)
 
     class Warm(Grey):
         def __call__(self, L: np.ndarray) -> np.ndarray:
-            return flat(L) + 9
+            return zero_ab(L) + 9
 
-    made, expected = (Colorizer(Warm())(photo, mark=False) for photo in (wide, narrow))
-    seen = icc.to_srgb(made.to_image(), profile) if name != "linear" else None
-    if seen is not None:
-        difference = np.abs(np.asarray(seen).astype(int) - expected.pixels)
+    output, expected = (Colorizer(Warm())(photo, mark=False) for photo in (wide, narrow))
+    srgb = icc.convert_to_srgb(output.to_image(), profile) if name != "linear" else None
+    if srgb is not None:
+        difference = np.abs(np.asarray(srgb).astype(int) - expected.pixels)
         assert difference.mean() < 1
         assert np.percentile(difference, 99) <= 3
 
 
-def test_littlecms_refusing_is_our_error():
+def test_littlecms_error_becomes_profile_error():
     with pytest.raises(ProfileError, match="cannot be used"):
-        icc.to_srgb(Image.new("RGB", (4, 4)), b"no profile")
-    assert not icc.is_whole(b"no profile")
-    assert icc.is_whole(ImageCms.ImageCmsProfile(BytesIO(SPACES["adobe"])).tobytes())
+        icc.convert_to_srgb(Image.new("RGB", (4, 4)), b"no profile")
+    assert not icc.is_valid(b"no profile")
+    assert icc.is_valid(ImageCms.ImageCmsProfile(BytesIO(SPACES["adobe"])).tobytes())
 
 
-def test_transparency_survives_a_conversion(picture: Image.Image):
+def test_conversion_keeps_alpha(picture: Image.Image):
     picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-    made = icc.to_srgb(picture, SPACES["adobe"])
-    assert made.mode == "RGBA"
-    np.testing.assert_array_equal(made.getchannel("A"), picture.getchannel("A"))
+    output = icc.convert_to_srgb(picture, SPACES["adobe"])
+    assert output.mode == "RGBA"
+    np.testing.assert_array_equal(output.getchannel("A"), picture.getchannel("A"))
 
 
-def test_a_batch_of_photos_with_one_profile_has_one_space():
-    assert icc.read(SPACES["adobe"]) is icc.read(bytes(bytearray(SPACES["adobe"])))
+def test_equal_profiles_share_one_space():
+    assert icc.read_profile(SPACES["adobe"]) is icc.read_profile(bytes(bytearray(SPACES["adobe"])))

@@ -1,45 +1,21 @@
-"""Colour: sRGB and other RGB spaces, CIELAB, gamut mapping, ICC profiles."""
+"""Colour: RGB spaces, CIELAB, gamut mapping, ICC profiles."""
 
-from photochrom.color.lab import (
-    AB_SCALE,
-    EPSILON,
-    KAPPA,
-    L_SCALE,
-    RGB_TO_XYZ,
-    SRGB,
-    WHITE,
-    XYZ_TO_RGB,
-    FloatArray,
-    Pixels,
-    Space,
-    encode_pixels,
-    from_lightness,
-    lab_to_rgb,
-    lightness,
-    luminance,
-    rgb_to_lab,
-    scaled_ab,
-    to_linear,
-)
+from photochrom.color.cie import FloatArray
+from photochrom.color.lab import AB_SCALE, L_SCALE, lab_to_rgb, rgb_to_lab
+from photochrom.color.pixels import Pixels, encode_pixels, lightness, luminance, scaled_ab
+from photochrom.color.spaces import SRGB, ColorSpace
 
 __all__ = [
     "AB_SCALE",
-    "EPSILON",
-    "KAPPA",
     "L_SCALE",
-    "RGB_TO_XYZ",
     "SRGB",
-    "WHITE",
-    "XYZ_TO_RGB",
+    "ColorSpace",
     "FloatArray",
     "Pixels",
-    "Space",
     "encode_pixels",
-    "from_lightness",
     "lab_to_rgb",
     "lightness",
     "luminance",
     "rgb_to_lab",
     "scaled_ab",
-    "to_linear",
 ]

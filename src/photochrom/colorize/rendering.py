@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom import color
-from photochrom.color import FloatArray, Pixels, Space, icc
+from photochrom.color import ColorSpace, FloatArray, Pixels, icc
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo, to_8_bits
 from photochrom.version import __version__
@@ -90,7 +90,7 @@ def keeps_colors(photo: Photo, strength: float) -> bool:
 
 
 def _painted(
-    photo: Photo, space: Space, lines: FloatArray, own: float, pool: Executor | None
+    photo: Photo, space: ColorSpace, lines: FloatArray, own: float, pool: Executor | None
 ) -> Pixels:
     """Join a photo's L* and the ab of a smaller copy.
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.color import SRGB, Pixels, Space
+from photochrom.color import SRGB, ColorSpace, Pixels
 from photochrom.errors import PhotoError
 from photochrom.imagefile.metadata import Metadata
 
@@ -30,7 +30,7 @@ class Photo:
     """Shape (H, W, 1), grey, or (H, W, 3); the largest number of their type is white."""
     alpha: Pixels | None = None
     """Opacity, shape (H, W), of the type of `pixels`; None: opaque."""
-    space: Space = SRGB
+    space: ColorSpace = SRGB
     """Which colours `pixels` are."""
     metadata: Metadata = field(default_factory=Metadata)
     encoding: Encoding = field(default_factory=Encoding)

@@ -382,9 +382,9 @@ def _in_space(photo: Photo, kept: Metadata, image: Image.Image | None) -> Photo:
         return dataclasses.replace(photo, metadata=kept)
     dropped = dataclasses.replace(photo, metadata=kept.with_profile(None))
     try:
-        space = icc.read(kept.icc)
+        space = icc.read_profile(kept.icc)
     except icc.ProfileError:
-        if not icc.is_whole(kept.icc):
+        if not icc.is_valid(kept.icc):
             return dropped
         if image is None or photo.pixels.dtype != np.uint8:
             raise PhotoError(
@@ -392,7 +392,7 @@ def _in_space(photo: Photo, kept: Metadata, image: Image.Image | None) -> Photo:
                 "profile such as sRGB or Adobe RGB, or save it with 8 bits"
             ) from None
         try:
-            converted = Photo.from_image(icc.to_srgb(image, kept.icc))
+            converted = Photo.from_image(icc.convert_to_srgb(image, kept.icc))
         except icc.ProfileError:
             return dropped
         tagged = kept.with_profile(icc.srgb_profile())

@@ -13,8 +13,8 @@ from kornia.color import lab_to_rgb as _kornia_lab_to_rgb
 from kornia.color import rgb_to_lab as _kornia_rgb_to_lab
 from torch import Tensor
 
-from photochrom import color
-from photochrom.color import AB_SCALE, L_SCALE
+from photochrom.color import AB_SCALE, L_SCALE, cie
+from photochrom.color.pixels import to_linear
 from photochrom.training.recipes.recipe import Output
 
 
@@ -99,9 +99,9 @@ def to_L_ab(rgb_uint8: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N802 (L is the
         some, lab = pixels[first : first + at_once], made[first : first + at_once]
         linear = levels.index_select(0, some.flatten().int()).view(some.shape)
         xyz = to_xyz @ linear
-        curved = xyz.clamp(min=color.EPSILON).log_().mul_(1 / 3).exp_()
-        dark = xyz.mul(color.KAPPA).add_(16 / 116)
-        torch.add(to_lab @ torch.where(xyz > color.EPSILON, curved, dark), offset, out=lab)
+        curved = xyz.clamp(min=cie.EPSILON).log_().mul_(1 / 3).exp_()
+        dark = xyz.mul(cie.KAPPA).add_(16 / 116)
+        torch.add(to_lab @ torch.where(xyz > cie.EPSILON, curved, dark), offset, out=lab)
     made = made.view(count, 3, height, width)
     return made[:, :1], made[:, 1:]
 
@@ -116,8 +116,8 @@ def _conversion() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     scale = np.array([[L_SCALE], [AB_SCALE], [AB_SCALE]], np.float32)
     arrays = (
-        color.to_linear(levels)[0],
-        color.RGB_TO_XYZ / color.WHITE[:, None],
+        to_linear(levels)[0],
+        cie.RGB_TO_XYZ / cie.WHITE[:, None],
         np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], np.float32) / scale,
         np.array([[-16], [0], [0]], np.float32) / scale - np.array([[1], [0], [0]], np.float32),
     )
