@@ -14,10 +14,9 @@ import logging
 import os
 import resource
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,14 +25,14 @@ import ray
 from PIL import Image
 
 from colorize import CORES, _processor, photograph
-from photochrom.batch import process_pool
-from photochrom.batch.planning import plan
+from photochrom.batch.planning import Job, plan
+from photochrom.batch.process_pool import WorkerPool
 from photochrom.batch.ray import engine
 from photochrom.batch.ray.actors import ActorPlan
 from photochrom.batch.ray.engine import colorize_on_ray
 from photochrom.batch.ray.storage import listed
 from photochrom.batch.ray.tasks import Task, plan_tasks
-from photochrom.batch.runner import Result, Settings
+from photochrom.batch.runner import Result, Settings, failed_by_death
 
 
 def timed(results: Iterator[Result], count: int) -> float:
@@ -83,10 +82,14 @@ def colored(engine_: str, photos: Path, out: Path, workers: int) -> Iterator[Res
     if engine_ == "ray":
         return colorize_on_ray(plan_tasks([str(photos)], str(out)), Settings(), actors=workers)
     jobs = plan([str(photos)], out)
-    # Not colorize_all, which gives the threads of all cores to fewer processes.
-    return process_pool.work(
-        jobs, Settings(threads=1), processes=workers, lost=lambda job, reason: sys.exit(reason)
-    )
+    return colorize_locally(jobs, workers)
+
+
+def colorize_locally(jobs: Sequence[Job], processes: int) -> Iterator[Result]:
+    """Colorize with one thread per process; `colorize_all` divides all cores among them."""
+    settings = Settings(threads=1)
+    with WorkerPool(settings.load_model, processes=processes, pin_cores=True) as pool:
+        yield from pool.map(jobs, on_death=failed_by_death)
 
 
 class Idle:

@@ -25,7 +25,7 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.batch.process_pool import cores_here
+from photochrom.batch.process_pool import available_cores
 from photochrom.color import rgb_to_lab
 from photochrom.video.cuts import bend
 
@@ -221,7 +221,7 @@ def speed(place: Path, photos: list[Picture], count: int) -> None:
     print(
         f"\n{frames} frames of {WIDTH}x{HEIGHT} in {wall:.0f} s, {frames / wall:.1f} a second; "
         f"{1000 * cpu / frames:.0f} ms of cpu a frame, "
-        f"cores {100 * cpu / wall / len(cores_here()):.0f}% busy"
+        f"cores {100 * cpu / wall / len(available_cores()):.0f}% busy"
     )
 
 

@@ -1,98 +1,126 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from photochrom.batch.process_pool import LateError, LostError, Worker, work
+from photochrom.batch.process_pool import (
+    WorkerDiedError,
+    WorkerPool,
+    WorkerStartError,
+    WorkerTimeoutError,
+)
 from photochrom.errors import ModelError
 
-
-class Odd:
-    """What a process does: squares, but for numbers that make trouble."""
-
-    def __call__(self) -> Callable[[int], int]:
-        return self.square
-
-    def square(self, number: int) -> int:
-        if number == 3:
-            os._exit(7)
-        if number == 5:
-            time.sleep(60)
-        return number * number
+Outcome = int | str
 
 
-class Refusing:
-    def __call__(self) -> Callable[[int], int]:
-        raise ModelError("there is no model")
+def create_square() -> Callable[[int], Outcome]:
+    return square
 
 
-class Unborn:
-    def __call__(self) -> Callable[[int], int]:
-        os._exit(9)
+def square(number: int) -> int:
+    if number == 3:
+        os._exit(7)
+    if number == 5:
+        time.sleep(60)
+    return number * number
 
 
-def lost(number: int, reason: str) -> str:
-    return f"{number} {reason}"
+def raise_model_error() -> Callable[[int], Outcome]:
+    raise ModelError("there is no model")
+
+
+def exit_at_once() -> Callable[[int], Outcome]:
+    os._exit(9)
+
+
+def describe_death(number: int, error: WorkerDiedError) -> str:
+    return f"{number}: {error}"
+
+
+def start_pool(processes: int, timeout: float = 60) -> WorkerPool[int, Outcome]:
+    return WorkerPool(create_square, processes=processes, timeout=timeout)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
-def test_everything_is_done_once(processes: int):
-    assert sorted(work([1, 2, 4, 6], Odd(), processes=processes, lost=lost)) == [1, 4, 16, 36]
-    assert list(work([], Odd(), processes=processes, lost=lost)) == []
+def test_each_item_is_processed_once(processes: int):
+    with start_pool(processes) as pool:
+        assert sorted(pool.map([1, 2, 4, 6], on_death=describe_death)) == [1, 4, 16, 36]
+        assert list(pool.map([], on_death=describe_death)) == []
 
 
-def test_a_crash_and_a_hang_cost_one_item_each():
-    outcomes = list(work([1, 3, 5, 6], Odd(), processes=2, lost=lost, timeout=2))
-    assert [found for found in outcomes if isinstance(found, int)] == [1, 36]
-    said = sorted(found for found in outcomes if isinstance(found, str))
-    assert said[0] == "3 ended with exit code 7"
-    assert said[1].startswith("5 was killed")
+def test_items_are_read_only_as_fast_as_they_are_processed():
+    read = []
+
+    def numbers() -> Iterator[int]:
+        for _ in range(100):
+            read.append(1)
+            yield 1
+
+    with start_pool(2) as pool:
+        outcomes = pool.map(numbers(), on_death=describe_death)
+        for count, _ in enumerate(outcomes, 1):
+            assert len(read) <= count + 2
 
 
-def test_a_crash_costs_one_item_where_there_is_no_sigkill(monkeypatch: pytest.MonkeyPatch):
-    worker = Worker(Odd(), timeout=20)
-    with monkeypatch.context() as windows:
+def test_a_crash_and_a_timeout_fail_one_item_each():
+    with start_pool(2, timeout=2) as pool:
+        outcomes = list(pool.map([1, 3, 5, 6], on_death=describe_death))
+    assert [outcome for outcome in outcomes if isinstance(outcome, int)] == [1, 36]
+    assert sorted(outcome for outcome in outcomes if isinstance(outcome, str)) == [
+        "3: the worker process ended with exit code 7",
+        "5: the worker process took more than 2 s",
+    ]
+
+
+def test_a_crash_fails_one_item_on_systems_without_sigkill(monkeypatch: pytest.MonkeyPatch):
+    with start_pool(1) as pool, monkeypatch.context() as windows:
         windows.delattr(signal, "SIGKILL")
-        outcomes = list(work([3, 4], Odd(), processes=1, lost=lost))
-        with pytest.raises(LostError, match="ended with exit code 7"):
-            worker(3)
-    worker.close()  # kill() itself needs SIGKILL, but on Windows
-    assert outcomes == ["3 ended with exit code 7", 16]
+        outcomes = list(pool.map([3, 4], on_death=describe_death))
+    assert outcomes == ["3: the worker process ended with exit code 7", 16]
 
 
-def test_what_cannot_start_is_said():
-    with pytest.raises(ModelError, match="there is no model"):
-        list(work([1, 2], Refusing(), processes=2, lost=lost))
-    with pytest.raises(RuntimeError, match="could not start"):
-        list(work([1, 2], Unborn(), processes=2, lost=lost))
+def test_an_exception_of_the_initializer_is_raised():
+    with WorkerPool(raise_model_error, processes=2) as pool:
+        with pytest.raises(ModelError, match="there is no model"):
+            pool.wait_until_ready()
+        with pytest.raises(ModelError, match="there is no model"):
+            list(pool.map([1, 2], on_death=describe_death))
 
 
-def test_closing_early_ends_the_processes():
-    outcomes = work([1, 5, 5], Odd(), processes=2, lost=lost)
-    assert next(outcomes) == 1
-    start = time.monotonic()
-    outcomes.close()
+def test_a_worker_that_cannot_start_is_reported():
+    with (
+        WorkerPool(exit_at_once, processes=2) as pool,
+        pytest.raises(WorkerStartError, match=r"cannot start .* ended with exit code 9"),
+    ):
+        list(pool.map([1, 2], on_death=describe_death))
+
+
+def test_close_kills_busy_processes():
+    with start_pool(2) as pool:
+        outcomes = pool.map([1, 5, 5], on_death=describe_death)
+        assert next(outcomes) == 1
+        start = time.monotonic()
     assert time.monotonic() - start < 5
 
 
-def test_a_worker_answers_after_it_was_lost_or_late():
-    worker = Worker(Odd(), timeout=2)
-    try:
-        assert worker(2) == 4
-        with pytest.raises(LostError, match="ended with exit code 7"):
-            worker(3)
-        assert worker(4) == 16
-        with pytest.raises(LateError, match="took more than 2 s"):
-            worker(5)
-        assert worker(6) == 36
-    finally:
-        worker.close()
+def test_a_worker_is_replaced_after_a_crash_or_timeout():
+    with start_pool(1, timeout=2) as pool:
+        assert pool.submit(2).result() == 4
+        with pytest.raises(WorkerDiedError, match="ended with exit code 7"):
+            pool.submit(3).result()
+        assert pool.submit(4).result() == 16
+        with pytest.raises(WorkerTimeoutError, match="took more than 2 s"):
+            pool.submit(5).result()
+        assert pool.submit(6).result() == 36
 
 
-def test_a_worker_says_why_it_cannot_be_made():
-    worker = Worker(Refusing(), timeout=20)
-    with pytest.raises(ModelError, match="there is no model"):
-        worker.ready()
-    worker.close()
+def test_an_idle_worker_that_was_killed_is_replaced():
+    with start_pool(1) as pool:
+        assert pool.submit(2).result() == 4
+        pool._workers[0]._process.kill()
+        with pytest.raises(WorkerDiedError, match="was killed"):
+            pool.submit(2).result()
+        assert pool.submit(4).result() == 16

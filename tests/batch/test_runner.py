@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photochrom.batch import runner
 from photochrom.batch.planning import Job, plan
-from photochrom.batch.process_pool import work
+from photochrom.batch.process_pool import WorkerPool
 from photochrom.batch.runner import (
     Result,
     Settings,
     colorize_all,
     colorize_file,
     done_before,
+    failed_by_death,
     report_to,
     without_done,
 )
@@ -245,22 +245,21 @@ def test_processes_end_with_their_parent(tmp_path: Path, tiny_onnx: Path):
         time.sleep(0.05)
 
 
-class Crashing:
-    """What a decoder's bug does to a process: it is gone."""
+def create_crashing() -> Callable[[Job], Result]:
+    return crash_on_b
 
-    def __call__(self) -> Callable[[Job], Result]:
-        return self.work
 
-    def work(self, job: Job) -> Result:
-        if job.input.name == "b.jpg":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        return Result(job.input, job.output, "done", 0.1)
+def crash_on_b(job: Job) -> Result:
+    if job.input.name == "b.jpg":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return Result(job.input, job.output, "done", 0.1)
 
 
 def test_a_crash_fails_one_photo(tree: Path, tmp_path: Path):
     jobs = plan([str(tree)], tmp_path / "out")
     for processes in (1, 3):
-        results = list(work(jobs, Crashing(), processes=processes, lost=runner._lost))
+        with WorkerPool(create_crashing, processes=processes) as pool:
+            results = list(pool.map(jobs, on_death=failed_by_death))
         found = {result.input.name: result for result in results}
         assert [found[name].status for name in ("a.PNG", "b.jpg", "c.tif")] == [
             "done",

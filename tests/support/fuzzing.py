@@ -27,7 +27,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageCms
 
-from photochrom.batch.process_pool import work
+from photochrom.batch.process_pool import WorkerPool
 from photochrom.color import FloatArray
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError
@@ -235,13 +235,11 @@ class Attempt:
 
 def fuzz(numbers: range, processes: int) -> Iterator[Outcome]:
     """Try damaged files in processes of their own."""
-    yield from work(
-        cases(numbers),
-        Attempt(),
-        processes=processes,
-        lost=lambda case, reason: Outcome(case[0], case[1], f"the process {reason}"),
-        timeout=SECONDS,
-    )
+    with WorkerPool(Attempt(), processes=processes, timeout=SECONDS, pin_cores=True) as pool:
+        yield from pool.map(
+            cases(numbers),
+            on_death=lambda case, error: Outcome(case[0], case[1], str(error)),
+        )
 
 
 def main() -> None:

@@ -1,32 +1,39 @@
 import asyncio
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from photochrom.web.job_queue import FullError, JobQueue, Ticket
 
 
-class Slow:
-    """A worker that takes its time, and tells what it was asked."""
+class SlowPool:
+    """Stands for a `WorkerPool` of one worker, and records its items."""
+
+    processes = 1
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.items: list[int] = []
+        self._threads = ThreadPoolExecutor(1)
 
-    def __call__(self, question: int) -> int:
-        time.sleep(0.02)
-        self.asked.append(question)
-        if question == 13:
-            raise ValueError("unlucky")
-        return question * 2
+    def submit(self, item: int) -> Future[int]:
+        return self._threads.submit(self._double, item)
 
     def close(self) -> None:
-        pass
+        self._threads.shutdown()
+
+    def _double(self, item: int) -> int:
+        time.sleep(0.02)
+        self.items.append(item)
+        if item == 13:
+            raise ValueError("unlucky")
+        return item * 2
 
 
 def test_a_line_is_first_come_first_served_and_has_an_end():
     async def run() -> None:
-        worker = Slow()
-        line = JobQueue([worker], places=3)  # type: ignore[list-item]
+        pool = SlowPool()
+        line = JobQueue(pool, places=3)  # type: ignore[arg-type]
         tickets = [Ticket() for _ in range(4)]
         tasks = [asyncio.create_task(line.ask(i, ticket)) for i, ticket in enumerate(tickets)]
         await asyncio.sleep(0)
@@ -40,7 +47,7 @@ def test_a_line_is_first_come_first_served_and_has_an_end():
         results = await asyncio.gather(*tasks, admitted, return_exceptions=True)
         assert [results[i] for i in (0, 1, 3, 4)] == [0, 2, 6, 10]
         assert isinstance(results[2], asyncio.CancelledError)
-        assert worker.asked == [0, 1, 3, 5]
+        assert pool.items == [0, 1, 3, 5]
         line.close()
 
     asyncio.run(run())
@@ -48,15 +55,15 @@ def test_a_line_is_first_come_first_served_and_has_an_end():
 
 def test_a_worker_goes_on_after_an_error_and_after_who_asked_is_gone():
     async def run() -> None:
-        worker = Slow()
-        line = JobQueue([worker], places=3)  # type: ignore[list-item]
+        pool = SlowPool()
+        line = JobQueue(pool, places=3)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="unlucky"):
             await line.ask(13)
         gone = asyncio.create_task(line.ask(13))
         await asyncio.sleep(0.005)
         gone.cancel()
         assert await line.ask(4) == 8
-        assert worker.asked == [13, 13, 4]
+        assert pool.items == [13, 13, 4]
         line.close()
 
     asyncio.run(run())

@@ -391,11 +391,11 @@ def test_a_photo_does_not_wait_for_ever_when_its_process_cannot_start_again(tmp_
     with TestClient(app, base_url="http://localhost") as client:
         client.get("/")
         model.unlink()
-        (worker,) = service_of(app).queue._workers
-        worker._worker.process.kill()
+        (worker,) = service_of(app).queue._pool._workers
+        worker._process.kill()
         for _ in range(3):
             upload(client, jpeg())
         photos = ready(client, 3)
         assert {photo["status"] for photo in photos} == {"failed"}
-        assert "old.jpg was given up: the process was killed" in photos[0]["error"]
+        assert "old.jpg was given up: the worker process was killed" in photos[0]["error"]
         assert f"there is no model file {model}" in photos[1]["error"]

@@ -1,247 +1,248 @@
-"""Processes side by side: one that crashes loses the item in its hands, and no other."""
+"""A crash-isolated pool of worker processes: a crash or timeout fails only the item in progress.
+
+pebble's ProcessPool (5.2) neither forwards the exception of a failing initializer nor limits the
+restarts of workers that cannot start. It also fails every later task once an idle worker dies.
+"""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import pickle
 import signal
-import time
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
-from typing import Any, TypeVar
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from multiprocessing.connection import Connection
+from typing import Any, Generic, Self, TypeVar
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-_TRIES = 3
-"""How many processes may end before they are ready, all told."""
+MAX_START_ATTEMPTS = 3
+MIN_START_TIMEOUT = 60.0
+"""In seconds. Imports and the initializer may take longer than an item."""
 KILLED = -signal.SIGTERM if os.name == "nt" else -9
-"""Exit code of a process after `Process.kill`, and where POSIX ends it for want of memory.
+"""Exit code after `Process.kill` or the kernel's OOM killer. Windows has no signal.SIGKILL."""
 
-Windows has no signal.SIGKILL.
-"""
-_CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
-
-
-@dataclass
-class _Worker:
-    process: SpawnProcess
-    pipe: Connection
-    core: int | None
-    """The only one that it runs on; None: any."""
-    ready: bool = False
-    item: Any = None
-    since: float = 0.0
+_CONTEXT = multiprocessing.get_context("spawn")  # fork would copy locks that threads hold
+# Starting a process also reaps finished ones, which must not race with `join` in another thread.
+_PROCESS_LOCK = threading.Lock()
 
 
-class LostError(Exception):
-    """A process ended without an answer."""
+class WorkerError(RuntimeError):
+    """A worker process returned no outcome."""
 
 
-class LateError(LostError):
-    """It was ended, as it took too long."""
+class WorkerStartError(WorkerError):
+    """A worker process ended several times before it was ready."""
 
 
-class Worker:
-    """A process that is asked one thing after another; where it ends or hangs, a new one starts."""
+class WorkerDiedError(WorkerError):
+    """A worker process ended while it worked on an item."""
 
-    def __init__(self, make: Callable[[], Callable[[Any], Any]], *, timeout: float) -> None:
-        """Start it, without waiting for it.
+
+class WorkerTimeoutError(WorkerDiedError):
+    """A worker process exceeded the timeout and was killed."""
+
+
+class WorkerPool(Generic[Item, Outcome]):
+    """Processes that all call the same function, each with one item at a time."""
+
+    def __init__(
+        self,
+        initializer: Callable[[], Callable[[Item], Outcome]],
+        *,
+        processes: int,
+        timeout: float = 900.0,
+        pin_cores: bool = False,
+    ) -> None:
+        """Start the processes without waiting for them.
 
         Args:
-            make: Called once in the process; it returns what is called with each question.
-            timeout: Seconds after which a process that answers nothing is ended.
+            initializer: Called once in each process; returns the function to call with each item.
+                It, the items and the outcomes are pickled.
+            processes: Number of processes.
+            timeout: Seconds after which a process that works on an item is killed.
+            pin_cores: Pin each process to a core if there are as many processes as cores. Without,
+                a kernel may keep two processes on one core for minutes.
         """
-        self._make = make
-        self._timeout = timeout
-        self._worker = _started(make, None, None)
-        self._closed = False
+        # Pickled, so that modules which count cores are imported after the process is pinned.
+        pickled = pickle.dumps(initializer)
+        cores: list[int | None] = [*available_cores()]
+        if not pin_cores or processes != len(cores):
+            cores = [None] * processes
+        self.processes = processes
+        self.timeout = timeout
+        self._workers = [_Worker(pickled, core) for core in cores]
+        self._idle = list(self._workers)
+        self._threads = ThreadPoolExecutor(processes)
 
-    def ready(self) -> None:
-        """Wait until it can be asked.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def wait_until_ready(self) -> None:
+        """Wait until all processes are initialized; call it before `submit`.
 
         Raises:
-            LostError: If it ends before that.
-            Exception: What `make` raised.
+            WorkerStartError: If a process cannot start.
+            Exception: Raised by `initializer`.
         """
-        if not self._worker.ready:
-            self._receive()
-            self._worker.ready = True
+        for worker in self._workers:
+            worker.wait_until_ready(self.timeout)
 
-    def __call__(self, item: Any) -> Any:
-        """Ask, and wait for the answer; one question at a time, from any thread.
+    def submit(self, item: Item) -> Future[Outcome]:
+        """Queue an item for the next idle worker; first in, first out.
+
+        The future raises WorkerDiedError if the process crashed or timed out, WorkerStartError if
+        it cannot start, and exceptions of `initializer`.
+        """
+        return self._threads.submit(self._call, item)
+
+    def map(
+        self, items: Iterable[Item], *, on_death: Callable[[Item, WorkerDiedError], Outcome]
+    ) -> Iterator[Outcome]:
+        """Process items and yield the outcomes as they complete.
+
+        No more items than there are processes are read ahead.
+
+        Args:
+            items: Items.
+            on_death: Returns the outcome of an item whose process crashed or timed out.
 
         Raises:
-            LostError: If the process ends without one, or has to be ended.
-            Exception: What `make` raised.
+            WorkerStartError: If a process cannot start.
+            Exception: Raised by `initializer`.
         """
-        self.ready()
-        _hand_over(self._worker, item)
-        return self._receive()
+        remaining = iter(items)
+        first = itertools.islice(remaining, self.processes)
+        pending = {self.submit(item): item for item in first}
+        while pending:
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                item = pending.pop(future)
+                # Before the yield, so that the worker is not idle while the caller is busy.
+                for next_item in itertools.islice(remaining, 1):
+                    pending[self.submit(next_item)] = next_item
+                try:
+                    outcome = future.result()
+                except WorkerDiedError as error:
+                    outcome = on_death(item, error)
+                yield outcome
 
     def close(self) -> None:
-        """End the process, also in the middle of an answer."""
-        self._closed = True
-        self._worker.process.kill()
-        self._worker.process.join()
-        self._worker.pipe.close()
+        """Kill the processes, even while they work on an item."""
+        for worker in self._workers:
+            worker.kill()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.join()
 
-    def _receive(self) -> Any:
-        worker = self._worker
-        late = not worker.pipe.poll(self._timeout)
-        if late:
-            worker.process.kill()
+    def _call(self, item: Item) -> Outcome:
+        worker = self._idle.pop()
         try:
-            kind, content = worker.pipe.recv()
+            outcome: Outcome = worker(item, self.timeout)
+            return outcome
+        finally:
+            self._idle.append(worker)
+
+
+class _Worker:
+    """One process, replaced when it dies."""
+
+    def __init__(self, initializer: bytes, core: int | None) -> None:
+        self._arguments = (initializer, core)
+        self._closed = self._is_ready = False
+        self._start()
+
+    def wait_until_ready(self, timeout: float) -> None:
+        for attempt in range(1, MAX_START_ATTEMPTS + 1):
+            if self._is_ready:
+                return
+            try:
+                error = self._receive(max(timeout, MIN_START_TIMEOUT))
+            except WorkerDiedError as death:
+                if attempt == MAX_START_ATTEMPTS or self._closed:
+                    raise WorkerStartError(f"cannot start a worker process: {death}") from death
+            else:
+                if error is not None:
+                    raise error
+                self._is_ready = True
+
+    def __call__(self, item: Any, timeout: float) -> Any:
+        self.wait_until_ready(timeout)
+        with contextlib.suppress(OSError):  # if the process has just died, _receive raises
+            self._pipe.send(item)
+        return self._receive(timeout)
+
+    def kill(self) -> None:
+        with _PROCESS_LOCK:
+            self._closed = True
+            self._process.kill()
+
+    def join(self) -> None:
+        with _PROCESS_LOCK:
+            self._process.join()
+        self._pipe.close()
+
+    def _start(self) -> None:
+        self._is_ready = False
+        with _PROCESS_LOCK:
+            if self._closed:
+                return
+            self._pipe, child_pipe = _CONTEXT.Pipe()
+            self._process = _CONTEXT.Process(
+                target=_serve, args=(child_pipe, *self._arguments), daemon=True
+            )
+            self._process.start()
+            child_pipe.close()
+
+    def _receive(self, timeout: float) -> Any:
+        try:
+            timed_out = not self._pipe.poll(timeout)
+            if not timed_out:
+                return self._pipe.recv()
+            self._process.kill()
         except (EOFError, OSError):
-            reason = _reason(worker)
-            if not self._closed:
-                self._worker = _started(self._make, None, None)
-            if late:
-                raise LateError(f"the process took more than {self._timeout:g} s") from None
-            raise LostError(f"the process {reason}") from None
-        if kind == "refused":
-            raise content
-        return content
+            timed_out = False
+        self.join()
+        exit_code = self._process.exitcode
+        self._start()
+        if timed_out:
+            raise WorkerTimeoutError(f"the worker process took more than {timeout:g} s")
+        raise WorkerDiedError(f"the worker process {describe_exit(exit_code)}")
 
 
-def work(
-    items: Iterable[Item],
-    make: Callable[[], Callable[[Item], Outcome]],
-    *,
-    processes: int,
-    lost: Callable[[Item, str], Outcome],
-    timeout: float = 900.0,
-) -> Iterator[Outcome]:
-    """Do something with each item, on several processes.
-
-    Ended early, by an exception or by closing the generator, it ends the processes at once; so do
-    they themselves when this process is gone.
-
-    Args:
-        items: What there is to do, one at a time for each process; they travel as pickles.
-        make: Called once in each process; it returns what is called with each item.
-        processes: How many.
-        lost: What to make of an item of which the process ended without a word, with the reason.
-        timeout: Seconds after which a process that answers nothing is killed.
-
-    Yields:
-        The outcomes, as they come.
-
-    Raises:
-        Exception: What `make` raises.
-        RuntimeError: If a process cannot even start.
-    """
-    left = iter(items)
-    cores = cores_here()
-    workers: list[_Worker] = []
-    unborn = 0
-    try:
-        for number, item in enumerate(_first(left, processes)):
-            # Left to itself, a kernel may keep two processes on one core for minutes.
-            core = cores[number] if processes == len(cores) else None
-            workers.append(_started(make, item, core))
-        while workers:
-            ends = {worker.pipe: worker for worker in workers}
-            for pipe in wait(list(ends), timeout=1.0):
-                worker = ends[pipe]  # type: ignore[index]
-                try:
-                    kind, content = worker.pipe.recv()
-                except (EOFError, OSError):
-                    workers.remove(worker)
-                    reason = _reason(worker)
-                    if worker.ready:
-                        again = _first(left, 1)
-                        yield lost(worker.item, reason)
-                    else:
-                        again = iter([worker.item])
-                        unborn += 1
-                        if unborn > _TRIES:
-                            raise RuntimeError(f"a process could not start: it {reason}") from None
-                    for item in again:
-                        workers.append(_started(make, item, worker.core))
-                    continue
-                if kind == "refused":
-                    raise content
-                if kind == "ready":
-                    worker.ready = True
-                    _hand_over(worker, worker.item)
-                    continue
-                for item in _first(left, 1):
-                    _hand_over(worker, item)
-                    break
-                else:
-                    workers.remove(worker)
-                    _end(worker)
-                yield content
-            for worker in workers:
-                if worker.ready and time.monotonic() - worker.since > timeout:
-                    worker.process.kill()  # which the next round finds
-    finally:
-        for worker in workers:
-            worker.process.kill()
-        for worker in workers:
-            _end(worker)
-
-
-def _first(items: Iterator[Item], count: int) -> Iterator[Item]:
-    for _, item in zip(range(count), items, strict=False):
-        yield item
-
-
-def cores_here() -> list[int]:
+def available_cores() -> list[int]:
     """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
-def _started(make: Callable[[], Any], item: Any, core: int | None) -> _Worker:
-    ours, theirs = _CONTEXT.Pipe()
-    # As bytes, so that what it imports counts the cores when they are as they will be.
-    arguments = (theirs, pickle.dumps(make), core)
-    process = _CONTEXT.Process(target=_serve, args=arguments, daemon=True)
-    process.start()
-    theirs.close()
-    return _Worker(process, ours, core, item=item)
+def describe_exit(exit_code: int | None) -> str:
+    """Return what ended a process, such as "ended with exit code 1"."""
+    if exit_code == KILLED:
+        return "was killed, most likely because memory ran out"
+    return f"ended with exit code {exit_code}"
 
 
-def _hand_over(worker: _Worker, item: Any) -> None:
-    worker.item, worker.since = item, time.monotonic()
-    with contextlib.suppress(OSError):  # it has just ended, which the next round finds
-        worker.pipe.send(item)
-
-
-def _end(worker: _Worker) -> None:
-    worker.pipe.close()
-    worker.process.join()
-
-
-def _reason(worker: _Worker) -> str:
-    worker.pipe.close()
-    worker.process.join()
-    code = worker.process.exitcode
-    if code == KILLED:
-        return "was killed, most likely for want of memory or as it took too long"
-    return f"ended with exit code {code}"
-
-
-def _serve(pipe: Connection, make: bytes, core: int | None) -> None:
-    """Run in a process of its own: answer items until the other end is closed."""
+def _serve(pipe: Connection, initializer: bytes, core: int | None) -> None:
+    """Answer items until the parent closes its end of the pipe."""
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     try:
-        function = pickle.loads(make)()
-    except Exception as error:  # noqa: BLE001 (raised again on the other side)
-        pipe.send(("refused", error))
+        function = pickle.loads(initializer)()
+    except Exception as error:  # noqa: BLE001 (raised again in the parent)
+        pipe.send(error)
         return
-    pipe.send(("ready", None))
+    pipe.send(None)
     while True:
         try:
             item = pipe.recv()
         except EOFError:
             return
-        pipe.send(("done", function(item)))
+        pipe.send(function(item))

@@ -1,10 +1,11 @@
 """Many photos: each file into a file, on all cores, with a report from which to go on."""
 
 import dataclasses
+import functools
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import cv2
 
 from photochrom.batch.planning import Job
+from photochrom.batch.process_pool import WorkerDiedError, WorkerPool, available_cores
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError, PhotoError
 from photochrom.imagefile.atomic import make_folder
@@ -59,29 +61,20 @@ class Settings:
     max_pixels: int = MAX_PIXELS
     overwrite: bool = False
 
-    def __call__(self) -> "_Colorize":
-        """Load the model.
+    def load_model(self) -> Callable[[Job], Result]:
+        """Load the model and return `colorize_file` with these settings.
 
         Raises:
-            ModelError: If it cannot be loaded.
+            ModelError: If the model cannot be loaded.
         """
         if self.threads is not None:
             cv2.setNumThreads(self.threads)
-        return _Colorize(Colorizer(self.model, device=self.device, threads=self.threads), self)
-
-
-@dataclass(frozen=True)
-class _Colorize:
-    colorizer: Colorizer
-    settings: Settings
-
-    def __call__(self, job: Job) -> Result:
-        return colorize_file(
-            job,
-            self.colorizer,
-            overwrite=self.settings.overwrite,
-            max_pixels=self.settings.max_pixels,
-            **self.settings.look,
+        return functools.partial(
+            colorize_file,
+            colorizer=Colorizer(self.model, device=self.device, threads=self.threads),
+            overwrite=self.overwrite,
+            max_pixels=self.max_pixels,
+            **self.look,
         )
 
 
@@ -143,7 +136,7 @@ def _check_ending(job: Job, photo: Photo) -> None:
 
 def colorize_all(
     jobs: Sequence[Job], settings: Settings, *, processes: int | None = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Colorize all photos; one that fails, or kills its process, does not stop the rest.
 
     Args:
@@ -159,19 +152,18 @@ def colorize_all(
         ModelError: If the model cannot be loaded.
     """
     if len(jobs) <= 1:
-        yield from map(settings(), jobs)
+        yield from map(settings.load_model(), jobs)
         return
-    from photochrom.batch.process_pool import cores_here, work  # a single photo does without
-
-    cores = len(cores_here())
+    cores = len(available_cores())
     processes = min(processes or cores, len(jobs))
     shared = dataclasses.replace(settings, threads=max(1, cores // processes))
-    yield from work(jobs, shared, processes=processes, lost=_lost)
+    with WorkerPool(shared.load_model, processes=processes, pin_cores=True) as pool:
+        yield from pool.map(jobs, on_death=failed_by_death)
 
 
-def _lost(job: Job, reason: str) -> Result:
-    error = f"the process that had {job.input} {reason}"
-    return Result(job.input, job.output, "failed", 0.0, error=error)
+def failed_by_death(job: Job, error: WorkerDiedError) -> Result:
+    """Return the result of a photo whose worker process died."""
+    return Result(job.input, job.output, "failed", 0.0, error=f"{job.input}: {error}")
 
 
 def done_before(report: Path) -> set[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """`photochrom colorize`."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +105,7 @@ def colorize(
     # Everything for people goes to stderr, so that stdout is JSON or nothing.
     try:
         with ExitStack() as stack:
+            stack.enter_context(closing(results))  # ends the worker processes, also after Ctrl-C
             add = stack.enter_context(report_to(path, go_on=path == resume)) if path else None
             bar = stack.enter_context(progress_bar(total=count, unit="photo", disable=count < 2))
             for result in results:
@@ -131,7 +132,7 @@ def _here(
     done: set[tuple[str, str]],
     settings: "Settings",
     jobs: int | None,
-) -> "tuple[int, Iterator[Result]]":
+) -> "tuple[int, Generator[Result, None, None]]":
     """Plan the work on this computer; it is done as the results are asked for."""
     from photochrom.batch.planning import plan
     from photochrom.batch.ray.storage import is_url
@@ -151,7 +152,7 @@ def _on_ray(
     settings: "Settings",
     address: str | None,
     jobs: int | None,
-) -> "tuple[int, Iterator[Result]]":
+) -> "tuple[int, Generator[Result, None, None]]":
     """Plan the work on a cluster, as `_here`."""
     need("ray")
     from photochrom.batch.ray.engine import colorize_on_ray

@@ -9,7 +9,7 @@ from typing import Any
 import av
 import cv2
 
-from photochrom.batch.process_pool import cores_here, work
+from photochrom.batch.process_pool import WorkerDiedError, WorkerPool, available_cores
 from photochrom.colorize.colorizer import Colorizer, network_size
 from photochrom.colorize.onnx_model import default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
@@ -143,7 +143,7 @@ def _colour(
     left = [piece for piece in all_pieces if not file_of(settings.folder, piece).exists()]
     done = total - sum(piece.count for piece in left)
     progress("coloured", done, total)
-    for outcome in _outcomes(left, settings, min(processes or len(cores_here()), len(left))):
+    for outcome in _outcomes(left, settings, min(processes or len(available_cores()), len(left))):
         if outcome.error is not None:
             raise FilmError(outcome.error)
         done += outcome.piece.count
@@ -152,7 +152,8 @@ def _colour(
 
 def _outcomes(left: list[Piece], settings: Settings, processes: int) -> Iterator[Done]:
     if processes > 1:
-        yield from work(left, settings, processes=processes, lost=_lost)
+        with WorkerPool(settings, processes=processes, pin_cores=True) as pool:
+            yield from pool.map(left, on_death=_failed_by_death)
     elif left:  # right here, as starting a process takes longer
         threads = cv2.getNumThreads()
         try:
@@ -161,5 +162,5 @@ def _outcomes(left: list[Piece], settings: Settings, processes: int) -> Iterator
             cv2.setNumThreads(threads)
 
 
-def _lost(piece: Piece, reason: str) -> Done:
-    return Done(piece, f"the process that had piece {piece.number} of the film {reason}")
+def _failed_by_death(piece: Piece, error: WorkerDiedError) -> Done:
+    return Done(piece, f"piece {piece.number} of the film: {error}")

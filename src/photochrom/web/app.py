@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader
 
-from photochrom.batch.process_pool import LateError, LostError
+from photochrom.batch.process_pool import WorkerError, WorkerTimeoutError
 from photochrom.errors import PhotochromError
 from photochrom.server.guard import RequestGuard, add_error_handlers, error_response
 from photochrom.version import __version__
@@ -75,7 +75,8 @@ def create_app(
     app.include_router(api_reference.routes(app, templates))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     add_error_handlers(
-        app, {PhotochromError: 400, FullError: _full, LateError: 504, LostError: 500}
+        app,
+        {PhotochromError: 400, FullError: _full, WorkerTimeoutError: 504, WorkerError: 500},
     )
     return app
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from photochrom.batch.planning import Job
-from photochrom.batch.process_pool import LostError
+from photochrom.batch.process_pool import WorkerError
 from photochrom.errors import PhotochromError
 from photochrom.web.job_queue import FullError
 from photochrom.web.service import Service
@@ -41,7 +41,7 @@ async def zipped(service: Service, photos: Sequence[Picture]) -> AsyncIterator[b
                     while chunk := file.read(_CHUNK):
                         to.write(chunk)
                         yield sink.taken()
-            except (PhotochromError, LostError, OSError) as error:
+            except (PhotochromError, WorkerError, OSError) as error:
                 failed.append(f"{photo.name}: {error}\n")
             finally:
                 clean()

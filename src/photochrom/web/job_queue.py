@@ -4,11 +4,10 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
-from photochrom.batch.process_pool import Worker
+from photochrom.batch.process_pool import WorkerPool
 
 
 class FullError(Exception):
@@ -24,24 +23,23 @@ class Ticket:
     """A place in the queue."""
 
     def __init__(self) -> None:
-        self.turn: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+        self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class JobQueue:
     """Gives jobs to worker processes in the order in which they came. For one event loop."""
 
-    def __init__(self, workers: Sequence[Worker], places: int) -> None:
+    def __init__(self, pool: WorkerPool[Any, Any], places: int) -> None:
         """Open the queue.
 
         Args:
-            workers: The processes, each of which does one job at a time.
+            pool: Worker processes.
             places: How many jobs may wait, besides those that are being done.
         """
-        self._workers = workers
-        self._free = list(workers)
+        self._pool = pool
+        self._idle = pool.processes
         self._waiting: deque[Ticket] = deque()
         self._places = places
-        self._threads = ThreadPoolExecutor(len(workers))
         self._seconds = 1.0  # that an answer takes, of late
 
     def check(self) -> None:
@@ -51,7 +49,7 @@ class JobQueue:
             FullError: If not.
         """
         if len(self._waiting) >= self._places:
-            answers = math.ceil(len(self._waiting) / len(self._workers))
+            answers = math.ceil(len(self._waiting) / self._pool.processes)
             raise FullError(min(60, max(1, math.ceil(answers * self._seconds / 2))))
 
     def place(self, ticket: Ticket) -> int | None:
@@ -79,26 +77,26 @@ class JobQueue:
 
         Raises:
             FullError: If the queue is full.
-            LostError: If the worker crashed or timed out.
+            WorkerError: If the worker process crashed or timed out.
         """
-        if self._free:
-            worker = self._free.pop()
+        if self._idle:
+            self._idle -= 1
         else:
             if not admitted:
                 self.check()
             try:
-                worker = await self._turn(ticket or Ticket())
+                await self._turn(ticket or Ticket())
             except asyncio.CancelledError:
                 on_abandoned()
                 raise
         start = time.monotonic()
-        answer = asyncio.get_running_loop().run_in_executor(self._threads, worker, question)
+        answer = asyncio.wrap_future(self._pool.submit(question))
 
         def done(future: asyncio.Future[Any]) -> None:
             if not future.cancelled():
                 future.exception()  # seen, even where who asked is gone
             self._seconds += (time.monotonic() - start - self._seconds) / 8
-            self._release(worker)
+            self._release()
 
         answer.add_done_callback(done)
         try:
@@ -107,27 +105,25 @@ class JobQueue:
             answer.add_done_callback(lambda _: on_abandoned())
             raise
 
-    async def _turn(self, ticket: Ticket) -> Worker:
+    async def _turn(self, ticket: Ticket) -> None:
         self._waiting.append(ticket)
         try:
-            return await ticket.turn
+            await ticket.turn
         except asyncio.CancelledError:
             if ticket in self._waiting:
                 self._waiting.remove(ticket)
             elif ticket.turn.done() and not ticket.turn.cancelled():
-                self._release(ticket.turn.result())
+                self._release()
             raise
 
-    def _release(self, worker: Worker) -> None:
+    def _release(self) -> None:
         while self._waiting:
             turn = self._waiting.popleft().turn
             if not turn.done():
-                turn.set_result(worker)
+                turn.set_result(None)
                 return
-        self._free.append(worker)
+        self._idle += 1
 
     def close(self) -> None:
         """End the processes."""
-        for worker in self._workers:
-            worker.close()
-        self._threads.shutdown()
+        self._pool.close()

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from photochrom.batch.planning import Job
-from photochrom.batch.process_pool import Worker, cores_here
+from photochrom.batch.process_pool import WorkerPool, available_cores
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import ModelError, PhotoError
 from photochrom.server.guard import too_large_message
@@ -104,7 +104,7 @@ class Service:
         self.models = described(paths, device)
         self.limits = limits
         self._make = Colorizers(tuple(paths), device)
-        self._processes = processes or len(cores_here())
+        self._processes = processes or len(available_cores())
 
     async def open(self) -> None:
         """Start the processes and wait for them.
@@ -113,15 +113,19 @@ class Service:
             ModelError: If one cannot load the models on the device.
         """
         limits = self.limits
-        askers = [Worker(self._make, timeout=limits.seconds) for _ in range(self._processes)]
-        painters = [Worker(painter, timeout=limits.seconds)]  # a slider never waits for a network
+        timeout = limits.seconds
+        pool: WorkerPool[Any, Any] = WorkerPool(
+            self._make, processes=self._processes, timeout=timeout
+        )
+        # In a pool of its own, so that a slider never waits for a network.
+        rendering_pool: WorkerPool[Any, Any] = WorkerPool(painter, processes=1, timeout=timeout)
         self.sessions = Sessions()
-        self.queue = JobQueue(askers, limits.waiting)
-        self.rendering_queue = JobQueue(painters, limits.waiting)
+        self.queue = JobQueue(pool, limits.waiting)
+        self.rendering_queue = JobQueue(rendering_pool, limits.waiting)
         self._room = 0
         try:
-            for worker in (*askers, *painters):
-                await asyncio.to_thread(worker.ready)
+            await asyncio.to_thread(pool.wait_until_ready)
+            await asyncio.to_thread(rendering_pool.wait_until_ready)
         except BaseException:
             await self.close()
             raise
@@ -230,7 +234,7 @@ class Service:
         Raises:
             PhotoError: If it cannot be colorized.
             FullError: If too many are waiting.
-            LostError: If the process was lost over it.
+            WorkerError: If the worker process crashed or timed out.
         """
         task = Finish(job, picture.model, picture.look, self.limits.max_pixels)
         try:

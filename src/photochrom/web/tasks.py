@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 
 from photochrom.batch.planning import Job
-from photochrom.batch.process_pool import cores_here
+from photochrom.batch.process_pool import available_cores
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.rendering import Prediction
@@ -153,7 +153,7 @@ class Colorizers:
 
 def painter() -> Callable[[Paint], bytes | Refused]:
     """Make what a process needs that only paints: threads."""
-    pool = ThreadPoolExecutor(len(cores_here()))
+    pool = ThreadPoolExecutor(len(available_cores()))
     return lambda task: task(pool)
 
 

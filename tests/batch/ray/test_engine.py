@@ -270,8 +270,8 @@ def test_actors_that_cannot_be(device: str, resources: dict[str, float], reason:
 class Slow(Settings):
     """As `Settings`, but every photo takes its time, and one of them the process."""
 
-    def __call__(self) -> Any:
-        colorize = super().__call__()
+    def load_model(self) -> Any:
+        colorize = super().load_model()
 
         def slowly(job: Job) -> Result:
             time.sleep(0.1)
@@ -342,7 +342,10 @@ def test_a_machine_killed_half_way(
     failed = {Path(n["input"]).name: n["error"] for n in lines if n["status"] == "failed"}
     assert set(failed) == {*BAD, "crash.png"}
     assert f"s3://{bucket}/in/a/text.jpg is not a photo" in failed["text.jpg"]
-    assert f"s3://{bucket}/in/crash.png ended with exit code -11" in failed["crash.png"]
+    assert (
+        f"s3://{bucket}/in/crash.png: the worker process ended with exit code -11"
+        in failed["crash.png"]
+    )
     # Every good one was put once, and is what one computer makes of it.
     put_ = versions(store, bucket, "out")
     assert set(put_.values()) == {1}

@@ -279,7 +279,7 @@ def test_a_killed_process_ends_the_job_and_another_number_goes_on(
     assert time.monotonic() - killed < 20
     says = [line for line in errors.replace("\r", "\n").splitlines() if line.startswith("Error")]
     assert says == [
-        "Error: process 2 of 2 was killed, most likely for want of memory, and the others were "
+        "Error: process 2 of 2 was killed, most likely because memory ran out, and the others were "
         f"stopped; go on with --resume {run}"
     ]
     assert "Traceback" not in errors

@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,15 +33,15 @@ from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
 from photochrom.batch.planning import Job
-from photochrom.batch.process_pool import LostError, Worker, cores_here
+from photochrom.batch.process_pool import WorkerDiedError, WorkerError, WorkerPool, available_cores
 from photochrom.batch.ray import ClusterError
 from photochrom.batch.ray.actors import ActorPlan, plan_actors
 from photochrom.batch.ray.execution import run_task
 from photochrom.batch.ray.storage import is_url
 from photochrom.batch.ray.tasks import Task
-from photochrom.batch.runner import Result, Settings
+from photochrom.batch.runner import Result, Settings, failed_by_death
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
-from photochrom.errors import PhotochromError, PhotoError
+from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import make_folder, write_whole
 from photochrom.version import __version__
 
@@ -84,7 +83,7 @@ def colorize_on_ray(
     *,
     address: str | None = None,
     actors: int | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Colorize all photos on a Ray cluster; one that fails, or kills its process, fails alone.
 
     Args:
@@ -201,12 +200,11 @@ class _Colorist:
 
     def __init__(self, kit: Any) -> None:
         self._kit: _Kit = ray.get(kit)
-        self._asking = threading.Lock()
         # An exception would reach the driver as pages of Ray's; as a row it arrives as it is.
         self._refusal = ""
         try:
             self._start()
-        except (PhotochromError, LostError) as error:
+        except (PhotochromError, WorkerError) as error:
             self._refusal = f"{error} (machine {socket.gethostname()})"
 
     def _start(self) -> None:
@@ -226,8 +224,10 @@ class _Colorist:
             settings = dataclasses.replace(settings, model=path)
         # Else multiprocessing would import Ray's own script in every process that it starts.
         vars(sys.modules["__main__"]).pop("__file__", None)
-        self._worker = Worker(settings, timeout=_TIMEOUT)
-        self._worker.ready()
+        self._pool: WorkerPool[Job, Result] = WorkerPool(
+            settings.load_model, processes=1, timeout=_TIMEOUT
+        )
+        self._pool.wait_until_ready()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         count = len(batch["number"])
@@ -249,13 +249,10 @@ class _Colorist:
         return run_task(task, self._colorize, overwrite=self._kit.settings.overwrite)
 
     def _colorize(self, job: Job) -> Result:
-        with self._asking:
-            try:
-                result: Result = self._worker(job)
-            except LostError as error:
-                reason = str(error).removeprefix("the process ")
-                raise PhotoError(f"the process that had {job.input} {reason}") from error
-        return result
+        try:
+            return self._pool.submit(job).result()
+        except WorkerDiedError as error:
+            return failed_by_death(job, error)
 
 
 def _look_around(kit: _Kit) -> None:
@@ -337,7 +334,7 @@ def _cluster(address: str | None) -> Iterator[None]:
     if address is not None:
         _check_address(address)
     local = {
-        "num_cpus": len(cores_here()),
+        "num_cpus": len(available_cores()),
         "include_dashboard": False,
         "object_store_memory": 200_000_000,  # all that it holds are names
     }

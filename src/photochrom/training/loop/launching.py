@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from tqdm import tqdm
 
-from photochrom.batch.process_pool import KILLED
+from photochrom.batch.process_pool import describe_exit
 from photochrom.errors import PhotochromError, RecipeError, RunError
 from photochrom.progress import print_message
 
@@ -197,9 +197,10 @@ def launch(function: Callable[..., Outcome], devices: int, nodes: int) -> Outcom
                     one.process.join()
                     if not one.outcome and one.error is None:
                         go_on = "" if run is None else f"; go on with --resume {run}"
+                        reason = describe_exit(one.process.exitcode)
                         one.error = RunError(
-                            f"process {one.number} of {devices * nodes} "
-                            f"{_reason(one.process.exitcode)}, and the others were stopped{go_on}"
+                            f"process {one.number} of {devices * nodes} {reason}, and the others "
+                            f"were stopped{go_on}"
                         )
                 else:
                     if kind == "run":
@@ -222,12 +223,6 @@ def launch(function: Callable[..., Outcome], devices: int, nodes: int) -> Outcom
         for one in team:
             one.process.join()
             one.pipe.close()
-
-
-def _reason(code: int | None) -> str:
-    if code == KILLED:
-        return "was killed, most likely for want of memory"
-    return f"ended with exit code {code}"
 
 
 def _free_port() -> int:
