@@ -18,16 +18,16 @@ from support.photos import draw
 
 
 class Model:
-    """A model that is a function, and remembers what it was fed."""
+    """A model of constant colours that records its inputs."""
 
     name = "function"
 
     def __init__(self, a: float = 20.0, b: float = -15.0, size: int = 32) -> None:
         self.a, self.b, self.size = a, b, size
-        self.fed: list[FloatArray] = []
+        self.inputs: list[FloatArray] = []
 
     def __call__(self, L: FloatArray, /) -> FloatArray:
-        self.fed.append(L)
+        self.inputs.append(L)
         a, b = np.full_like(L, self.a), np.full_like(L, self.b)
         return np.concatenate([a, b], axis=1)
 
@@ -38,34 +38,34 @@ def lightness(image: Image.Image) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("size", [(64, 48), (1, 1), (5, 3), (1, 200), (200, 1), (333, 97)])
 @pytest.mark.parametrize("strength", [0, 25, 120])
-def test_size_and_lightness_stay(size: tuple[int, int], strength: float):
+def test_size_and_lightness_are_kept(size: tuple[int, int], strength: float):
     image = Image.fromarray(draw(size[1], size[0])).convert("L")
     result = Colorizer(Model(strength, -strength))(image)
     assert (result.size, result.mode) == (image.size, "RGB")
     assert np.abs(lightness(result) - lightness(image)).max() < 1
 
 
-def test_every_lightness_stays():
+def test_every_lightness_is_kept():
     grey = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (64, 1)))
     for a, b in [(90, 70), (-80, 80), (20, -100), (-50, -40), (5, 3)]:
         result = Colorizer(Model(a, b))(grey)
         assert np.abs(lightness(result) - lightness(grey)).max() < 1
 
 
-def test_colours_are_the_models():
+def test_colors_come_from_the_model():
     result = Colorizer(Model(12, -9))(Image.new("L", (100, 80), 128))
     lab = color.rgb_to_lab(np.asarray(result) / np.float32(255))
     assert lab[..., 1:].reshape(-1, 2).mean(axis=0) == pytest.approx([12, -9], abs=0.5)
 
 
-def test_an_onnx_file(tiny_onnx: Path, picture: Image.Image):
+def test_model_from_an_onnx_file(tiny_onnx: Path, picture: Image.Image):
     by_path, by_text = Colorizer(tiny_onnx)(picture), Colorizer(str(tiny_onnx))(picture)
     np.testing.assert_array_equal(by_path, by_text)
     lab = color.rgb_to_lab(np.asarray(by_path) / np.float32(255))
     assert np.abs(lab[..., 1] - (0.2 * lab[..., 0] + 5)).mean() < 1
 
 
-def test_the_colours_of_a_colour_photo_are_ignored(picture: Image.Image):
+def test_colors_of_a_color_photo_are_ignored(picture: Image.Image):
     # A grey photo of the same L*, to a rounding.
     lab = np.zeros((48, 64, 3), np.float32)
     lab[..., 0] = lightness(picture)
@@ -75,7 +75,7 @@ def test_the_colours_of_a_colour_photo_are_ignored(picture: Image.Image):
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_alpha_stays(mode: str, picture: Image.Image):
+def test_alpha_is_kept(mode: str, picture: Image.Image):
     alpha = Image.linear_gradient("L").resize(picture.size)
     image = picture.convert(mode)
     image.putalpha(alpha)
@@ -92,13 +92,13 @@ def test_16_bit_grey_reaches_the_model_in_full_precision():
     model = Model(size=32)
     result = Colorizer(model)(Photo.from_image(Image.fromarray(values)))
     assert result.pixels.dtype == np.uint16
-    assert (np.diff(model.fed[0][0, 0, 0]) > 0).all()
+    assert (np.diff(model.inputs[0][0, 0, 0]) > 0).all()
     expected = color.lightness(values[..., None])
-    np.testing.assert_allclose(model.fed[0][0, 0], expected, atol=1e-3)
+    np.testing.assert_allclose(model.inputs[0][0, 0], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("size", "fed"),
+    ("size", "input_size"),
     [
         ((640, 480), (256, 192)),
         ((480, 640), (192, 256)),
@@ -111,51 +111,53 @@ def test_16_bit_grey_reaches_the_model_in_full_precision():
         ((1, 1), (192, 192)),
     ],
 )
-def test_the_model_sees_the_photos_own_shape(size: tuple[int, int], fed: tuple[int, int]):
+def test_network_input_has_the_aspect_ratio_of_the_photo(
+    size: tuple[int, int], input_size: tuple[int, int]
+):
     model = Model(size=192)
     image = Image.linear_gradient("L").resize(size)
     assert Colorizer(model)(image).size == size
-    (L,) = model.fed
-    assert L.shape == (1, 1, fed[1], fed[0])
+    (L,) = model.inputs
+    assert L.shape == (1, 1, input_size[1], input_size[0])
     assert L.dtype == np.float32
     assert L.min() >= 0
     assert L.max() <= 100.001
 
 
-def test_network_size_keeps_the_shape():
+def test_network_size_keeps_the_aspect_ratio():
     for height, width in [(300, 400), (1000, 333), (77, 300)]:
         h, w = network_size(height, width, 128)
         assert min(h, w) == 128
         assert h / w == pytest.approx(height / width, rel=0.01)
 
 
-def test_strips_leave_no_seams(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path):
+def test_strips_have_no_seams(monkeypatch: pytest.MonkeyPatch, tiny_onnx: Path):
     image = Image.fromarray(draw(301, 203))
     whole = Colorizer(tiny_onnx)(image)
-    monkeypatch.setattr(rendering, "_STRIP", 1000)
+    monkeypatch.setattr(rendering, "_STRIP_SIZE", 1000)
     off = np.abs(np.asarray(Colorizer(tiny_onnx)(image)).astype(int) - whole)
-    assert off.max() <= 1  # the order of a sum
+    assert off.max() <= 1  # rounding of sums
     assert off.mean() < 1e-3
 
 
-def enlarged(image: FloatArray, size: tuple[int, int], rows: slice) -> FloatArray:
-    """Rows of an image, shape (C, h, w), enlarged to a height and width: (C, n, W)."""
+def enlarge(image: FloatArray, size: tuple[int, int], rows: slice) -> FloatArray:
+    """Return n rows of an image, shape (C, h, w), enlarged to (height, width): (C, n, W)."""
     planes = [cv2.resize(x, (size[1], len(x)), interpolation=cv2.INTER_LINEAR) for x in image]
-    found = rendering._enlarged(np.stack(planes), size[0], rows)
-    return found.reshape(len(image), -1, size[1])
+    rows_out = rendering._interpolate_rows(np.stack(planes), size[0], rows)
+    return rows_out.reshape(len(image), -1, size[1])
 
 
-def test_rows_are_those_of_the_whole_enlarged():
+def test_interpolated_rows_equal_cv2_resize():
     image = np.random.default_rng(0).random((4, 12, 17), dtype=np.float32)
     whole = np.stack([cv2.resize(x, (90, 70), interpolation=cv2.INTER_LINEAR) for x in image])
     for top, rows in [(0, 70), (0, 7), (33, 12), (69, 1)]:
-        part = enlarged(image, (70, 90), slice(top, top + rows))
+        part = enlarge(image, (70, 90), slice(top, top + rows))
         np.testing.assert_allclose(part, whole[:, top : top + rows], atol=1e-4)
 
 
-@pytest.mark.parametrize("edge", [512, 516, 519])  # between two small pixels, and in one
+@pytest.mark.parametrize("edge", [512, 516, 519])  # between low-resolution pixels, and within one
 @pytest.mark.parametrize("step", [15, 25, 40])
-def test_colours_bleed_a_third_as_far_as_bilinear_at_most(edge: int, step: float):
+def test_bleeding_is_at_most_a_third_of_bilinear(edge: int, step: float):
     L = np.full((1024, 1024), 40, np.float32)
     L[:, edge:] += step
     L += np.random.default_rng(0).normal(0, 0.5, L.shape).astype(np.float32)
@@ -164,44 +166,44 @@ def test_colours_bleed_a_third_as_far_as_bilinear_at_most(edge: int, step: float
     middle = cv2.resize(L, (192, 192), interpolation=cv2.INTER_AREA)
     small = np.stack([cv2.resize(x, (64, 64), interpolation=cv2.INTER_AREA) for x in ab])
     bilinear = np.stack([cv2.resize(x, L.shape, interpolation=cv2.INTER_LINEAR) for x in small])
-    line = enlarged(upsampling.lines(middle, small), L.shape, slice(0, 1024))
-    guided = line[:2] * L + line[2:]
+    lines = enlarge(upsampling.fit_lines(middle, small), L.shape, slice(0, 1024))
+    guided = lines[:2] * L + lines[2:]
     assert np.abs(guided - ab).mean() < np.abs(bilinear - ab).mean() / 3
 
 
-def test_grain_makes_no_colour():
+def test_grain_adds_no_color():
     random = np.random.default_rng(0)
     L = np.full((192, 192), 50, np.float32)
     L += random.normal(0, 2, L.shape).astype(np.float32)
     ab = np.full((2, 64, 64), 12, np.float32)
-    line = upsampling.lines(L, ab)
-    assert np.abs(line[:2] * L + line[2:] - 12).max() < 0.1
+    lines = upsampling.fit_lines(L, ab)
+    assert np.abs(lines[:2] * L + lines[2:] - 12).max() < 0.1
 
 
-def test_what_the_network_said_is_the_mean_of_what_is_painted():
+def test_upsampling_keeps_the_mean_of_each_low_resolution_pixel():
     random = np.random.default_rng(0)
     L = cv2.resize(random.uniform(20, 80, (24, 32)).astype(np.float32), (96, 72))
     ab = cv2.GaussianBlur(random.normal(0, 60, (24, 32, 2)).astype(np.float32), (0, 0), 2)
     planes = np.ascontiguousarray(ab.transpose(2, 0, 1))
-    refined = upsampling._refined(L, planes)
-    means = [cv2.resize(plane, (32, 24), interpolation=cv2.INTER_AREA) for plane in refined]
+    upsampled = upsampling._upsample(L, planes)
+    means = [cv2.resize(plane, (32, 24), interpolation=cv2.INTER_AREA) for plane in upsampled]
     assert np.abs(np.stack(means) - planes).mean() < 0.1 * np.abs(planes).mean()
 
 
-def test_a_flat_lightness_means_bilinear():
+def test_flat_lightness_gives_bilinear_upsampling():
     small_ab = np.random.default_rng(0).normal(0, 20, (2, 24, 32)).astype(np.float32)
-    line = upsampling.lines(np.full((24, 32), 50, np.float32), small_ab)
-    np.testing.assert_allclose(line[:2] * 50 + line[2:], small_ab, atol=1e-3)
+    lines = upsampling.fit_lines(np.full((24, 32), 50, np.float32), small_ab)
+    np.testing.assert_allclose(lines[:2] * 50 + lines[2:], small_ab, atol=1e-3)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_values_that_are_no_numbers_are_refused(wrong: float, picture: Image.Image):
-    with pytest.raises(ModelError, match="model function returned values that are no numbers"):
+def test_model_output_that_is_not_finite_is_refused(wrong: float, picture: Image.Image):
+    with pytest.raises(ModelError, match="model function returned NaN or infinity"):
         Colorizer(Model(a=wrong))(picture)
 
 
 class Hinted(Model):
-    """Gives back the hints, and its own colours where there are none."""
+    """Returns the hints, and its own colours where there are none."""
 
     takes_hints = True
 
@@ -210,7 +212,7 @@ class Hinted(Model):
         return ab if hints is None else np.where(hints[:, 2:] > 0, hints[:, :2], ab)
 
 
-@pytest.mark.parametrize("size", [(100, 80), (9, 5)])  # the second one is fed with more around it
+@pytest.mark.parametrize("size", [(100, 80), (9, 5)])  # the second is padded
 def test_hints_reach_the_model(size: tuple[int, int]):
     photo = Photo.from_image(Image.new("L", size, 128))
     colorizer = Colorizer(Hinted(a=0, b=0, size=min(size)))
@@ -224,14 +226,14 @@ def test_hints_reach_the_model(size: tuple[int, int]):
     assert right.reshape(-1, 2).mean(axis=0) == pytest.approx([0, 0], abs=1)
 
 
-def test_hints_for_a_model_that_takes_none(picture: Image.Image):
+def test_hints_for_a_model_without_hints_are_refused(picture: Image.Image):
     colorizer, photo = Colorizer(Model()), Photo.from_image(picture)
     hints = np.zeros((3, *colorizer.network_input(photo).shape), np.float32)
     with pytest.raises(ModelError, match="model function takes no colour hints; use a model that"):
         colorizer.predict(photo, hints=hints)
 
 
-def test_a_wrong_shape_is_refused(picture: Image.Image):
+def test_model_output_of_a_wrong_shape_is_refused(picture: Image.Image):
     class Wrong(Model):
         def __call__(self, L: FloatArray, /) -> FloatArray:
             return L
@@ -240,12 +242,12 @@ def test_a_wrong_shape_is_refused(picture: Image.Image):
         Colorizer(Wrong())(picture)
 
 
-def test_a_missing_model_is_refused(tmp_path: Path):
+def test_missing_model_is_refused(tmp_path: Path):
     with pytest.raises(ModelError, match="there is no model file"):
         Colorizer(tmp_path / "none.onnx")
 
 
-def test_importing_is_light_and_exports_are_there():
+def test_import_is_light_and_has_all_exports():
     code = (
         "import sys, photochrom\n"
         "heavy = {'numpy', 'PIL', 'cv2', 'onnxruntime', 'torch', 'click'} & set(sys.modules)\n"
@@ -272,11 +274,11 @@ def test_saturation_is_a_factor(picture: Image.Image):
     plain = chroma(Colorizer(Model(8, 6))(grey))
     assert plain == pytest.approx(10, abs=0.5)
     for saturation in (0, 0.5, 2):
-        made = Colorizer(Model(8, 6))(grey, saturation=saturation)
-        assert chroma(made) == pytest.approx(saturation * plain, abs=0.6)
+        output = Colorizer(Model(8, 6))(grey, saturation=saturation)
+        assert chroma(output) == pytest.approx(saturation * plain, abs=0.6)
 
 
-def test_strength_leads_from_the_photos_own_colours_to_new_ones(picture: Image.Image):
+def test_strength_blends_own_and_new_colors(picture: Image.Image):
     colorize = Colorizer(Model(8, 6))
     none, half, full = (
         np.asarray(colorize(picture, strength=strength)).astype(int) for strength in (0, 0.5, 1)
@@ -292,14 +294,14 @@ def test_strength_of_a_grey_photo_is_a_factor():
     assert chroma(Colorizer(Model(8, 6))(grey, strength=0.3)) == pytest.approx(3, abs=0.6)
 
 
-def test_size_is_what_the_network_sees(picture: Image.Image):
+def test_size_is_the_short_side_of_the_network_input(picture: Image.Image):
     model = Model(size=32)
     Colorizer(model)(picture, size=48)
-    assert model.fed[0].shape == (1, 1, 48, 64)
+    assert model.inputs[0].shape == (1, 1, 48, 64)
 
 
 @pytest.mark.parametrize(
-    ("look", "reason"),
+    ("options", "message"),
     [
         ({"saturation": -1}, "saturation is -1; it has to be from 0 to 4"),
         ({"saturation": float("nan")}, "saturation is nan"),
@@ -307,14 +309,16 @@ def test_size_is_what_the_network_sees(picture: Image.Image):
         ({"size": 15}, "size is 15; it has to be from 16 to 4096"),
     ],
 )
-def test_wrong_numbers_are_refused(look: dict[str, float], reason: str, picture: Image.Image):
-    with pytest.raises(PhotochromError, match=reason):
-        Colorizer(Model())(picture, **look)
+def test_options_out_of_range_are_refused(
+    options: dict[str, float], message: str, picture: Image.Image
+):
+    with pytest.raises(PhotochromError, match=message):
+        Colorizer(Model())(picture, **options)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_threads_change_nothing(dtype: str, channels: int, tiny_onnx: Path):
+def test_result_does_not_depend_on_threads(dtype: str, channels: int, tiny_onnx: Path):
     top = np.iinfo(dtype).max
     pixels = np.random.default_rng(0).integers(0, top, (400, 500, channels)).astype(dtype)
     photo = Photo(pixels, alpha=pixels[..., 0])
@@ -324,7 +328,7 @@ def test_threads_change_nothing(dtype: str, channels: int, tiny_onnx: Path):
     assert one.alpha is photo.alpha
 
 
-def test_the_mark_says_what_was_done(picture: Image.Image):
+def test_mark_names_version_and_model(picture: Image.Image):
     photo = Photo.from_image(picture)
     mark = Colorizer(Model())(photo).metadata.mark
     assert mark is not None

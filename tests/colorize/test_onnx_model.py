@@ -14,7 +14,9 @@ from support.models import write_model
 
 @pytest.mark.parametrize("threads", [None, 1])
 @pytest.mark.parametrize("size", [(16, 16), (17, 93)])
-def test_a_model_of_ours(tiny_onnx: Path, size: tuple[int, int], threads: int | None):
+def test_exported_model_is_loaded_and_run(
+    tiny_onnx: Path, size: tuple[int, int], threads: int | None
+):
     model = OnnxModel(tiny_onnx, threads=threads)
     assert (model.name, model.size) == ("tiny", 32)
     assert model.metadata["photochrom_format"] == "1"
@@ -24,7 +26,7 @@ def test_a_model_of_ours(tiny_onnx: Path, size: tuple[int, int], threads: int | 
     np.testing.assert_allclose(ab, np.concatenate([0.2 * L + 5, 30 - 0.3 * L], axis=1), atol=1e-4)
 
 
-def test_a_model_with_hints(tmp_path: Path):
+def test_model_with_hints(tmp_path: Path):
     path = tmp_path / "hinted.onnx"
     write_model(path, hints=3)
     model = OnnxModel(path)
@@ -37,7 +39,7 @@ def test_a_model_with_hints(tmp_path: Path):
     np.testing.assert_allclose(with_hints - without, hints[:, :2], atol=1e-4)
 
 
-def test_hints_for_a_model_that_takes_none(tiny_onnx: Path):
+def test_hints_for_a_model_without_hints_are_refused(tiny_onnx: Path):
     model = OnnxModel(tiny_onnx)
     assert not model.takes_hints
     L = np.zeros((1, 1, 16, 16), np.float32)
@@ -45,20 +47,20 @@ def test_hints_for_a_model_that_takes_none(tiny_onnx: Path):
         model(L, np.zeros((1, 3, 16, 16), np.float32))
 
 
-def refused(path: Path, reason: str, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ModelError, match=reason) as caught:
+def assert_refused(path: Path, message: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ModelError, match=message) as caught:
         OnnxModel(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert capfd.readouterr() == ("", "")  # ONNX Runtime says nothing by itself
+    assert capfd.readouterr() == ("", "")  # ONNX Runtime prints nothing itself
 
 
-def test_a_missing_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
-    refused(tmp_path / "none.onnx", "there is no model file", capfd)
+def test_missing_model_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    assert_refused(tmp_path / "none.onnx", "there is no model file", capfd)
 
 
 @pytest.mark.parametrize("kind", ["empty", "text", "cut", "folder"])
-def test_no_model_at_all(
+def test_file_that_is_no_model_is_refused(
     kind: str, tmp_path: Path, tiny_onnx: Path, capfd: pytest.CaptureFixture[str]
 ):
     path = tmp_path / "a.onnx"
@@ -67,41 +69,47 @@ def test_no_model_at_all(
     else:
         good = tiny_onnx.read_bytes()
         path.write_bytes({"empty": b"", "text": b"no model\n" * 9, "cut": good[:60]}[kind])
-    refused(path, "there is no model|not an ONNX model|not a photochrom model", capfd)
+    assert_refused(path, "there is no model|not an ONNX model|not a photochrom model", capfd)
 
 
-def test_another_model(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_model_with_other_ports_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     path = tmp_path / "a.onnx"
     write_model(path, names=("image", "ab"))
-    refused(path, r"it has image of float \(batch, 1, height, width\) where L of float", capfd)
+    assert_refused(
+        path, r"it has image of float \(batch, 1, height, width\) where L of float", capfd
+    )
     write_model(path, names=("L", "rgb"))
-    refused(path, "it has rgb of float .* where ab of float", capfd)
+    assert_refused(path, "it has rgb of float .* where ab of float", capfd)
     write_model(path, channels=3)
-    refused(path, r"it has ab of float \(batch, 3, .* where ab of float \(N, 2, H, W\)", capfd)
+    assert_refused(
+        path, r"it has ab of float \(batch, 3, .* where ab of float \(N, 2, H, W\)", capfd
+    )
     write_model(path, hints=4)
-    refused(path, r"hints of float \(batch, 4, .* where L of .* hints of float \(N, 3, H", capfd)
+    assert_refused(
+        path, r"hints of float \(batch, 4, .* where L of .* hints of float \(N, 3, H", capfd
+    )
     write_model(path, sides=(64, 96))
-    refused(path, "one size only, 64x96", capfd)
+    assert_refused(path, "one size only, 64x96", capfd)
 
 
-def test_metadata_that_are_not_ours(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_model_with_wrong_metadata_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     path = tmp_path / "a.onnx"
     write_model(path, photochrom_format="")
-    refused(path, "it has no photochrom_format", capfd)
+    assert_refused(path, "it has no photochrom_format", capfd)
     write_model(path, photochrom_format="2")
-    refused(path, "its photochrom_format is '2'", capfd)
-    for wrong in ({"name": ""}, {"size": ""}, {"size": "big"}, {"size": "8"}, {"size": "5000"}):
-        write_model(path, **wrong)
-        refused(path, "wrong metadata", capfd)
+    assert_refused(path, "it has photochrom_format '2'", capfd)
+    for metadata in ({"name": ""}, {"size": ""}, {"size": "big"}, {"size": "8"}, {"size": "5000"}):
+        write_model(path, **metadata)
+        assert_refused(path, "wrong metadata", capfd)
 
 
-def test_a_model_that_fails_while_it_runs(tiny_onnx: Path, capfd: pytest.CaptureFixture[str]):
-    with pytest.raises(ModelError, match="model tiny failed on a picture of 20x16"):
+def test_error_while_running_is_a_model_error(tiny_onnx: Path, capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(ModelError, match="model tiny failed on an image of 20x16"):
         OnnxModel(tiny_onnx)(np.zeros((1, 3, 16, 20), np.float32))
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_default_model_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(onnx_model, "__file__", str(tmp_path / "colorize/onnx_model.py"))
     with pytest.raises(ModelError, match=r"no default model.*install photochrom again"):
         default_model_path()
@@ -109,7 +117,7 @@ def test_the_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert default_model_path() == tmp_path / "default.onnx"
 
 
-def test_a_device_that_is_not_there_is_an_error(tiny_onnx: Path):
+def test_unavailable_device_is_refused(tiny_onnx: Path):
     assert OnnxModel(tiny_onnx).device == OnnxModel(tiny_onnx, device="cpu").device == "cpu"
     for device in ("cuda", "coreml", "directml"):
         with pytest.raises(ModelError, match=f"device {device} cannot be used.*ask for cpu"):
@@ -119,18 +127,16 @@ def test_a_device_that_is_not_there_is_an_error(tiny_onnx: Path):
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
-def test_a_device_that_cannot_be_started_is_an_error(
-    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """ONNX Runtime goes on with the CPU, and says so only to those who ask."""
-    there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(onnx_model.onnxruntime, "get_available_providers", lambda: there)
+def test_device_that_does_not_start_is_refused(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch):
+    """ONNX Runtime falls back to the CPU without an error."""
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnx_model.onnxruntime, "get_available_providers", lambda: providers)
     with pytest.raises(ModelError, match="cannot be used"):
         OnnxModel(tiny_onnx, device="cuda")
 
 
-def test_nothing_is_told_to_anybody(photo_file: Path, tmp_path: Path):
-    """ONNX Runtime's telemetry leaves an id and a store behind where it is on."""
+def test_telemetry_is_off(photo_file: Path, tmp_path: Path):
+    """ONNX Runtime's telemetry would write an id and a store."""
     home = tmp_path / "home"
     home.mkdir()
     environment = {k: v for k, v in os.environ.items() if k not in ("ORT_DISABLE_TELEMETRY", "CI")}

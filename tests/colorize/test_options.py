@@ -14,12 +14,12 @@ from photochrom.errors import PhotochromError
 NAMES = [option.name for option in OPTIONS]
 
 
-def test_the_library_has_just_these_options():
+def test_library_has_exactly_these_options():
     keywords = inspect.signature(Colorizer.__call__).parameters
     assert {name: keywords[name].default for name in NAMES} == {o.name: o.default for o in OPTIONS}
     assert set(keywords) - set(NAMES) == {"self", "photo"}
-    painted = inspect.signature(Prediction.render).parameters
-    assert all(painted[name].default == keywords[name].default for name in painted if name in NAMES)
+    render = inspect.signature(Prediction.render).parameters
+    assert all(render[name].default == keywords[name].default for name in render if name in NAMES)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_library_has_just_these_options():
         ("video", {"codec", "quality", "steady", "processes", "restart"}),
     ],
 )
-def test_the_command_line_has_just_these_options(name: str, others: set[str]):
+def test_command_line_has_exactly_these_options(name: str, others: set[str]):
     command = main.commands[name]
     options = {p.name: p for p in command.params if isinstance(p, click.Option)}
     assert {name: options[name].default for name in NAMES} == {o.name: o.default for o in OPTIONS}
@@ -37,7 +37,7 @@ def test_the_command_line_has_just_these_options(name: str, others: set[str]):
     assert set(options) - set(NAMES) == {"model", "max_pixels", "device", "overwrite", *others}
 
 
-def test_the_api_has_just_these_fields(web_app: FastAPI):
+def test_api_has_exactly_these_fields(web_app: FastAPI):
     schemas = web_app.openapi()["components"]["schemas"]
     (fields,) = [s["properties"] for name, s in schemas.items() if name.startswith("Body_")]
     assert set(fields) == {"file", "model", *NAMES}
@@ -46,7 +46,7 @@ def test_the_api_has_just_these_fields(web_app: FastAPI):
         assert fields[option.name]["description"] == option.help
 
 
-def test_the_page_has_just_these_controls(web_client: TestClient):
+def test_page_has_a_control_for_each_option(web_client: TestClient):
     html = web_client.get("/").text
     for option in OPTIONS:
         assert f'data-option="{option.name}"' in html
@@ -54,7 +54,7 @@ def test_the_page_has_just_these_controls(web_client: TestClient):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("saturation", 4.1, "saturation is 4.1; it has to be from 0 to 4"),
         ("saturation", float("nan"), "saturation is nan; it has to be from 0 to 4"),
@@ -62,6 +62,6 @@ def test_the_page_has_just_these_controls(web_client: TestClient):
         ("size", 15, "size is 15; it has to be from 16 to 4096"),
     ],
 )
-def test_what_is_no_look_is_refused(name: str, value: float, said: str):
-    with pytest.raises(PhotochromError, match=said):
+def test_options_out_of_range_are_refused(name: str, value: float, message: str):
+    with pytest.raises(PhotochromError, match=message):
         check_options(**{name: value})

@@ -203,16 +203,16 @@ AWKWARD = 'colours by <model> & "a\'b" \u00e9\U0001f600'
 
 
 def test_mark():
-    marked = Metadata(xmp=XMP).marked("\n\ud800" + AWKWARD + "\0")
+    marked = Metadata(xmp=XMP).with_mark("\n\ud800" + AWKWARD + "\0")
     assert marked.xmp is not None
     assert marked.mark == AWKWARD
     assert Metadata(xmp=XMP).mark is None
     start = XMP.index(b"</rdf:RDF>")
     assert marked.xmp.startswith(XMP[:start] + b'<rdf:Description rdf:about="uuid:1" ')
     assert marked.xmp.endswith(XMP[start:])
-    again = marked.marked("other")
+    again = marked.with_mark("other")
     assert again.mark == "other"
-    assert again.xmp == Metadata(xmp=XMP).marked("other").xmp
+    assert again.xmp == Metadata(xmp=XMP).with_mark("other").xmp
     first, second = ElementTree.fromstring(marked.xmp).iter(f"{{{RDF}}}Description")
     assert first.get("{http://ns.adobe.com/tiff/1.0/}Make") == "B\u00e9b\u00e9"
     assert second.get("{urn:photochrom:}colorized") == AWKWARD
@@ -221,7 +221,7 @@ def test_mark():
 
 @pytest.mark.parametrize("xmp", [None, b"", b"no packet", b"<x:xmpmeta/>"])
 def test_mark_without_a_packet(xmp: bytes | None):
-    marked = Metadata(xmp=xmp).marked("text")
+    marked = Metadata(xmp=xmp).with_mark("text")
     assert marked.xmp is not None
     assert marked.mark == "text"
     assert marked.xmp.startswith(b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>')
@@ -238,7 +238,7 @@ def test_mark_without_a_packet(xmp: bytes | None):
     ],
 )
 def test_mark_in_a_packet_of_other_prefixes(start: bytes, end: bytes, line: bytes):
-    xmp = Metadata(xmp=start + end).marked("text").xmp
+    xmp = Metadata(xmp=start + end).with_mark("text").xmp
     assert xmp is not None
     assert xmp.startswith(start)
     assert xmp.endswith(end)
@@ -248,7 +248,7 @@ def test_mark_in_a_packet_of_other_prefixes(start: bytes, end: bytes, line: byte
 def test_mark_that_another_program_wrote_anew():
     xmp = b'<a xmlns:ns1="urn:photochrom:"><ns1:colorized>a &amp; b</ns1:colorized></a>'
     assert Metadata(xmp=xmp).mark == "a & b"
-    assert Metadata(xmp=xmp).marked("<").xmp == xmp.replace(b"a &amp; b", b"&lt;")
+    assert Metadata(xmp=xmp).with_mark("<").xmp == xmp.replace(b"a &amp; b", b"&lt;")
 
 
 @pytest.mark.parametrize(
@@ -423,13 +423,13 @@ def test_a_packet_made_to_take_hours():
     ):
         xmp = b' xmlns:tiff="http://ns.adobe.com/tiff/1.0/"' + part * 100_000
         assert Metadata(xmp=xmp).orientation is None
-        assert Metadata(xmp=xmp).marked("text").mark == "text"
+        assert Metadata(xmp=xmp).with_mark("text").mark == "text"
 
 
 def all_of(read: Metadata) -> None:
     """Use all that a reader returned."""
     assert read.orientation in (None, *range(1, 9))
-    turned = read.upright(swap=True).marked("text").with_profile(None)
+    turned = read.upright(swap=True).with_mark("text").with_profile(None)
     assert turned.orientation in (None, 1)
     assert turned.mark == "text"
     metadata.write_png(encoded("PNG"), turned)

@@ -328,7 +328,7 @@ def use(data: bytes) -> None:
     for page in pages[:20]:
         said = page.metadata
         assert said.orientation in (None, *range(1, 9))
-        tiff.read(written((encoded(), said.upright(swap=True).marked("text"))))
+        tiff.read(written((encoded(), said.upright(swap=True).with_mark("text"))))
         tiff.is_raw(page)
         try:
             tiff.alone(page)

@@ -1,10 +1,10 @@
-"""From a photo to a coloured photo: its own L*, and the ab that a model guesses."""
+"""`Colorizer`: a photo's own L* with the ab that a model predicts."""
 
 import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast, overload
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
@@ -18,21 +18,23 @@ from photochrom.colorize.onnx_model import (
     HintedModel,
     OnnxModel,
     default_model_path,
-    no_hints,
+    no_hints_error,
 )
 from photochrom.colorize.options import MIN_SIDE, check_options
 from photochrom.colorize.rendering import Prediction, keeps_colors
 from photochrom.errors import ModelError
 from photochrom.imagefile.photo import Photo
 
-MAX_LONG = 4
-"""The long side that a network is fed is at most this many times its short side."""
+MAX_ASPECT_RATIO = 4
+"""Of a network's input."""
+
+_PhotoOrImage = TypeVar("_PhotoOrImage", Photo, Image.Image)
 
 
 class Colorizer:
-    """Colorizes photos; make one and call it for each.
+    """Colorizes photos with one model.
 
-    A photo keeps its own L*, so that no sharpness is lost; only a* and b* are the model's.
+    A photo keeps its own L* and so its sharpness; only a* and b* come from the model.
     """
 
     def __init__(
@@ -45,14 +47,15 @@ class Colorizer:
         """Load the model.
 
         Args:
-            model: An ONNX file that `photochrom export` wrote, or anything that works like
-                `ColorModel`; None: the model that comes with photochrom.
-            device: What an ONNX file runs on: a key of `photochrom.colorize.onnx_model.DEVICES`, or
+            model: An ONNX file that `photochrom export` wrote, or any `ColorModel`; None: the
+                default model.
+            device: To run an ONNX file on: a key of `photochrom.colorize.onnx_model.DEVICES`, or
                 `auto`.
-            threads: How many to work with; None: one for each core.
+            threads: Number of threads; None: one for each core.
 
         Raises:
-            ModelError: If the file is missing or not a model of ours, or the device not there.
+            ModelError: If the file is missing or not a photochrom model, or the device is not
+                available.
         """
         if model is None:
             model = default_model_path()
@@ -61,57 +64,39 @@ class Colorizer:
         self.model: ColorModel = model
         self._pool = None if threads == 1 else ThreadPoolExecutor(threads or os.cpu_count())
 
-    @overload
     def __call__(
         self,
-        photo: Photo,
-        *,
-        saturation: float = ...,
-        strength: float = ...,
-        size: int | None = ...,
-        mark: bool = ...,
-    ) -> Photo: ...
-    @overload
-    def __call__(
-        self,
-        photo: Image.Image,
-        *,
-        saturation: float = ...,
-        strength: float = ...,
-        size: int | None = ...,
-        mark: bool = ...,
-    ) -> Image.Image: ...
-    def __call__(
-        self,
-        photo: Photo | Image.Image,
+        photo: _PhotoOrImage,
         *,
         saturation: float = 1.0,
         strength: float = 1.0,
         size: int | None = None,
         mark: bool = True,
-    ) -> Photo | Image.Image:
+    ) -> _PhotoOrImage:
         """Return the photo in colour.
 
         Args:
-            photo: A photo, or a picture in any of Pillow's modes with up to 16 bits, of which the
-                turn that its EXIF asks for is ignored: `open_photo` sees to that.
+            photo: A photo, or a Pillow image in any mode with up to 16 bits. EXIF orientation of
+                an image is ignored; `open_photo` applies it.
             saturation: A factor on the new colours, 0 to 4.
             strength: From 0, the photo's own colours, to 1, new ones alone.
-            size: Short side in px at which the network sees the photo; None: the model's own.
-            mark: Whether the metadata are to say that colours were added, if any were.
+            size: Short side in px of the network's input; None: the model's own.
+            mark: Whether to record in the metadata that colours were added.
 
         Returns:
-            Of a photo, one of the same size, bits, alpha and metadata, in its own space, or in
-            sRGB if that has no colours. Of a picture, one of 8 bits in mode RGB or RGBA.
+            For a photo, one of the same size, bits, alpha, metadata and colour space; a grey space
+            becomes sRGB. For an image, one of 8 bits in mode RGB or RGBA.
 
         Raises:
-            PhotoError: If the picture has no pixels or a mode that cannot be read.
-            PhotochromError: If a number is not allowed.
-            ModelError: If the model does not return colours.
+            PhotoError: If the image has no pixels or a mode that cannot be read.
+            PhotochromError: If an option is out of range.
+            ModelError: If the model's output is invalid.
         """
         if isinstance(photo, Image.Image):
-            picture = Photo.from_image(photo)
-            return self(picture, saturation=saturation, strength=strength, size=size).to_image()
+            output = self(
+                Photo.from_image(photo), saturation=saturation, strength=strength, size=size
+            )
+            return output.to_image()
         check_options(saturation=saturation, strength=strength, size=size)
         if keeps_colors(photo, strength):
             return dataclasses.replace(photo, pixels=photo.pixels.copy())
@@ -128,116 +113,100 @@ class Colorizer:
         ab: FloatArray | None = None,
         hints: FloatArray | None = None,
     ) -> Prediction:
-        """Ask the model once, so that the photo can then be painted as often as one likes.
+        """Run the model once, for any number of renderings.
 
         Args:
             photo: A photo.
-            size: As above.
-            ab: What is to stand for the model's answer to `seen`, shape (2, h, w); None: ask it.
-            hints: Colours of `seen` that are known, shape (3, h, w), as of `guess`.
+            size: As of `__call__`.
+            ab: Used in place of the model's output for `network_input`, shape (2, h, w).
+            hints: As of `predict_ab`.
 
         Raises:
-            PhotochromError: If the size is not allowed.
-            ModelError: If the model does not return colours, or takes no hints and is given some.
+            PhotochromError: If the size is out of range.
+            ModelError: As `predict_ab`.
         """
-        L, small = self._copies(photo, size)
+        L, small_L = self._lightness_copies(photo, size)
         if ab is None:
-            ab = self.predict_ab(small, hints)
+            ab = self.predict_ab(small_L, hints)
         width, height = photo.size
-        if small.size < height * width:
-            lines = upsampling.lines(L, ab)
+        if small_L.size < height * width:
+            coefficients = upsampling.fit_lines(L, ab)
         else:
-            a, b = (cv2.resize(plane, photo.size, interpolation=cv2.INTER_AREA) for plane in ab)
-            lines = np.stack([np.zeros_like(a), np.zeros_like(a), a, b])
-        return Prediction(photo, lines, self.model.name)
+            ab = np.stack([cv2.resize(x, photo.size, interpolation=cv2.INTER_AREA) for x in ab])
+            coefficients = np.concatenate([np.zeros_like(ab), ab])
+        return Prediction(photo, coefficients, self.model.name)
 
     def network_input(self, photo: Photo, *, size: int | None = None) -> FloatArray:
-        """Return L* of the small copy that the model is asked about, shape (h, w).
+        """Return L* of a photo at the size that the model sees, shape (h, w).
 
         Raises:
-            PhotochromError: If the size is not allowed.
+            PhotochromError: If the size is out of range.
         """
-        return self._copies(photo, size)[1]
+        return self._lightness_copies(photo, size)[1]
 
-    def predict_ab(self, seen: FloatArray, hints: FloatArray | None = None) -> FloatArray:
-        """Ask the model about a small copy as `seen` returns it; the answer has shape (2, h, w).
+    def predict_ab(self, L: FloatArray, hints: FloatArray | None = None) -> FloatArray:
+        """Run the model on the output of `network_input`.
 
         Args:
-            seen: L*, shape (h, w).
-            hints: Colours that are known, shape (3, h, w): a*, b* and a mask, as of
-                `photochrom.colorize.onnx_model.HintedModel`; None: none are.
+            L: L*, shape (h, w).
+            hints: Known colours, shape (3, h, w): a*, b* and a mask, as of `HintedModel`.
+
+        Returns:
+            a* and b*, shape (2, h, w).
 
         Raises:
-            ModelError: If the model does not return colours, or takes no hints and is given some.
+            ModelError: If the output has a wrong shape or is not finite, or the model takes no
+                hints and some are given.
         """
-        return _guess(self.model, seen, hints)
+        height, width = L.shape
+        bottom, right = max(0, MIN_SIDE - height), max(0, MIN_SIDE - width)
+        padded = cv2.copyMakeBorder(L, 0, bottom, 0, right, cv2.BORDER_REFLECT)
+        if hints is None:
+            ab = self.model(padded[None, None])
+        else:
+            if not getattr(self.model, "takes_hints", False):
+                raise no_hints_error(self.model.name)
+            hints = np.pad(hints, [(0, 0), (0, bottom), (0, right)], "symmetric")  # as L*
+            ab = cast(HintedModel, self.model)(padded[None, None], hints[None])
+        if ab.shape != (1, 2, *padded.shape):
+            raise ModelError(
+                f"model {self.model.name} returned an array of shape {ab.shape} where (1, 2, "
+                f"{padded.shape[0]}, {padded.shape[1]}) has to be; use another model"
+            )
+        if not np.isfinite(ab).all():
+            raise ModelError(
+                f"model {self.model.name} returned NaN or infinity for this photo; use another "
+                "model"
+            )
+        return np.ascontiguousarray(ab[0, :, :height, :width], np.float32)
 
-    def _copies(self, photo: Photo, size: int | None) -> tuple[FloatArray, FloatArray]:
-        """Return L* of the middle and of the small copy of a photo."""
+    def _lightness_copies(self, photo: Photo, size: int | None) -> tuple[FloatArray, FloatArray]:
+        """Return L* of a photo for upsampling and, up to `ZOOM` times smaller, for the network."""
         check_options(size=size)
         width, height = photo.size
         h, w = network_size(height, width, size or self.model.size)
         zoom = max(1, min(upsampling.ZOOM, height // h, width // w))
-        L = _lightness(photo, zoom * h, zoom * w)
+        L = _resize_lightness(photo, zoom * h, zoom * w)
         return L, cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
 
 
-def network_size(height: int, width: int, short: int) -> tuple[int, int]:
-    """Return the height and width in px at which a network sees a photo.
+def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """Return height and width in px of a network's input for a photo.
 
-    The short side becomes `short` and the photo keeps its shape, unless that makes the long side
-    more than `MAX_LONG * short`: then that is the long side, and the short one gets shorter.
+    The aspect ratio is kept. Beyond `MAX_ASPECT_RATIO` the long side is limited, and the short side
+    becomes smaller than `short_side`.
     """
-    scale = min(short / min(height, width), MAX_LONG * short / max(height, width))
+    scale = min(short_side / min(height, width), MAX_ASPECT_RATIO * short_side / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _lightness(photo: Photo, height: int, width: int) -> FloatArray:
-    """Return L* of a copy of a photo, shape (height, width), shrunk as photos of training were."""
-    copy = photo.pixels
-    while len(copy) >= 4 * height and not copy.shape[0] % 2 and not copy.shape[1] % 2:
-        # Halving costs little, and leaves a quarter to what costs more.
-        copy = cv2.resize(copy, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    shrinks = height * width < copy.shape[0] * copy.shape[1]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    copy = cv2.resize(copy, (width, height), interpolation=way)
-    return color.lightness(copy.reshape(height, width, -1), photo.space)
-
-
-def _guess(model: ColorModel, small: FloatArray, hints: FloatArray | None) -> FloatArray:
-    """Ask the model.
-
-    Args:
-        model: The model.
-        small: L* of the small copy, shape (h, w).
-        hints: Of the small copy, shape (3, h, w), or None.
-
-    Returns:
-        The ab that it guessed, shape (2, h, w).
-
-    Raises:
-        ModelError: If the model returns another shape, or something that is no number, or takes no
-            hints and is given some.
-    """
-    height, width = small.shape
-    down, right = max(0, MIN_SIDE - height), max(0, MIN_SIDE - width)
-    fed = cv2.copyMakeBorder(small, 0, down, 0, right, cv2.BORDER_REFLECT)
-    if hints is None:
-        ab = model(fed[None, None])
-    else:
-        if not getattr(model, "takes_hints", False):
-            raise ModelError(no_hints(model.name))
-        edges = [(0, 0), (0, down), (0, right)]
-        known = np.pad(hints, edges, "symmetric")  # as the photo is
-        ab = cast(HintedModel, model)(fed[None, None], known[None])
-    if ab.shape != (1, 2, *fed.shape):
-        raise ModelError(
-            f"model {model.name} returned an array of shape {ab.shape} where (1, 2, "
-            f"{fed.shape[0]}, {fed.shape[1]}) has to be; use another model"
-        )
-    if not np.isfinite(ab).all():
-        raise ModelError(
-            f"model {model.name} returned values that are no numbers for this photo; use another "
-            "model"
-        )
-    return np.ascontiguousarray(ab[0, :, :height, :width], np.float32)
+def _resize_lightness(photo: Photo, height: int, width: int) -> FloatArray:
+    """Return L* of a resized photo, shape (height, width), resized as training photos were."""
+    pixels = photo.pixels
+    while len(pixels) >= 4 * height and not pixels.shape[0] % 2 and not pixels.shape[1] % 2:
+        # Halving is cheap, and leaves a quarter of the pixels for the resize below.
+        pixels = cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    shrinks = height * width < pixels.shape[0] * pixels.shape[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    pixels = cv2.resize(pixels, (width, height), interpolation=interpolation)
+    return color.lightness(pixels.reshape(height, width, -1), photo.space)

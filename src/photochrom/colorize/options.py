@@ -1,4 +1,4 @@
-"""What a person may choose of a photo's look: declared once, for library, command line and page."""
+"""Rendering options, declared once for library, command line, API and web page."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,26 +6,25 @@ from typing import Any, Literal
 from photochrom.errors import PhotochromError
 
 MIN_SIDE = 16
-"""No network is fed less than this many px."""
+"""The smallest side in px of a network's input."""
 MAX_SIZE = 4096
-"""The largest short side in px that a network may be fed."""
+"""The largest short side in px of a network's input."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One keyword of `Colorizer.__call__`."""
+    """A keyword of `Colorizer.__call__`."""
 
     name: str
     kind: Literal["number", "integer", "flag"]
     default: float | bool | None
     label: str
-    """For people, on the page."""
+    """On the web page."""
     help: str
-    """One sentence."""
     minimum: float = 0
     maximum: float = 1
     step: float = 1
-    """Of a slider."""
+    """Of the slider."""
 
 
 OPTIONS = (
@@ -52,14 +51,14 @@ OPTIONS = (
 )
 
 
-def check_options(**look: Any) -> None:
-    """Refuse what is no saturation, strength, size or mark.
+def check_options(**options: Any) -> None:
+    """Check that numbers are in range; options that are not given have their defaults.
 
     Raises:
-        PhotochromError: If one of them is not allowed.
+        PhotochromError: If one is not.
     """
     for option in OPTIONS:
-        value: Any = look.get(option.name, option.default)
+        value: Any = options.get(option.name, option.default)
         if option.kind == "flag" or (value is None and option.default is None):
             continue
         if not option.minimum <= value <= option.maximum:

@@ -1,7 +1,6 @@
-"""A photo whose colours are guessed, to be painted as often as one likes."""
+"""Rendering of a colour photo from its own L* and a predicted ab."""
 
 import dataclasses
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -15,19 +14,18 @@ from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo, to_8_bits
 from photochrom.version import __version__
 
-_STRIP = 48_000  # pixels painted at a time: the planes then stay in the processor's cache
+_STRIP_SIZE = 48_000  # pixels; a strip's planes then fit the processor's cache
 _MARK = "colours added by photochrom {version}, model {model}: guesses, not the photograph's own"
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A photo, and what a model said of its colours."""
+    """A photo and the ab that a model predicted, which can be rendered with any options."""
 
     photo: Photo
-    lines: FloatArray
-    """From `enlarging.lines`, shape (4, h, w), at saturation 1."""
-    model: str
-    """The model's name."""
+    coefficients: FloatArray
+    """From `upsampling.fit_lines`, shape (4, h, w), at saturation 1."""
+    model_name: str
 
     def render(
         self,
@@ -37,125 +35,125 @@ class Prediction:
         mark: bool = True,
         pool: Executor | None = None,
     ) -> Photo:
-        """Return the photo in colour; the arguments are those of `Colorizer.__call__`.
+        """Return the photo in colour.
 
         Args:
-            saturation: A factor on the new colours, 0 to 4.
-            strength: From 0, the photo's own colours, to 1, new ones alone.
-            mark: Whether the metadata are to say that colours were added, if any were.
-            pool: Threads to work on; None: this one.
+            saturation: As of `Colorizer.__call__`, like `strength` and `mark`.
+            strength: See there.
+            mark: See there.
+            pool: Threads to work on; None: the calling thread.
         """
         photo = self.photo
         if keeps_colors(photo, strength):
             return dataclasses.replace(photo, pixels=photo.pixels.copy())
-        kept, space = photo.metadata, photo.space
+        metadata, space = photo.metadata, photo.space
         if space.matrix is None:
-            space, kept = color.SRGB, kept.with_profile(icc.srgb_profile())
+            space, metadata = color.SRGB, metadata.with_profile(icc.srgb_profile())
         if mark and saturation * strength > 0:
-            kept = kept.marked(_MARK.format(version=__version__, model=self.model))
-        lines = self.lines * np.float32(saturation * strength)
-        pixels = _painted(photo, space, lines, 1 - strength, pool)
-        return dataclasses.replace(photo, pixels=pixels, space=space, metadata=kept)
+            text = _MARK.format(version=__version__, model=self.model_name)
+            metadata = metadata.with_mark(text)
+        coefficients = self.coefficients * np.float32(saturation * strength)
+        pixels = _render_pixels(photo, space, coefficients, 1 - strength, pool)
+        return dataclasses.replace(photo, pixels=pixels, space=space, metadata=metadata)
 
-    def downscale(self, longest: int) -> "Prediction":
-        """Return the same of a copy to look at, of 8 bits, without what its file says.
+    def downscale(self, max_side: int) -> "Prediction":
+        """Return the prediction for a copy of 8 bits, without metadata, to show on a screen.
 
         Args:
-            longest: Its long side in px, at most.
+            max_side: Largest long side of the copy in px.
         """
         photo = self.photo
         width, height = photo.size
-        scale = min(1.0, longest / max(width, height))
+        scale = min(1.0, max_side / max(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
 
-        def shrunk(values: Pixels) -> NDArray[np.uint8]:
+        def shrink(values: Pixels) -> NDArray[np.uint8]:
             return to_8_bits(cv2.resize(values, size, interpolation=cv2.INTER_AREA))
 
         alpha = photo.alpha
         opaque = alpha is None or bool((alpha == np.iinfo(alpha.dtype).max).all())
         copy = Photo(
-            shrunk(photo.pixels).reshape(size[1], size[0], -1),
-            None if opaque or alpha is None else shrunk(alpha),
+            shrink(photo.pixels).reshape(size[1], size[0], -1),
+            None if opaque or alpha is None else shrink(alpha),
             photo.space,
             Metadata(icc=photo.metadata.icc),
-            # What is fast, and good enough to look at.
+            # Fast to encode.
             Encoding("JPEG", {"quality": 90}) if opaque else Encoding("PNG", {"compress_level": 1}),
         )
         return dataclasses.replace(self, photo=copy)
 
 
 def keeps_colors(photo: Photo, strength: float) -> bool:
-    """Tell whether a photo keeps its own colours: then Lab, where blacks lose digits, is spared."""
+    """Tell whether pixels stay as they are; going through CIELAB would round blacks."""
     return strength == 0 and photo.pixels.shape[2] == 3
 
 
-def _painted(
-    photo: Photo, space: ColorSpace, lines: FloatArray, own: float, pool: Executor | None
+def _render_pixels(
+    photo: Photo,
+    space: ColorSpace,
+    coefficients: FloatArray,
+    original_share: float,
+    pool: Executor | None,
 ) -> Pixels:
-    """Join a photo's L* and the ab of a smaller copy.
+    """Combine a photo's L* with ab = slope * L* + offset.
 
     Args:
         photo: The photo.
-        space: Of the result.
-        lines: As `enlarging.lines` returns them.
-        own: The share of the photo's own colours, 0 to 1.
-        pool: Threads to work on; None: this one.
+        space: The colour space of the result.
+        coefficients: Slopes and offsets of a* and b*, shape (4, h, w).
+        original_share: Share of the photo's own ab to add, 0 to 1.
+        pool: Threads to work on; None: the calling thread.
 
     Returns:
-        Pixels of the result, shape (H, W, 3).
+        Shape (H, W, 3), of the type of the photo's pixels.
     """
     pixels = photo.pixels
     height, width = pixels.shape[:2]
-    painted = np.empty((height, width, 3), pixels.dtype)
+    output = np.empty((height, width, 3), pixels.dtype)
     # From a* = slope L* + offset to x = slope y + offset, with y = (L* + 16) / 116.
-    slope, offset = np.split(lines, 2)
+    slope, offset = np.split(coefficients, 2)
     unit = np.array([1 / 500, -1 / 200], np.float32)[:, None, None]
-    fields = np.concatenate([slope * 116 * unit + 1, (offset - 16 * slope) * unit])
-    count, h, w = fields.shape
-    wide = cv2.resize(fields.reshape(-1, w), (width, count * h))  # across alone: bilinearly
-    wide = wide.reshape(count, h, width)
+    planes = np.concatenate([slope * 116 * unit + 1, (offset - 16 * slope) * unit])
+    count, h, w = planes.shape
+    # Bilinear, horizontally only: rows are interpolated strip by strip.
+    wide = cv2.resize(planes.reshape(-1, w), (width, count * h)).reshape(count, h, width)
 
-    def fill(rows: slice) -> None:
+    def render_rows(rows: slice) -> None:
         strip = pixels[rows].reshape(-1, pixels.shape[2])
         Y, y = color.luminance(strip, photo.space)
-        x, z, x_offset, z_offset = _enlarged(wide, height, rows)
+        x, z, x_offset, z_offset = _interpolate_rows(wide, height, rows)
         x *= y
         x += x_offset
         z *= y
         z += z_offset
-        if own and strip.shape[1] == 3:
+        if original_share and strip.shape[1] == 3:
             a, b = color.scaled_ab(strip, photo.space)
-            x += a * np.float32(own)
-            z -= b * np.float32(own)
-        color.encode_pixels(space, x, y, z, Y, painted[rows].reshape(-1, 1, 3))
+            x += a * np.float32(original_share)
+            z -= b * np.float32(original_share)
+        color.encode_pixels(space, x, y, z, Y, output[rows].reshape(-1, 1, 3))
 
-    _on_all(fill, painted.shape, pool)
-    return painted
-
-
-def _on_all(work: Callable[[slice], None], shape: tuple[int, ...], pool: Executor | None) -> None:
-    """Do something with all rows of a picture, in strips that fit the processor's cache."""
-    rows = max(1, _STRIP // shape[1])
-    strips = [slice(top, min(top + rows, shape[0])) for top in range(0, shape[0], rows)]
-    for _ in map(work, strips) if pool is None else pool.map(work, strips):
+    step = max(1, _STRIP_SIZE // width)
+    strips = [slice(top, min(top + step, height)) for top in range(0, height, step)]
+    for _ in map(render_rows, strips) if pool is None else pool.map(render_rows, strips):
         pass
+    return output
 
 
-def _enlarged(wide: FloatArray, height: int, rows: slice) -> FloatArray:
-    """Enlarge downwards, bilinearly, but only some rows of the result.
+def _interpolate_rows(planes: FloatArray, height: int, rows: slice) -> FloatArray:
+    """Return some rows of what `cv2.resize` gives for `height` rows, bilinearly.
 
     Args:
-        wide: Shape (C, h, W).
-        height: Of the whole result.
-        rows: The rows wanted, n of them.
+        planes: Shape (C, h, W).
+        height: Number of rows after enlarging.
+        rows: The n rows to return.
 
     Returns:
-        Shape (C, n * W): these rows of what `cv2.resize` gives.
+        Shape (C, n * W).
     """
-    h = wide.shape[1]
+    h = planes.shape[1]
     y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * (h / height) - 0.5
     y = np.clip(y, 0, h - 1)[:, None]
-    near = slice(int(y[0, 0]), int(y[-1, 0]) + 2)
-    weights = np.maximum(0, 1 - np.abs(y - np.arange(h, dtype=np.float32)[near]))
-    result: FloatArray = weights @ wide[:, near]
-    return result.reshape(len(wide), -1)
+    source = slice(int(y[0, 0]), int(y[-1, 0]) + 2)
+    weights = np.maximum(0, 1 - np.abs(y - np.arange(h, dtype=np.float32)[source]))
+    result: FloatArray = weights @ planes[:, source]
+    return result.reshape(len(planes), -1)

@@ -1,44 +1,44 @@
-"""Enlarging ab so that colours end where L* has its edges, not where small pixels do."""
+"""Edge-aware upsampling of ab: colours end at the edges of L*, not of low-resolution pixels."""
 
 import cv2
 import numpy as np
 
 from photochrom.color import FloatArray
 
-_EDGE = 50.0  # (L*)^2: a luminance edge well below its root, 7 L*, counts as texture or grain
-_RADIUS = 1  # px, of the windows in which lines are fitted
 ZOOM = 3
-"""A middle copy of a photo is at most so many times as large as what the network saw."""
-_STEP = 1.7  # L* from a pixel of the middle copy to the next: colours hardly cross more
-_RATE = 0.45  # the share of a difference that flows at a time; below a half, or it oscillates
-_SWEEPS = 3  # flows along rows and columns between two corrections
-_ROUNDS = 4  # corrections but one; the constants are chosen on photos of the training set
+"""L* for upsampling has at most this many times the sides of the network's input."""
+# The constants below were chosen on photos of the training set.
+_EPSILON = 50.0  # (L*)^2: regularization of the guided filter; edges well below 7 L* are texture
+_RADIUS = 1  # px, of the windows of the guided filter
+_SIGMA = 1.7  # L*: diffusion nearly stops at larger differences between neighbours
+_RATE = 0.45  # of diffusion; from 0.5 on it oscillates
+_SWEEPS = 3  # diffusion steps along rows and columns between two corrections
+_ROUNDS = 4  # corrections, not counting the last
 
 
-def lines(L: FloatArray, ab: FloatArray) -> FloatArray:
-    """Find ab = slope * L* + offset for every place of a photo, so that ab follows the edges of L*.
+def fit_lines(L: FloatArray, ab: FloatArray) -> FloatArray:
+    """Upsample ab, as local lines ab = slope * L* + offset that follow the edges of L*.
 
     Args:
-        L: L* of the middle copy, shape (zoom * h, zoom * w); zoom is a whole number.
-        ab: What the network said of the small one, shape (2, h, w).
+        L: L* of the photo, shape (zoom * h, zoom * w) with an integer zoom.
+        ab: The network's output, shape (2, h, w).
 
     Returns:
-        The slopes of a* and b*, then their offsets, to be enlarged bilinearly: shape
-        (4, zoom * h, zoom * w).
+        Slopes of a* and b*, then offsets, shape (4, zoom * h, zoom * w). They can be enlarged
+        further bilinearly.
     """
     if L.shape != ab.shape[1:]:
-        ab = _refined(L, ab)
-    return _local_lines(L, ab)
+        ab = _upsample(L, ab)
+    return _guided_filter(L, ab)
 
 
-def _refined(L: FloatArray, ab: FloatArray) -> FloatArray:
-    """Enlarge ab to the size of a larger copy of L*, with colours that end at the edges of L*.
+def _upsample(L: FloatArray, ab: FloatArray) -> FloatArray:
+    """Enlarge ab to the size of L* by diffusion within areas of similar L*.
 
-    A pixel of the small ab that lies on an edge has the mean of two colours. Here ab flows within
-    areas of like L*, and not across edges, and after some flowing is corrected such that its mean
-    over every pixel of the small copy is again what the network said (as in back-projection, Irani
-    and Peleg 1991). So the mean parts into the two colours. No colour comes from grain: it only
-    slows the flow.
+    A low-resolution pixel on an edge has the mean of two colours. Diffusion alternates with
+    back-projection (Irani and Peleg 1991), which restores the mean of ab over each low-resolution
+    pixel. So the mean separates into the two colours. Grain adds no colour, it only slows down
+    diffusion.
 
     Args:
         L: Shape (zoom * h, zoom * w).
@@ -48,68 +48,65 @@ def _refined(L: FloatArray, ab: FloatArray) -> FloatArray:
         Shape (2, zoom * h, zoom * w).
     """
     (height, width), (h, w) = L.shape, ab.shape[1:]
-    small = cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
-    start = _enlarged(_local_lines(small, ab), width, height)
-    # As rows on end: to be beside or below is then to be so many values later.
-    beside, below = _openness(L.ravel(), 1), _openness(L.ravel(), width)
-    beside[width - 1 :: width] = 0
-    refined = start[:2] * L + start[2:]
+    small_L = cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
+    lines = _guided_filter(small_L, ab)
+    lines = np.stack(
+        [cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in lines]
+    )
+    # In flattened rows, the right neighbour is the next value, the lower one `width` values later.
+    right, below = _diffusivity(L.ravel(), 1), _diffusivity(L.ravel(), width)
+    right[width - 1 :: width] = 0
+    result = lines[:2] * L + lines[2:]
     flow = np.empty(L.size, np.float32)
-    for plane, goal in zip(refined, ab, strict=True):
+    for plane, target in zip(result, ab, strict=True):
         values = plane.reshape(-1)
-        for left in reversed(range(_ROUNDS + 1)):
-            off = goal - cv2.resize(plane, (w, h), interpolation=cv2.INTER_AREA)
-            plane += cv2.resize(off, (width, height), interpolation=cv2.INTER_LINEAR)
-            for step, openness in [(1, beside), (width, below)] * (_SWEEPS if left else 0):
-                there, here = values[step:], values[:-step]
-                passed = np.subtract(there, here, out=flow[: len(here)])
-                passed *= openness
-                here += passed
-                there -= passed
-    return refined
+        for remaining in reversed(range(_ROUNDS + 1)):
+            error = target - cv2.resize(plane, (w, h), interpolation=cv2.INTER_AREA)
+            plane += cv2.resize(error, (width, height), interpolation=cv2.INTER_LINEAR)
+            for step, diffusivity in [(1, right), (width, below)] * (_SWEEPS if remaining else 0):
+                here, neighbor = values[:-step], values[step:]
+                change = np.subtract(neighbor, here, out=flow[: len(here)])
+                change *= diffusivity
+                here += change
+                neighbor -= change
+    return result
 
 
-def _enlarged(planes: FloatArray, width: int, height: int) -> FloatArray:
-    size = (width, height)
-    return np.stack([cv2.resize(p, size, interpolation=cv2.INTER_LINEAR) for p in planes])
-
-
-def _openness(L: FloatArray, step: int) -> FloatArray:
-    """Return the share of a difference in ab that may flow between pixels `step` apart."""
-    off = L[step:] - L[:-step]
-    off *= off
-    off *= np.float32(-0.5 / _STEP**2)
-    share: FloatArray = cv2.exp(off).reshape(-1)
+def _diffusivity(L: FloatArray, step: int) -> FloatArray:
+    """Return the share of a difference in ab that flows between pixels `step` apart."""
+    difference = L[step:] - L[:-step]
+    difference *= difference
+    difference *= np.float32(-0.5 / _SIGMA**2)
+    share: FloatArray = cv2.exp(difference).reshape(-1)
     share *= np.float32(_RATE)
     return share
 
 
-def _local_lines(L: FloatArray, ab: FloatArray) -> FloatArray:
-    """Fit ab = slope * L* + offset around every pixel, so that ab can follow the edges of L*.
+def _guided_filter(L: FloatArray, ab: FloatArray) -> FloatArray:
+    """Fit ab = slope * L* + offset around every pixel.
 
-    This is the fast guided filter (He and Sun 2015), with one change: the offset is not blurred,
-    but such that each line goes through its own pixel. Where L* has no detail beyond the small
-    copy, that is bilinear enlarging. The filter as published blurs ab itself: on photos whose ab
-    was reduced 2 to 4 times it is further from the truth than bilinear, and this is nearer.
+    This is the fast guided filter (He and Sun 2015) with one change: the offset is not blurred, but
+    chosen such that each line goes through its own pixel. The published filter blurs ab: where ab
+    was reduced 2 to 4 times, its error is larger than that of bilinear interpolation.
 
     Args:
         L: Shape (h, w).
         ab: Shape (2, h, w).
 
     Returns:
-        Shape (4, h, w): the slopes of a* and b*, then their offsets.
+        Slopes of a* and b*, then offsets, shape (4, h, w).
     """
-    mean_L = _box(L)
-    variance = np.maximum(_box(L * L) - mean_L * mean_L, 0)
-    weight = np.reciprocal(variance + np.float32(_EDGE))
-    slopes = [_box((_box(plane * L) - _box(plane) * mean_L) * weight) for plane in ab]
-    return np.stack(
-        [*slopes, *(plane - slope * L for plane, slope in zip(ab, slopes, strict=True))]
-    )
+    mean_L = _box_filter(L)
+    variance = np.maximum(_box_filter(L * L) - mean_L * mean_L, 0)
+    weight = np.reciprocal(variance + np.float32(_EPSILON))
+    slopes = [
+        _box_filter((_box_filter(plane * L) - _box_filter(plane) * mean_L) * weight) for plane in ab
+    ]
+    offsets = [plane - slope * L for plane, slope in zip(ab, slopes, strict=True)]
+    return np.stack([*slopes, *offsets])
 
 
-def _box(plane: FloatArray) -> FloatArray:
-    """Return the mean around every pixel, shape (h, w)."""
+def _box_filter(plane: FloatArray) -> FloatArray:
     side = 2 * _RADIUS + 1
     mean: FloatArray = cv2.blur(plane, (side, side), borderType=cv2.BORDER_REFLECT)
     return mean

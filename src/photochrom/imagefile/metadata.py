@@ -135,7 +135,7 @@ class Metadata:
         """What `marked` said, None if the photo has no such mark."""
         return xmp.mark(self.xmp or b"")
 
-    def marked(self, text: str) -> "Metadata":
+    def with_mark(self, text: str) -> "Metadata":
         """Return the same with a line in XMP that says that colours were added.
 
         Args:

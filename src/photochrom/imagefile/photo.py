@@ -1,7 +1,7 @@
 """A photograph in memory: pixels of 8 or 16 bits, what they mean, and what its file says of it."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ class Encoding:
     """What Pillow is told when it writes this format: quality, compression."""
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Photo:
     """A photograph, upright."""
