@@ -155,8 +155,8 @@ class OnnxModel:
         if format_ != FORMAT:
             actual = f"photochrom_format {format_!r}" if format_ else "no photochrom_format"
             raise ModelError(
-                f"{self._path} is not a photochrom model: it has {actual}, where {FORMAT!r} has to be; "
-                f"{_ADVICE}"
+                f"{self._path} is not a photochrom model: it has {actual}, where "
+                f"{FORMAT!r} has to be; {_ADVICE}"
             )
         name, size = self.metadata.get("name", ""), self.metadata.get("size", "")
         if not name or not size.isdecimal() or not MIN_SIDE <= int(size) <= MAX_SIZE:
