@@ -90,7 +90,7 @@ def test_a_file_that_appears_meanwhile_stays(
     monkeypatch.setattr(os, "fsync", sync_late)
     if not links:
         monkeypatch.setattr(os, "link", no_links)
-        monkeypatch.setattr(atomic, "_nameless", lambda _: None)
+        monkeypatch.setattr(atomic, "_open_unnamed", lambda _: None)
     with pytest.raises(PhotoError, match="exists already"):
         save_photo(picture, path)
     assert path.read_bytes() == b"theirs"
@@ -105,7 +105,7 @@ def test_a_file_system_without_hard_links(
     tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(os, "link", no_links)
-    monkeypatch.setattr(atomic, "_nameless", lambda _: None)
+    monkeypatch.setattr(atomic, "_open_unnamed", lambda _: None)
     save_photo(picture, tmp_path / "a.png")
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
@@ -131,7 +131,7 @@ def test_a_full_disk_leaves_nothing(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_disk_that_fills_while_writing(tmp_path: Path, picture: Image.Image, monkeypatch):
     full = Path("/dev/full")
-    monkeypatch.setattr(atomic, "_nameless", lambda _: full.open("wb"))
+    monkeypatch.setattr(atomic, "_open_unnamed", lambda _: full.open("wb"))
     with pytest.raises(PhotoError, match="No space left on device"):
         save_photo(picture, tmp_path / "a.bmp")
     assert list(tmp_path.iterdir()) == []
@@ -179,7 +179,7 @@ def test_the_usual_permissions(tmp_path: Path, picture: Image.Image):
 
 @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without a name")
 def test_a_file_has_no_name_before_it_is_whole(tmp_path: Path):
-    with atomic.whole_file(tmp_path / "a") as stream:
+    with atomic.open_atomic(tmp_path / "a") as stream:
         stream.write(b"half")
         stream.flush()
         assert list(tmp_path.iterdir()) == []

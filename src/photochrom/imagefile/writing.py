@@ -13,7 +13,7 @@ from PIL import Image
 from photochrom.color import Pixels
 from photochrom.errors import PhotoError
 from photochrom.imagefile import metadata, tiff
-from photochrom.imagefile.atomic import whole_file
+from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.photo import Photo, to_8_bits
 
@@ -75,7 +75,7 @@ def save_pages(
         raise _exists(path)
     pages = map(_as_photo, photos)
     try:
-        with whole_file(path, overwrite=overwrite) as stream:
+        with open_atomic(path, overwrite=overwrite) as stream:
             if FORMATS[path.suffix.lower()] == "TIFF":
                 writer = tiff.Writer(stream)
                 for photo in pages:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from photochrom.errors import DataError
-from photochrom.imagefile.atomic import write_whole
+from photochrom.imagefile.atomic import write_atomic
 
 Protocol = Literal["pair", "single", "timed", "preference"]
 """How people are asked.
@@ -90,7 +90,7 @@ def save_study(study: Study, folder: Path) -> None:
         OSError: If the disk refuses.
     """
     content = {"format": _FORMAT} | dataclasses.asdict(study)
-    write_whole(folder / KEY, json.dumps(content, indent=1).encode() + b"\n")
+    write_atomic(folder / KEY, json.dumps(content, indent=1).encode() + b"\n")
 
 
 def load_study(folder: Path) -> Study:

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from photochrom.color import FloatArray
 from photochrom.errors import DataError
-from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.photo import to_8_bits
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
@@ -101,7 +101,7 @@ def write_report(
         ("report.html", page),
     ):
         try:
-            write_whole(out / name, data)
+            write_atomic(out / name, data)
         except OSError as error:
             raise DataError(f"cannot write {out / name}: {error.strerror or error}") from error
     return out / "report.html"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.video.analysis import Learned
 from photochrom.video.source import FilmError
 
@@ -59,7 +59,7 @@ def begin(folder: Path, settings: dict[str, Any], learned: Learned) -> None:
     """
     make_folder(folder, FilmError)
     plan = {"settings": settings, "learned": dataclasses.asdict(learned)}
-    write_whole(folder / _PLAN, json.dumps(plan).encode())
+    write_atomic(folder / _PLAN, json.dumps(plan).encode())
 
 
 def clear(folder: Path) -> None:

@@ -10,7 +10,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from photochrom.imagefile.atomic import whole_file
+from photochrom.imagefile.atomic import open_atomic
 from photochrom.video.analysis import Learned
 from photochrom.video.codecs import Encoding, add_pictures
 from photochrom.video.segment import BITEXACT, MARK
@@ -112,7 +112,7 @@ def join(
     with (
         opened(film.path) as source,
         av.open(str(files[0])) as first,
-        whole_file(target, overwrite=overwrite) as file,
+        open_atomic(target, overwrite=overwrite) as file,
         av.open(
             *(file, "w", encoding.container),
             container_options=options,

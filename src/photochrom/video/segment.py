@@ -13,7 +13,7 @@ import numpy as np
 from photochrom.color import FloatArray
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError
-from photochrom.imagefile.atomic import whole_file
+from photochrom.imagefile.atomic import open_atomic
 from photochrom.video.analysis import Piece, frames
 from photochrom.video.codecs import MOST_RATE, Encoding, add_pictures, pixel_format
 from photochrom.video.smoothing import Half, steady
@@ -88,7 +88,7 @@ def _colour(piece: Piece, colorizer: Colorizer, settings: Settings) -> None:
     colours = _colours(piece, colorizer, settings, size)
     wanted = range(piece.before, piece.before + piece.count)
     with (
-        whole_file(file_of(settings.folder, piece)) as file,
+        open_atomic(file_of(settings.folder, piece)) as file,
         av.open(file, "w", format="matroska") as out,
     ):
         out.flags |= BITEXACT

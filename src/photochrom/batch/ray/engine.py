@@ -42,7 +42,7 @@ from photochrom.batch.ray.tasks import Task
 from photochrom.batch.runner import Result, Settings, failed_by_death
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import PhotochromError
-from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.version import __version__
 
 ROWS = 32
@@ -220,7 +220,7 @@ class _Colorist:
         if kit.model is not None:
             self._folder = tempfile.TemporaryDirectory(prefix="photochrom-")
             path = Path(self._folder.name, "model.onnx")
-            write_whole(path, kit.model)
+            write_atomic(path, kit.model)
             settings = dataclasses.replace(settings, model=path)
         # Else multiprocessing would import Ray's own script in every process that it starts.
         vars(sys.modules["__main__"]).pop("__file__", None)
@@ -398,7 +398,7 @@ def _probe(tasks: Sequence[Task], address: str | None) -> Iterator[list[str]]:
     make_folder(folder, ClusterError)
     probe = folder / f".photochrom-{uuid.uuid4().hex}.tmp"
     try:
-        write_whole(probe, b"")
+        write_atomic(probe, b"")
     except OSError as error:
         raise ClusterError(f"cannot write into {folder}: {error.strerror or error}") from error
     try:

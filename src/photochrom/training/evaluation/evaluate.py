@@ -22,7 +22,7 @@ from photochrom.color import FloatArray, rgb_to_lab
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.onnx_model import ColorModel, OnnxModel, default_model_path
 from photochrom.errors import DataError, ModelError
-from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.photo import Photo
 from photochrom.progress import progress_bar
 from photochrom.training.data.hints import evenly, reveal
@@ -443,6 +443,6 @@ def _write(path: Path, content: bytes) -> None:
         DataError: If it cannot be written.
     """
     try:
-        write_whole(path, content)
+        write_atomic(path, content)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from error

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from photochrom.errors import RunError
-from photochrom.imagefile.atomic import write_whole
+from photochrom.imagefile.atomic import write_atomic
 from photochrom.training.networks.generators import build_generator
 from photochrom.training.recipes.recipe import Recipe, apply_settings
 
@@ -116,7 +116,7 @@ def read_environment(run: Path) -> dict[str, Any]:
 def save_generator(run: Path, generator: nn.Module) -> None:
     """Write the weights of the generator, whole or not at all."""
     state = {key: value.contiguous() for key, value in generator.state_dict().items()}
-    write_whole(run / "generator.safetensors", save(state))
+    write_atomic(run / "generator.safetensors", save(state))
 
 
 def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
@@ -153,7 +153,7 @@ def save_state(run: Path, state: Mapping[str, Any]) -> None:
     """Write what resuming needs, whole or not at all."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
-    write_whole(run / "state.pt", buffer.getbuffer())
+    write_atomic(run / "state.pt", buffer.getbuffer())
 
 
 def load_state(run: Path) -> dict[str, Any] | None:
@@ -198,4 +198,4 @@ def cut_log(run: Path, epochs: int) -> None:
     """Forget the lines of epochs after the first `epochs`: a resumed run writes them again."""
     lines = [line for line in read_log(run) if line["epoch"] <= epochs]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    write_whole(run / "log.jsonl", text.encode())
+    write_atomic(run / "log.jsonl", text.encode())

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from photochrom.color import AB_SCALE, L_SCALE, FloatArray, lab_to_rgb, rgb_to_lab
 from photochrom.colorize.onnx_model import FORMAT
 from photochrom.errors import ModelError
-from photochrom.imagefile.atomic import write_whole
+from photochrom.imagefile.atomic import write_atomic
 from photochrom.training.data.hints import evenly, reveal
 from photochrom.training.loop.runs import load_generator
 from photochrom.training.onnx.importing import (
@@ -179,7 +179,7 @@ def export(
     onnx.helper.set_model_props(model, properties)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, model.SerializeToString())
+        write_atomic(path, model.SerializeToString())
     except OSError as error:
         raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
     return path

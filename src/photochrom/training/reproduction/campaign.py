@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from photochrom.errors import DataError, PhotochromError, RecipeError, RunError
-from photochrom.imagefile.atomic import write_whole
+from photochrom.imagefile.atomic import write_atomic
 from photochrom.progress import print_message, progress_bar
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.shrink import shrink
@@ -185,7 +185,7 @@ def perform(task: Task, report: Report) -> None:
         dtype = torch.bfloat16 if task.precision == "bf16" else torch.float32
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         measured = speed(task.recipe, runs.read_log(run), matrix_rate(device, dtype))
-        write_whole(run / "speed.json", (json.dumps(measured, indent=2) + "\n").encode())
+        write_atomic(run / "speed.json", (json.dumps(measured, indent=2) + "\n").encode())
     evaluate([str(run)], data, **fid)
 
 

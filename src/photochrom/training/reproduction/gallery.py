@@ -12,7 +12,7 @@ from skimage import data as sample_photos
 
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError
-from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.reading import open_photo
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.prepare import find_photos
@@ -95,7 +95,7 @@ def write_page(results: Results, place: Path, historic: Path | None) -> Path:
             if name != "truth":
                 images = [colorizer(_of_height(image, 2 * HEIGHT)) for image in images]
             path = place / "pictures" / f"{name}-{kind}.jpg"
-            write_whole(path, _strip(images))
+            write_atomic(path, _strip(images))
             cells.append(f'<img loading="lazy" src="pictures/{path.name}" alt="{name}, {kind}">')
         lines.append(_row(name, title, run, cells))
     page = _PAGE.format(
@@ -104,7 +104,7 @@ def write_page(results: Results, place: Path, historic: Path | None) -> Path:
         claims="\n".join(_claims(results)),
         rows="\n".join(lines),
     )
-    write_whole(place / "index.html", page.encode())
+    write_atomic(place / "index.html", page.encode())
     return place / "index.html"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photochrom.errors import DataError, RecipeError
-from photochrom.imagefile.atomic import make_folder, write_whole
+from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.training.evaluation.metrics import packaged_fid_weights
 from photochrom.training.reproduction.campaign import (
     Task,
@@ -111,5 +111,5 @@ def _publish(results: Results, place: Path, docs: Path) -> Path:
     page = results_page(results, curves=list(curves), pictures=[SAMPLES])
     files["results.md"] = page.encode()
     for name, content in files.items():
-        write_whole(docs / name, content)
+        write_atomic(docs / name, content)
     return docs / "results.md"
