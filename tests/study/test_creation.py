@@ -1,4 +1,4 @@
-"""A study is made, and what each person is asked."""
+"""Creation of studies, and the trials of participants."""
 
 import dataclasses
 import itertools
@@ -19,10 +19,17 @@ from photochrom.color import rgb_to_lab
 from photochrom.errors import DataError, ModelError, PhotochromError
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.writing import save_photo
-from photochrom.study.answers import Answer
-from photochrom.study.creation import make_study
+from photochrom.study.answers import Response
+from photochrom.study.creation import create_study
 from photochrom.study.design import OBVIOUS, REAL, Item, Protocol, Study, load_study
-from photochrom.study.trials import Cell, Trial, asked_ms, cell, meant, most_tests, plan
+from photochrom.study.trials import (
+    Stimulus,
+    Trial,
+    count_tests,
+    decode_choice,
+    draw_trials,
+    requested_exposure_ms,
+)
 from support.models import write_model
 from support.photos import draw, write_tinted_photos
 from support.studies import write_models, write_study
@@ -38,14 +45,14 @@ def lab_of(pixels: np.ndarray) -> np.ndarray:
 
 
 def png_chunks(path: Path) -> list[bytes]:
-    data, place, names = path.read_bytes(), 8, []
-    while place < len(data):
-        names.append(data[place + 4 : place + 8])
-        place += 12 + int.from_bytes(data[place : place + 4])
+    data, position, names = path.read_bytes(), 8, []
+    while position < len(data):
+        names.append(data[position + 4 : position + 8])
+        position += 12 + int.from_bytes(data[position : position + 4])
     return names
 
 
-def test_files_do_not_betray_what_they_are(tmp_path: Path):
+def test_files_do_not_reveal_systems(tmp_path: Path):
     folder = write_study(tmp_path)
     study = load_study(folder)
     ids = [id_ for item in study.items for id_ in item.pictures.values()]
@@ -65,7 +72,7 @@ def test_files_do_not_betray_what_they_are(tmp_path: Path):
             assert set(names) == {b"IHDR", b"IDAT", b"IEND"}
 
 
-def test_pictures_are_the_photo_and_what_models_make_of_its_lightness(tmp_path: Path):
+def test_images_are_the_photo_and_its_colorizations(tmp_path: Path):
     folder = write_study(tmp_path, protocols=("pair", "single"), practice=1, checks=1)
     study = load_study(folder)
     assert study.systems == ("a", "b")
@@ -87,7 +94,7 @@ def test_pictures_are_the_photo_and_what_models_make_of_its_lightness(tmp_path: 
             assert np.abs(lab[..., 1] - (0.2 * lab[..., 0] + 5))[inside].mean() < 1
 
 
-def test_an_obvious_fake_has_the_wrong_hues(tmp_path: Path):
+def test_obvious_fake_has_opposite_hues(tmp_path: Path):
     folder = write_study(tmp_path)
     chroma = {}
     for item in load_study(folder).items:
@@ -105,40 +112,40 @@ def test_an_obvious_fake_has_the_wrong_hues(tmp_path: Path):
     )
 
 
-def test_photos_are_shrunk_never_enlarged(tmp_path: Path):
+def test_photos_are_shrunk_but_not_enlarged(tmp_path: Path):
     photos = write_tinted_photos(tmp_path / "a", 2, size=(100, 60))
     write_tinted_photos(tmp_path / "a/b", 2, size=(20, 30))
     options: dict[str, Any] = {"size": 30, "practice": 0, "checks": 0, "least_trials": 1}
-    make_study(tmp_path / "study", real=[photos], models=write_models(tmp_path)[:1], **options)
+    create_study(tmp_path / "study", real=[photos], models=write_models(tmp_path)[:1], **options)
     sizes = Counter((item.width, item.height) for item in load_study(tmp_path / "study").items)
     assert sizes == {(50, 30): 2, (20, 30): 2}
 
 
-def test_a_seed_draws_the_same_photos_and_other_ids(tmp_path: Path):
-    found = []
+def test_seed_determines_photos_but_not_ids(tmp_path: Path):
+    studies = []
     for number, seed in enumerate((1, 1, 2)):
         folder = write_study(tmp_path / str(number), seed=seed, count=4, practice=1, checks=0)
         items = load_study(folder).items
-        found.append(([item.name for item in items], {item.id for item in items}))
-    assert found[0][0] == found[1][0] != found[2][0]
-    assert len(found[0][0]) == 8
-    assert not found[0][1] & found[1][1]
+        studies.append(([item.name for item in items], {item.id for item in items}))
+    assert studies[0][0] == studies[1][0] != studies[2][0]
+    assert len(studies[0][0]) == 8
+    assert not studies[0][1] & studies[1][1]
 
 
-def test_16_bits_are_shown_as_8(tmp_path: Path):
+def test_16_bit_photos_are_converted(tmp_path: Path):
     photos = write_tinted_photos(tmp_path / "photos", 1)
     with Image.open(photos / "00.png") as image:
         eight = np.asarray(image)
     (photos / "00.png").unlink()
     save_photo(Photo(eight.astype(np.uint16) * 257), photos / "deep.png")
     options = {"practice": 0, "checks": 0, "least_trials": 1}
-    make_study(tmp_path / "study", real=[photos], models=write_models(tmp_path), **options)
+    create_study(tmp_path / "study", real=[photos], models=write_models(tmp_path), **options)
     (item,) = load_study(tmp_path / "study").items
     shown = pixels_of(tmp_path / "study", item, REAL).astype(int)
     assert np.abs(shown - eight).max() <= 1
 
 
-def test_what_cannot_be_used_is_left_out_and_said(tmp_path: Path):
+def test_unusable_photos_are_skipped_and_reported(tmp_path: Path):
     photos = write_tinted_photos(tmp_path / "photos", 3)
     (photos / "again.png").write_bytes((photos / "00.png").read_bytes())
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
@@ -150,8 +157,8 @@ def test_what_cannot_be_used_is_left_out_and_said(tmp_path: Path):
     arguments += ["--protocol", "single", "--seconds", "0.5"]
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
-    assert "3 photos, 2 tests for each person" in result.output
-    assert "left out 1 given twice, 1 near-grey, 1 transparent, 1 unreadable;" in result.output
+    assert "3 photos, 2 test trials per participant" in result.output
+    assert "skipped 1 given twice, 1 near-grey, 1 transparent, 1 unreadable;" in result.output
     study = load_study(tmp_path / "study")
     assert (study.title, study.allowed_misses, study.protocols) == ("Ours", 2, ("single",))
     assert "voluntary" in study.consent
@@ -168,18 +175,21 @@ def test_consent_is_read_from_a_file(tmp_path: Path):
     (tmp_path / "text").write_bytes(b"\xff")
     result = CliRunner().invoke(command, ["new", str(tmp_path / "other"), *arguments])
     assert isinstance(result.exception, PhotochromError)
-    assert "no text in UTF-8" in str(result.exception)
+    assert "not UTF-8 text" in str(result.exception)
 
 
-REFUSED = {
+INVALID = {
     "no photos": ({"real": []}, "there are no photos"),
     "no model": ({"models": []}, "there is no model"),
-    "the same model": ({"models": ["a", "a"]}, "is called 'a'"),
-    "a model called real": ({"models": ["real"]}, "is called 'real'"),
+    "the same model": ({"models": ["a", "a"]}, "the name of model .*a.onnx, 'a', is already used"),
+    "a model called real": ({"models": ["real"]}, "'real', is already used"),
     "one model": ({"historic": ["photos"], "models": ["a"]}, "two models side by side"),
-    "more than there are": ({"count": 9}, "9 photos were asked for and 6 of 6"),
+    "more than there are": ({"count": 9}, "6 of 6 photos in .*the study needs at least 9"),
     "all for practice": ({"practice": 4, "checks": 2}, "practice and checks need 6 photos"),
-    "too few tests": ({"practice": 2, "checks": 1}, "nobody could answer 10 tests"),
+    "too few tests": (
+        {"practice": 2, "checks": 1},
+        "every participant would be excluded: .* the minimum is 10",
+    ),
     "no trials": ({"trials": 0}, "trials is 0; it has to be from 1"),
     "no count": ({"count": 0}, "count is 0"),
     "no time": ({"seconds": float("nan")}, "seconds is nan"),
@@ -189,43 +199,45 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_refused(case: str, tmp_path: Path):
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_options_are_errors(case: str, tmp_path: Path):
     write_tinted_photos(tmp_path / "photos", 6)
     write_models(tmp_path)
     write_model(tmp_path / "real.onnx", name="real")
     before = sorted(tmp_path.rglob("*"))
-    changes, sentence = REFUSED[case]
+    changes, message = INVALID[case]
     options: dict[str, Any] = {"folder": "study", "real": ["photos"], "models": ["a"]} | changes
     options["models"] = [str(tmp_path / f"{name}.onnx") for name in options["models"]]
     for key in ("real", "historic"):
         options[key] = [tmp_path / name for name in options.get(key, [])]
-    with pytest.raises(PhotochromError, match=sentence):
-        make_study(tmp_path / options.pop("folder"), **options)
+    with pytest.raises(PhotochromError, match=message):
+        create_study(tmp_path / options.pop("folder"), **options)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_nothing_in_colour_is_no_study(tmp_path: Path):
+def test_photos_without_colour_are_an_error(tmp_path: Path):
     (tmp_path / "photos").mkdir()
     Image.fromarray(draw()).convert("L").save(tmp_path / "photos/grey.png")
-    with pytest.raises(DataError, match=r"0 of 1 in .* can be used \(1 near-grey\)"):
-        make_study(tmp_path / "s", real=[tmp_path / "photos"], models=write_models(tmp_path))
+    with pytest.raises(DataError, match=r"0 of 1 photos in .* can be used \(1 near-grey\)"):
+        create_study(tmp_path / "s", real=[tmp_path / "photos"], models=write_models(tmp_path))
     with pytest.raises(ModelError, match="there is no model file"):
-        make_study(tmp_path / "s", real=[tmp_path / "photos"], models=[str(tmp_path / "none")])
+        create_study(tmp_path / "s", real=[tmp_path / "photos"], models=[str(tmp_path / "none")])
     assert not list(tmp_path.glob(".*"))
 
 
-def test_historic_photos_alone_make_a_study(tmp_path: Path):
+def test_historic_photos_suffice(tmp_path: Path):
     old = write_tinted_photos(tmp_path / "old", 3)
     Image.fromarray(draw()).convert("L").save(old / "grey.png")
     options = {"historic": [old], "models": write_models(tmp_path), "least_trials": 4}
-    study = make_study(tmp_path / "study", **options).study
+    study = create_study(tmp_path / "study", **options).study
     assert study.protocols == ("preference",)
     assert (study.practice, study.checks, len(study.items)) == (0, 0, 4)
-    assert {trial.protocol for trial in plan(study, Counter(), random.Random(0))} == {"preference"}
+    assert {trial.protocol for trial in draw_trials(study, Counter(), random.Random(0))} == {
+        "preference"
+    }
 
 
-def test_a_damaged_study_is_refused(tmp_path: Path):
+def test_damaged_study_file_is_an_error(tmp_path: Path):
     folder = write_study(tmp_path)
     key = folder / "study.json"
     whole = json.loads(key.read_bytes())
@@ -257,12 +269,14 @@ def a_study(
     historic: int = 0,
     **changes: Any,
 ) -> Study:
-    """A study of which there are no pictures."""
+    """Return a study without image files."""
     practice, checks = changes.setdefault("practice", 2), changes.setdefault("checks", 3)
     easy = practice * sum(protocol != "preference" for protocol in protocols) + checks
-    looks = [(REAL, OBVIOUS)] * easy + [(REAL, *systems)] * photos + [tuple(systems)] * historic
+    conditions = (
+        [(REAL, OBVIOUS)] * easy + [(REAL, *systems)] * photos + [tuple(systems)] * historic
+    )
     ids = map("{:016x}".format, itertools.count())
-    items = [Item(next(ids), "", {n: next(ids) for n in names}, 60, 40) for names in looks]
+    items = [Item(next(ids), "", {n: next(ids) for n in names}, 60, 40) for names in conditions]
     values = {"trials": 40, "seconds": 1.0, "allowed_misses": 1, "least_trials": 1} | changes
     return Study(
         title="",
@@ -275,18 +289,20 @@ def a_study(
     )
 
 
-def people(study: Study, count: int, seed: int) -> tuple[list[list[Trial]], Counter[Cell]]:
-    """What so many persons are asked, one after the other, and how often each cell is shown."""
-    plans, counts, chance = [], Counter(), random.Random(seed)
+def draw_participants(
+    study: Study, count: int, seed: int
+) -> tuple[list[list[Trial]], Counter[Stimulus]]:
+    """Return the trials of successive participants, and the counts of stimuli."""
+    participants, counts, chance = [], Counter(), random.Random(seed)
     for _ in range(count):
-        plans.append(plan(study, counts, chance))
-        tests = [trial for trial in plans[-1] if trial.kind == "test"]
-        counts.update(cell(trial.protocol, trial.item, trial.shown) for trial in tests)
-    return plans, counts
+        participants.append(draw_trials(study, counts, chance))
+        tests = [trial for trial in participants[-1] if trial.kind == "test"]
+        counts.update(trial.stimulus for trial in tests)
+    return participants, counts
 
 
 def spread(counts: Counter[Any], expected: Sequence[Any]) -> int:
-    """The largest count of what is expected less the smallest."""
+    """Return the range of the counts of `expected`."""
     assert set(counts) <= set(expected)
     return max(counts[key] for key in expected) - min(counts[key] for key in expected)
 
@@ -305,32 +321,34 @@ STUDIES = [
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("which", range(len(STUDIES)))
-def test_a_person_is_asked_evenly(which: int, seed: int):
+def test_trials_of_a_participant_are_balanced(which: int, seed: int):
     study, count = STUDIES[which]
     items = {item.id: item for item in study.items}
-    plans, _ = people(study, count, seed)
-    for trials in plans:
+    participants, _ = draw_participants(study, count, seed)
+    for trials in participants:
         assert len({trial.item for trial in trials}) == len(trials)
         tests = [trial for trial in trials if trial.kind == "test"]
-        assert len(tests) == most_tests(study) <= study.trials
+        assert len(tests) == count_tests(study) <= study.trials
         for trial in trials:
             assert set(trial.shown) <= set(items[trial.item].pictures)
             assert (OBVIOUS in items[trial.item].pictures) == (trial.kind != "test")
         for protocol in study.protocols:
-            mine = [trial for trial in tests if trial.protocol == protocol]
-            assert mine
-            looks = Counter(frozenset(trial.shown) for trial in mine)
+            own = [trial for trial in tests if trial.protocol == protocol]
+            assert own
+            conditions = Counter(frozenset(trial.shown) for trial in own)
             if protocol in ("pair", "preference"):
-                assert max(looks.values()) - min(looks.values()) <= 1
-                for look in looks:  # and which comes first is balanced
-                    order = Counter(trial.shown for trial in mine if frozenset(trial.shown) == look)
+                assert max(conditions.values()) - min(conditions.values()) <= 1
+                for condition in conditions:  # the order is balanced
+                    order = Counter(
+                        trial.shown for trial in own if frozenset(trial.shown) == condition
+                    )
                     first, *rest = order.values()
                     assert abs(first - sum(rest)) <= 1
             else:
-                real = looks.pop(frozenset([REAL]))
-                assert abs(real - looks.total()) <= 1
-                assert max(looks.values()) - min(looks.values()) <= 1
-                assert protocol == "single" or len(looks) == 1
+                real = conditions.pop(frozenset([REAL]))
+                assert abs(real - conditions.total()) <= 1
+                assert max(conditions.values()) - min(conditions.values()) <= 1
+                assert protocol == "single" or len(conditions) == 1
         checks = [trial for trial in trials if trial.kind == "check"]
         assert len(checks) == study.checks
         assert all(OBVIOUS in trial.shown for trial in checks)
@@ -338,9 +356,9 @@ def test_a_person_is_asked_evenly(which: int, seed: int):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("which", range(len(STUDIES)))
-def test_photos_and_systems_are_shown_equally_often(which: int, seed: int):
+def test_stimuli_are_balanced_over_participants(which: int, seed: int):
     study, count = STUDIES[which]
-    _, counts = people(study, count, seed)
+    _, counts = draw_participants(study, count, seed)
     for protocol in study.protocols:
         historic = protocol == "preference"
         items = [
@@ -348,82 +366,91 @@ def test_photos_and_systems_are_shown_equally_often(which: int, seed: int):
             for item in study.items
             if OBVIOUS not in item.pictures and (REAL not in item.pictures) == historic
         ]
-        mine = Counter({key: value for key, value in counts.items() if key[0] == protocol})
+        own = Counter({key: value for key, value in counts.items() if key[0] == protocol})
         by_item: Counter[str] = Counter()
-        by_look: Counter[frozenset[str]] = Counter()
-        for (_, item, look), number in mine.items():
+        by_condition: Counter[frozenset[str]] = Counter()
+        for (_, item, condition), number in own.items():
             by_item[item] += number
-            by_look[look] += number
-        if len(study.protocols) == 1:  # else photos that another protocol took are missing
+            by_condition[condition] += number
+        if len(study.protocols) == 1:  # otherwise other protocols use some of the photos
             assert spread(by_item, items) <= 1
-        real = by_look.pop(frozenset([REAL]), by_look.total() // 2)
+        real = by_condition.pop(frozenset([REAL]), by_condition.total() // 2)
         if protocol in ("single", "timed"):
-            assert abs(real - by_look.total()) <= 1
-        # A person of `timed` has one system, all others may differ by one test.
-        assert spread(by_look, list(by_look)) <= (20 if protocol == "timed" else 1)
-        for look in by_look:
-            cells = Counter({key: value for key, value in mine.items() if key[2] == look})
+            assert abs(real - by_condition.total()) <= 1
+        # A participant of `timed` sees one system; other protocols may differ by one trial.
+        assert spread(by_condition, list(by_condition)) <= (20 if protocol == "timed" else 1)
+        for condition in by_condition:
+            stimuli = Counter({key: value for key, value in own.items() if key[2] == condition})
             allowed = 2 if len(study.protocols) == 1 else 3
-            assert spread(cells, [(protocol, item, look) for item in items]) <= allowed
+            assert spread(stimuli, [(protocol, item, condition) for item in items]) <= allowed
 
 
-def test_systems_of_timed_are_balanced_over_persons():
+def test_systems_of_timed_are_balanced_over_participants():
     study = a_study(["timed"], systems=("a", "b", "c"), trials=20)
-    plans, _ = people(study, 9, 0)
+    participants, _ = draw_participants(study, 9, 0)
     systems = Counter(
         next(trial.shown[0] for trial in trials if trial.kind == "test" and REAL not in trial.shown)
-        for trials in plans
+        for trials in participants
     )
     assert systems == {"a": 3, "b": 3, "c": 3}
 
 
-def test_practice_comes_first_and_checks_are_strewn():
+def test_practice_trials_come_first_and_checks_are_spread():
     study = a_study(["pair", "single"], practice=3, checks=4, trials=20)
-    plans, _ = people(study, 30, 0)
-    places = []
-    for trials in plans:
+    participants, _ = draw_participants(study, 30, 0)
+    positions = []
+    for trials in participants:
         kinds = [trial.kind for trial in trials]
         assert [trial.protocol for trial in trials] == ["pair"] * 15 + ["single"] * 15
         assert [kinds[:3], kinds[15:18]] == [["practice"] * 3] * 2
         assert "practice" not in kinds[3:15] + kinds[18:]
-        mine = [place for place in range(12) if kinds[3 + place] == "check"]
-        assert mine[0] <= 5  # one in each half of the ten tests
-        assert mine[1] >= 6
-        places += mine
+        own = [position for position in range(12) if kinds[3 + position] == "check"]
+        assert own[0] <= 5  # one in each half of the ten tests
+        assert own[1] >= 6
+        positions += own
         practice = Counter(trial.shown for trial in trials[15:18])
         assert set(practice) == {(REAL,), (OBVIOUS,)}
-    assert set(places) == set(range(12))
+    assert set(positions) == set(range(12))
 
 
-def answer(right: bool, kind: Any = "test", protocol: Protocol = "timed") -> Answer:
-    chosen = "generated" if right else REAL
-    return Answer("p", 0, protocol, kind, "", ("a",), chosen, 500.0, 500.0, 1.0, "")
+def response(correct: bool, kind: Any = "test", protocol: Protocol = "timed") -> Response:
+    chosen = "generated" if correct else REAL
+    return Response("p", 0, protocol, kind, "", ("a",), chosen, 500.0, 500.0, 1.0, "")
 
 
-def test_the_staircase():
+def test_staircase_levels():
     test = Trial("timed", "test", "", ("a",))
-    yes, no = answer(True), answer(False)
-    assert asked_ms(test, []) == 500
-    assert asked_ms(test, [yes]) == 490
-    assert asked_ms(test, [yes, no]) == 520
-    assert asked_ms(test, [yes, yes, yes, no]) == 500  # three of four: it stays
-    assert asked_ms(test, [yes] * 40) == asked_ms(test, [yes] * 60) == 100
-    assert asked_ms(test, [yes] * 60 + [no]) == 130  # from the limit, not from below it
-    assert asked_ms(test, [no] * 20) == 1000
-    assert asked_ms(test, [no] * 20 + [yes]) == 990
-    others = [answer(False, "check"), answer(False, "practice"), answer(False, protocol="single")]
-    assert asked_ms(test, others) == 500
+    yes, no = response(True), response(False)
+    assert requested_exposure_ms(test, []) == 500
+    assert requested_exposure_ms(test, [yes]) == 490
+    assert requested_exposure_ms(test, [yes, no]) == 520
+    assert requested_exposure_ms(test, [yes, yes, yes, no]) == 500  # three of four: it stays
+    assert requested_exposure_ms(test, [yes] * 40) == requested_exposure_ms(test, [yes] * 60) == 100
+    assert (
+        requested_exposure_ms(test, [yes] * 60 + [no]) == 130
+    )  # from the limit, not from below it
+    assert requested_exposure_ms(test, [no] * 20) == 1000
+    assert requested_exposure_ms(test, [no] * 20 + [yes]) == 990
+    others = [
+        response(False, "check"),
+        response(False, "practice"),
+        response(False, protocol="single"),
+    ]
+    assert requested_exposure_ms(test, others) == 500
     easy = dataclasses.replace(test, kind="check", shown=(OBVIOUS,))
-    assert asked_ms(easy, [yes] * 20) == 500  # an obvious fake has to be seen
-    assert asked_ms(easy, [no]) == 530
-    assert asked_ms(dataclasses.replace(test, protocol="single"), [yes]) is None
+    assert requested_exposure_ms(easy, [yes] * 20) == 500  # an obvious fake has to be seen
+    assert requested_exposure_ms(easy, [no]) == 530
+    assert requested_exposure_ms(dataclasses.replace(test, protocol="single"), [yes]) is None
 
 
-def test_what_a_choice_means():
+def test_choices_are_decoded():
     pair = Trial("pair", "test", "", ("a", REAL))
     single = Trial("single", "test", "", ("a",))
-    assert [meant(pair, 0), meant(pair, 1)] == ["a", REAL]
-    assert [meant(single, "real"), meant(single, "generated")] == ["real", "generated"]
+    assert [decode_choice(pair, 0), decode_choice(pair, 1)] == ["a", REAL]
+    assert [decode_choice(single, "real"), decode_choice(single, "generated")] == [
+        "real",
+        "generated",
+    ]
     for trial, chosen in ((pair, 2), (pair, -1), (pair, "real"), (single, 0), (single, "a")):
-        with pytest.raises(PhotochromError, match="is no answer to this question"):
-            meant(trial, chosen)
+        with pytest.raises(PhotochromError, match="is not a valid response"):
+            decode_choice(trial, chosen)

@@ -1,4 +1,4 @@
-"""A study is served: what the browser is told, and what is kept of what it says."""
+"""The server of a study, and its database."""
 
 import contextlib
 import http.client
@@ -27,24 +27,24 @@ from photochrom.cli.study import study as command
 from photochrom.errors import DataError, PhotochromError
 from photochrom.study import store as store_module
 from photochrom.study.app import create_app
-from photochrom.study.design import ANSWERS, OBVIOUS, REAL, Protocol, load_study
-from photochrom.study.store import NotOpenError, Store
-from photochrom.study.trials import Trial, cell
+from photochrom.study.design import OBVIOUS, REAL, RESPONSE_FILE, Protocol, load_study
+from photochrom.study.store import Store, TrialNotOpenError
+from photochrom.study.trials import Trial
 from support.server import running
 from support.studies import write_study
 
-KINDS: tuple[Protocol, ...] = ("pair", "single", "timed")
+PROTOCOLS: tuple[Protocol, ...] = ("pair", "single", "timed")
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of all protocols: 12 photos of which 5 are for tests, 4 historic ones."""
-    return write_study(tmp_path_factory.mktemp("study"), protocols=KINDS, checks=1)
+    """Return a study of all protocols: 12 photos, 5 for test trials, and 4 historic ones."""
+    return write_study(tmp_path_factory.mktemp("study"), protocols=PROTOCOLS, checks=1)
 
 
 @pytest.fixture
 def folder(original: Path, tmp_path: Path) -> Path:
-    """A copy of it that nobody answered."""
+    """Return a copy without responses."""
     return Path(shutil.copytree(original, tmp_path / "study"))
 
 
@@ -65,85 +65,91 @@ def pick(trial: dict[str, Any], index: int = 0) -> Any:
     return ("real", "generated")[index] if one else index
 
 
-def said(trial: dict[str, Any], chosen: Any = None, **changes: Any) -> dict[str, Any]:
-    """Return an answer as the page would send it."""
+def response_body(trial: dict[str, Any], chosen: Any = None, **changes: Any) -> dict[str, Any]:
+    """Return the body of a response as the page sends it."""
     chosen = pick(trial) if chosen is None else chosen
     timing = {"exposure_ms": 500.5 if trial["protocol"] == "timed" else None, "reaction_ms": 250.0}
     known = {"number": trial["number"], "pictures": trial["pictures"], "chosen": chosen}
     return known | timing | changes
 
 
-def go_through(browser: TestClient, until: str = "") -> Iterator[dict[str, Any]]:
-    """Answer one trial after the other; yields each once it is begun, before the answer."""
+def run_trials(browser: TestClient) -> Iterator[dict[str, Any]]:
+    """Respond to all trials; yield each one between its begin and the response."""
     while (trial := browser.get("/api/next").json())["state"] == "trial":
         assert browser.post("/api/begun", json={"number": trial["number"]}).status_code == 204
         yield trial
-        response = browser.post("/api/answer", json=said(trial))
-        assert response.status_code == 200
-        assert set(response.json()) == ({"right"} if trial["practice"] else set())
+        reply = browser.post("/api/answer", json=response_body(trial))
+        assert reply.status_code == 200
+        assert set(reply.json()) == ({"right"} if trial["practice"] else set())
 
 
-def trials_of(folder: Path) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(folder / ANSWERS)) as db:
+def read_trials(folder: Path) -> list[tuple[Any, ...]]:
+    with contextlib.closing(sqlite3.connect(folder / RESPONSE_FILE)) as db:
         return db.execute("SELECT number, protocol, kind, state FROM trials").fetchall()
 
 
-def test_from_consent_to_the_end(folder: Path, browser: TestClient):
+def read_participants(folder: Path) -> list[tuple[str, str | None]]:
+    """Return the id of each participant, and when they finished."""
+    with contextlib.closing(sqlite3.connect(folder / RESPONSE_FILE)) as db:
+        return db.execute("SELECT id, finished FROM persons ORDER BY created, id").fetchall()
+
+
+def test_study_from_consent_to_end(folder: Path, browser: TestClient):
     assert browser.get("/api/next").json() == {"state": "consent"}
     agreed = browser.post("/api/person", json={})
     assert agreed.status_code == 204
     cookie = agreed.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
-    seen = [trial | {"kind": "?"} for trial in go_through(browser)]
+    trials = [trial | {"kind": "?"} for trial in run_trials(browser)]
     assert browser.get("/api/next").json() == {"state": "done"}
     study = load_study(folder)
     of = 3 * 2 + 1 + 8  # practice of three protocols, a check, tests
-    assert [trial["number"] for trial in seen] == list(range(of))
-    assert {trial["of"] for trial in seen} == {of}
-    assert {trial["protocol"] for trial in seen} == {*KINDS, "preference"}
-    with Store(folder / ANSWERS, read_only=True) as store:
-        answers = store.answers()
-        (person,) = store.persons()
-    assert person.finished is not None
-    assert re.fullmatch("[0-9a-f]{32}", person.id)
+    assert [trial["number"] for trial in trials] == list(range(of))
+    assert {trial["of"] for trial in trials} == {of}
+    assert {trial["protocol"] for trial in trials} == {*PROTOCOLS, "preference"}
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        responses = store.responses()
+    ((person, finished),) = read_participants(folder)
+    assert finished is not None
+    assert re.fullmatch("[0-9a-f]{32}", person)
     items = {item.id: item for item in study.items}
-    for trial, answer in zip(seen, answers, strict=True):
-        item = items[answer.item]
-        assert (answer.person, answer.number) == (person.id, trial["number"])
-        assert [item.pictures[system] for system in answer.shown] == trial["pictures"]
-        assert answer.chosen == (answer.shown[0] if len(answer.shown) == 2 else "real")
-        assert answer.reaction_ms == 250
-        timed = answer.protocol == "timed"
-        assert answer.exposure_ms == (500.5 if timed else None)
-        assert trial["show_ms"] == {"pair": 1000, "timed": answer.asked_ms}.get(answer.protocol)
-        assert (answer.asked_ms is not None) == timed
-        assert datetime.fromisoformat(answer.answered).utcoffset() == timedelta(0)
+    for trial, response in zip(trials, responses, strict=True):
+        item = items[response.item]
+        assert (response.person, response.number) == (person, trial["number"])
+        assert [item.pictures[system] for system in response.shown] == trial["pictures"]
+        assert response.chosen == (response.shown[0] if len(response.shown) == 2 else "real")
+        assert response.reaction_ms == 250
+        timed = response.protocol == "timed"
+        assert response.exposure_ms == (500.5 if timed else None)
+        assert trial["show_ms"] == {"pair": 1000, "timed": response.asked_ms}.get(response.protocol)
+        assert (response.asked_ms is not None) == timed
+        assert datetime.fromisoformat(response.answered).utcoffset() == timedelta(0)
 
 
-def test_the_browser_is_not_told_what_is_what(folder: Path, browser: TestClient):
+def test_trials_do_not_reveal_systems(folder: Path, browser: TestClient):
     browser.post("/api/person", json={})
-    told = [browser.get("/").text]
-    for trial in go_through(browser):
+    texts = [browser.get("/").text]
+    for trial in run_trials(browser):
         assert set(trial) == {
             *("state", "number", "of", "protocol", "practice", "pictures"),
             *("width", "height", "show_ms"),
         }
-        told.append(json.dumps(trial))
+        texts.append(json.dumps(trial))
     study = load_study(folder)
     names = [item.id for item in study.items] + [item.name for item in study.items]
     for secret in (*names, OBVIOUS, "check", *(f'"{system}"' for system in ("a", "b", REAL))):
-        assert not [text for text in told[1:] if secret in text]
-    assert not [name for name in names if name in told[0]]
+        assert not [text for text in texts[1:] if secret in text]
+    assert not [name for name in names if name in texts[0]]
 
 
-def test_answers_about_pictures_are_the_same_for_all(folder: Path, browser: TestClient):
+def test_headers_of_images_do_not_reveal_systems(folder: Path, browser: TestClient):
     for item in load_study(folder).items:
         headers = []
         for id_ in item.pictures.values():
-            response = browser.get(f"/pictures/{id_}.png")
-            assert response.content == (folder / "pictures" / f"{id_}.png").read_bytes()
-            headers.append([pair for pair in response.headers.multi_items() if pair[0] != "date"])
+            reply = browser.get(f"/pictures/{id_}.png")
+            assert reply.content == (folder / "pictures" / f"{id_}.png").read_bytes()
+            headers.append([pair for pair in reply.headers.multi_items() if pair[0] != "date"])
         assert all(other == headers[0] for other in headers)
         names = {name for name, _ in headers[0]}
         assert not names & {"etag", "last-modified", "set-cookie"}
@@ -172,30 +178,29 @@ def test_answers_about_pictures_are_the_same_for_all(folder: Path, browser: Test
         "/api/answers",
     ],
 )
-def test_nothing_else_is_served(path: str, folder: Path):
-    """Asked over a socket, as clients tidy up paths before they send them."""
+def test_other_paths_are_not_found(path: str, folder: Path):
+    """Over a socket, as HTTP clients normalize paths."""
     with running(create_app(folder)) as address:
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
         connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read()
+        reply = connection.getresponse()
+        body = reply.read()
         connection.close()
-    assert response.status == 404
+    assert reply.status == 404
     assert b"pictures" not in body
     assert b"root:" not in body
 
 
-def test_strange_hosts_and_pages_are_refused(browser: TestClient, folder: Path):
+def test_other_hosts_and_origins_are_rejected(browser: TestClient, folder: Path):
     assert browser.get("/", headers={"Host": "evil.example"}).status_code == 421
     other = browser.post("/api/person", json={}, headers={"Origin": "http://evil.example"})
     assert other.status_code == 403
-    with Store(folder / ANSWERS, read_only=True) as store:
-        assert store.persons() == []
+    assert read_participants(folder) == []
     policy = browser.get("/").headers["content-security-policy"]
     assert "default-src 'none'" in policy
 
 
-def test_consent_and_title_are_text(folder: Path):
+def test_consent_and_title_are_escaped(folder: Path):
     key = folder / "study.json"
     content = json.loads(key.read_bytes()) | {"title": "<i>T</i>", "consent": "A <b>\n\n& B"}
     key.write_text(json.dumps(content))
@@ -206,30 +211,29 @@ def test_consent_and_title_are_text(folder: Path):
     assert "<p>&amp; B</p>" in page
 
 
-def test_who_agrees_twice_stays_the_same(browser: TestClient, folder: Path):
+def test_second_consent_adds_no_participant(browser: TestClient, folder: Path):
     for _ in range(2):
         browser.post("/api/person", json={})
-    with Store(folder / ANSWERS, read_only=True) as store:
-        assert len(store.persons()) == 1
+    assert len(read_participants(folder)) == 1
 
 
-def test_two_browsers_are_two_people(folder: Path):
+def test_two_browsers_are_two_participants(folder: Path):
     app = create_app(folder)
     address = "http://127.0.0.1:8001"
     with TestClient(app, base_url=address) as one:
         two = TestClient(app, base_url=address)
         for browser in (one, two):
             browser.post("/api/person", json={})
-        for _ in zip(go_through(one), go_through(two), strict=True):
+        for _ in zip(run_trials(one), run_trials(two), strict=True):
             pass
-    with Store(folder / ANSWERS, read_only=True) as store:
-        answers = store.answers()
-        assert len({answer.person for answer in answers}) == len(store.persons()) == 2
-    tests = [(a.protocol, a.item, frozenset(a.shown)) for a in answers if a.kind == "test"]
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        responses = store.responses()
+    assert len({response.person for response in responses}) == len(read_participants(folder)) == 2
+    tests = [(a.protocol, a.item, frozenset(a.shown)) for a in responses if a.kind == "test"]
     assert len(tests) == 16
 
 
-WRONG: dict[str, tuple[dict[str, Any], int]] = {
+INVALID: dict[str, tuple[dict[str, Any], int]] = {
     "choice": ({"chosen": 7}, 400),
     "word": ({"chosen": "both"}, 400),
     "list": ({"chosen": [0]}, 422),
@@ -244,69 +248,73 @@ WRONG: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_nonsense_is_refused(case: str, browser: TestClient, folder: Path):
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_responses_are_rejected(case: str, browser: TestClient, folder: Path):
     browser.post("/api/person", json={})
     trial = browser.get("/api/next").json()
     browser.post("/api/begun", json={"number": 0})
-    changes, status = WRONG[case]
-    response = browser.post("/api/answer", json=said(trial) | changes)
-    assert response.status_code == status
-    assert set(response.json()) == {"detail"}
-    assert "\n" not in response.json()["detail"]
-    with Store(folder / ANSWERS, read_only=True) as store:
-        assert store.answers() == []
-    assert browser.post("/api/answer", json=said(trial)).status_code == 200
+    changes, status = INVALID[case]
+    reply = browser.post("/api/answer", json=response_body(trial) | changes)
+    assert reply.status_code == status
+    assert set(reply.json()) == {"detail"}
+    assert "\n" not in reply.json()["detail"]
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        assert store.responses() == []
+    assert browser.post("/api/answer", json=response_body(trial)).status_code == 200
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
-def test_times_have_to_be_numbers(number: str, browser: TestClient):
+def test_times_must_be_finite_numbers(number: str, browser: TestClient):
     browser.post("/api/person", json={})
     trial = browser.get("/api/next").json()
     browser.post("/api/begun", json={"number": 0})
-    text = json.dumps(said(trial)).replace("250.0", number)
+    text = json.dumps(response_body(trial)).replace("250.0", number)
     headers = {"Content-Type": "application/json"}
     assert browser.post("/api/answer", content=text, headers=headers).status_code == 422
     assert browser.post("/api/answer", content="{", headers=headers).status_code == 422
     assert browser.post("/api/answer", content="x" * 1_000_000, headers=headers).status_code == 413
 
 
-def test_the_exposure_of_timed_is_needed(browser: TestClient):
+def test_timed_requires_the_exposure(browser: TestClient):
     browser.post("/api/person", json={})
-    for trial in go_through(browser):
+    for trial in run_trials(browser):
         if trial["protocol"] == "timed":
-            response = browser.post("/api/answer", json=said(trial, exposure_ms=None))
-            assert response.status_code == 400
-            assert "exposure_ms is missing" in response.json()["detail"]
+            reply = browser.post("/api/answer", json=response_body(trial, exposure_ms=None))
+            assert reply.status_code == 400
+            assert "exposure_ms is missing" in reply.json()["detail"]
 
 
-def test_nobody_can_answer_without_consent(browser: TestClient, folder: Path):
+def test_responses_require_consent(browser: TestClient, folder: Path):
     trial = {"protocol": "single", "number": 0, "pictures": []}
     for cookie in ("", "0" * 32):
         browser.cookies.set("person", cookie)
         assert browser.post("/api/begun", json={"number": 0}).status_code == 409
-        assert browser.post("/api/answer", json=said(trial)).status_code == 409
-    assert trials_of(folder) == []
+        assert browser.post("/api/answer", json=response_body(trial)).status_code == 409
+    assert read_trials(folder) == []
 
 
-def test_the_first_of_two_answers_counts(browser: TestClient, folder: Path):
+def test_first_of_two_responses_is_saved(browser: TestClient, folder: Path):
     browser.post("/api/person", json={})
     trial = browser.get("/api/next").json()
-    assert browser.post("/api/answer", json=said(trial)).status_code == 409  # nothing was shown
+    assert (
+        browser.post("/api/answer", json=response_body(trial)).status_code == 409
+    )  # nothing was shown
     browser.post("/api/begun", json={"number": 0})
-    replies = [browser.post("/api/answer", json=said(trial, pick(trial, i))) for i in (1, 0, 1)]
+    replies = [
+        browser.post("/api/answer", json=response_body(trial, pick(trial, i))) for i in (1, 0, 1)
+    ]
     assert [reply.status_code for reply in replies] == [200] * 3
-    assert len({reply.text for reply in replies}) == 1  # the feedback is of what is kept
-    with Store(folder / ANSWERS, read_only=True) as store:
-        (answer,) = store.answers()
-    assert answer.chosen == answer.shown[1]
+    assert len({reply.text for reply in replies}) == 1  # the feedback is for the saved response
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        (response,) = store.responses()
+    assert response.chosen == response.shown[1]
     assert browser.get("/api/next").json()["number"] == 1
 
 
-def test_a_reload_voids_what_has_its_time_and_repeats_the_rest(browser: TestClient, folder: Path):
+def test_reload_voids_limited_exposures_and_repeats_others(browser: TestClient, folder: Path):
     browser.post("/api/person", json={})
     reloaded: set[int] = set()
-    for trial in go_through(browser):
+    for trial in run_trials(browser):
         if trial["number"] in reloaded:
             assert trial["protocol"] in ("single", "preference")
             continue
@@ -314,129 +322,129 @@ def test_a_reload_voids_what_has_its_time_and_repeats_the_rest(browser: TestClie
         again = browser.get("/api/next").json()
         if trial["protocol"] in ("pair", "timed"):
             assert again["state"] == "done" or again["number"] == trial["number"] + 1
-            late = browser.post("/api/answer", json=said(trial))
+            late = browser.post("/api/answer", json=response_body(trial))
             assert late.status_code == 409
             assert "is not open" in late.json()["detail"]
             break
         assert again == trial
     browser.get("/api/next")
-    voids = [row for row in trials_of(folder) if row[3] == "void"]
+    voids = [row for row in read_trials(folder) if row[3] == "void"]
     assert [row[:2] for row in voids] == [(0, "pair")]
 
 
-def test_after_a_reload_nobody_knows_how_long_it_took(browser: TestClient, folder: Path):
+def test_response_time_is_dropped_after_a_reload(browser: TestClient, folder: Path):
     browser.post("/api/person", json={})
-    for trial in go_through(browser):
+    for trial in run_trials(browser):
         if trial["protocol"] in ("single", "preference") and trial["number"] % 2:
             assert browser.get("/api/next").json() == trial
             browser.post("/api/begun", json={"number": trial["number"]})
-    with Store(folder / ANSWERS, read_only=True) as store:
-        answers = store.answers()
-    assert len(answers) == 15
-    for answer in answers:
-        again = answer.protocol in ("single", "preference") and answer.number % 2
-        assert answer.reaction_ms == (None if again else 250)
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        responses = store.responses()
+    assert len(responses) == 15
+    for response in responses:
+        again = response.protocol in ("single", "preference") and response.number % 2
+        assert response.reaction_ms == (None if again else 250)
 
 
-def test_a_full_disk_is_said_and_nothing_is_half_written(browser: TestClient, folder: Path):
+def test_database_error_is_reported_and_rolled_back(browser: TestClient, folder: Path):
     browser.post("/api/person", json={})
     trial = browser.get("/api/next").json()
     browser.post("/api/begun", json={"number": 0})
-    with contextlib.closing(sqlite3.connect(folder / ANSWERS, isolation_level=None)) as db:
+    with contextlib.closing(sqlite3.connect(folder / RESPONSE_FILE, isolation_level=None)) as db:
         full = "CREATE TRIGGER full BEFORE UPDATE ON persons BEGIN SELECT RAISE(ABORT, 'full'); END"
         db.execute(full)
-        response = browser.post("/api/answer", json=said(trial))
-        assert response.status_code == 503
-        assert response.json() == {"detail": "the answer could not be written: full"}
+        reply = browser.post("/api/answer", json=response_body(trial))
+        assert reply.status_code == 503
+        assert reply.json() == {"detail": "the response could not be saved: full"}
         db.execute("DROP TRIGGER full")
-    assert browser.post("/api/answer", json=said(trial)).status_code == 200
+    assert browser.post("/api/answer", json=response_body(trial)).status_code == 200
 
 
 def two(item: str) -> list[Trial]:
     return [Trial("pair", "test", item, (REAL, "a")), Trial("pair", "test", "z", ("a", REAL))]
 
 
-def test_what_others_are_asked_counts_unless_they_are_gone(
+def test_open_trials_count_until_the_inactivity_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    with Store(tmp_path / ANSWERS) as store:
+    with Store(tmp_path / RESPONSE_FILE) as store:
         found: list[Any] = []
 
-        def plan(counts: Any) -> list[Trial]:
+        def draw_trials(counts: Any) -> list[Trial]:
             found.append(dict(counts))
             return two(f"{len(found)}")
 
-        first, z = cell("pair", "1", (REAL, "a")), cell("pair", "z", (REAL, "a"))
-        person = store.add_person(plan)
-        store.begin(person, 0)
-        store.answer(person, 0, "a")
-        store.add_person(plan)
+        first, z = two("1")[0].stimulus, two("z")[0].stimulus
+        person = store.add_participant(draw_trials)
+        store.begin_trial(person, 0)
+        store.save_response(person, 0, "a")
+        store.add_participant(draw_trials)
         assert found[1] == {first: 1, z: 1}
         later = datetime.now(UTC) + timedelta(minutes=31)
         monkeypatch.setattr(store_module, "_now", lambda: later)
-        third = store.add_person(plan)
-        assert found[2] == {first: 1}  # only what was answered
-        store.begin(third, 0)
-        open_ = store.next(third)  # a reload
+        third = store.add_participant(draw_trials)
+        assert found[2] == {first: 1}  # only complete trials
+        store.begin_trial(third, 0)
+        open_ = store.next_trial(third)  # a reload
         assert open_ is not None
         assert open_.number == 1
-        store.add_person(plan)
+        store.add_participant(draw_trials)
         assert found[3] == {first: 1, z: 1}
-        assert store.persons()[0].id == person
+        assert read_participants(tmp_path)[0][0] == person
 
 
-def test_void_and_finished(tmp_path: Path):
-    with Store(tmp_path / ANSWERS) as store:
-        person = store.add_person(lambda _: two("y"))
-        with pytest.raises(NotOpenError, match="trial 1 is not the one"):
-            store.begin(person, 1)
+def test_participant_with_void_trials_finishes(tmp_path: Path):
+    with Store(tmp_path / RESPONSE_FILE) as store:
+        person = store.add_participant(lambda _: two("y"))
+        with pytest.raises(TrialNotOpenError, match="trial 1 is not the current one"):
+            store.begin_trial(person, 1)
         for number in (0, 1):
-            store.begin(person, number)
-            store.begin(person, number)  # the reply to the first may have been lost
-            store.next(person)
-        assert store.next(person) is None
-        assert store.answers() == []
-        assert store.persons()[0].finished is not None
-        assert not store.knows("nobody")
+            store.begin_trial(person, number)
+            store.begin_trial(person, number)  # the first reply may have been lost
+            store.next_trial(person)
+        assert store.next_trial(person) is None
+        assert store.responses() == []
+        assert read_participants(tmp_path)[0][1] is not None
+        assert not store.has_participant("nobody")
 
 
-def test_a_report_can_read_while_people_answer(tmp_path: Path):
-    path = tmp_path / ANSWERS
+def test_responses_can_be_read_while_the_study_runs(tmp_path: Path):
+    path = tmp_path / RESPONSE_FILE
     with Store(path) as store, Store(path, read_only=True) as reader:
-        person = store.add_person(lambda _: two("y"))
-        store.begin(person, 0)
-        store.answer(person, 0, "a", reaction_ms=3.0)
-        (answer,) = reader.answers()
-        assert (answer.chosen, answer.shown, answer.reaction_ms) == ("a", (REAL, "a"), 3.0)
-        assert answer.right
+        person = store.add_participant(lambda _: two("y"))
+        store.begin_trial(person, 0)
+        store.save_response(person, 0, "a", reaction_ms=3.0)
+        (response,) = reader.responses()
+        assert (response.chosen, response.shown, response.reaction_ms) == ("a", (REAL, "a"), 3.0)
+        assert response.correct
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            reader.add_person(lambda _: [])
-        store.begin(person, 1)
-        store.answer(person, 1, REAL)
-        assert [found.right for found in reader.answers()] == [True, False]
+            reader.add_participant(lambda _: [])
+        store.begin_trial(person, 1)
+        store.save_response(person, 1, REAL)
+        assert [found.correct for found in reader.responses()] == [True, False]
 
 
-def test_what_is_no_store_is_refused(tmp_path: Path):
-    with pytest.raises(DataError, match="cannot open answers"):
+def test_invalid_database_is_an_error(tmp_path: Path):
+    with pytest.raises(DataError, match="cannot open responses"):
         Store(tmp_path / "none.sqlite", read_only=True)
     assert not (tmp_path / "none.sqlite").exists()
     (tmp_path / "odd").write_bytes(b"no database" * 100)
     for read_only in (True, False):
         with pytest.raises(DataError, match="not a database"):
             Store(tmp_path / "odd", read_only=read_only)
-    with pytest.raises(DataError, match="cannot open answers"):
+    with pytest.raises(DataError, match="cannot open responses"):
         Store(tmp_path / "no" / "folder")
 
 
-def test_a_study_that_is_not_whole_is_not_served(folder: Path, tmp_path: Path):
+def test_missing_image_or_study_is_an_error(folder: Path, tmp_path: Path):
     next((folder / "pictures").iterdir()).unlink()
-    with pytest.raises(DataError, match=r"1 pictures of study .* are missing"):
+    with pytest.raises(DataError, match=r"1 images of study .* are missing"):
         create_app(folder)
     with pytest.raises(DataError, match="holds no study"):
         create_app(tmp_path)
 
 
-def test_a_port_in_use_is_said(folder: Path):
+def test_port_in_use_is_an_error(folder: Path):
     with running(create_app(folder)) as address:
         port = str(urlsplit(address).port)
         result = CliRunner().invoke(command, ["serve", str(folder), "--port", port])
@@ -444,22 +452,22 @@ def test_a_port_in_use_is_said(folder: Path):
     assert "Address already in use" in str(result.exception)
 
 
-def test_a_report_is_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    asked: list[Any] = []
+def test_report_command(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    calls: list[Any] = []
 
     def write_report(*given: Any, **_: Any) -> Path:
-        asked.append(given)
+        calls.append(given)
         return Path("there/report.html")
 
     monkeypatch.setattr("photochrom.study.report.write_report", write_report)
     for arguments in ([], ["--out", "there", "--metrics", "metrics.json"]):
         result = CliRunner().invoke(command, ["report", str(folder), *arguments])
         assert result.output == "there/report.html\n"
-    assert asked == [(folder, None, None), (folder, Path("there"), Path("metrics.json"))]
+    assert calls == [(folder, None, None), (folder, Path("there"), Path("metrics.json"))]
 
 
 class Server:
-    """`photochrom study serve` in a process of its own, to be killed."""
+    """`photochrom study serve` in a process that can be killed."""
 
     def __init__(self, folder: Path) -> None:
         code = "from photochrom.cli.study import study; study()"
@@ -478,7 +486,7 @@ class Server:
 
 
 class Browser:
-    """Somebody who sends everything again until it is answered, as the page does."""
+    """A client that repeats requests until there is a reply, as the page does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -486,14 +494,14 @@ class Browser:
         self.kills = 0
         self.cookie = ""
 
-    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def send(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         headers = {"Content-Type": "application/json", "Cookie": self.cookie}
         while True:
             connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
             try:
                 connection.request(method, path, json.dumps(body) if body else None, headers)
-                response = connection.getresponse()
-                content = response.read()
+                reply = connection.getresponse()
+                content = reply.read()
             except (OSError, http.client.HTTPException):
                 self.kills += 1
                 self.server.kill()
@@ -501,44 +509,46 @@ class Browser:
                 continue
             finally:
                 connection.close()
-            self.cookie = response.headers.get("Set-Cookie", self.cookie).split(";")[0]
-            return response.status, json.loads(content) if content else None
+            self.cookie = reply.headers.get("Set-Cookie", self.cookie).split(";")[0]
+            return reply.status, json.loads(content) if content else None
 
 
-def test_a_kill_loses_no_answer_and_doubles_none(tmp_path: Path):
-    """Kill the server again and again while somebody answers."""
+def test_killed_server_neither_loses_nor_repeats_responses(tmp_path: Path):
+    """Kill the server several times during responses."""
     folder = write_study(tmp_path, protocols=("single",), practice=0, checks=0, trials=16)
     browser = Browser(folder)
     chance = random.Random(0)
     sent: dict[int, str] = {}
     try:
-        browser.ask("POST", "/api/person", {"a": 1})
-        while (trial := browser.ask("GET", "/api/next")[1])["state"] == "trial":
+        browser.send("POST", "/api/person", {"a": 1})
+        while (trial := browser.send("GET", "/api/next")[1])["state"] == "trial":
             number = trial["number"]
-            assert browser.ask("POST", "/api/begun", {"number": number})[0] == 204
-            answer = said(trial, pick(trial, number % 2))
+            assert browser.send("POST", "/api/begun", {"number": number})[0] == 204
+            response = response_body(trial, pick(trial, number % 2))
             killer = None
-            if browser.kills < 3 and number % 4 == 1:  # while the answer is on its way
+            if browser.kills < 3 and number % 4 == 1:  # during the request
                 killer = threading.Timer(chance.uniform(0, 0.006), browser.server.process.kill)
                 killer.start()
-            status, _ = browser.ask("POST", "/api/answer", answer)
+            status, _ = browser.send("POST", "/api/answer", response)
             if killer:
                 killer.join()
             assert status == 200
             assert number not in sent
-            sent[number] = str(answer["chosen"])
+            sent[number] = str(response["chosen"])
     finally:
         browser.server.kill()
     assert browser.kills >= 2
     assert list(sent) == list(range(16))
-    with Store(folder / ANSWERS, read_only=True) as store:
-        answers = store.answers()
-        assert len(store.persons()) == 1
-    assert [answer.number for answer in answers] == list(range(16))
-    for answer in answers:
-        chosen = sent[answer.number]
-        index = answer.shown.index(answer.chosen) if len(answer.shown) == 2 else answer.chosen
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        responses = store.responses()
+    assert len(read_participants(folder)) == 1
+    assert [response.number for response in responses] == list(range(16))
+    for response in responses:
+        chosen = sent[response.number]
+        index = (
+            response.shown.index(response.chosen) if len(response.shown) == 2 else response.chosen
+        )
         assert chosen == str(index)
-    with contextlib.closing(sqlite3.connect(folder / ANSWERS)) as db:
+    with contextlib.closing(sqlite3.connect(folder / RESPONSE_FILE)) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)

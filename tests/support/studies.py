@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from photochrom.study.creation import make_study
+from photochrom.study.creation import create_study
 from support.models import write_model
 from support.photos import write_tinted_photos
 
@@ -21,7 +21,7 @@ def write_study(folder: Path, **options: Any) -> Path:
     photos = write_tinted_photos(folder / "photos", 12)
     old = write_tinted_photos(folder / "old", 4)
     options = {"practice": 2, "checks": 2, "trials": 8, "least_trials": 1} | options
-    make_study(
+    create_study(
         folder / "study",
         real=[photos],
         historic=[old],

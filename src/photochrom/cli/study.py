@@ -1,4 +1,4 @@
-"""The commands of the study, in which people say what they take for real."""
+"""`photochrom study`: perceptual studies."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ _STUDY = click.argument("folder", type=_DIRECTORY, metavar="DIR")
 
 @click.group()
 def study() -> None:
-    """Find out whether people can tell: make a study, serve it, report on it."""
+    """Test whether people can tell generated photos from real ones."""
 
 
 @study.command()
@@ -30,14 +30,14 @@ def study() -> None:
     multiple=True,
     required=True,
     metavar="M",
-    help="An ONNX file, or `default`; give one for each system to be compared.",
+    help="An ONNX file, or `default`; repeat it for each system to compare.",
 )
 @click.option(
     "--historic",
     multiple=True,
     type=_DIRECTORY,
     metavar="PHOTOS",
-    help="Photos without true colours: people say which of two models looks better.",
+    help="Photos without true colours; participants say which of two models looks better.",
 )
 @click.option(
     "--protocol",
@@ -46,72 +46,64 @@ def study() -> None:
     type=click.Choice(["pair", "single", "timed"]),
     default=("pair",),
     show_default=True,
-    help="How people are asked; give several to have all.",
+    help="Task of the participants; repeat it for several.",
 )
-@click.option("--count", type=int, metavar="N", help="Photos drawn; up to 100 if not given.")
-@click.option("--seed", default=0, show_default=True, help="Same seed, same photos.")
-@click.option("--size", default=256, show_default=True, help="Short side of the pictures in px.")
-@click.option("--trials", default=40, show_default=True, help="Tests of one person, at most.")
+@click.option("--count", type=int, metavar="N", help="Number of photos; default: at most 100.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the choice of photos.")
+@click.option("--size", default=256, show_default=True, help="Short side of the images in px.")
 @click.option(
-    "--practice", default=10, show_default=True, help="Trials with feedback before the tests."
+    "--trials", default=40, show_default=True, help="Maximum number of test trials per participant."
 )
-@click.option("--checks", default=4, show_default=True, help="Obvious fakes among the tests.")
-@click.option(
-    "--seconds", default=1.0, show_default=True, help="How long each picture of a pair is shown."
-)
+@click.option("--practice", default=10, show_default=True, help="Practice trials, with feedback.")
+@click.option("--checks", default=4, show_default=True, help="Attention checks (obvious fakes).")
+@click.option("--seconds", default=1.0, show_default=True, help="Exposure of each image of a pair.")
 @click.option(
     "--allowed-misses",
     default=1,
     show_default=True,
-    help="Who takes more obvious fakes than this for real is not counted.",
+    help="Exclude participants who fail more attention checks.",
 )
 @click.option(
     "--least-trials",
     default=10,
     show_default=True,
-    help="Who answers fewer tests than this is not counted.",
+    help="Exclude participants who respond to fewer test trials.",
 )
-@click.option("--title", help="Of the page.")
-@click.option(
-    "--consent", type=_FILE, metavar="FILE", help="Text that people agree to, instead of our own."
-)
+@click.option("--title", help="Title of the page.")
+@click.option("--consent", type=_FILE, metavar="FILE", help="Consent text, instead of the default.")
 def new(folder: Path, title: str | None, consent: Path | None, **options: Any) -> None:
-    """Make a study in the new folder DIR, from photos and the models that colorize them.
+    """Create a study in the new folder DIR from photos and the models that colorize them.
 
-    Nobody who takes part may see the folder: study.json says which picture is whose.
+    Keep the folder from participants: study.json reveals which images are real.
     """
-    from photochrom.study.creation import make_study
-    from photochrom.study.trials import SETTLED, most_tests
+    from photochrom.study.creation import create_study
+    from photochrom.study.trials import CONVERGENCE_TESTS, count_tests
 
     if title is not None:
         options["title"] = title
     if consent is not None:
-        options["consent"] = _text(consent)
-    made = make_study(folder, **options)
-    left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(made.left_out.items()))
+        options["consent"] = _read_text(consent)
+    created = create_study(folder, **options)
+    tests = count_tests(created.study)
+    skipped = ", ".join(f"{count} {reason}" for reason, count in sorted(created.skipped.items()))
     click.echo(
-        f"{folder}: {len(made.study.items)} photos, {most_tests(made.study)} tests for each person"
-        f"{f'; left out {left_out}' if left_out else ''}; "
-        f"show it to people: photochrom study serve {folder}"
+        f"{folder}: {len(created.study.items)} photos, {tests} test trials per participant"
+        f"{f'; skipped {skipped}' if skipped else ''}; "
+        f"next: photochrom study serve {folder}"
     )
-    if "timed" in made.study.protocols and most_tests(made.study) < SETTLED:
+    if "timed" in created.study.protocols and tests < CONVERGENCE_TESTS:
         click.echo(
-            f"a threshold of timed takes about {SETTLED} tests of one person; give --trials "
-            f"{SETTLED}, and photos for them",
+            f"a threshold of timed needs about {CONVERGENCE_TESTS} test trials per participant; "
+            f"give --trials {CONVERGENCE_TESTS}, and as many photos",
             err=True,
         )
 
 
-def _text(path: Path) -> str:
-    """Return what a text file says.
-
-    Raises:
-        PhotochromError: If it cannot be read, or is no text.
-    """
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise PhotochromError(f"cannot read {path}: {reason}") from error
 
 
@@ -119,9 +111,9 @@ def _text(path: Path) -> str:
 @_STUDY
 @address_options(8001)
 def serve(folder: Path, host: str, port: int, names: tuple[str, ...]) -> None:
-    """Show the study in DIR to people, until Ctrl-C.
+    """Serve the study in DIR to participants, until Ctrl-C.
 
-    Every answer is on the disk before the next picture is shown. Nobody's address is kept.
+    Every response is on disk before the next trial begins. Network addresses are not stored.
     """
     need("web")
     from photochrom.study.app import create_app
@@ -131,15 +123,17 @@ def serve(folder: Path, host: str, port: int, names: tuple[str, ...]) -> None:
 
 @study.command()
 @_STUDY
-@click.option("--out", type=_DIRECTORY, metavar="OUT", help="Where to; DIR/report if not given.")
+@click.option(
+    "--out", type=_DIRECTORY, metavar="OUT", help="Folder of the report; default: DIR/report."
+)
 @click.option(
     "--metrics",
     type=_FILE,
     metavar="FILE",
-    help="A metrics.json of `photochrom evaluate`, to compare people with metrics.",
+    help="A metrics.json of `photochrom evaluate`, to compare with the fooling rates.",
 )
 def report(folder: Path, out: Path | None, metrics: Path | None) -> None:
-    """Say what came out of the study in DIR; a server may go on meanwhile."""
+    """Write the report of the study in DIR; the study may be running."""
     need("web")
     from photochrom.study.report import write_report
 

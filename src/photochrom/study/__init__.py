@@ -1,6 +1,6 @@
-"""Perceptual studies: people are shown pictures and say which are real and which are generated.
+"""Perceptual studies: participants tell real photos from generated ones, or compare systems.
 
-`creation.py` makes a study (`design.py`). `app.py` shows it to people, in the order that
-`trials.py` plans, and `store.py` stores their answers (`answers.py`). `exclusion.py` decides whose
-answers count, `analysis.py` computes `results.py` with `statistics.py`; `report.py` writes them.
+`creation` writes a study (`design`). `app` presents the trials drawn by `trials` and saves the
+responses (`answers`) in `store`. `report` applies `exclusion`, `analysis` and `statistics`, and
+writes the `results`.
 """

@@ -1,4 +1,4 @@
-"""What came out of a study: from its answers to every number of the report, without any files."""
+"""Computes the results of a study from its responses."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -6,31 +6,31 @@ from itertools import combinations
 
 import numpy as np
 
-from photochrom.study.answers import Answer
-from photochrom.study.design import REAL, Item, Protocol, Study
+from photochrom.study.answers import Response
+from photochrom.study.design import REAL, Protocol, Study
 from photochrom.study.exclusion import (
-    check_answers,
-    counted_answers,
-    exclusion_rule,
-    grouped,
-    judge_people,
+    apply_exclusion,
+    check_responses,
+    describe_exclusion,
+    group_by,
+    select_responses,
 )
 from photochrom.study.results import (
-    AcrossSystems,
     Analysis,
     Correlation,
     Difference,
-    Error,
-    Evaluated,
+    ErrorRate,
     FoolingResult,
-    Judged,
-    PersonShare,
-    PhotoResult,
-    Preference,
+    ImageKey,
+    ImageResult,
+    MetricsComparison,
+    PairPreference,
+    ParticipantProportion,
     PreferenceResult,
-    Reaction,
+    Proportion,
+    ResponseTimes,
     Scores,
-    Share,
+    SystemComparison,
     SystemResult,
     Threshold,
 )
@@ -38,331 +38,339 @@ from photochrom.study.statistics import (
     Interval,
     Term,
     binomial_p,
-    clustered,
-    clustered_mean,
+    clustered_interval,
+    compare_with_half,
+    converged_mean,
+    mean_interval,
     modal_level,
     nominal_alpha,
-    settled_mean,
-    side_of_half,
     spearman,
     spearman_interval,
     wilson,
 )
 
-LEAST_SYSTEMS = 3
-"""Fewer systems have no rank correlation that could say anything."""
+MIN_SYSTEMS = 3
+"""Minimum number of systems for a rank correlation over systems."""
 
 
 def analyse(
     study: Study,
-    answers: Sequence[Answer],
+    responses: Sequence[Response],
     *,
     scores: Scores | None = None,
-    measured: Mapping[str, Mapping[str, float]] | None = None,
+    system_metrics: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Analysis:
-    """Return every number of the report.
+    """Compute all results.
 
     Args:
-        study: What was asked.
-        answers: All that were given, of every kind, in any order.
-        scores: What the metrics say of pictures; None: they were not measured.
-        measured: What `photochrom evaluate` measured of systems, by name and metric; None: nothing.
+        study: The study.
+        responses: All responses, practice trials and attention checks included.
+        scores: Metrics of images.
+        system_metrics: Means from `photochrom evaluate`, by system and metric.
 
     Raises:
-        DataError: As `check_answers`.
+        DataError: As `check_responses`.
     """
-    check_answers(study, answers)
-    people = judge_people(study, answers)
-    kept = counted_answers(people, answers)
-    order = [protocol for protocol in study.protocols if protocol != "preference"]
+    check_responses(study, responses)
+    participants = apply_exclusion(study, responses)
+    included = select_responses(participants, responses)
+    by_protocol = group_by(included, lambda r: r.protocol)
     fooling = tuple(
-        _fooling(study, protocol, of, scores or {})
-        for protocol in order
-        if (of := [answer for answer in kept if answer.protocol == protocol])
+        _analyse_fooling(study, protocol, by_protocol[protocol], scores or {})
+        for protocol in study.protocols
+        if protocol in by_protocol and protocol != "preference"
     )
-    preferences = [answer for answer in kept if answer.protocol == "preference"]
-    times = sorted(answer.answered for answer in answers if answer.kind == "test")
+    preferences = by_protocol.get("preference")
+    times = [response.answered for response in responses if response.kind == "test"]
     return Analysis(
         title=study.title,
-        first_answer=times[0],
-        last_answer=times[-1],
-        rule=exclusion_rule(study),
-        people=people,
-        counted=sum(person.excluded is None for person in people),
+        first_answer=min(times),
+        last_answer=max(times),
+        rule=describe_exclusion(study),
+        people=participants,
+        counted=sum(participant.excluded is None for participant in participants),
         fooling=fooling,
-        preference=_preference(study, preferences) if preferences else None,
-        across=None if measured is None else _across(study, fooling, measured),
+        preference=_analyse_preference(study, preferences) if preferences else None,
+        across=None
+        if system_metrics is None
+        else _compare_with_metrics(study, fooling, system_metrics),
     )
+
+
+def _participants(responses: Iterable[Response]) -> list[str]:
+    return sorted({response.person for response in responses})
 
 
 def _term(
-    answers: Iterable[Answer],
-    hit: Callable[[Answer], bool],
-    persons: Sequence[str],
+    responses: Sequence[Response],
+    is_hit: Callable[[Response], bool],
+    participants: Sequence[str],
     weight: float = 1.0,
 ) -> Term:
-    """Return hits and numbers of answers of each person."""
-    by_person = grouped(answers, lambda a: a.person)
-    given = [by_person.get(person, []) for person in persons]
-    hits = [sum(map(hit, some)) for some in given]
-    return Term(hits, [len(some) for some in given], weight)
+    hits = Counter(response.person for response in responses if is_hit(response))
+    n = Counter(response.person for response in responses)
+    return Term([hits[p] for p in participants], [n[p] for p in participants], weight)
 
 
-def _share(answers: Sequence[Answer], hit: Callable[[Answer], bool], *, half: bool = True) -> Share:
-    """Return the share of hits; `half` says whether 1/2 is what guessing gives."""
-    persons = sorted({answer.person for answer in answers})
-    interval = clustered(_term(answers, hit, persons))
-    hits, n, share, independent = _rate(answers, hit)
-    return Share(
+def _proportion(
+    responses: Sequence[Response], is_hit: Callable[[Response], bool], *, chance: bool = True
+) -> Proportion:
+    """Return the proportion of hits; `chance` tells whether 1/2 is chance level."""
+    participants = _participants(responses)
+    interval = clustered_interval(_term(responses, is_hit, participants))
+    hits, n, share, independent = _wilson_proportion(responses, is_hit)
+    return Proportion(
         hits,
         n,
-        len(persons),
+        len(participants),
         share,
         independent,
         interval,
-        side_of_half(interval) if half else None,
-        binomial_p(hits, n) if half else None,
+        compare_with_half(interval) if chance else None,
+        binomial_p(hits, n) if chance else None,
     )
 
 
-def _rate(
-    answers: Sequence[Answer], hit: Callable[[Answer], bool]
+def _wilson_proportion(
+    responses: Sequence[Response], is_hit: Callable[[Response], bool]
 ) -> tuple[int, int, float, Interval]:
-    """Return hits, number, share and Wilson's interval of one answer or more."""
-    hits, n = sum(map(hit, answers)), len(answers)
-    interval = wilson(hits, n)
-    assert interval is not None, "there are answers"
-    return hits, n, hits / n, interval
+    """Return hits, n, proportion and Wilson's interval."""
+    hits, n = sum(map(is_hit, responses)), len(responses)
+    return hits, n, hits / n, wilson(hits, n)
 
 
-def _fooled(answer: Answer) -> bool:
-    return answer.fooled
+def _fooled(response: Response) -> bool:
+    return response.fooled
 
 
-def _wrong(answer: Answer) -> bool:
-    return not answer.right
+def _incorrect(response: Response) -> bool:
+    return not response.correct
 
 
-def _fooling(
-    study: Study, protocol: Protocol, answers: Sequence[Answer], scores: Scores
+def _analyse_fooling(
+    study: Study, protocol: Protocol, responses: Sequence[Response], scores: Scores
 ) -> FoolingResult:
-    persons = sorted({answer.person for answer in answers})
-    by_system = grouped(answers, lambda a: a.system)
+    by_system = group_by(responses, lambda r: r.system)
     real = by_system.get(REAL, [])
-    judged = [system for system in study.systems if system in by_system]
-    # The staircase of `timed` holds errors near 25 %, so 1/2 says nothing there.
-    half = protocol != "timed"
-    photos = _photos({item.id: item for item in study.items}, answers)
+    systems = [system for system in study.systems if system in by_system]
+    # The staircase of `timed` keeps errors near 25 %, so 1/2 is not chance level.
+    chance = protocol != "timed"
+    images = _image_results(study, responses)
     return FoolingResult(
         protocol=protocol,
-        answers=len(answers),
-        persons=len(persons),
+        answers=len(responses),
+        persons=len(_participants(responses)),
         systems=tuple(
             SystemResult(
                 system=system,
-                fooled=_share(by_system[system], _fooled, half=half),
-                by_person=_by_person(by_system[system]),
-                error=_error(by_system[system], real, half=half),
-                threshold=_threshold(by_system[system], answers) if protocol == "timed" else None,
+                fooled=_proportion(by_system[system], _fooled, chance=chance),
+                by_person=tuple(
+                    ParticipantProportion(person, *_wilson_proportion(given, _fooled))
+                    for person, given in group_by(by_system[system], lambda r: r.person).items()
+                ),
+                error=_error_rate(by_system[system], real, chance=chance),
+                threshold=_threshold(by_system[system], responses) if protocol == "timed" else None,
                 agreement=_agreement(by_system[system]),
             )
-            for system in judged
+            for system in systems
         ),
-        false_alarms=_share(real, _wrong, half=half) if real else None,
+        false_alarms=_proportion(real, _incorrect, chance=chance) if real else None,
         differences=tuple(
-            _difference(one, other, by_system, persons) for one, other in combinations(judged, 2)
+            _difference(first, second, by_system) for first, second in combinations(systems, 2)
         ),
-        first_chosen=_share(answers, lambda a: a.chosen == a.shown[0])
+        first_chosen=_proportion(responses, lambda r: r.chosen == r.shown[0])
         if protocol == "pair"
         else None,
-        agreement=_agreement(answers),
+        agreement=_agreement(responses),
         reactions=tuple(
-            found
-            for system in (*judged, REAL)
-            if (found := _reaction(system, by_system.get(system, [])))
+            times
+            for system in (*systems, REAL)
+            if (times := _response_times(system, by_system.get(system, [])))
         ),
-        photos=photos,
-        correlations=tuple(_correlations(photos, judged, scores)),
+        photos=images,
+        correlations=tuple(_correlations(images, systems, scores)),
     )
 
 
-def _by_person(answers: Sequence[Answer]) -> tuple[PersonShare, ...]:
-    by_person = grouped(answers, lambda a: a.person)
-    return tuple(PersonShare(person, *_rate(given, _fooled)) for person, given in by_person.items())
-
-
-def _error(generated: Sequence[Answer], reals: Iterable[Answer], *, half: bool) -> Error | None:
-    """Return wrong answers about one system's pictures and real ones, of those who judged both."""
-    persons = sorted({answer.person for answer in generated})
-    real = [answer for answer in reals if answer.person in persons]
+def _error_rate(
+    generated: Sequence[Response], real: Iterable[Response], *, chance: bool
+) -> ErrorRate | None:
+    """Return the HYPE-infinity score, over participants with responses to both."""
+    participants = _participants(generated)
+    real = [response for response in real if response.person in participants]
     if not real:
         return None
-    interval = clustered(_term(generated, _fooled, persons, 0.5), _term(real, _wrong, persons, 0.5))
-    share = (sum(map(_fooled, generated)) / len(generated) + sum(map(_wrong, real)) / len(real)) / 2
-    return Error(share, interval, side_of_half(interval) if half else None)
+    interval = clustered_interval(
+        _term(generated, _fooled, participants, 0.5), _term(real, _incorrect, participants, 0.5)
+    )
+    fooling_rate, false_alarm_rate = _mean(generated, _fooled), _mean(real, _incorrect)
+    side = compare_with_half(interval) if chance else None
+    return ErrorRate((fooling_rate + false_alarm_rate) / 2, interval, side)
 
 
-def _difference(
-    one: str, other: str, by_system: Mapping[str, Sequence[Answer]], persons: Sequence[str]
-) -> Difference:
-    first, second = by_system[one], by_system[other]
-    interval = clustered(_term(first, _fooled, persons), _term(second, _fooled, persons, -1.0))
-    shares = [sum(map(_fooled, of)) / len(of) for of in (first, second)]
-    return Difference(one, other, shares[0] - shares[1], interval)
+def _mean(responses: Sequence[Response], is_hit: Callable[[Response], bool]) -> float:
+    return sum(map(is_hit, responses)) / len(responses)
 
 
-def _threshold(generated: Iterable[Answer], answers: Iterable[Answer]) -> Threshold:
-    """Return the threshold of one system: of those who saw its pictures, real ones between them.
+def _difference(first: str, second: str, by_system: Mapping[str, Sequence[Response]]) -> Difference:
+    a, b = by_system[first], by_system[second]
+    participants = _participants([*a, *b])
+    interval = clustered_interval(
+        _term(a, _fooled, participants), _term(b, _fooled, participants, -1.0)
+    )
+    return Difference(first, second, _mean(a, _fooled) - _mean(b, _fooled), interval)
 
-    One person has one staircase, with the pictures of one system.
+
+def _threshold(generated: Iterable[Response], responses: Iterable[Response]) -> Threshold:
+    """Return the threshold of a system.
+
+    A participant has one staircase, over images of one system and real ones.
     """
-    persons = {answer.person for answer in generated}
-    modal, mean, unsettled = [], [], 0
-    of = (answer for answer in answers if answer.person in persons)
-    for given in grouped(of, lambda a: a.person).values():
-        levels = [answer.asked_ms for answer in given if answer.asked_ms is not None]
-        settled = settled_mean(levels)
-        if settled is None:
-            unsettled += 1
+    participants = {response.person for response in generated}
+    modes, means, not_converged = [], [], 0
+    relevant = (response for response in responses if response.person in participants)
+    for staircase in group_by(relevant, lambda r: r.person).values():
+        levels = [response.asked_ms for response in staircase if response.asked_ms is not None]
+        mean = converged_mean(levels)
+        if mean is None:
+            not_converged += 1
         else:
-            mean.append(settled)
-            modal.append(modal_level(levels))
+            means.append(mean)
+            modes.append(modal_level(levels))
     return Threshold(
-        persons=len(mean),
-        unsettled=unsettled,
-        modal=float(np.mean(modal)) if modal else None,
-        modal_interval=clustered_mean(modal),
-        mean=float(np.mean(mean)) if mean else None,
-        mean_interval=clustered_mean(mean),
+        persons=len(means),
+        unsettled=not_converged,
+        modal=float(np.mean(modes)) if modes else None,
+        modal_interval=mean_interval(modes),
+        mean=float(np.mean(means)) if means else None,
+        mean_interval=mean_interval(means),
     )
 
 
-def _agreement(answers: Iterable[Answer]) -> float | None:
-    """Return Krippendorff's alpha of what was said of each picture: fooled or not, right or not.
-
-    Of one picture being right is as good as naming what was said, as its truth is always the same;
-    over several, what was said of a real photo is the opposite of what was said of a fake.
-    """
-    said: dict[Judged, Counter[bool]] = {}
-    for answer in answers:
-        called_real = answer.right == (answer.system == REAL)
-        said.setdefault((answer.item, answer.system), Counter())[called_real] += 1
-    return nominal_alpha([[count[True], count[False]] for count in said.values()])
+def _agreement(responses: Iterable[Response]) -> float | None:
+    """Return Krippendorff's alpha of calling each image real or generated."""
+    counts: dict[ImageKey, Counter[bool]] = {}
+    for response in responses:
+        called_real = response.correct == (response.system == REAL)
+        counts.setdefault((response.item, response.system), Counter())[called_real] += 1
+    return nominal_alpha([[count[True], count[False]] for count in counts.values()])
 
 
 def _quartiles(times: Sequence[float]) -> tuple[float, float, float]:
-    low, middle, high = np.quantile(times, [0.25, 0.5, 0.75])
-    return float(low), float(middle), float(high)
+    low, median, high = np.quantile(times, [0.25, 0.5, 0.75])
+    return float(low), float(median), float(high)
 
 
-def _reaction(system: str, answers: Iterable[Answer]) -> Reaction | None:
+def _response_times(system: str, responses: Iterable[Response]) -> ResponseTimes | None:
     times: dict[bool, list[float]] = {True: [], False: []}
-    for answer in answers:
-        if answer.reaction_ms is not None:
-            times[answer.right].append(answer.reaction_ms)
-    both = times[True] + times[False]
-    if not both:
+    for response in responses:
+        if response.reaction_ms is not None:
+            times[response.correct].append(response.reaction_ms)
+    every = times[True] + times[False]
+    if not every:
         return None
-    right, wrong = (float(np.median(of)) if of else None for of in (times[True], times[False]))
-    return Reaction(system, len(both), _quartiles(both), right, wrong)
+    correct, incorrect = (float(np.median(t)) if t else None for t in (times[True], times[False]))
+    return ResponseTimes(system, len(every), _quartiles(every), correct, incorrect)
 
 
-def _photos(items: Mapping[str, Item], answers: Iterable[Answer]) -> tuple[PhotoResult, ...]:
-    found = []
-    generated = (answer for answer in answers if answer.system != REAL)
-    for (item, system), given in grouped(generated, lambda a: (a.item, a.system)).items():
-        found.append(PhotoResult(item, items[item].name, system, *_rate(given, _fooled)))
-    # By what is sure of each: one answer alone puts no picture at the top.
-    return tuple(sorted(found, key=lambda p: (-p.wilson[0], -p.share, p.name, p.item, p.system)))
+def _image_results(study: Study, responses: Iterable[Response]) -> tuple[ImageResult, ...]:
+    names = {item.id: item.name for item in study.items}
+    generated = (response for response in responses if response.system != REAL)
+    images = [
+        ImageResult(item, names[item], system, *_wilson_proportion(given, _fooled))
+        for (item, system), given in group_by(generated, lambda r: (r.item, r.system)).items()
+    ]
+    # By the lower end, so that an image with a single response is not first.
+    return tuple(sorted(images, key=lambda i: (-i.wilson[0], -i.share, i.name, i.item, i.system)))
 
 
-def extremes(
-    photos: Sequence[PhotoResult], shown: int
-) -> tuple[list[PhotoResult], list[PhotoResult]]:
-    """Return the pictures that fooled most and least, none in both.
+def select_extremes(
+    images: Sequence[ImageResult], limit: int
+) -> tuple[list[ImageResult], list[ImageResult]]:
+    """Return the images with the highest and the lowest fooling rates, without overlap.
 
     Args:
-        photos: As of `FoolingResult.photos`.
-        shown: At most so many of each.
+        images: `FoolingResult.photos`, in order.
+        limit: Maximum length of each list.
 
     Returns:
-        The most by the lower end of Wilson's interval, the least by the upper end.
+        The highest by the lower end of Wilson's interval, the lowest by the upper end.
     """
-    most = list(photos[: min(shown, (len(photos) + 1) // 2)])
-    rest = [photo for photo in photos if photo not in most]
-    rest.sort(key=lambda p: (p.wilson[1], p.share, p.name, p.item, p.system))
-    return most, rest[: min(shown, len(photos) // 2)]
+    highest = list(images[: min(limit, (len(images) + 1) // 2)])
+    rest = [image for image in images if image not in highest]
+    rest.sort(key=lambda i: (i.wilson[1], i.share, i.name, i.item, i.system))
+    return highest, rest[: min(limit, len(images) // 2)]
 
 
 def _correlations(
-    photos: Sequence[PhotoResult], systems: Sequence[str], scores: Scores
+    images: Sequence[ImageResult], systems: Sequence[str], scores: Scores
 ) -> Iterable[Correlation]:
-    """Yield a correlation for each metric, of all systems together and, if several, of each."""
+    """Yield the correlation of each metric over all systems and, if several, for each system."""
     metrics = dict.fromkeys(metric for values in scores.values() for metric in values)
     for metric in metrics:
         for system in (None, *(systems if len(systems) > 1 else ())):
             points = [
-                (photo.item, scores[photo.item, photo.system][metric], photo.share)
-                for photo in sorted(photos, key=lambda p: (p.item, p.system))
-                if system in (None, photo.system)
-                and metric in scores.get((photo.item, photo.system), {})
+                (image.item, scores[image.item, image.system][metric], image.share)
+                for image in sorted(images, key=lambda i: (i.item, i.system))
+                if system in (None, image.system)
+                and metric in scores.get((image.item, image.system), {})
             ]
             if not points:
                 continue
-            of, score, share = zip(*points, strict=True)
-            rho = spearman(score, share)
-            interval = None if rho is None else spearman_interval(score, share, of)
+            items, values, rates = zip(*points, strict=True)
+            rho = spearman(values, rates)
+            interval = None if rho is None else spearman_interval(values, rates, items)
             yield Correlation(metric, system, len(points), rho, interval)
 
 
-def _preference(study: Study, answers: Sequence[Answer]) -> PreferenceResult:
+def _analyse_preference(study: Study, responses: Sequence[Response]) -> PreferenceResult:
     pairs = []
-    by_pair = grouped(answers, lambda a: frozenset(a.shown))
+    by_pair = group_by(responses, lambda r: frozenset(r.shown))
     for first, second in combinations((*study.systems, REAL), 2):
         given = by_pair.get(frozenset((first, second)))
         if not given:
             continue
-        said = grouped(given, lambda a: a.item).values()
         counts = [
-            [sum(a.chosen == system for a in of) for system in (first, second)] for of in said
+            [sum(r.chosen == system for r in of_item) for system in (first, second)]
+            for of_item in group_by(given, lambda r: r.item).values()
         ]
-        preferred = _share(given, lambda a, first=first: a.chosen == first)  # type: ignore[misc]
-        pairs.append(Preference(first, second, preferred, nominal_alpha(counts)))
-    times = [answer.reaction_ms for answer in answers if answer.reaction_ms is not None]
+        preferred = _proportion(given, lambda r, first=first: r.chosen == first)  # type: ignore[misc]
+        pairs.append(PairPreference(first, second, preferred, nominal_alpha(counts)))
+    times = [response.reaction_ms for response in responses if response.reaction_ms is not None]
     return PreferenceResult(
-        answers=len(answers),
-        persons=len({answer.person for answer in answers}),
+        answers=len(responses),
+        persons=len(_participants(responses)),
         pairs=tuple(pairs),
-        left_chosen=_share(answers, lambda a: a.chosen == a.shown[0]),
+        left_chosen=_proportion(responses, lambda r: r.chosen == r.shown[0]),
         reaction=_quartiles(times) if times else None,
     )
 
 
-def _across(
+def _compare_with_metrics(
     study: Study,
     fooling: Sequence[FoolingResult],
-    measured: Mapping[str, Mapping[str, float]],
-) -> AcrossSystems:
+    system_metrics: Mapping[str, Mapping[str, float]],
+) -> MetricsComparison:
     realism: dict[str, dict[Protocol, float | None]] = {system: {} for system in study.systems}
     for result in fooling:
-        for found in result.systems:
-            threshold = found.threshold
-            value = found.fooled.share if threshold is None else threshold.mean
-            realism[found.system][result.protocol] = value
+        for of_system in result.systems:
+            threshold = of_system.threshold
+            value = of_system.fooled.share if threshold is None else threshold.mean
+            realism[of_system.system][result.protocol] = value
     systems = tuple(
-        Evaluated(system, realism[system], dict(measured.get(system, {})))
+        SystemComparison(system, realism[system], dict(system_metrics.get(system, {})))
         for system in study.systems
     )
-    matched = sum(bool(found.measured) for found in systems)
+    matched = sum(bool(system.measured) for system in systems)
     rho: dict[Protocol, dict[str, float | None]] = {}
-    metrics = dict.fromkeys(metric for found in systems for metric in found.measured)
-    for protocol in (result.protocol for result in fooling if matched >= LEAST_SYSTEMS):
+    metrics = dict.fromkeys(metric for system in systems for metric in system.measured)
+    for protocol in (result.protocol for result in fooling if matched >= MIN_SYSTEMS):
         rho[protocol] = {}
         for metric in metrics:
             points = [
-                (found.measured[metric], real)
-                for found in systems
-                if metric in found.measured and (real := found.realism.get(protocol)) is not None
+                (system.measured[metric], value)
+                for system in systems
+                if metric in system.measured and (value := system.realism.get(protocol)) is not None
             ]
             rho[protocol][metric] = spearman(*zip(*points, strict=True)) if points else None
-    return AcrossSystems(systems, matched, rho)
+    return MetricsComparison(systems, matched, rho)

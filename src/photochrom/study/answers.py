@@ -1,4 +1,4 @@
-"""What people said, as the report reads it."""
+"""A participant's response to a trial."""
 
 from dataclasses import dataclass
 
@@ -6,56 +6,51 @@ from photochrom.study.design import OBVIOUS, REAL, Kind, Protocol
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One answer of one person."""
+class Response:
+    """A response to a trial. The fields are columns of answers.csv and of the database."""
 
     person: str
-    """A random id, all that is known of them."""
+    """Participant id."""
     number: int
-    """Of the trial among this person's, from 0 on."""
+    """Index of the trial in the participant's sequence, from 0."""
     protocol: Protocol
     kind: Kind
     item: str
-    """The id of the photo."""
+    """Item id."""
     shown: tuple[str, ...]
-    """Systems in the order shown: one of `single` and `timed`, two of `pair` and `preference`."""
+    """Systems in the order shown: one in `single` and `timed`, two in `pair` and `preference`."""
     chosen: str
-    """`single`, `timed`: "real" or "generated". `pair`: the system, `REAL` among them, that was
-    called generated. `preference`: the system that was preferred."""
+    """`single`, `timed`: "real" or "generated". `pair`: the system called generated (may be
+    `REAL`). `preference`: the preferred system."""
     exposure_ms: float | None
-    """How long the picture was on the screen, `timed` alone; None: as long as wanted or as set."""
+    """Measured exposure of the image in `timed`; otherwise None."""
     asked_ms: float | None
-    """What was asked for of `timed`: the level of the staircase."""
+    """Requested exposure in `timed`, the level of the staircase; otherwise None."""
     reaction_ms: float | None
-    """From the question to the answer, measured in the browser; None: a reload came between."""
+    """Response time from the question on, measured in the browser; None after a reload."""
     answered: str
-    """ISO 8601, UTC."""
+    """Time of the response: ISO 8601, UTC."""
 
     @property
     def system(self) -> str:
-        """Which system is asked about: not `REAL` where the other picture is generated.
-
-        Of `preference` it is the first shown; `shown` has both.
-        """
+        """The system under test: in `pair` the one beside `REAL`, otherwise the first shown."""
         if self.protocol == "pair":
             return next(name for name in self.shown if name != REAL)
         return self.shown[0]
 
     @property
     def fooled(self) -> bool:
-        """Whether something generated was taken for real; of `preference` it means nothing."""
-        if self.protocol == "pair":
-            return self.chosen == REAL
+        """Whether a generated image was called real; undefined for `preference`."""
         return self.system != REAL and self.chosen == REAL
 
     @property
-    def right(self) -> bool:
-        """Whether the answer is true; of `preference` it means nothing."""
+    def correct(self) -> bool:
+        """Whether real and generated were told apart; undefined for `preference`."""
         if self.protocol == "pair":
             return self.chosen != REAL
         return (self.chosen == REAL) == (self.system == REAL)
 
     @property
-    def missed(self) -> bool:
-        """Whether this is a check that was got wrong: an obvious fake was not seen."""
-        return self.kind == "check" and OBVIOUS in self.shown and not self.right
+    def failed_check(self) -> bool:
+        """Whether this is an attention check whose obvious fake was not recognized."""
+        return self.kind == "check" and OBVIOUS in self.shown and not self.correct

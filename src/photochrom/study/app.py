@@ -1,4 +1,4 @@
-"""The server that shows a study to people and takes down what they say."""
+"""The HTTP server that presents the trials of a study and saves the responses."""
 
 import contextlib
 import hashlib
@@ -8,180 +8,183 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, Field
 
 from photochrom.errors import DataError, PhotochromError
 from photochrom.server.guard import RequestGuard, add_error_handlers, error_response
-from photochrom.study.design import ANSWERS, KEY, PICTURES, Study, load_study
-from photochrom.study.store import NotOpenError, Open, Store
-from photochrom.study.trials import meant, plan
+from photochrom.study.design import IMAGE_FOLDER, RESPONSE_FILE, STUDY_FILE, Study, load_study
+from photochrom.study.store import CurrentTrial, Store, TrialNotOpenError
+from photochrom.study.trials import decode_choice, draw_trials
 
-_HERE = Path(__file__).parent
-_MAX_BYTES = 10_000  # of what a browser sends
-_YEAR = 365 * 86_400  # seconds that a browser remembers who it is
+_MAX_BODY_BYTES = 10_000
+_COOKIE_SECONDS = 365 * 86_400
 
 
-class _Number(BaseModel):
-    """Which trial is about to be shown."""
+class _TrialNumber(BaseModel):
+    """The trial that begins."""
 
     number: int = Field(ge=0, le=1_000_000)
 
 
-class _Said(_Number):
-    """An answer."""
+class _ResponseBody(_TrialNumber):
+    """A response from the page."""
 
     pictures: list[str]
-    """As they were shown, so that an answer kept from another study or person is not taken."""
+    """Image ids in the order shown; identify a stored response to another study or participant."""
     chosen: int | str
     exposure_ms: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     reaction_ms: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
-    """Return the application that serves a study.
+    """Return the application for a study folder.
 
     Args:
-        folder: Of the study.
-        hosts: The names by which browsers may call it; None: addresses in numbers and localhost.
+        folder: The folder of the study.
+        hosts: Allowed host names; None: IP addresses and localhost.
 
     Raises:
-        DataError: If the folder holds no study, or a damaged one.
+        DataError: If the study is missing or damaged.
     """
     study = load_study(folder)
-    pictures = _pictures(study, folder)
-    Store(folder / ANSWERS).close()  # if it is damaged, that is to show here
-    page = _page(study)
-    # Cookies are shared by all servers on a computer, so each study has its own.
-    cookie = f"person-{hashlib.sha256((folder / KEY).read_bytes()).hexdigest()[:8]}"
-    ids = {item.id: item.pictures for item in study.items}
+    items = {item.id: item for item in study.items}
+    images = _image_paths(study, folder)
+    Store(folder / RESPONSE_FILE).close()  # a damaged file is an error here, not at startup
+    page = _render_page(study)
+    # Browsers send cookies to all servers of a host, so each study has its own.
+    cookie = f"person-{hashlib.sha256((folder / STUDY_FILE).read_bytes()).hexdigest()[:8]}"
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with Store(folder / ANSWERS) as app.state.store:
+        with Store(folder / RESPONSE_FILE) as app.state.store:
             yield
 
     app = FastAPI(lifespan=lifespan, openapi_url=None)
-    app.add_middleware(RequestGuard, hosts=hosts, max_bytes=_MAX_BYTES)
-    app.mount("/static", StaticFiles(directory=_HERE / "static"))
-    add_error_handlers(app, {NotOpenError: 409, PhotochromError: 400, sqlite3.Error: _not_written})
+    app.add_middleware(RequestGuard, hosts=hosts, max_bytes=_MAX_BODY_BYTES)
+    app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))
+    add_error_handlers(
+        app, {TrialNotOpenError: 409, PhotochromError: 400, sqlite3.Error: _database_error}
+    )
 
-    def person_of(request: Request) -> str | None:
+    def find_participant(request: Request) -> str | None:
         person = request.cookies.get(cookie, "")
-        return person if request.app.state.store.knows(person) else None
+        return person if request.app.state.store.has_participant(person) else None
+
+    def require_participant(request: Request) -> str:
+        person = find_participant(request)
+        if person is None:
+            raise TrialNotOpenError("this browser has no consent to the study; open the page again")
+        return person
 
     @app.get("/")
     def index() -> HTMLResponse:
         return HTMLResponse(page)
 
     @app.get("/pictures/{name}")
-    def picture(name: str) -> Response:
-        if name not in pictures:
-            return JSONResponse({"detail": "there is no such picture"}, 404)
-        return Response(pictures[name].read_bytes(), media_type="image/png")
+    def image(name: str) -> Response:
+        if name not in images:
+            raise HTTPException(404, "there is no such image")
+        # FileResponse would add the headers etag and last-modified.
+        return Response(images[name].read_bytes(), media_type="image/png")
 
     @app.post("/api/person")
-    def agree(request: Request) -> Response:
+    def consent(request: Request) -> Response:
         response = Response(status_code=204)
-        if person_of(request) is None:
-            person = request.app.state.store.add_person(
-                lambda counts: plan(study, counts, SystemRandom())
+        if find_participant(request) is None:
+            person = request.app.state.store.add_participant(
+                lambda counts: draw_trials(study, counts, SystemRandom())
             )
-            secure = request.url.scheme == "https"
             response.set_cookie(
-                cookie, person, max_age=_YEAR, httponly=True, samesite="strict", secure=secure
+                cookie,
+                person,
+                max_age=_COOKIE_SECONDS,
+                httponly=True,
+                samesite="strict",
+                secure=request.url.scheme == "https",
             )
         return response
 
     @app.get("/api/next")
     def next_trial(request: Request) -> dict[str, Any]:
-        person = person_of(request)
+        person = find_participant(request)
         if person is None:
             return {"state": "consent"}
-        found = request.app.state.store.next(person)
-        return {"state": "done"} if found is None else _shown(study, found)
+        current = request.app.state.store.next_trial(person)
+        return {"state": "done"} if current is None else describe(current)
+
+    def describe(current: CurrentTrial) -> dict[str, Any]:
+        """Return a trial for the page; it reveals neither systems nor attention checks."""
+        trial = current.trial
+        item = items[trial.item]
+        pair = trial.protocol == "pair"
+        return {
+            "state": "trial",
+            "number": current.number,
+            "of": current.total,
+            "protocol": trial.protocol,
+            "practice": trial.kind == "practice",
+            "pictures": [item.pictures[system] for system in trial.shown],
+            "width": item.width,
+            "height": item.height,
+            "show_ms": 1000 * study.seconds if pair else current.requested_exposure_ms,
+        }
 
     @app.post("/api/begun")
-    def begun(request: Request, body: _Number) -> Response:
-        request.app.state.store.begin(_somebody(person_of(request)), body.number)
+    def begin_trial(request: Request, body: _TrialNumber) -> Response:
+        request.app.state.store.begin_trial(require_participant(request), body.number)
         return Response(status_code=204)
 
     @app.post("/api/answer")
-    def answer(request: Request, body: _Said) -> dict[str, Any]:
-        store, person = request.app.state.store, _somebody(person_of(request))
+    def save_response(request: Request, body: _ResponseBody) -> dict[str, Any]:
+        store, person = request.app.state.store, require_participant(request)
         trial = store.trial(person, body.number)
-        if body.pictures != [ids[trial.item][system] for system in trial.shown]:
-            raise NotOpenError(f"trial {body.number} shows other pictures; ask for it")
+        if body.pictures != [items[trial.item].pictures[system] for system in trial.shown]:
+            raise TrialNotOpenError(
+                f"trial {body.number} shows other images; request the next trial"
+            )
         timed = trial.protocol == "timed"
         if timed and body.exposure_ms is None:
-            raise PhotochromError("exposure_ms is missing; say how long the picture was shown")
-        kept = store.answer(
+            raise PhotochromError("exposure_ms is missing; give the measured exposure")
+        response = store.save_response(
             person,
             body.number,
-            meant(trial, body.chosen),
+            decode_choice(trial, body.chosen),
             exposure_ms=body.exposure_ms if timed else None,
             reaction_ms=body.reaction_ms,
         )
-        return {"right": kept.right} if trial.kind == "practice" else {}
+        return {"right": response.correct} if trial.kind == "practice" else {}
 
     return app
 
 
-def _pictures(study: Study, folder: Path) -> dict[str, Path]:
-    """Return where each picture lies, by the name that it is asked for.
+def _image_paths(study: Study, folder: Path) -> dict[str, Path]:
+    """Return the path of each image by file name.
 
     Raises:
         DataError: If one is missing.
     """
     names = [f"{id_}.png" for item in study.items for id_ in item.pictures.values()]
-    paths = {name: folder / PICTURES / name for name in names}
+    paths = {name: folder / IMAGE_FOLDER / name for name in names}
     missing = [path for path in paths.values() if not path.is_file()]
     if missing:
         raise DataError(
-            f"{len(missing)} pictures of study {folder} are missing, such as {missing[0].name}; "
+            f"{len(missing)} images of study {folder} are missing, such as {missing[0].name}; "
             "copy the whole folder again"
         )
     return paths
 
 
-def _page(study: Study) -> str:
-    templates = Environment(
-        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
+def _render_page(study: Study) -> str:
+    environment = Environment(
+        loader=PackageLoader("photochrom.study"), autoescape=True, undefined=StrictUndefined
     )
     paragraphs = [part for part in study.consent.split("\n\n") if part.strip()]
-    return templates.get_template("study.html").render(title=study.title, consent=paragraphs)
+    return environment.get_template("study.html").render(title=study.title, consent=paragraphs)
 
 
-def _shown(study: Study, found: Open) -> dict[str, Any]:
-    """Return what the browser has to know of a trial; never the systems, nor what is a check."""
-    trial = found.trial
-    item = next(item for item in study.items if item.id == trial.item)
-    return {
-        "state": "trial",
-        "number": found.number,
-        "of": found.of,
-        "protocol": trial.protocol,
-        "practice": trial.kind == "practice",
-        "pictures": [item.pictures[system] for system in trial.shown],
-        "width": item.width,
-        "height": item.height,
-        "show_ms": 1000 * study.seconds if trial.protocol == "pair" else found.asked_ms,
-    }
-
-
-def _somebody(person: str | None) -> str:
-    """Refuse a browser that nobody agreed in.
-
-    Raises:
-        NotOpenError: If it is one.
-    """
-    if person is None:
-        raise NotOpenError("nobody has agreed to take part in this browser; open the page again")
-    return person
-
-
-def _not_written(error: sqlite3.Error) -> JSONResponse:
-    return error_response(503, f"the answer could not be written: {error}")
+def _database_error(error: sqlite3.Error) -> JSONResponse:
+    return error_response(503, f"the response could not be saved: {error}")

@@ -1,4 +1,4 @@
-"""From photos and models to a study in a folder, whose pictures do not say which is which."""
+"""Creates the folder of a study from photos and models."""
 
 import contextlib
 import dataclasses
@@ -26,55 +26,57 @@ from photochrom.imagefile.photo import Photo, to_8_bits
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
 from photochrom.study.design import (
-    ANSWERS,
+    IMAGE_FOLDER,
     OBVIOUS,
-    PICTURES,
     REAL,
+    RESPONSE_FILE,
     Item,
     Protocol,
     Study,
     save_study,
 )
 from photochrom.study.store import Store
-from photochrom.study.trials import easy_photos, most_tests
+from photochrom.study.trials import count_obvious_items, count_tests
 from photochrom.training.data.prepare import find_photos, mean_chroma
 
-MOST = 100
-"""Photos that are drawn of each kind if nothing else is asked for."""
-DEFAULT = "default"
+DEFAULT_COUNT = 100
+"""Default for the maximum number of photos of each kind."""
+DEFAULT_MODEL = "default"
 """Stands for the model that comes with photochrom."""
 MIN_CHROMA = 4.0
-"""A photo with less mean chroma, in CIELAB units, is no colour photo."""
+"""Minimum mean chroma of a colour photo, in CIELAB units."""
 CONSENT = """\
-You will see photographs. Some are as the camera took them; of others a program has guessed the \
-colours. You are asked which is which, or which of two looks better.
+You will see photographs. Some have the colours that the camera recorded; in others a program has \
+guessed the colours. You are asked which are real, or which of two looks better.
 
-Taking part is voluntary, and you can stop at any time by closing this page; what you answered up \
-to then is kept.
+Taking part is voluntary. You can stop at any time by closing this page; the responses you gave \
+until then are kept.
 
-What is kept: your answers, how long they took, and when you took part, under a random number. \
-Your browser holds that number in a cookie, so that you can go on after an interruption. Nothing \
-else about you is asked for or stored, neither your name nor your address on the network."""
+These data are stored: your responses, your response times, and when you took part, under a \
+random number. A cookie in your browser holds that number, so that you can continue after an \
+interruption. Nothing else about you is asked for or stored, neither your name nor your network \
+address."""
 
-_OBVIOUS_CHROMA = 30.0  # mean, before colours that sRGB lacks lose some
+_OBVIOUS_CHROMA = 30.0  # mean, before clipping to the sRGB gamut
 
 
 Pixels8 = NDArray[np.uint8]
-Look = Callable[[Pixels8], Pixels8]
+ImageFunction = Callable[[Pixels8], Pixels8]
+"""Maps a photo's pixels to those of one of its images; both have shape (H, W, 3), sRGB."""
 
 
 @dataclass(frozen=True)
-class Made:
-    """What became of the photos that were given."""
+class CreatedStudy:
+    """A new study, and the photos that were skipped."""
 
     study: Study
-    left_out: Counter[str]
-    """Photos not used, by why: `unreadable`, `near-grey`, `transparent`, `given twice`."""
+    skipped: Counter[str]
+    """Number of photos by reason: `unreadable`, `near-grey`, `transparent`, `given twice`."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Drawn:
-    """One photo, ready to be shown."""
+class _SourcePhoto:
+    """A photo of the size in which it will be shown."""
 
     name: str
     pixels: Pixels8
@@ -82,7 +84,7 @@ class _Drawn:
     chroma: float
 
 
-def make_study(
+def create_study(
     folder: Path,
     *,
     real: Sequence[Path] = (),
@@ -100,24 +102,24 @@ def make_study(
     seconds: float = 1.0,
     allowed_misses: int = 1,
     least_trials: int = 10,
-) -> Made:
-    """Make a study: draw photos, colorize them, and write pictures and key.
+) -> CreatedStudy:
+    """Draw photos, shrink and colorize them, and write the folder of a study.
 
-    Photos are shrunk, and colorized from their L* alone. Those with the strongest colours are set
-    apart for practice and checks, as many as one person needs.
+    Models get L* of the shrunk photos. The photos with the highest chroma are reserved for practice
+    trials and attention checks, as many as one participant needs.
 
     Args:
-        folder: Where; it must not exist.
-        real: Folders of colour photos; without any, only `historic` are shown.
+        folder: A new folder.
+        real: Folders of colour photos.
         models: ONNX files, or `default` for the model that comes with photochrom.
-        protocols: How people are asked about `real`.
-        historic: Folders of photos of which nobody knows the colours; they add `preference`.
-        title: For people.
-        consent: What people agree to, in paragraphs with an empty line between.
-        count: How many photos are drawn, of each kind; None: all, and 100 at most.
-        seed: Decides which; the rest of chance is not to be known.
-        size: Short side of the pictures in px; smaller photos keep theirs.
-        trials: As in `Study`, and so is what follows.
+        protocols: Protocols for the photos of `real`.
+        historic: Folders of photos without true colours; they add the protocol `preference`.
+        title: Title of the page.
+        consent: Consent text; paragraphs are separated by empty lines.
+        count: Number of photos of each kind; None: all, but at most `DEFAULT_COUNT`.
+        seed: Seed of the choice of photos; other random choices are not reproducible.
+        size: Short side of the images in px; smaller photos are not enlarged.
+        trials: This and all other arguments: as in `Study`.
         practice: As in `Study`.
         checks: As in `Study`.
         seconds: As in `Study`.
@@ -125,12 +127,12 @@ def make_study(
         least_trials: As in `Study`.
 
     Raises:
-        DataError: If the folder exists, or the photos are none or too few.
+        DataError: If the folder exists, or there are too few photos.
         ModelError: If a model cannot be loaded, or two have the same name.
         PhotochromError: If an option is out of range.
     """
-    _check_numbers(
-        ("count", 1 if count is None else count, 1, 100_000),
+    for name, value, low, high in (
+        ("count", DEFAULT_COUNT if count is None else count, 1, 100_000),
         ("size", size, 16, 4096),
         ("trials", trials, 1, 1000),
         ("practice", practice, 0, 100),
@@ -138,37 +140,52 @@ def make_study(
         ("seconds", seconds, 0.05, 60),
         ("allowed misses", allowed_misses, 0, 100),
         ("least trials", least_trials, 0, 1000),
-    )
+    ):
+        if not low <= value <= high:
+            raise PhotochromError(f"{name} is {value}; it has to be from {low} to {high}")
     if not (real or historic):
         raise DataError("there are no photos; give a folder with --real, or --historic, or both")
     for name, text in (("title", title), ("consent", consent)):
         if not text.strip():
-            raise PhotochromError(f"the {name} is empty; leave it out or write something")
+            raise PhotochromError(f"the {name} is empty; omit it, or give a text")
     if os.path.lexists(folder):
         raise DataError(f"{folder} exists already; give a new folder")
-    colorizers = _colorizers(models, at_least=2 if historic else 1)
-    asked: tuple[Protocol, ...] = tuple(dict.fromkeys(protocols)) if real else ()
-    asked += ("preference",) if historic else ()
+    colorizers = _load_colorizers(models, minimum=2 if historic else 1)
+    used: tuple[Protocol, ...] = tuple(dict.fromkeys(protocols)) if real else ()
+    used += ("preference",) if historic else ()
     if not real:
         practice = checks = 0
     created = datetime.now(UTC)
-    left_out: Counter[str] = Counter()
-    with _building(folder) as place:
-        (place / PICTURES).mkdir()
-        photos = list(_drawn(real, count, seed, size, left_out, in_colour=True)) if real else []
-        easy = _most_colourful(photos, easy_photos(asked, practice, checks), left_out)
+    skipped: Counter[str] = Counter()
+    with _new_folder(folder) as new:
+        (new / IMAGE_FOLDER).mkdir()
+        photos = (
+            list(_draw_photos(real, count, seed, size, skipped, require_color=True)) if real else []
+        )
+        reserved = count_obvious_items(used, practice, checks)
+        if photos and len(photos) <= reserved:
+            raise DataError(
+                f"practice and checks need {reserved} photos and tests at least one more, and "
+                f"there are {len(photos)}{_format_counts(skipped)}; give more photos, or less "
+                "--practice and --checks"
+            )
+        obvious = sorted(photos, key=lambda photo: photo.chroma, reverse=True)[:reserved]
         items = [
-            _item(photo, {OBVIOUS: _spoilt} if photo in easy else colorizers, place, real=True)
+            _write_item(
+                photo,
+                {REAL: np.copy} | ({OBVIOUS: _invert_hues} if photo in obvious else colorizers),
+                new / IMAGE_FOLDER,
+            )
             for photo in progress_bar(photos, "colorizing", unit="photo")
         ]
         if historic:
-            old = _drawn(historic, count, seed, size, left_out, in_colour=False)
-            items += [_item(photo, colorizers, place, real=False) for photo in old]
+            drawn = _draw_photos(historic, count, seed, size, skipped, require_color=False)
+            items += [_write_item(photo, colorizers, new / IMAGE_FOLDER) for photo in drawn]
         study = Study(
             title=title,
             consent=consent,
             created=created.isoformat(timespec="seconds"),
-            protocols=asked,
+            protocols=used,
             systems=tuple(colorizers),
             items=tuple(items),
             trials=trials,
@@ -178,124 +195,112 @@ def make_study(
             allowed_misses=allowed_misses,
             least_trials=least_trials,
         )
-        if most_tests(study) < least_trials:
+        if count_tests(study) < least_trials:
             raise DataError(
-                f"nobody could answer {least_trials} tests, the least that count, as there are "
-                f"{most_tests(study)} for one person{_why(left_out)}; give more photos, or ask for "
-                "fewer with --least-trials"
+                f"every participant would be excluded: there are {count_tests(study)} test trials "
+                f"for each{_format_counts(skipped)}, and the minimum is {least_trials}; give more "
+                "photos, or a smaller --least-trials"
             )
-        save_study(study, place)
-        Store(place / ANSWERS).close()
-        for file in (place / PICTURES).iterdir():
+        save_study(study, new)
+        Store(new / RESPONSE_FILE).close()
+        for file in (new / IMAGE_FOLDER).iterdir():  # the order of writing would reveal systems
             os.utime(file, (created.timestamp(),) * 2)
-    return Made(study, left_out)
+    return CreatedStudy(study, skipped)
 
 
-def _check_numbers(*numbers: tuple[str, float, float, float]) -> None:
-    for name, value, least, most in numbers:
-        if not least <= value <= most:
-            raise PhotochromError(f"{name} is {value}; it has to be from {least} to {most}")
-
-
-def _colorizers(models: Sequence[str], *, at_least: int) -> dict[str, Look]:
-    """Load the models.
-
-    Returns:
-        By name, what turns a photo's pixels into those of the generated one.
+def _load_colorizers(models: Sequence[str], *, minimum: int) -> dict[str, ImageFunction]:
+    """Load models, by name.
 
     Raises:
-        ModelError: If there are too few, or names that cannot be told apart.
+        ModelError: If there are too few, or two have the same name.
     """
-    if len(models) < at_least:
+    if len(models) < minimum:
         raise ModelError(
             "historic photos show two models side by side; give --model twice or more"
-            if at_least > 1
+            if minimum > 1
             else "there is no model; give an ONNX file, or default, with --model"
         )
-    looks: dict[str, Look] = {}
+    colorizers: dict[str, ImageFunction] = {}
     for model in models:
-        colorizer = Colorizer(None if model == DEFAULT else model)
-        name = DEFAULT if model == DEFAULT else colorizer.model.name  # as `evaluate` calls it
-        if name in looks or name in (REAL, OBVIOUS):
+        colorizer = Colorizer(None if model == DEFAULT_MODEL else model)
+        # The names that `photochrom evaluate` uses.
+        name = DEFAULT_MODEL if model == DEFAULT_MODEL else colorizer.model.name
+        if name in colorizers or name in (REAL, OBVIOUS):
             raise ModelError(
-                f"model {model} is called {name!r}, as is another of this study; export it under "
-                "another name"
+                f"the name of model {model}, {name!r}, is already used in the study; export the "
+                "model under another name"
             )
-        looks[name] = partial(_colorized, colorizer)
-    return looks
+        colorizers[name] = partial(_colorize, colorizer)
+    return colorizers
 
 
-def _colorized(colorizer: Colorizer, pixels: Pixels8) -> Pixels8:
+def _colorize(colorizer: Colorizer, pixels: Pixels8) -> Pixels8:
     return to_8_bits(colorizer(Photo(pixels)).pixels)
 
 
-def _unchanged(pixels: Pixels8) -> Pixels8:
-    return pixels
-
-
-def _spoilt(pixels: Pixels8) -> Pixels8:
-    """Return a photo whose hues are turned round, and stronger."""
+def _invert_hues(pixels: Pixels8) -> Pixels8:
+    """Return an obvious fake: opposite hues with a higher chroma."""
     lab = color.rgb_to_lab(pixels.astype(np.float32) / np.float32(255))
     lab[..., 1:] *= -max(2, _OBVIOUS_CHROMA / mean_chroma(pixels))
     return np.round(color.lab_to_rgb(lab) * 255).astype(np.uint8)
 
 
 @contextlib.contextmanager
-def _building(folder: Path) -> Iterator[Path]:
-    """Give a hidden folder to build in, which becomes `folder`, or vanishes on an error."""
-    place = folder.absolute().with_name(f".photochrom-{secrets.token_hex(8)}.tmp")
-    place.mkdir(parents=True)
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder that is renamed to `folder`, or removed after an exception."""
+    hidden = folder.absolute().with_name(f".photochrom-{secrets.token_hex(8)}.tmp")
+    hidden.mkdir(parents=True)
     try:
-        yield place
-        place.rename(folder)
+        yield hidden
+        hidden.rename(folder)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _drawn(
+def _draw_photos(
     sources: Sequence[Path],
     count: int | None,
     seed: int,
     size: int,
-    left_out: Counter[str],
+    skipped: Counter[str],
     *,
-    in_colour: bool,
-) -> Iterator[_Drawn]:
-    """Draw photos until there are enough, and count those that cannot be used.
+    require_color: bool,
+) -> Iterator[_SourcePhoto]:
+    """Yield usable photos in random order, and count those that are not.
 
     Raises:
-        DataError: If none can be, or fewer than were asked for.
+        DataError: If there are none, or fewer than `count`.
     """
-    found = find_photos(sources)
-    names = sorted(found)
+    paths = find_photos(sources)
+    names = sorted(paths)
     random.Random(seed).shuffle(names)
-    wanted = min(count or MOST, len(names))
-    seen: set[bytes] = set()
-    dropped: Counter[str] = Counter()
+    wanted = min(count or DEFAULT_COUNT, len(names))
+    digests: set[bytes] = set()
+    reasons: Counter[str] = Counter()
     for name in progress_bar(names, "reading", unit="photo"):
-        if len(seen) == wanted:
+        if len(digests) == wanted:
             break
-        photo = _load(name, found[name], size)
+        photo = _load_photo(name, paths[name], size)
         if isinstance(photo, str):
-            dropped[photo] += 1
-        elif in_colour and photo.chroma < MIN_CHROMA:
-            dropped["near-grey"] += 1
-        elif (digest := hashlib.sha256(photo.pixels.data).digest()) in seen:
-            dropped["given twice"] += 1
+            reasons[photo] += 1
+        elif require_color and photo.chroma < MIN_CHROMA:
+            reasons["near-grey"] += 1
+        elif (digest := hashlib.sha256(photo.pixels.data).digest()) in digests:
+            reasons["given twice"] += 1
         else:
-            seen.add(digest)
+            digests.add(digest)
             yield photo
-    left_out += dropped
-    if len(seen) < (count or 1):
+    skipped += reasons
+    if len(digests) < (count or 1):
         raise DataError(
-            f"{count or 'some'} photos were asked for and {len(seen)} of {len(names)} in "
-            f"{', '.join(map(str, sources))} can be used{_why(dropped)}; give more photos, or a "
-            "smaller --count"
+            f"{len(digests)} of {len(names)} photos in {', '.join(map(str, sources))} can be used"
+            f"{_format_counts(reasons)}; the study needs at least {count or 1}; give more photos, "
+            "or a smaller --count"
         )
 
 
-def _load(name: str, path: Path, size: int) -> _Drawn | str:
-    """Return a photo as it will be shown, or why it cannot be."""
+def _load_photo(name: str, path: Path, size: int) -> _SourcePhoto | str:
+    """Load and shrink a photo; return the reason if it is not usable."""
     try:
         photo = open_photo(path)
     except PhotoError:
@@ -304,51 +309,35 @@ def _load(name: str, path: Path, size: int) -> _Drawn | str:
         return "transparent"
     width, height = photo.size
     scale = min(1, size / min(width, height))
-    sides = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(photo.pixels, sides, interpolation=cv2.INTER_AREA)
-    pixels = _srgb(dataclasses.replace(photo, pixels=small.reshape(*sides[::-1], -1), alpha=None))
-    return _Drawn(name, pixels, mean_chroma(pixels))
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(photo.pixels, shape, interpolation=cv2.INTER_AREA)
+    small = small.reshape(*shape[::-1], -1)
+    pixels = _to_srgb(dataclasses.replace(photo, pixels=small, alpha=None))
+    return _SourcePhoto(name, pixels, mean_chroma(pixels))
 
 
-def _srgb(photo: Photo) -> Pixels8:
-    """Return a photo in sRGB with 8 bits, by the way that generated pictures go as well."""
+def _to_srgb(photo: Photo) -> Pixels8:
+    """Convert a photo to 8-bit sRGB with the functions that also render generated images."""
     height, width, channels = photo.pixels.shape
     pixels = photo.pixels.reshape(-1, channels)
     Y, y = color.luminance(pixels, photo.space)
     a, b = color.scaled_ab(pixels, photo.space) if channels == 3 else (0 * y, 0 * y)
-    painted = np.empty((height, width, 3), np.uint8)
-    color.encode_pixels(color.SRGB, y + a, y, y - b, Y, painted.reshape(-1, 1, 3))
-    return painted
+    srgb = np.empty((height, width, 3), np.uint8)
+    color.encode_pixels(color.SRGB, y + a, y, y - b, Y, srgb.reshape(-1, 1, 3))
+    return srgb
 
 
-def _most_colourful(photos: list[_Drawn], count: int, left_out: Counter[str]) -> list[_Drawn]:
-    """Set photos apart for practice and checks.
-
-    Raises:
-        DataError: If none would be left.
-    """
-    if photos and len(photos) <= count:
-        raise DataError(
-            f"practice and checks need {count} photos and tests at least one more, and there are "
-            f"{len(photos)}{_why(left_out)}; give more photos, or less --practice and --checks"
-        )
-    return sorted(photos, key=lambda photo: photo.chroma, reverse=True)[:count]
-
-
-def _why(left_out: Counter[str]) -> str:
-    """Say in brackets what was left out."""
-    parts = [f"{count} {reason}" for reason, count in sorted(left_out.items())]
+def _format_counts(skipped: Counter[str]) -> str:
+    parts = [f"{count} {reason}" for reason, count in sorted(skipped.items())]
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _item(photo: _Drawn, looks: Mapping[str, Look], place: Path, *, real: bool) -> Item:
-    """Write the pictures of a photo."""
-    looks = ({REAL: _unchanged} if real else {}) | dict(looks)
-    pictures = {name: secrets.token_hex(8) for name in looks}
-    for name, look in looks.items():
-        # Without compression and metadata, a file's size says nothing about its colours.
-        Image.fromarray(look(photo.pixels)).save(
-            place / PICTURES / f"{pictures[name]}.png", "PNG", compress_level=0
-        )
+def _write_item(photo: _SourcePhoto, functions: Mapping[str, ImageFunction], folder: Path) -> Item:
+    """Write the images of a photo by several systems."""
+    ids = {system: secrets.token_hex(8) for system in functions}
+    for system, function in functions.items():
+        # Without compression and metadata, file sizes reveal nothing about the content.
+        image = Image.fromarray(function(photo.pixels))
+        image.save(folder / f"{ids[system]}.png", "PNG", compress_level=0)
     height, width = photo.pixels.shape[:2]
-    return Item(secrets.token_hex(8), photo.name, pictures, width, height)
+    return Item(secrets.token_hex(8), photo.name, ids, width, height)

@@ -1,4 +1,4 @@
-"""What a study is: photos, the systems that colorized them, and how they are shown."""
+"""The design of a study: items, systems, protocols and exclusion criteria."""
 
 import dataclasses
 import json
@@ -11,31 +11,29 @@ from photochrom.errors import DataError
 from photochrom.imagefile.atomic import write_atomic
 
 Protocol = Literal["pair", "single", "timed", "preference"]
-"""How people are asked.
+"""The task of a trial.
 
-`pair`: the real photo and a generated one, each shown for a set time, one after the other, order
-random: which is generated? (Zhang, Isola and Efros 2016, section 3.1.)
-`single`: one picture for as long as one likes: real or generated? (HYPE-infinity.)
-`timed`: one picture for a time that adapts to the person: real or generated? (HYPE-time.)
-`preference`: the same photo by two systems, side by side: which one looks better?
+`pair`: the real photo and a generated one, each shown for a fixed time, in random order: which is
+generated? (Zhang, Isola and Efros 2016, section 3.1)
+`single`: one image, without time limit: real or generated? (HYPE-infinity)
+`timed`: one image, with an exposure set by a staircase: real or generated? (HYPE-time)
+`preference`: the same photo by two systems, side by side: which looks better?
 
 HYPE is Zhou, Gordon, Krishna et al. 2019, "HYPE: A Benchmark for Human eYe Perceptual Evaluation".
 """
 
 Kind = Literal["practice", "check", "test"]
-"""What a trial is for: `practice` and `check` show an obvious fake; only `test` is counted."""
+"""Practice trials and attention checks show an obvious fake; only test trials are analysed."""
 
 REAL = "real"
-"""The name of the system that took a real photo: the camera."""
+"""Name of the system of the original photo."""
 OBVIOUS = "obvious"
-"""The name of what spoils a photo's colours for practice and checks."""
+"""Name of the system of the obvious fakes."""
 
-KEY = "study.json"
-"""The file that says which picture is whose; nobody who takes part may see it."""
-PICTURES = "pictures"
-"""The folder of the pictures."""
-ANSWERS = "answers.sqlite"
-"""The file of the answers."""
+STUDY_FILE = "study.json"
+"""Maps images to systems; must be hidden from participants."""
+IMAGE_FOLDER = "pictures"
+RESPONSE_FILE = "answers.sqlite"
 
 _FORMAT = 1
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -43,88 +41,84 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class Item:
-    """One photo of a study, as colorized by everybody."""
+    """A photo and its images by several systems."""
 
     id: str
     name: str
-    """Of the file that it is from: for the report, never shown to people."""
+    """File name of the photo, for the report; hidden from participants."""
     pictures: dict[str, str]
-    """By system, `REAL` and `OBVIOUS` among them where there are such: the id of the picture, whose
-    file is `pictures/ID.png`. Historic photos have no `REAL`."""
+    """System to image id; the file is `pictures/ID.png`. Historic photos have no `REAL`."""
     width: int
     height: int
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study, as it lies in `study.json`; made once, never changed."""
+    """The content of `study.json`, which never changes once written."""
 
     title: str
     consent: str
-    """What people read and agree to before they begin."""
+    """The consent text; paragraphs are separated by empty lines."""
     created: str
     """ISO 8601, UTC."""
     protocols: tuple[Protocol, ...]
-    """In the order in which they are asked."""
+    """In order of presentation."""
     systems: tuple[str, ...]
     """Without `REAL` and `OBVIOUS`."""
     items: tuple[Item, ...]
     trials: int
-    """At most so many of kind `test` for one person."""
+    """Maximum number of test trials of a participant."""
     practice: int
-    """Trials with feedback, before the first test of each protocol but `preference`."""
+    """Number of practice trials, with feedback, at the start of each protocol but `preference`."""
     checks: int
-    """Trials with an obvious fake, strewn among the tests."""
+    """Number of attention checks among the test trials."""
     seconds: float
-    """How long each picture of `pair` is shown."""
+    """Exposure of each image in `pair`."""
     allowed_misses: int
-    """Who gets more checks wrong than this is excluded from the report."""
+    """Exclusion criterion: maximum number of failed attention checks."""
     least_trials: int
-    """Who answered fewer tests than this is excluded."""
+    """Exclusion criterion: minimum number of responses to test trials."""
 
 
 def save_study(study: Study, folder: Path) -> None:
-    """Write `study.json` into a folder.
+    """Write `study.json`.
 
     Raises:
-        OSError: If the disk refuses.
+        OSError: If it cannot be written.
     """
     content = {"format": _FORMAT} | dataclasses.asdict(study)
-    write_atomic(folder / KEY, json.dumps(content, indent=1).encode() + b"\n")
+    write_atomic(folder / STUDY_FILE, json.dumps(content, indent=1).encode() + b"\n")
 
 
 def load_study(folder: Path) -> Study:
-    """Read the study in a folder.
+    """Read `study.json`.
 
     Raises:
-        DataError: If there is none, or its `study.json` is damaged.
+        DataError: If it is missing, damaged, or of another format version.
     """
-    path = folder / KEY
+    path = folder / STUDY_FILE
     if not path.is_file():
         raise DataError(
-            f"{folder} holds no study, {KEY} is missing; give a folder that "
-            "`photochrom study new` made"
+            f"{folder} holds no study, {STUDY_FILE} is missing; give a folder that "
+            "`photochrom study new` created"
         )
     try:
         content = json.loads(path.read_bytes())
         if content.pop("format") != _FORMAT:
-            raise DataError(
-                f"{path} has a format that this version does not know; install a newer photochrom"
-            )
-        return _study(content)
+            raise DataError(f"the format of {path} is unknown; install a newer photochrom")
+        return _parse(content)
+    except DataError:
+        raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} is damaged ({error}); make the study again") from error
+        raise DataError(f"{path} is damaged ({error}); create the study again") from error
 
 
-def _study(content: dict[str, Any]) -> Study:
+def _parse(content: dict[str, Any]) -> Study:
     items = tuple(Item(**item) for item in content.pop("items"))
     protocols, systems = (tuple(content.pop(key)) for key in ("protocols", "systems"))
-    ids = [item.id for item in items]
-    ids += [picture for item in items for picture in item.pictures.values()]
+    ids = [id_ for item in items for id_ in (item.id, *item.pictures.values())]
     if not set(protocols) <= set(get_args(Protocol)) or not all(map(_ID.fullmatch, ids)):
-        raise ValueError("a protocol or an id is none")
+        raise ValueError("invalid protocol or id")
     if len(set(ids)) < len(ids):
-        raise ValueError("an id is there twice")
+        raise ValueError("duplicate id")
     return Study(items=items, protocols=protocols, systems=systems, **content)

@@ -1,99 +1,95 @@
-"""Whose answers count, and which of them."""
+"""The exclusion criteria, and the responses that remain for analysis."""
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
 from photochrom.errors import DataError
-from photochrom.study.answers import Answer
-from photochrom.study.design import REAL, Study
-from photochrom.study.results import Judged, Person
+from photochrom.study.answers import Response
+from photochrom.study.design import Study
+from photochrom.study.results import Participant
 
 Key = TypeVar("Key", bound=Hashable)
 
 
-def grouped(answers: Iterable[Answer], key: Callable[[Answer], Key]) -> dict[Key, list[Answer]]:
-    """Return the answers by key, keys and answers in the order in which they come."""
-    groups: dict[Key, list[Answer]] = {}
-    for answer in answers:
-        groups.setdefault(key(answer), []).append(answer)
+def group_by(
+    responses: Iterable[Response], key: Callable[[Response], Key]
+) -> dict[Key, list[Response]]:
+    """Group responses; keys and responses keep their order."""
+    groups: dict[Key, list[Response]] = {}
+    for response in responses:
+        groups.setdefault(key(response), []).append(response)
     return groups
 
 
-def exclusion_rule(study: Study) -> str:
-    """Return who does not count, as a sentence."""
-    least = f"answered fewer than {_counted(study.least_trials, 'test')}"
-    if not study.checks:
-        return f"Who {least} does not count."
-    misses = f"more than {study.allowed_misses}" if study.allowed_misses else "any"
-    return (
-        f"Who got {misses} of the checks wrong (an obvious fake among the trials), or {least}, "
-        "does not count."
-    )
+def describe_exclusion(study: Study) -> str:
+    """Return the exclusion criteria as a sentence."""
+    criteria = [f"responded to fewer than {_count(study.least_trials, 'test trial')}"]
+    if study.checks:
+        limit = f"more than {study.allowed_misses}" if study.allowed_misses else "any"
+        criteria.insert(0, f"failed {limit} of the attention checks (obvious fakes)")
+    return f"Participants are excluded if they {' or '.join(criteria)}."
 
 
-def _counted(n: int, noun: str) -> str:
+def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def numbered(answers: Iterable[Answer]) -> list[Answer]:
-    """Return the answers with numbers for ids, in the order in which people began: 01, 02, ...
+def number_participants(responses: Iterable[Response]) -> list[Response]:
+    """Replace participant ids by numbers (01, 02, ...) in the order of their first response.
 
-    A person's id is the cookie with which the study goes on, so nothing that is passed on has it.
+    The ids are the session cookies of participants, so reports must not contain them.
     """
-    given = sorted(answers, key=lambda a: (a.answered, a.person, a.number))
-    ids = list(dict.fromkeys(answer.person for answer in given))
+    ordered = sorted(responses, key=lambda r: (r.answered, r.person, r.number))
+    ids = list(dict.fromkeys(response.person for response in ordered))
     digits = len(str(len(ids)))
-    names = {person: f"{i:0{digits}}" for i, person in enumerate(ids, 1)}
-    return [replace(answer, person=names[answer.person]) for answer in given]
+    numbers = {id_: f"{i:0{digits}}" for i, id_ in enumerate(ids, 1)}
+    return [replace(response, person=numbers[response.person]) for response in ordered]
 
 
-def judge_people(study: Study, answers: Iterable[Answer]) -> tuple[Person, ...]:
-    """Return everybody who answered anything, by id, and whether the answers count."""
-    people = []
-    for person, given in sorted(grouped(answers, lambda a: a.person).items()):
-        tests = sum(answer.kind == "test" for answer in given)
-        checks = sum(answer.kind == "check" for answer in given)
-        missed = sum(answer.missed for answer in given)
+def apply_exclusion(study: Study, responses: Iterable[Response]) -> tuple[Participant, ...]:
+    """Return all participants who responded to any trial, by id."""
+    participants = []
+    for person, given in sorted(group_by(responses, lambda r: r.person).items()):
+        tests = sum(response.kind == "test" for response in given)
+        checks = sum(response.kind == "check" for response in given)
+        failed = sum(response.failed_check for response in given)
         reasons = []
-        if missed > study.allowed_misses:
-            reasons.append(f"missed {missed} of {_counted(checks, 'check')}")
+        if failed > study.allowed_misses:
+            reasons.append(f"failed {failed} of {_count(checks, 'attention check')}")
         if tests < study.least_trials:
-            reasons.append(f"answered {_counted(tests, 'test')}")
-        people.append(Person(person, tests, checks, missed, " and ".join(reasons) or None))
-    return tuple(people)
+            reasons.append(f"responded to {_count(tests, 'test trial')}")
+        participants.append(
+            Participant(person, tests, checks, failed, " and ".join(reasons) or None)
+        )
+    return tuple(participants)
 
 
-def counted_answers(people: Iterable[Person], answers: Iterable[Answer]) -> list[Answer]:
-    """Return the answers that are analysed: the tests of those who are not excluded, in order."""
-    count = {person.person for person in people if person.excluded is None}
-    kept = [a for a in answers if a.kind == "test" and a.person in count]
-    return sorted(kept, key=lambda a: (a.person, a.number))
+def select_responses(
+    participants: Iterable[Participant], responses: Iterable[Response]
+) -> list[Response]:
+    """Return the responses of included participants to test trials, by participant and trial."""
+    included = {participant.person for participant in participants if participant.excluded is None}
+    selected = [r for r in responses if r.kind == "test" and r.person in included]
+    return sorted(selected, key=lambda r: (r.person, r.number))
 
 
-def judged_pictures(answers: Iterable[Answer]) -> list[Judged]:
-    """Return the generated pictures that people called real or generated, in order."""
-    kept = (a for a in answers if a.protocol != "preference" and a.system != REAL)
-    return sorted({(a.item, a.system) for a in kept})
-
-
-def check_answers(study: Study, answers: Iterable[Answer]) -> None:
-    """Refuse answers of which there is nothing to report.
+def check_responses(study: Study, responses: Iterable[Response]) -> None:
+    """Check that there are responses to analyse, and that they belong to the study.
 
     Raises:
-        DataError: If nobody has answered a test yet, or an answer is about a photo or a system that
-            the study does not have.
+        DataError: If there is no response to a test trial, or one to an unknown item or system.
     """
-    tests = [answer for answer in answers if answer.kind == "test"]
+    tests = [response for response in responses if response.kind == "test"]
     if not tests:
         raise DataError(
-            f"nobody has answered a test of {study.title!r} yet; serve the study, let people take "
-            "part, and ask for the report then"
+            f"there are no responses to test trials of {study.title!r} yet; serve the study, and "
+            "create the report after participants have responded"
         )
-    pictures = {item.id: item.pictures for item in study.items}
-    for answer in tests:
-        if not set(answer.shown) <= pictures.get(answer.item, {}).keys():
+    images = {item.id: item.pictures for item in study.items}
+    for response in tests:
+        if not set(response.shown) <= images.get(response.item, {}).keys():
             raise DataError(
-                f"an answer is about photo {answer.item} by {' and '.join(answer.shown)}, which "
-                f"{study.title!r} does not have; give the folder of the study that was answered"
+                f"a response is about photo {response.item} by {' and '.join(response.shown)}, "
+                f"which {study.title!r} does not have; give the folder of the right study"
             )

@@ -1,4 +1,4 @@
-"""The report of a study as files: report.html, report.json, answers.csv and contact.png."""
+"""Writes the report of a study: report.html, report.json, answers.csv and contact.png."""
 
 import base64
 import csv
@@ -20,85 +20,82 @@ from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.photo import to_8_bits
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
-from photochrom.study.analysis import LEAST_SYSTEMS, analyse, extremes
-from photochrom.study.answers import Answer
-from photochrom.study.design import ANSWERS, PICTURES, REAL, Study, load_study
+from photochrom.study.analysis import MIN_SYSTEMS, analyse, select_extremes
+from photochrom.study.answers import Response
+from photochrom.study.design import IMAGE_FOLDER, REAL, RESPONSE_FILE, Study, load_study
 from photochrom.study.exclusion import (
-    check_answers,
-    counted_answers,
-    judge_people,
-    judged_pictures,
-    numbered,
+    apply_exclusion,
+    check_responses,
+    number_participants,
+    select_responses,
 )
-from photochrom.study.results import Analysis, FoolingResult, PhotoResult, Scores
-from photochrom.study.statistics import DRAWS, LEAST_CLUSTERS, SETTLING
+from photochrom.study.results import Analysis, FoolingResult, ImageResult, Scores
+from photochrom.study.statistics import BOOTSTRAP_SAMPLES, MIN_CLUSTERS, MIN_REVERSALS
 from photochrom.study.store import Store
 
-SHOWN = 8
-"""Pictures on the contact sheet that fooled most, and as many that fooled least."""
-THUMBNAIL = 256
-"""The longer side of a picture on the contact sheet, in px."""
+CONTACT_IMAGES = 8
+"""Maximum number of images with the highest fooling rates on the contact sheet, and the lowest."""
+THUMBNAIL_SIZE = 256
+"""Long side of an image on the contact sheet in px."""
 
 NO_METRICS = (
     "Correlations of fooling rates with the metrics of photochrom evaluate are missing, as the "
-    "train extra is not installed; run pip install 'photochrom[train]' and make the report again."
+    "train extra is not installed; run pip install 'photochrom[train]' and create the report again."
 )
-_LEAST_SIDE = 11  # px, of SSIM's window
+_SSIM_WINDOW = 11  # px
 _ARROWS = {"up": " ↑", "down": " ↓", "target": ""}
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """A picture of the contact sheet beside the photo that it was made from."""
+class _Thumbnails:
+    """A generated image of the contact sheet and the real photo."""
 
-    photo: PhotoResult
-    made: Image.Image
+    result: ImageResult
+    generated: Image.Image
     real: Image.Image | None
 
 
-_Sheets = dict[str, tuple[list[_Shown], list[_Shown]]]
-"""By protocol, what fooled most and what fooled least."""
+_ContactSheet = dict[str, dict[str, list[_Thumbnails]]]
+"""The images fooled `most` and fooled `least`, by protocol."""
 
 
 def write_report(
     folder: Path, out: Path | None = None, metrics: Path | None = None, *, progress: bool = False
 ) -> Path:
-    """Write what came out of a study, in place of an older report. People may go on answering.
+    """Write the report of a study, over an older one; the study may be running.
 
-    The same answers give the same files.
+    The files depend on the responses only.
 
     Args:
-        folder: Of the study.
-        out: Where report.html, report.json, answers.csv and contact.png go; None: `folder/report`.
-        metrics: A metrics.json of `photochrom evaluate`, whose models have the systems' names.
-        progress: Show a bar while pictures are measured.
+        folder: The folder of the study.
+        out: The folder of the report; None: `folder/report`.
+        metrics: A metrics.json of `photochrom evaluate`, with models named like the systems.
+        progress: Show a progress bar.
 
     Returns:
-        report.html.
+        The path of report.html.
 
     Raises:
-        PhotochromError: If there is no study or no answer to a test yet, if metrics.json or a
-            picture cannot be read, or the report cannot be written.
+        PhotochromError: If there is no study or no response to a test trial, if a file cannot be
+            read, or the report cannot be written.
     """
     study = load_study(folder)
-    with Store(folder / ANSWERS, read_only=True) as store:
-        answers = numbered(store.answers())
-    measured = None if metrics is None else read_measured(metrics)
-    check_answers(study, answers)  # before pictures are measured
-    kept = counted_answers(judge_people(study, answers), answers)
-    headings = _headings()
-    scores = None if headings is None else score_pictures(study, folder, kept, progress=progress)
-    analysis = analyse(study, answers, scores=scores, measured=measured)
-    sheets = _sheets(study, folder, analysis.fooling)
-    content = to_content(analysis)
-    page = to_html(content, sheets, headings or {}, metrics_measured=headings is not None)
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        responses = number_participants(store.responses())
+    system_metrics = None if metrics is None else _read_metrics(metrics)
+    check_responses(study, responses)  # before the slow metrics
+    titles = _metric_titles()
+    scores = None if titles is None else _score_images(study, folder, responses, progress=progress)
+    analysis = analyse(study, responses, scores=scores, system_metrics=system_metrics)
+    sheet = _load_contact_sheet(study, folder, analysis.fooling)
+    content = {"format": 1, **_round(dataclasses.asdict(analysis))}
     out = folder / "report" if out is None else out
     make_folder(out, DataError)
     for name, data in (
-        ("answers.csv", to_csv(study, analysis, answers)),
-        ("report.json", to_json(content)),
-        ("contact.png", contact_sheet(sheets)),
-        ("report.html", page),
+        ("answers.csv", _format_csv(study, analysis, responses)),
+        ("report.json", json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"),
+        ("contact.png", _draw_contact_sheet(sheet)),
+        ("report.html", _render_html(content, sheet, titles)),
     ):
         try:
             write_atomic(out / name, data)
@@ -107,32 +104,30 @@ def write_report(
     return out / "report.html"
 
 
-def read_measured(path: Path) -> dict[str, dict[str, float]]:
-    """Return the means that `photochrom evaluate` wrote, by model and metric.
+def _read_metrics(path: Path) -> dict[str, dict[str, float]]:
+    """Read the means in a metrics.json, by model and metric.
 
     Raises:
-        DataError: If the file cannot be read, or is something else.
+        DataError: If the file cannot be read, or is not a metrics.json.
     """
     try:
-        evaluations = json.loads(path.read_bytes())["evaluations"]
-        measured = {
-            str(found["name"]): {
-                str(metric): float(mean) for metric, (mean, _, _) in found["values"].items()
+        return {
+            str(evaluation["name"]): {
+                str(metric): float(mean) for metric, (mean, _, _) in evaluation["values"].items()
             }
-            for found in evaluations
+            for evaluation in json.loads(path.read_bytes())["evaluations"]
         }
     except OSError as error:
         raise DataError(f"cannot read metrics {path}: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
-            f"{path} is no metrics.json of `photochrom evaluate`; give the file that it wrote "
+            f"{path} is not a metrics.json of `photochrom evaluate`; give the file that it wrote "
             "under --out"
         ) from error
-    return measured
 
 
-def _headings() -> dict[str, str] | None:
-    """Return what metrics are called, with an arrow to the better side; None: no train extra."""
+def _metric_titles() -> dict[str, str] | None:
+    """Return titles of metrics, with an arrow to the better side; None without the train extra."""
     try:
         from photochrom.training.evaluation.metrics import SCALES
     except ModuleNotFoundError:
@@ -140,178 +135,150 @@ def _headings() -> dict[str, str] | None:
     return {name: scale.title + _ARROWS[scale.direction] for name, scale in SCALES.items()}
 
 
-def score_pictures(
-    study: Study, folder: Path, answers: Iterable[Answer], *, progress: bool = False
+def _score_images(
+    study: Study, folder: Path, responses: Sequence[Response], *, progress: bool
 ) -> Scores:
-    """Return what every metric says of the pictures that were judged, as they were shown.
+    """Compute all metrics of the generated images in the analysed responses.
 
-    Args:
-        study: Whose pictures they are.
-        folder: Of the study.
-        answers: Which pictures were judged; those without an original in colour are left out.
-        progress: Show a bar.
-
-    Returns:
-        By picture; a metric is missing where it cannot be measured, as SSIM below 11 px.
+    Historic photos, which have no reference, are left out; so is SSIM of images below its window.
 
     Raises:
-        PhotochromError: If a picture cannot be read.
+        PhotochromError: If an image cannot be read.
     """
     from photochrom.training.evaluation.metrics import METRICS
 
-    pictures = {item.id: item.pictures for item in study.items}
-    judged = [of for of in judged_pictures(answers) if REAL in pictures[of[0]]]
+    images = {item.id: item.pictures for item in study.items}
+    included = select_responses(apply_exclusion(study, responses), responses)
+    keys = {(r.item, r.system) for r in included if r.protocol != "preference"}
+    keys = {(item, system) for item, system in keys if system != REAL and REAL in images[item]}
     scores = {}
-    for item, system in progress_bar(judged, "metrics", disable=not progress, unit="picture"):
-        target = _pixels(folder, pictures[item][REAL])
-        made = _pixels(folder, pictures[item][system])
-        if made.shape != target.shape:
+    for item, system in progress_bar(sorted(keys), "metrics", disable=not progress, unit="image"):
+        real = _load_floats(folder, images[item][REAL])
+        generated = _load_floats(folder, images[item][system])
+        if generated.shape != real.shape:
             raise DataError(
-                f"the pictures of {system} and {REAL} of photo {item} are of different sizes; "
-                "make the study again"
+                f"the images of {system} and {REAL} of photo {item} differ in size; create the "
+                "study again"
             )
         scores[item, system] = {
-            name: metric.function(made, target)
+            name: metric.function(generated, real)
             for name, metric in METRICS.items()
-            if name != "ssim" or min(made.shape[:2]) >= _LEAST_SIDE
+            if name != "ssim" or min(real.shape[:2]) >= _SSIM_WINDOW
         }
     return scores
 
 
-def _pixels(folder: Path, picture: str) -> FloatArray:
-    return np.asarray(_image(folder, picture), np.float32) / np.float32(255)
+def _load_floats(folder: Path, id_: str) -> FloatArray:
+    return np.asarray(_load_image(folder, id_), np.float32) / np.float32(255)
 
 
-def _image(folder: Path, picture: str) -> Image.Image:
-    """Return a picture of the study in RGB.
+def _load_image(folder: Path, id_: str) -> Image.Image:
+    """Load an image of the study in RGB.
 
     Raises:
         PhotoError: If it is missing or damaged.
     """
-    pixels = to_8_bits(open_photo(folder / PICTURES / f"{picture}.png").pixels)
+    pixels = to_8_bits(open_photo(folder / IMAGE_FOLDER / f"{id_}.png").pixels)
     return Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
 
 
-def _sheets(study: Study, folder: Path, results: Sequence[FoolingResult]) -> _Sheets:
-    pictures = {item.id: item.pictures for item in study.items}
+def _load_contact_sheet(
+    study: Study, folder: Path, results: Iterable[FoolingResult]
+) -> _ContactSheet:
+    images = {item.id: item.pictures for item in study.items}
 
-    def thumbnail(picture: str) -> Image.Image:
-        image = _image(folder, picture)
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
+    def load_thumbnail(id_: str) -> Image.Image:
+        image = _load_image(folder, id_)
+        image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE))
         return image
 
-    def shown(photo: PhotoResult) -> _Shown:
-        of = pictures[photo.item]
-        real = thumbnail(of[REAL]) if REAL in of else None
-        return _Shown(photo, thumbnail(of[photo.system]), real)
+    def load_thumbnails(result: ImageResult) -> _Thumbnails:
+        ids = images[result.item]
+        real = load_thumbnail(ids[REAL]) if REAL in ids else None
+        return _Thumbnails(result, load_thumbnail(ids[result.system]), real)
 
-    sheets: _Sheets = {}
+    sheet: _ContactSheet = {}
     for result in results:
-        most, least = extremes(result.photos, SHOWN)
-        sheets[result.protocol] = [shown(p) for p in most], [shown(p) for p in least]
-    return sheets
+        extremes = select_extremes(result.photos, CONTACT_IMAGES)
+        sheet[result.protocol] = {
+            name: list(map(load_thumbnails, images))
+            for name, images in zip(("most", "least"), extremes, strict=True)
+        }
+    return sheet
 
 
-def contact_sheet(sheets: _Sheets) -> bytes:
-    """Return the photos that fooled most and least as a PNG, the real one left of each."""
-    rows: list[tuple[str, list[_Shown]]] = []
-    for protocol, (most, least) in sheets.items():
-        rows += [(f"{protocol}: fooled most", most), (f"{protocol}: fooled least", least)]
-    rows = [(title, shown) for title, shown in rows if shown]
+def _draw_contact_sheet(sheet: _ContactSheet) -> bytes:
+    """Return the contact sheet as a PNG; real photos are left of generated images."""
     gap, line, columns = 8, 22, 4
-    cell = 2 * THUMBNAIL + 2
-    width = columns * cell + (columns + 1) * 2 * gap
-    heights = [  # of each line of pictures
-        [
-            max(max(s.made.height, s.real.height if s.real else 0) for s in shown[i : i + columns])
-            for i in range(0, len(shown), columns)
-        ]
-        for _, shown in rows
-    ]
-    height = sum(2 * line + sum(h + line + gap for h in of) for of in heights)
-    sheet = Image.new("RGB", (width, max(height, line)), "white")
-    draw, font, top = ImageDraw.Draw(sheet), ImageFont.load_default(15), 0
-    for (title, shown), of in zip(rows, heights, strict=True):
-        draw.text((2 * gap, top + gap), title, fill="black", font=ImageFont.load_default(19))
-        top += 2 * line
-        for number, one in enumerate(shown):
-            left = 2 * gap + number % columns * (cell + 2 * gap)
-            if one.real:
-                sheet.paste(one.real, (left, top))
-            beside = one.real.width + 2 if one.real else 0
-            sheet.paste(one.made, (left + beside, top))
-            row = of[number // columns]
-            draw.text((left, top + row + 1), _caption(one.photo), fill="black", font=font)
-            if number % columns == columns - 1 or number == len(shown) - 1:
-                top += row + line + gap
+    column_width = 2 * (THUMBNAIL_SIZE + 1 + gap)
+    rows: list[str | list[_Thumbnails]] = []
+    for protocol, groups in sheet.items():
+        for name, images in groups.items():
+            if images:
+                rows.append(f"{protocol}: fooled {name}")
+                rows += [images[i : i + columns] for i in range(0, len(images), columns)]
+    max_height = line + len(rows) * (THUMBNAIL_SIZE + line + gap)
+    canvas = Image.new("RGB", (columns * column_width + 2 * gap, max_height), "white")
+    draw, top = ImageDraw.Draw(canvas), 0
+    for row in rows:
+        if isinstance(row, str):
+            draw.text((2 * gap, top + gap), row, fill="black", font=ImageFont.load_default(19))
+            top += 2 * line
+            continue
+        height = max(image.height for t in row for image in (t.generated, t.real) if image)
+        for i, thumbnails in enumerate(row):
+            left = 2 * gap + i * column_width
+            caption = (left, top + height + 1)
+            draw.text(
+                caption, _caption(thumbnails.result), fill="black", font=ImageFont.load_default(15)
+            )
+            if thumbnails.real:
+                canvas.paste(thumbnails.real, (left, top))
+                left += thumbnails.real.width + 2
+            canvas.paste(thumbnails.generated, (left, top))
+        top += height + line + gap
     data = io.BytesIO()
-    sheet.save(data, "PNG")
+    canvas.crop((0, 0, canvas.width, max(top, line))).save(data, "PNG")
     return data.getvalue()
 
 
-def _caption(photo: PhotoResult) -> str:
-    name = photo.name if len(photo.name) <= 32 else f"…{photo.name[-31:]}"
-    return f"{photo.hits} of {photo.n}   {photo.system}   {name}"
+def _caption(image: ImageResult) -> str:
+    name = image.name if len(image.name) <= 32 else f"…{image.name[-31:]}"
+    return f"{image.hits} of {image.n}   {image.system}   {name}"
 
 
-def _data_uri(image: Image.Image) -> str:
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
-def to_content(analysis: Analysis) -> dict[str, Any]:
-    """Return all numbers as report.json has them: six significant digits."""
-    return {"format": 1, **_rounded(dataclasses.asdict(analysis))}
-
-
-def _rounded(value: Any) -> Any:
+def _round(value: Any) -> Any:
+    """Round all numbers to six significant digits."""
     if isinstance(value, Mapping):
-        return {key: _rounded(of) for key, of in value.items()}
+        return {key: _round(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(of) for of in value]
+        return [_round(item) for item in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def to_json(content: Mapping[str, Any]) -> bytes:
-    """Return report.json."""
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
-
-
-def to_csv(study: Study, analysis: Analysis, answers: Iterable[Answer]) -> bytes:
-    """Return a line for each answer to a test, those of excluded persons marked as such."""
+def _format_csv(study: Study, analysis: Analysis, responses: Iterable[Response]) -> bytes:
+    """Return all responses to test trials, excluded participants included."""
     names = {item.id: item.name for item in study.items}
-    excluded = {person.person for person in analysis.people if person.excluded is not None}
+    excluded = {p.person for p in analysis.people if p.excluded is not None}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    fields = [field.name for field in dataclasses.fields(Answer)]
-    columns = ["photo", "system", "fooled", "right", "excluded"]
-    writer.writerow([*fields, *columns])
-    for a in sorted(answers, key=lambda a: (a.person, a.number)):
-        if a.kind != "test":
+    fields = [field.name for field in dataclasses.fields(Response)]
+    writer.writerow([*fields, "photo", "system", "fooled", "right", "excluded"])
+    for r in sorted(responses, key=lambda r: (r.person, r.number)):
+        if r.kind != "test":
             continue
-        preference = a.protocol == "preference"
-        row = dataclasses.asdict(a) | {"shown": " + ".join(a.shown)}
-        said = ["", "", ""] if preference else [a.system, int(a.fooled), int(a.right)]
-        writer.writerow([*row.values(), names[a.item], *said, int(a.person in excluded)])
+        row = dataclasses.asdict(r) | {"shown": " + ".join(r.shown)}
+        derived = [r.system, int(r.fooled), int(r.correct)]
+        if r.protocol == "preference":
+            derived = ["", "", ""]
+        writer.writerow([*row.values(), names[r.item], *derived, int(r.person in excluded)])
     return text.getvalue().encode()
 
 
-def to_html(
-    content: Mapping[str, Any],
-    sheets: _Sheets,
-    headings: Mapping[str, str],
-    *,
-    metrics_measured: bool = True,
+def _render_html(
+    content: Mapping[str, Any], sheet: _ContactSheet, titles: Mapping[str, str] | None
 ) -> bytes:
-    """Return the page: whole in one file, without scripts.
-
-    Args:
-        content: As of `to_content`: the page shows the numbers of report.json.
-        sheets: What fooled most and least, by protocol.
-        headings: What metrics are called.
-        metrics_measured: Whether there could be correlations at all.
-    """
+    """Return a self-contained page with the numbers of report.json, without scripts."""
     environment = Environment(
         loader=PackageLoader("photochrom.study"),
         autoescape=True,
@@ -319,48 +286,31 @@ def to_html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = _percent
-    environment.filters["interval"] = _interval
-    environment.filters["ms"] = _ms
-    environment.filters["signed"] = _signed
-    pictures = {
-        protocol: [
-            [
-                {
-                    "photo": _rounded(dataclasses.asdict(shown.photo)),
-                    "made": _data_uri(shown.made),
-                    "real": _data_uri(shown.real) if shown.real else None,
-                }
-                for shown in row
-            ]
-            for row in rows
-        ]
-        for protocol, rows in sheets.items()
+    environment.filters |= {
+        "data_uri": _format_data_uri,
+        "interval": _format_interval,
+        "ms": lambda time: "-" if time is None else f"{time:.0f} ms",
+        "percent": lambda share: "-" if share is None else f"{100 * share:.1f} %",
+        "signed": lambda value: "-" if value is None else f"{value:+.2f}",
     }
     page = environment.get_template("report.html").render(
         report=content,
-        pictures=pictures,
-        headings=headings,
-        no_metrics=None if metrics_measured else NO_METRICS,
-        least_clusters=LEAST_CLUSTERS,
-        least_systems=LEAST_SYSTEMS,
-        settling=SETTLING,
-        draws=DRAWS,
+        sheet=sheet,
+        titles=titles or {},
+        no_metrics=NO_METRICS if titles is None else None,
+        min_clusters=MIN_CLUSTERS,
+        min_systems=MIN_SYSTEMS,
+        min_reversals=MIN_REVERSALS,
+        bootstrap_samples=BOOTSTRAP_SAMPLES,
     )
     return page.encode()
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
+def _format_data_uri(image: Image.Image) -> str:
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def _interval(ends: Sequence[float] | None, factor: float = 100.0, digits: int = 1) -> str:
+def _format_interval(ends: Sequence[float] | None, factor: float = 100.0, digits: int = 1) -> str:
     return "-" if ends is None else f"[{', '.join(f'{factor * e:.{digits}f}' for e in ends)}]"
-
-
-def _ms(time: float | None) -> str:
-    return "-" if time is None else f"{time:.0f} ms"
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}"

@@ -1,4 +1,4 @@
-"""What a report says: every number, and what it is of."""
+"""The results of a study. The fields of these classes are the keys of report.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,47 +6,49 @@ from dataclasses import dataclass
 from photochrom.study.design import Protocol
 from photochrom.study.statistics import Interval
 
-Judged = tuple[str, str]
-"""The id of a photo and the system that colorized it: one picture that people judged."""
-Scores = Mapping[Judged, Mapping[str, float]]
-"""Of pictures, by the names of `photochrom.training.evaluation.metrics.METRICS`."""
+ImageKey = tuple[str, str]
+"""Item id and system of a generated image."""
+Scores = Mapping[ImageKey, Mapping[str, float]]
+"""Metrics of images, by the names of `photochrom.training.evaluation.metrics.METRICS`."""
 
 
 @dataclass(frozen=True)
-class Person:
-    """One who took part, and whether the answers count."""
+class Participant:
+    """The number of a participant's responses, and whether they are excluded."""
 
     person: str
+    """Participant id."""
     tests: int
     checks: int
     missed: int
+    """Number of failed attention checks."""
     excluded: str | None
-    """Why the answers do not count; None: they do."""
+    """Reason for exclusion; None if included."""
 
 
 @dataclass(frozen=True)
-class Share:
-    """A share of answers."""
+class Proportion:
+    """A proportion of responses, with intervals."""
 
     hits: int
     n: int
     persons: int
     share: float
     wilson: Interval
-    """As if all answers were independent."""
+    """Assumes independent responses."""
     clustered: Interval | None
-    """With persons as clusters: the interval that counts. None for too few persons."""
+    """Participants as clusters; None for too few participants."""
     half: str | None
-    """Where the clustered interval lies: `below` 1/2, `above`, or `undecided`; None without one, or
-    where 1/2 means nothing."""
+    """Position of `clustered` relative to 1/2: `below`, `above` or `undecided`; None without
+    `clustered`, or if 1/2 is not chance level."""
     p: float | None
-    """Exact binomial against 1/2, as if all answers were independent; None where 1/2 means nothing.
+    """Exact binomial test against 1/2, for independent responses; None if 1/2 is not chance level.
     """
 
 
 @dataclass(frozen=True)
-class PersonShare:
-    """A share of the answers of one person about one system."""
+class ParticipantProportion:
+    """The fooling rate of one system for one participant."""
 
     person: str
     hits: int
@@ -56,63 +58,66 @@ class PersonShare:
 
 
 @dataclass(frozen=True)
-class Error:
-    """Wrong answers about real and generated pictures: the HYPE-infinity score."""
+class ErrorRate:
+    """The HYPE-infinity score.
+
+    `share` is the mean of the proportion of generated images called real, and of real ones called
+    generated.
+    """
 
     share: float
-    """The mean of the share of generated pictures called real and of real ones called generated."""
     clustered: Interval | None
     half: str | None
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """How long pictures have to be seen until 75 % of the answers are right, in ms."""
+    """The exposure at which 75 % of the responses are correct, in ms."""
 
     persons: int
-    """Whose staircases have settled."""
+    """Number of participants whose staircase converged."""
     unsettled: int
-    """Whose have not, so that they do not count."""
+    """Number of participants whose staircase did not converge; they are left out."""
     modal: float | None
-    """The mean over persons of the level that a person was at most often, as HYPE-time has it."""
+    """Mean over participants of the modal level, as in HYPE-time."""
     modal_interval: Interval | None
     mean: float | None
-    """The mean over persons of the mean level after a person's first turns."""
+    """Mean over participants of the mean level after the first reversals."""
     mean_interval: Interval | None
 
 
 @dataclass(frozen=True)
-class Reaction:
-    """Times from the question to the answer, in ms."""
+class ResponseTimes:
+    """Response times in ms; `system` may be `REAL`."""
 
     system: str
-    """`REAL` among them."""
     n: int
     quartiles: tuple[float, float, float]
     right: float | None
-    """Median where the answer was true; None: there was none such."""
+    """Median of correct responses."""
     wrong: float | None
+    """Median of incorrect responses."""
 
 
 @dataclass(frozen=True)
 class SystemResult:
-    """What one protocol says of one system."""
+    """The results of one system in one protocol."""
 
     system: str
-    fooled: Share
-    """Fooling rate: generated pictures that were called real, of all that were judged."""
-    by_person: tuple[PersonShare, ...]
-    error: Error | None
-    """Of `single` and `timed`, where real photos were judged too."""
+    fooled: Proportion
+    """Fooling rate: the proportion of generated images called real."""
+    by_person: tuple[ParticipantProportion, ...]
+    error: ErrorRate | None
+    """None in `pair`, or without responses to real images."""
     threshold: Threshold | None
-    """Of `timed`."""
+    """None except in `timed`."""
     agreement: float | None
-    """Krippendorff's alpha over this system's pictures: whether the same ones fool everybody."""
+    """Krippendorff's alpha over the images of this system."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more often the first system fooled people than the second."""
+    """The fooling rate of the first system minus that of the second."""
 
     first: str
     second: str
@@ -121,8 +126,8 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class PhotoResult:
-    """How often one picture fooled people."""
+class ImageResult:
+    """The fooling rate of one image."""
 
     item: str
     name: str
@@ -135,100 +140,102 @@ class PhotoResult:
 
 @dataclass(frozen=True)
 class Correlation:
-    """Whether pictures that score well fool people."""
+    """Spearman's correlation of a metric and the fooling rate, over images."""
 
     metric: str
     system: str | None
-    """None: the pictures of all systems together."""
+    """None: images of all systems."""
     pictures: int
+    """Number of images."""
     rho: float | None
-    """Spearman's; None: undefined."""
     interval: Interval | None
-    """Over photos."""
+    """Items as clusters."""
 
 
 @dataclass(frozen=True)
 class FoolingResult:
-    """What came out of `pair`, `single` or `timed`."""
+    """The results of `pair`, `single` or `timed`."""
 
     protocol: Protocol
     answers: int
+    """Number of responses."""
     persons: int
     systems: tuple[SystemResult, ...]
-    """In the study's order, without those that nobody judged."""
-    false_alarms: Share | None
-    """Of `single` and `timed`: real photos that were called generated."""
+    """In the order of the study, without systems that have no responses."""
+    false_alarms: Proportion | None
+    """Proportion of real images called generated; None in `pair`."""
     differences: tuple[Difference, ...]
-    first_chosen: Share | None
-    """Of `pair`: how often the one shown first was called generated."""
+    first_chosen: Proportion | None
+    """Proportion of pairs whose first image was called generated; None except in `pair`."""
     agreement: float | None
-    """Krippendorff's alpha over all pictures, real ones among them."""
-    reactions: tuple[Reaction, ...]
-    photos: tuple[PhotoResult, ...]
-    """Of every picture that was judged; those that fooled most, as far as can be known, first."""
+    """Krippendorff's alpha over all images, real ones included."""
+    reactions: tuple[ResponseTimes, ...]
+    photos: tuple[ImageResult, ...]
+    """By descending lower end of Wilson's interval."""
     correlations: tuple[Correlation, ...]
 
 
 @dataclass(frozen=True)
-class Preference:
-    """How often the first of two systems was preferred."""
+class PairPreference:
+    """The proportion of responses that preferred the first of two systems."""
 
     first: str
     second: str
-    preferred: Share
+    preferred: Proportion
     agreement: float | None
-    """Krippendorff's alpha over photos."""
+    """Krippendorff's alpha over items."""
 
 
 @dataclass(frozen=True)
 class PreferenceResult:
-    """What came out of `preference`."""
+    """The results of `preference`."""
 
     answers: int
+    """Number of responses."""
     persons: int
-    pairs: tuple[Preference, ...]
-    left_chosen: Share
-    """How often the one on the left was preferred, whichever it was."""
+    pairs: tuple[PairPreference, ...]
+    left_chosen: Proportion
+    """Proportion of responses that preferred the left image."""
     reaction: tuple[float, float, float] | None
-    """Quartiles in ms; None: no times."""
+    """Quartiles of the response times in ms."""
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """A system beside what `photochrom evaluate` measured of it."""
+class SystemComparison:
+    """The realism of a system and its metrics from `photochrom evaluate`."""
 
     system: str
     realism: dict[Protocol, float | None]
-    """The fooling rate; of `timed`, whose rates the staircase holds, the threshold in ms."""
+    """Fooling rate; in `timed`, the threshold in ms."""
     measured: dict[str, float]
-    """By metric; empty where metrics.json does not have the system."""
+    """Metric to mean; empty if metrics.json lacks the system."""
 
 
 @dataclass(frozen=True)
-class AcrossSystems:
-    """Fooling rates of systems beside the metrics that `photochrom evaluate` measured of them."""
+class MetricsComparison:
+    """The realism of all systems compared with metrics from `photochrom evaluate`."""
 
-    systems: tuple[Evaluated, ...]
+    systems: tuple[SystemComparison, ...]
     matched: int
-    """How many systems metrics.json has by name."""
+    """Number of systems found in metrics.json by name."""
     rho: dict[Protocol, dict[str, float | None]]
-    """Spearman's over systems, by metric; empty for fewer than `LEAST_SYSTEMS`."""
+    """Spearman's correlation over systems, by metric; empty for fewer than `MIN_SYSTEMS`."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """All that the report says."""
+    """All results of a study."""
 
     title: str
     first_answer: str
-    """ISO 8601."""
+    """Time of the first response to a test trial: ISO 8601, UTC."""
     last_answer: str
     rule: str
-    """Who is excluded, in words."""
-    people: tuple[Person, ...]
+    """The exclusion criteria as a text."""
+    people: tuple[Participant, ...]
     counted: int
-    """How many are not excluded."""
+    """Number of participants who are not excluded."""
     fooling: tuple[FoolingResult, ...]
     preference: PreferenceResult | None
-    across: AcrossSystems | None
-    """None: no metrics.json was given."""
+    across: MetricsComparison | None
+    """None without metrics.json."""

@@ -1,4 +1,4 @@
-"""What people were asked and what they said: a SQLite file that a kill does not spoil."""
+"""Trials and responses in a SQLite file."""
 
 import contextlib
 import dataclasses
@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from photochrom.errors import DataError, PhotochromError
-from photochrom.study.answers import Answer
-from photochrom.study.trials import Cell, Trial, asked_ms, cell
+from photochrom.study.answers import Response
+from photochrom.study.trials import Stimulus, Trial, requested_exposure_ms
 
-GONE = timedelta(minutes=30)
-"""Who was not seen for so long will not answer what is left of their trials."""
+INACTIVITY_TIMEOUT = timedelta(minutes=30)
+"""Time after which a participant is taken to have left."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS persons (
@@ -50,62 +49,48 @@ CREATE TABLE IF NOT EXISTS answers (
     FOREIGN KEY (person, number) REFERENCES trials (person, number)
 ) WITHOUT ROWID;
 """
-# A trial is `planned`; `begun` once its pictures are about to be shown; `again` if they are shown
-# a second time, after a reload; `void` if they could not be. It is answered if `answers` has it.
+# States of a trial: `planned`; `begun` before its images are shown; `again` when they are shown
+# once more after a reload; `void` if a reload interrupted them. A trial with a row in `answers` is
+# complete. `persons.seen` is the time of the last request, `asked_ms` the requested exposure.
 
-_FIELDS = [field.name for field in dataclasses.fields(Answer)]
-_ANSWERS = (
+_FIELDS = [field.name for field in dataclasses.fields(Response)]
+_SELECT_RESPONSES = (
     f"SELECT {', '.join(_FIELDS)} FROM answers JOIN trials USING (person, number) "
     "JOIN persons ON persons.id = person"
 )
 
 
-class NotOpenError(PhotochromError):
-    """An answer to what this person is not being asked."""
+class TrialNotOpenError(PhotochromError):
+    """A request for a trial that is not the participant's current one."""
 
 
 @dataclass(frozen=True)
-class Person:
-    """Somebody who agreed to take part."""
-
-    id: str
-    created: str
-    """When they agreed: ISO 8601, UTC."""
-    seen: str
-    """When their browser last asked for something."""
-    finished: str | None
-    """When they had answered everything."""
-
-
-@dataclass(frozen=True)
-class Open:
-    """The trial that a person is at."""
+class CurrentTrial:
+    """The next trial of a participant that is neither complete nor void."""
 
     number: int
-    """From 0 on."""
-    of: int
-    """How many trials the person has in all."""
+    """Index, from 0."""
+    total: int
+    """Number of trials of the participant."""
     trial: Trial
-    asked_ms: float | None
-    """For how long the picture is to be shown, `timed` alone."""
+    requested_exposure_ms: float | None
 
 
 class Store:
-    """The answers of a study; all methods can be called from several threads.
+    """Trials and responses; thread-safe, and several processes can open the same file.
 
-    What a method has written is on the disk when it returns. Several processes can have the same
-    file open.
+    Writes are durable when a method returns.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        """Open the file, and make it if it is not there.
+        """Open or create the file.
 
         Args:
-            path: `DIR/answers.sqlite`.
-            read_only: Only read; the file has to be there. A server may go on writing.
+            path: The file.
+            read_only: Do not create the file, or change it. Another process may write to it.
 
         Raises:
-            DataError: If it cannot be opened, or is something else.
+            DataError: If it cannot be opened, or is not such a database.
         """
         self._lock = threading.Lock()
         try:
@@ -117,7 +102,7 @@ class Store:
                 timeout=30,
             )
         except sqlite3.Error as error:
-            raise DataError(f"cannot open answers {path}: {error}") from error
+            raise DataError(f"cannot open responses {path}: {error}") from error
         try:
             if read_only:
                 self._db.execute("SELECT person FROM answers LIMIT 1")
@@ -128,7 +113,7 @@ class Store:
                 self._db.executescript(_SCHEMA)
         except sqlite3.Error as error:
             self._db.close()
-            raise DataError(f"cannot open answers {path}: {error}") from error
+            raise DataError(f"cannot open responses {path}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -138,113 +123,93 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def answers(self) -> list[Answer]:
-        """Return all answers, practice and checks among them, person by person in order."""
+    def responses(self) -> list[Response]:
+        """Return all responses, by participant and trial."""
         with self._lock:
-            return self._answers("ORDER BY persons.created, person, number")
+            return self._select_responses("ORDER BY persons.created, person, number")
 
-    def persons(self) -> list[Person]:
-        """Return everybody who agreed to take part, the first first."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT id, created, seen, finished FROM persons ORDER BY created, id"
-            )
-            return [Person(*row) for row in rows]
-
-    def add_person(self, plan: Callable[[Counter[Cell]], list[Trial]]) -> str:
-        """Take in a person.
+    def add_participant(self, draw_trials: Callable[[Counter[Stimulus]], list[Trial]]) -> str:
+        """Add a participant.
 
         Args:
-            plan: Returns their trials, told how often others were asked what. Nobody else is taken
-                in meanwhile.
+            draw_trials: Returns the trials for the counts of stimuli shown to others; called in the
+                transaction that adds the participant.
 
         Returns:
-            The person's id, 32 random hexadecimal digits.
+            The participant id, 32 random hexadecimal digits.
         """
         person, now = secrets.token_hex(16), _now()
         with self._transaction() as db:
-            trials = plan(self._asked(now - GONE))
-            db.execute(
-                "INSERT INTO persons VALUES (?, ?, ?, NULL)", (person, _text(now), _text(now))
-            )
+            trials = draw_trials(self._count_stimuli(now - INACTIVITY_TIMEOUT))
+            time = _format_time(now)
+            db.execute("INSERT INTO persons VALUES (?, ?, ?, NULL)", (person, time, time))
             db.executemany(
                 "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, NULL, 'planned')",
                 [
-                    (
-                        person,
-                        number,
-                        trial.protocol,
-                        trial.kind,
-                        trial.item,
-                        json.dumps(trial.shown),
-                    )
-                    for number, trial in enumerate(trials)
+                    (person, number, t.protocol, t.kind, t.item, json.dumps(t.shown))
+                    for number, t in enumerate(trials)
                 ],
             )
         return person
 
-    def knows(self, person: str) -> bool:
-        """Tell whether there is such a person."""
+    def has_participant(self, person: str) -> bool:
+        """Return whether a participant exists."""
         with self._lock:
-            return bool(
-                self._db.execute("SELECT 1 FROM persons WHERE id = ?", (person,)).fetchone()
-            )
+            cursor = self._db.execute("SELECT 1 FROM persons WHERE id = ?", (person,))
+            return cursor.fetchone() is not None
 
-    def next(self, person: str) -> Open | None:
-        """Return the trial that a person is at, None if there is no more.
+    def next_trial(self, person: str) -> CurrentTrial | None:
+        """Return the current trial of a participant, None if there are no more.
 
-        If its pictures were shown already, there was a reload: of `pair` and `timed`, whose time is
-        part of the question, such a trial is void, and the person is at the one after it. Others
+        A current trial that has begun was interrupted by a reload. In `pair` and `timed`, where
+        exposure is limited, it becomes void, and the next trial is returned; otherwise its images
         are shown again.
         """
         with self._transaction() as db:
-            self._see(person)
+            self._touch(person)
             db.execute(
                 "UPDATE trials SET state = iif(protocol IN ('pair', 'timed'), 'void', 'again') "
                 "WHERE person = ? AND state = 'begun' AND number NOT IN "
                 "(SELECT number FROM answers WHERE person = ?)",
                 (person, person),
             )
-            found = self._open(person)
-            if found is None:
+            current = self._current_trial(person)
+            if current is None:
                 self._finish(person)
-            return found
+            return current
 
-    def begin(self, person: str, number: int) -> None:
-        """Note that the pictures of a trial are about to be shown.
+    def begin_trial(self, person: str, number: int) -> None:
+        """Record that the images of the current trial are about to be shown.
 
         Raises:
-            NotOpenError: If the person is at another trial.
+            TrialNotOpenError: If the trial is not the current one.
         """
         with self._transaction() as db:
-            self._see(person)
-            found = self._open(person)
-            if found is None or found.number != number:
-                raise NotOpenError(f"trial {number} is not the one to be shown now; ask for it")
+            self._touch(person)
+            current = self._current_trial(person)
+            if current is None or current.number != number:
+                raise TrialNotOpenError(
+                    f"trial {number} is not the current one; request the next trial"
+                )
             db.execute(
                 "UPDATE trials SET asked_ms = ?, state = iif(state = 'planned', 'begun', state) "
                 "WHERE person = ? AND number = ?",
-                (found.asked_ms, person, number),
+                (current.requested_exposure_ms, person, number),
             )
 
     def trial(self, person: str, number: int) -> Trial:
-        """Return one of a person's trials.
+        """Return a trial of a participant.
 
         Raises:
-            NotOpenError: If there is no such trial.
+            TrialNotOpenError: If there is no such trial.
         """
         with self._lock:
             return self._trial(person, number)[0]
 
-    def answer(
+    def save_response(
         self,
         person: str,
         number: int,
@@ -252,37 +217,32 @@ class Store:
         *,
         exposure_ms: float | None = None,
         reaction_ms: float | None = None,
-    ) -> Answer:
-        """Keep an answer; if there is one already, that one stays.
+    ) -> Response:
+        """Save a response unless the trial has one; arguments as in `Response`.
 
-        Args:
-            person: Whose.
-            number: Of the trial.
-            chosen: As in `Answer`.
-            exposure_ms: As in `Answer`.
-            reaction_ms: As in `Answer`; it is dropped of a trial that was shown again.
+        The response time is dropped if the images were shown again.
 
         Returns:
-            The answer that is kept.
+            The saved response, which may be an earlier one.
 
         Raises:
-            NotOpenError: If the person is at another trial, or its pictures were not shown.
+            TrialNotOpenError: If the trial has not begun, or is void.
         """
         with self._transaction() as db:
-            self._see(person)
+            self._touch(person)
             _, state = self._trial(person, number)
-            if not self._answers("WHERE person = ? AND number = ?", person, number):
+            if not self._select_responses("WHERE person = ? AND number = ?", person, number):
                 if state not in ("begun", "again"):
-                    raise NotOpenError(f"trial {number} is not open; ask for the next one")
+                    raise TrialNotOpenError(f"trial {number} is not open; request the next trial")
                 if state == "again":
                     reaction_ms = None
                 db.execute(
                     "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)",
-                    (person, number, chosen, exposure_ms, reaction_ms, _text(_now())),
+                    (person, number, chosen, exposure_ms, reaction_ms, _format_time(_now())),
                 )
-                if self._open(person) is None:
+                if self._current_trial(person) is None:
                     self._finish(person)
-            return self._answers("WHERE person = ? AND number = ?", person, number)[0]
+            return self._select_responses("WHERE person = ? AND number = ?", person, number)[0]
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -292,35 +252,36 @@ class Store:
                 yield self._db
                 self._db.execute("COMMIT")
             finally:
-                if self._db.in_transaction:  # not where SQLite gave up by itself
+                if self._db.in_transaction:  # not if SQLite has already rolled back
                     self._db.execute("ROLLBACK")
 
-    def _see(self, person: str) -> None:
-        self._db.execute("UPDATE persons SET seen = ? WHERE id = ?", (_text(_now()), person))
+    def _touch(self, person: str) -> None:
+        now = _format_time(_now())
+        self._db.execute("UPDATE persons SET seen = ? WHERE id = ?", (now, person))
 
     def _finish(self, person: str) -> None:
         self._db.execute(
             "UPDATE persons SET finished = seen WHERE id = ? AND finished IS NULL", (person,)
         )
 
-    def _answers(self, which: str, *values: Any) -> list[Answer]:
-        rows = self._db.execute(f"{_ANSWERS} {which}", values)
-        found = [dict(zip(_FIELDS, row, strict=True)) for row in rows]
-        return [Answer(**row | {"shown": tuple(json.loads(row["shown"]))}) for row in found]
+    def _select_responses(self, condition: str, *values: Any) -> list[Response]:
+        rows = self._db.execute(f"{_SELECT_RESPONSES} {condition}", values)
+        fields = [dict(zip(_FIELDS, row, strict=True)) for row in rows]
+        return [Response(**f | {"shown": tuple(json.loads(f["shown"]))}) for f in fields]
 
     def _trial(self, person: str, number: int) -> tuple[Trial, str]:
+        """Return a trial and its state."""
         row = self._db.execute(
             "SELECT protocol, kind, item, shown, state FROM trials WHERE person = ? AND number = ?",
             (person, number),
         ).fetchone()
         if row is None:
-            raise NotOpenError(f"there is no trial {number}; ask for the next one")
+            raise TrialNotOpenError(f"there is no trial {number}; request the next trial")
         protocol, kind, item, shown, state = row
         return Trial(protocol, kind, item, tuple(json.loads(shown))), state
 
-    def _open(self, person: str) -> Open | None:
-        """Return the first trial that is neither void nor answered."""
-        (of,) = self._db.execute(
+    def _current_trial(self, person: str) -> CurrentTrial | None:
+        (total,) = self._db.execute(
             "SELECT count(*) FROM trials WHERE person = ?", (person,)
         ).fetchone()
         row = self._db.execute(
@@ -331,25 +292,25 @@ class Store:
         if row is None:
             return None
         trial, _ = self._trial(person, row[0])
-        answers = self._answers("WHERE person = ? ORDER BY number", person)
-        return Open(row[0], of, trial, asked_ms(trial, answers))
+        responses = self._select_responses("WHERE person = ? ORDER BY number", person)
+        return CurrentTrial(row[0], total, trial, requested_exposure_ms(trial, responses))
 
-    def _asked(self, gone: datetime) -> Counter[Cell]:
-        """Return how often each photo was, or is about to be, shown as what, in tests.
+    def _count_stimuli(self, active_since: datetime) -> Counter[Stimulus]:
+        """Count the stimuli of test trials that are complete, or expected to be.
 
         Args:
-            gone: Who was not seen since then will answer nothing more.
+            active_since: Trials of participants without requests since then are not expected.
         """
         rows = self._db.execute(
             "SELECT protocol, item, shown, count(*) FROM trials "
             "JOIN persons ON persons.id = person LEFT JOIN answers USING (person, number) "
             "WHERE kind = 'test' AND (answered IS NOT NULL OR state != 'void' AND seen > ?) "
             "GROUP BY protocol, item, shown",
-            (_text(gone),),
+            (_format_time(active_since),),
         )
-        counts: Counter[Cell] = Counter()
+        counts: Counter[Stimulus] = Counter()
         for protocol, item, shown, count in rows:
-            counts[cell(protocol, item, json.loads(shown))] += count
+            counts[protocol, item, frozenset(json.loads(shown))] += count
         return counts
 
 
@@ -357,6 +318,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _text(time: datetime) -> str:
-    """Return ISO 8601 of one length, so that order of text is order of time."""
+def _format_time(time: datetime) -> str:
+    """Return ISO 8601 of fixed length, which sorts by time."""
     return time.isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""What one person is asked: which photos, by which systems, in which order, for how long."""
+"""Draws the trials of a participant: items, systems, their order, and exposures."""
 
 import dataclasses
 import itertools
@@ -6,244 +6,233 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
 
 from photochrom.errors import PhotochromError
-from photochrom.study.answers import Answer
-from photochrom.study.design import OBVIOUS, REAL, Item, Kind, Protocol, Study
+from photochrom.study.answers import Response
+from photochrom.study.design import OBVIOUS, REAL, Kind, Protocol, Study
 
-FIRST_MS, SHORTEST_MS, LONGEST_MS = 500.0, 100.0, 1000.0
-"""Of `timed`: how long the first picture is shown, and the limits."""
-FASTER_MS, SLOWER_MS = 10.0, 30.0
-"""Of `timed`: how much shorter the next picture is shown after a right answer, how much longer
-after a wrong one. The steps cancel out where three of four are right (weighted up-down, Kaernbach
-1991), which is what HYPE's staircase converges to."""
+INITIAL_MS, MIN_MS, MAX_MS = 500.0, 100.0, 1000.0
+"""Exposures of the staircase of `timed`: the first, and the limits."""
+STEP_DOWN_MS, STEP_UP_MS = 10.0, 30.0
+"""Steps of the staircase of `timed`, after a correct and an incorrect response. They balance at
+75 % correct (weighted up-down method, Kaernbach 1991), the level that HYPE-time converges to."""
+CONVERGENCE_TESTS = 150
+"""Test trials after which most staircases have converged; see docs/study.md."""
 
-SETTLED = 150
-"""Of `timed`: tests after which most staircases have settled; see docs/study.md."""
-
-Cell = tuple[Protocol, str, frozenset[str]]
-"""A protocol, a photo and the systems that it is shown by: what is to be asked equally often."""
+Condition = tuple[str, ...]
+"""The systems shown in a trial, in order."""
+Stimulus = tuple[Protocol, str, frozenset[str]]
+"""Protocol, item and systems shown, regardless of order: the unit of counterbalancing."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One question."""
+    """A trial of one participant."""
 
     protocol: Protocol
     kind: Kind
     item: str
-    """The id of the photo."""
-    shown: tuple[str, ...]
-    """The systems in the order shown, as in `Answer`."""
+    """Item id."""
+    shown: Condition
+
+    @property
+    def stimulus(self) -> Stimulus:
+        """What the trial shows, regardless of order."""
+        return self.protocol, self.item, frozenset(self.shown)
 
 
-def cell(protocol: Protocol, item: str, shown: Iterable[str]) -> Cell:
-    """Return what is counted of a trial; the order of two pictures is not."""
-    return protocol, item, frozenset(shown)
+def requested_exposure_ms(trial: Trial, responses: Iterable[Response]) -> float | None:
+    """Return the exposure of a `timed` trial; None for other protocols.
 
-
-def asked_ms(trial: Trial, answers: Iterable[Answer]) -> float | None:
-    """Return for how long the picture of a trial is to be shown.
-
-    Practice and checks are no part of the staircase. As they are to be easy, they are never shown
-    for less than the first picture.
+    Practice trials and attention checks do not move the staircase. They have at least the initial
+    exposure, as they should be easy.
 
     Args:
-        trial: Any; of others than `timed` the answer is None.
-        answers: What the person said up to now, in order.
+        trial: The trial.
+        responses: The participant's responses so far, in order.
     """
     if trial.protocol != "timed":
         return None
-    level = FIRST_MS
-    for answer in answers:
-        if answer.protocol == "timed" and answer.kind == "test":
-            level += -FASTER_MS if answer.right else SLOWER_MS
-            level = min(max(level, SHORTEST_MS), LONGEST_MS)
-    return level if trial.kind == "test" else max(level, FIRST_MS)
+    level = INITIAL_MS
+    for response in responses:
+        if response.protocol == "timed" and response.kind == "test":
+            level += -STEP_DOWN_MS if response.correct else STEP_UP_MS
+            level = min(max(level, MIN_MS), MAX_MS)
+    return level if trial.kind == "test" else max(level, INITIAL_MS)
 
 
-def meant(trial: Trial, chosen: int | str) -> str:
-    """Return what a choice means, as `Answer.chosen` has it.
+def decode_choice(trial: Trial, choice: int | str) -> str:
+    """Return a choice as in `Response.chosen`.
 
     Args:
-        trial: What was asked.
-        chosen: 0 or 1, which of two pictures; of one, "real" or "generated".
+        trial: The trial.
+        choice: Index of one of two images, or "real" or "generated" for a single image.
 
     Raises:
-        PhotochromError: If it is something else.
+        PhotochromError: If the choice does not fit the trial.
     """
-    if len(trial.shown) == 2 and chosen in (0, 1):
-        return trial.shown[int(chosen)]
-    if len(trial.shown) == 1 and chosen in ("real", "generated"):
-        return str(chosen)
+    if len(trial.shown) == 2 and choice in (0, 1):
+        return trial.shown[int(choice)]
+    if len(trial.shown) == 1 and choice in ("real", "generated"):
+        return str(choice)
     allowed = "0 or 1" if len(trial.shown) == 2 else '"real" or "generated"'
-    raise PhotochromError(f"{chosen!r} is no answer to this question; it has to be {allowed}")
+    raise PhotochromError(f"{choice!r} is not a valid response to this trial; give {allowed}")
 
 
-def plan(study: Study, counts: Counter[Cell], random: Random) -> list[Trial]:
-    """Draw up what one person is asked.
+def draw_trials(study: Study, counts: Counter[Stimulus], random: Random) -> list[Trial]:
+    """Draw the trials of a participant, in order.
 
-    No photo is shown twice. Within the person, systems come equally often, to within one, and so do
-    the two orders of a pair; real and generated ones come half and half. Over all persons, each
-    photo is shown equally often by each system, as far as can be.
+    No item repeats. Within the participant, systems are balanced to within one trial, and so are
+    the two orders of a pair; half of the single images are real. Across participants, each item is
+    shown by each system equally often, as far as possible.
 
     Args:
         study: The study.
-        counts: How often each cell was shown to others.
-        random: Where chance comes from.
-
-    Returns:
-        The trials in order.
+        counts: How often each stimulus was shown to other participants.
+        random: Source of randomness.
     """
-    easy = [item.id for item in study.items if OBVIOUS in item.pictures]
-    random.shuffle(easy)
-    free = {pool: [item.id for item in items] for pool, items in _pools(study).items()}
-    amounts = _amounts(study)
-    with_truth = [protocol for protocol in study.protocols if protocol != "preference"]
+    obvious = [item.id for item in study.items if OBVIOUS in item.pictures]
+    random.shuffle(obvious)
+    items = _test_items(study)
+    amounts = _tests_per_protocol(study)
+    with_practice = [protocol for protocol in study.protocols if protocol != "preference"]
     trials = []
     for protocol in study.protocols:
-        pool = free[_pool(protocol)]
-        looks = _looks(protocol, study.systems, amounts[protocol], counts, random)
-        tests = _ordered(_placed(protocol, looks, pool, counts, random), random)
+        conditions = _draw_conditions(protocol, study.systems, amounts[protocol], counts, random)
+        tests = _draw_tests(protocol, conditions, items[protocol], counts, random)
         for trial in tests:
-            pool.remove(trial.item)
+            items[protocol].remove(trial.item)
         if protocol != "preference" and tests:
-            trials += _easy(protocol, "practice", study.practice, easy, random)
-            share = _even(study.checks, len(with_truth))[with_truth.index(protocol)]
-            _strew(tests, _easy(protocol, "check", share, easy, random), random)
+            trials += _obvious_trials(protocol, "practice", study.practice, obvious, random)
+            index, parts = with_practice.index(protocol), len(with_practice)
+            amount = study.checks // parts + (index < study.checks % parts)
+            checks = _obvious_trials(protocol, "check", amount, obvious, random)
+            _insert_checks(tests, checks, random)
         trials += tests
     return trials
 
 
-def easy_photos(protocols: Iterable[Protocol], practice: int, checks: int) -> int:
-    """Return how many photos one person needs for practice and checks."""
-    with_truth = sum(protocol != "preference" for protocol in protocols)
-    return practice * with_truth + checks if with_truth else 0
+def count_obvious_items(protocols: Iterable[Protocol], practice: int, checks: int) -> int:
+    """Return the number of items a participant needs for practice trials and attention checks."""
+    with_practice = sum(protocol != "preference" for protocol in protocols)
+    return practice * with_practice + checks if with_practice else 0
 
 
-def most_tests(study: Study) -> int:
-    """Return how many tests one person is given: fewer than `study.trials` if photos are few."""
-    return _amounts(study).total()
+def count_tests(study: Study) -> int:
+    """Return the test trials of a participant: fewer than `study.trials` if there are few items."""
+    return _tests_per_protocol(study).total()
 
 
-def _pool(protocol: Protocol) -> Literal["photos", "historic"]:
-    return "historic" if protocol == "preference" else "photos"
+def _test_items(study: Study) -> dict[Protocol, list[str]]:
+    """Return the item ids for test trials; protocols with real images share one list."""
+    real = [i.id for i in study.items if REAL in i.pictures and OBVIOUS not in i.pictures]
+    historic = [i.id for i in study.items if REAL not in i.pictures]
+    return {p: historic if p == "preference" else real for p in study.protocols}
 
 
-def _pools(study: Study) -> dict[str, list[Item]]:
-    """Return the photos for tests."""
-    return {
-        "photos": [i for i in study.items if REAL in i.pictures and OBVIOUS not in i.pictures],
-        "historic": [i for i in study.items if REAL not in i.pictures],
-    }
-
-
-def _even(amount: int, parts: int) -> list[int]:
-    """Split a number into parts that differ by at most one."""
-    return [amount // parts + (part < amount % parts) for part in range(parts)]
-
-
-def _amounts(study: Study) -> Counter[Protocol]:
-    """Return how many tests each protocol gets: the same, as far as photos last."""
-    left = {pool: len(items) for pool, items in _pools(study).items()}
+def _tests_per_protocol(study: Study) -> Counter[Protocol]:
+    """Divide the test trials evenly between protocols, as far as there are items."""
+    items = _test_items(study)
     amounts: Counter[Protocol] = Counter()
     for protocol in itertools.cycle(study.protocols):
-        if amounts.total() == study.trials or not any(left[_pool(p)] for p in study.protocols):
+        if amounts.total() == study.trials or not any(items.values()):
             break
-        if left[_pool(protocol)]:
-            left[_pool(protocol)] -= 1
+        if items[protocol]:
+            items[protocol].pop()
             amounts[protocol] += 1
     return amounts
 
 
-def _looks(
+def _draw_conditions(
     protocol: Protocol,
     systems: Sequence[str],
     amount: int,
-    counts: Counter[Cell],
+    counts: Counter[Stimulus],
     random: Random,
-) -> list[tuple[str, ...]]:
-    """Return by what systems the photos of a person are shown, in no order."""
-    so_far: Counter[frozenset[str]] = Counter()
-    for (which, _, shown), count in counts.items():
-        if which == protocol:
-            so_far[shown] += count
+) -> list[Condition]:
+    """Draw the conditions of a participant's test trials, in no particular order."""
+    shown_before: Counter[frozenset[str]] = Counter()
+    for (other_protocol, _, shown), count in counts.items():
+        if other_protocol == protocol:
+            shown_before[shown] += count
 
-    def dealt(looks: list[tuple[str, ...]], amount: int) -> list[tuple[str, ...]]:
-        """Deal out equally; who had less up to now gets what is left over."""
-        random.shuffle(looks)
-        looks.sort(key=lambda look: so_far[frozenset(look)])
-        return list(itertools.islice(itertools.cycle(looks), amount))
+    def draw(conditions: list[Condition], amount: int) -> list[Condition]:
+        """Repeat conditions equally often; a remainder goes to those shown less before."""
+        random.shuffle(conditions)
+        conditions.sort(key=lambda condition: shown_before[frozenset(condition)])
+        return list(itertools.islice(itertools.cycle(conditions), amount))
 
     if protocol == "pair":
-        return dealt([(REAL, system) for system in systems], amount)
+        return draw([(REAL, system) for system in systems], amount)
     if protocol == "preference":
-        return dealt(list(itertools.combinations(systems, 2)), amount)
-    generated: list[tuple[str, ...]] = [(system,) for system in systems]
-    if protocol == "timed":  # ten milliseconds a step take all that one person can give
-        generated = dealt(generated, 1)
-    real = so_far[frozenset([REAL])]
-    lead = 2 * real - so_far.total()  # of real ones over generated ones
-    fakes = (amount + (lead + random.uniform(-0.5, 0.5) > 0)) // 2
-    return dealt(generated, fakes) + [(REAL,)] * (amount - fakes)
+        return draw(list(itertools.combinations(systems, 2)), amount)
+    generated: list[Condition] = [(system,) for system in systems]
+    if protocol == "timed":  # a staircase takes all test trials of a participant
+        generated = draw(generated, 1)
+    surplus_real = 2 * shown_before[frozenset([REAL])] - shown_before.total()
+    fakes = (amount + (surplus_real + random.uniform(-0.5, 0.5) > 0)) // 2
+    return draw(generated, fakes) + [(REAL,)] * (amount - fakes)
 
 
-def _placed(
+def _draw_tests(
     protocol: Protocol,
-    looks: Sequence[tuple[str, ...]],
+    conditions: Sequence[Condition],
     items: Sequence[str],
-    counts: Counter[Cell],
+    counts: Counter[Stimulus],
     random: Random,
 ) -> list[Trial]:
-    """Give each look a photo: of the photos shown least, so that cells are shown equally often."""
-    totals: Counter[str] = Counter()
-    for (which, item, _), count in counts.items():
-        if which == protocol:
-            totals[item] += count
-    drawn = sorted(random.sample(items, len(items)), key=lambda item: totals[item])[: len(looks)]
+    """Assign the items shown least before to conditions, with balanced stimuli and orders."""
+    shown_before: Counter[str] = Counter()
+    for (other_protocol, item, _), count in counts.items():
+        if other_protocol == protocol:
+            shown_before[item] += count
+    drawn = sorted(random.sample(items, len(items)), key=lambda item: shown_before[item])
+    drawn = drawn[: len(conditions)]
     random.shuffle(drawn)
-    pairs = list(zip(drawn, looks, strict=True))
+    pairs = list(zip(drawn, conditions, strict=True))
 
-    def cost(item: str, look: tuple[str, ...]) -> int:
-        return counts[cell(protocol, item, look)]
+    def cost(item: str, condition: Condition) -> int:
+        return counts[protocol, item, frozenset(condition)]
 
-    better = True
-    while better:  # swap looks till no swap makes rare cells less rare
-        better = False
+    improved = True
+    while improved:  # swap conditions until no swap lowers the counts of the stimuli
+        improved = False
         for i, j in itertools.combinations(range(len(pairs)), 2):
-            (a, one), (b, other) = pairs[i], pairs[j]
-            if cost(a, one) + cost(b, other) > cost(a, other) + cost(b, one):
-                pairs[i], pairs[j] = (a, other), (b, one)
-                better = True
-    return [Trial(protocol, "test", item, look) for item, look in pairs]
+            (a, first), (b, second) = pairs[i], pairs[j]
+            if cost(a, first) + cost(b, second) > cost(a, second) + cost(b, first):
+                pairs[i], pairs[j] = (a, second), (b, first)
+                improved = True
+    trials = [Trial(protocol, "test", item, condition) for item, condition in pairs]
+    return _balance_order(trials, random)
 
 
-def _ordered(trials: list[Trial], random: Random) -> list[Trial]:
-    """Shuffle trials, and turn every second one of those that show the same two systems round."""
+def _balance_order(trials: list[Trial], random: Random) -> list[Trial]:
+    """Shuffle trials, and reverse every second pair of the same two systems."""
     trials = sorted(random.sample(trials, len(trials)), key=lambda trial: trial.shown)
-    turn = random.random() < 0.5
-    for number, trial in enumerate(trials):
-        if (number % 2 == 0) == turn:
-            trials[number] = dataclasses.replace(trial, shown=trial.shown[::-1])
+    reverse_even = random.random() < 0.5
+    for i, trial in enumerate(trials):
+        if (i % 2 == 0) == reverse_even:
+            trials[i] = dataclasses.replace(trial, shown=trial.shown[::-1])
     random.shuffle(trials)
     return trials
 
 
-def _easy(
-    protocol: Protocol, kind: Kind, amount: int, easy: list[str], random: Random
+def _obvious_trials(
+    protocol: Protocol, kind: Kind, amount: int, items: list[str], random: Random
 ) -> list[Trial]:
-    """Use up photos with an obvious fake; practice with one picture has real ones as well."""
-    looks: list[tuple[str, ...]] = [(REAL, OBVIOUS) if protocol == "pair" else (OBVIOUS,)]
+    """Take items for trials with obvious fakes; single-image practice also shows real images."""
+    conditions: list[Condition] = [(REAL, OBVIOUS) if protocol == "pair" else (OBVIOUS,)]
     if kind == "practice" and protocol != "pair":
-        looks.append((REAL,))
-        random.shuffle(looks)
-    trials = [Trial(protocol, kind, easy.pop(), looks[n % len(looks)]) for n in range(amount)]
-    return _ordered(trials, random)
+        conditions.append((REAL,))
+        random.shuffle(conditions)
+    trials = [
+        Trial(protocol, kind, items.pop(), conditions[i % len(conditions)]) for i in range(amount)
+    ]
+    return _balance_order(trials, random)
 
 
-def _strew(tests: list[Trial], checks: list[Trial], random: Random) -> None:
-    """Put each check at random into its own stretch of the tests."""
-    for number in reversed(range(len(checks))):
-        stretch = [len(tests) * end // len(checks) for end in (number, number + 1)]
-        tests.insert(random.randint(*stretch), checks[number])
+def _insert_checks(tests: list[Trial], checks: list[Trial], random: Random) -> None:
+    """Insert each attention check at a random position in its own section of the test trials."""
+    for i in reversed(range(len(checks))):
+        section = [len(tests) * end // len(checks) for end in (i, i + 1)]
+        tests.insert(random.randint(*section), checks[i])

@@ -1,75 +1,75 @@
-// What is asked of the server and told to it. A connection that is cut only delays it.
+// Requests to the server, repeated until it responds.
 
-const KEPT = "photochrom-study-answer";
-const AGAIN_MS = 2000;
-const PATIENCE_MS = 20_000;
-const note = document.getElementById("note");
-let inMemory = null; // where a browser has no localStorage
+const STORAGE_KEY = "photochrom-study-answer";
+const RETRY_MS = 2000;
+const TIMEOUT_MS = 20_000;
+const connection = document.getElementById("connection");
+let storedInMemory = null; // for browsers without localStorage
 
 /**
- * Ask until the server answers, however often the connection fails.
+ * Send a request until the server responds.
  * @param {string} path
- * @param {object} [body] What is told, if anything.
- * @returns {Promise<{ok: boolean, content: Blob}>} Whether it was granted, and what came.
+ * @param {object} [body] JSON body of a POST; a GET without it.
+ * @returns {Promise<{ok: boolean, content: Blob}>}
  */
-async function ask(path, body) {
-  const request = { cache: "no-store" };
+async function send(path, body) {
+  const options = { cache: "no-store" };
   if (body !== undefined) {
-    request.method = "POST";
-    request.headers = { "Content-Type": "application/json" };
-    request.body = JSON.stringify(body);
+    options.method = "POST";
+    options.headers = { "Content-Type": "application/json" };
+    options.body = JSON.stringify(body);
   }
   for (;;) {
     try {
-      const response = await fetch(path, { ...request, signal: AbortSignal.timeout(PATIENCE_MS) });
+      const response = await fetch(path, { ...options, signal: AbortSignal.timeout(TIMEOUT_MS) });
       const content = await response.blob();
       if (response.status < 500) {
-        note.textContent = "";
+        connection.textContent = "";
         return { ok: response.ok, content };
       }
-      say("The server has trouble.");
+      showProblem("The server has a problem.");
     } catch {
-      say("There is no connection.");
+      showProblem("There is no connection.");
     }
-    await pause();
+    await waitForRetry();
   }
 }
 
-function say(what) {
-  const kept = read() === null ? "" : " Your answer is kept here.";
-  note.textContent = `${what}${kept} Trying again every 2 seconds; please leave this page open.`;
+function showProblem(problem) {
+  const stored = readResponse() === null ? "" : " Your response is stored in this browser.";
+  connection.textContent = `${problem}${stored} Retrying every 2 seconds; please keep this page open.`;
 }
 
-/** Wait a little, or till the browser sees a network again. */
-function pause() {
+/** Wait for `RETRY_MS`, or until the browser is online again. */
+function waitForRetry() {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(timer);
       removeEventListener("online", done);
       resolve();
     };
-    const timer = setTimeout(done, AGAIN_MS);
+    const timer = setTimeout(done, RETRY_MS);
     addEventListener("online", done);
   });
 }
 
-/** @returns {Promise<object>} What the person is to see now. */
-export async function next() {
-  return JSON.parse(await (await ask("/api/next")).content.text());
+/** @returns {Promise<object>} The current trial, or another state of the participant. */
+export async function fetchState() {
+  return JSON.parse(await (await send("/api/next")).content.text());
 }
 
-export async function agree() {
-  await ask("/api/person", {});
+export async function sendConsent() {
+  await send("/api/person", {});
 }
 
-/** @returns {Promise<boolean>} Whether the pictures of the trial may be shown. */
-export async function begun(number) {
-  return (await ask("/api/begun", { number })).ok;
+/** @returns {Promise<boolean>} Whether the images of the trial may be shown. */
+export async function beginTrial(number) {
+  return (await send("/api/begun", { number })).ok;
 }
 
-/** @returns {Promise<HTMLImageElement>} A picture that can be shown at once. */
-export async function picture(id) {
-  const { content } = await ask(`/pictures/${id}.png`);
+/** @returns {Promise<HTMLImageElement>} A decoded image. */
+export async function loadImage(id) {
+  const { content } = await send(`/pictures/${id}.png`);
   const image = new Image();
   image.src = URL.createObjectURL(content);
   await image.decode();
@@ -77,37 +77,37 @@ export async function picture(id) {
 }
 
 /**
- * Deliver an answer; till the server has it, a reload finds it here.
- * @returns {Promise<?object>} What the server says to it; null if it did not want it.
+ * Send a response. It is stored until the server has it, so that a reload does not lose it.
+ * @returns {Promise<?object>} The feedback; null if the server rejected the response.
  */
-export function deliver(answer) {
-  write(JSON.stringify(answer));
-  return deliverKept();
+export function sendResponse(response) {
+  storeResponse(JSON.stringify(response));
+  return sendStoredResponse();
 }
 
-/** Deliver the answer that a reload came before, if there is one. */
-export async function deliverKept() {
-  const kept = read();
-  if (kept === null) return null;
-  const { ok, content } = await ask("/api/answer", JSON.parse(kept));
-  write(null);
+/** Send the response stored before a reload, if any. */
+export async function sendStoredResponse() {
+  const stored = readResponse();
+  if (stored === null) return null;
+  const { ok, content } = await send("/api/answer", JSON.parse(stored));
+  storeResponse(null);
   return ok ? JSON.parse(await content.text()) : null;
 }
 
-function read() {
+function readResponse() {
   try {
-    return localStorage.getItem(KEPT) ?? inMemory;
+    return localStorage.getItem(STORAGE_KEY) ?? storedInMemory;
   } catch {
-    return inMemory;
+    return storedInMemory;
   }
 }
 
-function write(text) {
-  inMemory = text;
+function storeResponse(text) {
+  storedInMemory = text;
   try {
-    if (text === null) localStorage.removeItem(KEPT);
-    else localStorage.setItem(KEPT, text);
+    if (text === null) localStorage.removeItem(STORAGE_KEY);
+    else localStorage.setItem(STORAGE_KEY, text);
   } catch {
-    // inMemory has it
+    // storedInMemory is used instead
   }
 }

@@ -1,104 +1,110 @@
-// Pictures on the screen for a set time, counted on animation frames.
+// Shows stimuli for a given exposure, timed by animation frames.
 
-const COUNT_MS = 500;
+const COUNTDOWN_MS = 500;
 const GAP_MS = 250;
-const MASK_MS = 30;
+const MASKS_MS = 120;
 const MASKS = 4;
-const LONGEST_FRAME_MS = 20; // longer ones are hiccups, not the screen's rate
+const MAX_FRAME_MS = 20; // longer intervals are dropped frames, not the refresh rate
 
-const frame = () => new Promise(requestAnimationFrame);
+const nextFrame = () => new Promise(requestAnimationFrame);
 
 /**
- * Wait for the frame that comes nearest to a time.
- * @param {number} from The time of a frame.
- * @param {number} ms How long after it.
- * @returns {Promise<number>} The time of the frame.
+ * Wait for the frame that is nearest to a time.
+ * @param {number} start The time of a frame.
+ * @param {number} ms
+ * @returns {Promise<number>} The time of the frame nearest to `start + ms`.
  */
-async function after(from, ms) {
-  let last = from;
+async function frameAfter(start, ms) {
+  let last = start;
   for (;;) {
-    const now = await frame();
-    if (now - from >= ms - Math.min(now - last, LONGEST_FRAME_MS) / 2) return now;
+    const now = await nextFrame();
+    if (now - start >= ms - Math.min(now - last, MAX_FRAME_MS) / 2) return now;
     last = now;
   }
 }
 
-/** Show an element for a time, and return for how long it was on the screen, in ms. */
-async function flash(element, ms) {
-  const from = await frame();
-  element.classList.add("seen");
-  const to = await after(from, ms);
-  element.classList.remove("seen");
-  return to - from;
+async function wait(ms) {
+  await frameAfter(await nextFrame(), ms);
 }
 
-/** Show some at once, to stay, and return when that was. */
+/**
+ * Show an element in the current frame, and hide it after a time.
+ * @param {number} start The time of the current frame.
+ * @returns {Promise<number>} The time of the frame that hides it.
+ */
+async function flash(element, start, ms) {
+  element.classList.add("visible");
+  const end = await frameAfter(start, ms);
+  element.classList.remove("visible");
+  return end;
+}
+
+/** Show elements in the next frame, and return its time. */
 export async function show(elements) {
-  const from = await frame();
-  for (const element of elements) element.classList.add("seen");
-  return from;
+  const time = await nextFrame();
+  for (const element of elements) element.classList.add("visible");
+  return time;
 }
 
-/** Show one after the other, each for so long. */
-export async function inTurn(elements, ms) {
-  await after(await frame(), GAP_MS);
+/** Show elements one after the other, each for the same exposure. */
+export async function showInSequence(elements, ms) {
+  await wait(GAP_MS);
   for (const element of elements) {
-    await flash(element, ms);
-    await after(await frame(), GAP_MS);
+    await flash(element, await nextFrame(), ms);
+    await wait(GAP_MS);
   }
 }
 
 /**
- * Count down, show a picture, and then what wipes it from the eye.
- * @returns {Promise<number>} For how long it was on the screen, in ms.
+ * Count down, show an image, and then masks.
+ * @returns {Promise<number>} The measured exposure of the image in ms.
  */
-export async function briefly(image, ms, stage) {
-  const number = document.createElement("p");
-  number.className = "countdown seen";
-  number.setAttribute("aria-hidden", "true");
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const masks = Array.from({ length: calm ? 1 : MASKS }, () => noise(image.width, image.height));
-  stage.append(number, ...masks);
-  for (const left of ["3", "2", "1"]) {
-    number.textContent = left;
-    await after(await frame(), COUNT_MS);
+export async function showMasked(image, ms, stage) {
+  const countdown = document.createElement("p");
+  countdown.className = "countdown visible";
+  countdown.setAttribute("aria-hidden", "true");
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const masks = Array.from({ length: reducedMotion ? 1 : MASKS }, () =>
+    createMask(image.width, image.height),
+  );
+  stage.append(countdown, ...masks);
+  for (const count of ["3", "2", "1"]) {
+    countdown.textContent = count;
+    await wait(COUNTDOWN_MS);
   }
-  number.remove();
-  let from = await frame();
-  image.classList.add("seen");
-  const hidden = await after(from, ms);
-  image.classList.remove("seen");
-  const shown = hidden - from;
-  from = hidden;
-  for (const mask of masks) { // from frame to frame, with nothing in between
-    mask.classList.add("seen");
-    from = await after(from, (MASK_MS * MASKS) / masks.length);
-    mask.classList.remove("seen");
-  }
-  return shown;
+  countdown.remove();
+  const start = await nextFrame();
+  const end = await flash(image, start, ms);
+  let time = end;
+  for (const mask of masks) time = await flash(mask, time, MASKS_MS / masks.length); // no gaps
+  return end - start;
 }
 
-/** Draw coloured noise of all scales, the coarse ones a little stronger. */
-function noise(width, height) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [width, height];
+/** Draw coloured noise of all scales; coarse scales have more contrast. */
+function createMask(width, height) {
+  const canvas = createCanvas(width, height);
   canvas.setAttribute("aria-hidden", "true");
   const context = canvas.getContext("2d");
-  for (let cells = width; cells >= 3; cells = Math.floor(cells / 2)) {
-    context.globalAlpha = cells === width ? 1 : 0.25;
-    context.drawImage(dots(cells, Math.ceil((cells * height) / width)), 0, 0, width, height);
+  for (let columns = width; columns >= 3; columns = Math.floor(columns / 2)) {
+    context.globalAlpha = columns === width ? 1 : 0.25;
+    context.drawImage(createNoise(columns, Math.ceil((columns * height) / width)), 0, 0, width, height);
   }
   return canvas;
 }
 
-function dots(width, height) {
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [width, height];
+function createNoise(width, height) {
+  const canvas = createCanvas(width, height);
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(width, height);
   for (let i = 0; i < pixels.data.length; i++) {
     pixels.data[i] = i % 4 === 3 ? 255 : Math.random() * 256;
   }
   context.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+function createCanvas(width, height) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width, height];
   return canvas;
 }

@@ -1,87 +1,87 @@
-// One person's way through a study: consent, trials, thanks.
+// A participant's way through a study: consent, trials, thanks.
 
-import { agree, begun, deliver, deliverKept, next, picture } from "./server.js";
-import { briefly, inTurn, show } from "./showing.js";
+import {
+  beginTrial,
+  fetchState,
+  loadImage,
+  sendConsent,
+  sendResponse,
+  sendStoredResponse,
+} from "./server.js";
+import { show, showInSequence, showMasked } from "./showing.js";
 
 const $ = (id) => document.getElementById(id);
-const TWO = [0, 1];
-const PICTURES = ["Picture 1", "Picture 2"];
-const ONE = ["real", "generated"];
-const ONE_LABELS = ["Real", "Generated"];
-const GENERATED =
-  "The colours of real ones are as the camera took them; those of generated ones were guessed by a " +
-  "program.";
-const seconds = (ms) => (ms === 1000 ? "1 second" : `${ms / 1000} seconds`);
+const IMAGE_LABELS = ["Image 1", "Image 2"];
+const TWO_IMAGES = { choices: [0, 1], labels: IMAGE_LABELS };
+const ONE_IMAGE = { choices: ["real", "generated"], labels: ["Real", "Generated"] };
+const DEFINITION =
+  "A real photo has the colours that the camera recorded; in a generated one, a program guessed them.";
+const formatSeconds = (ms) => (ms === 1000 ? "1 second" : `${ms / 1000} seconds`);
 
 const PROTOCOLS = {
   pair: {
     title: "Which one is generated?",
-    text: (trial) =>
-      `You see the same photo twice, one after the other, each for ${seconds(trial.show_ms)}. One ` +
-      `is real, one is generated. ${GENERATED}`,
+    instructions: (trial) =>
+      "You see the same photo twice, one after the other, each for " +
+      `${formatSeconds(trial.show_ms)}. One is real, one is generated. ${DEFINITION}`,
     question: "Which one was generated?",
-    choices: TWO,
-    labels: PICTURES,
-    verdict: (chosen) => `Picture ${chosen + 1} was generated.`,
+    ...TWO_IMAGES,
+    feedback: (choice) => `Image ${choice + 1} was generated.`,
   },
   single: {
     title: "Real or generated?",
-    text: () => `You see one photo, for as long as you like. ${GENERATED}`,
+    instructions: () => `You see one photo, without time limit. ${DEFINITION}`,
     question: "Is this photo real or generated?",
-    choices: ONE,
-    labels: ONE_LABELS,
-    verdict: (chosen) => `This photo is ${chosen}.`,
+    ...ONE_IMAGE,
+    feedback: (choice) => `This photo is ${choice}.`,
   },
   timed: {
     title: "Real or generated, at a glance?",
-    text: () =>
-      "After a countdown you see one photo for a moment, and then, quickly, some noise. The better " +
-      `you get, the shorter it is. ${GENERATED}`,
+    instructions: () =>
+      "After a countdown you see one photo for a moment, and then some flickering noise. The more " +
+      `often you are right, the shorter the photo is shown. ${DEFINITION}`,
     question: "Was this photo real or generated?",
-    choices: ONE,
-    labels: ONE_LABELS,
-    verdict: (chosen) => `This photo was ${chosen}.`,
+    ...ONE_IMAGE,
+    feedback: (choice) => `This photo was ${choice}.`,
   },
   preference: {
     title: "Which one looks better?",
-    text: () =>
-      "You see an old photo twice, coloured by two programs. Nobody knows its true colours. Take " +
-      "as long as you like.",
+    instructions: () =>
+      "You see an old photo twice, coloured by two programs. Its true colours are unknown. There " +
+      "is no time limit.",
     question: "Which one looks better?",
-    choices: TWO,
-    labels: PICTURES,
-    verdict: null,
+    ...TWO_IMAGES,
   },
 };
 
-let hidden = false; // whether the page was out of sight since a trial began
+let wasHidden = false; // whether the page was hidden at any time in the current trial
 document.addEventListener("visibilitychange", () => {
-  hidden ||= document.hidden;
+  wasHidden ||= document.hidden;
 });
 
-function only(id) {
+function showSection(id) {
   for (const section of document.querySelectorAll("main > section")) {
     section.hidden = section.id !== id;
   }
-  document.documentElement.classList.toggle("showing", id === "trial");
+  document.documentElement.classList.toggle("in-trial", id === "trial");
   $(id).querySelector("h1")?.focus();
 }
 
-function pressed(button) {
+function waitForClick(button) {
   return new Promise((resolve) => button.addEventListener("click", resolve, { once: true }));
 }
 
-/** Wait for one of the two buttons or their keys; return which, and when. */
-function choice() {
+/** Wait for a choice button or key; return the index of the choice and the time of the event. */
+function waitForChoice() {
   return new Promise((resolve) => {
     const controller = new AbortController();
     const choose = (index, event) => {
-      controller.abort(); // a second click is not heard
+      controller.abort(); // ignore a second click
       resolve([index, event.timeStamp]);
     };
-    const listening = { signal: controller.signal };
-    for (const index of TWO) {
-      $(`choice-${index}`).addEventListener("click", (event) => choose(index, event), listening);
+    const options = { signal: controller.signal };
+    for (const index of [0, 1]) {
+      $(`choice-${index}`).addEventListener("click", (event) => choose(index, event), options);
     }
     addEventListener(
       "keydown",
@@ -92,110 +92,122 @@ function choice() {
         event.preventDefault();
         choose(index, event);
       },
-      listening,
+      options,
     );
   });
 }
 
-function captioned(image) {
+function enableChoices(enabled) {
+  for (const index of [0, 1]) $(`choice-${index}`).disabled = !enabled;
+}
+
+function addCaption(image) {
   const figure = document.createElement("figure");
   const caption = document.createElement("figcaption");
   caption.textContent = image.alt;
-  caption.setAttribute("aria-hidden", "true"); // the picture is called so already
+  caption.setAttribute("aria-hidden", "true"); // repeats the alt text
   figure.append(image, caption);
   return figure;
 }
 
-async function explain(trial, before) {
+/** Show the instructions of a block, and wait for the start. */
+async function showInstructions(trial, isAfterPractice) {
   const protocol = PROTOCOLS[trial.protocol];
-  $("brief-title").textContent = protocol.title;
-  $("brief-text").textContent = protocol.text(trial);
-  $("brief-practice").textContent = trial.practice
-    ? "It begins with some practice: after each answer you are told whether it was right."
-    : before === `${trial.protocol} practice`
-      ? "The practice is over. From here on you are not told whether you are right."
+  $("instructions-title").textContent = protocol.title;
+  $("instructions-text").textContent = protocol.instructions(trial);
+  $("instructions-practice").textContent = trial.practice
+    ? "It begins with practice trials: after each response you are told whether it was right."
+    : isAfterPractice
+      ? "The practice is over. From now on you are not told whether you are right."
       : "";
-  only("brief");
+  showSection("instructions");
   $("start").focus();
-  await pressed($("start"));
+  await waitForClick($("start"));
 }
 
-async function run(trial, images) {
-  const protocol = PROTOCOLS[trial.protocol];
+/** Fill the trial section, with nothing visible yet; return the elements of the images. */
+function prepareTrial(trial, images) {
   $("bar").max = trial.of;
   $("bar").value = trial.number;
   $("count").textContent = `${trial.number + 1} of ${trial.of}`;
-  $("asked").textContent = "";
-  $("question").classList.remove("seen");
+  $("question-text").textContent = "";
+  $("question").classList.remove("visible");
   $("feedback").hidden = true;
   $("question").hidden = false;
-  protocol.labels.forEach((label, index) => {
+  enableChoices(false);
+  PROTOCOLS[trial.protocol].labels.forEach((label, index) => {
     $(`choice-${index}`).textContent = label;
-    $(`choice-${index}`).disabled = true;
   });
   const stage = $("stage");
   stage.className = trial.protocol;
   stage.style.setProperty("--width", `${trial.width}px`);
-  stage.style.setProperty("--height", `${trial.height}px`);
   images.forEach((image, index) => {
-    image.alt = PICTURES[index];
+    image.alt = IMAGE_LABELS[index];
     image.draggable = false;
   });
-  const pictures = images.length === 1 ? images : images.map(captioned);
-  stage.replaceChildren(...pictures);
-  only("trial");
-  hidden = document.hidden;
-  if (!(await begun(trial.number))) return;
+  const elements = images.length === 1 ? images : images.map(addCaption);
+  stage.replaceChildren(...elements);
+  showSection("trial");
+  return elements;
+}
+
+async function runTrial(trial, images) {
+  const protocol = PROTOCOLS[trial.protocol];
+  const elements = prepareTrial(trial, images);
+  wasHidden = document.hidden;
+  if (!(await beginTrial(trial.number))) return;
 
   let exposure = null;
-  if (trial.protocol === "pair") await inTurn(pictures, trial.show_ms);
-  else if (trial.protocol === "timed") exposure = await briefly(images[0], trial.show_ms, stage);
-  // Frames stand still while a page is out of sight. The next question makes this one void.
-  if (hidden && trial.show_ms !== null) return;
-  for (const index of TWO) $(`choice-${index}`).disabled = false;
-  $("asked").textContent = protocol.question;
-  const from = await show([$("question"), ...(trial.show_ms === null ? pictures : [])]);
-  const [index, at] = await choice();
-  for (const one of TWO) $(`choice-${one}`).disabled = true;
-  const chosen = protocol.choices[index];
-  const said = await deliver({
+  if (trial.protocol === "pair") await showInSequence(elements, trial.show_ms);
+  else if (trial.protocol === "timed") {
+    exposure = await showMasked(images[0], trial.show_ms, $("stage"));
+  }
+  // A hidden page has no animation frames. The server voids this trial on the next request.
+  if (wasHidden && trial.show_ms !== null) return;
+  enableChoices(true);
+  $("question-text").textContent = protocol.question;
+  const start = await show([$("question"), ...(trial.show_ms === null ? elements : [])]);
+  const [index, time] = await waitForChoice();
+  enableChoices(false);
+  const result = await sendResponse({
     number: trial.number,
     pictures: trial.pictures,
-    chosen,
+    chosen: protocol.choices[index],
     exposure_ms: exposure,
-    reaction_ms: Math.max(0, at - from),
+    reaction_ms: Math.max(0, time - start),
   });
-  if (trial.practice && said) {
-    const truth = protocol.choices[said.right ? index : 1 - index];
-    $("verdict").textContent = `${said.right ? "Right" : "Wrong"}. ${protocol.verdict(truth)}`;
+  if (trial.practice && result) {
+    const truth = protocol.choices[result.right ? index : 1 - index];
+    $("feedback-text").textContent = `${result.right ? "Right" : "Wrong"}. ${protocol.feedback(truth)}`;
     $("question").hidden = true;
     $("feedback").hidden = false;
-    $("onward").focus();
-    await pressed($("onward"));
+    $("continue").focus();
+    await waitForClick($("continue"));
   }
 }
 
 async function main() {
-  await deliverKept();
-  let agreed = false;
-  let before = null; // what was explained last; a reload explains it again
+  await sendStoredResponse();
+  let hasConsented = false;
+  let lastBlock = null;
   for (;;) {
-    const state = await next();
+    const state = await fetchState();
     if (state.state === "consent") {
-      $("refused").hidden = !agreed;
-      only("consent");
-      await pressed($("agree"));
-      agreed = true;
-      await agree();
+      $("cookie-warning").hidden = !hasConsented;
+      showSection("consent");
+      await waitForClick($("agree"));
+      hasConsented = true;
+      await sendConsent();
     } else if (state.state === "done") {
-      only("thanks");
+      showSection("thanks");
       return;
     } else {
-      const images = await Promise.all(state.pictures.map(picture));
-      const now = `${state.protocol}${state.practice ? " practice" : ""}`;
-      if (now !== before) await explain(state, before);
-      before = now;
-      await run(state, images);
+      const images = await Promise.all(state.pictures.map(loadImage));
+      const practice = `${state.protocol} practice`;
+      const block = state.practice ? practice : state.protocol;
+      if (block !== lastBlock) await showInstructions(state, lastBlock === practice);
+      lastBlock = block;
+      await runTrial(state, images);
       $("stage").replaceChildren();
       for (const image of images) URL.revokeObjectURL(image.src);
     }
@@ -204,5 +216,5 @@ async function main() {
 
 main().catch((error) => {
   console.error(error);
-  only("broken");
+  showSection("failure");
 });
