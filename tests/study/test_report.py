@@ -606,10 +606,10 @@ def test_page_lists_excluded_participants(folder: Path) -> None:
 
 
 def test_correlations_use_images_of_the_study(folder: Path) -> None:
-    from photochrom.training.evaluation.metrics import METRICS
+    from photochrom.training.evaluation.metrics import PHOTO_METRICS
 
     found = json_of(folder)["fooling"][0]["correlations"]
-    assert {one["metric"] for one in found} == set(METRICS)
+    assert {one["metric"] for one in found} == set(PHOTO_METRICS)
     assert {one["system"] for one in found} == {None, *SYSTEMS}
     assert [one["pictures"] for one in found if one["metric"] == "ssim"] == [6, 3, 3]
     assert all(-1 <= one["rho"] <= 1 for one in found if one["rho"] is not None)

@@ -248,7 +248,7 @@ def evaluate(models: tuple[str, ...], data: Path, **options: Any) -> None:
     """Measure each MODEL: a run, an ONNX file, `default`, `grey` or `mean-ab`."""
     need("train")
     from photochrom.training.evaluation.evaluate import evaluate as measure
-    from photochrom.training.evaluation.report import markdown_table
+    from photochrom.training.evaluation.tables import markdown_table
 
     click.echo(markdown_table(measure(models, data, **options)), nl=False)
 
@@ -258,7 +258,7 @@ def evaluate(models: tuple[str, ...], data: Path, **options: Any) -> None:
 def table(runs: tuple[Path, ...]) -> None:
     """Print the report's Table 1 with evaluated runs beside it."""
     need("train")
-    from photochrom.training.evaluation.report import table1
+    from photochrom.training.evaluation.tables import table1
 
     click.echo(table1(list(runs)))
 

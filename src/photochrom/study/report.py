@@ -129,10 +129,10 @@ def _read_metrics(path: Path) -> dict[str, dict[str, float]]:
 def _metric_titles() -> dict[str, str] | None:
     """Return titles of metrics, with an arrow to the better side; None without the train extra."""
     try:
-        from photochrom.training.evaluation.metrics import SCALES
+        from photochrom.training.evaluation.metrics import METRICS
     except ModuleNotFoundError:
         return None
-    return {name: scale.title + _ARROWS[scale.direction] for name, scale in SCALES.items()}
+    return {name: metric.title + _ARROWS[metric.direction] for name, metric in METRICS.items()}
 
 
 def _score_images(
@@ -145,7 +145,7 @@ def _score_images(
     Raises:
         PhotochromError: If an image cannot be read.
     """
-    from photochrom.training.evaluation.metrics import METRICS
+    from photochrom.training.evaluation.metrics import PHOTO_METRICS
 
     images = {item.id: item.pictures for item in study.items}
     included = select_responses(apply_exclusion(study, responses), responses)
@@ -161,8 +161,8 @@ def _score_images(
                 "study again"
             )
         scores[item, system] = {
-            name: metric.function(generated, real)
-            for name, metric in METRICS.items()
+            name: function(generated, real)
+            for name, function in PHOTO_METRICS.items()
             if name != "ssim" or min(real.shape[:2]) >= _SSIM_WINDOW
         }
     return scores

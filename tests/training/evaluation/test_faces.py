@@ -1,4 +1,4 @@
-"""Skin, measured in the faces of photos."""
+"""Face detection and the metrics of skin."""
 
 from pathlib import Path
 
@@ -17,19 +17,19 @@ PHOTO = astronaut()[::2, ::2]
 """A woman of fair skin, 256x256, with her face at about row 60, column 110."""
 
 
-def test_a_face_is_found() -> None:
+def test_find_faces_detects_a_face() -> None:
     rows, columns = find_faces(PHOTO)[0]
     assert rows.start < 60 < rows.stop
     assert columns.start < 112 < columns.stop
     assert find_faces(PHOTO[:20, :20]) == []
 
 
-def test_how_far_skin_is_off() -> None:
+def test_measure_skin_of_pale_and_dark_faces() -> None:
     truth = PHOTO / np.float32(255)
     faces = find_faces(PHOTO)[:1]
     (same,) = measure_skin(truth, truth, faces)
     assert same.error == 0
-    assert same.chroma == same.chroma_truth > 10
+    assert same.chroma == same.original_chroma > 10
     assert not same.dark
     lab = rgb_to_lab(truth)
     lab[..., 1:] = lab[..., 1:] / 2
@@ -41,7 +41,7 @@ def test_how_far_skin_is_off() -> None:
     assert dark.dark
 
 
-def test_what_has_not_the_colours_of_skin_is_no_face() -> None:
+def test_faces_without_the_colours_of_skin_are_discarded() -> None:
     truth = PHOTO / np.float32(255)
     faces = find_faces(PHOTO)[:1]
     assert measure_skin(truth, truth[..., ::-1].copy(), faces) == []  # blue

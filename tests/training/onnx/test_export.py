@@ -15,7 +15,7 @@ from torch import nn
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.onnx_model import OnnxModel
 from photochrom.errors import ModelError, RunError
-from photochrom.training.evaluation.evaluate import load_model
+from photochrom.training.evaluation.models import load_model
 from photochrom.training.loop import runs
 from photochrom.training.networks.generators import GENERATORS, build_generator
 from photochrom.training.onnx import export as exporting

@@ -19,7 +19,7 @@ from photochrom.errors import DataError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.prepare import find_photos, prepare
 from photochrom.training.data.shrink import shrink
-from photochrom.training.evaluation.report import Evaluation
+from photochrom.training.evaluation.results import Evaluation
 from photochrom.training.recipes.named import RECIPES
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.reproduction import campaign, claims

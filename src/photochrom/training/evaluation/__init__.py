@@ -1,1 +1,1 @@
-"""Metrics, and tables and contact sheets of what was measured."""
+"""Metrics, evaluation of models on data sets, and tables and image grids of the results."""

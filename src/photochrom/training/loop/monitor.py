@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.evaluation.image_grid import image_grid
 from photochrom.training.evaluation.metrics import colorfulness, psnr
-from photochrom.training.evaluation.report import grid
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.tensors import denormalize_lab, lab_to_rgb, to_ab, to_L_ab
 
@@ -42,7 +42,7 @@ def monitor(
     line |= seen
     line["colorfulness_ratio"] = seen["colorfulness"] / max(seen["colorfulness_truth"], 1e-6)
     line["warnings"] = warnings_of(line)
-    picture = grid(rows, ["grey", "generated", "truth"])
+    picture = image_grid(rows, ["grey", "generated", "truth"])
     picture.save(run / "samples" / f"epoch_{line['epoch']:03d}.png")
     for key, value in line.items():
         if isinstance(value, int | float) and key not in ("epoch", "step"):

@@ -11,7 +11,7 @@ from typing import Literal
 
 from scipy.stats import spearmanr
 
-from photochrom.training.evaluation.report import Value
+from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.loop.monitor import GREY_RATIO
 from photochrom.training.reproduction.experiments import (
     BASELINES,
@@ -62,23 +62,23 @@ def judge(claim: Claim, results: Results) -> Verdict:
     return claim.judge(results)
 
 
-def _values(results: Results, name: str) -> dict[str, Value]:
+def _values(results: Results, name: str) -> dict[str, Estimate]:
     evaluation = results.evaluation(name)
     return {} if evaluation is None else dict(evaluation.values)
 
 
-def _ratio(results: Results, name: str) -> Value:
+def _ratio(results: Results, name: str) -> Estimate:
     return results.value(name, "colorfulness_ratio")
 
 
-def _show(value: Value, digits: int = 2) -> str:
+def _show(value: Estimate, digits: int = 2) -> str:
     mean, low, high = value
     if low is None or high is None:
         return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def above(one: Value, other: Value) -> bool:
+def above(one: Estimate, other: Estimate) -> bool:
     """Return whether a value is above another beyond both intervals."""
     low, high = one[1], other[2]
     return low is not None and high is not None and low > high

@@ -16,8 +16,8 @@ from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.reading import open_photo
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.prepare import find_photos
-from photochrom.training.evaluation.evaluate import ConstantModel, RunModel
-from photochrom.training.evaluation.report import grid, spread
+from photochrom.training.evaluation.image_grid import image_grid, spread_indices
+from photochrom.training.evaluation.models import ConstantModel, RunModel
 from photochrom.training.reproduction.claims import CLAIMS, judge
 from photochrom.training.reproduction.experiments import SYSTEMS
 from photochrom.training.reproduction.results import Results, Run
@@ -59,7 +59,7 @@ def _some_photos(folder: Path) -> list[Image.Image]:
         PhotoError: If one cannot be read.
     """
     found = sorted(find_photos([folder]).values())
-    return [open_photo(found[i]).to_image() for i in spread(len(found), SHOWN)]
+    return [open_photo(found[i]).to_image() for i in spread_indices(len(found), SHOWN)]
 
 
 def write_page(results: Results, place: Path, historic: Path | None) -> Path:
@@ -74,7 +74,9 @@ def write_page(results: Results, place: Path, historic: Path | None) -> Path:
         PhotochromError: If a photo or a run cannot be read, or the pictures cannot be written.
     """
     held_out = PackedPhotos(place / "data", "eval")
-    photos = [Image.fromarray(np.array(held_out.photo(i))) for i in spread(len(held_out), SHOWN)]
+    photos = [
+        Image.fromarray(np.array(held_out.photo(i))) for i in spread_indices(len(held_out), SHOWN)
+    ]
     sets = {"eval": photos}
     if historic is not None:
         sets["historic"] = _some_photos(historic)
@@ -174,4 +176,4 @@ def sample_sheet(results: Results, place: Path) -> bytes:
         colorizer = Colorizer(RunModel(_directory(place, run)))
         columns.append([np.asarray(colorizer(photo)) for photo in photos])
     rows: list[tuple[Pixels, ...]] = list(zip(*columns, strict=True))
-    return _jpeg(grid(rows, ["truth", *(run.experiment for run in runs)]))
+    return _jpeg(image_grid(rows, ["truth", *(run.experiment for run in runs)]))

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import mean
 
-from photochrom.training.evaluation.metrics import SCALES
-from photochrom.training.evaluation.report import (
+from photochrom.training.evaluation.metrics import METRICS
+from photochrom.training.evaluation.results import Evaluation
+from photochrom.training.evaluation.tables import (
     TABLE_1,
-    Evaluation,
     Published,
     cell,
     heading,
@@ -126,7 +126,7 @@ def _table_1(results: Results) -> str:
     systems = [run.experiment for run in runs if run.experiment in SYSTEMS]
 
     def ranks(metric: str, published: Callable[[Published], str]) -> list[dict[str, str]]:
-        less = SCALES[metric].direction == "down"
+        less = METRICS[metric].direction == "down"
         theirs = {name: float(published(row)) for name, row in TABLE_1.items()}
         ours = {name: results.value(name, metric)[0] for name in systems}
         return [_ranked(values, less_is_better=less) for values in (theirs, ours)]
@@ -136,7 +136,7 @@ def _table_1(results: Results) -> str:
         ranks("ssim", lambda row: row.ssim),
     )
     header = ["System", "Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
-    header += [heading(SCALES[metric]) for metric in _METRICS if metric not in ("mse", "ssim")]
+    header += [heading(metric) for metric in _METRICS if metric not in ("mse", "ssim")]
     header += ["Generator steps", "Images", "Minutes"]
 
     def line(name: str, title: str, evaluation: Evaluation, run: Run | None) -> list[str]:
@@ -200,7 +200,7 @@ def _next_steps(results: Results) -> str:
     runs = [r for r in results.first_runs() if EXPERIMENTS[r.experiment].part == "next step"]
     if base is None or not runs:
         return ""
-    header = ["Run", *(heading(SCALES[metric]) for metric in _METRICS)]
+    header = ["Run", *(heading(metric) for metric in _METRICS)]
     header += ["Generator steps", "PatchGAN steps", "Against system 2"]
     rows = [
         [
@@ -222,7 +222,7 @@ beyond both intervals.
 
 
 def _everything(results: Results) -> str:
-    header = ["Run", "Seed", *(heading(SCALES[metric]) for metric in _METRICS)]
+    header = ["Run", "Seed", *(heading(metric) for metric in _METRICS)]
     rows = [[e.name, "-", *(cell(e, metric) for metric in _METRICS)] for e in results.baselines]
     rows += [
         [r.experiment, str(r.seed), *(cell(r.evaluation, metric) for metric in _METRICS)]
@@ -236,7 +236,7 @@ def _seeds(results: Results) -> str:
     if not several:
         return "One seed of each: differences between runs may be those between seeds.\n"
     metrics = ("mse", "ssim", "ciede2000", "colorfulness_ratio", "fid")
-    header = ["System", "Seeds", *(heading(SCALES[metric]) for metric in metrics)]
+    header = ["System", "Seeds", *(heading(metric) for metric in metrics)]
     rows = []
     for name in several:
         runs = results.seeds(name)
@@ -246,7 +246,7 @@ def _seeds(results: Results) -> str:
                 row.append("-")
                 continue
             values = [run.evaluation.values[metric][0] for run in runs]
-            digits = SCALES[metric].digits
+            digits = METRICS[metric].digits
             ends = f"{min(values):.{digits}f}..{max(values):.{digits}f}"
             row.append(f"{mean(values):.{digits}f} ({ends})")
         rows.append(row)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from photochrom.errors import DataError, RecipeError
 from photochrom.imagefile.atomic import make_folder, write_atomic
-from photochrom.training.evaluation.metrics import packaged_fid_weights
+from photochrom.training.evaluation.feature_distances import find_fid_weights
 from photochrom.training.reproduction.campaign import (
     Task,
     make_tasks,
@@ -81,8 +81,7 @@ def reproduce(
         raise RecipeError(f"unknown protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}")
     if jobs is not None and jobs < 1:
         raise RecipeError(f"jobs is {jobs}; give 1 or more")
-    if str(inception) == "package":
-        inception = packaged_fid_weights()
+    inception = None if inception is None else find_fid_weights(inception)
     if inception is not None and not inception.is_file():
         raise DataError(f"{inception} is no file; give Inception weights, or leave FID out")
     if historic is not None and not historic.is_dir():

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from photochrom.errors import RunError
-from photochrom.training.evaluation.report import Evaluation, Value
+from photochrom.training.evaluation.bootstrap import Estimate
+from photochrom.training.evaluation.results import Evaluation
 from photochrom.training.loop import runs
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.reproduction.experiments import EXPERIMENTS
@@ -98,7 +99,7 @@ class Results:
             return run.evaluation
         return next((e for e in self.baselines if e.name == name), None)
 
-    def value(self, name: str, metric: str) -> Value:
+    def value(self, name: str, metric: str) -> Estimate:
         """Return a figure of a baseline or experiment that is known to be there."""
         evaluation = self.evaluation(name)
         if evaluation is None or metric not in evaluation.values:

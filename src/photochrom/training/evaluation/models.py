@@ -1,0 +1,114 @@
+"""The models that `photochrom evaluate` accepts: runs, ONNX files and baselines."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from photochrom.color import FloatArray, rgb_to_lab
+from photochrom.colorize.onnx_model import ColorModel, OnnxModel, default_model_path
+from photochrom.errors import DataError, ModelError
+from photochrom.progress import progress_bar
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.loop.runs import is_run, load_generator
+from photochrom.training.onnx.export import CielabGenerator
+
+
+class ConstantModel:
+    """A baseline that returns the same ab for every pixel of every photo.
+
+    Args:
+        name: For tables.
+        ab: a* and b* in CIELAB units.
+    """
+
+    size = 16  # the photo is ignored
+
+    def __init__(self, name: str, ab: tuple[float, float] = (0.0, 0.0)) -> None:
+        self.name = name
+        self._ab = np.array(ab, np.float32).reshape(1, 2, 1, 1)
+
+    def __call__(self, L: FloatArray, /) -> FloatArray:
+        """Return ab (N, 2, H, W) for L* (N, 1, H, W)."""
+        return np.broadcast_to(self._ab, (len(L), 2, *L.shape[2:]))
+
+
+class RunModel:
+    """The generator of a run directory, in PyTorch.
+
+    Raises:
+        RunError: If the run has no weights, or they do not fit its recipe.
+    """
+
+    def __init__(self, run: Path, device: str = "cpu") -> None:
+        generator, recipe = load_generator(run)
+        self.name = run.resolve().name
+        self.size = recipe.inference_size
+        self.takes_hints = recipe.hints is not None
+        self._network = CielabGenerator(generator, recipe.output).eval().to(device)
+        self._device = device
+
+    def __call__(self, L: FloatArray, /, hints: FloatArray | None = None) -> FloatArray:
+        """Return ab (N, 2, H, W) in CIELAB units for L* (N, 1, H, W) and hints, if any."""
+        inputs = [L] if hints is None else [L, hints]
+        with torch.inference_mode():
+            ab = self._network(
+                *(torch.from_numpy(np.ascontiguousarray(x)).to(self._device) for x in inputs)
+            )
+        output: FloatArray = ab.cpu().numpy()
+        return output
+
+
+def mean_ab(photos: PackedPhotos, *, progress: bool = False) -> tuple[float, float]:
+    """Return the mean a* and b* over all pixels of all photos, in CIELAB units.
+
+    Raises:
+        DataError: If there are no photos.
+    """
+    if len(photos) == 0:
+        raise DataError(
+            "mean-ab needs training photos, and the data has none; "
+            "give mean-ab=DIR with a data set that has some"
+        )
+    total, pixels = np.zeros(2), 0
+    for i in progress_bar(range(len(photos)), "mean-ab", disable=not progress, unit="photo"):
+        ab = rgb_to_lab(photos.photo(i).astype(np.float32) / np.float32(255))[..., 1:]
+        total += ab.sum(axis=(0, 1), dtype=np.float64)
+        pixels += ab.shape[0] * ab.shape[1]
+    a, b = total / pixels
+    return float(a), float(b)
+
+
+def load_model(
+    model: str, data: Path, *, device: str = "cpu", progress: bool = False
+) -> ColorModel:
+    """Load a model by its name or path.
+
+    Args:
+        model: `default`, `grey`, `mean-ab`, `mean-ab=DIR`, a run directory, or an ONNX file.
+        data: A prepared data set. `mean-ab` takes its training photos; `mean-ab=DIR` takes those of
+            another.
+        device: Device of the generators of runs; ONNX files run on the CPU.
+        progress: Show a progress bar for mean-ab.
+
+    Raises:
+        PhotochromError: If there is no such model.
+    """
+    if model == "default":
+        default = OnnxModel(default_model_path())
+        default.name = "default"
+        return default
+    if model == "grey":
+        return ConstantModel("grey")
+    name, equals, other_data = model.partition("=")
+    if name == "mean-ab":
+        photos = PackedPhotos(Path(other_data) if equals else data, "train")
+        return ConstantModel("mean-ab", mean_ab(photos, progress=progress))
+    path = Path(model)
+    if is_run(path):
+        return RunModel(path, device)
+    if path.is_file():
+        return OnnxModel(path)
+    raise ModelError(
+        f"{model} is not a model; give a run directory, an .onnx file, default, grey or mean-ab"
+    )
