@@ -1,7 +1,7 @@
 import numpy as np
 
 from photochrom.video.cuts import Cuts
-from support.film import scene
+from support.video import scene
 
 SIZE = (96, 64)
 

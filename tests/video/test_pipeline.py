@@ -23,7 +23,7 @@ from photochrom.cli.video import _Bars
 from photochrom.color import rgb_to_lab
 from photochrom.video.pipeline import Coloured, colorize_film
 from photochrom.video.source import FilmError
-from support.film import decoded, held, scene, write_film
+from support.video import decoded, held, scene, write_film
 from support.processes import default_sigint
 
 Colour = Callable[..., Coloured]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from photochrom.video.smoothing import steady
-from support.film import scene
+from support.video import scene
 
 H, W = 32, 48
 

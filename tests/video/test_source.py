@@ -8,7 +8,7 @@ import pytest
 from photochrom.imagefile.photo import Photo
 from photochrom.video.analysis import Piece, frames, learn, pieces
 from photochrom.video.source import Film, FilmError, probe, to_frame, to_photo
-from support.film import scene, write_film
+from support.video import scene, write_film
 
 
 def film(**facts: object) -> Film:

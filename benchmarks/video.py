@@ -1,7 +1,7 @@
 """Films: how fast they are coloured, and whether their colours flicker or smear.
 
-    python benchmarks/film.py                     # photos of scikit-image
-    python benchmarks/film.py PHOTOS --speed 480  # photos of a folder, a longer film for the speed
+    python benchmarks/video.py                     # photos of scikit-image
+    python benchmarks/video.py PHOTOS --speed 480  # photos of a folder, a longer film for the speed
 
 Films are made of photos, with grain of 8 levels of 255, and coloured as the command line does it,
 frame by frame (`--no-steady`) and steadied. All figures are of the frames of the result, decoded.
