@@ -1,10 +1,10 @@
-"""Films: how fast they are coloured, and whether their colours flicker or smear.
+"""Speed, flicker and motion of `photochrom video`.
 
     python benchmarks/video.py                     # photos of scikit-image
-    python benchmarks/video.py PHOTOS --speed 480  # photos of a folder, a longer film for the speed
+    python benchmarks/video.py PHOTOS --speed 480  # photos of a folder; frames to time
 
-Films are made of photos, with grain of 8 levels of 255, and coloured as the command line does it,
-frame by frame (`--no-steady`) and steadied. All figures are of the frames of the result, decoded.
+Videos are made from photos, with grain of 8 levels of 255, and colorized by the command line with
+and without temporal smoothing (`--no-steady`). All values are measured on the decoded output.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from PIL import Image
 
 from photochrom.batch.process_pool import available_cores
 from photochrom.color import rgb_to_lab
-from photochrom.video.cuts import bend
+from photochrom.video.cuts import warp
 
 WIDTH, HEIGHT, RATE, GRAIN = 640, 480, 25, 8.0
-Picture = NDArray[np.float32]
+FloatImage = NDArray[np.float32]
 
 
-def pictures(folder: Path | None, count: int) -> list[Picture]:
+def load_photos(folder: Path | None, count: int) -> list[FloatImage]:
     """Return grey photos whose short side is 720 px."""
     if folder is None:
         names = ("astronaut", "coffee", "chelsea", "rocket")
@@ -42,15 +42,15 @@ def pictures(folder: Path | None, count: int) -> list[Picture]:
         files = sorted(file for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".png"))
         images = [Image.open(file) for file in files[:: max(1, len(files) // count)]]
     grey = [np.asarray(image.convert("L"), np.float32) for image in images[:count]]
-    scales = [720 / min(picture.shape) for picture in grey]
+    scales = [720 / min(photo.shape) for photo in grey]
     return [
-        cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        for picture, scale in zip(grey, scales, strict=True)
+        cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        for photo, scale in zip(grey, scales, strict=True)
     ]
 
 
 def shot(
-    picture: Picture,
+    image: FloatImage,
     count: int,
     *,
     speed: float = 0.0,
@@ -59,23 +59,23 @@ def shot(
     flicker: float = 0.0,
     seed: int = 0,
 ) -> Iterator[NDArray[np.uint8]]:
-    """Move a camera over a photo.
+    """Yield the frames of a camera moved over a photo.
 
     Args:
-        picture: The photo.
-        count: Frames.
-        speed: px a frame, to the right and down.
-        zoom: Share a frame.
-        grain: Levels of 255.
-        flicker: Deviation of each frame's brightness, as a share.
+        image: The photo.
+        count: Number of frames.
+        speed: px per frame, to the right; half of it down.
+        zoom: Relative change of scale per frame.
+        grain: Standard deviation, of 255.
+        flicker: Relative standard deviation of the brightness of frames.
         seed: Of grain and flicker.
     """
     random = np.random.default_rng(seed)
     for number in range(count):
         scale = (1 + zoom) ** -number
-        place = [[scale, 0, speed * number], [0, scale, speed * number / 2]]
+        matrix = [[scale, 0, speed * number], [0, scale, speed * number / 2]]
         frame = cv2.warpAffine(
-            *(picture, np.array(place, np.float32), (WIDTH, HEIGHT)),
+            *(image, np.array(matrix, np.float32), (WIDTH, HEIGHT)),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REFLECT,
         )
@@ -83,9 +83,9 @@ def shot(
         yield np.clip(frame, 0, 255).astype(np.uint8)
 
 
-def write(path: Path, frames: Iterator[NDArray[np.uint8]], *, deep: bool = False) -> None:
-    """Write a film without loss, of 8 bits or of 10."""
-    pixels = "yuv420p10le" if deep else "yuv420p"
+def write(path: Path, frames: Iterator[NDArray[np.uint8]], *, high_bit_depth: bool = False) -> None:
+    """Write a lossless video, of 8 or 10 bits."""
+    pixels = "yuv420p10le" if high_bit_depth else "yuv420p"
     with av.open(str(path), "w") as out:
         stream = out.add_stream("ffv1", rate=RATE)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
@@ -96,81 +96,83 @@ def write(path: Path, frames: Iterator[NDArray[np.uint8]], *, deep: bool = False
         out.mux(stream.encode(None))
 
 
-def coloured(path: Path, *options: str) -> Path:
-    """Colour a film as the command line does."""
+def colorize(path: Path, *options: str) -> Path:
+    """Colorize a video with the command line; return the output."""
     target = path.with_name(f"{path.stem}-color{''.join(options)}.mkv")
     command = [sys.executable, "-m", "photochrom", "video", str(path), str(target), *options]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     return target
 
 
-def colours(path: Path) -> list[Picture]:
-    """Return the ab of a film's frames, shape (H, W, 2)."""
+def read_ab(path: Path) -> list[FloatImage]:
+    """Return the ab of the frames of a video, shape (H, W, 2)."""
     with av.open(str(path)) as container:
         frames = [frame.to_ndarray(format="rgb48le") for frame in container.decode(video=0)]
     return [rgb_to_lab(frame.astype(np.float32) / 65535)[..., 1:] for frame in frames]
 
 
-def change(frames: list[Picture]) -> float:
+def change(frames: list[FloatImage]) -> float:
     """Return the mean change of a* and b* from frame to frame."""
     return float(np.mean([np.abs(b - a).mean() for a, b in pairwise(frames)]))
 
 
-def off(frames: list[Picture], truth: list[Picture]) -> float:
+def mean_error(frames: list[FloatImage], truth: list[FloatImage]) -> float:
     """Return the mean difference in a* and b*."""
     return float(np.mean([np.abs(a - b).mean() for a, b in zip(frames, truth, strict=True)]))
 
 
-def flickering(place: Path, photos: list[Picture]) -> None:
-    """Print how much the colours of still scenes change."""
-    print("| still, 24 frames | frame by frame | steadied | share |\n| --- | --- | --- | --- |")
-    for name, flicker in (("grain", 0.0), ("grain, and brightness off by 5 %", 0.05)):
-        for how, deep, codec, seen in (
-            ("10 bits without loss, each pixel", True, "ffv1", list),
-            ("8 bits without loss, means over 8x8 px", False, "ffv1", blocks),
-            ("8 bits, H.264, means over 8x8 px", False, "h264", blocks),
+def flicker(folder: Path, photos: list[FloatImage]) -> None:
+    """Print the change of colours in still shots."""
+    print("| still, 24 frames | independent | smoothed | ratio |\n| --- | --- | --- | --- |")
+    for name, deviation in (("grain", 0.0), ("grain, 5 % flicker", 0.05)):
+        for output, high_bit_depth, codec, average in (
+            ("10 bits, lossless, single pixels", True, "ffv1", list),
+            ("8 bits, lossless, means over 8x8 px", False, "ffv1", block_means),
+            ("8 bits, H.264, means over 8x8 px", False, "h264", block_means),
         ):
             changes = []
             for number, photo in enumerate(photos):
-                film = place / f"still-{codec}-{deep}-{flicker}-{number}.mkv"
-                write(film, shot(photo, 24, flicker=flicker, seed=number), deep=deep)
+                video = folder / f"still-{codec}-{high_bit_depth}-{deviation}-{number}.mkv"
+                write(
+                    video,
+                    shot(photo, 24, flicker=deviation, seed=number),
+                    high_bit_depth=high_bit_depth,
+                )
                 ways = [("--codec", codec, "--no-steady"), ("--codec", codec)]
-                changes.append([change(seen(colours(coloured(film, *way)))) for way in ways])
+                changes.append([change(average(read_ab(colorize(video, *way)))) for way in ways])
             alone, steady = np.mean(changes, axis=0)
-            print(f"| {name}: {how} | {alone:.2f} | {steady:.2f} | {steady / alone:.3f} |")
+            print(f"| {name}: {output} | {alone:.2f} | {steady:.2f} | {steady / alone:.3f} |")
 
 
-def blocks(frames: list[Picture]) -> list[Picture]:
-    """Return means over 8x8 px: single ones change as they are rounded to 8 bits of YUV."""
+def block_means(frames: list[FloatImage]) -> list[FloatImage]:
+    """Return means over 8x8 px, in which rounding to 8-bit YUV averages out."""
     size = (WIDTH // 8, HEIGHT // 8)
     return [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
 
 
-def cutting(place: Path, photos: list[Picture]) -> None:
-    """Print how far frames after a cut are from what they are where nothing came before."""
+def cuts(folder: Path, photos: list[FloatImage]) -> None:
+    """Print the error of frames after a cut, relative to the shot alone."""
     print("\n| frame after a cut | 0 | 1 | 2 | 3 |\n| --- | --- | --- | --- | --- |")
     rows, between = [], []
     for number, (one, other) in enumerate(pairwise(photos)):
 
-        def after(picture: Picture = other, seed: int = number) -> Iterator[NDArray[np.uint8]]:
-            return shot(picture, 16, speed=2, seed=seed)
+        def after(image: FloatImage = other, seed: int = number) -> Iterator[NDArray[np.uint8]]:
+            return shot(image, 16, speed=2, seed=seed)
 
-        joint, alone = place / f"joint-{number}.mkv", place / f"alone-{number}.mkv"
+        joint, alone = folder / f"joint-{number}.mkv", folder / f"alone-{number}.mkv"
         write(joint, (frame for part in (shot(one, 16, speed=2), after()) for frame in part))
         write(alone, after())
-        found, truth = colours(coloured(joint)), colours(coloured(alone))
+        found, truth = read_ab(colorize(joint)), read_ab(colorize(alone))
         between.append(np.abs(found[15] - truth[0]).mean())
         rows.append([np.abs(found[16 + k] - truth[k]).mean() for k in range(4)])
     means = " | ".join(f"{value:.2f}" for value in np.mean(rows, axis=0))
-    print(f"| off from the scene alone | {means} |")
-    print(f"\n(The scenes themselves are {np.mean(between):.1f} apart.)")
+    print(f"| error to the shot alone | {means} |")
+    print(f"\n(The shots differ by {np.mean(between):.1f}.)")
 
 
-def moving(place: Path, photos: list[Picture]) -> None:
-    """Print how far colours are from those of the same film without grain, frame by frame."""
-    print(
-        "\n| moving, 24 frames | frame by frame: off | steadied: off | change that is no motion |"
-    )
+def motion(folder: Path, photos: list[FloatImage]) -> None:
+    """Print the error to the same video without grain, colorized without smoothing."""
+    print("\n| moving, 24 frames | independent: error | smoothed: error | residual change, ratio |")
     print("| --- | --- | --- | --- |")
     ways: dict[str, dict[str, float]] = {
         "pan, 3 px a frame": {"speed": 3},
@@ -180,19 +182,21 @@ def moving(place: Path, photos: list[Picture]) -> None:
     for number, (name, way) in enumerate(ways.items()):
         figures = []
         for which, photo in enumerate(photos):
-            clean, film = (place / f"{kind}-{number}-{which}.mkv" for kind in ("clean", "grainy"))
+            clean, grainy = (
+                folder / f"{kind}-{number}-{which}.mkv" for kind in ("clean", "grainy")
+            )
             write(clean, shot(photo, 24, grain=0, **way))
-            write(film, shot(photo, 24, seed=which, **way))
-            truth = colours(coloured(clean, "--no-steady"))
-            alone, steady = (colours(coloured(film, *o)) for o in (("--no-steady",), ()))
-            ratio = _drift(steady, way) / _drift(alone, way)
-            figures.append([off(alone, truth), off(steady, truth), ratio])
-        alone_off, steady_off, share = np.mean(figures, axis=0)
-        print(f"| {name} | {alone_off:.2f} | {steady_off:.2f} | {share:.2f} of frame by frame |")
+            write(grainy, shot(photo, 24, seed=which, **way))
+            truth = read_ab(colorize(clean, "--no-steady"))
+            alone, steady = (read_ab(colorize(grainy, *o)) for o in (("--no-steady",), ()))
+            residual = _residual_change(steady, way) / _residual_change(alone, way)
+            figures.append([mean_error(alone, truth), mean_error(steady, truth), residual])
+        independent_error, smoothed_error, ratio = np.mean(figures, axis=0)
+        print(f"| {name} | {independent_error:.2f} | {smoothed_error:.2f} | {ratio:.2f} |")
 
 
-def _drift(frames: list[Picture], way: dict[str, float]) -> float:
-    """Return the mean change of places that are followed as the camera moves."""
+def _residual_change(frames: list[FloatImage], way: dict[str, float]) -> float:
+    """Return the mean change between frames after motion compensation."""
     speed, zoom = way.get("speed", 0.0), way.get("zoom", 0.0)
     x, y = np.meshgrid(np.arange(WIDTH, dtype=np.float32), np.arange(HEIGHT, dtype=np.float32))
     scale = 1 / (1 + zoom)
@@ -201,26 +205,26 @@ def _drift(frames: list[Picture], way: dict[str, float]) -> float:
         moved = (1 + zoom) ** number  # px of the photo to px of the frame before
         flow = np.dstack([x * (scale - 1) + speed * moved, y * (scale - 1) + speed * moved / 2])
         followed = np.dstack(
-            [bend(np.ascontiguousarray(p), flow) for p in np.moveaxis(before, 2, 0)]
+            [warp(np.ascontiguousarray(p), flow) for p in np.moveaxis(before, 2, 0)]
         )
         inside = slice(16, HEIGHT - 48), slice(16, WIDTH - 48)
         changes.append(np.abs(here - followed)[inside].mean())
     return float(np.mean(changes))
 
 
-def speed(place: Path, photos: list[Picture], count: int) -> None:
-    """Print frames a second, and how busy the cores were."""
-    film = place / "long.mkv"
+def speed(folder: Path, photos: list[FloatImage], count: int) -> None:
+    """Print frames per second and CPU use."""
+    video = folder / "long.mkv"
     each = count // len(photos)
-    write(film, (frame for photo in photos for frame in shot(photo, each, speed=1, flicker=0.02)))
+    write(video, (frame for photo in photos for frame in shot(photo, each, speed=1, flicker=0.02)))
     before = _cpu()
     start = time.perf_counter()
-    coloured(film)
+    colorize(video)
     wall, cpu = time.perf_counter() - start, _cpu() - before
     frames = each * len(photos)
     print(
-        f"\n{frames} frames of {WIDTH}x{HEIGHT} in {wall:.0f} s, {frames / wall:.1f} a second; "
-        f"{1000 * cpu / frames:.0f} ms of cpu a frame, "
+        f"\n{frames} frames of {WIDTH}x{HEIGHT} in {wall:.0f} s, {frames / wall:.1f} per second; "
+        f"{1000 * cpu / frames:.0f} ms of CPU per frame, "
         f"cores {100 * cpu / wall / len(available_cores()):.0f}% busy"
     )
 
@@ -231,24 +235,24 @@ def _cpu() -> float:
 
 
 def main() -> None:
-    """Make films, colour them, and print what came of it."""
+    """Run the benchmarks."""
     parser = argparse.ArgumentParser()
     parser.add_argument("photos", type=Path, nargs="?")
-    parser.add_argument("--count", type=int, default=4, help="Photos.")
-    parser.add_argument("--speed", type=int, default=240, help="Frames of the film for the speed.")
-    parser.add_argument("--only", choices=["flickering", "cutting", "moving", "speed"])
+    parser.add_argument("--count", type=int, default=4, help="Number of photos.")
+    parser.add_argument("--speed", type=int, default=240, help="Frames of the video for the speed.")
+    parser.add_argument("--only", choices=["flicker", "cuts", "motion", "speed"])
     options = parser.parse_args()
-    photos = pictures(options.photos, options.count)
+    photos = load_photos(options.photos, options.count)
     parts: dict[str, Callable[[Path], None]] = {
-        "flickering": lambda place: flickering(place, photos),
-        "cutting": lambda place: cutting(place, photos),
-        "moving": lambda place: moving(place, photos),
-        "speed": lambda place: speed(place, photos, options.speed),
+        "flicker": lambda folder: flicker(folder, photos),
+        "cuts": lambda folder: cuts(folder, photos),
+        "motion": lambda folder: motion(folder, photos),
+        "speed": lambda folder: speed(folder, photos, options.speed),
     }
-    with tempfile.TemporaryDirectory(prefix="photochrom-film-") as place:
+    with tempfile.TemporaryDirectory(prefix="photochrom-video-") as folder:
         for name, part in parts.items():
             if options.only in (None, name):
-                part(Path(place))
+                part(Path(folder))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Small films for the tests, and what a file holds."""
+"""Small videos for the tests, and the contents of video files."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -14,62 +14,62 @@ Frame = NDArray[np.uint8]
 RATE = 25
 
 
-def scene(count: int, seed: int = 0, *, grain: float = 6.0, size: tuple[int, int] = (96, 64)):
-    """Return a still picture, of frames with different grain; each seed another."""
+def still_shot(count: int, seed: int = 0, *, grain: float = 6.0, size: tuple[int, int] = (96, 64)):
+    """Return frames of a random still image with grain; the image depends on `seed`."""
     random = np.random.default_rng(seed)
-    picture = cv2.resize(random.uniform(20, 235, (4, 6)), size, interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(random.uniform(20, 235, (4, 6)), size, interpolation=cv2.INTER_CUBIC)
     return [
-        np.clip(picture + grain * random.normal(size=picture.shape), 0, 255).astype(np.uint8)
+        np.clip(image + grain * random.normal(size=image.shape), 0, 255).astype(np.uint8)
         for _ in range(count)
     ]
 
 
-def write_film(
+def write_video(
     path: Path,
     frames: Iterable[Frame],
     *,
-    times: list[int] | None = None,
+    timestamps: list[int] | None = None,
     codec: str = "libx264",
-    pixels: str = "yuv420p",
+    pixel_format: str = "yuv420p",
     aspect: Fraction | None = None,
-    turn: int = 0,
-    sound: str | None = None,
+    rotation: int = 0,
+    audio: str | None = None,
     subtitles: str | None = None,
     **options: str,
 ) -> Path:
-    """Write a film, in units of 1/12800 s, with a tone and two subtitles if asked for."""
+    """Write a video with a time base of 1/12800 s; optionally with audio and two subtitles."""
     frames = list(frames)
-    options = {"g": "12", **({"qp": "0"} if codec == "libx264" and pixels == "yuv420p" else {})} | {
-        name.replace("_", "-"): value for name, value in options.items()
-    }
-    unit = Fraction(1, RATE) if codec.startswith("mpeg") else Fraction(1, 12800)
+    options = {"g": "12"} | options
+    if codec == "libx264" and pixel_format == "yuv420p":
+        options = {"qp": "0"} | options  # lossless
+    time_base = Fraction(1, RATE) if codec.startswith("mpeg") else Fraction(1, 12800)
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=RATE, options=options)
         stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt, stream.codec_context.time_base = pixels, unit
+        stream.pix_fmt, stream.codec_context.time_base = pixel_format, time_base
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
-        if turn:
-            stream.set_display_rotation(turn)
+        if rotation:
+            stream.set_display_rotation(rotation)
         stream.metadata["language"] = "deu"
         packets: list[Any] = []
-        tone = out.add_stream(sound, rate=48000) if sound else None
+        sound = out.add_stream(audio, rate=48000) if audio else None
         text = out.add_mux_stream(subtitles) if subtitles else None
-        if tone is not None:
-            tone.metadata.update(language="fra", title="Ton")
-        out.metadata.update(title="A film", comment="mine")
-        start = int(0.2 / unit)
+        if sound is not None:
+            sound.metadata.update(language="fra", title="Ton")
+        out.metadata.update(title="A video", comment="mine")
+        start = int(0.2 / time_base)
         for number, values in enumerate(frames):
             grey = av.VideoFrame.from_ndarray(
                 values, format="gray" if values.ndim == 2 else "rgb24"
             )
-            frame = grey.reformat(format=pixels)
-            frame.time_base, frame.pts = unit, number * start // 5
-            if times is not None:
-                frame.pts = times[number]
+            frame = grey.reformat(format=pixel_format)
+            frame.time_base, frame.pts = time_base, number * start // 5
+            if timestamps is not None:
+                frame.pts = timestamps[number]
             packets += stream.encode(frame)
         packets += stream.encode(None)
-        if tone is not None:
+        if sound is not None:
             for number in range(int(48 * len(frames) / RATE)):
                 silence = np.zeros((1, 960), np.float32)
                 chunk = av.AudioFrame.from_ndarray(silence + number / 99, "fltp", "mono")
@@ -78,8 +78,8 @@ def write_film(
                     number * 960,
                     Fraction(1, 48000),
                 )
-                packets += tone.encode(chunk)
-            packets += tone.encode(None)
+                packets += sound.encode(chunk)
+            packets += sound.encode(None)
         if text is not None:
             out.set_chapters(
                 [
@@ -101,8 +101,8 @@ def write_film(
     return path
 
 
-def decoded(path: Path, format_: str = "rgb24") -> list[NDArray[Any]]:
-    """Return a film's frames."""
+def read_frames(path: Path, format_: str = "rgb24") -> list[NDArray[Any]]:
+    """Return the decoded frames of a video."""
     with av.open(str(path)) as container:
         stream = next(
             s for s in container.streams.video if not s.disposition & s.disposition.attached_pic
@@ -110,8 +110,8 @@ def decoded(path: Path, format_: str = "rgb24") -> list[NDArray[Any]]:
         return [frame.to_ndarray(format=format_) for frame in container.decode(stream)]
 
 
-def held(path: Path) -> dict[str, Any]:
-    """Return what is to be the same in a coloured film."""
+def read_preserved(path: Path) -> dict[str, Any]:
+    """Return everything that has to be the same in the colorized video."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         packets: dict[int, list[tuple[Any, ...]]] = {}
@@ -120,7 +120,7 @@ def held(path: Path) -> dict[str, Any]:
                 time = (packet.pts, packet.duration, packet.time_base)
                 packets.setdefault(packet.stream_index, []).append((*time, bytes(packet)))
         facts = {
-            "unit": stream.time_base,
+            "time_base": stream.time_base,
             "rate": stream.average_rate,
             "aspect": stream.sample_aspect_ratio,
             "start": container.start_time,
@@ -135,6 +135,6 @@ def held(path: Path) -> dict[str, Any]:
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
         facts["frames"] = [(frame.pts, frame.rotation) for frame in frames]
-        if "matroska" in container.format.name:  # others say how long decoding may take
+        if "matroska" in container.format.name:  # others do not store durations
             facts["durations"] = [frame.duration for frame in frames]
     return facts

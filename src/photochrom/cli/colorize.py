@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.rendering_options import look_options, model_option
+from photochrom.cli.rendering_options import model_option, rendering_options
 from photochrom.cli.text import printable
 from photochrom.colorize.options import check_options
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     help="Folder for the results, which keep the photos' names; else beside each as NAME-color.",
 )
 @model_option
-@look_options
+@rendering_options
 @click.option(
     "--max-pixels", type=int, metavar="N", help="Refuse a photo of more; 200 million if not given."
 )

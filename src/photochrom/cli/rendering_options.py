@@ -1,4 +1,4 @@
-"""The options of how a picture comes out, which several commands have."""
+"""Options shared by `photochrom colorize` and `photochrom video`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,24 +12,27 @@ model_option = click.option(
     "--model",
     metavar="M",
     type=click.Path(path_type=Path),
-    help="An ONNX file from `photochrom export`; else the model that comes with photochrom.",
+    help="ONNX file from `photochrom export`.  [default: the built-in model]",
+)
+device_option = click.option(
+    "--device",
+    metavar="D",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, coreml or directml.",
 )
 
 
-def look_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a picture's look, as `OPTIONS` declares them."""
-    types = {"number": float, "integer": int}
+def rendering_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for each of `OPTIONS`."""
+    types = {"number": float, "integer": int, "flag": bool}
     for option in reversed(OPTIONS):
-        if option.kind == "flag":
-            names = f"--{option.name}/--no-{option.name}"
-            added = click.option(names, default=option.default, help=option.help, show_default=True)
-        else:
-            added = click.option(
-                f"--{option.name}",
-                type=types[option.kind],
-                default=option.default,
-                show_default=option.default is not None,
-                help=option.help,
-            )
-        command = added(command)
+        name = f"--{option.name}"
+        command = click.option(
+            f"{name}/--no-{option.name}" if option.kind == "flag" else name,
+            type=types[option.kind],
+            default=option.default,
+            show_default=option.default is not None,
+            help=option.help,
+        )(command)
     return command

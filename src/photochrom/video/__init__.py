@@ -1,7 +1,7 @@
-"""Films: every frame in colour by the same `Colorizer`, sound and subtitles as they are.
+"""Videos: every frame is colorized by the same `Colorizer`; other streams are copied.
 
-`source.py` opens a film and turns frames into photos. `analysis.py` reads it once and finds its
-scenes (`cuts.py`). `segment.py` colorizes some seconds, with colours smoothed over time
-(`smoothing.py`). `codecs.py` lists the encoders, `checkpoint.py` keeps finished segments,
-`muxing.py` joins them with the other tracks, and `pipeline.py` runs it all: `photochrom video`.
+`source.py` reads a video and converts frames to photos. `analysis.py` reads it once, finds its
+cuts (`cuts.py`) and splits it into segments. `segment.py` colorizes a segment, with temporal
+smoothing (`smoothing.py`). `codecs.py` lists the encoders, `checkpoint.py` stores finished
+segments, `muxing.py` joins them with the other streams, and `pipeline.py` runs all of it.
 """

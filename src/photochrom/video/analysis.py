@@ -1,4 +1,4 @@
-"""Going through a film once: the time of each frame, its scenes, and what to do in one piece."""
+"""Analyse a source video in one pass, and split it into segments."""
 
 import zlib
 from bisect import bisect_left, bisect_right
@@ -7,222 +7,205 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
-from av.video.stream import VideoStream
 
 from photochrom.colorize.colorizer import network_size
-from photochrom.video.cuts import SIDE, Copy, Cuts
-from photochrom.video.source import Film, FilmError, clock, damaged, decoded, opened, pictures
+from photochrom.video.cuts import THUMBNAIL_SIDE, CutDetector, Thumbnail
+from photochrom.video.source import Video, VideoError, damage_error, decode, format_time
 
-REACH = 10
-"""Frames beyond a piece that have a say in its colours, on each side, within the same scene."""
-_PIECE = 192
-"""Frames in a piece at most,"""
-_LEAST = 32
-"""and at least, where the film is not shorter,"""
-_PARTS = 16
-"""and at most this share of the film, so that all cores have work to its end."""
-_PIXELS = 500_000
-"""Pieces of larger frames are shorter, by the root of how much larger."""
-_BACK = 4
-"""So many places to decode from are tried before the film's start."""
+CONTEXT_FRAMES = 10
+"""Frames of the same shot, on each side of a segment, that influence its colours."""
+_MAX_SEGMENT_FRAMES = 192
+_MIN_SEGMENT_FRAMES = 32
+_MIN_SEGMENTS = 16
+"""Limits the length of segments, so that all cores have work until the end."""
+_LARGE_FRAME = 500_000
+"""In px. Segments of larger frames are shorter by the square root of the ratio."""
+_MAX_SEEKS = 4
+"""Keyframes tried before decoding from the beginning."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is done, how many frames of it are, and of how many."""
+ProgressCallback = Callable[[str, int, int], None]
+"""Called with the stage (`analysing` or `colorizing`), the number of frames done, and the total."""
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What one pass over a film found."""
+class Analysis:
+    """Properties of all frames of a video."""
 
-    times: list[int]
-    """Of each frame, in the film's `time_base`; rising."""
+    timestamps: list[int]
+    """Presentation timestamps in the video's `time_base`, ascending."""
     durations: list[int]
-    """How long each is to be seen, in the same unit; of the last one 0 if it is not known."""
-    prints: list[int]
-    """A checksum of a small copy of each frame."""
-    keys: list[int]
-    """Numbers of the frames from which decoding can start."""
+    """In the same unit; the last is 0 if unknown."""
+    checksums: list[int]
+    """CRC-32 of the thumbnails."""
+    keyframes: list[int]
+    """Indices of frames from which decoding can start."""
     cuts: list[int]
-    """Numbers of the first frames of scenes."""
+    """Indices of the first frames of shots."""
     flashes: list[int]
-    """Numbers of frames that show something else than their scene."""
+    """Indices of frames that differ from the shot around them."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Frames that one process colours at a time, and those beside them that have a say."""
+class Segment:
+    """Consecutive frames that one process colorizes, and context frames on both sides."""
 
-    number: int
-    times: list[int]
-    """Of all these frames."""
-    before: int
-    """How many of them come before the piece itself,"""
+    index: int
+    timestamps: list[int]
+    """Of all frames, context included."""
+    first: int
+    """Index in `timestamps` of the first frame after the context."""
     count: int
-    """and how many are the piece."""
+    """Number of frames without context."""
     cuts: list[int]
-    """First frames of scenes, as places in `times`."""
+    """First frames of shots, as indices in `timestamps`."""
     flashes: list[int]
-    starts: list[int]
-    """Times of frames from which decoding can start, the best first."""
-    print: int
-    """The checksum of the first frame."""
+    """As indices in `timestamps`."""
+    keyframes: list[int]
+    """Timestamps from which decoding can start, the best first."""
+    checksum: int
+    """Of the first context frame."""
 
 
-def learn(film: Film, progress: Progress) -> Learned:
-    """Decode a film and find its scenes.
+def analyse(video: Video, progress: ProgressCallback) -> Analysis:
+    """Decode a video and detect its cuts.
 
     Raises:
-        FilmError: If it is damaged, or its frames are interlaced, change their size or have no
-            times that rise.
+        VideoError: If the video is damaged or interlaced, or its frames change size or have no
+            ascending timestamps.
     """
-    times: list[int] = []
+    timestamps: list[int] = []
     durations: list[int] = []
-    prints: list[int] = []
-    keys: list[int] = []
-    cuts = Cuts()
-    with opened(film.path) as container:
-        says_durations = "matroska" in container.format.name  # others have those of decoding
-        stream = pictures(film, container)
-        stream.codec_context.thread_count = 1  # with more, FFmpeg says nothing of broken frames
-        for frame in decoded(film.path, container, stream):
-            _check(film, frame, times)
-            copy = small(frame)
-            cuts.add(copy)
-            if frame.key_frame:
-                keys.append(len(times))
-            prints.append(zlib.crc32(copy.tobytes()))
-            times.append(frame.pts or 0)
-            durations.append(frame.duration or 0)
-            progress("learned", len(times), max(film.expected, len(times)))
-    place = float(times[-1] * film.time_base)
-    if place + 1 < film.ends:
-        raise damaged(film.path, place, f"its frames end here, not at {clock(film.ends)}")
-    cuts.finish()
-    if not says_durations:
-        durations = [*(b - a for a, b in pairwise(times)), durations[-1]]
-    return Learned(times, durations, prints, keys, cuts.cuts, cuts.flashes)
+    checksums: list[int] = []
+    keyframes: list[int] = []
+    detector = CutDetector()
+    for frame in decode(video):
+        _check_frame(video, frame, timestamps)
+        thumbnail = _thumbnail(frame)
+        detector.add(thumbnail)
+        if frame.key_frame:
+            keyframes.append(len(timestamps))
+        checksums.append(zlib.crc32(thumbnail.tobytes()))
+        timestamps.append(frame.pts or 0)
+        durations.append(frame.duration or 0)
+        progress("analysing", len(timestamps), max(video.estimated_frames, len(timestamps)))
+    end = float(timestamps[-1] * video.time_base)
+    if end + 1 < video.expected_end:
+        reason = f"the frames end here, not at {format_time(video.expected_end)}"
+        raise damage_error(video.path, end, reason)
+    detector.finish()
+    if not video.stores_durations:  # those of the frames are in decoding order
+        durations = [*(b - a for a, b in pairwise(timestamps)), durations[-1]]
+    return Analysis(timestamps, durations, checksums, keyframes, detector.cuts, detector.flashes)
 
 
-def _check(film: Film, frame: VideoFrame, times: list[int]) -> None:
-    place = clock(frame.time or 0.0)
+def _check_frame(video: Video, frame: VideoFrame, timestamps: list[int]) -> None:
+    time = format_time(frame.time or 0.0)
     if frame.is_corrupt:
-        raise damaged(film.path, frame.time or 0.0, "a frame is not whole")
-    if (frame.width, frame.height) != (film.width, film.height):
-        raise FilmError(
-            f"{film.path} changes the size of its frames at {place}; give a film of one size"
-        )
+        raise damage_error(video.path, frame.time or 0.0, "a frame is corrupt")
+    if (frame.width, frame.height) != (video.width, video.height):
+        raise VideoError(f"{video.path} changes its frame size at {time}; scale it to one size")
     if frame.interlaced_frame:
-        raise FilmError(
-            f"{film.path} is interlaced at {place}: each frame holds two pictures; deinterlace it "
-            "first, such as with `ffmpeg -i IN -vf bwdif -c:a copy OUT`"
+        raise VideoError(
+            f"{video.path} is interlaced at {time}; deinterlace it first, for example with "
+            "`ffmpeg -i IN -vf bwdif -c:a copy OUT`"
         )
-    if frame.pts is None or (times and frame.pts <= times[-1]):
-        raise FilmError(
-            f"{film.path} has frames without a time, or out of order, at {place}; write it anew "
-            "first, such as with `ffmpeg -i IN -c copy OUT.mkv`"
+    if frame.pts is None or (timestamps and frame.pts <= timestamps[-1]):
+        raise VideoError(
+            f"{video.path} has missing or descending timestamps at {time}; remux it first, for "
+            "example with `ffmpeg -i IN -c copy OUT.mkv`"
         )
 
 
-def small(frame: VideoFrame) -> Copy:
-    """Return a small grey copy of a frame, to find cuts with and to know the frame again."""
-    height, width = network_size(frame.height, frame.width, SIDE)
-    copy = frame.reformat(
+def _thumbnail(frame: VideoFrame) -> Thumbnail:
+    height, width = network_size(frame.height, frame.width, THUMBNAIL_SIDE)
+    grey = frame.reformat(
         width=max(16, width),
         height=max(16, height),
         format="gray",
         interpolation=Interpolation.AREA,
         threads=1,
     )
-    return np.ascontiguousarray(copy.to_ndarray(), np.uint8)
+    return np.ascontiguousarray(grey.to_ndarray(), np.uint8)
 
 
-def pieces(film: Film, learned: Learned, most: int) -> Iterator[Piece]:
-    """Cut a film into pieces, where it cuts itself if that is possible.
+def split(video: Video, analysis: Analysis, max_frames: int) -> Iterator[Segment]:
+    """Split a video into segments, at cuts where possible.
 
-    Neither the number of processes nor what is done already has a part in it.
+    The result does not depend on the number of processes.
 
     Args:
-        film: The film.
-        learned: From `learn`.
-        most: Frames in a piece that memory allows.
+        video: The source.
+        analysis: From `analyse`.
+        max_frames: Largest number of frames in a segment that fits into memory.
     """
-    count = len(learned.times)
-    large = max(1.0, film.width * film.height / _PIXELS) ** 0.5
-    length = max(_LEAST, min(round(_PIECE / large), -(-count // _PARTS)))
-    length = max(1, min(length, most * 3 // 4))
-    first = number = 0
+    count = len(analysis.timestamps)
+    shrink = max(1.0, video.width * video.height / _LARGE_FRAME) ** 0.5
+    length = min(round(_MAX_SEGMENT_FRAMES / shrink), -(-count // _MIN_SEGMENTS))
+    length = max(1, min(max(_MIN_SEGMENT_FRAMES, length), max_frames * 3 // 4))
+    first = index = 0
     while first < count:
         stop = first + length
-        fair = [
-            cut for cut in (*learned.cuts, count) if length / 3 <= cut - first <= length * 4 / 3
+        cuts = [
+            cut for cut in (*analysis.cuts, count) if length / 3 <= cut - first <= length * 4 / 3
         ]
-        stop = min(fair, key=lambda cut: abs(cut - stop), default=min(stop, count))
-        yield _piece(learned, number, first, stop)
-        first, number = stop, number + 1
+        stop = min(cuts, key=lambda cut: abs(cut - stop), default=min(stop, count))
+        yield _segment(analysis, index, first, stop)
+        first, index = stop, index + 1
 
 
-def _piece(learned: Learned, number: int, first: int, stop: int) -> Piece:
-    cuts = learned.cuts
-    scene = cuts[bisect_right(cuts, first) - 1]
-    after = bisect_left(cuts, stop)
-    end = cuts[after] if after < len(cuts) else len(learned.times)
-    low, high = max(scene, first - REACH), min(end, stop + REACH)
-    known = bisect_right(learned.keys, low)
-    keys = learned.keys[max(0, known - _BACK) : known]
-    return Piece(
-        number,
-        learned.times[low:high],
-        first - low,
+def _segment(analysis: Analysis, index: int, first: int, stop: int) -> Segment:
+    cuts = [*analysis.cuts, len(analysis.timestamps)]
+    shot_start = cuts[bisect_right(analysis.cuts, first) - 1]
+    shot_end = cuts[bisect_left(analysis.cuts, stop)]
+    start, end = max(shot_start, first - CONTEXT_FRAMES), min(shot_end, stop + CONTEXT_FRAMES)
+    reachable = bisect_right(analysis.keyframes, start)
+    keyframes = analysis.keyframes[max(0, reachable - _MAX_SEEKS) : reachable]
+    return Segment(
+        index,
+        analysis.timestamps[start:end],
+        first - start,
         stop - first,
-        [max(cut - low, 0) for cut in cuts if scene <= cut < high],
-        [flash - low for flash in learned.flashes if low <= flash < high],
-        [learned.times[key] for key in reversed(keys)],
-        learned.prints[low],
+        [max(cut - start, 0) for cut in analysis.cuts if shot_start <= cut < end],
+        [flash - start for flash in analysis.flashes if start <= flash < end],
+        [analysis.timestamps[keyframe] for keyframe in reversed(keyframes)],
+        analysis.checksums[start],
     )
 
 
-def frames(film: Film, piece: Piece) -> Iterator[VideoFrame]:
-    """Decode the frames of a piece, and those beside it.
+def decode_segment(video: Video, segment: Segment) -> Iterator[VideoFrame]:
+    """Decode the frames of a segment and its context.
 
-    Where a file leads to is not trusted: the first frame has to be the one that was seen before.
+    Seeking in a container is unreliable, so the first frame's checksum has to match.
 
     Raises:
-        FilmError: If the film is not what it was when it was learned.
+        VideoError: If the video was changed since it was analysed.
     """
-    for start in (*piece.starts, None):
-        with opened(film.path) as container:
-            stream = pictures(film, container)
-            stream.codec_context.thread_count = 1
-            if start is not None:
-                container.seek(start, stream=stream)
-            place = 0
-            for frame in _decoded(film, container, stream, piece.times[0], last=start is None):
-                if frame.pts != piece.times[place]:
-                    break
-                if place == 0 and zlib.crc32(small(frame).tobytes()) != piece.print:
-                    break
-                yield frame
-                place += 1
-                if place == len(piece.times):
-                    return
-            if place:
+    for keyframe in (*segment.keyframes, None):
+        index = 0
+        for frame in _decode_from(video, keyframe, segment.timestamps[0]):
+            if frame.pts != segment.timestamps[index]:
                 break
-    raise FilmError(f"{film.path} is not the film any more that it was; start again (--restart)")
+            if index == 0 and zlib.crc32(_thumbnail(frame).tobytes()) != segment.checksum:
+                break
+            yield frame
+            index += 1
+            if index == len(segment.timestamps):
+                return
+        if index:
+            break
+    raise VideoError(f"{video.path} was changed since it was analysed; start again with --restart")
 
 
-def _decoded(
-    film: Film, container: InputContainer, stream: VideoStream, first: int, *, last: bool
-) -> Iterator[VideoFrame]:
-    """Decode from a frame on; where its decoding did not begin well, there are none."""
-    begun = False
+def _decode_from(video: Video, keyframe: int | None, first: int) -> Iterator[VideoFrame]:
+    """Decode frames from timestamp `first` on; none if decoding fails between a keyframe and it."""
+    started = False
     try:
-        for frame in decoded(film.path, container, stream):
-            begun = begun or (frame.pts or 0) >= first
-            if begun:
+        for frame in decode(video, keyframe):
+            started = started or (frame.pts or 0) >= first
+            if started:
                 yield frame
-    except FilmError:
-        if begun or last:
+    except VideoError:
+        if started or keyframe is None:
             raise

@@ -1,4 +1,4 @@
-"""The folder beside a result in which the work on it is kept, so that it can go on after a kill."""
+"""The checkpoint folder beside an output: the analysis, and the segments that are done."""
 
 import contextlib
 import dataclasses
@@ -7,63 +7,64 @@ from pathlib import Path
 from typing import Any
 
 from photochrom.imagefile.atomic import make_folder, write_atomic
-from photochrom.video.analysis import Learned
-from photochrom.video.source import FilmError
+from photochrom.video.analysis import Analysis
+from photochrom.video.source import VideoError
 
 _PLAN = "plan.json"
 
 
-def beside(target: Path) -> Path:
-    """Return the folder for a result."""
+def checkpoint_folder(target: Path) -> Path:
+    """Return the checkpoint folder of an output."""
     return target.with_name(target.name + ".partial")
 
 
-def take_up(folder: Path, settings: dict[str, Any], *, restart: bool) -> Learned | None:
-    """Return what an earlier run with the same settings learned, None if there was none.
+def load(folder: Path, settings: dict[str, Any]) -> Analysis | None:
+    """Return the analysis of an earlier run with the same settings; None if there was none.
 
     Args:
-        folder: From `beside`.
-        settings: All that decides about the result, as JSON holds it.
-        restart: Whether to throw away what is there.
+        folder: From `checkpoint_folder`.
+        settings: Everything that decides the output, as JSON types.
 
     Raises:
-        FilmError: If it is of other settings, or not of ours.
+        VideoError: If the checkpoint is invalid or has other settings.
     """
-    if restart:
-        clear(folder)
     if not folder.exists():
         return None
     try:
         plan = json.loads((folder / _PLAN).read_bytes())
-        before = plan["settings"]
-        learned = Learned(**plan["learned"])
-        other = sorted(key for key in settings if before.get(key) != settings[key])
+        saved = plan["settings"]
+        analysis = Analysis(**plan["analysis"])
+        changed = sorted(key for key in settings if saved.get(key) != settings[key])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FilmError(
-            f"{folder} is there but holds no work to go on with; remove it, or give another name "
-            "for the result"
+        raise VideoError(
+            f"{folder} exists but is not a valid checkpoint; remove it, or choose another output"
         ) from error
-    if other:
-        raise FilmError(
-            f"{folder} holds work that was begun with another {' and '.join(other)}; say --restart "
-            "to throw it away, or give another name for the result"
+    if changed:
+        raise VideoError(
+            f"{folder} was started with a different {' and '.join(changed)}; discard it with "
+            "--restart, or choose another output"
         )
-    return learned
+    return analysis
 
 
-def begin(folder: Path, settings: dict[str, Any], learned: Learned) -> None:
-    """Make the folder.
+def create(folder: Path, settings: dict[str, Any], analysis: Analysis) -> None:
+    """Create a checkpoint without segments.
 
     Raises:
-        FilmError: If the disk refuses.
+        VideoError: If the folder cannot be created.
     """
-    make_folder(folder, FilmError)
-    plan = {"settings": settings, "learned": dataclasses.asdict(learned)}
+    make_folder(folder, VideoError)
+    plan = {"settings": settings, "analysis": dataclasses.asdict(analysis)}
     write_atomic(folder / _PLAN, json.dumps(plan).encode())
 
 
-def clear(folder: Path) -> None:
-    """Remove the folder with what we put there; what is not ours stays."""
+def segment_path(folder: Path, index: int) -> Path:
+    """Return the file of a segment."""
+    return folder / f"{index:06}.mkv"
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint; a folder with other files remains, with these."""
     for file in (*folder.glob("[0-9]*.mkv"), folder / _PLAN):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""One film of coloured pieces, and of all that the film has besides its pictures."""
+"""Mux the colorized segments with the other streams of the source."""
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -11,247 +11,251 @@ from av.packet import Packet
 from av.stream import Stream
 
 from photochrom.imagefile.atomic import open_atomic
-from photochrom.video.analysis import Learned
-from photochrom.video.codecs import Encoding, add_pictures
-from photochrom.video.segment import BITEXACT, MARK
-from photochrom.video.source import Film, FilmError, any_metadata, opened
+from photochrom.video.analysis import Analysis
+from photochrom.video.codecs import Encoding, add_video_stream
+from photochrom.video.segment import BITEXACT, MARK_KEY
+from photochrom.video.source import Video, VideoError, metadata_error_options, open_container
 
-_NOT_OURS = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
-"""Metadata of the file that was read, which would be wrong of another."""
-_CHAPTERS = "bin_data"
-"""What a track is that has the names of chapters in MP4, of which a new one is made."""
-_SILENCE = b"\0\0"
-"""A subtitle of MP4 that stands for a pause: those are made anew, and would be there twice."""
+_FILE_METADATA = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
+"""Metadata keys that describe the source file and are not copied."""
+_CHAPTER_CODEC = "bin_data"
+"""Codec of the track with chapter names in MP4; FFmpeg writes a new one."""
+_EMPTY_SUBTITLE = b"\0\0"
+"""Packet of a pause between MP4 subtitles; FFmpeg writes new ones."""
 
 
-def rehearse(film: Film, target: Path, encoding: Encoding) -> list[str]:
-    """Find out whether a container can hold all that a film has, before any work is done.
+def check_container(video: Video, target: Path, encoding: Encoding) -> list[str]:
+    """Check that the output container supports all streams of the source.
 
     Returns:
-        What it cannot hold and nobody misses, such as time codes, in words.
+        Descriptions of data streams, such as timecodes, that it does not support.
 
     Raises:
-        FilmError: If it cannot hold the pictures' codec, a sound track, subtitles or a cover.
+        VideoError: If it does not support the video codec, or an audio, subtitle, cover or
+            attachment stream.
     """
     left_out = []
-    with opened(film.path) as source:
+    with open_container(video.path) as source:
         for stream in source.streams:
-            if stream.index == film.stream or _fits(stream, encoding):
+            if stream.index == video.stream_index or _is_supported(stream, encoding):
                 continue
-            if stream.type == "data" and source.chapters() and stream.name == _CHAPTERS:
+            if stream.type == "data" and source.chapters() and stream.name == _CHAPTER_CODEC:
                 continue
-            called = f"{stream.type} stream {stream.index} ({getattr(stream, 'name', None)})"
+            name = f"{stream.type} stream {stream.index} ({getattr(stream, 'name', None)})"
             if stream.type not in ("data", "unknown"):
-                other = film.path.suffix if encoding.container == "matroska" else ".mkv"
-                raise FilmError(
-                    f"{target.suffix} cannot hold {called} of {film.path}; give a result that "
-                    f"ends in {other}, or a film without it"
+                other = video.path.suffix if encoding.container == "matroska" else ".mkv"
+                raise VideoError(
+                    f"{target.suffix} cannot hold {name} of {video.path}; choose an output that "
+                    f"ends in {other}, or remove the stream first"
                 )
-            left_out.append(called)
+            left_out.append(name)
     try:
         with av.open(BytesIO(), "w", format=encoding.container) as out:
-            add_pictures(out, film, encoding)
+            add_video_stream(out, video, encoding)
             out.start_encoding()
     except (ValueError, av.error.FFmpegError) as error:
-        raise FilmError(
-            f"{encoding.codec} does not go into {target.suffix} for {film.path}: {error}; give "
-            "another --codec, or a result that ends in .mkv"
+        raise VideoError(
+            f"{target.suffix} does not support {encoding.codec} for {video.path}: {error}; choose "
+            "another --codec, or an output that ends in .mkv"
         ) from error
     return left_out
 
 
-def _fits(stream: Stream, encoding: Encoding) -> bool:
+def _is_supported(stream: Stream, encoding: Encoding) -> bool:
     try:
         with av.open(BytesIO(), "w", format=encoding.container) as out:
-            _copied(out, stream, b"")
+            _add_copy(out, stream, b"")
             out.start_encoding()
     except (ValueError, av.error.FFmpegError):
         return False
     return True
 
 
-def _copied(out: OutputContainer, stream: Stream, cover: bytes) -> Stream:
-    """Add a stream like one that is read; a cover becomes an attachment where that is usual."""
+def _add_copy(out: OutputContainer, stream: Stream, cover: bytes) -> Stream:
+    """Add a stream with the same codec; in Matroska, a cover becomes an attachment."""
     if stream.type == "video" and out.format.name == "matroska":
         names = {"filename": "cover.jpg", "mimetype": "image/jpeg"} | stream.metadata
         return out.add_attachment(names["filename"], names["mimetype"], cover)
     copy: Stream = out.add_stream_from_template(stream, opaque=True)
-    _like(copy, stream)
+    _copy_metadata(stream, copy)
     return copy
 
 
-def _like(copy: Stream, stream: Stream) -> None:
-    copy.metadata.update(
-        {key: value for key, value in stream.metadata.items() if key.lower() not in _NOT_OURS}
-    )
-    if "name" in stream.metadata:  # what MP4 calls a title
+def _copy_metadata(stream: Stream, copy: Stream) -> None:
+    for key, value in stream.metadata.items():
+        if key.lower() not in _FILE_METADATA:
+            copy.metadata[key] = value
+    if "name" in stream.metadata:  # the title in MP4
         copy.metadata.setdefault("title", stream.metadata["name"])
     copy.disposition = stream.disposition
 
 
-def join(
-    film: Film,
-    learned: Learned,
+def mux(
+    video: Video,
+    analysis: Analysis,
     files: Sequence[Path],
     target: Path,
     encoding: Encoding,
     *,
     overwrite: bool,
 ) -> None:
-    """Write the film: packets of the pieces, and of the other streams as they were.
+    """Write the output: the packets of all segments, and those of the other streams.
 
     Raises:
-        FilmError: If a file of a piece is not what it was.
-        FileExistsError: If there is a file and `overwrite` is not set.
-        OSError: If the disk refuses.
+        VideoError: If a segment's file is damaged.
+        FileExistsError: If the output exists and `overwrite` is not set.
+        OSError: If it cannot be written.
     """
     options = {}
-    if encoding.container in ("mp4", "mov") and film.time_base.numerator == 1:
-        options["video_track_timescale"] = str(film.time_base.denominator)
-    delay = _delay(files, len(learned.times))
+    if encoding.container in ("mp4", "mov") and video.time_base.numerator == 1:
+        options["video_track_timescale"] = str(video.time_base.denominator)
+    delay = _reordering_delay(files, len(analysis.timestamps))
     with (
-        opened(film.path) as source,
+        open_container(video.path) as source,
         av.open(str(files[0])) as first,
         open_atomic(target, overwrite=overwrite) as file,
         av.open(
             *(file, "w", encoding.container),
             container_options=options,
-            **any_metadata(),
+            **metadata_error_options(),
         ) as out,
     ):
         out.flags |= BITEXACT
-        streams = _streams(out, source, film, first, encoding)
-        _say(out, source, first)
-        says_durations = encoding.container in ("matroska", "webm")
-        packets = _coloured(film, learned, files, delay, says_durations=says_durations)
+        streams = _add_streams(out, source, video, first, encoding)
+        _write_metadata(out, source, first)
+        stores_durations = encoding.container in ("matroska", "webm")
+        packets = _video_packets(video, analysis, files, delay, stores_durations=stores_durations)
         for packet in source.demux([source.streams[index] for index in streams]):
             if packet.dts is None and packet.size == 0:  # the end of a stream
                 continue
-            stream = streams[packet.stream_index]  # a coloured packet's index is its own file's
-            if packet.stream_index == film.stream:  # so that all lie beside each other as before
-                coloured = next(packets, None)
-                if coloured is None:
+            stream = streams[packet.stream_index]
+            if packet.stream_index == video.stream_index:  # keeps the order of streams in the file
+                video_packet = next(packets, None)
+                if video_packet is None:
                     continue
-                packet = coloured
-            elif _is_pause(packet):
+                packet = video_packet
+            elif packet.stream.type == "subtitle" and bytes(packet) == _EMPTY_SUBTITLE:
                 continue
             packet.stream = stream
             out.mux(packet)
         for packet in packets:
-            packet.stream = streams[film.stream]
+            packet.stream = streams[video.stream_index]
             out.mux(packet)
 
 
-def _streams(
+def _add_streams(
     out: OutputContainer,
     source: InputContainer,
-    film: Film,
+    video: Video,
     first: InputContainer,
     encoding: Encoding,
 ) -> dict[int, Stream]:
-    """Add all streams in their order, and return them by what they were, but for attachments."""
+    """Add all streams in the order of the source; return those with packets by source index."""
     streams: dict[int, Stream] = {}
     for stream in source.streams:
-        if stream.index == film.stream:
-            pictures = out.add_stream_from_template(first.streams.video[0], opaque=True)
-            pictures.time_base = film.time_base
-            pictures.codec_context.framerate = film.rate
-            if film.aspect is not None:
-                pictures.codec_context.sample_aspect_ratio = film.aspect
-            pictures.set_display_matrix(film.display)
-            _like(pictures, stream)
-            streams[stream.index] = pictures
-        elif _fits(stream, encoding):
-            cover = _first_packet(film, stream) if stream.type == "video" else b""
-            copy = _copied(out, stream, cover)
+        if stream.index == video.stream_index:
+            video_stream = out.add_stream_from_template(first.streams.video[0], opaque=True)
+            video_stream.time_base = video.time_base
+            video_stream.codec_context.framerate = video.frame_rate
+            if video.pixel_aspect is not None:
+                video_stream.codec_context.sample_aspect_ratio = video.pixel_aspect
+            video_stream.set_display_matrix(video.display_matrix)
+            _copy_metadata(stream, video_stream)
+            streams[stream.index] = video_stream
+        elif _is_supported(stream, encoding):
+            cover = _read_cover(video, stream) if stream.type == "video" else b""
+            copy = _add_copy(out, stream, cover)
             if copy.type != "attachment":
                 streams[stream.index] = copy
     return streams
 
 
-def _is_pause(packet: "Packet[Any]") -> bool:
-    return packet.size == 2 and packet.stream.type == "subtitle" and bytes(packet) == _SILENCE
-
-
-def _first_packet(film: Film, stream: Stream) -> bytes:
-    with opened(film.path) as source:
+def _read_cover(video: Video, stream: Stream) -> bytes:
+    with open_container(video.path) as source:
         return bytes(next(source.demux(source.streams[stream.index])))
 
 
-def _say(out: OutputContainer, source: InputContainer, first: InputContainer) -> None:
-    """Copy what the file says of itself, and add that colours were added."""
+def _write_metadata(out: OutputContainer, source: InputContainer, first: InputContainer) -> None:
+    """Copy metadata and chapters of the source, and append the note that colours were added."""
     for key, value in source.metadata.items():
-        if key.lower() not in _NOT_OURS:
+        if key.lower() not in _FILE_METADATA:
             out.metadata[key] = value
-    mark = {key.lower(): value for key, value in first.metadata.items()}.get(MARK)
+    mark = {key.lower(): value for key, value in first.metadata.items()}.get(MARK_KEY)
     if mark:
-        said = [value for key, value in out.metadata.items() if key.lower() == MARK]
-        for key in [key for key in out.metadata if key.lower() == MARK]:
-            del out.metadata[key]
-        out.metadata[MARK] = "; ".join([*said, mark])
+        keys = [key for key in out.metadata if key.lower() == MARK_KEY]
+        comments = [out.metadata.pop(key) for key in keys]
+        out.metadata[MARK_KEY] = "; ".join([*comments, mark])
     out.set_chapters(source.chapters())
 
 
-def _delay(files: Sequence[Path], count: int) -> int:
-    """Return how many packets come before their turn, at most.
+def _reordering_delay(files: Sequence[Path], frame_count: int) -> int:
+    """Return by how many packets B-frames are decoded before they are presented, at most.
 
     Raises:
-        FilmError: If a file is not what it was, or frames are missing.
+        VideoError: If a file cannot be read, or frames are missing.
     """
-    delay = found = 0
+    delay = packet_count = 0
     for file in files:
-        packets = [packet.pts for packet in _packets(file)]
-        delay = max([delay, *(place - rank for place, rank in enumerate(_ranks(packets)))])
-        found += len(packets)
-    if found != count:
-        raise FilmError(
-            f"the files in {files[0].parent} hold {found} frames where {count} have to be; start "
-            "again (--restart)"
+        ranks = _presentation_ranks(list(_read_packets(file)))
+        delay = max([delay, *(index - rank for index, rank in enumerate(ranks))])
+        packet_count += len(ranks)
+    if packet_count != frame_count:
+        raise VideoError(
+            f"the segments in {files[0].parent} have {packet_count} frames instead of "
+            f"{frame_count}; start again with --restart"
         )
     return delay
 
 
-def _packets(file: Path) -> Iterator["Packet[Any]"]:
+def _read_packets(file: Path) -> "Iterator[Packet[Any]]":
     try:
         with av.open(str(file)) as container:
             for packet in container.demux(container.streams.video[0]):
                 if packet.size:
                     yield packet
     except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise FilmError(f"{file} cannot be read; start again (--restart)") from error
+        raise VideoError(f"{file} cannot be read; start again with --restart") from error
 
 
-def _ranks(times: list[int | None]) -> list[int]:
-    places = {time: place for place, time in enumerate(sorted(time or 0 for time in times))}
-    return [places[time or 0] for time in times]
+def _presentation_ranks(packets: "list[Packet[Any]]") -> list[int]:
+    """Return the position of each packet in presentation order."""
+    timestamps = [packet.pts or 0 for packet in packets]
+    ranks = {timestamp: rank for rank, timestamp in enumerate(sorted(timestamps))}
+    return [ranks[timestamp] for timestamp in timestamps]
 
 
-def _coloured(
-    film: Film, learned: Learned, files: Sequence[Path], delay: int, *, says_durations: bool
-) -> Iterator["Packet[Any]"]:
-    """Yield the packets of all pieces as they are decoded, with the times of the film.
+def _video_packets(
+    video: Video,
+    analysis: Analysis,
+    files: Sequence[Path],
+    delay: int,
+    *,
+    stores_durations: bool,
+) -> "Iterator[Packet[Any]]":
+    """Yield the packets of all segments in decoding order, with the source's timestamps.
 
     Args:
-        film: The film.
-        learned: From `learn`.
-        files: Of the pieces.
-        delay: From `_delay`.
-        says_durations: Whether the container has a place for them; else the last packet's is what
-            makes the sum right.
+        video: The source.
+        analysis: From `analyse`.
+        files: Of the segments.
+        delay: From `_reordering_delay`.
+        stores_durations: Whether the container stores durations. Otherwise the last packet's is
+            adjusted so that the total duration is correct.
     """
-    times = learned.times
-    ahead = times[min(delay, len(times) - 1)] - times[0]
+    timestamps = analysis.timestamps
+    lead = timestamps[min(delay, len(timestamps) - 1)] - timestamps[0]
     start = decoded = 0
     for file in files:
-        packets = list(_packets(file))
-        for packet, rank in zip(packets, _ranks([p.pts for p in packets]), strict=True):
-            shown, turn = start + rank, decoded - delay
-            packet.time_base = film.time_base
-            packet.pts = times[shown]
-            packet.dts = times[turn] if turn >= 0 else times[decoded] - ahead
-            packet.duration = learned.durations[shown]
+        packets = list(_read_packets(file))
+        for packet, rank in zip(packets, _presentation_ranks(packets), strict=True):
+            packet.time_base = video.time_base
+            packet.pts = timestamps[start + rank]
+            packet.dts = (
+                timestamps[decoded - delay] if decoded >= delay else timestamps[decoded] - lead
+            )
+            packet.duration = analysis.durations[start + rank]
             decoded += 1
-            if decoded == len(times) and not says_durations:
-                packet.duration = times[-1] + learned.durations[-1] - ahead - packet.dts
+            if decoded == len(timestamps) and not stores_durations:
+                packet.duration = timestamps[-1] + analysis.durations[-1] - lead - packet.dts
             yield packet
         start += len(packets)

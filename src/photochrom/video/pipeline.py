@@ -1,7 +1,8 @@
-"""A whole film in colour, from what was done before on."""
+"""Colorize a video: analyse, split, colorize the segments in processes, mux."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,29 +16,29 @@ from photochrom.colorize.onnx_model import default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
-from photochrom.video import checkpoint as keeping
-from photochrom.video.analysis import REACH, Piece, Progress, learn, pieces
-from photochrom.video.codecs import chosen
-from photochrom.video.muxing import join, rehearse
-from photochrom.video.segment import Done, Settings, file_of
-from photochrom.video.smoothing import BYTES
-from photochrom.video.source import MAX_PIXELS, Film, FilmError, probe
+from photochrom.video import checkpoint
+from photochrom.video.analysis import CONTEXT_FRAMES, ProgressCallback, Segment, analyse, split
+from photochrom.video.codecs import choose_encoding
+from photochrom.video.muxing import check_container, mux
+from photochrom.video.segment import SegmentResult, Settings
+from photochrom.video.smoothing import BYTES_PER_PIXEL
+from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
 
-_MEMORY = 256_000_000
-"""Bytes that the small copies of a piece's frames may take, in each process."""
+_MAX_SEGMENT_BYTES = 256_000_000
+"""Memory for the network inputs of a segment, in each process."""
 
 
 @dataclass(frozen=True)
-class Coloured:
-    """What became of a film."""
+class VideoResult:
+    """Outcome of a video."""
 
     frames: int
-    scenes: int
+    shots: int
     left_out: list[str]
-    """Streams that the container cannot hold and nobody misses, in words."""
+    """Descriptions of data streams that the container does not support."""
 
 
-def colorize_film(
+def colorize_video(
     path: Path,
     target: Path,
     *,
@@ -50,117 +51,130 @@ def colorize_film(
     overwrite: bool = False,
     restart: bool = False,
     max_pixels: int = MAX_PIXELS,
-    progress: Progress = lambda *_: None,
-    **look: Any,
-) -> Coloured:
-    """Colour a film; what was done before a kill is not done again.
+    progress: ProgressCallback = lambda *_: None,
+    **options: Any,
+) -> VideoResult:
+    """Colorize a video, or resume from its checkpoint.
 
     Args:
-        path: The film.
-        target: The result; work on it is kept in a folder beside it until it is whole.
-        model: An ONNX file; None: the model that comes with photochrom.
-        device: What the network runs on: a key of `photochrom.colorize.onnx_model.DEVICES`, or
-            `auto`.
-        codec: One of `codecs.CODECS`; None: what goes with the ending.
-        quality: CRF: less is better and larger; None: the codec's own.
-        steady: Whether colours are kept still over time; else each frame is a photo of its own.
-        processes: How many work side by side; None: one for each core.
-        overwrite: Whether a result that is there is replaced.
-        restart: Whether to throw away work on it that is there.
-        max_pixels: A film of larger frames is refused.
-        progress: Called with `learned` or `coloured`, how many frames are, and of how many.
-        **look: Keywords of `Colorizer.__call__`.
+        path: The source.
+        target: The output. Its checkpoint is a folder beside it until it is complete.
+        model: An ONNX file; None: the default model.
+        device: A key of `photochrom.colorize.onnx_model.DEVICES`, or `auto`.
+        codec: One of `codecs.CODECS`; None: the container's default.
+        quality: CRF, smaller is better and larger; None: the codec's default.
+        steady: Whether to smooth ab over time.
+        processes: Number of processes; None: one for each core.
+        overwrite: Whether to replace an existing output.
+        restart: Whether to discard a checkpoint.
+        max_pixels: Limit of pixels per frame.
+        progress: Called after every frame or segment.
+        **options: Keywords of `Colorizer.__call__`.
 
     Raises:
-        FilmError: If the film cannot be coloured, or the result not be written.
-        ModelError: If the model cannot be used.
-        PhotochromError: If a number is not allowed.
-        OSError: If the disk refuses.
+        VideoError: If the video cannot be colorized, or the output not be written.
+        ModelError: If the model cannot be loaded.
+        PhotochromError: If an option is out of range.
+        OSError: If the output cannot be written.
     """
-    check_options(**look)
-    film = probe(path, max_pixels=max_pixels)
-    _check(path, target, overwrite)
-    encoding = chosen(target, codec, quality, film)
-    left_out = rehearse(film, target, encoding)
+    check_options(**options)
+    video = probe(path, max_pixels=max_pixels)
+    _check_target(path, target, overwrite)
+    encoding = choose_encoding(target, codec, quality, video)
+    left_out = check_container(video, target, encoding)
     model = model or default_model_path()
-    size = look.get("size") or Colorizer(model, device=device, threads=1).model.size
-    told = {
-        "film": [path.stat().st_size, path.stat().st_mtime_ns],
+    size = options.get("size") or Colorizer(model, device=device, threads=1).model.size
+    checked_settings = {
+        "video": [path.stat().st_size, path.stat().st_mtime_ns],
         "model": hashlib.sha256(model.read_bytes()).hexdigest(),
-        "look": {option.name: look.get(option.name, option.default) for option in OPTIONS},
+        **{option.name: options.get(option.name, option.default) for option in OPTIONS},
         "codec": encoding.codec,
-        "quality": encoding.quality,
-        "steadiness": steady,
+        "quality": encoding.crf,
+        "steady": steady,
         "version of photochrom or PyAV": [__version__, av.__version__],
     }
-    folder = keeping.beside(target)
-    learned = keeping.take_up(folder, told, restart=restart)
-    if learned is None:
-        learned = learn(film, progress)
-        keeping.begin(folder, told, learned)
-    settings = Settings(film, folder, encoding, model, device, steady, look)
+    folder = checkpoint.checkpoint_folder(target)
+    if restart:
+        checkpoint.remove(folder)
+    analysis = checkpoint.load(folder, checked_settings)
+    if analysis is None:
+        analysis = analyse(video, progress)
+        checkpoint.create(folder, checked_settings, analysis)
+    settings = Settings(video, folder, encoding, model, device, steady, options)
     try:
-        all_pieces = list(pieces(film, learned, _most(film, size)))
-        _colour(all_pieces, settings, processes, progress)
-        files = [file_of(folder, piece) for piece in all_pieces]
-        join(film, learned, files, target, encoding, overwrite=overwrite)
+        segments = list(split(video, analysis, _max_segment_frames(video, size)))
+        _colorize_segments(segments, settings, processes, progress)
+        files = [checkpoint.segment_path(folder, segment.index) for segment in segments]
+        mux(video, analysis, files, target, encoding, overwrite=overwrite)
     except (PhotochromError, OSError):
         if not any(folder.glob("*.mkv")):
-            keeping.clear(folder)
+            checkpoint.remove(folder)
         raise
-    keeping.clear(folder)
-    return Coloured(len(learned.times), len(learned.cuts), left_out)
+    checkpoint.remove(folder)
+    return VideoResult(len(analysis.timestamps), len(analysis.cuts), left_out)
 
 
-def _check(path: Path, target: Path, overwrite: bool) -> None:
+def _check_target(path: Path, target: Path, overwrite: bool) -> None:
     if not target.parent.is_dir():
-        raise FilmError(f"there is no folder {target.parent}; make it, or give another")
+        raise VideoError(f"there is no folder {target.parent}; create it, or choose another")
     if target.exists():
         if target.samefile(path):
-            raise FilmError(f"{target} is the film itself; give another name for the result")
+            raise VideoError(f"{target} is the source itself; choose another output")
         if not target.is_file():
-            raise FilmError(f"{target} is not a file; give a name for the result")
+            raise VideoError(f"{target} is not a file; choose another output")
         if not overwrite:
-            raise FilmError(f"{target} exists already; say --overwrite, or give another name")
+            raise VideoError(f"{target} exists already; use --overwrite, or choose another output")
 
 
-def _most(film: Film, size: int) -> int:
-    """Return how many frames a piece may have for its small copies to fit into memory."""
-    height, width = network_size(film.height, film.width, size)
-    return max(REACH, _MEMORY // (BYTES * height * width) - 2 * REACH)
+def _max_segment_frames(video: Video, size: int) -> int:
+    """Return the largest number of frames whose network inputs fit into memory."""
+    height, width = network_size(video.height, video.width, size)
+    frames = _MAX_SEGMENT_BYTES // (BYTES_PER_PIXEL * height * width)
+    return max(CONTEXT_FRAMES, frames - 2 * CONTEXT_FRAMES)
 
 
-def _colour(
-    all_pieces: list[Piece], settings: Settings, processes: int | None, progress: Progress
+def _colorize_segments(
+    segments: list[Segment],
+    settings: Settings,
+    processes: int | None,
+    progress: ProgressCallback,
 ) -> None:
-    """Colour the pieces that are not done yet.
+    """Colorize the segments that have no file yet.
 
     Raises:
-        FilmError: If one of them fails.
+        VideoError: If a segment fails.
         ModelError: If the model cannot be loaded.
     """
-    total = sum(piece.count for piece in all_pieces)
-    left = [piece for piece in all_pieces if not file_of(settings.folder, piece).exists()]
-    done = total - sum(piece.count for piece in left)
-    progress("coloured", done, total)
-    for outcome in _outcomes(left, settings, min(processes or len(available_cores()), len(left))):
-        if outcome.error is not None:
-            raise FilmError(outcome.error)
-        done += outcome.piece.count
-        progress("coloured", done, total)
+    remaining = [
+        segment
+        for segment in segments
+        if not checkpoint.segment_path(settings.folder, segment.index).exists()
+    ]
+    total = sum(segment.count for segment in segments)
+    done = total - sum(segment.count for segment in remaining)
+    progress("colorizing", done, total)
+    processes = min(processes or len(available_cores()), len(remaining))
+    with closing(_results(remaining, settings, processes)) as results:
+        for result in results:
+            if result.error is not None:
+                raise VideoError(result.error)
+            done += result.segment.count
+            progress("colorizing", done, total)
 
 
-def _outcomes(left: list[Piece], settings: Settings, processes: int) -> Iterator[Done]:
+def _results(
+    segments: list[Segment], settings: Settings, processes: int
+) -> Generator[SegmentResult, None, None]:
     if processes > 1:
-        with WorkerPool(settings, processes=processes, pin_cores=True) as pool:
-            yield from pool.map(left, on_death=_failed_by_death)
-    elif left:  # right here, as starting a process takes longer
+        with WorkerPool(settings.load_model, processes=processes, pin_cores=True) as pool:
+            yield from pool.map(segments, on_death=_worker_died)
+    elif segments:  # in this process, as starting another takes longer
         threads = cv2.getNumThreads()
         try:
-            yield from map(settings(), left)
+            yield from map(settings.load_model(), segments)
         finally:
             cv2.setNumThreads(threads)
 
 
-def _failed_by_death(piece: Piece, error: WorkerDiedError) -> Done:
-    return Done(piece, f"piece {piece.number} of the film: {error}")
+def _worker_died(segment: Segment, error: WorkerDiedError) -> SegmentResult:
+    return SegmentResult(segment, f"segment {segment.index} of the video: {error}")

@@ -1,4 +1,4 @@
-"""Colouring one piece of a film into a file of its own."""
+"""Colorize one segment into a file."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,43 +14,43 @@ from photochrom.color import FloatArray
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import open_atomic
-from photochrom.video.analysis import Piece, frames
-from photochrom.video.codecs import MOST_RATE, Encoding, add_pictures, pixel_format
-from photochrom.video.smoothing import Half, steady
-from photochrom.video.source import Film, to_frame, to_photo
+from photochrom.video.analysis import Segment, decode_segment
+from photochrom.video.checkpoint import segment_path
+from photochrom.video.codecs import MAX_FRAME_RATE, Encoding, add_video_stream
+from photochrom.video.smoothing import HalfArray, smooth
+from photochrom.video.source import Video, to_frame, to_photo
 
-MARK = "comment"
-"""The name in a container's metadata of the line that says that colours were added."""
+MARK_KEY = "comment"
+"""Metadata key of the note that colours were added."""
 BITEXACT = 0x400
-"""FFmpeg's flag: no random numbers and dates, so that the same work gives the same file."""
+"""FFmpeg's flag for deterministic output, without random numbers and dates."""
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of a piece."""
+class SegmentResult:
+    """Outcome of a segment."""
 
-    piece: Piece
+    segment: Segment
     error: str | None = None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How pieces are coloured: all that a process has to know."""
+    """How to colorize segments."""
 
-    film: Film
+    video: Video
     folder: Path
-    """Where the files of pieces go."""
+    """The checkpoint folder."""
     encoding: Encoding
     model: Path
-    """An ONNX file."""
     device: str = "auto"
-    steadied: bool = True
-    """Whether frames are joined with their neighbours."""
-    look: dict[str, Any] = field(default_factory=dict)
+    steady: bool = True
+    """Whether ab is smoothed over time."""
+    options: dict[str, Any] = field(default_factory=dict)
     """Keywords of `Colorizer.__call__`."""
 
-    def __call__(self) -> Callable[[Piece], Done]:
-        """Load the model; with one thread, as each core has a process.
+    def load_model(self) -> Callable[[Segment], SegmentResult]:
+        """Load the model, with one thread as each core has a process; return the work function.
 
         Raises:
             ModelError: If it cannot be loaded.
@@ -58,67 +58,60 @@ class Settings:
         cv2.setNumThreads(1)
         colorizer = Colorizer(self.model, device=self.device, threads=1)
 
-        def colour(piece: Piece) -> Done:
+        def colorize(segment: Segment) -> SegmentResult:
+            error = None
             try:
-                _colour(piece, colorizer, self)
-            except PhotochromError as refusal:
-                return Done(piece, str(refusal))
-            except OSError as refusal:
-                place = file_of(self.folder, piece)
-                return Done(piece, f"cannot write {place}: {refusal.strerror or refusal}")
+                _colorize(segment, colorizer, self)
+            except PhotochromError as exception:
+                error = str(exception)
+            except OSError as exception:
+                path = segment_path(self.folder, segment.index)
+                error = f"cannot write {path}: {exception.strerror or exception}"
             except MemoryError:
-                return Done(piece, f"{self.film.path} is too large for this computer's memory")
-            return Done(piece)
+                error = f"{self.video.path} is too large for this computer's memory"
+            return SegmentResult(segment, error)
 
-        return colour
-
-
-def file_of(folder: Path, piece: Piece) -> Path:
-    """Return where a piece goes."""
-    return folder / f"{piece.number:06}.mkv"
+        return colorize
 
 
-def _colour(piece: Piece, colorizer: Colorizer, settings: Settings) -> None:
-    """Colour a piece: decoded once to ask the network, and once more to paint.
+def _colorize(segment: Segment, colorizer: Colorizer, settings: Settings) -> None:
+    """Colorize a segment, decoding it twice: to predict ab, and to render.
 
-    So no more than the small copies of its frames is in memory.
+    This way only the small network inputs are in memory.
     """
-    film, look = settings.film, dict(settings.look)
-    size = look.pop("size", None)
-    colours = _colours(piece, colorizer, settings, size)
-    wanted = range(piece.before, piece.before + piece.count)
+    video, options = settings.video, dict(settings.options)
+    size = options.pop("size", None)
+    all_ab = _predict(segment, colorizer, settings, size)
+    time_base = 1 / min(video.frame_rate, Fraction(MAX_FRAME_RATE))
     with (
-        open_atomic(file_of(settings.folder, piece)) as file,
+        open_atomic(segment_path(settings.folder, segment.index)) as file,
         av.open(file, "w", format="matroska") as out,
     ):
         out.flags |= BITEXACT
-        stream = add_pictures(out, film, settings.encoding)
-        pixels = pixel_format(film, settings.encoding)
-        for place, frame in enumerate(frames(film, piece)):
-            if place not in wanted:
+        stream = add_video_stream(out, video, settings.encoding)
+        for index, frame in enumerate(decode_segment(video, segment), -segment.first):
+            if index < 0:
                 continue
-            photo = to_photo(frame, film)
-            ab = colours[place - piece.before].astype(np.float32)
-            painted = colorizer.predict(photo, size=size, ab=ab).render(**look)
-            if place == piece.before and painted.metadata.mark:
-                out.metadata[MARK] = painted.metadata.mark
-            coloured = to_frame(painted, film, pixels)
-            coloured.pts = place - piece.before
-            coloured.time_base = 1 / min(film.rate, Fraction(MOST_RATE))
-            out.mux(stream.encode(coloured))
-            if place + 1 == wanted.stop:
+            photo = to_photo(frame, video)
+            prediction = colorizer.predict(photo, size=size, ab=all_ab[index].astype(np.float32))
+            output = prediction.render(**options)
+            if index == 0 and output.metadata.mark:
+                out.metadata[MARK_KEY] = output.metadata.mark
+            output_frame = to_frame(output, video, settings.encoding.pixel_format)
+            output_frame.pts, output_frame.time_base = index, time_base
+            out.mux(stream.encode(output_frame))
+            if index + 1 == segment.count:
                 break
         out.mux(stream.encode(None))
 
 
-def _colours(
-    piece: Piece, colorizer: Colorizer, settings: Settings, size: int | None
-) -> Sequence[FloatArray | Half]:
-    """Return the ab of each frame of a piece itself, shape (2, h, w)."""
-    film = settings.film
-    wanted = slice(piece.before, piece.before + piece.count)
-    photos = (to_photo(frame, film) for frame in frames(film, piece))
-    seen = [colorizer.network_input(photo, size=size).astype(np.float16) for photo in photos]
-    if settings.steadied:
-        return steady(seen, colorizer.predict_ab, piece.cuts, piece.flashes)[wanted]
-    return [colorizer.predict_ab(L.astype(np.float32)) for L in seen[wanted]]
+def _predict(
+    segment: Segment, colorizer: Colorizer, settings: Settings, size: int | None
+) -> Sequence[FloatArray | HalfArray]:
+    """Return the ab of each frame without context, shape (2, h, w)."""
+    frames = slice(segment.first, segment.first + segment.count)
+    photos = (to_photo(frame, settings.video) for frame in decode_segment(settings.video, segment))
+    inputs = [colorizer.network_input(photo, size=size).astype(np.float16) for photo in photos]
+    if settings.steady:
+        return smooth(inputs, colorizer.predict_ab, segment.cuts, segment.flashes)[frames]
+    return [colorizer.predict_ab(L.astype(np.float32)) for L in inputs[frames]]

@@ -1,9 +1,9 @@
-"""Keeping colours still over time: what a network says of each frame, joined with its neighbours.
+"""Temporal smoothing of predicted ab: a motion-compensated exponential moving average.
 
-Every place of a frame takes the mean of what was said of it and of the same place in the frames
-before and after, found again by the flow of lightness between them; each frame further away counts
-less. Where the lightness there is another, as something new has come into view, what lies beyond
-does not count. So means never reach over a cut, and nothing trails behind what moves.
+The ab of a frame is averaged with that of the frames before and after it in the same shot, warped
+by the optical flow of L* between them. Weights decay exponentially with the distance in time and
+with the squared difference in L* between a pixel and its warped counterpart. So uncovered areas
+keep their own colours, and moving objects leave no trail.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,154 +15,141 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
-from photochrom.video.cuts import bend, sources
+from photochrom.video.cuts import source_positions, warp
 
-_KEEP = 0.75
-"""What a frame one further away counts, as a share."""
-_ALIKE = 5.0
-"""L*: so far apart, places count 1/e of what they would."""
-_STILL = 0.5
-"""L*: a flow that explains no more than this is none."""
+_DECAY = 0.75
+"""Weight of a frame relative to the one nearer in time."""
+_LIGHTNESS_SCALE = 5.0
+"""L* difference at which the weight falls to 1/e."""
+_MIN_IMPROVEMENT = 0.5
+"""L* by which flow has to reduce the difference; else it is taken as zero."""
 _BLUR = 1.5
-"""px: deviation of the blur before lightness is compared, for grain to be none."""
-_BRIGHT = 3.0
-"""Frames: deviation of the window in which brightness is made even."""
-_BRIGHT_REACH = 5
-_GAIN = 1.5
-"""Contrast is changed by this factor at most."""
+"""Sigma in px of the blur before L* is compared, against grain."""
+_DEFLICKER_SIGMA = 3.0
+"""In frames."""
+_DEFLICKER_RADIUS = 5
+_MAX_GAIN = 1.5
+"""Largest change of contrast against flicker."""
 
-Half = NDArray[np.float16]
-"""What is kept of many frames at a time."""
-BYTES = 20
-"""Of memory that a frame takes for each px of its small copy."""
+HalfArray = NDArray[np.float16]
+BYTES_PER_PIXEL = 20
+"""Memory for each pixel of a network input, while a shot is smoothed."""
 
 
-def steady(
-    seen: Sequence[FloatArray | Half],
-    guess: Callable[[FloatArray], FloatArray],
+def smooth(
+    inputs: Sequence[FloatArray | HalfArray],
+    predict_ab: Callable[[FloatArray], FloatArray],
     cuts: Iterable[int],
     flashes: Iterable[int],
-) -> list[Half]:
-    """Guess the colours of frames that follow one another, and keep them still.
+) -> list[HalfArray]:
+    """Predict the ab of consecutive frames and smooth them over time.
 
     Args:
-        seen: L* of each frame's small copy, shape (h, w).
-        guess: Asks the network about one of them; it returns ab, shape (2, h, w).
-        cuts: Places in `seen` where scenes begin; the first frame begins one anyway.
-        flashes: Places of frames that show something else than the scene: they take its colours,
-            and it does not take theirs.
+        inputs: The network input of each frame: L*, shape (h, w).
+        predict_ab: Returns the ab of an input, shape (2, h, w).
+        cuts: Indices of the first frames of shots; 0 need not be among them.
+        flashes: Indices of frames that take the ab of the frame before, and are not averaged.
 
     Returns:
         The ab of each frame, shape (2, h, w).
     """
-    odd = set(flashes)
-    borders = sorted({0, len(seen), *cuts})
-    result: list[Half] = []
-    for start, stop in pairwise(borders):
-        scene = [place for place in range(start, stop) if place not in odd] or [start]
-        found: list[_Seen] = []
-        guessed: list[Half] = []
-        for L in _evenly_bright([seen[place] for place in scene]):
-            found.append(_Seen(L))
-            guessed.append(guess(L).astype(np.float16))
-        colours = dict(zip(scene, _joined(found, guessed), strict=True))
-        last = colours[scene[0]]
-        for place in range(start, stop):
-            last = colours.get(place, last)
-            result.append(last)
-    return result
+    excluded = set(flashes)
+    smoothed: list[HalfArray] = []
+    for start, stop in pairwise(sorted({0, len(inputs), *cuts})):
+        shot = [index for index in range(start, stop) if index not in excluded] or [start]
+        frames: list[_Frame] = []
+        predictions: list[HalfArray] = []
+        for L in _deflicker([inputs[index] for index in shot]):
+            frames.append(_Frame(L))
+            predictions.append(predict_ab(L).astype(np.float16))
+        by_index = dict(zip(shot, _average(frames, predictions), strict=True))
+        ab = by_index[shot[0]]
+        for index in range(start, stop):
+            ab = by_index.get(index, ab)
+            smoothed.append(ab)
+    return smoothed
 
 
-def _evenly_bright(scene: Sequence[FloatArray | Half]) -> Iterator[FloatArray]:
-    """Return L* of a scene's frames without the flicker of their brightness and contrast."""
-    means, spreads = (
-        np.array([[float(measure(L, dtype=np.float32)) for L in scene]], np.float32)
-        for measure in (np.mean, np.std)
+def _deflicker(shot: Sequence[FloatArray | HalfArray]) -> Iterator[FloatArray]:
+    """Yield the L* of a shot's frames with mean and contrast smoothed over time."""
+    means, deviations = (
+        np.array([[float(statistic(L, dtype=np.float32)) for L in shot]], np.float32)
+        for statistic in (np.mean, np.std)
     )
-    wanted, wide = (_smooth(values) for values in (means, spreads))
-    gains = np.clip((wide + 1) / (spreads + 1), 1 / _GAIN, _GAIN)
-    for L, mean, gain, want in zip(scene, means[0], gains[0], wanted[0], strict=True):
-        yield np.clip((np.asarray(L, np.float32) - mean) * gain + want, 0, 100)
+    window = (2 * _DEFLICKER_RADIUS + 1, 1)
+    smooth_means, smooth_deviations = (
+        cv2.GaussianBlur(values, window, _DEFLICKER_SIGMA, borderType=cv2.BORDER_REPLICATE)
+        for values in (means, deviations)
+    )
+    gains = np.clip((smooth_deviations + 1) / (deviations + 1), 1 / _MAX_GAIN, _MAX_GAIN)
+    for L, mean, gain, new_mean in zip(shot, means[0], gains[0], smooth_means[0], strict=True):
+        yield np.clip((np.asarray(L, np.float32) - mean) * gain + new_mean, 0, 100)
 
 
-def _smooth(values: FloatArray) -> FloatArray:
-    """Return values of frame after frame, shape (1, n), without what does not last."""
-    window = (2 * _BRIGHT_REACH + 1, 1)
-    smooth: FloatArray = cv2.GaussianBlur(values, window, _BRIGHT, borderType=cv2.BORDER_REPLICATE)
-    return smooth
-
-
-def _joined(found: "list[_Seen]", guessed: list[Half]) -> list[Half]:
-    """Join what was said of the frames of a scene.
-
-    The mean over the frames up to one, and their weight, come from the mean up to the one before;
-    likewise from the last frame back; both together are the mean over all, each counted by how far
-    away it is and how well it is found again.
-    """
-    past: list[tuple[Half, Half]] = []
-    before: tuple[FloatArray, FloatArray] | None = None
-    for place, own in enumerate(guessed):
-        mean, weight = _none(own)
-        if before is not None:
-            mean, weight = _carried(found[place - 1], found[place], *before)
-        past.append((mean.astype(np.float16), weight.astype(np.float16)))
-        before = _mean(own, (mean, weight))
-    after: tuple[FloatArray, FloatArray] | None = None
-    result: list[Half] = []
-    for place in reversed(range(len(found))):
-        own = guessed[place]
-        later = _none(own)
-        if after is not None:
-            later = _carried(found[place + 1], found[place], *after)
-        joined, _ = _mean(own, past[place], later)
-        result.append(joined.astype(np.float16))
-        after = _mean(own, later)
-    return result[::-1]
-
-
-def _none(own: Half) -> tuple[FloatArray, FloatArray]:
-    return np.zeros(own.shape, np.float32), np.zeros(own.shape[1:], np.float32)
-
-
-def _mean(own: Half, *others: tuple[NDArray[Any], NDArray[Any]]) -> tuple[FloatArray, FloatArray]:
-    """Return the mean of a frame's own ab, which counts 1, and others, and the sum of weights."""
-    total = own.astype(np.float32)
-    weights = np.ones(own.shape[1:], np.float32)
-    for ab, weight in others:
-        total += ab * weight.astype(np.float32)
-        weights += weight
-    return total / weights, weights
-
-
-class _Seen:
-    """The lightness of a frame, as it is compared and followed."""
+class _Frame:
+    """The lightness of a frame, for optical flow and for comparison."""
 
     def __init__(self, L: FloatArray) -> None:
-        self.plain = (cv2.GaussianBlur(L, (0, 0), 1.0) * np.float32(2.55)).astype(np.uint8)
-        self.blurred: Half = cv2.GaussianBlur(L, (0, 0), _BLUR).astype(np.float16)
+        self.flow_input = (cv2.GaussianBlur(L, (0, 0), 1.0) * np.float32(2.55)).astype(np.uint8)
+        self.blurred: HalfArray = cv2.GaussianBlur(L, (0, 0), _BLUR).astype(np.float16)
+
+
+def _average(frames: "list[_Frame]", predictions: list[HalfArray]) -> list[HalfArray]:
+    """Return the ab of each frame averaged over its shot."""
+    past = [
+        (mean.astype(np.float16), weight.astype(np.float16))
+        for mean, weight in _past_means(frames, predictions)
+    ]
+    # The same backwards in time. It is not stored, to save memory.
+    future = _past_means(frames[::-1], predictions[::-1])
+    averages = [
+        _weighted_mean(ab, before, after)[0].astype(np.float16)
+        for ab, before, after in zip(predictions[::-1], past[::-1], future, strict=True)
+    ]
+    return averages[::-1]
+
+
+def _past_means(
+    frames: "list[_Frame]", predictions: list[HalfArray]
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Yield for each frame the mean ab of the frames before it, and its weight, shape (h, w)."""
+    mean = np.zeros(predictions[0].shape, np.float32)
+    weight = np.zeros(mean.shape[1:], np.float32)
+    for index, ab in enumerate(predictions):
+        if index > 0:
+            mean, weight = _warp_mean(frames[index - 1], frames[index], mean, weight)
+        yield mean, weight
+        mean, weight = _weighted_mean(ab, (mean, weight))
+
+
+def _weighted_mean(
+    ab: HalfArray, *others: tuple[NDArray[Any], NDArray[Any]]
+) -> tuple[FloatArray, FloatArray]:
+    """Return the mean of `ab`, with weight 1, and others with their weights; and the weight sum."""
+    total = ab.astype(np.float32)
+    weights = np.ones(ab.shape[1:], np.float32)
+    for other, weight in others:
+        total += other * weight.astype(np.float32)
+        weights += weight
+    return total / weights, weights
 
 
 _FLOW = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
 
-def _carried(
-    there: _Seen, here: _Seen, mean: FloatArray, weight: FloatArray
+def _warp_mean(
+    source: _Frame, target: _Frame, mean: FloatArray, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Bring ab and its weight from one frame to the next, or to the one before.
-
-    Returns:
-        The ab where it is found here, and what it counts: less, as it is further away, and next to
-        nothing where the lightness that it had there is another one.
-    """
-    flow = _FLOW.calc(here.plain, there.plain, None)
-    now, then = here.blurred.astype(np.float32), there.blurred.astype(np.float32)
-    off, unmoved = np.abs(now - bend(then, flow)), np.abs(now - then)
-    still = unmoved <= off + np.float32(_STILL)
-    flow[still] = 0
-    off[still] = unmoved[still]
-    height, width = off.shape
-    x, y = sources(flow)
-    inside = (x > -1) & (x < width) & (y > -1) & (y < height)
-    alike = cv2.exp(-np.square(off / np.float32(_ALIKE))) * inside * np.float32(_KEEP)
-    a, b, weight = (bend(plane, flow) for plane in (*mean, weight))
-    return np.stack([a, b]), weight * alike
+    """Warp a mean ab and its weight from one frame to the next, and reduce the weight."""
+    flow = _FLOW.calc(target.flow_input, source.flow_input, None)
+    L, source_L = target.blurred.astype(np.float32), source.blurred.astype(np.float32)
+    difference, unwarped_difference = np.abs(L - warp(source_L, flow)), np.abs(L - source_L)
+    static = unwarped_difference <= difference + np.float32(_MIN_IMPROVEMENT)
+    flow[static] = 0
+    difference[static] = unwarped_difference[static]
+    height, width = L.shape
+    x, y = source_positions(flow)
+    is_inside = (x > -1) & (x < width) & (y > -1) & (y < height)
+    similarity = cv2.exp(-np.square(difference / np.float32(_LIGHTNESS_SCALE)))
+    a, b, weight = (warp(plane, flow) for plane in (*mean, weight))
+    return np.stack([a, b]), weight * (similarity * is_inside * np.float32(_DECAY))
