@@ -53,12 +53,14 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def web_app(tiny_onnx: Path) -> FastAPI:
     """The server with the tiny model and small limits; `web_client` runs it."""
-    limits = Limits(megabytes=2, megapixels=1, waiting=32, seconds=20, photos=12)
+    limits = Limits(
+        max_bytes=2_000_000, max_pixels=1_000_000, max_waiting=32, timeout=20, max_photos=12
+    )
     return create_app([tiny_onnx], limits=limits, processes=1)
 
 
 @pytest.fixture(scope="session")
 def web_client(web_app: FastAPI) -> Iterator[TestClient]:
-    """One browser, whose cookies each test forgets."""
+    """A client shared by the tests, which clear its cookies."""
     with TestClient(web_app, base_url="http://localhost") as client:
         yield client

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from photochrom.cli import main
-from support.server import jpeg
+from support.server import make_jpeg
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -37,17 +37,17 @@ def server(tiny_onnx: Path, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_stopped_and_leaves_nothing(
+def test_signal_stops_server_and_leaves_no_files(
     server: tuple["subprocess.Popen[str]", str], how: signal.Signals, tmp_path: Path
 ):
     process, address = server
     with httpx2.Client(base_url=address, timeout=30) as client:
         client.get("/")
-        photo = client.post("/photos?name=a.jpg", content=jpeg())
+        photo = client.post("/photos?name=a.jpg", content=make_jpeg())
         assert photo.status_code == 201
         large = client.post("/api/colorize", files={"file": bytes(600_000)})
         assert large.status_code == 413
-        wide = client.post("/api/colorize", files={"file": jpeg(101, 100)})
+        wide = client.post("/api/colorize", files={"file": make_jpeg(101, 100)})
         assert "10100 pixels, the limit 10000" in wide.json()["detail"]
         assert list(tmp_path.iterdir())
         process.send_signal(how)
@@ -55,7 +55,7 @@ def test_it_serves_until_it_is_stopped_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_killed_server_is_cleaned_up_after_by_the_next(
+def test_next_server_removes_files_of_killed_one(
     server: tuple["subprocess.Popen[str]", str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     from photochrom.web.sessions import Sessions
@@ -70,17 +70,17 @@ def test_a_killed_server_is_cleaned_up_after_by_the_next(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_port_that_is_taken_is_named(tiny_onnx: Path):
+def test_occupied_port_is_named(tiny_onnx: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        code, said = run("--port", port, "--model", str(tiny_onnx))
+        code, message = run("--port", port, "--model", str(tiny_onnx))
     assert code == 1
-    assert f"cannot listen at 127.0.0.1, port {port}: " in said
-    assert "give another --port" in said
+    assert f"cannot listen at 127.0.0.1, port {port}: " in message
+    assert "give another --port" in message
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("--model", "none.onnx"), 1, "there is no model file none.onnx"),
         (("--device", "abacus"), 1, "there is no device 'abacus'"),
@@ -88,21 +88,21 @@ def test_a_port_that_is_taken_is_named(tiny_onnx: Path):
         (("--port", "70000"), 2, "--port"),
     ],
 )
-def test_wrong_usage_is_refused(arguments: tuple[str, ...], code: int, said: str):
+def test_invalid_options_are_rejected(arguments: tuple[str, ...], code: int, message: str):
     found, text = run(*arguments)
-    assert (found, said in text) == (code, True)
+    assert (found, message in text) == (code, True)
     assert "Traceback" not in text
 
 
-def test_two_models_of_one_name_are_refused(tiny_onnx: Path):
-    code, said = run("--model", str(tiny_onnx), "--model", str(tiny_onnx))
-    assert (code, "two models are called tiny" in said) == (1, True)
+def test_duplicate_model_names_are_rejected(tiny_onnx: Path):
+    code, message = run("--model", str(tiny_onnx), "--model", str(tiny_onnx))
+    assert (code, "two models are called tiny" in message) == (1, True)
 
 
 @pytest.mark.parametrize(
     "command", [["web"], ["study", "serve", "study"], ["study", "report", "s"]]
 )
-def test_without_the_extra_it_says_what_to_install(
+def test_missing_extra_names_package_to_install(
     command: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -7,11 +7,11 @@ from starlette.responses import Response
 from starlette.types import Message
 
 from photochrom.server.guard import SECURITY_HEADERS, RequestGuard
-from support.server import jpeg
+from support.server import make_jpeg
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/api", "/static/page.css", "/nothing"])
-def test_every_answer_has_the_headers(web_client: TestClient, path: str):
+def test_every_response_has_security_headers(web_client: TestClient, path: str):
     headers = web_client.get(path).headers
     assert {name: headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
     assert "access-control-allow-origin" not in headers
@@ -29,11 +29,11 @@ def test_every_answer_has_the_headers(web_client: TestClient, path: str):
         ),
     ],
 )
-def test_only_its_own_names_are_answered(web_client: TestClient, host: str, status: int):
+def test_unknown_hosts_are_rejected(web_client: TestClient, host: str, status: int):
     assert web_client.get("/healthz", headers={"host": host}).status_code == status
 
 
-def test_names_that_were_given_are_answered():
+def test_given_hosts_are_accepted():
     app = FastAPI()
     app.add_middleware(RequestGuard, hosts=["photos.example.org"], max_bytes=10)
     client = TestClient(app)
@@ -45,12 +45,10 @@ def test_names_that_were_given_are_answered():
     ("origin", "status"),
     [("http://localhost", 200), ("http://evil.example", 403), ("null", 403), (None, 200)],
 )
-def test_pages_of_others_cannot_have_photos_colorized(
-    web_client: TestClient, origin: str | None, status: int
-):
+def test_other_origins_are_rejected(web_client: TestClient, origin: str | None, status: int):
     headers = {} if origin is None else {"origin": origin}
-    answer = web_client.post("/api/colorize", files={"file": jpeg()}, headers=headers)
-    assert answer.status_code == status
+    response = web_client.post("/api/colorize", files={"file": make_jpeg()}, headers=headers)
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize(
@@ -60,14 +58,14 @@ def test_pages_of_others_cannot_have_photos_colorized(
         *("/photos/../../etc/passwd/before", "/photos/x/%2e%2e%2fbefore", "/photos/x/draft"),
     ],
 )
-def test_no_path_from_outside_reaches_the_disk(web_client: TestClient, path: str):
-    answer = web_client.get(path)
-    assert answer.status_code == 404
-    assert "root:" not in answer.text
-    assert "import" not in answer.text
+def test_path_traversal_is_not_found(web_client: TestClient, path: str):
+    response = web_client.get(path)
+    assert response.status_code == 404
+    assert "root:" not in response.text
+    assert "import" not in response.text
 
 
-def test_a_body_that_stands_still_is_given_up():
+def test_stalled_upload_times_out():
     async def upload() -> list[dict[str, object]]:
         async def app(scope, receive, send):  # type: ignore[no-untyped-def]
             while (await receive()).get("more_body"):
@@ -101,7 +99,7 @@ def test_a_body_that_stands_still_is_given_up():
     assert start["status"] == 408
 
 
-def test_so_many_bodies_at_once_and_no_more():
+def test_concurrent_bodies_are_limited():
     async def run() -> list[int]:
         free = asyncio.Event()
 

@@ -14,8 +14,8 @@ from photochrom.study.answers import Response
 from photochrom.study.app import create_app
 from photochrom.study.design import RESPONSE_FILE, Protocol
 from photochrom.study.store import Store
-from support.browser import browser, needs_browser
-from support.server import running
+from support.browser import launch_browser, needs_browser
+from support.server import run_server
 from support.studies import write_study
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ pytestmark = needs_browser
 
 @pytest.fixture(scope="module")
 def chromium() -> "Iterator[Browser]":
-    with browser() as chromium:
+    with launch_browser() as chromium:
         yield chromium
 
 
@@ -34,7 +34,7 @@ def chromium() -> "Iterator[Browser]":
 def study(folder: Path, *protocols: Protocol, **options: Any) -> Iterator[str]:
     """Create a study in `folder/study` and serve it."""
     options = {"practice": 1, "checks": 1, "seconds": 0.1} | options
-    with running(create_app(write_study(folder, protocols=protocols, **options))) as address:
+    with run_server(create_app(write_study(folder, protocols=protocols, **options))) as address:
         yield address
 
 

@@ -30,7 +30,7 @@ from photochrom.study.app import create_app
 from photochrom.study.design import OBVIOUS, REAL, RESPONSE_FILE, Protocol, load_study
 from photochrom.study.store import Store, TrialNotOpenError
 from photochrom.study.trials import Trial
-from support.server import running
+from support.server import run_server
 from support.studies import write_study
 
 PROTOCOLS: tuple[Protocol, ...] = ("pair", "single", "timed")
@@ -180,7 +180,7 @@ def test_headers_of_images_do_not_reveal_systems(folder: Path, browser: TestClie
 )
 def test_other_paths_are_not_found(path: str, folder: Path):
     """Over a socket, as HTTP clients normalize paths."""
-    with running(create_app(folder)) as address:
+    with run_server(create_app(folder)) as address:
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
         connection.request("GET", path)
         reply = connection.getresponse()
@@ -445,7 +445,7 @@ def test_missing_image_or_study_is_an_error(folder: Path, tmp_path: Path):
 
 
 def test_port_in_use_is_an_error(folder: Path):
-    with running(create_app(folder)) as address:
+    with run_server(create_app(folder)) as address:
         port = str(urlsplit(address).port)
         result = CliRunner().invoke(command, ["serve", str(folder), "--port", port])
     assert isinstance(result.exception, PhotochromError)

@@ -1,4 +1,4 @@
-"""A Chromium for the tests of pages."""
+"""Chromium for the tests of web pages."""
 
 import contextlib
 import importlib.util
@@ -16,19 +16,19 @@ needs_browser = pytest.mark.skipif(
     CHROMIUM is None or importlib.util.find_spec("playwright") is None,
     reason="needs chromium and playwright",
 )
-_QUIET = (
+_FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 )
 
 
 @contextlib.contextmanager
-def browser() -> "Iterator[Browser]":
-    """Start Chromium, and end it."""
+def launch_browser() -> "Iterator[Browser]":
+    """Yield a headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_QUIET))
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
         try:
             yield chromium
         finally:

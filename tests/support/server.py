@@ -1,4 +1,4 @@
-"""What the tests of the servers share."""
+"""Helpers for the tests of the servers."""
 
 import contextlib
 import io
@@ -14,32 +14,32 @@ from PIL import Image
 from photochrom.web.service import Service
 
 
-def jpeg(width: int = 80, height: int = 60, **options: object) -> bytes:
+def make_jpeg(width: int = 80, height: int = 60, **options: object) -> bytes:
     """Return a grey JPEG."""
     buffer = io.BytesIO()
     Image.linear_gradient("L").resize((width, height)).save(buffer, "JPEG", **options)
     return buffer.getvalue()
 
 
-def service_of(app: FastAPI) -> Service:
-    """Return what the routes of an application work with."""
+def get_service(app: FastAPI) -> Service:
+    """Return the service of an application of `photochrom web`."""
     service: Service = app.state.service
     return service
 
 
 @contextlib.contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    """Serve an application in a thread, at the address that is yielded."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def run_server(app: FastAPI) -> Iterator[str]:
+    """Serve an application in a thread and yield its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
             while not server.started:
                 assert thread.is_alive()
                 time.sleep(0.02)
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()

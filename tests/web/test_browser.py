@@ -18,44 +18,46 @@ from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.app import create_app
 from photochrom.web.service import Limits, Service
-from support.browser import browser, needs_browser
+from support.browser import launch_browser, needs_browser
 from support.photos import draw
-from support.server import running, service_of
+from support.server import get_service, run_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = needs_browser
 
-EXPECTED = ("net::ERR_INTERNET_DISCONNECTED", "a status of 404", "a status of 503")
-"""What Chromium says of what some tests do to it."""
+EXPECTED_MESSAGES = ("net::ERR_INTERNET_DISCONNECTED", "a status of 404", "a status of 503")
+"""Console messages that some tests provoke."""
 
 
 @pytest.fixture(scope="module")
 def service(tiny_onnx: Path) -> Iterator[tuple[str, Service]]:
-    """The address of a server, and what it has."""
-    app = create_app([tiny_onnx], limits=Limits(megabytes=4, megapixels=13), processes=1)
-    with running(app) as address:
-        yield address, service_of(app)
+    """The URL of a server, and its service."""
+    app = create_app(
+        [tiny_onnx], limits=Limits(max_bytes=4_000_000, max_pixels=13_000_000), processes=1
+    )
+    with run_server(app) as address:
+        yield address, get_service(app)
 
 
 @pytest.fixture(scope="module")
 def chromium() -> "Iterator[Browser]":
-    with browser() as chromium:
+    with launch_browser() as chromium:
         yield chromium
 
 
 @pytest.fixture
 def opened(service: tuple[str, Service], chromium: "Browser") -> Iterator[Callable[..., "Page"]]:
-    """Opens the page for somebody new; afterwards nothing may have been complained of."""
-    said: list[str] = []
-    asked: list[str] = []
+    """A function that opens the page in a new context; checks for errors at the end."""
+    messages: list[str] = []
+    requested: list[str] = []
     missing: list[str] = []
     contexts = []
 
-    def see(answer: Any) -> None:
-        if answer.status == 404 and "/photos/" not in answer.url:
-            missing.append(answer.url)
+    def check_status(response: Any) -> None:
+        if response.status == 404 and "/photos/" not in response.url:
+            missing.append(response.url)
 
     def open_page(motion: Any = "reduce", **options: Any) -> "Page":
         context = chromium.new_context(
@@ -63,19 +65,21 @@ def opened(service: tuple[str, Service], chromium: "Browser") -> Iterator[Callab
         )
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("response", see)
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        page.on("request", lambda request: requested.append(request.url))
+        page.on("response", check_status)
         page.goto(service[0])
         return page
 
     yield open_page
     for context in contexts:
         context.close()
-    assert [text for text in said if not any(part in text for part in EXPECTED)] == []
+    assert [text for text in messages if not any(part in text for part in EXPECTED_MESSAGES)] == []
     assert missing == []
-    assert [url for url in asked if not url.startswith((service[0], f"blob:{service[0]}"))] == []
+    assert [
+        url for url in requested if not url.startswith((service[0], f"blob:{service[0]}"))
+    ] == []
 
 
 @pytest.fixture
@@ -85,7 +89,7 @@ def page(opened: Callable[..., "Page"]) -> "Page":
 
 @pytest.fixture
 def photos(tmp_path: Path) -> list[Path]:
-    """Three grey JPEGs, and a TIFF that no browser shows."""
+    """Three grey JPEGs, and a TIFF that browsers cannot show."""
     paths = []
     for number, name in enumerate(["grandma.jpg", "harbour.jpg", "wedding.jpeg", "scan.tif"]):
         paths.append(tmp_path / name)
@@ -93,26 +97,26 @@ def photos(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def give(page: "Page", *paths: Path) -> None:
-    """Choose files by the button that is to be seen."""
-    page.set_input_files("input.pick:visible", list(paths))
+def add_files(page: "Page", *paths: Path) -> None:
+    """Choose files with the visible button."""
+    page.set_input_files("input.file-input:visible", list(paths))
 
 
 def wait_until_ready(page: "Page", count: int = 1) -> None:
-    page.locator(".thumb[data-status=ready]").nth(count - 1).wait_for()
+    page.locator(".thumbnail[data-status=ready]").nth(count - 1).wait_for()
 
 
 def wait_for_colour(page: "Page") -> None:
-    """Wait until the picture is there, and the slider where it rests."""
-    page.locator("#share").wait_for()
-    wait_for(page, lambda: share(page) > 64.9)
+    """Wait until the preview is shown and its animation has ended."""
+    page.locator("#split").wait_for()
+    wait_for(page, lambda: read_split(page) > 64.9)
 
 
-def wait_for(page: "Page", true: Callable[[], bool]) -> None:
+def wait_for(page: "Page", condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 10
-    while not true():
+    while not condition():
         assert time.monotonic() < end
-        page.wait_for_timeout(20)  # unlike time.sleep it lets the page's events in
+        page.wait_for_timeout(20)  # unlike time.sleep, this handles events of the page
 
 
 def reload(page: "Page") -> None:
@@ -120,15 +124,15 @@ def reload(page: "Page") -> None:
         page.reload()
 
 
-def share(page: "Page") -> float:
-    """Return how much of the picture is shown in colour, in %, from what is drawn."""
+def read_split(page: "Page") -> float:
+    """Return the percentage shown in colour, from the computed style."""
     clip = page.evaluate("getComputedStyle(document.querySelector('#after img')).clipPath")
-    # Chromium says calc(100% - 65%) as 35%.
+    # Chromium computes calc(100% - 65%) to 35%.
     return 100 - float(re.search(r"inset\(0(?:px|%)? ([\d.]+)(?:%|px)", clip)[1])  # type: ignore[index]
 
 
 def chroma(png: bytes) -> Any:
-    """Return how far the columns of a picture are from grey, without its edges."""
+    """Return the mean distance from grey of each column, without the edges."""
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
     return np.ptp(pixels[10:-60], axis=2).mean(axis=0)
 
@@ -137,7 +141,7 @@ def shown_sizes(page: "Page") -> list[int]:
     return page.eval_on_selector_all("#frame img", "all => all.map(each => each.naturalWidth)")
 
 
-def test_a_photo_is_dropped_and_seen_in_colour(page: "Page", photos: list[Path]):
+def test_dropped_photo_is_colorized(page: "Page", photos: list[Path]):
     assert page.locator("#welcome").is_visible()
     content = list(photos[0].read_bytes())
     page.evaluate(
@@ -158,63 +162,61 @@ def test_a_photo_is_dropped_and_seen_in_colour(page: "Page", photos: list[Path])
     middle = round(len(columns) * 0.65)
     assert columns[10 : middle - 30].mean() > 15
     assert columns[middle + 30 : -10].mean() < 2
-    assert page.locator("#name").inner_text() == "grandma.jpg"
-    assert "240 \u00d7 180 px" in page.locator("#facts").inner_text()
-    assert page.locator("#said").inner_text() == "grandma.jpg is ready. 1 of 1 ready."
+    assert page.locator("#photo-name").inner_text() == "grandma.jpg"
+    assert "240 \u00d7 180 px" in page.locator("#photo-info").inner_text()
+    assert page.locator("#status").inner_text() == "grandma.jpg is ready. 1 of 1 ready."
     assert page.title() == "photochrom: 1 of 1 ready"
 
 
-def test_the_colour_is_drawn_over_the_picture_once(
-    opened: Callable[..., "Page"], photos: list[Path]
-):
+def test_colour_is_revealed_once(opened: Callable[..., "Page"], photos: list[Path]):
     page = opened(motion="no-preference")
-    give(page, *photos[:2])
-    page.locator("#share").wait_for()
-    assert share(page) < 64
+    add_files(page, *photos[:2])
+    page.locator("#split").wait_for()
+    assert read_split(page) < 64
     wait_for_colour(page)
     wait_until_ready(page, 2)
-    page.locator("#share").press("End")
+    page.locator("#split").press("End")
     page.get_by_role("option", name="harbour.jpg").click()
-    wait_for(page, lambda: share(page) < 64)
+    wait_for(page, lambda: read_split(page) < 64)
     wait_for_colour(page)
-    page.locator("#share").press("End")
+    page.locator("#split").press("End")
     page.get_by_role("option", name="grandma.jpg").click()
     page.get_by_role("img", name="grandma.jpg, in colour").wait_for()
-    assert share(page) == 100
+    assert read_split(page) == 100
 
 
-def test_the_slider_by_keyboard(page: "Page", photos: list[Path]):
-    give(page, photos[0])
+def test_comparison_slider_by_keyboard(page: "Page", photos: list[Path]):
+    add_files(page, photos[0])
     wait_for_colour(page)
-    slider = page.get_by_role("slider", name="How much of the picture is shown in colour")
+    slider = page.get_by_role("slider", name="Percentage shown in colour")
     slider.focus()
     for key, least, most in (("Home", 0, 0), ("ArrowRight", 0.5, 5), ("End", 100, 100)):
         page.keyboard.press(key)
-        assert least <= share(page) <= most
+        assert least <= read_split(page) <= most
     assert slider.get_attribute("aria-valuetext") == "100 %"
     page.keyboard.press("ArrowLeft")
-    assert 95 <= share(page) < 100
+    assert 95 <= read_split(page) < 100
 
 
-def test_the_slider_by_mouse_and_by_finger(opened: Callable[..., "Page"], photos: list[Path]):
+def test_comparison_slider_by_mouse_and_touch(opened: Callable[..., "Page"], photos: list[Path]):
     page = opened(has_touch=True)
-    give(page, photos[0])
+    add_files(page, photos[0])
     wait_for_colour(page)
     box = page.locator("#frame").bounding_box()
     assert box
     x, y = box["x"] + 0.25 * box["width"], box["y"] + 30
     page.mouse.move(x, y)
     page.mouse.down()
-    assert share(page) == pytest.approx(25, abs=0.5)
+    assert read_split(page) == pytest.approx(25, abs=0.5)
     page.mouse.move(x + 0.5 * box["width"], y)
     page.mouse.up()
-    assert share(page) == pytest.approx(75, abs=0.5)
+    assert read_split(page) == pytest.approx(75, abs=0.5)
     page.touchscreen.tap(x, y)
-    wait_for(page, lambda: abs(share(page) - 25) < 0.5)
+    wait_for(page, lambda: abs(read_split(page) - 25) < 0.5)
 
 
 MOVES = """async () => {
-    const slider = document.getElementById("look-saturation");
+    const slider = document.getElementById("option-saturation");
     const took = [];
     for (const value of [0.5, 1.5, 2, 0.2, 0.8, 1.2, 2.5]) {
         const swapped = new Promise(resolve => {
@@ -229,19 +231,19 @@ MOVES = """async () => {
     }
     return took;
 }"""
-"""Moves the slider, and returns how many ms it takes each time until the picture is swapped."""
+"""Moves the slider, and returns the ms until each new preview is shown."""
 
 
 @pytest.mark.parametrize("size", [(240, 180), (4000, 3000)])
-def test_saturation_is_seen_at_once(page: "Page", tmp_path: Path, size: tuple[int, int]):
+def test_saturation_is_rendered_within_200_ms(page: "Page", tmp_path: Path, size: tuple[int, int]):
     path = tmp_path / "large.jpg"
     Image.fromarray(draw(180, 240)).convert("L").resize(size).save(path)
-    give(page, path)
+    add_files(page, path)
     wait_for_colour(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.method))
     before = chroma(page.locator("#frame").screenshot())[20:100].mean()
-    for _ in range(10):  # the computer may be busy with something else
+    for _ in range(10):  # the computer may be busy
         took = page.evaluate(MOVES)
         if statistics.median(took) < 200:
             break
@@ -249,18 +251,18 @@ def test_saturation_is_seen_at_once(page: "Page", tmp_path: Path, size: tuple[in
     assert statistics.median(took) < 200, took
     assert after > 1.3 * before
     assert set(asked) == {"GET"}
-    assert page.locator(".thumb").get_attribute("data-status") == "ready"
+    assert page.locator(".thumbnail").get_attribute("data-status") == "ready"
     assert page.locator("#value-saturation").inner_text() == "2.50"
 
 
-def test_the_newest_value_wins(page: "Page", photos: list[Path]):
-    give(page, photos[0])
+def test_latest_slider_value_wins(page: "Page", photos: list[Path]):
+    add_files(page, photos[0])
     wait_for_colour(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.evaluate(
         """() => {
-            const slider = document.getElementById("look-saturation");
+            const slider = document.getElementById("option-saturation");
             for (let value = 0; value <= 3; value += 0.25) {
                 slider.value = value;
                 slider.dispatchEvent(new Event("input", { bubbles: true }));
@@ -271,55 +273,55 @@ def test_the_newest_value_wins(page: "Page", photos: list[Path]):
     assert len(asked) <= 3
 
 
-def test_many_at_once_of_which_some_are_none(page: "Page", photos: list[Path], tmp_path: Path):
+def test_many_files_some_invalid(page: "Page", photos: list[Path], tmp_path: Path):
     bad = tmp_path / "notes.jpg"
-    bad.write_text("this is no photo")
+    bad.write_text("this is not a photo")
     large = tmp_path / "large.jpg"
     large.write_bytes(bytes(4_100_000))
-    give(page, photos[0], bad, large, *photos[1:])
+    add_files(page, photos[0], bad, large, *photos[1:])
     wait_until_ready(page, 4)
-    page.locator(".thumb[data-status=failed]").nth(1).wait_for()
+    page.locator(".thumbnail[data-status=failed]").nth(1).wait_for()
     assert page.locator("#summary").inner_text() == "4 of 6 ready, 2 failed"
     page.get_by_role("option", name="notes.jpg").click()
-    assert "notes.jpg" in page.locator("#failure").inner_text()
+    assert "notes.jpg" in page.locator("#error").inner_text()
     assert page.locator("#download").get_attribute("aria-disabled") == "true"
     page.get_by_role("option", name="large.jpg").click()
-    sentence = "large.jpg has 4.1 MB, and a photo may have 4 MB; make it smaller."
-    assert page.locator("#failure").inner_text() == sentence
+    sentence = "large.jpg has 4.1 MB; the limit is 4 MB."
+    assert page.locator("#error").inner_text() == sentence
     page.get_by_role("option", name="scan.tif").click()
-    page.locator("#share").wait_for()
-    assert not page.locator("#failure").is_visible()
+    page.locator("#split").wait_for()
+    assert not page.locator("#error").is_visible()
 
 
-def expected(photo: Path, model: Path, **look: Any) -> bytes:
-    output = photo.with_name(f"made-{photo.name}")
-    result = colorize_file(Job(photo, output), Colorizer(model, threads=1), overwrite=True, **look)
+def colorize(photo: Path, model: Path, **options: Any) -> bytes:
+    output = photo.with_name(f"result-{photo.name}")
+    result = colorize_file(
+        Job(photo, output), Colorizer(model, threads=1), overwrite=True, **options
+    )
     assert result.error is None
     return output.read_bytes()
 
 
-def test_a_download_is_what_the_command_line_makes(
-    page: "Page", photos: list[Path], tiny_onnx: Path
-):
-    give(page, photos[0])
+def test_download_equals_command_line(page: "Page", photos: list[Path], tiny_onnx: Path):
+    add_files(page, photos[0])
     wait_for_colour(page)
-    page.fill("#look-saturation", "0.5")
-    page.locator("#look-saturation").dispatch_event("change")
-    page.get_by_text("More", exact=True).click()
+    page.fill("#option-saturation", "0.5")
+    page.locator("#option-saturation").dispatch_event("change")
+    page.get_by_text("More options").click()
     page.get_by_role("checkbox").uncheck()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download", exact=True).click()
     assert download.value.suggested_filename == "grandma-color.jpg"
-    made = expected(photos[0], tiny_onnx, saturation=0.5, mark=False)
-    assert download.value.path().read_bytes() == made
-    assert made != expected(photos[0], tiny_onnx, mark=False)
+    expected = colorize(photos[0], tiny_onnx, saturation=0.5, mark=False)
+    assert download.value.path().read_bytes() == expected
+    assert expected != colorize(photos[0], tiny_onnx, mark=False)
 
 
-def test_one_look_for_all_and_all_in_a_zip(page: "Page", photos: list[Path], tiny_onnx: Path):
-    give(page, *photos)
+def test_options_for_all_photos_and_zip(page: "Page", photos: list[Path], tiny_onnx: Path):
+    add_files(page, *photos)
     wait_until_ready(page, 4)
-    page.fill("#look-strength", "0.4")
-    page.locator("#look-strength").dispatch_event("change")
+    page.fill("#option-strength", "0.4")
+    page.locator("#option-strength").dispatch_event("change")
     page.get_by_role("button", name="Apply to all photos").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download all").click()
@@ -328,13 +330,13 @@ def test_one_look_for_all_and_all_in_a_zip(page: "Page", photos: list[Path], tin
         assert len(archive.namelist()) == 4
         for photo in photos:
             content = archive.read(f"{photo.stem}-color{photo.suffix}")
-            assert content == expected(photo, tiny_onnx, strength=0.4)
+            assert content == colorize(photo, tiny_onnx, strength=0.4)
 
 
-def test_another_size_is_colorized_again(page: "Page", photos: list[Path]):
-    give(page, photos[0])
+def test_new_size_colorizes_again(page: "Page", photos: list[Path]):
+    add_files(page, photos[0])
     wait_for_colour(page)
-    page.get_by_text("More", exact=True).click()
+    page.get_by_text("More options").click()
     before = page.locator("#after img").element_handle()
     size = page.get_by_label("Detail the network sees")
     assert size.get_attribute("placeholder") == "automatic"
@@ -343,50 +345,50 @@ def test_another_size_is_colorized_again(page: "Page", photos: list[Path]):
     page.wait_for_timeout(200)
     wait_until_ready(page)
     wait_for(page, lambda: not before.evaluate("image => image.isConnected"))
-    assert share(page) == pytest.approx(65)  # it is not revealed a second time
+    assert read_split(page) == pytest.approx(65)  # no second animation
     page.get_by_role("button", name="Reset").click()
     wait_for(page, lambda: size.input_value() == "")
 
 
-def test_nobody_sees_the_photos_of_another(opened: Callable[..., "Page"], photos: list[Path]):
+def test_sessions_are_separate(opened: Callable[..., "Page"], photos: list[Path]):
     mine, theirs = opened(), opened()
-    give(mine, photos[0])
+    add_files(mine, photos[0])
     wait_until_ready(mine)
     address = mine.locator("#download").get_attribute("href")
     reload(theirs)
     assert theirs.request.get(f"{theirs.url}photos").json() == {"photos": []}
-    assert theirs.locator(".thumb").count() == 0
+    assert theirs.locator(".thumbnail").count() == 0
     assert theirs.locator("#welcome").is_visible()
     assert theirs.request.get(f"{theirs.url}{address[1:]}").status == 404  # type: ignore[index]
 
 
-def test_a_reload_keeps_the_photos_and_their_looks(page: "Page", photos: list[Path]):
-    give(page, *photos[:2])
+def test_reload_keeps_photos_and_options(page: "Page", photos: list[Path]):
+    add_files(page, *photos[:2])
     wait_until_ready(page, 2)
     page.get_by_role("option", name="grandma.jpg").click()
     with page.expect_response(lambda answer: answer.request.method == "PATCH"):
-        page.fill("#look-saturation", "0.25")
-        page.locator("#look-saturation").dispatch_event("change")
+        page.fill("#option-saturation", "0.25")
+        page.locator("#option-saturation").dispatch_event("change")
     reload(page)
     wait_until_ready(page, 2)
     wait_for_colour(page)
     page.get_by_role("option", name="grandma.jpg").click()
-    assert page.locator("#look-saturation").input_value() == "0.25"
+    assert page.locator("#option-saturation").input_value() == "0.25"
 
 
-def test_the_connection_goes_and_comes_back(page: "Page", photos: list[Path]):
-    give(page, photos[0])
+def test_lost_connection_is_retried(page: "Page", photos: list[Path]):
+    add_files(page, photos[0])
     wait_for_colour(page)
     page.context.set_offline(True)
-    give(page, photos[1])
-    lost = page.get_by_role("alert").filter(has_text="The connection is lost; trying again")
+    add_files(page, photos[1])
+    lost = page.get_by_role("alert").filter(has_text="No connection to the server; trying again")
     lost.wait_for()
     page.context.set_offline(False)
     wait_until_ready(page, 2)
     lost.wait_for(state="hidden")
 
 
-def test_a_full_server_is_waited_for(page: "Page", photos: list[Path]):
+def test_full_server_is_retried(page: "Page", photos: list[Path]):
     times = iter([True])
 
     def answer(route: Any) -> None:
@@ -396,28 +398,28 @@ def test_a_full_server_is_waited_for(page: "Page", photos: list[Path]):
             route.fallback()
 
     page.route("**/photos?*", answer)
-    give(page, photos[0])
-    page.get_by_role("option", name="Waiting for a free place").wait_for()
+    add_files(page, photos[0])
+    page.get_by_role("option", name="Server full, waiting").wait_for()
     wait_until_ready(page)
 
 
-def test_photos_that_the_server_has_forgotten(
+def test_expired_session_is_reported(
     page: "Page", photos: list[Path], service: tuple[str, Service]
 ):
-    give(page, photos[0])
+    add_files(page, photos[0])
     wait_for_colour(page)
     page.context.clear_cookies()
-    page.request.get(service[0])  # a new key, as after another server was started
-    page.fill("#look-saturation", "0.5")
-    page.locator("#look-saturation").dispatch_event("change")
-    page.get_by_role("alert").filter(has_text="The photos were forgotten").wait_for()
+    page.request.get(service[0])  # a new session, as after a restart of the server
+    page.fill("#option-saturation", "0.5")
+    page.locator("#option-saturation").dispatch_event("change")
+    page.get_by_role("alert").filter(has_text="The photos were deleted").wait_for()
     assert page.locator("#welcome").is_visible()
 
 
 def test_thumbnails_by_keyboard(page: "Page", photos: list[Path]):
-    give(page, *photos)
+    add_files(page, *photos)
     wait_until_ready(page, 4)
-    name = page.locator("#name")
+    name = page.locator("#photo-name")
     page.get_by_role("option", name="grandma.jpg").click()
     page.keyboard.press("ArrowRight")
     assert name.inner_text() == "harbour.jpg"
@@ -428,7 +430,7 @@ def test_thumbnails_by_keyboard(page: "Page", photos: list[Path]):
     with page.expect_response(lambda answer: answer.request.method == "DELETE"):
         page.keyboard.press("Delete")
     assert name.inner_text() == "scan.tif"
-    assert page.locator(".thumb").count() == 3
+    assert page.locator(".thumbnail").count() == 3
     focused = "document.activeElement.getAttribute('aria-selected')"
     assert page.evaluate(focused) == "true"
     reload(page)
@@ -438,11 +440,11 @@ def test_thumbnails_by_keyboard(page: "Page", photos: list[Path]):
     for _ in range(3):
         page.keyboard.press("Delete")
     assert page.locator("#welcome").is_visible()
-    assert page.evaluate("document.activeElement.id") == "pick"
+    assert page.evaluate("document.activeElement.id") == "file-input"
 
 
-def test_everything_is_reached_with_tab(page: "Page", photos: list[Path]):
-    give(page, *photos[:2])
+def test_all_controls_are_reached_with_tab(page: "Page", photos: list[Path]):
+    add_files(page, *photos[:2])
     wait_until_ready(page, 2)
     wait_for_colour(page)
     page.evaluate("document.activeElement.blur()")
@@ -450,26 +452,33 @@ def test_everything_is_reached_with_tab(page: "Page", photos: list[Path]):
     for _ in range(14):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.role"))
-    wanted = ("pick-more", "share", "option", "look-saturation", "look-strength", "everywhere")
-    for id in (*wanted, "zip", "forget", "download", "remove"):
+    expected = (
+        "add-input",
+        "split",
+        "option",
+        "option-saturation",
+        "option-strength",
+        "apply-to-all",
+    )
+    for id in (*expected, "download-all", "remove-all", "download", "remove"):
         assert id in reached
 
 
-def test_all_is_forgotten_once_that_is_sure(page: "Page", photos: list[Path]):
-    give(page, *photos[:2])
+def test_remove_all_asks_for_confirmation(page: "Page", photos: list[Path]):
+    add_files(page, *photos[:2])
     wait_until_ready(page, 2)
-    page.get_by_role("button", name="Forget all").click()
-    page.get_by_role("button", name="Keep them").click()
-    assert page.locator(".thumb").count() == 2
-    page.get_by_role("button", name="Forget all").click()
+    page.get_by_role("button", name="Remove all").click()
+    page.get_by_role("button", name="Cancel").click()
+    assert page.locator(".thumbnail").count() == 2
+    page.get_by_role("button", name="Remove all").click()
     with page.expect_response(lambda answer: answer.request.method == "DELETE"):
-        page.get_by_role("dialog").get_by_role("button", name="Forget all").click()
+        page.get_by_role("dialog").get_by_role("button", name="Remove all").click()
     assert page.locator("#welcome").is_visible()
     reload(page)
     assert page.locator("#welcome").is_visible()
 
 
-def test_a_sample_is_tried(page: "Page"):
+def test_sample_is_colorized(page: "Page"):
     samples = page.locator("[data-sample] img")
     widths = samples.evaluate_all("all => all.map(each => each.naturalWidth)")
     assert len(widths) == 3
@@ -478,7 +487,7 @@ def test_a_sample_is_tried(page: "Page"):
     wait_for_colour(page)
 
 
-def test_a_picture_is_pasted(page: "Page", photos: list[Path]):
+def test_pasted_image_is_colorized(page: "Page", photos: list[Path]):
     page.evaluate(
         """content => {
             const clipboardData = new DataTransfer();
@@ -491,11 +500,11 @@ def test_a_picture_is_pasted(page: "Page", photos: list[Path]):
     wait_until_ready(page)
 
 
-def test_every_control_has_a_name(page: "Page", photos: list[Path]):
-    give(page, *photos[:2])
+def test_every_control_has_an_accessible_name(page: "Page", photos: list[Path]):
+    add_files(page, *photos[:2])
     wait_until_ready(page, 2)
     wait_for_colour(page)
-    page.get_by_text("More", exact=True).click()
+    page.get_by_text("More options").click()
     session = page.context.new_cdp_session(page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
     roles = {"button", "link", "slider", "checkbox", "spinbutton", "option", "listbox", "image"}
@@ -510,19 +519,17 @@ def test_every_control_has_a_name(page: "Page", photos: list[Path]):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone_nothing_is_cut_off(
-    opened: Callable[..., "Page"], photos: list[Path], scheme: Any
-):
+def test_phone_layout_fits(opened: Callable[..., "Page"], photos: list[Path], scheme: Any):
     page = opened(color_scheme=scheme, has_touch=True)
     page.set_viewport_size({"width": 390, "height": 844})
     width = "document.documentElement.scrollWidth"
     assert page.evaluate(width) <= 390
-    give(page, *photos)
+    add_files(page, *photos)
     wait_until_ready(page, 4)
     wait_for_colour(page)
     assert page.evaluate(width) <= 390
     box = page.locator("#download").bounding_box()
     assert box
-    assert box["y"] + box["height"] <= 844  # at hand without scrolling
+    assert box["y"] + box["height"] <= 844  # visible without scrolling
     dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert (int(re.findall(r"\d+", dark)[0]) < 60) == (scheme == "dark")

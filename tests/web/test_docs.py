@@ -1,4 +1,4 @@
-"""The examples in docs/web.md do what they say."""
+"""The examples and numbers in docs/web.md."""
 
 import re
 import shlex
@@ -14,25 +14,25 @@ from PIL import Image
 
 from photochrom.web.app import create_app
 from photochrom.web.service import Limits
-from support.server import jpeg, running
+from support.server import make_jpeg, run_server
 
 TEXT = (Path(__file__).parents[2] / "docs/web.md").read_text()
-SHOWN = "http://127.0.0.1:8000"
+DOCUMENTED_URL = "http://127.0.0.1:8000"
 
 
-def blocks(language: str) -> list[str]:
+def code_blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def address(tiny_onnx: Path) -> Iterator[str]:
-    with running(create_app([tiny_onnx], processes=1)) as address:
+    with run_server(create_app([tiny_onnx], processes=1)) as address:
         yield address
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "old.jpg").write_bytes(jpeg())
+    (tmp_path / "old.jpg").write_bytes(make_jpeg())
     return tmp_path
 
 
@@ -43,9 +43,9 @@ def assert_coloured(path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-@pytest.mark.parametrize("line", "".join(blocks("sh")).splitlines())
-def test_curl(address: str, folder: Path, line: str):
-    command = shlex.split(line.replace(SHOWN, address))
+@pytest.mark.parametrize("line", "".join(code_blocks("sh")).splitlines())
+def test_curl_examples(address: str, folder: Path, line: str):
+    command = shlex.split(line.replace(DOCUMENTED_URL, address))
     done = subprocess.run([*command, "-sS"], cwd=folder, capture_output=True, text=True, check=True)
     if "-o" in command:
         assert_coloured(folder / command[command.index("-o") + 1])
@@ -53,9 +53,9 @@ def test_curl(address: str, folder: Path, line: str):
         assert '"tiny"' in done.stdout or '"ok"' in done.stdout
 
 
-def test_python(address: str, folder: Path):
-    (code,) = blocks("python")
-    code = code.replace(SHOWN, address)
+def test_python_example(address: str, folder: Path):
+    (code,) = code_blocks("python")
+    code = code.replace(DOCUMENTED_URL, address)
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
     assert_coloured(folder / "new.jpg")
     (folder / "old.jpg").write_bytes(b"no photo")
@@ -65,16 +65,16 @@ def test_python(address: str, folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("field", "shown"),
+    ("field", "unit", "documented"),
     [
-        ("megabytes", "200 MB"),
-        ("megapixels", "100 megapixels"),
-        ("waiting", "64 wait"),
-        ("seconds", "120 s"),
-        ("photos", "500"),
-        ("gigabytes", "8 GB"),
+        ("max_bytes", 1e6, "200 MB"),
+        ("max_pixels", 1e6, "100 megapixels"),
+        ("max_waiting", 1, "64 wait"),
+        ("timeout", 1, "120 s"),
+        ("max_photos", 1, "500"),
+        ("max_disk_bytes", 1e9, "8 GB"),
     ],
 )
-def test_the_limits_are_the_ones_that_are_documented(field: str, shown: str):
-    assert f"| {shown}" in TEXT
-    assert shown.split()[0] == f"{getattr(Limits(), field):g}"
+def test_documented_limits(field: str, unit: float, documented: str):
+    assert f"| {documented}" in TEXT
+    assert documented.split()[0] == f"{getattr(Limits(), field) / unit:g}"

@@ -4,11 +4,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from photochrom.web.job_queue import FullError, JobQueue, Ticket
+from photochrom.web.job_queue import JobQueue, QueueFullError
 
 
 class SlowPool:
-    """Stands for a `WorkerPool` of one worker, and records its items."""
+    """A `WorkerPool` of one worker that doubles numbers and records them; 13 raises an error."""
 
     processes = 1
 
@@ -30,40 +30,41 @@ class SlowPool:
         return item * 2
 
 
-def test_a_line_is_first_come_first_served_and_has_an_end():
+def test_queue_is_fifo_and_bounded():
     async def run() -> None:
         pool = SlowPool()
-        line = JobQueue(pool, places=3)  # type: ignore[arg-type]
-        tickets = [Ticket() for _ in range(4)]
-        tasks = [asyncio.create_task(line.ask(i, ticket)) for i, ticket in enumerate(tickets)]
+        queue = JobQueue(pool, max_waiting=3)  # type: ignore[arg-type]
+        tasks = [asyncio.create_task(queue.run(i)) for i in range(4)]
         await asyncio.sleep(0)
-        assert [line.place(ticket) for ticket in tickets] == [None, 1, 2, 3]
-        with pytest.raises(FullError, match="too many photos are waiting; try again in") as full:
-            await line.ask(9)
-        assert full.value.seconds >= 1
-        admitted = asyncio.create_task(line.ask(5, admitted=True))
+        assert [queue.position(task) for task in tasks] == [None, 1, 2, 3]
+        with pytest.raises(
+            QueueFullError, match="too many photos are waiting; try again in"
+        ) as full:
+            await queue.run(9)
+        assert full.value.retry_after >= 1
+        admitted = asyncio.create_task(queue.run(5, admitted=True))
         await asyncio.sleep(0)
         tasks[2].cancel()
         results = await asyncio.gather(*tasks, admitted, return_exceptions=True)
         assert [results[i] for i in (0, 1, 3, 4)] == [0, 2, 6, 10]
         assert isinstance(results[2], asyncio.CancelledError)
         assert pool.items == [0, 1, 3, 5]
-        line.close()
+        queue.close()
 
     asyncio.run(run())
 
 
-def test_a_worker_goes_on_after_an_error_and_after_who_asked_is_gone():
+def test_worker_is_released_after_error_and_cancelled_caller():
     async def run() -> None:
         pool = SlowPool()
-        line = JobQueue(pool, places=3)  # type: ignore[arg-type]
+        queue = JobQueue(pool, max_waiting=3)  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="unlucky"):
-            await line.ask(13)
-        gone = asyncio.create_task(line.ask(13))
+            await queue.run(13)
+        cancelled = asyncio.create_task(queue.run(13))
         await asyncio.sleep(0.005)
-        gone.cancel()
-        assert await line.ask(4) == 8
+        cancelled.cancel()
+        assert await queue.run(4) == 8
         assert pool.items == [13, 13, 4]
-        line.close()
+        queue.close()
 
     asyncio.run(run())

@@ -6,12 +6,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from photochrom.web.sessions import Sessions, plain_name
-from support.server import jpeg, service_of
+from photochrom.web.sessions import Sessions, sanitize_name
+from support.server import get_service, make_jpeg
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("name", "sanitized"),
     [
         ("C:\\photos\\old.jpg", "old.jpg"),
         ("../../etc/passwd", "passwd"),
@@ -22,8 +22,8 @@ from support.server import jpeg, service_of
         ("x" * 300 + ".jpeg", "x" * 115 + ".jpeg"),
     ],
 )
-def test_names_are_one_short_line(given: str, kept: str):
-    assert plain_name(given) == kept
+def test_sanitize_name_returns_short_line(name: str, sanitized: str):
+    assert sanitize_name(name) == sanitized
 
 
 def test_folders_of_killed_servers_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -31,12 +31,12 @@ def test_folders_of_killed_servers_are_removed(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left = tmp_path / f"photochrom-web-{ended.pid}-abc"
-    left.mkdir()
+    stale = tmp_path / f"photochrom-web-{ended.pid}-abc"
+    stale.mkdir()
     other = tmp_path / "photochrom-web-notes-abc"
     other.mkdir()
     first = Sessions()
-    assert not left.exists()
+    assert not stale.exists()
     assert other.exists()
     second = Sessions()
     assert first.folder.exists()
@@ -45,15 +45,15 @@ def test_folders_of_killed_servers_are_removed(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [other]
 
 
-def test_a_full_disk_is_said_before_the_upload(web_app: FastAPI, web_client: TestClient):
-    service = service_of(web_app)
-    room, service._room = service._room, int(9e9)
+def test_disk_limit_rejects_upload(web_app: FastAPI, web_client: TestClient):
+    service = get_service(web_app)
+    usage, service._disk_usage = service._disk_usage, int(9e9)
     try:
         web_client.cookies.clear()
         web_client.get("/")
-        answer = web_client.post("/photos", params={"name": "old.jpg"}, content=jpeg())
+        response = web_client.post("/photos", params={"name": "old.jpg"}, content=make_jpeg())
     finally:
-        service._room = room
-    assert answer.status_code == 507
-    assert answer.json()["detail"] == "this server is full of photos; try again in an hour"
+        service._disk_usage = usage
+    assert response.status_code == 507
+    assert response.json()["detail"] == "this server is full of photos; try again in an hour"
     assert web_client.get("/photos").json() == {"photos": []}

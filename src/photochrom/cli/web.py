@@ -17,33 +17,35 @@ from photochrom.cli.server import address_options, allowed_hosts, serve
     multiple=True,
     metavar="M",
     type=click.Path(path_type=Path),
-    help="An ONNX file to offer, or several; else the model that comes with photochrom.",
+    help="An ONNX file; give several for a choice. Default: the bundled model.",
 )
 @click.option("--device", metavar="D", default="auto", help="auto, cpu, cuda, coreml or directml.")
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes; else one for each core.")
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: one for each core.")
 @click.option(
     "--max-megabytes",
     type=click.FloatRange(0, min_open=True),
     metavar="MB",
-    help="Refuse a larger file; 200 if not given.",
+    help="Maximum size of an upload. Default: 200.",
 )
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
     metavar="N",
-    help="Refuse a photo of more; 100 million if not given.",
+    help="Maximum number of pixels of a photo. Default: 100 million.",
 )
 @click.option(
     "--waiting",
+    "max_waiting",
     type=click.IntRange(1),
     metavar="N",
-    help="Photos that may wait; further ones are sent away for a while; 64 if not given.",
+    help="Maximum number of photos that wait; more get status 503. Default: 64.",
 )
 @click.option(
     "--seconds",
+    "timeout",
     type=click.FloatRange(0, min_open=True),
     metavar="S",
-    help="Give a photo up after so long; 120 if not given.",
+    help="Timeout for one photo. Default: 120.",
 )
 def web(
     host: str,
@@ -52,25 +54,24 @@ def web(
     models: tuple[Path, ...],
     device: str,
     jobs: int | None,
-    max_pixels: int | None,
     max_megabytes: float | None,
-    **limits: Any,
+    **options: Any,
 ) -> None:
-    """Open a page that colorizes, for people, and an HTTP API, for programs.
+    """Serve a web page and an HTTP API that colorize photos.
 
-    The address is printed; Ctrl-C ends it, and the photos on it are forgotten.
+    The address is printed. Ctrl-C stops the server and deletes the photos on it.
     """
     need("web")
     from photochrom.web.app import create_app
     from photochrom.web.service import Limits
 
-    limits["megabytes"] = max_megabytes
-    limits["megapixels"] = None if max_pixels is None else max_pixels / 1e6
-    given = {name: value for name, value in limits.items() if value is not None}
+    limits = {name: value for name, value in options.items() if value is not None}
+    if max_megabytes is not None:
+        limits["max_bytes"] = int(max_megabytes * 1e6)
     app = create_app(
         models or (None,),
         device=device,
-        limits=Limits(**given),
+        limits=Limits(**limits),
         hosts=allowed_hosts(names, host),
         processes=jobs,
     )

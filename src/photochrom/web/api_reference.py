@@ -1,4 +1,4 @@
-"""The page that describes the API, from its OpenAPI document; no script, nothing from elsewhere."""
+"""The API reference at /api, rendered from the OpenAPI document without scripts."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from jinja2 import Environment
 
 
 def routes(app: FastAPI, templates: Environment) -> APIRouter:
-    """Return the route of the page.
+    """Return the route of the reference.
 
     Args:
-        app: Whose API it describes.
-        templates: `api.html` among them.
+        app: The application with the API.
+        templates: Contains `api.html`.
     """
     router = APIRouter(include_in_schema=False)
 
@@ -27,57 +27,52 @@ def routes(app: FastAPI, templates: Environment) -> APIRouter:
 
 
 def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what an API can be asked, in words.
-
-    Args:
-        document: OpenAPI 3.
+    """Return the operations of an OpenAPI 3 document.
 
     Returns:
-        For each path and method: `method`, `path`, `text`, `fields` (name, type, needed, text) and
-        `answers` (status, text).
+        For each path and method: `method`, `path`, `description`, `fields` (name, type, required,
+        default, description) and `responses` (description by status).
     """
     schemas = document.get("components", {}).get("schemas", {})
-    found = []
-    for path, methods in document["paths"].items():
-        for method, said in methods.items():
-            content = said.get("requestBody", {}).get("content", {})
-            fields = []
-            for body in content.values():
-                schema = schemas[body["schema"]["$ref"].rsplit("/", 1)[1]]
-                needed = schema.get("required", [])
-                for name, field in schema["properties"].items():
-                    fields.append(
-                        {
-                            "name": name,
-                            "type": _type(field),
-                            "needed": name in needed,
-                            "default": field.get("default"),
-                            "text": field.get("description", ""),
-                        }
-                    )
-            answers = [
-                {"status": status, "text": answer["description"]}
-                for status, answer in said["responses"].items()
-            ]
-            found.append(
+    return [
+        {
+            "method": method.upper(),
+            "path": path,
+            "description": operation.get("description", ""),
+            "fields": _fields(operation, schemas),
+            "responses": {
+                status: response["description"]
+                for status, response in operation["responses"].items()
+            },
+        }
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def _fields(operation: dict[str, Any], schemas: dict[str, Any]) -> list[dict[str, Any]]:
+    fields = []
+    for body in operation.get("requestBody", {}).get("content", {}).values():
+        schema = schemas[body["schema"]["$ref"].rsplit("/", 1)[1]]
+        for name, field in schema["properties"].items():
+            fields.append(
                 {
-                    "method": method.upper(),
-                    "path": path,
-                    "text": said.get("description", ""),
-                    "fields": fields,
-                    "answers": answers,
+                    "name": name,
+                    "type": _type(field),
+                    "required": name in schema.get("required", []),
+                    "default": field.get("default"),
+                    "description": field.get("description", ""),
                 }
             )
-    return found
+    return fields
 
 
 def _type(field: dict[str, Any]) -> str:
     """Return the type of a field with its range."""
-    kinds = field.get("anyOf", [field])
-    kind = next(kind for kind in kinds if kind.get("type") != "null")
-    if kind.get("format") == "binary" or "contentMediaType" in kind:
+    types = field.get("anyOf", [field])
+    type_ = next(type_ for type_ in types if type_.get("type") != "null")
+    if type_.get("format") == "binary" or "contentMediaType" in type_:
         return "file"
-    said = str(kind.get("type"))
-    if "minimum" in kind:
-        said += f", {kind['minimum']:g} to {kind['maximum']:g}"
-    return said
+    if "minimum" in type_:
+        return f"{type_['type']}, {type_['minimum']:g} to {type_['maximum']:g}"
+    return str(type_.get("type"))

@@ -1,4 +1,4 @@
-"""The server put together."""
+"""The FastAPI application of `photochrom web`."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from photochrom.errors import PhotochromError
 from photochrom.server.guard import RequestGuard, add_error_handlers, error_response
 from photochrom.version import __version__
 from photochrom.web import api, api_reference, page
-from photochrom.web.job_queue import FullError
+from photochrom.web.job_queue import QueueFullError
 from photochrom.web.service import Limits, Service
 
 STATIC = Path(__file__).with_name("static")
@@ -30,15 +30,14 @@ def create_app(
     hosts: Sequence[str] | None = None,
     processes: int | None = None,
 ) -> FastAPI:
-    """Return the application; its processes start with it, and end with it.
+    """Return the application; its lifespan starts and ends the worker processes.
 
     Args:
-        models: ONNX files, the one that is taken unasked first; None: the model that comes with
-            photochrom.
+        models: ONNX files, the default first; None: the bundled model.
         device: As for `Colorizer`.
-        limits: How much it takes on; None: the usual.
-        hosts: The names by which browsers may call it; None: addresses in numbers and localhost.
-        processes: That ask the networks; None: one for each core.
+        limits: None: the defaults of `Limits`.
+        hosts: As for `RequestGuard`.
+        processes: Number of processes that colorize; None: one for each core.
 
     Raises:
         ModelError: If a model cannot be loaded.
@@ -50,11 +49,11 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await service.open()
-        keeper = asyncio.create_task(service.maintain())
+        maintenance = asyncio.create_task(service.maintain())
         try:
             yield
         finally:
-            keeper.cancel()
+            maintenance.cancel()
             await service.close()
 
     app = FastAPI(
@@ -67,8 +66,9 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
+    max_concurrent = 64 + limits.max_waiting
     app.add_middleware(
-        RequestGuard, hosts=hosts, max_bytes=limits.max_bytes, max_concurrent=64 + limits.waiting
+        RequestGuard, hosts=hosts, max_bytes=limits.max_bytes, max_concurrent=max_concurrent
     )
     app.include_router(page.routes(service, templates))
     app.include_router(api.routes(service))
@@ -76,10 +76,15 @@ def create_app(
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     add_error_handlers(
         app,
-        {PhotochromError: 400, FullError: _full, WorkerTimeoutError: 504, WorkerError: 500},
+        {
+            PhotochromError: 400,
+            QueueFullError: _retry_later,
+            WorkerTimeoutError: 504,
+            WorkerError: 500,
+        },
     )
     return app
 
 
-def _full(error: FullError) -> JSONResponse:
-    return error_response(503, str(error), **{"Retry-After": str(error.seconds)})
+def _retry_later(error: QueueFullError) -> JSONResponse:
+    return error_response(503, str(error), **{"Retry-After": str(error.retry_after)})

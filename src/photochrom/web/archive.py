@@ -1,95 +1,79 @@
-"""All photos of an session in one file, which is sent while it is made."""
+"""All results of a session in one zip file, streamed while it is written."""
 
 import asyncio
-import functools
+import io
 import zipfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import WorkerError
 from photochrom.errors import PhotochromError
-from photochrom.web.job_queue import FullError
+from photochrom.web.job_queue import QueueFullError
 from photochrom.web.service import Service
-from photochrom.web.sessions import Picture
+from photochrom.web.sessions import UploadedPhoto
 
-_CHUNK = 1 << 20
+_CHUNK_SIZE = 1 << 20
 
 
-async def zipped(service: Service, photos: Sequence[Picture]) -> AsyncIterator[bytes]:
-    """Yield the parts of a zip of results, each of which is made when it is its turn.
+async def stream_zip(service: Service, photos: Sequence[UploadedPhoto]) -> AsyncIterator[bytes]:
+    """Colorize photos one after the other and yield the parts of a zip file.
 
-    Args:
-        service: Where they are made.
-        photos: Ready ones. A result that fails after all is not left out in silence: a text file in
-            the zip says why.
+    Photos that fail are listed in a text file in the zip.
     """
-    sink = _Sink()
+    buffer = _Buffer()
     names: set[str] = set()
-    failed = []
-    with zipfile.ZipFile(sink, "w") as archive:  # photos hardly get smaller
+    errors = []
+    with zipfile.ZipFile(buffer, "w") as archive:  # stored, as photos are compressed already
         for photo in photos:
-            job = photo.job()
-            clean = functools.partial(job.output.unlink, missing_ok=True)
             try:
-                await _finish(service, photo, job, clean)
-                name = _distinct(photo.output, names)
-                with (
-                    job.output.open("rb") as file,
-                    archive.open(_entry(job.output, name), "w") as to,
-                ):
-                    while chunk := file.read(_CHUNK):
-                        to.write(chunk)
-                        yield sink.taken()
+                result = await _colorize_when_free(service, photo)
+                try:
+                    entry = zipfile.ZipInfo.from_file(result, _unique(photo.output_name, names))
+                    entry.external_attr = 0o644 << 16
+                    with result.open("rb") as file, archive.open(entry, "w") as target:
+                        while chunk := file.read(_CHUNK_SIZE):
+                            target.write(chunk)
+                            yield buffer.take()
+                finally:
+                    photo.remove_result(result)
             except (PhotochromError, WorkerError, OSError) as error:
-                failed.append(f"{photo.name}: {error}\n")
-            finally:
-                clean()
-            yield sink.taken()
-        if failed:
-            archive.writestr("NOT COLORIZED.txt", "".join(failed))
-    yield sink.taken()
+                errors.append(f"{photo.name}: {error}\n")
+            yield buffer.take()
+        if errors:
+            archive.writestr("NOT COLORIZED.txt", "".join(errors))
+    yield buffer.take()
 
 
-async def _finish(service: Service, photo: Picture, job: Job, clean: Callable[[], object]) -> None:
+async def _colorize_when_free(service: Service, photo: UploadedPhoto) -> Path:
     while True:
         try:
-            return await service.finish(photo, job, clean=clean)
-        except FullError as full:
-            await asyncio.sleep(full.seconds)
+            return await service.colorize(photo)
+        except QueueFullError as error:
+            await asyncio.sleep(error.retry_after)
 
 
-def _entry(path: Path, name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo.from_file(path, name)
-    entry.external_attr = 0o644 << 16
-    return entry
-
-
-def _distinct(name: str, taken: set[str]) -> str:
+def _unique(name: str, names: set[str]) -> str:
+    """Return a name that differs from `names`, and add it to them."""
     path, number = Path(name), 1
-    while name.lower() in taken:
+    while name.lower() in names:
         number += 1
         name = f"{path.stem} ({number}){path.suffix}"
-    taken.add(name.lower())
+    names.add(name.lower())
     return name
 
 
-class _Sink:
-    """A file that only grows, of which what is new is taken away."""
+class _Buffer(io.RawIOBase):
+    """A write-only file; `take` returns and clears what was written."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
+        self._data = bytearray()
 
-    def write(self, data: bytes) -> int:
-        self._parts.append(bytes(data))
+    def write(self, data: Any, /) -> int:
+        self._data += data
         return len(data)
 
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def taken(self) -> bytes:
-        parts, self._parts = self._parts, []
-        return b"".join(parts)
+    def take(self) -> bytes:
+        data = bytes(self._data)
+        self._data.clear()
+        return data

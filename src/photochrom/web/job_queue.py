@@ -1,128 +1,97 @@
-"""A bounded first-in, first-out queue of jobs for worker processes."""
+"""A bounded FIFO queue in front of a worker pool."""
 
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from photochrom.batch.process_pool import WorkerPool
 
 
-class FullError(Exception):
-    """The queue is full."""
+class QueueFullError(Exception):
+    """No more jobs may wait."""
 
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"too many photos are waiting; try again in {seconds} s")
-        self.seconds = seconds
-        """After which it is worth asking again."""
-
-
-class Ticket:
-    """A place in the queue."""
-
-    def __init__(self) -> None:
-        self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"too many photos are waiting; try again in {retry_after} s")
+        self.retry_after = retry_after
+        """Seconds after which the client should try again."""
 
 
 class JobQueue:
-    """Gives jobs to worker processes in the order in which they came. For one event loop."""
+    """Runs jobs on a worker pool in the order of arrival. For one event loop."""
 
-    def __init__(self, pool: WorkerPool[Any, Any], places: int) -> None:
+    def __init__(self, pool: WorkerPool[Any, Any], max_waiting: int) -> None:
         """Open the queue.
 
         Args:
-            pool: Worker processes.
-            places: How many jobs may wait, besides those that are being done.
+            pool: Closed with the queue.
+            max_waiting: How many jobs may wait, besides those that run.
         """
         self._pool = pool
-        self._idle = pool.processes
-        self._waiting: deque[Ticket] = deque()
-        self._places = places
-        self._seconds = 1.0  # that an answer takes, of late
+        self._idle_workers = asyncio.Semaphore(pool.processes)
+        self._waiting: list[asyncio.Task[Any] | None] = []
+        self._max_waiting = max_waiting
+        self._mean_duration = 1.0  # seconds, moving average
 
-    def check(self) -> None:
+    def check_not_full(self) -> None:
         """Check that one more job may wait.
 
         Raises:
-            FullError: If not.
+            QueueFullError: If not.
         """
-        if len(self._waiting) >= self._places:
-            answers = math.ceil(len(self._waiting) / self._pool.processes)
-            raise FullError(min(60, max(1, math.ceil(answers * self._seconds / 2))))
+        if len(self._waiting) >= self._max_waiting:
+            rounds = math.ceil(len(self._waiting) / self._pool.processes)
+            raise QueueFullError(min(60, max(1, math.ceil(rounds * self._mean_duration / 2))))
 
-    def place(self, ticket: Ticket) -> int | None:
-        """Return which place a ticket is for, 1 being the next; None: it is not waiting."""
-        for place, other in enumerate(self._waiting, 1):
-            if other is ticket:
-                return place
-        return None
+    def position(self, task: asyncio.Task[Any] | None) -> int | None:
+        """Return the position of a task that waits in `run`, from 1; None: it does not wait."""
+        return self._waiting.index(task) + 1 if task in self._waiting else None
 
-    async def ask(
+    async def run(
         self,
-        question: Any,
-        ticket: Ticket | None = None,
+        job: Any,
         *,
         admitted: bool = False,
         on_abandoned: Callable[[], object] = lambda: None,
     ) -> Any:
-        """Wait for a free worker, and then for its answer.
+        """Wait for an idle worker, run a job on it and return the result.
 
         Args:
-            question: What the worker is asked.
-            ticket: Identifies the job in `place` while it waits.
+            job: Passed to the worker.
             admitted: Whether it may wait even if the queue is full.
-            on_abandoned: Called if the caller is cancelled, once no worker is busy with the job.
+            on_abandoned: Called if the caller is cancelled, once no worker runs the job.
 
         Raises:
-            FullError: If the queue is full.
+            QueueFullError: If the queue is full.
             WorkerError: If the worker process crashed or timed out.
         """
-        if self._idle:
-            self._idle -= 1
-        else:
-            if not admitted:
-                self.check()
-            try:
-                await self._turn(ticket or Ticket())
-            except asyncio.CancelledError:
-                on_abandoned()
-                raise
-        start = time.monotonic()
-        answer = asyncio.wrap_future(self._pool.submit(question))
-
-        def done(future: asyncio.Future[Any]) -> None:
-            if not future.cancelled():
-                future.exception()  # seen, even where who asked is gone
-            self._seconds += (time.monotonic() - start - self._seconds) / 8
-            self._release()
-
-        answer.add_done_callback(done)
+        if self._idle_workers.locked() and not admitted:
+            self.check_not_full()
+        task = asyncio.current_task()
+        self._waiting.append(task)
         try:
-            return await asyncio.shield(answer)
-        except asyncio.CancelledError:  # the worker cannot stop
-            answer.add_done_callback(lambda _: on_abandoned())
-            raise
-
-    async def _turn(self, ticket: Ticket) -> None:
-        self._waiting.append(ticket)
-        try:
-            await ticket.turn
+            await self._idle_workers.acquire()
         except asyncio.CancelledError:
-            if ticket in self._waiting:
-                self._waiting.remove(ticket)
-            elif ticket.turn.done() and not ticket.turn.cancelled():
-                self._release()
+            on_abandoned()
             raise
+        finally:
+            self._waiting.remove(task)
+        start = time.monotonic()
+        result = asyncio.wrap_future(self._pool.submit(job))
 
-    def _release(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft().turn
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._idle += 1
+        def on_done(future: asyncio.Future[Any]) -> None:
+            if not future.cancelled():
+                future.exception()  # marks it as retrieved, in case the caller was cancelled
+            self._mean_duration += (time.monotonic() - start - self._mean_duration) / 8
+            self._idle_workers.release()
+
+        result.add_done_callback(on_done)
+        try:
+            return await asyncio.shield(result)
+        except asyncio.CancelledError:  # the worker cannot be interrupted
+            result.add_done_callback(lambda _: on_abandoned())
+            raise
 
     def close(self) -> None:
         """End the processes."""

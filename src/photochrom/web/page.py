@@ -1,6 +1,7 @@
-"""The page, and what it asks the server; docs/web.md says what a browser's session is."""
+"""The page and its private routes; docs/web.md describes the sessions."""
 
-import functools
+import re
+import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
@@ -11,42 +12,38 @@ from starlette.exceptions import HTTPException
 from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
-from photochrom.web.archive import zipped
+from photochrom.web.archive import stream_zip
 from photochrom.web.service import Service
-from photochrom.web.sessions import Picture, Session, is_key, new_key
-from photochrom.web.tasks import SHOWN
+from photochrom.web.sessions import Session, UploadedPhoto
+from photochrom.web.tasks import PREVIEW_SIZE
 
 COOKIE = "photochrom"
-"""Holds the key of a browser's session."""
+"""The cookie with the key of the browser's session."""
+_SESSION_KEY = re.compile(r"[\w-]{43}", re.ASCII)  # secrets.token_urlsafe(32)
 SAMPLES = (
     {"file": "astronaut.jpg", "title": "An astronaut"},
     {"file": "chelsea.jpg", "title": "A cat"},
     {"file": "rocket.jpg", "title": "A rocket"},
 )
-"""Photos to try, under static/samples."""
+"""Files in static/samples."""
 
 
 def routes(service: Service, templates: Environment) -> APIRouter:
-    """Return the page's routes.
-
-    Args:
-        service: What they work with.
-        templates: `page.html` among them.
-    """
+    """Return the page's routes."""
     router = APIRouter(include_in_schema=False)
 
-    def key(request: Request) -> str:
-        found = request.cookies.get(COOKIE, "")
-        return found if is_key(found) else ""
+    def session_key(request: Request) -> str:
+        key = request.cookies.get(COOKIE, "")
+        return key if _SESSION_KEY.fullmatch(key) else ""
 
-    def session(request: Request) -> Session | None:
-        return service.sessions.get(key(request))
+    def find_session(request: Request) -> Session | None:
+        return service.sessions.get(session_key(request))
 
-    def picture(request: Request, id: str) -> Picture:
-        mine = session(request)
-        if mine is None or id not in mine.pictures:
-            raise HTTPException(404, "there is no such photo here (any more); drop it again")
-        return mine.pictures[id]
+    def find_photo(request: Request, id: str) -> UploadedPhoto:
+        session = find_session(request)
+        if session is None or id not in session.photos:
+            raise HTTPException(404, "the server does not have this photo; add it again")
+        return session.photos[id]
 
     @router.get("/")
     async def page(request: Request) -> HTMLResponse:
@@ -54,165 +51,160 @@ def routes(service: Service, templates: Environment) -> APIRouter:
             options=OPTIONS,
             models=service.models,
             samples=SAMPLES,
-            limits={
-                "megabytes": service.limits.megabytes,
-                "megapixels": service.limits.megapixels,
-            },
+            max_bytes=service.limits.max_bytes,
             version=__version__,
         )
         response = HTMLResponse(html)
-        if not key(request):
-            response.set_cookie(COOKIE, new_key(), httponly=True, samesite="strict")
+        if not session_key(request):
+            key = secrets.token_urlsafe(32)
+            response.set_cookie(COOKIE, key, httponly=True, samesite="strict")
         return response
 
     @router.get("/photos")
-    async def photos(request: Request) -> JSONResponse:
-        mine = session(request)
-        pictures = mine.pictures.values() if mine else ()
-        return JSONResponse({"photos": [_state(service, p) for p in pictures]})
+    async def list_photos(request: Request) -> JSONResponse:
+        session = find_session(request)
+        photos = session.photos.values() if session else ()
+        return JSONResponse({"photos": [_photo_json(service, photo) for photo in photos]})
 
     @router.post("/photos", status_code=201)
     async def upload(
         request: Request, name: Annotated[str, Query(max_length=1000)], model: str | None = None
     ) -> JSONResponse:
-        if not key(request):
+        if not session_key(request):
             raise HTTPException(403, "this browser has no session; load the page again")
-        number = service.model(model)
-        service.queue.check()
-        mine = service.sessions.open(key(request))
-        if len(mine.pictures) >= service.limits.photos:
+        index = service.model_index(model)
+        service.queue.check_not_full()
+        session = service.sessions.get_or_create(session_key(request))
+        if len(session.photos) >= service.limits.max_photos:
             raise HTTPException(
                 409,
-                f"there are {service.limits.photos} photos on the page, which is all it takes; "
-                "download them and forget them first",
+                f"there are {service.limits.max_photos} photos on the page, which is the limit; "
+                "download and remove some first",
             )
-        arrived = mine.add(name, number)
+        photo = session.add(name, index)
         try:
-            await service.save(request, arrived.file)
-            service.queue.check()  # others were faster
+            await service.save_upload(request, photo.path)
+            service.queue.check_not_full()  # it may have filled up during the upload
         except BaseException:
-            mine.remove(arrived)
+            session.remove(photo)
             raise
-        service.begin(arrived)
-        return JSONResponse(_state(service, arrived), 201)
+        service.start_preparation(photo)
+        return JSONResponse(_photo_json(service, photo), 201)
 
-    @router.get("/photos/{id}/{view}")
-    async def view(
+    @router.get("/photos/{id}/result")
+    async def result(request: Request, id: str) -> FileResponse:
+        photo = find_photo(request, id)
+        if photo.status != "ready":
+            raise HTTPException(409, f"{photo.name} is not ready")
+        return await service.respond_with_result(request, photo)
+
+    @router.get("/photos/{id}/after")
+    async def after(
         request: Request,
         id: str,
-        view: str,
         saturation: float = 1.0,
         strength: float = 1.0,
-        longest: Annotated[int, Query(ge=16, le=SHOWN)] = SHOWN,
+        max_size: Annotated[int, Query(ge=16, le=PREVIEW_SIZE)] = PREVIEW_SIZE,
     ) -> Response:
-        photo = picture(request, id)
-        if view == "result":
-            return await _result(service, request, photo)
-        if view not in ("before", "thumbnail", "after"):
+        photo = find_photo(request, id)
+        check_options(saturation=saturation, strength=strength)
+        return _image(await service.render_preview(photo, saturation, strength, max_size))
+
+    @router.get("/photos/{id}/{preview}")
+    async def preview(request: Request, id: str, preview: str) -> Response:
+        photo = find_photo(request, id)
+        if preview not in ("before", "thumbnail"):
             raise HTTPException(404, "a photo has before, after, thumbnail and result")
-        if view == "after":
-            check_options(saturation=saturation, strength=strength)
-            content = await service.paint(photo, saturation, strength, longest)
-        elif photo.shown is None:
+        if photo.previews is None:
             raise HTTPException(409, f"{photo.name} is not ready")
-        else:
-            content = (photo.shown / view).read_bytes()
-        return Response(content, media_type=_media_type(content))
+        return _image((photo.previews / preview).read_bytes())
 
     @router.patch("/photos/{id}")
-    async def change(
+    async def change_options(
         request: Request, id: str, changes: Annotated[dict[str, Any], Body()]
     ) -> JSONResponse:
-        photo = picture(request, id)
+        photo = find_photo(request, id)
         model = changes.pop("model", None)
-        unknown = sorted(set(changes) - set(photo.look))
-        if unknown:
-            raise HTTPException(
-                400, f"a look has no {unknown[0][:40]!r}; it has {', '.join(photo.look)}"
-            )
-        look = photo.look | {name: _typed(name, value) for name, value in changes.items()}
-        check_options(**look)
-        number = photo.model if model is None else service.model(str(model))
-        again = look["size"] != photo.look["size"] or number != photo.model
-        if again:
-            service.queue.check()
-        photo.look, photo.model = look, number
-        if again:
-            service.begin(photo)
-        return JSONResponse(_state(service, photo))
+        index = photo.model if model is None else service.model_index(str(model))
+        options = photo.options | changes
+        _check_types(options)
+        check_options(**options)
+        needs_prediction = options["size"] != photo.options["size"] or index != photo.model
+        if needs_prediction:
+            service.queue.check_not_full()
+        photo.options, photo.model = options, index
+        if needs_prediction:
+            service.start_preparation(photo)
+        return JSONResponse(_photo_json(service, photo))
 
     @router.delete("/photos/{id}", status_code=204)
     async def remove(request: Request, id: str) -> Response:
-        photo = picture(request, id)
-        mine = session(request)
-        if mine is not None:
-            mine.remove(photo)
+        photo = find_photo(request, id)
+        session = find_session(request)
+        if session is not None:
+            session.remove(photo)
         return Response(status_code=204)
 
     @router.delete("/photos", status_code=204)
-    async def forget(request: Request) -> Response:
-        service.sessions.remove(key(request))
+    async def remove_all(request: Request) -> Response:
+        service.sessions.remove(session_key(request))
         return Response(status_code=204)
 
     @router.get("/photos.zip")
-    async def everything(request: Request) -> StreamingResponse:
-        mine = session(request)
-        ready = [p for p in mine.pictures.values() if p.status == "ready"] if mine else []
+    async def download_all(request: Request) -> StreamingResponse:
+        session = find_session(request)
+        photos = session.photos.values() if session else ()
+        ready = [photo for photo in photos if photo.status == "ready"]
         if not ready:
-            raise HTTPException(409, "no photo is ready; drop some on the page first")
+            raise HTTPException(409, "no photo is ready; add some on the page first")
         headers = {"Content-Disposition": 'attachment; filename="photochrom.zip"'}
         return StreamingResponse(
-            zipped(service, ready), media_type="application/zip", headers=headers
+            stream_zip(service, ready), media_type="application/zip", headers=headers
         )
 
     return router
 
 
-def _state(service: Service, photo: Picture) -> dict[str, Any]:
-    """Return what the page knows of a photo."""
-    status: str = photo.status
-    place = service.queue.place(photo.ticket) if photo.ticket else None
-    if status == "waiting" and place is None:
-        status = "working"
-    facts = photo.facts
+def _photo_json(service: Service, photo: UploadedPhoto) -> dict[str, Any]:
+    position = service.queue.position(photo.preparation)
+    running = photo.status == "waiting" and position is None
+    info = photo.info
     return {
         "id": photo.id,
         "name": photo.name,
-        "status": status,
-        "place": place,
+        "status": "working" if running else photo.status,
+        "position": position,
         "error": photo.error,
-        "width": facts and facts.width,
-        "height": facts and facts.height,
-        "pages": facts and facts.pages,
+        "width": info and info.width,
+        "height": info and info.height,
+        "pages": info and info.pages,
         "revision": photo.revision,
-        "look": photo.look,
+        "options": photo.options,
         "model": service.models[photo.model].name,
-        "output": photo.output,
+        "output_name": photo.output_name,
     }
 
 
-def _typed(name: str, value: Any) -> Any:
-    """Return a value of a look that came as JSON.
+def _check_types(options: dict[str, Any]) -> None:
+    """Check the names and JSON types of options.
 
     Raises:
-        PhotochromError: If it has another type.
+        PhotochromError: If one is unknown or has another type.
     """
-    option = next(option for option in OPTIONS if option.name == name)
-    types = {"number": (int, float), "integer": (int,), "flag": (bool,)}[option.kind]
-    if value is None and option.default is None:
-        return None
-    if not isinstance(value, types) or (option.kind != "flag" and isinstance(value, bool)):
-        raise PhotochromError(f"{name} is {str(value)[:40]!r}; its type has to be {option.kind}")
-    return value
+    known = {option.name: option for option in OPTIONS}
+    for name, value in options.items():
+        if name not in known:
+            raise PhotochromError(
+                f"there is no option {name[:40]!r}; it has to be one of {', '.join(known)}"
+            )
+        kind, default = known[name].kind, known[name].default
+        types = {"number": (int, float), "integer": (int,), "flag": (bool,)}[kind]
+        if value is None and default is None:
+            continue
+        if not isinstance(value, types) or (kind != "flag" and isinstance(value, bool)):
+            raise PhotochromError(f"{name} is {str(value)[:40]!r}; its type has to be {kind}")
 
 
-async def _result(service: Service, request: Request, photo: Picture) -> FileResponse:
-    if photo.status != "ready":
-        raise HTTPException(409, f"{photo.name} is not ready")
-    job = photo.job()
-    clean = functools.partial(job.output.unlink, missing_ok=True)
-    return await service.deliver(request, photo, job, clean=clean)
-
-
-def _media_type(content: bytes) -> str:
-    return "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
+def _image(content: bytes) -> Response:
+    is_png = content.startswith(b"\x89PNG")
+    return Response(content, media_type="image/png" if is_png else "image/jpeg")

@@ -1,4 +1,4 @@
-"""Sessions: one for each browser, with its photos in a temporary folder."""
+"""Sessions: the uploaded photos of each browser, in a temporary folder."""
 
 import asyncio
 import contextlib
@@ -14,173 +14,169 @@ from typing import Any, Literal
 
 from photochrom.batch.planning import Job, beside, ends_as_photo
 from photochrom.colorize.options import OPTIONS
-from photochrom.web.job_queue import Ticket
-from photochrom.web.tasks import Drafted
+from photochrom.web.tasks import PhotoInfo
 
-_KEY = re.compile(r"[\w-]{43}", re.ASCII)
-_PREFIX = "photochrom-web-"
-_LONGEST = 120  # characters of a name that are kept
-
-
-def new_key() -> str:
-    """Return a name for an session that nobody can guess."""
-    return secrets.token_urlsafe(32)
-
-
-def is_key(text: str) -> bool:
-    """Tell whether a text can be the name of an session."""
-    return _KEY.fullmatch(text) is not None
+_FOLDER_PREFIX = "photochrom-web-"
+_MAX_NAME_LENGTH = 120
 
 
 @dataclass(eq=False)
-class Picture:
-    """One photo of an session."""
+class UploadedPhoto:
+    """One photo on the server."""
 
     id: str
     name: str
-    """What its owner calls it; nothing on the disk is named so."""
+    """The client's file name; only its extension is used on the disk."""
     folder: Path
     model: int
-    look: dict[str, Any] = field(default_factory=lambda: {o.name: o.default for o in OPTIONS})
+    """Index of the model."""
+    options: dict[str, Any] = field(default_factory=lambda: {o.name: o.default for o in OPTIONS})
+    temporary: bool = False
+    """Whether it belongs to one API request, and not to a session."""
     status: Literal["waiting", "ready", "failed"] = "waiting"
     error: str | None = None
-    facts: Drafted | None = None
-    shown: Path | None = None
-    """The folder with what the page shows of it, from `Prepare`."""
+    info: PhotoInfo | None = None
+    previews: Path | None = None
+    """The folder that `PreparePreviews` wrote."""
     revision: int = 0
-    """Goes up whenever there is something new to show."""
-    ticket: Ticket | None = None
-    work: "asyncio.Task[None] | None" = None
+    """Increases when previews or error change."""
+    preparation: "asyncio.Task[None] | None" = None
 
     @property
-    def file(self) -> Path:
-        """Where its upload lies."""
+    def path(self) -> Path:
+        """The uploaded file."""
         name = Path(self.name)
         return self.folder / f"photo{name.suffix.lower() if ends_as_photo(name) else ''}"
 
     @property
-    def output(self) -> str:
-        """What the file of its result is called."""
+    def output_name(self) -> str:
+        """The file name of the result, for the client."""
         return beside(Path(self.name)).name
 
-    def job(self) -> Job:
-        """Return what is to be colorized into a file that has no one else's name."""
-        result = self.folder / f"result-{secrets.token_hex(8)}"
-        return Job(self.file, result.with_suffix(Path(self.output).suffix))
+    def new_job(self) -> Job:
+        """Return a job with an output file of its own."""
+        output = self.folder / f"result-{secrets.token_hex(8)}"
+        return Job(self.path, output.with_suffix(Path(self.output_name).suffix))
 
-    def said(self, sentence: str) -> str:
-        """Return a sentence about the server's own file as one about the owner's photo."""
-        return sentence.replace(str(self.file), self.name)
+    def remove(self) -> None:
+        """Cancel the preparation and delete the folder."""
+        if self.preparation is not None:
+            self.preparation.cancel()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def remove_result(self, path: Path) -> None:
+        """Delete an output file; of a temporary photo, the whole folder."""
+        if self.temporary:
+            self.remove()
+        else:
+            path.unlink(missing_ok=True)
+
+    def with_client_name(self, message: str) -> str:
+        """Replace the path of the upload in a message by the client's file name."""
+        return message.replace(str(self.path), self.name)
 
 
 class Session:
     """The photos of one browser."""
 
     def __init__(self, folder: Path) -> None:
-        """Begin an empty one in a folder of its own."""
+        """Create an empty session in a folder of its own."""
+        folder.mkdir()
         self.folder = folder
-        self.pictures: dict[str, Picture] = {}
-        self.seen = time.monotonic()
+        self.photos: dict[str, UploadedPhoto] = {}
+        self.last_access = time.monotonic()
 
-    def add(self, name: str, model: int) -> Picture:
-        """Make room for a photo.
-
-        Args:
-            name: What its owner calls it.
-            model: Which is to colorize it.
-        """
+    def add(self, name: str, model: int) -> UploadedPhoto:
+        """Create a photo and its folder, before the upload."""
         id = secrets.token_hex(8)
         folder = self.folder / id
         folder.mkdir()
-        picture = self.pictures[id] = Picture(id, plain_name(name), folder, model)
-        return picture
+        photo = self.photos[id] = UploadedPhoto(id, sanitize_name(name), folder, model)
+        return photo
 
-    def remove(self, picture: Picture) -> None:
-        """Forget a photo, and stop waiting for it."""
-        self.pictures.pop(picture.id, None)
-        if picture.work is not None:
-            picture.work.cancel()
-        shutil.rmtree(picture.folder, ignore_errors=True)
+    def remove(self, photo: UploadedPhoto) -> None:
+        """Delete a photo."""
+        self.photos.pop(photo.id, None)
+        photo.remove()
 
 
 class Sessions:
-    """All sessions, in a folder that goes when they are closed."""
+    """All sessions, by their keys, in one temporary folder."""
 
     def __init__(self) -> None:
-        """Make the folder, and remove those of servers that were killed."""
-        _remove_left_over()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        """Create the folder, and delete those of servers that were killed."""
+        _remove_stale_folders()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-"))
         self._sessions: dict[str, Session] = {}
 
     def get(self, key: str) -> Session | None:
-        """Return the session of a browser, None if it has none (any more)."""
+        """Return a session, None if it does not exist."""
         session = self._sessions.get(key)
         if session is not None:
-            session.seen = time.monotonic()
+            session.last_access = time.monotonic()
         return session
 
-    def open(self, key: str) -> Session:
-        """Return the session of a browser, a new one if it has none."""
+    def get_or_create(self, key: str) -> Session:
+        """Return a session, a new one if it does not exist."""
         session = self.get(key)
         if session is None:
-            folder = self.folder / secrets.token_hex(8)
-            folder.mkdir()
-            session = self._sessions[key] = Session(folder)
+            session = self._sessions[key] = Session(self.folder / secrets.token_hex(8))
         return session
 
     def remove(self, key: str) -> None:
-        """Forget an session and all that is in it."""
+        """Delete a session and its photos."""
         session = self._sessions.pop(key, None)
         if session is not None:
-            for picture in list(session.pictures.values()):
-                session.remove(picture)
+            for photo in session.photos.values():
+                photo.remove()
             shutil.rmtree(session.folder, ignore_errors=True)
 
-    def remove_idle(self, seconds: float) -> None:
-        """Forget the sessions that nobody has looked at for so long."""
+    def remove_idle(self, timeout: float) -> None:
+        """Delete the sessions without access for `timeout` seconds."""
         now = time.monotonic()
         for key, session in list(self._sessions.items()):
-            if now - session.seen > seconds:
+            if now - session.last_access > timeout:
                 self.remove(key)
 
-    def passing(self) -> Path:
-        """Make a folder for one request; who asked for it removes it."""
-        return Path(tempfile.mkdtemp(dir=self.folder))
+    def temporary_photo(self, name: str, model: int, options: dict[str, Any]) -> UploadedPhoto:
+        """Create a photo outside of any session."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        return UploadedPhoto("", sanitize_name(name), folder, model, options, temporary=True)
 
-    def bytes(self) -> int:
-        """Return how much room all of it takes on the disk."""
-        sizes = 0
-        for place, _, names in os.walk(self.folder):
+    def disk_usage(self) -> int:
+        """Return the bytes of all files."""
+        total = 0
+        for folder, _, names in os.walk(self.folder):
             for name in names:
-                with contextlib.suppress(OSError):  # gone meanwhile
-                    sizes += Path(place, name).stat().st_size
-        return sizes
+                with contextlib.suppress(OSError):  # removed meanwhile
+                    total += Path(folder, name).stat().st_size
+        return total
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete everything."""
         for key in list(self._sessions):
             self.remove(key)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def plain_name(name: str) -> str:
-    """Return what an owner calls a photo as one short line without folders."""
+def sanitize_name(name: str) -> str:
+    """Return a client's file name as one short line without folders."""
     last = re.split(r"[\\/]", name)[-1]
     line = "".join(c for c in last if c.isprintable()).strip().lstrip(".")
-    if len(line) > _LONGEST:
+    if len(line) > _MAX_NAME_LENGTH:
         path = Path(line)
-        line = path.stem[: _LONGEST - len(path.suffix[:8])] + path.suffix[:8]
+        line = path.stem[: _MAX_NAME_LENGTH - len(path.suffix[:8])] + path.suffix[:8]
     return line or "photo"
 
 
-def _remove_left_over() -> None:
-    """Remove the folders of servers that were killed, where it can be told that they were."""
+def _remove_stale_folders() -> None:
+    """Delete the folders whose server process no longer runs; on POSIX only."""
     if os.name != "posix":
         return
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        owner = folder.name.removeprefix(_PREFIX).split("-")[0]
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_FOLDER_PREFIX).split("-")[0]
         try:
-            os.kill(int(owner), 0)
+            os.kill(int(pid), 0)
         except ProcessLookupError:
             shutil.rmtree(folder, ignore_errors=True)
         except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the processes of the server do with a photo; they get files of the server's own alone."""
+"""The tasks of the server's worker processes."""
 
 import functools
 import os
@@ -21,21 +21,21 @@ from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_pages
 from photochrom.imagefile.writing import encode_photo
 
-SHOWN = 1600
-"""Long side in px of what the page shows, at most."""
-THUMBNAIL = 320
+PREVIEW_SIZE = 1600
+"""Maximum long side of a preview in px."""
+THUMBNAIL_SIZE = 320
 
 
 @dataclass(frozen=True)
-class Refused:
-    """A photo that cannot be colorized; the sentence names the server's own file."""
+class TaskFailure:
+    """Why a task failed; the message has the path of the upload."""
 
-    sentence: str
+    message: str
 
 
 @dataclass(frozen=True)
-class Drafted:
-    """What `Prepare` found."""
+class PhotoInfo:
+    """Size in px and number of pages of an uploaded photo."""
 
     width: int
     height: int
@@ -43,119 +43,107 @@ class Drafted:
 
 
 @dataclass(frozen=True)
-class Prepare:
-    """Ask the network about a photo, and write what the page needs to show it."""
+class PreparePreviews:
+    """Predict the colours of a photo, and write its previews."""
 
     photo: Path
-    place: Path
-    """A folder that is made."""
+    folder: Path
+    """Created; receives `prediction`, `before` and `thumbnail`."""
     model: int
     size: int | None
     max_pixels: int
 
-    def __call__(self, colorizers: list[Colorizer]) -> Drafted | Refused:
-        """Do it.
-
-        Args:
-            colorizers: One for each model.
-        """
+    def __call__(self, colorizers: list[Colorizer]) -> PhotoInfo | TaskFailure:
+        """Run with one colorizer for each model."""
         try:
             pages = open_pages(self.photo, max_pixels=self.max_pixels)
             prediction = colorizers[self.model].predict(next(pages), size=self.size)
-            facts = Drafted(*prediction.photo.size, 1 + sum(1 for _ in pages))
-            shown = prediction.downscale(SHOWN)
-            small = shown.downscale(THUMBNAIL).render()
-            self.place.mkdir()
-            (self.place / "draft").write_bytes(pickle.dumps(shown, protocol=5))
-            (self.place / "before").write_bytes(_encoded(shown.photo))
-            (self.place / "thumbnail").write_bytes(_encoded(small))
-        except PhotochromError as refusal:
-            return Refused(str(refusal))
-        except OSError as error:  # a full disk, or the photo was removed meanwhile
-            return Refused(f"{self.photo} cannot be shown: {error.strerror or error}")
+            info = PhotoInfo(*prediction.photo.size, 1 + sum(1 for _ in pages))
+            preview = prediction.downscale(PREVIEW_SIZE)
+            thumbnail = preview.downscale(THUMBNAIL_SIZE).render()
+            self.folder.mkdir()
+            (self.folder / "prediction").write_bytes(pickle.dumps(preview, protocol=5))
+            (self.folder / "before").write_bytes(_encode(preview.photo))
+            (self.folder / "thumbnail").write_bytes(_encode(thumbnail))
+        except PhotochromError as error:
+            return TaskFailure(str(error))
+        except OSError as error:  # the disk is full, or the photo was removed meanwhile
+            return TaskFailure(f"no preview of {self.photo}: {error.strerror or error}")
         except MemoryError:
-            return Refused(f"{self.photo} is too large for the memory of this computer")
-        return facts
+            return TaskFailure(f"{self.photo} is too large for the memory of this computer")
+        return info
 
 
 @dataclass(frozen=True)
-class Paint:
-    """Paint once more what the page shows of a photo; no network is asked."""
+class RenderPreview:
+    """Render a prediction with other options, without the network."""
 
-    place: Path
-    """The folder that `Prepare` made."""
+    folder: Path
+    """From `PreparePreviews`."""
     saturation: float
     strength: float
-    longest: int = SHOWN
-    """Long side in px, at most."""
+    max_size: int = PREVIEW_SIZE
+    """Maximum long side in px."""
 
-    def __call__(self, pool: Executor) -> bytes | Refused:
-        """Return a JPEG, or a PNG of a photo that is partly transparent.
-
-        Args:
-            pool: Threads to work on.
-        """
+    def __call__(self, pool: Executor) -> bytes | TaskFailure:
+        """Return a JPEG, or a PNG if the photo is partly transparent."""
         try:
-            prediction = _load_prediction(self.place).downscale(self.longest)
+            prediction = _load_prediction(self.folder).downscale(self.max_size)
         except OSError:
-            return Refused("the photo was removed or colorized again meanwhile")
-        return _encoded(
+            return TaskFailure("the photo was removed or colorized again meanwhile")
+        return _encode(
             prediction.render(saturation=self.saturation, strength=self.strength, pool=pool)
         )
 
 
-@functools.lru_cache(maxsize=1)  # a slider asks for the same many times
-def _load_prediction(place: Path) -> Prediction:
-    """Return what `Prepare` wrote into a folder: our own, in a folder of our own.
+@functools.lru_cache(maxsize=1)  # a moving slider renders one photo many times
+def _load_prediction(folder: Path) -> Prediction:
+    """Unpickle a file of `PreparePreviews`, which no client can write.
 
     Raises:
-        OSError: If it is gone.
+        OSError: If it was removed.
     """
-    prediction: Prediction = pickle.loads((place / "draft").read_bytes())
+    prediction: Prediction = pickle.loads((folder / "prediction").read_bytes())
     return prediction
 
 
 @dataclass(frozen=True)
-class Finish:
-    """Colorize a photo into a file, exactly as the command line does."""
+class ColorizePhoto:
+    """Colorize a photo into a file, as the command line does."""
 
     job: Job
     model: int
-    look: dict[str, Any]
+    options: dict[str, Any]
     max_pixels: int
 
-    def __call__(self, colorizers: list[Colorizer]) -> Refused | None:
-        """Do it."""
-        colorizer = colorizers[self.model]
-        result = colorize_file(self.job, colorizer, max_pixels=self.max_pixels, **self.look)
-        return None if result.error is None else Refused(result.error)
+    def __call__(self, colorizers: list[Colorizer]) -> TaskFailure | None:
+        """Run with one colorizer for each model."""
+        result = colorize_file(
+            self.job, colorizers[self.model], max_pixels=self.max_pixels, **self.options
+        )
+        return None if result.error is None else TaskFailure(result.error)
 
 
-@dataclass(frozen=True)
-class Colorizers:
-    """Makes what a process needs that asks the networks."""
+def start_colorizer(
+    models: tuple[Path | None, ...], device: str
+) -> Callable[[PreparePreviews | ColorizePhoto], Any]:
+    """Load the models in a worker process, and return the function that runs its tasks.
 
-    models: tuple[Path | None, ...]
-    device: str
-
-    def __call__(self) -> Callable[[Prepare | Finish], Any]:
-        """Load the models, on one thread, and stand back behind those who wait for a slider.
-
-        Raises:
-            ModelError: If one cannot be loaded.
-        """
-        if hasattr(os, "nice"):
-            os.nice(5)
-        cv2.setNumThreads(1)
-        colorizers = [Colorizer(m, device=self.device, threads=1) for m in self.models]
-        return lambda task: task(colorizers)
+    Raises:
+        ModelError: If a model cannot be loaded.
+    """
+    if hasattr(os, "nice"):
+        os.nice(5)  # previews are rendered first
+    cv2.setNumThreads(1)
+    colorizers = [Colorizer(model, device=device, threads=1) for model in models]
+    return lambda task: task(colorizers)
 
 
-def painter() -> Callable[[Paint], bytes | Refused]:
-    """Make what a process needs that only paints: threads."""
+def start_renderer() -> Callable[[RenderPreview], bytes | TaskFailure]:
+    """Return the function that runs the tasks of the rendering process."""
     pool = ThreadPoolExecutor(len(available_cores()))
     return lambda task: task(pool)
 
 
-def _encoded(photo: Photo) -> bytes:
+def _encode(photo: Photo) -> bytes:
     return encode_photo(photo, ".jpg" if photo.alpha is None else ".png")

@@ -1,260 +1,266 @@
-// The page: which photo is chosen, and what is said about it.
+// The page: the selected photo, and the elements around it.
 
-import * as intake from "./intake.js";
-import * as look from "./look.js";
+import { RequestError, onConnectionChange, request } from "./api.js";
+import { onFiles } from "./file_input.js";
+import { defaultOptions, previewQuery, showOptions, startOptions } from "./options.js";
 import {
-  add,
-  change,
-  failure,
-  forget,
-  lookAgain,
+  addFiles,
+  changeOptions,
+  changesSaved,
+  errorOf,
   photos,
-  remove,
-  settled,
-  start,
-  status,
+  refresh,
+  removeAll,
+  removePhoto,
+  startPhotos,
+  statusOf,
 } from "./photos.js";
-import { Refused, ask, onConnection } from "./server.js";
-import { show, startStage } from "./stage.js";
-import * as strip from "./strip.js";
+import {
+  drawThumbnails,
+  fileType,
+  focusThumbnail,
+  scrollToThumbnail,
+  statusText,
+} from "./thumbnails.js";
+import { showView, startViewer } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
-const MOVING = 800; // px of the picture while a slider moves; the sharp one follows
-const LIMIT = Number(document.body.dataset.megabytes) * 1e6; // bytes
-const FIRST_LOOK = look.defaults();
+const MOVING_PREVIEW_SIZE = 800; // px, while a slider moves
+const MAX_BYTES = Number(document.body.dataset.maxBytes);
+const DEFAULTS = defaultOptions();
 
-let chosen = null;
-let newestModel = document.body.dataset.model;
-let drawing = false;
-let news = []; // sentences for screen readers that were not said yet
+let selected = null;
+let latestModel = document.body.dataset.model;
+let drawScheduled = false;
+let announcements = []; // for screen readers, at the next draw
 
-/** Draw once, however much changes before the browser gets to it. */
-function redraw() {
-  if (drawing) return;
-  drawing = true;
+/** Draw once for all changes of the current task. */
+function scheduleDraw() {
+  if (drawScheduled) return;
+  drawScheduled = true;
   queueMicrotask(() => {
-    drawing = false;
+    drawScheduled = false;
     draw();
   });
 }
 
 function draw() {
-  if (!photos.includes(chosen)) chosen = photos[0] ?? null;
-  const any = photos.length > 0;
+  if (!photos.includes(selected)) selected = photos[0] ?? null;
+  const isEmpty = photos.length === 0;
   const focused = document.activeElement;
-  $("welcome").hidden = any;
-  $("work").hidden = $("add").hidden = $("album").hidden = !any;
-  strip.draw(photos, chosen, choose);
+  $("welcome").hidden = !isEmpty;
+  $("editor").hidden = $("add-photos").hidden = $("toolbar").hidden = isEmpty;
+  drawThumbnails(photos, selected, select);
   drawSummary();
-  drawStage();
+  drawViewer();
   drawPanel();
-  say();
-  if (!any && (!focused.isConnected || focused.closest("[hidden]"))) $("pick").focus();
+  announce();
+  if (isEmpty && (!focused.isConnected || focused.closest("[hidden]"))) $("file-input").focus();
 }
 
 function drawSummary() {
-  const count = (...names) => photos.filter((each) => names.includes(status(each))).length;
+  const count = (status) => photos.filter((photo) => statusOf(photo) === status).length;
   const [ready, failed] = [count("ready"), count("failed")];
-  const parts = [`${ready} of ${photos.length} ready`, ...(failed ? [`${failed} failed`] : [])];
-  $("summary").textContent = parts.join(", ");
-  document.title = photos.length ? `photochrom: ${parts[0]}` : "photochrom";
-  $("zip").hidden = ready < 2;
+  const summary = `${ready} of ${photos.length} ready`;
+  $("summary").textContent = failed ? `${summary}, ${failed} failed` : summary;
+  document.title = photos.length ? `photochrom: ${summary}` : "photochrom";
+  $("download-all").hidden = ready < 2;
 }
 
-function drawStage() {
-  if (!chosen) {
-    show({ photo: null, before: null, after: null });
+function drawViewer() {
+  if (!selected) {
+    showView({ photo: null, before: null, after: null });
     return;
   }
-  const { state, url } = chosen;
-  const now = status(chosen);
-  const address = `/photos/${chosen.id}`;
-  const ready = now === "ready";
-  // While it is colorized again, the picture stays as it was.
-  if (ready) {
-    const size = chosen.moving ? `&longest=${MOVING}` : "";
-    chosen.after = `${address}/after?${look.quick(chosen.look)}&revision=${state.revision}${size}`;
+  const { state, fileUrl } = selected;
+  const status = statusOf(selected);
+  const path = `/photos/${selected.id}`;
+  const isReady = status === "ready";
+  // While a photo is colorized again, its old preview stays.
+  if (isReady) {
+    const size = selected.sliderMoving ? `&max_size=${MOVING_PREVIEW_SIZE}` : "";
+    const query = previewQuery(selected.options);
+    selected.afterUrl = `${path}/after?${query}&revision=${state.revision}${size}`;
   }
-  show({
-    photo: chosen,
-    before: chosen.after ? `${address}/before` : url,
-    after: chosen.after,
-    ending: strip.ending(chosen),
+  showView({
+    photo: selected,
+    before: selected.afterUrl ? `${path}/before` : fileUrl,
+    after: selected.afterUrl,
+    placeholder: fileType(selected),
   });
-  $("progress").hidden = ready || now === "failed";
-  $("progress").textContent = `${strip.progress(chosen)}${now === "working" ? "…" : ""}`;
-  $("progress").dataset.status = now;
-  $("failure").hidden = now !== "failed";
-  $("failure").textContent = failure(chosen) ?? "";
+  $("progress").hidden = isReady || status === "failed";
+  $("progress").textContent = `${statusText(selected)}${status === "working" ? "…" : ""}`;
+  $("error").hidden = status !== "failed";
+  $("error").textContent = errorOf(selected) ?? "";
 }
 
 function drawPanel() {
-  if (!chosen) return;
-  const { state } = chosen;
-  $("name").textContent = chosen.name;
-  const facts = [];
-  if (state?.width) facts.push(`${state.width} × ${state.height} px`);
-  if (state?.pages > 1) facts.push(`${state.pages} pages, of which you see the first`);
-  $("facts").textContent = facts.join(", ") || "\u00a0";
-  const usable = Boolean(chosen.look) && status(chosen) !== "failed";
-  $("look").disabled = !usable;
-  look.write(chosen.look ?? FIRST_LOOK);
-  const differs = (key) => FIRST_LOOK[key] !== chosen.look[key];
-  $("reset").classList.toggle("unseen", !(usable && Object.keys(FIRST_LOOK).some(differs)));
-  $("everywhere").hidden = photos.length < 2;
+  if (!selected) return;
+  const { state, options, downloading } = selected;
+  $("photo-name").textContent = selected.name;
+  const info = [];
+  if (state?.width) info.push(`${state.width} × ${state.height} px`);
+  if (state?.pages > 1) info.push(`${state.pages} pages, the first one is shown`);
+  $("photo-info").textContent = info.join(", ") || "\u00a0";
+  const isEditable = Boolean(options) && statusOf(selected) !== "failed";
+  $("options").disabled = !isEditable;
+  showOptions(options ?? DEFAULTS);
+  const canReset = isEditable && Object.keys(DEFAULTS).some((key) => DEFAULTS[key] !== options[key]);
+  $("reset").classList.toggle("invisible", !canReset);
+  $("apply-to-all").hidden = photos.length < 2;
   const link = $("download");
-  if (status(chosen) === "ready") link.href = `/photos/${chosen.id}/result`;
+  if (statusOf(selected) === "ready") link.href = `/photos/${selected.id}/result`;
   else link.removeAttribute("href");
-  link.download = state?.output ?? "";
+  link.download = state?.output_name ?? "";
   link.setAttribute("aria-disabled", String(!link.href));
-  link.toggleAttribute("data-busy", Boolean(chosen.saving));
-  link.textContent = chosen.saving ? "Preparing…" : "Download";
+  link.toggleAttribute("data-busy", downloading);
+  link.textContent = downloading ? "Preparing…" : "Download";
 }
 
-function choose(photo) {
-  chosen = photo;
+function select(photo) {
+  selected = photo;
   draw();
-  strip.scrollTo(photo);
+  scrollToThumbnail(photo);
 }
 
-/** Say to screen readers what has happened since. */
-function say() {
-  if (!news.length) return;
-  $("said").textContent = [...news, `${$("summary").textContent}.`].join(" ");
-  news = [];
+/** Send the announcements to screen readers. */
+function announce() {
+  if (!announcements.length) return;
+  $("status").textContent = [...announcements, `${$("summary").textContent}.`].join(" ");
+  announcements = [];
 }
 
-function warn(sentence) {
-  $("notice").querySelector("p").textContent = sentence;
+function warn(message) {
+  $("notice").querySelector("p").textContent = message;
   $("notice").hidden = false;
 }
 
-/** Tell of what the server refused; if it has no such photo, it may have forgotten all. */
-function refused(error) {
-  if (error.status === 404) lookAgain();
+/** Show an error of the server; after a 404, check whether the session has expired. */
+function showError(error) {
+  if (error.status === 404) refresh();
   else warn(error.message);
 }
 
-function removeChosen() {
-  const place = photos.indexOf(chosen);
-  const inStrip = $("strip").contains(document.activeElement);
-  const gone = chosen;
-  chosen = photos[place + 1] ?? photos[place - 1] ?? null;
-  news.push(`${gone.name} is removed.`);
-  remove(gone);
+function removeSelected() {
+  const index = photos.indexOf(selected);
+  const hadFocus = $("thumbnails").contains(document.activeElement);
+  const removed = selected;
+  selected = photos[index + 1] ?? photos[index - 1] ?? null;
+  announcements.push(`${removed.name} was removed.`);
+  removePhoto(removed);
   draw();
-  if (inStrip) strip.focus(chosen);
+  if (hadFocus) focusThumbnail(selected);
 }
 
-/** Fetch the result, so that what goes wrong can be told, and save it. */
-async function save(photo) {
-  if (photo.saving) return;
-  photo.saving = true;
-  redraw();
+/** Download a result by a request, so that errors can be shown. */
+async function download(photo) {
+  if (photo.downloading) return;
+  photo.downloading = true;
+  scheduleDraw();
   try {
-    await settled();
-    const file = await ask(`/photos/${photo.id}/result`, { as: "blob" });
+    await changesSaved();
+    const file = await request(`/photos/${photo.id}/result`, { as: "blob" });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(file);
-    link.download = photo.state.output;
+    link.download = photo.state.output_name;
     link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser reads it meanwhile
-    news.push(`${photo.state.output} is saved.`);
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // after the browser has read it
+    announcements.push(`${photo.state.output_name} was saved.`);
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    refused(error);
+    if (!(error instanceof RequestError)) throw error;
+    showError(error);
   } finally {
-    photo.saving = false;
-    redraw();
+    photo.downloading = false;
+    scheduleDraw();
   }
 }
 
-function onKey(event) {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !chosen) return;
-  const { target } = event;
+function onKeyDown(event) {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !selected) return;
+  const { target, key } = event;
   if (target.closest("dialog, input, select, textarea")) return;
-  const inStrip = $("strip").contains(target);
-  const place = photos.indexOf(chosen);
-  const steps = { ArrowLeft: place - 1, ArrowRight: place + 1 };
-  if (inStrip) Object.assign(steps, { Home: 0, End: photos.length - 1 });
-  if (event.key in steps) {
+  const inThumbnails = $("thumbnails").contains(target);
+  const index = photos.indexOf(selected);
+  const targets = { ArrowLeft: index - 1, ArrowRight: index + 1 };
+  if (inThumbnails) Object.assign(targets, { Home: 0, End: photos.length - 1 });
+  if (key in targets) {
     event.preventDefault();
-    choose(photos[Math.min(photos.length - 1, Math.max(0, steps[event.key]))]);
-    if (inStrip) strip.focus(chosen);
-  } else if (event.key === "Delete" || (event.key === "Backspace" && inStrip)) {
+    select(photos[Math.min(photos.length - 1, Math.max(0, targets[key]))]);
+    if (inThumbnails) focusThumbnail(selected);
+  } else if (key === "Delete" || (key === "Backspace" && inThumbnails)) {
     event.preventDefault();
-    removeChosen();
+    removeSelected();
   }
 }
 
 function startButtons() {
-  $("everywhere").addEventListener("click", () => {
-    news.push(`All ${photos.length} photos have this look.`);
-    change(photos, { ...chosen.look });
+  $("apply-to-all").addEventListener("click", () => {
+    announcements.push(`The options were applied to ${photos.length} photos.`);
+    changeOptions(photos, { ...selected.options });
   });
   $("reset").addEventListener("click", () => {
-    change([chosen], FIRST_LOOK);
-    newestModel = FIRST_LOOK.model ?? newestModel;
+    changeOptions([selected], DEFAULTS);
+    latestModel = DEFAULTS.model ?? latestModel;
   });
-  $("remove").addEventListener("click", removeChosen);
+  $("remove").addEventListener("click", removeSelected);
   $("download").addEventListener("click", (event) => {
     event.preventDefault();
-    if (status(chosen) === "ready") save(chosen);
+    if (statusOf(selected) === "ready") download(selected);
   });
-  let known = false; // whether the server knows every look
-  $("zip").addEventListener("click", async (event) => {
-    if (known) return;
+  let saved = false; // whether the server has all options
+  $("download-all").addEventListener("click", async (event) => {
+    if (saved) return;
     event.preventDefault();
-    await settled();
-    known = true;
-    $("zip").click();
-    known = false;
+    await changesSaved();
+    saved = true;
+    $("download-all").click();
+    saved = false;
   });
-  $("forget").addEventListener("click", () => $("sure").showModal());
-  $("sure").addEventListener("close", () => {
-    if ($("sure").returnValue !== "yes") return;
-    forget();
+  $("remove-all").addEventListener("click", () => $("confirm-remove").showModal());
+  $("confirm-remove").addEventListener("close", () => {
+    if ($("confirm-remove").returnValue !== "yes") return;
+    removeAll();
     draw();
-    $("said").textContent = "All photos are forgotten.";
+    $("status").textContent = "All photos were removed.";
   });
   $("notice").querySelector("button").addEventListener("click", () => ($("notice").hidden = true));
 }
 
-onConnection((works) => {
-  if ($("connection").hidden === works) return;
-  $("connection").textContent = works ? "" : "The connection is lost; trying again.";
-  $("connection").hidden = works;
+onConnectionChange((isConnected) => {
+  if ($("connection").hidden === isConnected) return;
+  $("connection").textContent = isConnected ? "" : "No connection to the server; trying again.";
+  $("connection").hidden = isConnected;
 });
-startStage(refused);
+startViewer(showError);
 startButtons();
-document.addEventListener("keydown", onKey);
+document.addEventListener("keydown", onKeyDown);
 window.addEventListener("beforeunload", (event) => {
-  const unsent = photos.some((each) => ["queued", "sending", "full"].includes(each.phase));
-  if (unsent) event.preventDefault();
+  const isUploading = photos.some(({ phase }) => ["queued", "uploading", "full"].includes(phase));
+  if (isUploading) event.preventDefault();
 });
-intake.takeIn((files) => add(files, newestModel, LIMIT));
-look.startLook({
-  input(changed) {
-    if (!chosen) return; // forgotten while the slider was held
-    Object.assign(chosen.look, changed);
-    chosen.moving = true;
-    drawStage();
+onFiles((files) => addFiles(files, latestModel, MAX_BYTES));
+startOptions({
+  onInput(options) {
+    if (!selected) return; // removed while the slider moved
+    Object.assign(selected.options, options);
+    selected.sliderMoving = true;
+    drawViewer();
   },
-  change(changed) {
-    if (!chosen) return;
-    newestModel = changed.model ?? newestModel;
-    chosen.moving = false;
-    change([chosen], changed);
+  onChange(options) {
+    if (!selected) return;
+    latestModel = options.model ?? latestModel;
+    selected.sliderMoving = false;
+    changeOptions([selected], options);
   },
 });
-$("local").hidden = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-start({
-  change: redraw,
-  say: (sentence) => news.push(sentence),
-  warn,
-  fresh(added) {
+$("local-note").hidden = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+startPhotos({
+  onChange: scheduleDraw,
+  onAdd(added) {
     if (!added.length) return;
     draw();
-    choose(added[0]);
+    select(added[0]);
   },
+  announce: (message) => announcements.push(message),
+  warn,
 });

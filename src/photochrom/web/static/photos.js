@@ -1,226 +1,226 @@
-// The photos that the page has: on their way to the server, and what becomes of them there.
+// The photos on the page: their uploads, and their state on the server.
 
-import { Refused, ask, pause, upload } from "./server.js";
+import { RequestError, request, sleep, upload } from "./api.js";
 
-const UPLOADS = 2; // at once
-const BUSY = 400; // ms between two looks at the server while it works
-const IDLE = 60_000; // and else, so that it does not forget the photos
-const FORGOTTEN =
-  "The photos were forgotten, as the page was not used for a while. Please add them again.";
+const MAX_UPLOADS = 2; // at the same time
+const POLL_BUSY = 400; // ms between polls while the server is working
+const POLL_IDLE = 60_000; // ms otherwise; this keeps the session alive
+const EXPIRED =
+  "The photos were deleted because the page was not used for a while. Please add them again.";
 
-/** In order of arrival; see `entry`. */
+/** In order of arrival; see `createPhoto`. */
 export const photos = [];
 
-const gone = new Set(); // ids that an answer on its way may still list
-let changes = Promise.resolve(); // one after the other, so that the last one is the one that holds
+const removedIds = new Set(); // a response that is on its way may still list them
+let changes = Promise.resolve(); // sent one after the other, so that the last one wins
 let uploads = 0;
-let wake = () => {};
-let on = { change() {}, say() {}, warn() {}, fresh() {} };
+let pollNow = () => {};
+let callbacks;
 
-/** Call back: change() for any change, say(sentence), warn(sentence), fresh(photos). */
-export function start(callbacks) {
-  on = callbacks;
-  watch();
+/** Call back: onChange(), onAdd(photos), announce(message) to screen readers, warn(message). */
+export function startPhotos(newCallbacks) {
+  callbacks = newCallbacks;
+  poll();
 }
 
-function entry(name, file, model) {
+function createPhoto(name, file, model) {
   return {
     name,
-    file, // until it is sent; null for one that the server had
-    url: file && URL.createObjectURL(file), // the file itself, as long as it is needed
-    model, // of the upload
-    phase: file ? "queued" : "sent", // or sending, full, failed
+    file, // until it is uploaded; null for a photo from the server
+    fileUrl: file && URL.createObjectURL(file), // until its thumbnail in colour is shown
+    model, // for the upload
+    phase: file ? "queued" : "sent", // or uploading, full, failed
     percent: 0,
     error: null,
-    id: null, // the server's, from here on
-    state: null,
-    look: null, // what the controls say: the server's, until they are moved
-    since: 0, // when the server took it, in ms
-    stop: new AbortController(),
-    after: null, // the address of its picture in colour, the newest that there is
-    revealed: false, // whether the colour was drawn over it before somebody's eyes
-    moving: false, // whether a slider of its look is held
-    saving: false,
+    id: null, // from the server
+    state: null, // from the server
+    options: null, // of the controls
+    acceptedAt: 0, // by the server, in ms
+    abort: new AbortController(),
+    afterUrl: null, // of the latest preview in colour
+    revealed: false, // whether the animation was shown
+    sliderMoving: false,
+    downloading: false,
   };
 }
 
-/** How it goes with a photo: queued, sending, full, waiting, working, ready or failed. */
-export function status(photo) {
+/** Return queued, uploading, full, waiting, working, ready or failed. */
+export function statusOf(photo) {
   return photo.phase === "sent" ? photo.state.status : photo.phase;
 }
 
-/** The sentence that says why a photo failed. */
-export function failure(photo) {
+/** Return the message of a failed photo. */
+export function errorOf(photo) {
   return photo.error ?? photo.state?.error;
 }
 
-export function add(files, model, limit) {
-  const added = files.map((file) => entry(file.name, file, model));
-  for (const [index, photo] of added.entries()) {
-    // The server says the same, but it can hang up before the browser listens.
-    if (files[index].size > limit) fail(photo, tooLarge(files[index], limit));
+/** Add files and upload those within the size limit. */
+export function addFiles(files, model, maxBytes) {
+  const added = files.map((file) => createPhoto(file.name, file, model));
+  for (const photo of added) {
+    // The server checks this too, but may reset the connection before the browser reads its error.
+    if (photo.file.size > maxBytes) setFailed(photo, tooLarge(photo.file, maxBytes));
   }
   photos.push(...added);
-  on.fresh(added);
-  on.change();
-  for (let free = UPLOADS - uploads; free > 0; free--) send();
+  callbacks.onAdd(added);
+  callbacks.onChange();
+  for (let free = MAX_UPLOADS - uploads; free > 0; free--) startNextUpload();
 }
 
-function tooLarge(file, limit) {
-  const size = (file.size / 1e6).toFixed(1);
-  return `${file.name} has ${size} MB, and a photo may have ${limit / 1e6} MB; make it smaller.`;
+function tooLarge({ name, size }, maxBytes) {
+  return `${name} has ${(size / 1e6).toFixed(1)} MB; the limit is ${maxBytes / 1e6} MB.`;
 }
 
-function fail(photo, sentence) {
-  Object.assign(photo, { phase: "failed", error: sentence, file: null });
-  on.say(`${photo.name} failed: ${sentence}`);
+function setFailed(photo, message) {
+  Object.assign(photo, { phase: "failed", error: message, file: null });
+  callbacks.announce(`${photo.name} failed: ${message}`);
 }
 
-async function send() {
-  const photo = photos.find((each) => each.phase === "queued");
+async function startNextUpload() {
+  const photo = photos.find(({ phase }) => phase === "queued");
   if (!photo) return;
   uploads++;
-  photo.phase = "sending";
-  await sendOne(photo);
+  photo.phase = "uploading";
+  await uploadPhoto(photo);
   uploads--;
-  on.change();
-  send();
+  callbacks.onChange();
+  startNextUpload();
 }
 
-async function sendOne(photo) {
+async function uploadPhoto(photo) {
   const query = new URLSearchParams({ name: photo.name, model: photo.model });
-  const progress = (percent) => {
-    Object.assign(photo, percent === null ? { phase: "full" } : { phase: "sending", percent });
-    on.change();
+  const onProgress = (percent) => {
+    Object.assign(photo, percent === null ? { phase: "full" } : { phase: "uploading", percent });
+    callbacks.onChange();
   };
   try {
-    const state = await upload(`/photos?${query}`, photo.file, progress, photo.stop.signal);
-    if (photo.stop.signal.aborted) {
-      if (state) drop(state.id); // removed in the last moment
+    const state = await upload(`/photos?${query}`, photo.file, onProgress, photo.abort.signal);
+    if (photo.abort.signal.aborted) {
+      if (state) deleteOnServer(state.id); // removed after the file was sent
       return;
     }
-    Object.assign(photo, { phase: "sent", file: null, since: performance.now() });
-    take(photo, state);
-    wake();
+    Object.assign(photo, { phase: "sent", file: null, acceptedAt: performance.now() });
+    update(photo, state);
+    pollNow();
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    fail(photo, error.message);
+    if (!(error instanceof RequestError)) throw error;
+    setFailed(photo, error.message);
   }
 }
 
-function take(photo, state) {
-  const before = photo.state && photo.state.status;
+/** Store the server's state of a photo. */
+function update(photo, state) {
+  const oldStatus = photo.state?.status;
   photo.id = state.id;
   photo.state = state;
-  photo.look ??= { ...state.look, model: state.model };
-  if (before === state.status) return;
-  if (state.status === "ready") on.say(`${photo.name} is ready.`);
-  if (state.status === "failed") on.say(`${photo.name} failed: ${state.error}`);
+  photo.options ??= { ...state.options, model: state.model };
+  if (oldStatus === state.status) return;
+  if (state.status === "ready") callbacks.announce(`${photo.name} is ready.`);
+  if (state.status === "failed") callbacks.announce(`${photo.name} failed: ${state.error}`);
 }
 
-async function watch() {
+async function poll() {
   for (;;) {
-    const asked = performance.now();
+    const requestedAt = performance.now();
     try {
-      const { photos: states } = await ask("/photos");
-      merge(states, asked);
+      updateAll((await request("/photos")).photos, requestedAt);
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      on.warn(error.message);
+      if (!(error instanceof RequestError)) throw error;
+      callbacks.warn(error.message);
     }
-    on.change();
-    const works = photos.some((each) => ["waiting", "working"].includes(status(each)));
-    await Promise.race([pause(works ? BUSY : IDLE), new Promise((resolve) => (wake = resolve))]);
+    callbacks.onChange();
+    const busy = photos.some((photo) => ["waiting", "working"].includes(statusOf(photo)));
+    const interval = sleep(busy ? POLL_BUSY : POLL_IDLE);
+    await Promise.race([interval, new Promise((resolve) => (pollNow = resolve))]);
   }
 }
 
-/** Take in what the server has; `asked` is when it was asked, in ms. */
-function merge(states, asked) {
-  const known = new Map(photos.filter((each) => each.id).map((each) => [each.id, each]));
-  const found = new Set(states.map((state) => state.id));
-  const lost = [...known.values()].filter((each) => each.since < asked && !found.has(each.id));
-  for (const photo of lost) discard(photo);
-  if (lost.length && !states.length) {
-    on.warn(FORGOTTEN);
-  }
+/** Store the server's list of photos, which was requested at `requestedAt`, in ms. */
+function updateAll(states, requestedAt) {
+  const known = new Map(photos.filter(({ id }) => id).map((photo) => [photo.id, photo]));
+  const ids = new Set(states.map(({ id }) => id));
+  const missing = [...known.values()].filter(
+    ({ id, acceptedAt }) => acceptedAt < requestedAt && !ids.has(id),
+  );
+  for (const photo of missing) removeFromPage(photo);
+  if (missing.length && !states.length) callbacks.warn(EXPIRED);
   for (const state of states) {
     const photo = known.get(state.id);
-    if (photo) take(photo, state);
-    // While one is being sent, an unknown one can be that one.
-    else if (!gone.has(state.id) && !uploads) adopt(state);
+    if (photo) update(photo, state);
+    // An unknown photo may be one that is being uploaded.
+    else if (!removedIds.has(state.id) && !uploads) addFromServer(state);
   }
 }
 
-function adopt(state) {
-  const photo = entry(state.name, null, state.model);
-  photo.state = state; // what it is already is no news
-  take(photo, state);
+function addFromServer(state) {
+  const photo = createPhoto(state.name, null, state.model);
+  photo.state = state; // its status is not announced
+  update(photo, state);
   photos.push(photo);
-  on.fresh([]);
+  callbacks.onAdd([]);
 }
 
-/** Change the look of photos, here and on the server. */
-export function change(some, look) {
-  for (const photo of some) {
-    if (!photo.id || status(photo) === "failed") continue;
-    Object.assign(photo.look, look);
-    later(async () => {
-      if (gone.has(photo.id)) return;
+/** Change options of photos, here and on the server. */
+export function changeOptions(changed, options) {
+  for (const photo of changed) {
+    if (!photo.id || statusOf(photo) === "failed") continue;
+    Object.assign(photo.options, options);
+    enqueueChange(async () => {
+      if (removedIds.has(photo.id)) return;
       try {
-        take(photo, await ask(`/photos/${photo.id}`, { method: "PATCH", json: look }));
+        update(photo, await request(`/photos/${photo.id}`, { method: "PATCH", json: options }));
       } catch (error) {
-        if (!(error instanceof Refused)) throw error;
-        photo.look = { ...photo.state.look, model: photo.state.model };
-        if (error.status !== 404) on.warn(error.message);
+        if (!(error instanceof RequestError)) throw error;
+        photo.options = { ...photo.state.options, model: photo.state.model };
+        if (error.status !== 404) callbacks.warn(error.message);
       }
-      wake();
+      pollNow();
     });
   }
-  on.change();
+  callbacks.onChange();
 }
 
-export function remove(photo) {
-  discard(photo);
-  if (photo.id) drop(photo.id);
-  on.change();
+export function removePhoto(photo) {
+  removeFromPage(photo);
+  if (photo.id) deleteOnServer(photo.id);
+  callbacks.onChange();
 }
 
-export function forget() {
-  for (const photo of [...photos]) discard(photo);
-  later(() => ask("/photos", { method: "DELETE" }));
-  on.change();
+export function removeAll() {
+  for (const photo of [...photos]) removeFromPage(photo);
+  enqueueChange(() => request("/photos", { method: "DELETE" }));
+  callbacks.onChange();
 }
 
-/** Ask the server how it goes, now. */
-export const lookAgain = () => wake();
+/** Fetch the state of the server now. */
+export const refresh = () => pollNow();
 
-/** Resolve once the server knows all that was changed so far. */
-export const settled = () => changes;
+/** Resolve once the server has all changes made so far. */
+export const changesSaved = () => changes;
 
-function drop(id) {
-  gone.add(id);
-  later(async () => {
+function deleteOnServer(id) {
+  removedIds.add(id);
+  enqueueChange(async () => {
     try {
-      await ask(`/photos/${id}`, { method: "DELETE" });
+      await request(`/photos/${id}`, { method: "DELETE" });
     } catch (error) {
-      if (!(error instanceof Refused)) throw error; // it is gone, which is what was asked
+      if (!(error instanceof RequestError)) throw error; // else it is deleted already
     }
   });
 }
 
-function discard(photo) {
-  if (photo.id) gone.add(photo.id);
-  photo.stop.abort();
-  release(photo);
+function removeFromPage(photo) {
+  if (photo.id) removedIds.add(photo.id);
+  photo.abort.abort();
+  revokeFileUrl(photo);
   photos.splice(photos.indexOf(photo), 1);
 }
 
-/** Let go of the file itself. */
-export function release(photo) {
-  if (photo.url) URL.revokeObjectURL(photo.url);
-  photo.url = null;
+export function revokeFileUrl(photo) {
+  if (photo.fileUrl) URL.revokeObjectURL(photo.fileUrl);
+  photo.fileUrl = null;
 }
 
-function later(work) {
-  changes = changes.catch(() => {}).then(work);
+function enqueueChange(send) {
+  changes = changes.catch(() => {}).then(send);
 }

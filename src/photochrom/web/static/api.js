@@ -1,0 +1,118 @@
+// Requests to the server. They are repeated while the server is unreachable or full.
+
+const RETRY_DELAY = 1000; // ms
+
+let reportConnection = () => {};
+
+/** Call back with true or false when a request shows whether the server is reachable. */
+export function onConnectionChange(callback) {
+  reportConnection = callback;
+}
+
+/** An error response of the server, with its message. */
+export class RequestError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Return the JSON or Blob of the response. */
+export async function request(path, { method = "GET", json, as = "json" } = {}) {
+  for (;;) {
+    try {
+      const response = await fetch(path, {
+        method,
+        headers: json && { "Content-Type": "application/json" },
+        body: json && JSON.stringify(json),
+      });
+      const content = response.ok && as === "blob" ? await response.blob() : await response.text();
+      reportConnection(true);
+      if (response.ok) return as === "blob" || !content ? content : JSON.parse(content);
+      if (response.status !== 503) throw new RequestError(response.status, errorMessage(content));
+      await sleep(retryDelay(response.headers.get("Retry-After")));
+    } catch (error) {
+      // No response, or one of a proxy.
+      if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error;
+      reportConnection(false);
+      await sleep(RETRY_DELAY);
+    }
+  }
+}
+
+/**
+ * Upload a file, and return the JSON of the response, or null if it was aborted.
+ *
+ * @param {(percent: number | null) => void} onProgress null: the server is full.
+ * @param {AbortSignal} signal Has no effect once the file is sent.
+ */
+export async function upload(path, file, onProgress, signal) {
+  while (!signal.aborted) {
+    onProgress(0);
+    const { status, responseText, retryAfter } = await post(path, file, onProgress, signal);
+    if (status === 0 && !signal.aborted) {
+      await file.slice(0, 1).arrayBuffer().catch(() => {
+        throw new RequestError(0, `${file.name} can no longer be read; choose it again.`);
+      });
+      reportConnection(false);
+      await sleep(RETRY_DELAY);
+    } else if (status !== 0) {
+      reportConnection(true);
+      if (status === 201) return JSON.parse(responseText);
+      if (status !== 503) throw new RequestError(status, errorMessage(responseText));
+      onProgress(null);
+      await sleep(retryDelay(retryAfter));
+    }
+  }
+  return null;
+}
+
+/** Send a file by XMLHttpRequest, as fetch does not report the progress of uploads. */
+function post(path, file, onProgress, signal) {
+  return new Promise((resolve) => {
+    const xhr = new XMLHttpRequest();
+    let sent = false;
+    const abort = () => sent || xhr.abort();
+    signal.addEventListener("abort", abort);
+    xhr.upload.onprogress = ({ loaded, total }) => onProgress(Math.floor((100 * loaded) / total));
+    xhr.upload.onload = () => (sent = true);
+    xhr.onloadend = () => {
+      signal.removeEventListener("abort", abort);
+      const { status, responseText } = xhr;
+      resolve({ status, responseText, retryAfter: xhr.getResponseHeader("Retry-After") });
+    };
+    xhr.open("POST", path);
+    xhr.send(file);
+  });
+}
+
+function errorMessage(content) {
+  try {
+    const { detail } = JSON.parse(content);
+    if (typeof detail === "string") return detail;
+  } catch {
+    // A response of a proxy.
+  }
+  return "The server reported an error; try again.";
+}
+
+const retryDelay = (seconds) => 1000 * Math.max(1, Number(seconds) || 1);
+
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Return a decoded <img>, or null if the browser cannot show the file. */
+export async function loadImage(url) {
+  const image = new Image();
+  image.draggable = false;
+  const isLocal = url.startsWith("blob:"); // the file of the user; photos.js revokes its URL
+  try {
+    image.src = isLocal ? url : URL.createObjectURL(await request(url, { as: "blob" }));
+    await image.decode();
+    return image;
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    return null;
+  } finally {
+    if (!isLocal) URL.revokeObjectURL(image.src);
+  }
+}
