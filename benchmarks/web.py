@@ -1,12 +1,11 @@
-"""Load a server with many clients at once and see that every answer is right.
+"""Load test of `photochrom web` that checks every response.
 
     python benchmarks/web.py --clients 32 --seconds 120
 
-Each client has a photo of its own of 12 megapixels, of which the command line has said before what
-its result is, byte for byte, and sends it and rubbish in turn: the even ones to the API, the odd
-ones by way of the page. It prints JSON: how long a move of a slider takes before the load begins,
-what was answered, how long it took, how long the health check took at worst, and how much memory
-the server and its processes had at most.
+Each client sends a 12-megapixel photo of its own and invalid files in turn: clients with even
+numbers to the API, the others to the page's routes. Results are compared, byte for byte, with those
+of the command line. The output is JSON: times of previews without load, counts of responses, times
+of requests and health checks, and memory of the server and its processes.
 """
 
 import argparse
@@ -40,18 +39,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--waiting", type=int, default=64, help="Photos that the server lets wait.")
+    parser.add_argument("--waiting", type=int, default=64, help="Maximum number of waiting photos.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         photos = prepare(Path(folder), options.clients)
         command = [sys.executable, "-m", "photochrom", "web", "--port", "0"]
         command += ["--waiting", str(options.waiting)]
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        bomb()  # while no clock runs
+        make_decompression_bomb()  # before any measurement
         try:
             assert server.stderr is not None
             address = server.stderr.readline().strip()
-            result: dict[str, Any] = {"slider_seconds": move_slider(address, photos[0][0])}
+            result: dict[str, Any] = {"preview_seconds": measure_previews(address, photos[0][0])}
             result |= asyncio.run(load(address, photos, options.seconds, server.pid))
             print(json.dumps(result, indent=2))
         finally:
@@ -60,7 +59,7 @@ def main() -> None:
 
 
 def prepare(folder: Path, clients: int) -> list[tuple[bytes, bytes]]:
-    """Return each client's photo, and the result that is right."""
+    """Return each client's photo and its expected result."""
     jobs = []
     for number in range(clients):
         rng = np.random.default_rng(number)
@@ -76,50 +75,47 @@ def prepare(folder: Path, clients: int) -> list[tuple[bytes, bytes]]:
 
 
 @functools.cache
-def bomb() -> bytes:
-    """Return a small file that would be a picture of 900 megapixels."""
+def make_decompression_bomb() -> bytes:
+    """Return a small file of an image with 900 megapixels."""
     file = io.BytesIO()
     Image.new("1", (30_000, 30_000)).save(file, "PNG")
     return file.getvalue()
 
 
-def rubbish(photo: bytes, rng: random.Random) -> bytes:
-    """Return something that is no photo which could be colorized."""
-    return rng.choice([rng.randbytes(100_000), photo[: len(photo) // 2], b"", bomb()])
+def make_invalid_file(photo: bytes, rng: random.Random) -> bytes:
+    """Return a file that cannot be colorized."""
+    truncated = photo[: len(photo) // 2]
+    return rng.choice([rng.randbytes(100_000), truncated, b"", make_decompression_bomb()])
 
 
-def move_slider(address: str, photo: bytes) -> dict[str, list[float]]:
-    """Return how long the page waits for its picture of one photo in other colours.
-
-    Returns:
-        Median and most in seconds, by the picture's size: 800 px while a slider moves, then 1600.
-    """
+def measure_previews(address: str, photo: bytes) -> dict[str, list[float]]:
+    """Return median and maximum time of a preview in seconds, by its size."""
     with httpx.Client(base_url=address, timeout=60) as http:
         http.get("/")
-        answer = http.post("/photos", params={"name": "photo.jpg"}, content=photo)
-        place = f"/photos/{answer.json()['id']}"
+        response = http.post("/photos", params={"name": "photo.jpg"}, content=photo)
+        path = f"/photos/{response.json()['id']}"
         while http.get("/photos").json()["photos"][0]["status"] != "ready":
             time.sleep(0.1)
-        found = {}
-        for longest in (800, 1600):
-            took = []
+        results = {}
+        for max_size in (800, 1600):
+            times = []
             for saturation in np.linspace(0, 2, 41):
                 start = time.monotonic()
-                look = {"saturation": saturation, "longest": longest}
-                http.get(f"{place}/after", params=look).raise_for_status()
-                took.append(time.monotonic() - start)
-            found[f"{longest} px"] = [round(float(np.median(took)), 3), round(max(took), 3)]
-        http.delete(place)
-    return found
+                params = {"saturation": saturation, "max_size": max_size}
+                http.get(f"{path}/after", params=params).raise_for_status()
+                times.append(time.monotonic() - start)
+            results[f"{max_size} px"] = [round(float(np.median(times)), 3), round(max(times), 3)]
+        http.delete(path)
+    return results
 
 
 async def load(
     address: str, photos: list[tuple[bytes, bytes]], seconds: float, server: int
 ) -> dict[str, Any]:
-    """Let all clients loose and return what came out."""
+    """Run all clients and return the measurements."""
     end = time.monotonic() + seconds
     counts: Counter[str] = Counter()
-    took: list[float] = []
+    times: list[float] = []
     health: list[float] = []
     memory: list[int] = []
     over = threading.Event()
@@ -127,7 +123,7 @@ async def load(
     checks.start()
     watcher = asyncio.create_task(watch_memory(server, memory))
     await asyncio.gather(
-        *(client(address, n, *photo, end, counts, took) for n, photo in enumerate(photos))
+        *(run_client(address, n, *photo, end, counts, times) for n, photo in enumerate(photos))
     )
     watcher.cancel()
     over.set()
@@ -136,86 +132,90 @@ async def load(
         "clients": len(photos),
         "seconds": seconds,
         **dict(sorted(counts.items())),
-        "seconds_median": round(float(np.median(took)), 2),
-        "seconds_most": round(max(took), 2),
+        "seconds_median": round(float(np.median(times)), 2),
+        "seconds_max": round(max(times), 2),
         "health_checks": len(health),
         "health_seconds_median": round(float(np.median(health)), 4),
-        "health_seconds_most": round(max(health), 3),
+        "health_seconds_max": round(max(health), 3),
         "memory_mb_first_quarter": max(memory[: len(memory) // 4]) // 1_000_000,
-        "memory_mb_most": max(memory) // 1_000_000,
+        "memory_mb_max": max(memory) // 1_000_000,
     }
 
 
-async def client(
+async def run_client(
     address: str,
     number: int,
     photo: bytes,
-    truth: bytes,
+    expected: bytes,
     end: float,
     counts: Counter[str],
-    took: list[float],
+    times: list[float],
 ) -> None:
-    """Send the photo and rubbish in turn, and count what comes back."""
+    """Send the photo and invalid files in turn, and count the outcomes."""
     rng = random.Random(number)
-    send = by_api if number % 2 == 0 else by_page
+    send = colorize_by_api if number % 2 == 0 else colorize_by_page
     async with httpx.AsyncClient(base_url=address, timeout=120) as http:
         await http.get("/")
         while time.monotonic() < end:
-            for content, right in ((photo, truth), (rubbish(photo, rng), None)):
+            for content, result in ((photo, expected), (make_invalid_file(photo, rng), None)):
                 start = time.monotonic()
-                answer = await send(http, content, counts)
-                took.append(time.monotonic() - start)
-                counts[judge(answer, right)] += 1
+                response = await send(http, content, counts)
+                times.append(time.monotonic() - start)
+                counts[classify(response, result)] += 1
 
 
-async def by_api(http: httpx.AsyncClient, content: bytes, counts: Counter[str]) -> bytes | int:
-    """Return the result, or the status of a refusal."""
+async def colorize_by_api(
+    http: httpx.AsyncClient, content: bytes, counts: Counter[str]
+) -> bytes | int:
+    """Return the result, or the status of an error."""
     while True:
-        answer = await http.post("/api/colorize", files={"file": ("photo.jpg", content)})
-        if answer.status_code != 503:
-            return answer.content if answer.status_code == 200 else answer.status_code
-        counts["sent away for a while"] += 1
-        await asyncio.sleep(float(answer.headers["retry-after"]))
+        response = await http.post("/api/colorize", files={"file": ("photo.jpg", content)})
+        if response.status_code != 503:
+            return response.content if response.status_code == 200 else response.status_code
+        counts["status 503"] += 1
+        await asyncio.sleep(float(response.headers["retry-after"]))
 
 
-async def by_page(http: httpx.AsyncClient, content: bytes, counts: Counter[str]) -> bytes | int:
+async def colorize_by_page(
+    http: httpx.AsyncClient, content: bytes, counts: Counter[str]
+) -> bytes | int:
     """Return the result, or 400 for a photo that failed."""
     while True:
-        answer = await http.post("/photos", params={"name": "photo.jpg"}, content=content)
-        if answer.status_code == 201:
+        response = await http.post("/photos", params={"name": "photo.jpg"}, content=content)
+        if response.status_code == 201:
             break
-        if answer.status_code != 503:
-            return answer.status_code
-        counts["sent away for a while"] += 1
-        await asyncio.sleep(float(answer.headers["retry-after"]))
-    place = f"/photos/{answer.json()['id']}"
+        if response.status_code != 503:
+            return response.status_code
+        counts["status 503"] += 1
+        await asyncio.sleep(float(response.headers["retry-after"]))
+    path = f"/photos/{response.json()['id']}"
     try:
         while True:
             (state,) = (await http.get("/photos")).json()["photos"]
             if state["status"] == "failed":
                 return 400
             if state["status"] == "ready":
-                answer = await http.get(f"{place}/result")
-                if answer.status_code != 503:
-                    return answer.content if answer.status_code == 200 else answer.status_code
-                counts["sent away for a while"] += 1
-                await asyncio.sleep(float(answer.headers["retry-after"]))
+                response = await http.get(f"{path}/result")
+                if response.status_code != 503:
+                    return response.content if response.status_code == 200 else response.status_code
+                counts["status 503"] += 1
+                await asyncio.sleep(float(response.headers["retry-after"]))
             await asyncio.sleep(0.4)
     finally:
-        await http.delete(place)
+        await http.delete(path)
 
 
-def judge(answer: bytes | int, right: bytes | None) -> str:
-    """Say what an answer is worth."""
-    if right is None:
-        return "rubbish refused" if answer == 400 else "WRONG: rubbish taken"
-    if answer == right:
-        return "photos right"
-    return f"WRONG: status {answer}" if isinstance(answer, int) else "WRONG: another photo"
+def classify(response: bytes | int, expected: bytes | None) -> str:
+    """Compare a result or status with the expected result; None: an error is expected."""
+    if expected is None:
+        return "invalid files rejected" if response == 400 else "WRONG: invalid file accepted"
+    if response == expected:
+        return "correct results"
+    return f"WRONG: status {response}" if isinstance(response, int) else "WRONG: another result"
 
 
 def watch_health(address: str, seconds: list[float], over: threading.Event) -> None:
-    """Ask four times a second whether the server is there; in a thread of its own."""
+    """Measure the health check four times a second, until `over` is set."""
     with httpx.Client(base_url=address, timeout=60) as http:
         while not over.wait(0.25):
             start = time.monotonic()
@@ -224,25 +224,25 @@ def watch_health(address: str, seconds: list[float], over: threading.Event) -> N
 
 
 async def watch_memory(server: int, memory: list[int]) -> None:
-    """Look every second how much the server and its processes hold."""
+    """Record the memory of the server and its processes every second."""
     while True:
-        memory.append(sum(resident(pid) for pid in [server, *children(server)]))
+        memory.append(sum(resident_memory(pid) for pid in [server, *children(server)]))
         await asyncio.sleep(1)
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process started."""
+    """Return the child processes of a process."""
     return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def resident(pid: int) -> int:
-    """Return how many bytes a process has in memory, 0 if it is gone."""
+def resident_memory(pid: int) -> int:
+    """Return the resident memory of a process in bytes, 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(match[1]) * 1024 if match else 0
 
 
 if __name__ == "__main__":

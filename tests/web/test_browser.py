@@ -48,7 +48,7 @@ def chromium() -> "Iterator[Browser]":
 
 
 @pytest.fixture
-def opened(service: tuple[str, Service], chromium: "Browser") -> Iterator[Callable[..., "Page"]]:
+def open_page(service: tuple[str, Service], chromium: "Browser") -> Iterator[Callable[..., "Page"]]:
     """A function that opens the page in a new context; checks for errors at the end."""
     messages: list[str] = []
     requested: list[str] = []
@@ -59,7 +59,7 @@ def opened(service: tuple[str, Service], chromium: "Browser") -> Iterator[Callab
         if response.status == 404 and "/photos/" not in response.url:
             missing.append(response.url)
 
-    def open_page(motion: Any = "reduce", **options: Any) -> "Page":
+    def open_new_page(motion: Any = "reduce", **options: Any) -> "Page":
         context = chromium.new_context(
             viewport={"width": 1280, "height": 800}, reduced_motion=motion, **options
         )
@@ -72,19 +72,18 @@ def opened(service: tuple[str, Service], chromium: "Browser") -> Iterator[Callab
         page.goto(service[0])
         return page
 
-    yield open_page
+    yield open_new_page
     for context in contexts:
         context.close()
     assert [text for text in messages if not any(part in text for part in EXPECTED_MESSAGES)] == []
     assert missing == []
-    assert [
-        url for url in requested if not url.startswith((service[0], f"blob:{service[0]}"))
-    ] == []
+    prefixes = (service[0], f"blob:{service[0]}")
+    assert [url for url in requested if not url.startswith(prefixes)] == []
 
 
 @pytest.fixture
-def page(opened: Callable[..., "Page"]) -> "Page":
-    return opened()
+def page(open_page: Callable[..., "Page"]) -> "Page":
+    return open_page()
 
 
 @pytest.fixture
@@ -168,8 +167,8 @@ def test_dropped_photo_is_colorized(page: "Page", photos: list[Path]):
     assert page.title() == "photochrom: 1 of 1 ready"
 
 
-def test_colour_is_revealed_once(opened: Callable[..., "Page"], photos: list[Path]):
-    page = opened(motion="no-preference")
+def test_colour_is_revealed_once(open_page: Callable[..., "Page"], photos: list[Path]):
+    page = open_page(motion="no-preference")
     add_files(page, *photos[:2])
     page.locator("#split").wait_for()
     assert read_split(page) < 64
@@ -198,8 +197,8 @@ def test_comparison_slider_by_keyboard(page: "Page", photos: list[Path]):
     assert 95 <= read_split(page) < 100
 
 
-def test_comparison_slider_by_mouse_and_touch(opened: Callable[..., "Page"], photos: list[Path]):
-    page = opened(has_touch=True)
+def test_comparison_slider_by_mouse_and_touch(open_page: Callable[..., "Page"], photos: list[Path]):
+    page = open_page(has_touch=True)
     add_files(page, photos[0])
     wait_for_colour(page)
     box = page.locator("#frame").bounding_box()
@@ -217,7 +216,7 @@ def test_comparison_slider_by_mouse_and_touch(opened: Callable[..., "Page"], pho
 
 MOVES = """async () => {
     const slider = document.getElementById("option-saturation");
-    const took = [];
+    const durations = [];
     for (const value of [0.5, 1.5, 2, 0.2, 0.8, 1.2, 2.5]) {
         const swapped = new Promise(resolve => {
             new MutationObserver((_, observer) => { observer.disconnect(); resolve(); })
@@ -227,9 +226,9 @@ MOVES = """async () => {
         const begin = performance.now();
         slider.dispatchEvent(new Event("input", { bubbles: true }));
         await swapped;
-        took.push(performance.now() - begin);
+        durations.push(performance.now() - begin);
     }
-    return took;
+    return durations;
 }"""
 """Moves the slider, and returns the ms until each new preview is shown."""
 
@@ -240,17 +239,17 @@ def test_saturation_is_rendered_within_200_ms(page: "Page", tmp_path: Path, size
     Image.fromarray(draw(180, 240)).convert("L").resize(size).save(path)
     add_files(page, path)
     wait_for_colour(page)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.method))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.method))
     before = chroma(page.locator("#frame").screenshot())[20:100].mean()
     for _ in range(10):  # the computer may be busy
-        took = page.evaluate(MOVES)
-        if statistics.median(took) < 200:
+        durations = page.evaluate(MOVES)
+        if statistics.median(durations) < 200:
             break
     after = chroma(page.locator("#frame").screenshot())[20:100].mean()
-    assert statistics.median(took) < 200, took
+    assert statistics.median(durations) < 200, durations
     assert after > 1.3 * before
-    assert set(asked) == {"GET"}
+    assert set(requests) == {"GET"}
     assert page.locator(".thumbnail").get_attribute("data-status") == "ready"
     assert page.locator("#value-saturation").inner_text() == "2.50"
 
@@ -258,8 +257,8 @@ def test_saturation_is_rendered_within_200_ms(page: "Page", tmp_path: Path, size
 def test_latest_slider_value_wins(page: "Page", photos: list[Path]):
     add_files(page, photos[0])
     wait_for_colour(page)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
     page.evaluate(
         """() => {
             const slider = document.getElementById("option-saturation");
@@ -269,8 +268,8 @@ def test_latest_slider_value_wins(page: "Page", photos: list[Path]):
             }
         }"""
     )
-    wait_for(page, lambda: any("saturation=3&" in url for url in asked))
-    assert len(asked) <= 3
+    wait_for(page, lambda: any("saturation=3&" in url for url in requests))
+    assert len(requests) <= 3
 
 
 def test_many_files_some_invalid(page: "Page", photos: list[Path], tmp_path: Path):
@@ -286,8 +285,8 @@ def test_many_files_some_invalid(page: "Page", photos: list[Path], tmp_path: Pat
     assert "notes.jpg" in page.locator("#error").inner_text()
     assert page.locator("#download").get_attribute("aria-disabled") == "true"
     page.get_by_role("option", name="large.jpg").click()
-    sentence = "large.jpg has 4.1 MB; the limit is 4 MB."
-    assert page.locator("#error").inner_text() == sentence
+    message = "large.jpg has 4.1 MB; the limit is 4 MB."
+    assert page.locator("#error").inner_text() == message
     page.get_by_role("option", name="scan.tif").click()
     page.locator("#split").wait_for()
     assert not page.locator("#error").is_visible()
@@ -295,9 +294,8 @@ def test_many_files_some_invalid(page: "Page", photos: list[Path], tmp_path: Pat
 
 def colorize(photo: Path, model: Path, **options: Any) -> bytes:
     output = photo.with_name(f"result-{photo.name}")
-    result = colorize_file(
-        Job(photo, output), Colorizer(model, threads=1), overwrite=True, **options
-    )
+    colorizer = Colorizer(model, threads=1)
+    result = colorize_file(Job(photo, output), colorizer, overwrite=True, **options)
     assert result.error is None
     return output.read_bytes()
 
@@ -338,7 +336,7 @@ def test_new_size_colorizes_again(page: "Page", photos: list[Path]):
     wait_for_colour(page)
     page.get_by_text("More options").click()
     before = page.locator("#after img").element_handle()
-    size = page.get_by_label("Detail the network sees")
+    size = page.get_by_label("Network input size")
     assert size.get_attribute("placeholder") == "automatic"
     size.fill("64")
     size.press("Enter")
@@ -350,16 +348,16 @@ def test_new_size_colorizes_again(page: "Page", photos: list[Path]):
     wait_for(page, lambda: size.input_value() == "")
 
 
-def test_sessions_are_separate(opened: Callable[..., "Page"], photos: list[Path]):
-    mine, theirs = opened(), opened()
-    add_files(mine, photos[0])
-    wait_until_ready(mine)
-    address = mine.locator("#download").get_attribute("href")
-    reload(theirs)
-    assert theirs.request.get(f"{theirs.url}photos").json() == {"photos": []}
-    assert theirs.locator(".thumbnail").count() == 0
-    assert theirs.locator("#welcome").is_visible()
-    assert theirs.request.get(f"{theirs.url}{address[1:]}").status == 404  # type: ignore[index]
+def test_sessions_are_separate(open_page: Callable[..., "Page"], photos: list[Path]):
+    own, other = open_page(), open_page()
+    add_files(own, photos[0])
+    wait_until_ready(own)
+    address = own.locator("#download").get_attribute("href")
+    reload(other)
+    assert other.request.get(f"{other.url}photos").json() == {"photos": []}
+    assert other.locator(".thumbnail").count() == 0
+    assert other.locator("#welcome").is_visible()
+    assert other.request.get(f"{other.url}{address[1:]}").status == 404  # type: ignore[index]
 
 
 def test_reload_keeps_photos_and_options(page: "Page", photos: list[Path]):
@@ -381,11 +379,11 @@ def test_lost_connection_is_retried(page: "Page", photos: list[Path]):
     wait_for_colour(page)
     page.context.set_offline(True)
     add_files(page, photos[1])
-    lost = page.get_by_role("alert").filter(has_text="No connection to the server; trying again")
-    lost.wait_for()
+    alert = page.get_by_role("alert").filter(has_text="No connection to the server; trying again")
+    alert.wait_for()
     page.context.set_offline(False)
     wait_until_ready(page, 2)
-    lost.wait_for(state="hidden")
+    alert.wait_for(state="hidden")
 
 
 def test_full_server_is_retried(page: "Page", photos: list[Path]):
@@ -452,16 +450,9 @@ def test_all_controls_are_reached_with_tab(page: "Page", photos: list[Path]):
     for _ in range(14):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.role"))
-    expected = (
-        "add-input",
-        "split",
-        "option",
-        "option-saturation",
-        "option-strength",
-        "apply-to-all",
-    )
-    for id in (*expected, "download-all", "remove-all", "download", "remove"):
-        assert id in reached
+    expected = {"add-input", "split", "option", "option-saturation", "option-strength"}
+    expected |= {"apply-to-all", "download-all", "remove-all", "download", "remove"}
+    assert expected <= set(reached)
 
 
 def test_remove_all_asks_for_confirmation(page: "Page", photos: list[Path]):
@@ -519,8 +510,8 @@ def test_every_control_has_an_accessible_name(page: "Page", photos: list[Path]):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_phone_layout_fits(opened: Callable[..., "Page"], photos: list[Path], scheme: Any):
-    page = opened(color_scheme=scheme, has_touch=True)
+def test_phone_layout_fits(open_page: Callable[..., "Page"], photos: list[Path], scheme: Any):
+    page = open_page(color_scheme=scheme, has_touch=True)
     page.set_viewport_size({"width": 390, "height": 844})
     width = "document.documentElement.scrollWidth"
     assert page.evaluate(width) <= 390

@@ -35,18 +35,18 @@ OPTIONS = (
     ),
     Option(
         *("strength", "number", 1.0, "Strength"),
-        "From 0, the photo's own colours, to 1, new ones alone.",
+        "0 keeps the photo's own colours, 1 replaces them.",
         step=0.05,
     ),
     Option(
-        *("size", "integer", None, "Detail the network sees"),
-        "Short side in px at which the network sees a photo; the model's own if not given.",
+        *("size", "integer", None, "Network input size"),
+        "Short side in px of the network's input. Default: the model's.",
         minimum=MIN_SIDE,
         maximum=MAX_SIZE,
     ),
     Option(
-        *("mark", "flag", True, "Say in the file that colours were added"),
-        "Say in the result's XMP that colours were added.",
+        *("mark", "flag", True, "Mark the file as colorized"),
+        "Record in the XMP metadata that colours were added.",
     ),
 )
 
