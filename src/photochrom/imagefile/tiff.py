@@ -1,319 +1,279 @@
-"""Pages of TIFF files: found, cut out one by one, and written one after the other."""
+"""How PNG, JPEG and TIFF files are put together: chunks, segments and directories.
+
+Nothing here knows what a photo's metadata mean. The parts of a PNG or JPEG that are the picture
+are told from those that only speak about it: a decoder refuses a file whose colour profile or
+comment is broken, though the picture is whole.
+"""
 
 import struct
-from collections.abc import Iterable
-from contextlib import suppress
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from io import BytesIO
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
-from photochrom.errors import PhotoError
-from photochrom.imagefile.containers import KINDS, Directory, Tiff, Tree
-from photochrom.imagefile.containers import TiffError as TiffError
-from photochrom.imagefile.metadata import Metadata
+PNG = b"\x89PNG\r\n\x1a\n"
+PNG_PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+"""The chunks that a decoder needs."""
+JPEG_DESCRIPTIVE = {0xFE, *range(0xE0, 0xF0)} - {0xEE}
+"""Comments and application segments, but for Adobe's, which names the colour transform."""
+_JPEG = b"\xff\xd8\xff"
+_JPEG_EXIF = 0xE1
 
-_LARGEST = 2**32 - 1
-"""The last offset of a TIFF."""
-_TOO_LARGE = (
-    "the pages make more than 4 GB, which a TIFF cannot hold; write them to several files, or as "
-    "JPEG or PNG"
-)
+_SIGNATURES = {
+    "PNG": (PNG,),
+    "JPEG": (_JPEG,),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "BMP": (b"BM",),
+}
 
-# Tags, by their names in TIFF 6.0 and its supplements.
-_SUBFILE_TYPE = 254
-_COMPRESSION = 259
-_MAKE = 271
-_STRIPS, _TILES = (273, 279), (324, 325)  # offsets, counts of bytes
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
-_HEIGHT = 257
-_SAMPLES, _EXTRA_SAMPLES = 277, 338
-_SUB_IFDS = 330
-_XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
-_DNG_VERSION = 50706
 
-_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 1, 3, 4, 5, 7
-_PAIRS = (5, 10)  # kinds of which a value is two numbers
-_UNITS = {1: "", 2: "inch", 3: "cm"}
-_OLD_JPEG = 6
+def format_of(data: bytes) -> str | None:
+    """Return the format that the first bytes of a file claim, None if it is none of ours."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "AVIF"
+    return next((name for name, starts in _SIGNATURES.items() if data.startswith(starts)), None)
 
-_PIXELS = frozenset(
-    [
-        *range(255, 260),  # size, bits, compression
-        *(262, 266, 277, 278, 284, 292, 293, 317, 320, 332, 334, 336, 338, 339, 340, 341, 347),
-        *(*_STRIPS, *_TILES, 322, 323),
-        *range(529, 533),  # YCbCr
-        *(32995, 32996),  # what 338 and 339 were before
-    ]
-)
-"""Without these a decoder cannot tell what the pixels are."""
-_RESOLUTION = frozenset((_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT))
-_NOT_DESCRIPTIVE = _PIXELS | frozenset(
-    [
-        *(_XMP, _IPTC, _PHOTOSHOP, _ICC),  # carried, but each on its own
-        *(_SUBFILE_TYPE, _SUB_IFDS, 400),  # what the page is to others, and directories of others
-        *(263, 264, 265, 280, 281, 288, 289, 290, 291, 300, 301, 318, 319, 321, 333, 342),
-        *(326, 327, 328, 343, 344, 345, 346, 351, 433, 434, 559, 34016),  # faxes, paths, prints
-        *range(401, 406),  # profiles of faxes
-        *range(512, 522),  # JPEG as of old; in EXIF the thumbnail
-        *(32997, 32998, 33300, 33301, 37439, 50674),  # sizes and encodings of single programs
-        37724,  # Photoshop's layers: the grey photo once more, shown instead of ours
-        *(_DNG_VERSION, _DNG_VERSION + 1),
-    ]
-)
-"""Not to be copied to a page with other pixels."""
+
+def without_metadata(data: bytes) -> bytes | None:
+    """Return a file without what its pixels do not need, None if it is no PNG or JPEG.
+
+    Orientation stays, in a PNG if its checksum is right. What is cut off stays cut off.
+    """
+    if data.startswith(PNG):
+        kept = [
+            chunk
+            for name, chunk in png_chunks(data)
+            if name in PNG_PICTURE or (name == b"eXIf" and png_intact(chunk))
+        ]
+        return b"".join([PNG, *kept])
+    if data.startswith(_JPEG):
+        kept = [
+            segment
+            for marker, segment in jpeg_segments(data)
+            if marker not in JPEG_DESCRIPTIVE - {_JPEG_EXIF}
+            and not (marker == 0xEE and len(segment) < 16)  # Adobe's, cut off
+        ]
+        return b"".join([data[:2], *kept])
+    return None
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and bytes of every chunk: length, name, content, checksum; the last may be cut."""
+    start = len(PNG)
+    while start + 8 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, start)
+        yield name, data[start : start + length + 12]
+        start += length + 12
+
+
+def png_intact(chunk: bytes) -> bool:
+    """Tell whether a chunk is whole and has the right checksum."""
+    length = int.from_bytes(chunk[:4])
+    return len(chunk) == length + 12 and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    """Return the bytes of a chunk."""
+    return struct.pack(">I", len(content)) + name + content + zlib.crc32(name + content).to_bytes(4)
+
+
+def webp_is_lossless(data: bytes) -> bool:
+    """Tell whether the first picture of a WebP is stored without loss, whatever lies before it."""
+    start = 12
+    while start + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, start)
+        if name in (b"VP8L", b"VP8 "):
+            return bool(name == b"VP8L")
+        start += 8 + length + length % 2
+    return False
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield marker and bytes of every segment: marker, length, content; the last may be cut off.
+
+    The last is all from the start of the picture on (marker 0xDA), or from where order ends (0).
+    """
+    start = 2
+    while start + 4 <= len(data) and data[start] == 0xFF and data[start + 1] != 0xDA:
+        marker, length = data[start + 1], int.from_bytes(data[start + 2 : start + 4])
+        if marker == 0xFF:  # a marker may be filled up with these
+            start += 1
+            continue
+        yield marker, data[start : start + 2 + length]
+        start += 2 + length
+    yield 0xDA if data[start : start + 2] == b"\xff\xda" else 0, data[start:]
+
+
+def jpeg_segment(marker: int, content: bytes) -> bytes:
+    """Return the bytes of a segment; `content` has at most 65533."""
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
+class TiffError(ValueError):
+    """A TIFF, or a part of it, of which no sense can be made."""
+
+
+KINDS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+"""Bytes of a value of each kind of field that every TIFF can have."""
+_SIZES = KINDS | {13: 4, 16: 8, 17: 8, 18: 8}
+"""With offsets of directories, and the kinds that only BigTIFF has."""
+_COUNTING = (1, 3, 4, 13, 16, 18)
+"""Kinds of unsigned integers."""
+_NARROWED = {16: (4, "u4"), 17: (9, "i4")}
+"""Kinds of 64 bits to those of 32."""
+_CHILDREN = {0: (34665, 34853), 34665: (40965,)}
+"""Tags of the directories in a page's directory (Exif and GPS), and of that in Exif (Interop)."""
+
+Tree = dict[int, "tuple[int, bytes] | Tree"]
+"""Tag to kind and values, or to a directory inside."""
 
 
 @dataclass(frozen=True)
-class Page:
-    """A page of a TIFF that is open; its values are read when they are asked for."""
+class Field:
+    """An entry of a directory, at `entry`: `count` values of a kind, which lie at `at`."""
 
-    tiff: Tiff
-    directory: Directory
-
-    def numbers(self, tag: int) -> tuple[int, ...]:
-        """Return the values of a tag of unsigned integers, () if the page has none."""
-        return self.tiff.numbers(self.directory.fields.get(tag))
+    kind: int
+    count: int
+    entry: int
+    at: int
 
     @property
-    def metadata(self) -> Metadata:
-        """What the page says besides its pixels; what is broken is left out."""
-        own = self.tiff.tree(self.directory, _NOT_DESCRIPTIVE)
-        exif = None
-        if own:
-            start = b"II*\0" if self.tiff.order == "<" else b"MM\0*"
-            head = start + struct.pack(self.tiff.order + "I", 8)
-            exif = head + _packed(own, self.tiff.order, 8)
-        xmp, icc, photoshop, iptc = map(self._bytes, (_XMP, _ICC, _PHOTOSHOP, _IPTC))
-        return Metadata(exif, xmp, icc, photoshop, iptc, self._density())
-
-    def _bytes(self, tag: int) -> bytes | None:
-        field = self.directory.fields.get(tag)
-        return None if field is None else self.tiff.read(field.at, field.size)
-
-    def _density(self) -> tuple[float, float, str] | None:
-        fields = self.directory.fields
-        both = [fields[tag] for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in fields]
-        (unit,) = self.numbers(_RESOLUTION_UNIT)[:1] or (2,)
-        if [(field.kind, field.count) for field in both] != [(_RATIONAL, 1)] * 2:
-            return None
-        (a, b), (c, d) = (self.tiff.unpack("II", field.at) for field in both)
-        if not (a and b and c and d) or unit not in _UNITS:
-            return None
-        return a / b, c / d, _UNITS[unit]
+    def size(self) -> int:
+        """Bytes of the values."""
+        return self.count * _SIZES[self.kind]
 
 
-def read(stream: IO[bytes]) -> list[Page]:
-    """Find the pages of a TIFF; their pixels are not read.
+@dataclass(frozen=True)
+class Directory:
+    """A directory of a TIFF; of a tag that is there twice, the first counts."""
 
-    Args:
-        stream: A TIFF or BigTIFF that can be rewound; the pages read from it later.
+    fields: dict[int, Field]
+    """Tag to field, all of which lie inside the file."""
+    link: int
+    """Where the offset of the next directory lies."""
+    next: int
+    """That offset, 0 at the end of the chain."""
 
-    Returns:
-        The pages in order, at least one. A chain that bites its tail ends there.
 
-    Raises:
-        TiffError: If it is no TIFF, or the file ends before one of the pages that it announces.
+class Tiff:
+    """A TIFF or BigTIFF of either byte order, or the block of the same make that is EXIF.
+
+    Whatever the offsets and counts in it claim, no more is read at once than the file has.
     """
-    tiff = Tiff(stream)
-    pages: list[Page] = []
-    seen = {0}
-    at, room = tiff.first, tiff.size
-    while at not in seen:
-        seen.add(at)
-        directory = tiff.directory(at)
-        room -= directory.link - at
-        if room < 0:
-            raise TiffError("its directories overlap")
-        pages.append(Page(tiff, directory))
-        at = directory.next
-    if not pages:
-        raise TiffError("it has no pages")
-    return pages
-
-
-def is_raw(page: Page) -> bool:
-    """Tell by the first page whether a file is a camera's raw photo: DNG, CR2, NEF, ARW..."""
-    fields = page.directory.fields
-    preview = any(number & 1 for number in page.numbers(_SUBFILE_TYPE))
-    return (
-        _DNG_VERSION in fields
-        or (page.tiff.size > 11 and page.tiff.read(8, 3) == b"CR\x02" and page.tiff.first == 16)
-        or (preview and _SUB_IFDS in fields and _MAKE in fields)
-    )
-
-
-def alone(page: Page) -> bytes:
-    """Return a TIFF of one page that has its pixels and nothing to stumble over.
-
-    Raises:
-        TiffError: If its pixels are not all in the file, or are JPEG as TIFF 6.0 had it, of which
-            nobody can tell where all of it lies.
-        PhotoError: If it is larger than 4 GB.
-    """
-    if page.numbers(_COMPRESSION) == (_OLD_JPEG,):
-        raise TiffError("its JPEG is of the old kind")
-    stream = BytesIO()
-    Writer(stream).copy(page)
-    return stream.getvalue()
-
-
-class Writer:
-    """Writes pages one after the other; after each the file is whole."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        """Begin.
+        """Read the header.
 
-        Args:
-            stream: An empty file, in which one can go back.
+        Raises:
+            TiffError: If it is none.
         """
         self._stream = stream
-        self._order = ""
-        self._link = 4
-        """Where the offset of the next page has to go."""
+        self.size = stream.seek(0, 2)
+        start = self.read(0, 4)
+        if format_of(start) != "TIFF":
+            raise TiffError("it does not start as a TIFF")
+        self.order = "<" if start.startswith(b"II") else ">"
+        """As `struct` writes it."""
+        self.width = 8 if b"+" in start else 4
+        """Bytes of an offset."""
+        self._offset = "Q" if self.width == 8 else "I"
+        (self.first,) = self.unpack(self._offset, self.width)
 
-    def add(self, parts: Iterable[bytes], metadata: Metadata) -> None:
-        """Append a page.
+    def read(self, at: int, size: int) -> bytes:
+        """Return bytes of the file.
+
+        Raises:
+            TiffError: If they are not all there.
+        """
+        data = b""
+        if at + size <= self.size:
+            self._stream.seek(at)
+            data = self._stream.read(size)
+        if len(data) < size:
+            raise TiffError("it is cut off, or points outside of itself")
+        return data
+
+    def unpack(self, form: str, at: int) -> tuple[Any, ...]:
+        """Return numbers of the file, `form` as in `struct`, without the order."""
+        form = self.order + form
+        return struct.unpack(form, self.read(at, struct.calcsize(form)))
+
+    def directory(self, at: int) -> Directory:
+        """Read a directory without the values; what is cut off or senseless in it is left out.
+
+        Raises:
+            TiffError: If there is none.
+        """
+        form = self.order + ("HHQ8s" if self.width == 8 else "HHI4s")
+        head, length = (8, 20) if self.width == 8 else (2, 12)
+        (count,) = self.unpack("Q" if self.width == 8 else "H", at)
+        if count > 65535:
+            raise TiffError("a directory has more entries than a TIFF can have")
+        whole = min(count, (self.size - at - head) // length)
+        fields: dict[int, Field] = {}
+        entries = struct.iter_unpack(form, self.read(at + head, whole * length))
+        for entry, (tag, kind, number, place) in enumerate(entries):
+            start = at + head + entry * length
+            size = number * _SIZES.get(kind, 0)
+            inside = start + length - self.width
+            if size > self.width:
+                (inside,) = struct.unpack(self.order + self._offset, place)
+            if 0 < size <= self.size - inside:
+                fields.setdefault(tag, Field(kind, number, start, inside))
+        link = at + head + whole * length
+        cut_off = whole < count or link + self.width > self.size
+        return Directory(fields, link, 0 if cut_off else self.unpack(self._offset, link)[0])
+
+    def numbers(self, field: Field | None) -> tuple[int, ...]:
+        """Return the values of a field of unsigned integers, () of another."""
+        if field is None or field.kind not in _COUNTING:
+            return ()
+        data = self.read(field.at, field.size)
+        return tuple(np.frombuffer(data, f"{self.order}u{_SIZES[field.kind]}").tolist())
+
+    def tree(self, directory: Directory, without: frozenset[int], parent: int = 0) -> Tree:
+        """Read the values of a directory and of Exif, GPS and Interop in it.
+
+        Left out are broken directories, offsets of others, and 64-bit values over 32 bits.
 
         Args:
-            parts: TIFFs of one byte order; the pixels of their first pages, one below the other,
-                are those of the page. All but the last have whole strips, of the same height.
-            metadata: What to say of it. A JPEG's and PNG's own parts have no place here.
+            directory: Of this file.
+            without: Tags to leave out.
+            parent: The tag that pointed to the directory, 0 for a page's own.
 
-        Raises:
-            PhotoError: If the file would become larger than a TIFF can be.
+        Returns:
+            Tags and values in the file's byte order; of kinds that every TIFF can have.
         """
-        first: Page | None = None
-        places: list[int] = []
-        sizes: list[int] = []
-        height = 0
-        for part in parts:
-            page = read(BytesIO(part))[0]
-            first = first or page
-            self._pixels(page, places, sizes)
-            height += page.numbers(_HEIGHT)[0]
-        assert first is not None
-        order = first.tiff.order
-        more = _described(metadata, order)
-        more[_HEIGHT] = _LONG, struct.pack(order + "I", height)
-        if first.numbers(_SAMPLES) == (4,) and _EXTRA_SAMPLES not in first.directory.fields:
-            # OpenCV does not say that the fourth is opacity.
-            more[_EXTRA_SAMPLES] = _SHORT, struct.pack(order + "H", 2)
-        kept = _PIXELS if _X_RESOLUTION in more else _PIXELS | _RESOLUTION
-        self._directory(first, kept, more, places, sizes)
+        tree: Tree = {}
+        left = self.size  # directories that share their values could else name far more
+        for tag, field in directory.fields.items():
+            if tag in without:
+                continue
+            if tag in _CHILDREN.get(parent, ()):
+                try:
+                    (place,) = self.numbers(field)
+                    tree[tag] = self.tree(self.directory(place), frozenset(), tag)
+                except ValueError:  # also where there is not one number
+                    continue
+            elif field.size <= left:
+                left -= field.size
+                value = self._classic(field)
+                if value is not None:
+                    tree[tag] = value
+        return tree
 
-    def copy(self, page: Page) -> None:
-        """Append the pixels of a page of another file, and nothing else of it.
-
-        Raises:
-            TiffError: If they are not all there, or in another byte order than before.
-            PhotoError: If the file would become larger than a TIFF can be.
-        """
-        places: list[int] = []
-        sizes: list[int] = []
-        self._pixels(page, places, sizes)
-        self._directory(page, _PIXELS, {}, places, sizes)
-
-    def _pixels(self, page: Page, places: list[int], sizes: list[int]) -> None:
-        """Append a page's strips or tiles, and to the lists where they are and their sizes."""
-        tiff, order = page.tiff, page.tiff.order
-        if self._order not in ("", order):
-            raise TiffError("its byte order is not that of the pages before")
-        offsets, counts = map(page.numbers, _tags(page))
-        if not counts or len(offsets) != len(counts) or 0 in counts or sum(counts) > tiff.size:
-            raise TiffError("where its pixels lie is not said, or wrong")
-        if max(map(sum, zip(offsets, counts, strict=True))) > tiff.size:
-            raise TiffError("its pixels lie outside of the file")
-        if not self._order:
-            self._order = order
-            self._stream.write((b"II*\0" if order == "<" else b"MM\0*") + bytes(4))
-        at = self._stream.seek(0, 2)
-        if at + sum(counts) + len(counts) > _LARGEST:
-            raise PhotoError(_TOO_LARGE)
-        for offset, count in zip(offsets, counts, strict=True):
-            places.append(at)
-            sizes.append(count)
-            at += self._stream.write(tiff.read(offset, count) + bytes(count % 2))
-
-    def _directory(
-        self, page: Page, kept: Iterable[int], more: Tree, places: list[int], sizes: list[int]
-    ) -> None:
-        """Append a directory of fields to keep and more, for pixels that were written."""
-        order = self._order
-        drop = frozenset(page.directory.fields).difference(kept)
-        tree = page.tiff.tree(page.directory, drop) | more
-        for tag, numbers in zip(_tags(page), (places, sizes), strict=True):
-            tree[tag] = _LONG, np.array(numbers).astype(f"{order}u4").tobytes()
-        at = self._stream.seek(0, 2)
-        packed = _packed(tree, order, at)
-        if at + len(packed) > _LARGEST:
-            raise PhotoError(_TOO_LARGE)
-        self._stream.write(packed)
-        # Last, so that a page that is not all there is not in the chain.
-        self._stream.seek(self._link)
-        self._stream.write(struct.pack(order + "I", at))
-        self._link = at + 2 + 12 * len(tree)
-
-
-def _tags(page: Page) -> tuple[int, int]:
-    """Return the tags that say where a page's pixels lie, and how long their pieces are."""
-    return _TILES if _TILES[0] in page.directory.fields else _STRIPS
-
-
-def _described(metadata: Metadata, order: str) -> Tree:
-    """Return metadata as fields of a page."""
-    tree: Tree = {}
-    with suppress(TiffError):  # broken EXIF is worth nothing to anybody
-        block = Tiff(BytesIO(metadata.exif or b""))
-        tree = block.tree(block.directory(block.first), _NOT_DESCRIPTIVE)
-        if block.order != order:
-            tree = _swapped(tree)
-    if metadata.density is not None and not {_X_RESOLUTION, _Y_RESOLUTION} <= tree.keys():
-        x, y, unit = metadata.density
-        parts = 100 if unit == "m" else 1  # TIFF has no metres
-        for tag, number in ((_X_RESOLUTION, x), (_Y_RESOLUTION, y)):
-            ratio = Fraction(number).limit_denominator(10000) / parts
-            tree[tag] = _RATIONAL, struct.pack(order + "II", *ratio.as_integer_ratio())
-        code = {"": 1, "inch": 2}.get(unit, 3)
-        tree[_RESOLUTION_UNIT] = _SHORT, struct.pack(order + "H", code)
-    blocks = {
-        _XMP: (_BYTE, metadata.xmp),
-        _IPTC: (_UNDEFINED, metadata.iptc),
-        _PHOTOSHOP: (_BYTE, metadata.photoshop),
-        _ICC: (_UNDEFINED, metadata.icc),
-    }
-    return tree | {tag: (kind, data) for tag, (kind, data) in blocks.items() if data}
-
-
-def _swapped(tree: Tree) -> Tree:
-    """Return fields in the other byte order."""
-    swapped: Tree = {}
-    for tag, value in tree.items():
-        if isinstance(value, dict):
-            swapped[tag] = _swapped(value)
-        else:
-            kind, data = value
-            unit = 4 if kind in _PAIRS else KINDS[kind]
-            swapped[tag] = kind, np.frombuffer(data, f"u{unit}").byteswap().tobytes()
-    return swapped
-
-
-def _packed(tree: Tree, order: str, at: int) -> bytes:
-    """Return a directory that is to lie at `at`, last of its chain, and all that it points to."""
-    entries, after = bytearray(), bytearray()
-    end = at + 2 + 12 * len(tree) + 4
-    for tag, value in sorted(tree.items()):
-        place = end + len(after)
-        if isinstance(value, dict):
-            kind, count, data = _LONG, 1, struct.pack(order + "I", place)
-            after += _packed(value, order, place)
-        else:
-            kind, data = value
-            count = len(data) // KINDS[kind]
-            if len(data) > 4:
-                after += data + bytes(len(data) % 2)
-                data = struct.pack(order + "I", place)
-        entries += struct.pack(order + "HHI4s", tag, kind, count, data)
-    return struct.pack(order + "H", len(tree)) + entries + bytes(4) + after
+    def _classic(self, field: Field) -> tuple[int, bytes] | None:
+        """Return kind and values for a TIFF that is no BigTIFF, None if it cannot hold them."""
+        data = self.read(field.at, field.size)
+        if field.kind in KINDS:
+            return field.kind, data
+        if field.kind not in _NARROWED:
+            return None
+        kind, form = _NARROWED[field.kind]
+        wide = np.frombuffer(data, f"{self.order}{form[0]}8")
+        narrow = wide.astype(f"{self.order}{form}")
+        return (kind, narrow.tobytes()) if (narrow == wide).all() else None
