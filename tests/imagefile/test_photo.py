@@ -41,7 +41,7 @@ def test_16_bit_grey_with_a_transparent_value():
 
 
 @pytest.mark.parametrize(
-    ("image", "reason"),
+    ("image", "message"),
     [
         (Image.new("RGB", (0, 5)), "no pixels"),
         (Image.new("F", (5, 5)), "floating-point"),
@@ -49,12 +49,12 @@ def test_16_bit_grey_with_a_transparent_value():
         (Image.fromarray(np.array([[0, -1]], np.int32)), "more than 16 bits"),
     ],
 )
-def test_pictures_that_are_refused(image: Image.Image, reason: str):
-    with pytest.raises(PhotoError, match=reason):
+def test_unsupported_images_are_refused(image: Image.Image, message: str):
+    with pytest.raises(PhotoError, match=message):
         Photo.from_image(image)
 
 
-def test_8_bits_are_the_nearest():
+def test_to_8_bits_rounds():
     values = np.array([0, 128, 129, 257, 65406, 65407, 65535], np.uint16)
     np.testing.assert_array_equal(to_8_bits(values), [0, 0, 1, 1, 254, 255, 255])
     same = np.arange(256, dtype=np.uint8)

@@ -11,16 +11,17 @@ import pytest
 from PIL import Image
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import tiff as tiff_files
+from photochrom.imagefile import tiff_pages
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_pages, open_photo
+from photochrom.imagefile.tiff import TiffError
 from photochrom.imagefile.writing import save_photo
 
 
-def chunk(name: bytes, data: bytes, *, right: bool = True) -> bytes:
-    """A chunk of a PNG, with or without the right checksum."""
-    check = struct.pack(">I", zlib.crc32(name + data) ^ (not right))
+def chunk(name: bytes, data: bytes, *, valid: bool = True) -> bytes:
+    """Return a PNG chunk with a valid or invalid checksum."""
+    check = struct.pack(">I", zlib.crc32(name + data) ^ (not valid))
     return struct.pack(">I", len(data)) + name + data + check
 
 
@@ -32,11 +33,11 @@ def png(width: int, height: int, bits: int, kind: int, raw: bytes) -> bytes:
 
 
 def tiff(width: int, height: int, bits: tuple[int, ...], raw: bytes, *, planar: int = 1) -> bytes:
-    """An uncompressed TIFF of one strip; with planes, one strip for each."""
+    """Return an uncompressed TIFF of one strip, or one for each plane."""
     samples = len(bits)
     strips = samples if planar == 2 else 1
     start = 8 + len(raw)
-    ends = start + 2 + 12 * 9 + 4  # where values longer than 4 bytes lie
+    ends = start + 2 + 12 * 9 + 4  # offset of values longer than 4 bytes
     many = b"".join(struct.pack("<H", bit) for bit in bits)
     places = [8 + len(raw) // strips * i for i in range(strips)]
     tags = [
@@ -57,7 +58,7 @@ def tiff(width: int, height: int, bits: tuple[int, ...], raw: bytes, *, planar: 
 
 
 def jpeg(picture: Image.Image, exif: bytes = b"") -> bytes:
-    """A JPEG with these bytes as its EXIF block."""
+    """Return a JPEG with an EXIF block."""
     buffer = BytesIO()
     picture.save(buffer, "JPEG", quality=95)
     data = buffer.getvalue()
@@ -67,26 +68,26 @@ def jpeg(picture: Image.Image, exif: bytes = b"") -> bytes:
     return data[:2] + block + data[2:]
 
 
-def no_page(_: object) -> bytes:
-    raise tiff_files.TiffError("its JPEG is of the old kind")
+def refuse_page(_: object) -> bytes:
+    raise TiffError("it is compressed as old-style JPEG")
 
 
-def test_an_open_file_is_read_as_well(photo_file: Path):
+def test_open_file_is_read(photo_file: Path):
     assert open_photo(BytesIO(photo_file.read_bytes())).size == (64, 48)
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "whole TIFF", "WEBP"])
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "unextracted TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_once(
     format_: str, orientation: int, monkeypatch: pytest.MonkeyPatch
 ):
-    if format_ == "whole TIFF":  # as of a page that cannot be cut out of its file
+    if format_ == "unextracted TIFF":  # of which no page can be extracted
         format_ = "TIFF"
-        monkeypatch.setattr(tiff_files, "alone", no_page)
+        monkeypatch.setattr(tiff_pages, "extract_page", refuse_page)
     upright = np.zeros((16, 32, 3), np.uint8)
     upright[:8, :8] = (255, 0, 0)
     upright[8:, :8] = (0, 0, 255)
-    undo = {  # how a camera that was held so would have stored it
+    undo = {  # pixels as the camera stores them
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
         3: lambda a: a[::-1, ::-1],
@@ -123,12 +124,12 @@ def test_exif_orientation_is_applied_once(
         b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x1a\0\x05\0\0\0\x01\xff\xff\xff\xf0\0\0\0\0",
     ],
 )
-def test_a_corrupt_exif_block_stops_nothing(exif: bytes, picture: Image.Image):
+def test_corrupt_exif_is_ignored(exif: bytes, picture: Image.Image):
     expected = open_photo(BytesIO(jpeg(picture))).pixels
     np.testing.assert_array_equal(open_photo(BytesIO(jpeg(picture, exif))).pixels, expected)
 
 
-def test_random_exif_blocks_stop_nothing(picture: Image.Image):
+def test_randomly_damaged_exif_is_ignored(picture: Image.Image):
     random = np.random.default_rng(0)
     exif = Image.Exif()
     exif.update({0x0112: 6, 0x010F: "maker", 0x011A: 72.0})
@@ -140,7 +141,7 @@ def test_random_exif_blocks_stop_nothing(picture: Image.Image):
         assert sorted(open_photo(BytesIO(jpeg(picture, bytes(bad)))).size) == [48, 64]
 
 
-def test_palette(tmp_path: Path):
+def test_palette_image(tmp_path: Path):
     image = Image.new("P", (4, 4), 1)
     image.putpalette([0, 0, 0, 10, 200, 30])
     image.save(tmp_path / "a.png")
@@ -159,8 +160,8 @@ ORIENTATION_3 = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\
 @pytest.mark.parametrize(
     "broken",
     [
-        chunk(b"eXIf", ORIENTATION_3, right=False),
-        chunk(b"tEXt", b"Comment\0a", right=False),
+        chunk(b"eXIf", ORIENTATION_3, valid=False),
+        chunk(b"tEXt", b"Comment\0a", valid=False),
         chunk(b"gAMA", b"\0"),
         chunk(b"pHYs", b"\0"),
         chunk(b"cHRM", b"\0"),
@@ -168,7 +169,7 @@ ORIENTATION_3 = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\
         chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3_000_000))),
     ],
 )
-def test_broken_metadata_in_a_png_stop_nothing(broken: bytes, picture: Image.Image):
+def test_damaged_metadata_in_a_png_are_ignored(broken: bytes, picture: Image.Image):
     buffer = BytesIO()
     picture.save(buffer, "PNG")
     data = buffer.getvalue()
@@ -185,14 +186,14 @@ def test_broken_metadata_in_a_png_stop_nothing(broken: bytes, picture: Image.Ima
 
 
 @pytest.mark.parametrize("broken", [b"\xff\xe0\0\x07JFIF\0", b"\xff\xee\0\x08Adobe\0"])
-def test_broken_metadata_in_a_jpeg_stop_nothing(broken: bytes, picture: Image.Image):
+def test_damaged_metadata_in_a_jpeg_are_ignored(broken: bytes, picture: Image.Image):
     data = jpeg(picture, b"Exif\0\0" + ORIENTATION_3)
     expected = open_photo(BytesIO(data)).pixels
-    found = open_photo(BytesIO(data[:2] + broken + data[2:])).pixels
-    np.testing.assert_array_equal(found, expected)
+    pixels = open_photo(BytesIO(data[:2] + broken + data[2:])).pixels
+    np.testing.assert_array_equal(pixels, expected)
 
 
-def test_12_bit_grey_in_a_tiff():
+def test_12_bit_grey_tiff():
     values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     pairs = values.reshape(-1, 2)
     packed = np.stack(
@@ -203,13 +204,13 @@ def test_12_bit_grey_in_a_tiff():
     np.testing.assert_allclose(photo.pixels[..., 0], values * (65535 / 4095), atol=1)
 
 
-def test_a_tiff_that_would_be_read_wrongly_is_refused():
+def test_planar_16_bit_tiff_is_refused():
     data = tiff(8, 8, (16, 16, 16), bytes(8 * 8 * 6), planar=2)
     with pytest.raises(PhotoError, match="interleaved"):
         open_photo(BytesIO(data))
 
 
-def test_too_little_memory_is_no_damage(photo_file: Path, monkeypatch: pytest.MonkeyPatch):
+def test_memory_error_is_not_reported_as_damage(photo_file: Path, monkeypatch: pytest.MonkeyPatch):
     def greedy(*_: object, **__: object) -> None:
         raise MemoryError
 
@@ -235,7 +236,7 @@ def test_16_bit_grey_is_not_clipped(suffix: str, dtype: str, tmp_path: Path):
     np.testing.assert_array_equal(Photo.from_image(image).pixels[..., 0], values)
 
 
-def test_16_bit_grey_turns_upright():
+def test_16_bit_grey_is_made_upright():
     values = np.arange(6, dtype=np.uint16).reshape(2, 3) * 10000
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -244,15 +245,15 @@ def test_16_bit_grey_turns_upright():
     np.testing.assert_array_equal(open_photo(buffer).pixels[..., 0], np.rot90(values, -1))
 
 
-def test_16_bit_grey_of_which_0_is_white(tmp_path: Path):
+def test_16_bit_grey_with_white_as_zero(tmp_path: Path):
     values = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4000
     Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={262: 0})
-    found = open_photo(tmp_path / "a.tif").pixels
-    np.testing.assert_array_equal(found[..., 0], 65535 - values)
+    pixels = open_photo(tmp_path / "a.tif").pixels
+    np.testing.assert_array_equal(pixels[..., 0], 65535 - values)
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    ("data", "message"),
     [
         (b"", "is empty"),
         (b"This is no photo, whatever its name says.\n" * 20, "not a photo in a format"),
@@ -269,16 +270,16 @@ def test_16_bit_grey_of_which_0_is_white(tmp_path: Path):
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a photo"),
     ],
 )
-def test_files_that_are_refused(data: bytes, reason: str, tmp_path: Path):
+def test_invalid_files_are_refused(data: bytes, message: str, tmp_path: Path):
     path = tmp_path / "photo.jpg"
     path.write_bytes(data)
-    with pytest.raises(PhotoError, match=reason) as caught:
+    with pytest.raises(PhotoError, match=message) as caught:
         open_photo(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_heic_is_read_upright_with_what_it_says(tmp_path: Path, picture: Image.Image):
+def test_heic_is_read_with_metadata(tmp_path: Path, picture: Image.Image):
     pillow_heif.register_heif_opener()
     exif = Image.Exif()
     exif[271] = "a telephone"
@@ -289,9 +290,11 @@ def test_a_heic_is_read_upright_with_what_it_says(tmp_path: Path, picture: Image
     assert b"a telephone" in photo.metadata.exif
 
 
-def test_without_its_package_a_heic_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_heic_without_pillow_heif_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
-    monkeypatch.setattr("photochrom.imagefile.reading.find_spec", lambda name: None)
+    monkeypatch.setattr("photochrom.imagefile.decoding.find_spec", lambda name: None)
     with pytest.raises(PhotoError, match="is a HEIC, which needs the package pillow-heif"):
         open_photo(tmp_path / "a.heic")
 
@@ -316,7 +319,7 @@ def test_missing_files_and_folders_are_refused(tmp_path: Path):
         open_photo(tmp_path)
 
 
-def test_reading_changes_nothing(photo_file: Path):
+def test_reading_does_not_change_the_file(photo_file: Path):
     before = hashlib.sha256(photo_file.read_bytes()).digest(), photo_file.stat().st_mtime_ns
     open_photo(photo_file)
     assert (
@@ -325,15 +328,17 @@ def test_reading_changes_nothing(photo_file: Path):
     ) == before
 
 
-@pytest.mark.parametrize(("mode", "clear"), [("1", 255), ("L", 7), ("P", 7), ("RGB", (1, 2, 3))])
-def test_one_transparent_colour_becomes_alpha(
-    mode: str, clear: int | tuple[int, ...], tmp_path: Path
+@pytest.mark.parametrize(
+    ("mode", "transparent"), [("1", 255), ("L", 7), ("P", 7), ("RGB", (1, 2, 3))]
+)
+def test_transparent_color_becomes_alpha(
+    mode: str, transparent: int | tuple[int, ...], tmp_path: Path
 ):
     pixels = Image.new(mode, (20, 20), 0)
     if mode == "P":
         pixels.putpalette(list(range(30)))
-    pixels.paste(1 if mode == "1" else clear, (0, 0, 10, 20))
-    pixels.save(tmp_path / "a.png", transparency=clear)
+    pixels.paste(1 if mode == "1" else transparent, (0, 0, 10, 20))
+    pixels.save(tmp_path / "a.png", transparency=transparent)
     photo = open_photo(tmp_path / "a.png")
     assert photo.pixels.shape[2] == (1 if mode in ("1", "L") else 3)
     assert photo.alpha is not None
@@ -342,14 +347,14 @@ def test_one_transparent_colour_becomes_alpha(
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".ppm"])
-def test_16_bits_of_colour_stay(suffix: str, tmp_path: Path):
+def test_16_bit_color_is_kept(suffix: str, tmp_path: Path):
     values = np.random.default_rng(0).integers(0, 65536, (30, 40, 3), dtype=np.uint16)
     cv2.imwrite(str(tmp_path / f"a{suffix}"), values[..., ::-1])
     np.testing.assert_array_equal(open_photo(tmp_path / f"a{suffix}").pixels, values)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_16_bits_of_colour_and_transparency_stay(suffix: str, tmp_path: Path):
+def test_16_bit_color_and_alpha_are_kept(suffix: str, tmp_path: Path):
     values = np.random.default_rng(0).integers(0, 65536, (30, 40, 4), dtype=np.uint16)
     cv2.imwrite(str(tmp_path / f"a{suffix}"), values[..., [2, 1, 0, 3]])
     photo = open_photo(tmp_path / f"a{suffix}")
@@ -357,7 +362,7 @@ def test_16_bits_of_colour_and_transparency_stay(suffix: str, tmp_path: Path):
     np.testing.assert_array_equal(photo.alpha, values[..., 3])
 
 
-def test_16_bit_grey_with_transparency_in_a_png():
+def test_16_bit_grey_and_alpha_in_a_png():
     values = np.random.default_rng(0).integers(0, 65536, (5, 7, 2), dtype=np.uint16)
     raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     photo = open_photo(BytesIO(png(7, 5, 16, 4, raw)))
@@ -365,7 +370,7 @@ def test_16_bit_grey_with_transparency_in_a_png():
     np.testing.assert_array_equal(photo.alpha, values[..., 1])
 
 
-def test_every_page_of_a_tiff(tmp_path: Path):
+def test_all_pages_of_a_tiff_are_read(tmp_path: Path):
     pages = [Image.new("L", (20 + n, 16), 50 * n) for n in range(4)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     photos = list(open_pages(tmp_path / "a.tif"))
@@ -373,7 +378,7 @@ def test_every_page_of_a_tiff(tmp_path: Path):
     assert [int(photo.pixels[0, 0, 0]) for photo in photos] == [0, 50, 100, 150]
 
 
-def test_a_page_that_is_damaged_has_its_number(tmp_path: Path):
+def test_error_of_a_damaged_page_has_its_number(tmp_path: Path):
     pages = [Image.effect_noise((60, 60), 50) for _ in range(2)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], compression="raw")
     data = bytearray((tmp_path / "a.tif").read_bytes())
@@ -382,10 +387,10 @@ def test_a_page_that_is_damaged_has_its_number(tmp_path: Path):
         (offset,) = image.tag_v2[273]
     place = data.rfind(struct.pack("<L", offset))
     data[place : place + 4] = struct.pack("<L", len(data) - 9)
-    found = open_pages(BytesIO(data))
-    assert next(found).size == (60, 60)
+    pages = open_pages(BytesIO(data))
+    assert next(pages).size == (60, 60)
     with pytest.raises(PhotoError, match="page 2 of"):
-        next(found)
+        next(pages)
 
 
 @pytest.mark.parametrize("format_", ["GIF", "PNG", "WEBP"])
@@ -396,30 +401,30 @@ def test_animations_are_refused(format_: str, tmp_path: Path):
         open_photo(tmp_path / "a")
 
 
-def test_formats_that_are_only_read(tmp_path: Path, picture: Image.Image):
+def test_read_only_formats(tmp_path: Path, picture: Image.Image):
     for suffix in (".gif", ".jp2", ".tga", ".ppm", ".pcx", ".sgi", ".qoi"):
         picture.save(tmp_path / f"a{suffix}")
         assert open_photo(tmp_path / f"a{suffix}").size == picture.size
 
 
-def test_the_limit_of_pixels(photo_file: Path):
+def test_pixel_limit(photo_file: Path):
     assert open_photo(photo_file, max_pixels=64 * 48).size == (64, 48)
     with pytest.raises(PhotoError, match="the limit 3071; allow more with --max-pixels"):
         open_photo(photo_file, max_pixels=64 * 48 - 1)
 
 
-def test_the_limit_of_pillow_is_not_ours(photo_file: Path, monkeypatch: pytest.MonkeyPatch):
+def test_pillow_limit_is_ignored(photo_file: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert open_photo(photo_file).size == (64, 48)
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-def test_a_file_that_changes_is_refused(photo_file: Path):
+def test_file_that_changes_is_refused(photo_file: Path):
     with photo_file.open("rb") as stream:
         real = stream.read
 
         class Growing:
-            """A stream whose file grows once all of it was read."""
+            """A stream whose file grows with every read."""
 
             name = str(photo_file)
 
@@ -436,7 +441,7 @@ def test_a_file_that_changes_is_refused(photo_file: Path):
             open_photo(Growing())
 
 
-def test_a_wrong_ending_does_no_harm(tmp_path: Path, picture: Image.Image):
+def test_wrong_suffix_is_ignored(tmp_path: Path, picture: Image.Image):
     picture.save(tmp_path / "a.jpg", "PNG")
     photo = open_photo(tmp_path / "a.jpg")
     assert photo.encoding.format == "PNG"

@@ -1,4 +1,4 @@
-"""From file to file: what an archivist would miss is still there."""
+"""Metadata, bit depth and transparency from file to file."""
 
 import struct
 from collections.abc import Callable
@@ -28,14 +28,14 @@ IPTC = b"".join(
     struct.pack(">BBBH", 0x1C, 2, number, len(text)) + text
     for number, text in ((5, b"title"), (80, b"by me"), (116, b"rights"), (120, b"caption"))
 )
-EVERYTHING = Metadata(
+ALL_METADATA = Metadata(
     exif=exif()[6:], xmp=XMP, icc=SPACES["adobe"], iptc=IPTC, density=(300.0, 300.0, "inch")
 )
 
 
 @pytest.fixture
 def colorize(tiny_onnx: Path) -> Callable[..., Path]:
-    """Colorize a file, and return where the result is."""
+    """Return a function that colorizes a file and returns the path of the output."""
     colorizer = Colorizer(tiny_onnx)
 
     def colorize(path: Path, **options: Any) -> Path:
@@ -47,11 +47,11 @@ def colorize(tiny_onnx: Path) -> Callable[..., Path]:
     return colorize
 
 
-def photograph(tmp_path: Path, suffix: str, dtype: str = "u1") -> Path:
-    """A photo that says everything, lies on its side and has 64x48 pixels in its file."""
+def write_photo(tmp_path: Path, suffix: str, dtype: str = "u1") -> Path:
+    """Write a photo of 64x48 pixels with all metadata and orientation 6."""
     pixels = draw().astype(dtype) * (257 if dtype == "u2" else 1)
     path = tmp_path / f"photo{suffix}"
-    save_photo(Photo(pixels, metadata=EVERYTHING), path)
+    save_photo(Photo(pixels, metadata=ALL_METADATA), path)
     return path
 
 
@@ -59,22 +59,22 @@ KINDS = [(".jpg", "u1"), (".png", "u1"), (".png", "u2"), (".tif", "u1"), (".tif"
 
 
 @pytest.mark.parametrize(("suffix", "dtype"), KINDS)
-def test_all_that_a_file_says_is_kept(
+def test_all_metadata_are_kept(
     suffix: str, dtype: str, tmp_path: Path, colorize: Callable[..., Path]
 ):
-    before = photograph(tmp_path, suffix, dtype)
+    before = write_photo(tmp_path, suffix, dtype)
     after = colorize(before)
     with Image.open(before) as was, Image.open(after) as now:
         assert now.size == (48, 64)  # upright
         assert now.info["dpi"] == pytest.approx((300, 300), abs=0.01)
         assert now.info["icc_profile"] == SPACES["adobe"]
-        said, says = was.getexif(), now.getexif()
-        assert (said[0x0112], says[0x0112]) == (6, 1)
+        exif_before, exif_after = was.getexif(), now.getexif()
+        assert (exif_before[0x0112], exif_after[0x0112]) == (6, 1)
         for tag in (0x010E, 0x010F, 0x8298):
-            assert says[tag] == said[tag]
+            assert exif_after[tag] == exif_before[tag]
         for directory in (IFD.Exif, IFD.GPSInfo):
-            assert dict(says.get_ifd(directory)) == dict(said.get_ifd(directory))
-            assert says.get_ifd(directory)
+            assert dict(exif_after.get_ifd(directory)) == dict(exif_before.get_ifd(directory))
+            assert exif_after.get_ifd(directory)
         xmp = ElementTree.fromstring(now.info["xmp"])
         if suffix != ".png":
             assert IptcImagePlugin.getiptcinfo(now) == IptcImagePlugin.getiptcinfo(was)
@@ -87,9 +87,9 @@ def test_all_that_a_file_says_is_kept(
     assert photo.pixels.std(axis=2).mean() > 0
 
 
-def test_webp_and_avif_keep_theirs(tmp_path: Path, colorize: Callable[..., Path]):
+def test_webp_and_avif_metadata_are_kept(tmp_path: Path, colorize: Callable[..., Path]):
     for suffix in (".webp", ".avif"):
-        after = colorize(photograph(tmp_path, suffix))
+        after = colorize(write_photo(tmp_path, suffix))
         with Image.open(after) as now:
             assert now.size == (48, 64)
             assert now.info["icc_profile"] == SPACES["adobe"]
@@ -98,32 +98,32 @@ def test_webp_and_avif_keep_theirs(tmp_path: Path, colorize: Callable[..., Path]
             assert b"colours added by photochrom" in now.info["xmp"]
 
 
-def test_the_mark_can_be_left_out(tmp_path: Path, colorize: Callable[..., Path]):
-    after = colorize(photograph(tmp_path, ".jpg"), mark=False)
+def test_no_mark(tmp_path: Path, colorize: Callable[..., Path]):
+    after = colorize(write_photo(tmp_path, ".jpg"), mark=False)
     assert open_photo(after).metadata.mark is None
     assert b"photochrom" not in after.read_bytes()
 
 
-def test_makers_notes_stay_where_they_are(tmp_path: Path, colorize: Callable[..., Path]):
-    before = photograph(tmp_path, ".jpg")
+def test_maker_notes_keep_their_position(tmp_path: Path, colorize: Callable[..., Path]):
+    before = write_photo(tmp_path, ".jpg")
     after = colorize(before)
     blocks = [open_photo(path).metadata.exif for path in (before, after)]
     assert None not in blocks
-    places = [block.find(b"maker's own") for block in blocks if block]
-    assert places[0] == places[1] > 0
+    positions = [block.find(b"maker's own") for block in blocks if block]
+    assert positions[0] == positions[1] > 0
     assert len({len(block) for block in blocks if block}) == 1
 
 
-def test_16_bits_are_16_bits_from_end_to_end(tmp_path: Path, colorize: Callable[..., Path]):
+def test_16_bits_are_kept(tmp_path: Path, colorize: Callable[..., Path]):
     values = np.linspace(30000, 31000, 64 * 48).astype(np.uint16).reshape(48, 64)
     for suffix in (".png", ".tif"):
         cv2.imwrite(str(tmp_path / f"a{suffix}"), values)
-        made = open_photo(colorize(tmp_path / f"a{suffix}", saturation=0)).pixels
-        assert np.abs(made.astype(int) - values[..., None]).max() <= 1
+        output = open_photo(colorize(tmp_path / f"a{suffix}", saturation=0)).pixels
+        assert np.abs(output.astype(int) - values[..., None]).max() <= 1
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
-def test_a_grey_profile_becomes_srgb(suffix: str, tmp_path: Path, colorize: Callable[..., Path]):
+def test_grey_profile_becomes_srgb(suffix: str, tmp_path: Path, colorize: Callable[..., Path]):
     grey = Image.fromarray(draw()).convert("L")
     grey.save(tmp_path / f"a{suffix}", icc_profile=GREYS["gamma 2.2"])
     with Image.open(colorize(tmp_path / f"a{suffix}")) as now:
@@ -131,39 +131,39 @@ def test_a_grey_profile_becomes_srgb(suffix: str, tmp_path: Path, colorize: Call
         assert now.info["icc_profile"] == icc.srgb_profile()
 
 
-def test_cmyk_is_converted_by_its_profile_and_says_srgb(tmp_path: Path, colorize):
+def test_cmyk_with_a_damaged_profile_becomes_rgb(tmp_path: Path, colorize):
     Image.fromarray(draw()).convert("CMYK").save(tmp_path / "a.jpg", icc_profile=b"no profile")
     with Image.open(colorize(tmp_path / "a.jpg")) as now:
         assert now.mode == "RGB"
-        assert "icc_profile" not in now.info  # it was none
+        assert "icc_profile" not in now.info  # it was not a profile
 
 
-def test_a_broken_profile_is_dropped_and_does_no_harm(tmp_path: Path, colorize):
+def test_damaged_profile_is_dropped(tmp_path: Path, colorize):
     Image.fromarray(draw()).save(tmp_path / "a.png", icc_profile=b"no profile" * 20)
     with Image.open(colorize(tmp_path / "a.png")) as now:
         assert "icc_profile" not in now.info
 
 
-def test_transparency_stays(tmp_path: Path, colorize: Callable[..., Path]):
+def test_alpha_is_kept(tmp_path: Path, colorize: Callable[..., Path]):
     random = np.random.default_rng(0)
     for dtype in ("u1", "u2"):
         values = random.integers(0, np.iinfo(dtype).max, (48, 64, 4)).astype(dtype)
         for suffix in (".png", ".tif"):
             photo = Photo(np.ascontiguousarray(values[..., :3]), values[..., 3])
             save_photo(photo, tmp_path / f"a{suffix}", overwrite=True)
-            found = open_photo(colorize(tmp_path / f"a{suffix}"))
-            np.testing.assert_array_equal(found.alpha, values[..., 3])
+            output = open_photo(colorize(tmp_path / f"a{suffix}"))
+            np.testing.assert_array_equal(output.alpha, values[..., 3])
 
 
-def test_every_page_keeps_its_own(tmp_path: Path, colorize: Callable[..., Path]):
+def test_every_page_keeps_its_metadata(tmp_path: Path, colorize: Callable[..., Path]):
     pages = []
     for number in range(3):
         block = Image.Exif()
         block[0x010E] = f"page {number}"
         dtype = np.uint16 if number == 1 else np.uint8
         pixels = np.full((20 + number, 30, 1), 90 * (257 if number == 1 else 1), dtype)
-        said = Metadata(exif=block.tobytes()[6:], density=(100.0 + number, 200.0, "cm"))
-        pages.append(Photo(pixels, metadata=said))
+        metadata = Metadata(exif=block.tobytes()[6:], density=(100.0 + number, 200.0, "cm"))
+        pages.append(Photo(pixels, metadata=metadata))
     save_pages(pages, tmp_path / "a.tif")
     after = colorize(tmp_path / "a.tif")
     assert [photo.pixels.dtype for photo in open_pages(after)] == ["u1", "u2", "u1"]
@@ -180,6 +180,6 @@ def test_every_page_keeps_its_own(tmp_path: Path, colorize: Callable[..., Path])
 
 
 def test_colorizing_twice_leaves_one_mark(tmp_path: Path, colorize: Callable[..., Path]):
-    first = colorize(photograph(tmp_path, ".jpg"))
+    first = colorize(write_photo(tmp_path, ".jpg"))
     second = colorize(first.rename(tmp_path / "again.jpg"))
     assert second.read_bytes().count(b"photochrom:colorized") == 1

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, IptcImagePlugin, TiffImagePlugin
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import metadata, tiff
+from photochrom.imagefile import png, tiff_pages
 from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.tiff import Tiff, TiffError
 from support.metadata import IPTC, SRGB, XMP, exif_block, resource
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
@@ -21,8 +22,8 @@ DEEP = PIXELS.astype(np.uint16) * 257 + 3
 PRIVATE = 65000
 
 
-def by_tifffile(pages: list[dict[str, Any]], **options: Any) -> BytesIO:
-    """A TIFF of pages with other tags each, by another library."""
+def tifffile_pages(pages: list[dict[str, Any]], **options: Any) -> BytesIO:
+    """Return a TIFF whose pages have different tags, written by tifffile."""
     stream = BytesIO()
     with tifffile.TiffWriter(stream, **options) as writer:
         for page in pages:
@@ -30,30 +31,30 @@ def by_tifffile(pages: list[dict[str, Any]], **options: Any) -> BytesIO:
     return stream
 
 
-def encoded(**options: Any) -> bytes:
+def encode(**options: Any) -> bytes:
     buffer = BytesIO()
     Image.fromarray(PIXELS).save(buffer, "TIFF", **options)
     return buffer.getvalue()
 
 
-def written(*pages: tuple[bytes, Metadata]) -> BytesIO:
+def write_pages(*pages: tuple[bytes, Metadata]) -> BytesIO:
     stream = BytesIO()
-    writer = tiff.Writer(stream)
-    for page, said in pages:
-        writer.add([page], said)
+    writer = tiff_pages.PageWriter(stream)
+    for page, metadata in pages:
+        writer.add([page], metadata)
     return stream
 
 
-def exif_of(page: tiff.Page) -> Image.Exif:
+def exif_of(page: tiff_pages.Page) -> Image.Exif:
     exif = Image.Exif()
-    exif.load(page.metadata.exif)
+    exif.load(page.read_metadata().exif)
     return exif
 
 
 @pytest.mark.parametrize("bigtiff", [False, True])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("data", [PIXELS, DEEP], ids=["8", "16"])
-def test_pages_with_other_tags_each(byteorder: str, bigtiff: bool, data: Any):
+def test_pages_with_different_tags(byteorder: str, bigtiff: bool, data: Any):
     extra = [
         (PRIVATE, "H", 3, (1, 2, 3), True),
         (700, "B", len(XMP), XMP, True),
@@ -61,7 +62,7 @@ def test_pages_with_other_tags_each(byteorder: str, bigtiff: bool, data: Any):
         (33723, "B", len(IPTC), IPTC, True),
         (274, "H", 1, 6, True),
     ]
-    stream = by_tifffile(
+    stream = tifffile_pages(
         [
             {"data": data, "description": "one", "extratags": extra, "compression": "zlib"},
             {
@@ -75,27 +76,32 @@ def test_pages_with_other_tags_each(byteorder: str, bigtiff: bool, data: Any):
         byteorder=byteorder,
         bigtiff=bigtiff,
     )
-    first, second = tiff.read(stream)
+    first, second = tiff_pages.read_pages(stream)
 
-    said = first.metadata
-    assert (said.xmp, said.icc, said.iptc, said.photoshop) == (XMP, SRGB, IPTC, None)
-    assert said.orientation == 6
-    assert said.exif is not None
-    assert said.exif[:4] == (b"II*\0" if byteorder == "<" else b"MM\0*")
+    metadata = first.read_metadata()
+    assert (metadata.xmp, metadata.icc, metadata.iptc, metadata.photoshop) == (
+        XMP,
+        SRGB,
+        IPTC,
+        None,
+    )
+    assert metadata.orientation == 6
+    assert metadata.exif is not None
+    assert metadata.exif[:4] == (b"II*\0" if byteorder == "<" else b"MM\0*")
     exif = exif_of(first)
     assert (exif[270], exif[PRIVATE]) == ("one", (1, 2, 3))
     assert not set(exif) & {256, 257, 258, 259, 262, 273, 277, 278, 279, 339, 700, 33723, 34675}
     assert exif_of(second)[270] == "two"
-    assert second.metadata.density == (300, 100, "inch")
-    assert second.metadata.orientation is None
+    assert second.read_metadata().density == (300, 100, "inch")
+    assert second.read_metadata().orientation is None
 
     for page, pixels in ((first, data), (second, data[:16])):
-        alone = tiff.alone(page)
-        np.testing.assert_array_equal(tifffile.imread(BytesIO(alone)), pixels)
-        decoded = cv2.imdecode(np.frombuffer(alone, np.uint8), cv2.IMREAD_UNCHANGED)
+        extracted = tiff_pages.extract_page(page)
+        np.testing.assert_array_equal(tifffile.imread(BytesIO(extracted)), pixels)
+        decoded = cv2.imdecode(np.frombuffer(extracted, np.uint8), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(decoded[..., ::-1], pixels)
-        (only,) = tiff.read(BytesIO(alone))
-        assert only.metadata == Metadata()
+        (only,) = tiff_pages.read_pages(BytesIO(extracted))
+        assert only.read_metadata() == Metadata()
         assert not only.directory.fields.keys() & {270, 274, 282, 305, 700, 33723, 34675}
 
 
@@ -105,16 +111,16 @@ def opencv(pixels: Any) -> bytes:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_written_pages_are_read_by_others(order: str, tmp_path: Path):
+def test_written_pages_are_read_by_other_libraries(order: str, tmp_path: Path):
     photoshop = resource(0x0404, IPTC)
     one = Metadata(exif_block(order), XMP, SRGB, photoshop, IPTC)
     two = Metadata(density=(11811, 5906, "m"))
     path = tmp_path / "pages.tif"
     path.write_bytes(
-        written(
-            (encoded(compression="tiff_adobe_deflate", dpi=(5, 5)), one),
+        write_pages(
+            (encode(compression="tiff_adobe_deflate", dpi=(5, 5)), one),
             (opencv(DEEP), two),
-            (encoded(dpi=(50, 60)), Metadata()),
+            (encode(dpi=(50, 60)), Metadata()),
         ).getvalue()
     )
 
@@ -146,32 +152,34 @@ def test_written_pages_are_read_by_others(order: str, tmp_path: Path):
         assert tags[33723].value == IPTC
     good, pages = cv2.imreadmulti(str(path), flags=cv2.IMREAD_UNCHANGED)
     assert good
-    np.testing.assert_array_equal(pages[0][..., ::-1], np.rot90(PIXELS, 3))  # it turns by itself
+    np.testing.assert_array_equal(
+        pages[0][..., ::-1], np.rot90(PIXELS, 3)
+    )  # OpenCV applies the orientation
     np.testing.assert_array_equal(pages[1][..., ::-1], DEEP)
-    again = tiff.read(BytesIO(path.read_bytes()))[0].metadata
+    again = tiff_pages.read_pages(BytesIO(path.read_bytes()))[0].read_metadata()
     assert (again.xmp, again.icc, again.photoshop, again.iptc) == (XMP, SRGB, photoshop, IPTC)
     assert again.orientation == 6
 
 
-def test_metadata_come_through_twice_unchanged():
-    stream = written((encoded(), Metadata(exif_block(">"), XMP, SRGB, None, IPTC)))
-    once = tiff.read(stream)[0].metadata
-    assert tiff.read(written((opencv(PIXELS), once)))[0].metadata == once
-    assert metadata.read_png(metadata.write_png(png(), once)).exif == once.exif
+def test_metadata_survive_two_round_trips():
+    stream = write_pages((encode(), Metadata(exif_block(">"), XMP, SRGB, None, IPTC)))
+    once = tiff_pages.read_pages(stream)[0].read_metadata()
+    assert tiff_pages.read_pages(write_pages((opencv(PIXELS), once)))[0].read_metadata() == once
+    assert png.read_metadata(png.write_metadata(encode_png(), once)).exif == once.exif
 
 
-def png() -> bytes:
+def encode_png() -> bytes:
     return bytes(cv2.imencode(".png", PIXELS)[1])
 
 
-def test_kinds_of_bigtiff_become_those_of_tiff():
+def test_bigtiff_types_are_narrowed():
     extra = [
         (PRIVATE, "Q", 2, (5, 2**32 - 1), True),
         (PRIVATE + 1, "Q", 1, 2**32, True),
         (PRIVATE + 2, "q", 1, -7, True),
     ]
-    stream = by_tifffile([{"extratags": extra}], bigtiff=True)
-    exif = exif_of(tiff.read(stream)[0])
+    stream = tifffile_pages([{"extratags": extra}], bigtiff=True)
+    exif = exif_of(tiff_pages.read_pages(stream)[0])
     assert (exif[PRIVATE], exif[PRIVATE + 2]) == ((5, 2**32 - 1), -7)
     assert PRIVATE + 1 not in exif
 
@@ -184,13 +192,13 @@ def directory(order: str, *entries: tuple[int, int, int, int], following: int = 
 HEAD = b"II*\0\x08\0\0\0"
 
 
-def test_a_chain_that_bites_its_tail():
-    pages = tiff.read(BytesIO(HEAD + directory("<", (256, 4, 1, 5), following=8)))
+def test_cyclic_chain_of_pages_ends():
+    pages = tiff_pages.read_pages(BytesIO(HEAD + directory("<", (256, 4, 1, 5), following=8)))
     assert [page.numbers(256) for page in pages] == [(5,)]
 
 
 @pytest.mark.parametrize(
-    ("data", "reason"),
+    ("data", "message"),
     [
         (b"", "cut off"),
         (b"no TIFF at all", "start"),
@@ -200,55 +208,55 @@ def test_a_chain_that_bites_its_tail():
         (b"II+\0\x08\0\0\0\x10\0\0\0\0\0\0\0" + b"\xff" * 8 + bytes(99), "more entries"),
     ],
 )
-def test_files_that_are_no_tiff(data: bytes, reason: str):
-    with pytest.raises(tiff.TiffError, match=reason):
-        tiff.read(BytesIO(data))
+def test_other_files_are_refused(data: bytes, message: str):
+    with pytest.raises(TiffError, match=message):
+        tiff_pages.read_pages(BytesIO(data))
 
 
-def test_directories_that_overlap_do_not_add_up():
-    """A chain in 4 kB of zeros whose directories say that they are 1 kB each."""
+def test_overlapping_directories_are_refused():
+    """A chain in 4 kB whose directories claim 1 kB each."""
     data = bytearray(HEAD + bytes(4096))
     size = 2 + 12 * 85
-    for at in range(8, 508, 4):  # the offset that follows lies 1 kB further on
+    for at in range(8, 508, 4):  # the next offset is 1 kB later
         struct.pack_into("<H", data, at, 85)
         struct.pack_into("<I", data, at + size, at + 4)
-    with pytest.raises(tiff.TiffError, match="overlap"):
-        tiff.read(BytesIO(bytes(data)))
+    with pytest.raises(TiffError, match="overlap"):
+        tiff_pages.read_pages(BytesIO(bytes(data)))
 
 
-def test_entries_that_are_broken_are_left_out():
+def test_invalid_entries_are_dropped():
     data = HEAD + directory(
         "<",
         (256, 4, 1, 40),
-        (270, 2, 2**32 - 1, 8),  # more than there is
+        (270, 2, 2**32 - 1, 8),  # longer than the file
         (271, 2, 9, 4000),  # outside
-        (272, 99, 1, 0),  # of no kind
-        (274, 3, 0, 0),  # of no values
-        (PRIVATE, 13, 1, 8),  # a directory that nobody knows
-        (34665, 4, 1, 8),  # this one over again
+        (272, 99, 1, 0),  # unknown type
+        (274, 3, 0, 0),  # no values
+        (PRIVATE, 13, 1, 8),  # an unknown directory
+        (34665, 4, 1, 8),  # this directory again
         (34853, 4, 1, 4000),
         (305, 2, 3, int.from_bytes(b"me\0\0", "little")),
     )
-    (page,) = tiff.read(BytesIO(data))
-    said = exif_of(page)
-    assert dict(said)[305] == "me"
-    assert set(said) == {305, 34665}
-    cut = tiff.read(BytesIO(data[: 8 + 2 + 12 + 7]))
+    (page,) = tiff_pages.read_pages(BytesIO(data))
+    metadata = exif_of(page)
+    assert dict(metadata)[305] == "me"
+    assert set(metadata) == {305, 34665}
+    cut = tiff_pages.read_pages(BytesIO(data[: 8 + 2 + 12 + 7]))
     assert [page.directory.fields.keys() for page in cut] == [{256}]
 
 
-def test_values_that_are_shared_do_not_add_up():
-    """A file of 600 kB that names 20 GB."""
+def test_shared_values_are_limited():
+    """A file of 600 kB that refers to 20 GB."""
     size = 2 + 12 * 40000 + 4
     entries = [(20000 + i, 7, size, 8) for i in range(40000)]
-    (page,) = tiff.read(BytesIO(HEAD + directory("<", *entries)))
-    assert len(page.metadata.exif or b"") < 3 * size
+    (page,) = tiff_pages.read_pages(BytesIO(HEAD + directory("<", *entries)))
+    assert len(page.read_metadata().exif or b"") < 3 * size
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {259: 6},  # JPEG as TIFF 6.0 had it
+        {259: 6},  # old-style JPEG
         {273: 10**6},
         {279: 10**6},
         {279: 0},
@@ -256,36 +264,36 @@ def test_values_that_are_shared_do_not_add_up():
         {279: None},
     ],
 )
-def test_a_page_that_cannot_be_cut_out(changes: dict[int, int | None]):
+def test_page_that_cannot_be_extracted(changes: dict[int, int | None]):
     tags = {256: 2, 257: 2, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 2, 279: 4} | changes
     data = HEAD + directory("<", *((k, 4, 1, v) for k, v in tags.items() if v is not None))
-    (page,) = tiff.read(BytesIO(data))
-    with pytest.raises(tiff.TiffError):
-        tiff.alone(page)
+    (page,) = tiff_pages.read_pages(BytesIO(data))
+    with pytest.raises(TiffError):
+        tiff_pages.extract_page(page)
 
 
-def test_bytes_are_in_one_order():
-    writer = tiff.Writer(BytesIO())
-    writer.add([by_tifffile([{}], byteorder="<").getvalue()], Metadata())
-    with pytest.raises(tiff.TiffError, match="order"):
-        writer.add([by_tifffile([{}], byteorder=">").getvalue()], Metadata())
+def test_pages_of_different_byte_order_are_refused():
+    writer = tiff_pages.PageWriter(BytesIO())
+    writer.add([tifffile_pages([{}], byteorder="<").getvalue()], Metadata())
+    with pytest.raises(TiffError, match="order"):
+        writer.add([tifffile_pages([{}], byteorder=">").getvalue()], Metadata())
 
 
 @pytest.mark.parametrize("already", [2**32 - 500, 2**32 + 10])
-def test_more_than_4_gb(already: int, tmp_path: Path):
+def test_file_of_more_than_4_gb_is_refused(already: int, tmp_path: Path):
     path = tmp_path / "large.tif"
     with path.open("w+b") as stream:
-        writer = tiff.Writer(stream)
-        writer.add([encoded()], Metadata())
-        stream.truncate(already)  # takes no room on the disk
+        writer = tiff_pages.PageWriter(stream)
+        writer.add([encode()], Metadata())
+        stream.truncate(already)  # sparse
         with pytest.raises(PhotoError, match="4 GB"):
-            writer.add([encoded()], Metadata())
-        assert len(tiff.read(stream)) == 1
+            writer.add([encode()], Metadata())
+        assert len(tiff_pages.read_pages(stream)) == 1
 
 
-def test_raw_photos():
+def test_raw_photos_are_detected():
     def is_raw(*entries: tuple[int, int, int, int], head: bytes = HEAD) -> bool:
-        return tiff.is_raw(tiff.read(BytesIO(head + directory("<", *entries)))[0])
+        return tiff_pages.is_raw(tiff_pages.read_pages(BytesIO(head + directory("<", *entries)))[0])
 
     nikon = ((254, 4, 1, 1), (271, 2, 2, 0), (330, 4, 1, 8))
     assert is_raw(*nikon)
@@ -297,15 +305,15 @@ def test_raw_photos():
     assert not is_raw()
 
 
-def test_a_jpeg_in_a_tiff_is_cut_out_with_its_tables():
-    stream = BytesIO(encoded(compression="jpeg", quality=95))
-    alone = tiff.alone(tiff.read(stream)[0])
-    with Image.open(BytesIO(alone)) as image, Image.open(stream) as whole:
+def test_jpeg_page_is_extracted_with_its_tables():
+    stream = BytesIO(encode(compression="jpeg", quality=95))
+    extracted = tiff_pages.extract_page(tiff_pages.read_pages(stream)[0])
+    with Image.open(BytesIO(extracted)) as image, Image.open(stream) as whole:
         np.testing.assert_array_equal(np.asarray(image), np.asarray(whole))
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "CMYK", "LAB", "RGBA"])
-def test_pages_of_every_mode(mode: str):
+def test_pages_of_every_mode_are_extracted(mode: str):
     image = Image.fromarray(PIXELS)
     image = Image.fromarray(DEEP[..., 0]) if mode == "I;16" else image
     if mode == "LAB":
@@ -313,8 +321,8 @@ def test_pages_of_every_mode(mode: str):
     image = image if image.mode == mode else image.convert(mode)
     buffer = BytesIO()
     image.save(buffer, "TIFF", compression="tiff_deflate", software="tests")
-    alone = tiff.alone(tiff.read(buffer)[0])
-    with Image.open(BytesIO(alone)) as read:
+    extracted = tiff_pages.extract_page(tiff_pages.read_pages(buffer)[0])
+    with Image.open(BytesIO(extracted)) as read:
         assert read.mode == mode
         assert read.tobytes() == image.tobytes()
         assert TiffImagePlugin.SOFTWARE not in read.tag_v2
@@ -322,35 +330,37 @@ def test_pages_of_every_mode(mode: str):
 
 def use(data: bytes) -> None:
     try:
-        pages = tiff.read(BytesIO(data))
-    except tiff.TiffError:
+        pages = tiff_pages.read_pages(BytesIO(data))
+    except TiffError:
         return
     for page in pages[:20]:
-        said = page.metadata
-        assert said.orientation in (None, *range(1, 9))
-        tiff.read(written((encoded(), said.upright(swap=True).with_mark("text"))))
-        tiff.is_raw(page)
+        metadata = page.read_metadata()
+        assert metadata.orientation in (None, *range(1, 9))
+        tiff_pages.read_pages(
+            write_pages((encode(), metadata.make_upright(swap_sides=True).with_mark("text")))
+        )
+        tiff_pages.is_raw(page)
         try:
-            tiff.alone(page)
-        except tiff.TiffError:
+            tiff_pages.extract_page(page)
+        except TiffError:
             continue
 
 
 @pytest.mark.parametrize("bigtiff", [False, True])
-def test_a_damaged_file_is_read_or_refused(bigtiff: bool):
+def test_damaged_files_are_read_or_refused(bigtiff: bool):
     extra = [(PRIVATE, "H", 3, (1, 2, 3), True), (700, "B", len(XMP), XMP, True)]
     small = PIXELS[:4, :4]
     pages = [{"data": small, "extratags": extra, "resolution": (9, 9)}, {"data": small}]
-    plain = by_tifffile(pages, bigtiff=bigtiff).getvalue()
-    said = Metadata(exif_block(), XMP, SRGB, None, IPTC)
-    for whole in (plain, written((encoded(), said)).getvalue()):
-        # The directory is where damage hurts.
-        starts = [tiff.Tiff(BytesIO(whole)).first]
+    plain = tifffile_pages(pages, bigtiff=bigtiff).getvalue()
+    metadata = Metadata(exif_block(), XMP, SRGB, None, IPTC)
+    for whole in (plain, write_pages((encode(), metadata)).getvalue()):
+        # Damage the first directory.
+        starts = [Tiff(BytesIO(whole)).first_offset]
         random = np.random.default_rng(0)
         for _ in range(100):
             data = bytearray(whole)
-            for at in random.choice(starts) + random.integers(-8, 300, random.integers(1, 6)):
-                data[at % len(data)] = random.choice([0, 1, 4, 255, random.integers(256)])
+            for index in random.choice(starts) + random.integers(-8, 300, random.integers(1, 6)):
+                data[index % len(data)] = random.choice([0, 1, 4, 255, random.integers(256)])
             use(bytes(data[: random.integers(3 * len(data))]))
 
 

@@ -16,7 +16,7 @@ from photochrom.imagefile.writing import save_pages, save_photo
 
 
 @pytest.mark.parametrize("suffix", sorted(FORMATS))
-def test_every_format_is_read_and_written(suffix: str, tmp_path: Path, picture: Image.Image):
+def test_every_format_is_written_and_read(suffix: str, tmp_path: Path, picture: Image.Image):
     path = tmp_path / f"photo{suffix}"
     save_photo(picture, path)
     difference = np.abs(open_photo(path).pixels.astype(int) - np.asarray(picture))
@@ -24,7 +24,7 @@ def test_every_format_is_read_and_written(suffix: str, tmp_path: Path, picture: 
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_jpeg_keeps_the_full_resolution_of_colours(tmp_path: Path, picture: Image.Image):
+def test_jpeg_is_not_subsampled(tmp_path: Path, picture: Image.Image):
     save_photo(picture, tmp_path / "photo.jpg")
     with Image.open(tmp_path / "photo.jpg") as image:
         assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
@@ -36,13 +36,13 @@ def test_alpha_is_written(suffix: str, tmp_path: Path, picture: Image.Image):
     alpha = Image.linear_gradient("L").resize(picture.size)
     picture.putalpha(alpha)
     save_photo(picture, tmp_path / f"a{suffix}")
-    found = open_photo(tmp_path / f"a{suffix}").alpha
-    assert found is not None
-    assert np.abs(found.astype(int) - np.asarray(alpha)).max() <= (3 if suffix == ".avif" else 0)
+    output = open_photo(tmp_path / f"a{suffix}").alpha
+    assert output is not None
+    assert np.abs(output.astype(int) - np.asarray(alpha)).max() <= (3 if suffix == ".avif" else 0)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
-def test_alpha_is_left_out_only_where_opaque(suffix: str, tmp_path: Path, picture: Image.Image):
+def test_alpha_is_dropped_only_if_opaque(suffix: str, tmp_path: Path, picture: Image.Image):
     path = tmp_path / f"a{suffix}"
     picture.putalpha(255)
     save_photo(picture, path)
@@ -53,19 +53,19 @@ def test_alpha_is_left_out_only_where_opaque(suffix: str, tmp_path: Path, pictur
     assert open_photo(path).alpha is None
 
 
-def test_an_unknown_ending_is_refused(tmp_path: Path, picture: Image.Image):
+def test_unknown_suffix_is_refused(tmp_path: Path, picture: Image.Image):
     with pytest.raises(PhotoError, match=r"\.avif, \.bmp, \.jpeg, \.jpg, \.png, \.tif"):
         save_photo(picture, tmp_path / "a.gif")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_format_cannot_hold_is_refused(tmp_path: Path):
+def test_photo_too_wide_for_a_format_is_refused(tmp_path: Path):
     with pytest.raises(PhotoError, match="as WEBP"):
         save_photo(Image.new("RGB", (20000, 1)), tmp_path / "a.webp")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_file_stays_unless_told(tmp_path: Path, picture: Image.Image):
+def test_existing_file_is_kept_without_overwrite(tmp_path: Path, picture: Image.Image):
     path = tmp_path / "a.png"
     path.write_bytes(b"mine")
     with pytest.raises(PhotoError, match="exists already"):
@@ -77,7 +77,7 @@ def test_an_existing_file_stays_unless_told(tmp_path: Path, picture: Image.Image
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_a_file_that_appears_meanwhile_stays(
+def test_file_that_appears_meanwhile_is_kept(
     links: bool, tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ):
     path = tmp_path / "a.png"
@@ -101,7 +101,7 @@ def no_links(*_: object) -> None:
     raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
 
-def test_a_file_system_without_hard_links(
+def test_file_system_without_hard_links(
     tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(os, "link", no_links)
@@ -111,7 +111,7 @@ def test_a_file_system_without_hard_links(
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
-def test_a_full_disk_leaves_nothing(
+def test_full_disk_leaves_no_file(
     overwrite: bool, tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ):
     def full(_: int) -> None:
@@ -129,7 +129,7 @@ def test_a_full_disk_leaves_nothing(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_disk_that_fills_while_writing(tmp_path: Path, picture: Image.Image, monkeypatch):
+def test_disk_that_fills_while_writing(tmp_path: Path, picture: Image.Image, monkeypatch):
     full = Path("/dev/full")
     monkeypatch.setattr(atomic, "_open_unnamed", lambda _: full.open("wb"))
     with pytest.raises(PhotoError, match="No space left on device"):
@@ -137,7 +137,7 @@ def test_a_disk_that_fills_while_writing(tmp_path: Path, picture: Image.Image, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_is_read_only(tmp_path: Path, picture: Image.Image, monkeypatch):
+def test_read_only_disk(tmp_path: Path, picture: Image.Image, monkeypatch):
     def refuse(*_: object) -> int:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
@@ -148,7 +148,7 @@ def test_a_disk_that_is_read_only(tmp_path: Path, picture: Image.Image, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_leaves_nothing(
+def test_interrupt_leaves_no_file(
     tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
 ):
     def interrupt(_: int) -> None:
@@ -160,25 +160,25 @@ def test_an_interrupt_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path, picture: Image.Image):
+def test_missing_folder(tmp_path: Path, picture: Image.Image):
     with pytest.raises(PhotoError, match="No such file or directory"):
         save_photo(picture, tmp_path / "none" / "a.jpg")
 
 
-def test_the_longest_name(tmp_path: Path, picture: Image.Image):
+def test_longest_file_name(tmp_path: Path, picture: Image.Image):
     path = tmp_path / ("a" * 251 + ".jpg")
     save_photo(picture, path)
     assert path.exists()
 
 
-def test_the_usual_permissions(tmp_path: Path, picture: Image.Image):
+def test_file_has_default_permissions(tmp_path: Path, picture: Image.Image):
     save_photo(picture, tmp_path / "a.jpg")
     (tmp_path / "b").touch()
     assert (tmp_path / "a.jpg").stat().st_mode == (tmp_path / "b").stat().st_mode
 
 
-@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without a name")
-def test_a_file_has_no_name_before_it_is_whole(tmp_path: Path):
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has unnamed files")
+def test_file_has_no_name_before_it_is_complete(tmp_path: Path):
     with atomic.open_atomic(tmp_path / "a") as stream:
         stream.write(b"half")
         stream.flush()
@@ -188,27 +188,27 @@ def test_a_file_has_no_name_before_it_is_whole(tmp_path: Path):
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("clear", [False, True])
-def test_16_bits_are_written(suffix: str, channels: int, clear: bool, tmp_path: Path):
+@pytest.mark.parametrize("transparent", [False, True])
+def test_16_bits_are_written(suffix: str, channels: int, transparent: bool, tmp_path: Path):
     random = np.random.default_rng(0)
     pixels = random.integers(0, 65536, (30, 40, channels), dtype=np.uint16)
-    alpha = random.integers(0, 65536, (30, 40), dtype=np.uint16) if clear else None
+    alpha = random.integers(0, 65536, (30, 40), dtype=np.uint16) if transparent else None
     save_photo(Photo(pixels, alpha), tmp_path / f"a{suffix}")
-    found = open_photo(tmp_path / f"a{suffix}")
-    np.testing.assert_array_equal(found.pixels, np.broadcast_to(pixels, found.pixels.shape))
-    if clear:
-        np.testing.assert_array_equal(found.alpha, alpha)
+    output = open_photo(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(output.pixels, np.broadcast_to(pixels, output.pixels.shape))
+    if transparent:
+        np.testing.assert_array_equal(output.alpha, alpha)
     else:
-        assert found.alpha is None
+        assert output.alpha is None
 
 
-def test_a_format_of_8_bits_takes_the_nearest(tmp_path: Path):
+def test_8_bit_format_rounds_16_bits(tmp_path: Path):
     pixels = np.full((16, 16, 3), 65535 // 2, np.uint16)
     save_photo(Photo(pixels), tmp_path / "a.bmp")
     assert (open_photo(tmp_path / "a.bmp").pixels == 127).all()
 
 
-def test_the_quality_of_a_jpeg_is_kept(tmp_path: Path, picture: Image.Image):
+def test_jpeg_quality_is_kept(tmp_path: Path, picture: Image.Image):
     for quality in (40, 75, 98):
         picture.save(tmp_path / "a.jpg", quality=quality, progressive=quality == 75)
         save_photo(open_photo(tmp_path / "a.jpg"), tmp_path / "b.jpg", overwrite=True)
@@ -220,7 +220,7 @@ def test_the_quality_of_a_jpeg_is_kept(tmp_path: Path, picture: Image.Image):
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_adobe_deflate", "tiff_lzw", "packbits"])
 @pytest.mark.parametrize("depth", [8, 16])
-def test_the_compression_of_a_tiff_is_kept(
+def test_tiff_compression_is_kept(
     compression: str, depth: int, tmp_path: Path, picture: Image.Image
 ):
     if depth == 16:
@@ -228,12 +228,12 @@ def test_the_compression_of_a_tiff_is_kept(
     picture.save(tmp_path / "a.tif", compression=compression)
     save_photo(open_photo(tmp_path / "a.tif"), tmp_path / "b.tif")
     with Image.open(tmp_path / "b.tif") as after:
-        found = after.info["compression"]
-    assert found == ("tiff_lzw" if compression == "packbits" else compression)
+        output = after.info["compression"]
+    assert output == ("tiff_lzw" if compression == "packbits" else compression)
 
 
-def test_a_lossless_webp_stays_lossless(tmp_path: Path, picture: Image.Image):
-    profile = icc.srgb_profile() + bytes(9000)  # lies before the picture
+def test_lossless_webp_is_kept_lossless(tmp_path: Path, picture: Image.Image):
+    profile = icc.srgb_profile() + bytes(9000)  # precedes the image
     picture.save(tmp_path / "a.webp", lossless=True, icc_profile=profile)
     save_photo(open_photo(tmp_path / "a.webp"), tmp_path / "b.webp")
     np.testing.assert_array_equal(open_photo(tmp_path / "b.webp").pixels, picture)
@@ -242,8 +242,8 @@ def test_a_lossless_webp_stays_lossless(tmp_path: Path, picture: Image.Image):
 def test_pages_are_written(tmp_path: Path):
     photos = [Photo(np.full((16, 20 + n, 3), n, np.uint8)) for n in range(3)]
     save_pages(photos, tmp_path / "a.tif")
-    found = list(open_pages(tmp_path / "a.tif"))
-    assert [photo.size for photo in found] == [(20, 16), (21, 16), (22, 16)]
+    output = list(open_pages(tmp_path / "a.tif"))
+    assert [photo.size for photo in output] == [(20, 16), (21, 16), (22, 16)]
     with pytest.raises(PhotoError, match=r"need a \.tif"):
         save_pages(photos, tmp_path / "a.png")
     assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]

@@ -1,1 +1,1 @@
-"""Image files: read into a `Photo` and written again, with all that they say."""
+"""Photographs in files: reading, writing, and metadata."""

@@ -1,36 +1,30 @@
-"""Photographs out of files: every usual kind, read rightly, with all that the file says of it."""
+"""Decoding of one image: Pillow or OpenCV decode it, then profile and orientation are applied."""
 
 import dataclasses
-import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from io import BytesIO
-from pathlib import Path
 from typing import IO
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base as Tag
 from PIL.ImageFile import ImageFile
 
 from photochrom.color import Pixels, icc
 from photochrom.errors import PhotoError
-from photochrom.imagefile import metadata, tiff
-from photochrom.imagefile.containers import format_of, webp_is_lossless, without_metadata
+from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 
-MAX_PIXELS = 200_000_000
-"""A picture of more pixels is refused unless the caller allows more."""
-
-_NOT_READ = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "FITS"}
-"""What Pillow only knows of, or hands to another program."""
-_NOT_FRAMES = {"MPO", "PSD", "ICO", "ICNS", "TIFF"}
-"""Formats of which the first picture is the photo, or which are read page by page."""
-_HEIC = (b"heic", b"heix", b"mif1", b"hevc")
+_UNSUPPORTED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "FITS"}
+"""Formats that Pillow only identifies, or decodes with another program."""
+_NO_ANIMATIONS = {"MPO", "PSD", "ICO", "ICNS", "TIFF"}
+"""Formats whose first frame is the photo, or that are read page by page."""
+_HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"hevc")
 _UPRIGHT = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -40,170 +34,39 @@ _UPRIGHT = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a[:, ::-1].swapaxes(0, 1),
 }
-"""EXIF orientation to the turn that undoes it."""
-_COMPRESSIONS = {1: "raw", 8: "tiff_adobe_deflate", 32946: "tiff_adobe_deflate"}
-"""What a TIFF's compression is written as; every other becomes LZW, which loses nothing."""
+"""EXIF orientation to the transformation that makes the pixels upright."""
+_PLANAR = 2
+_WHITE_IS_ZERO = 0
 
-# Tags of TIFF.
-_WIDTH, _HEIGHT = 256, 257
-_BITS_PER_SAMPLE = 258
-_COMPRESSION = 259
-_PHOTOMETRIC = 262
-_PLANAR = 284  # 2 is one plane after the other
-
-_pillow = threading.Lock()
+_pillow_lock = threading.Lock()
 
 
-class _DamagedError(PhotoError):
-    """A picture that is not whole, or of which only what is said of it is broken."""
+class DamagedError(PhotoError):
+    """An image that is incomplete or damaged, or whose metadata are."""
 
 
-def open_photo(file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Read a photograph, upright, with what its file says of it.
-
-    Args:
-        file: A path, or an open binary file that can be rewound.
-        max_pixels: A picture of more is refused before it is decoded.
-
-    Returns:
-        The photo; of a TIFF of several pages, the first: `open_pages` reads all.
+def open_image(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> ImageFile:
+    """Read the header of an image and check that it can be read.
 
     Raises:
-        PhotoError: If there is no such file, or it is not a whole picture that can be read.
-    """
-    return next(open_pages(file, max_pixels=max_pixels))
-
-
-def open_pages(file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Iterator[Photo]:
-    """Read every page of a TIFF, one after the other; any other photo is one page.
-
-    Args:
-        file: A path, or an open binary file that can be rewound.
-        max_pixels: A page of more is refused before it is decoded.
-
-    Yields:
-        The photos, upright.
-
-    Raises:
-        PhotoError: If there is no such file, it is not a photo that can be read, a page of it is
-            not whole, or it changes meanwhile. Pages that were read before that are right.
-    """
-    name = str(file if isinstance(file, str | Path) else getattr(file, "name", "the photo"))
-    try:
-        if isinstance(file, str | Path):
-            with Path(file).open("rb") as stream:
-                yield from _pages(stream, name, max_pixels)
-        else:
-            yield from _pages(file, name, max_pixels)
-    except OSError as error:
-        raise PhotoError(f"cannot read {name}: {error.strerror or error}") from error
-
-
-def _pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
-    before = _state(stream)
-    stream.seek(0)
-    start = stream.read(16)
-    if not start:
-        raise PhotoError(f"{name} is empty: 0 bytes")
-
-    def unchanged(photo: Photo) -> Photo:
-        if _state(stream) != before:
-            raise PhotoError(f"{name} changed while it was read; give it once it is complete")
-        return photo
-
-    # No photo has a name here, or in what follows: while the caller works on it, it would stay in
-    # memory although the caller is done with it.
-    if format_of(start) == "TIFF":
-        yield from map(unchanged, _tiff_pages(stream, name, max_pixels))
-    else:
-        yield unchanged(_single(stream, name, max_pixels))
-
-
-def _state(stream: IO[bytes]) -> tuple[int, int] | None:
-    """Return size and time of the last change, None of what is no file on a disk."""
-    try:
-        facts = os.fstat(stream.fileno())
-    except (OSError, AttributeError):
-        return None
-    return facts.st_size, facts.st_mtime_ns
-
-
-def _single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
-    """Read a file that is one picture."""
-    stream.seek(0)
-    data = stream.read()
-    try:
-        image = _opened(BytesIO(data), name, max_pixels)
-        photo = _photo(image, data, _metadata(data, image), name)
-    except _DamagedError:
-        bare = without_metadata(data)
-        if bare is None:
-            raise
-        image = _opened(BytesIO(bare), name, max_pixels)
-        photo = _photo(image, bare, _metadata(data, image), name)
-    return _upright(dataclasses.replace(photo, encoding=_encoding(image, data)))
-
-
-def _tiff_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
-    """Read a TIFF page by page."""
-    try:
-        pages = tiff.read(stream)
-    except tiff.TiffError as error:
-        raise PhotoError(
-            f"{name} is a TIFF that is damaged or of a kind that cannot be read: {error}"
-        ) from error
-    if tiff.is_raw(pages[0]):
-        raise PhotoError(
-            f"{name} is a raw photo of a camera (DNG and the like), of which only the preview "
-            "could be read; develop it and give the TIFF or JPEG"
-        )
-    for number, page in enumerate(pages):
-        place = name if len(pages) == 1 else f"page {number + 1} of {name}"
-        yield _tiff_page(stream, page, number, place, max_pixels)
-
-
-def _tiff_page(
-    stream: IO[bytes], page: tiff.Page, number: int, name: str, max_pixels: int
-) -> Photo:
-    """Read a page cut out of its file, so that its tags can do no harm."""
-    sides = page.numbers(_WIDTH)[:1] + page.numbers(_HEIGHT)[:1]
-    if len(sides) == 2:  # before its bytes are copied
-        _check_size(*sides, name, max_pixels)
-    try:
-        alone = tiff.alone(page)
-        image = _opened(BytesIO(alone), name, max_pixels)
-    except (tiff.TiffError, _DamagedError):  # such as a kind of JPEG in it that is all pointers
-        alone = None
-        image = _opened(stream, name, max_pixels, number)
-    photo = _photo(image, alone, page.metadata, name)
-    (code,) = page.numbers(_COMPRESSION)[:1] or (1,)
-    encoding = Encoding("TIFF", {"compression": _COMPRESSIONS.get(code, "tiff_lzw")})
-    # Pillow turns a TIFF that tells it to.
-    return _upright(dataclasses.replace(photo, encoding=encoding), turned=alone is None)
-
-
-def _opened(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> ImageFile:
-    """Read the head of a picture and see whether it is one that we read.
-
-    Raises:
-        PhotoError: If it is not.
+        PhotoError: If it cannot.
     """
     stream.seek(0)
     start = stream.read(32)
     stream.seek(0)
-    claimed = format_of(start)
+    format_ = detect_format(start)
     try:
-        with _pillow_unlimited():
-            image = Image.open(stream, formats=_formats(start, claimed))
+        with _no_pillow_limit():
+            image = Image.open(stream, formats=_pillow_formats(start, format_))
             if frame:
                 image.seek(frame)
     except UnidentifiedImageError as error:
-        if claimed is not None:
-            raise _DamagedError(
-                f"{name} is a {claimed} that is damaged or of a kind that cannot be read; save it "
+        if format_ is not None:
+            raise DamagedError(
+                f"{name} is a {format_} that is damaged or of a kind that cannot be read; save it "
                 "again as JPEG or PNG"
             ) from error
-        if start[4:8] == b"ftyp" and start[8:12] in _HEIC:
+        if start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS:
             raise PhotoError(
                 f"{name} is a HEIC, which needs the package pillow-heif; install it"
                 if find_spec("pillow_heif") is None
@@ -211,19 +74,24 @@ def _opened(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> Im
             ) from error
         raise PhotoError(
             f"{name} is not a photo in a format that can be read, such as JPEG, PNG, TIFF or WebP, "
-            "whatever its name says"
+            "whatever its suffix"
         ) from error
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything on a damaged file
-        raise _DamagedError(f"{name} is damaged or cut off: {error}") from error
-    _check_size(*image.size, name, max_pixels)
-    if image.format not in _NOT_FRAMES and _frames(image, name) > 1:
-        raise PhotoError(f"{name} is an animation; give its pictures one by one")
+        raise DamagedError(f"{name} is damaged or cut off: {error}") from error
+    check_size(*image.size, name, max_pixels)
+    if image.format not in _NO_ANIMATIONS and _count_frames(image, name) > 1:
+        raise PhotoError(f"{name} is an animation; give its frames one by one")
     return image
 
 
-def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+    """Refuse an image of too many pixels.
+
+    Raises:
+        PhotoError: If it has more than `max_pixels`.
+    """
     if width * height > max_pixels:
         raise PhotoError(
             f"{name} is too large: {width}x{height} is {width * height} pixels, the limit "
@@ -231,22 +99,60 @@ def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
         )
 
 
-def _formats(start: bytes, claimed: str | None) -> list[str]:
-    """Return Pillow's names of the formats to try: the one that is claimed, or all but some."""
-    if claimed is not None:
-        return [claimed.upper()]
+def decode(
+    image: ImageFile,
+    data: bytes | None,
+    metadata: Metadata,
+    encoding: Encoding,
+    name: str,
+    *,
+    is_upright: bool = False,
+) -> Photo:
+    """Decode an image, and apply its colour profile and orientation.
+
+    Args:
+        image: From `open_image`.
+        data: The file, needed for 16 bits of colour.
+        metadata: Of the file.
+        encoding: Of the file.
+        name: For messages.
+        is_upright: Whether Pillow applies the orientation.
+
+    Raises:
+        PhotoError: If it is incomplete, or of a kind that is not supported.
+    """
+    try:
+        if _has_deep_color(image):
+            photo = _apply_profile(_decode_deep_color(image, data), metadata, None)
+        else:
+            with _no_warnings():
+                image.load()
+            photo = _apply_profile(_scale_values(image), metadata, image)
+    except MemoryError:
+        raise
+    except PhotoError as error:
+        raise PhotoError(f"{name}: {error}") from error
+    except Exception as error:  # decoders raise anything on a damaged file
+        raise DamagedError(f"{name} is damaged or cut off: {error}") from error
+    return _apply_orientation(photo, encoding, is_upright=is_upright)
+
+
+def _pillow_formats(start: bytes, format_: str | None) -> list[str]:
+    """Return Pillow's names of the formats to try: the detected one, or all that are supported."""
+    if format_ is not None:
+        return [format_.upper()]
     if start[4:8] == b"ftyp" and find_spec("pillow_heif") is not None:
         import pillow_heif
 
         pillow_heif.register_heif_opener()
     Image.init()
-    return sorted(set(Image.OPEN) - _NOT_READ)
+    return sorted(set(Image.OPEN) - _UNSUPPORTED_FORMATS)
 
 
 @contextmanager
-def _pillow_unlimited() -> Iterator[None]:
-    """Let Pillow open what is larger than its own limit: ours is checked right after."""
-    with _pillow, _quiet():
+def _no_pillow_limit() -> Iterator[None]:
+    """Lift Pillow's limit of pixels, as `check_size` follows."""
+    with _pillow_lock, _no_warnings():
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             yield
@@ -255,75 +161,35 @@ def _pillow_unlimited() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Do without Pillow's warnings of broken EXIF, which does no harm here."""
+def _no_warnings() -> Iterator[None]:
+    """Ignore Pillow's warnings of damaged EXIF."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def _frames(image: Image.Image, name: str) -> int:
+def _count_frames(image: Image.Image, name: str) -> int:
     try:
         return int(getattr(image, "n_frames", 1))
     except Exception as error:
-        raise _DamagedError(f"{name} is damaged or cut off: {error}") from error
+        raise DamagedError(f"{name} is damaged or cut off: {error}") from error
 
 
-def _metadata(data: bytes, image: Image.Image) -> Metadata:
-    if image.format in ("JPEG", "MPO"):
-        return metadata.read_jpeg(data)
-    return metadata.read_png(data) if image.format == "PNG" else metadata.from_info(image.info)
-
-
-def _encoding(image: Image.Image, data: bytes) -> Encoding:
-    if image.format in ("JPEG", "MPO"):
-        progressive = bool(image.info.get("progressive"))
-        # The table of lightness alone, for colours as well: those of the file may be coarse.
-        table = next(iter(getattr(image, "quantization", {}).values()), ())
-        if not table:
-            return Encoding("JPEG")
-        qtables = [[min(step, 255) for step in table]]  # a baseline JPEG has no more
-        return Encoding("JPEG", {"qtables": qtables, "progressive": progressive})
-    if image.format == "WEBP":
-        return Encoding("WEBP", {"lossless": webp_is_lossless(data)})
-    return Encoding(image.format or "")
-
-
-def _photo(image: ImageFile, data: bytes | None, kept: Metadata, name: str) -> Photo:
-    """Decode a picture, and see to it that its numbers are colours that one can compute with.
-
-    Raises:
-        PhotoError: If it is not whole, or of a kind that cannot be read rightly.
-    """
-    try:
-        if _is_deep(image):
-            return _in_space(_by_opencv(image, data), kept, None)
-        with _quiet():
-            image.load()
-        return _in_space(_with_right_values(image), kept, image)
-    except MemoryError:
-        raise
-    except PhotoError as error:
-        raise PhotoError(f"{name}: {error}") from error
-    except Exception as error:  # decoders raise anything on a damaged file
-        raise _DamagedError(f"{name} is damaged or cut off: {error}") from error
-
-
-def _is_deep(image: ImageFile) -> bool:
-    """Tell whether Pillow would make 8 bits of 16."""
+def _has_deep_color(image: ImageFile) -> bool:
+    """Tell whether channels have more than 8 bits, which Pillow would reduce to 8."""
     if image.mode.startswith("I"):
         return False
-    raw = [tile[3] if isinstance(tile[3], tuple) else (tile[3],) for tile in image.tile]
+    arguments = [tile[3] if isinstance(tile[3], tuple) else (tile[3],) for tile in image.tile]
     if image.format == "PPM":
-        return any(len(args) > 1 and args[1] > 255 for args in raw)
-    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, ())
-    return any(";16" in str(args[0]) for args in raw) or max(bits, default=0) > 8
+        return any(len(args) > 1 and args[1] > 255 for args in arguments)
+    bits = getattr(image, "tag_v2", {}).get(Tag.BitsPerSample, ())
+    return any(";16" in str(args[0]) for args in arguments) or max(bits, default=0) > 8
 
 
-def _by_opencv(image: ImageFile, data: bytes | None) -> Photo:
-    """Decode a picture of 16 bits for each of several channels."""
+def _decode_deep_color(image: ImageFile, data: bytes | None) -> Photo:
+    """Decode several channels of 16 bits with OpenCV."""
     tags = getattr(image, "tag_v2", {})
-    if data is None or image.mode == "CMYK" or tags.get(_PLANAR) == 2:
+    if data is None or image.mode == "CMYK" or tags.get(Tag.PlanarConfiguration) == _PLANAR:
         raise PhotoError(
             "16 bits for each channel are read as grey or RGB, with transparency or without, "
             "interleaved; save it so, or with 8 bits"
@@ -338,78 +204,80 @@ def _by_opencv(image: ImageFile, data: bytes | None) -> Photo:
     if values.shape[2] == 4 and image.has_transparency_data:
         alpha = values[..., 3].copy()
     pixels = values if values.shape[2] == 3 else values[..., :3].copy()
-    for row in pixels:  # in place, as a large one takes a large part of the memory
+    for row in pixels:  # BGR to RGB, in place to save memory
         row[:] = row[:, ::-1]
-    if alpha is not None and "RGBa" in str(image.tile[0][3]):  # stored times the alpha
-        whole = pixels * np.float32(65535) / np.maximum(alpha, 1)[..., None]
-        pixels = np.minimum(whole + np.float32(0.5), 65535).astype(np.uint16)
-    grey = str(image.tile[0][3]).startswith("LA")
-    return Photo(pixels[..., :1].copy() if grey else pixels, alpha)
+    raw_mode = str(image.tile[0][3])
+    if alpha is not None and "RGBa" in raw_mode:  # premultiplied alpha
+        straight = pixels * np.float32(65535) / np.maximum(alpha, 1)[..., None]
+        pixels = np.minimum(straight + np.float32(0.5), 65535).astype(np.uint16)
+    return Photo(pixels[..., :1].copy() if raw_mode.startswith("LA") else pixels, alpha)
 
 
-def _with_right_values(image: Image.Image) -> Photo:
-    """Return a picture that Pillow decoded, with the values that its TIFF means.
+def _scale_values(image: Image.Image) -> Photo:
+    """Return a decoded image; grey of a TIFF is scaled to 16 bits, with 0 as black.
 
     Raises:
-        PhotoError: If it has a kind that is not read.
+        PhotoError: If its mode is not supported.
     """
     photo = Photo.from_image(image)
     if not image.mode.startswith("I;16"):
         return photo
     tags = getattr(image, "tag_v2", {})
     values: Pixels = photo.pixels
-    if tags.get(_BITS_PER_SAMPLE) == (12,):
+    if tags.get(Tag.BitsPerSample) == (12,):
         values = ((values << 4) | (values >> 8)).astype(np.uint16)
-    if tags.get(_PHOTOMETRIC) == 0:  # "white is zero": with 8 bits Pillow turns them round
+    if tags.get(Tag.PhotometricInterpretation) == _WHITE_IS_ZERO:  # Pillow inverts 8 bits only
         values = np.uint16(65535) - values
     return dataclasses.replace(photo, pixels=values)
 
 
-def _in_space(photo: Photo, kept: Metadata, image: Image.Image | None) -> Photo:
-    """Say which colours a photo's numbers are.
+def _apply_profile(photo: Photo, metadata: Metadata, image: Image.Image | None) -> Photo:
+    """Set colour space and metadata of a photo.
 
-    A profile that is broken, or one of grey for colours, says nothing, and is dropped.
+    Matrix and grey profiles give the space. Others are converted to sRGB. A damaged profile, or one
+    for another number of channels, is dropped.
 
     Args:
-        photo: The numbers.
-        kept: What the file says.
-        image: The picture that they are from, where it has 8 bits.
+        photo: The decoded photo.
+        metadata: Of the file.
+        image: The source of `photo`, if it has 8 bits.
 
     Raises:
-        PhotoError: If 16 bits have a profile that only 8 can be converted from.
+        PhotoError: If a photo of 16 bits has a profile that can only be converted with 8.
     """
-    if kept.icc is None:
-        return dataclasses.replace(photo, metadata=kept)
-    dropped = dataclasses.replace(photo, metadata=kept.with_profile(None))
+    if metadata.icc is None:
+        return dataclasses.replace(photo, metadata=metadata)
+    untagged = dataclasses.replace(photo, metadata=metadata.with_profile(None))
     try:
-        space = icc.read_profile(kept.icc)
+        space = icc.read_profile(metadata.icc)
     except icc.ProfileError:
-        if not icc.is_valid(kept.icc):
-            return dropped
+        if not icc.is_valid(metadata.icc):
+            return untagged
         if image is None or photo.pixels.dtype != np.uint8:
             raise PhotoError(
-                "16 bits with a colour profile of tables cannot be converted; convert it to a "
-                "profile such as sRGB or Adobe RGB, or save it with 8 bits"
+                "16 bits with a LUT colour profile cannot be converted; convert it to a profile "
+                "such as sRGB or Adobe RGB, or save it with 8 bits"
             ) from None
         try:
-            converted = Photo.from_image(icc.convert_to_srgb(image, kept.icc))
+            converted = Photo.from_image(icc.convert_to_srgb(image, metadata.icc))
         except icc.ProfileError:
-            return dropped
-        tagged = kept.with_profile(icc.srgb_profile())
+            return untagged
+        tagged = metadata.with_profile(icc.srgb_profile())
         return dataclasses.replace(converted, metadata=tagged)
-    channels = 1 if space.matrix is None else 3
-    if channels != photo.pixels.shape[2]:
-        return dropped
-    return dataclasses.replace(photo, space=space, metadata=kept)
+    if photo.pixels.shape[2] != len(space.curves):
+        return untagged
+    return dataclasses.replace(photo, space=space, metadata=metadata)
 
 
-def _upright(photo: Photo, *, turned: bool = False) -> Photo:
-    """Turn a photo as it asks for, unless that is done; then it asks for no more."""
+def _apply_orientation(photo: Photo, encoding: Encoding, *, is_upright: bool) -> Photo:
+    """Make a photo upright, and reset its orientation."""
     orientation = photo.metadata.orientation or 1
-    turn = _UPRIGHT.get(orientation)
-    kept = photo.metadata.upright(swap=orientation >= 5)
-    if turn is None or turned:
-        return dataclasses.replace(photo, metadata=kept)
-    pixels = np.ascontiguousarray(turn(photo.pixels))
-    alpha = None if photo.alpha is None else np.ascontiguousarray(turn(photo.alpha))
-    return dataclasses.replace(photo, pixels=pixels, alpha=alpha, metadata=kept)
+    metadata = photo.metadata.make_upright(swap_sides=orientation >= 5)
+    pixels, alpha = photo.pixels, photo.alpha
+    transform = _UPRIGHT.get(orientation)
+    if transform is not None and not is_upright:
+        pixels = np.ascontiguousarray(transform(pixels))
+        alpha = None if alpha is None else np.ascontiguousarray(transform(alpha))
+    return dataclasses.replace(
+        photo, pixels=pixels, alpha=alpha, metadata=metadata, encoding=encoding
+    )

@@ -1,4 +1,4 @@
-"""Which endings of files are photographs."""
+"""File formats of photographs: name suffixes and signatures."""
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -10,11 +10,28 @@ FORMATS = {
     ".avif": "AVIF",
     ".bmp": "BMP",
 }
-"""The endings of the files that are written, and Pillow's names of their formats."""
+"""Suffixes that can be written, to Pillow's names of the formats."""
 
 READ_ONLY = (
     *(".gif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".qoi", ".psd"),
     *(".pbm", ".pgm", ".ppm", ".pnm", ".pcx", ".sgi", ".tga"),
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef"),  # refused by name
+    # Raw photos, which are reported as failed.
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef"),
 )
-"""Further endings of what may be a folder's photographs; raw photos are listed as failed."""
+"""Further suffixes of photos in a folder."""
+
+_SIGNATURES = {
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "JPEG": (b"\xff\xd8\xff",),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "BMP": (b"BM",),
+}
+
+
+def detect_format(data: bytes) -> str | None:
+    """Return the format by the first 12 bytes of a file, None if it is not one of `FORMATS`."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "AVIF"
+    return next((name for name, starts in _SIGNATURES.items() if data.startswith(starts)), None)

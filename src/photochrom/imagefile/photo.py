@@ -1,4 +1,4 @@
-"""A photograph in memory: pixels of 8 or 16 bits, what they mean, and what its file says of it."""
+"""`Photo`: a photograph in memory."""
 
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -14,12 +14,12 @@ from photochrom.imagefile.metadata import Metadata
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a photo lay in its file, so that it can be written as well again."""
+    """How a photo was encoded, so that it can be saved at the same quality."""
 
     format: str = ""
     """Pillow's name of the format."""
     options: dict[str, Any] = field(default_factory=dict)
-    """What Pillow is told when it writes this format: quality, compression."""
+    """Arguments of Pillow's `save` for this format."""
 
 
 @final
@@ -28,11 +28,11 @@ class Photo:
     """A photograph, upright."""
 
     pixels: Pixels
-    """Shape (H, W, 1), grey, or (H, W, 3); the largest number of their type is white."""
+    """Shape (H, W, 1), grey, or (H, W, 3), of 8 or 16 bits; the largest value is white."""
     alpha: Pixels | None = None
     """Opacity, shape (H, W), of the type of `pixels`; None: opaque."""
     space: ColorSpace = SRGB
-    """Which colours `pixels` are."""
+    """Colour space of `pixels`."""
     metadata: Metadata = field(default_factory=Metadata)
     encoding: Encoding = field(default_factory=Encoding)
 
@@ -43,31 +43,27 @@ class Photo:
 
     @classmethod
     def from_image(cls, image: Image.Image) -> "Photo":
-        """Take over the pixels of a picture in any of Pillow's modes with up to 16 bits.
+        """Return the pixels of a Pillow image in any mode with up to 16 bits.
 
-        What its file said besides is left behind, a turn that EXIF asks for as well: `open_photo`
-        sees to that.
+        Metadata, EXIF orientation included, are ignored; `open_photo` reads them.
 
         Raises:
-            PhotoError: If it has no pixels, or more than 16 bits, or a mode that has no way to RGB.
+            PhotoError: If it has no pixels, more than 16 bits, or a mode that cannot be converted.
         """
         if 0 in image.size:
-            raise PhotoError(f"the picture has no pixels: {image.width}x{image.height}")
+            raise PhotoError(f"the image has no pixels: {image.width}x{image.height}")
         if image.mode == "I" or image.mode.startswith("I;16"):
-            return _grey16(image)
-        plain = _plain(image)
-        pixels = np.asarray(plain)
-        if plain.mode in ("LA", "RGBA"):
+            return _from_16_bit_grey(image)
+        image = _convert_mode(image)
+        pixels = np.asarray(image)
+        if image.mode in ("LA", "RGBA"):
             return cls(
                 np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1])
             )
         return cls(np.atleast_3d(pixels))
 
     def to_image(self) -> Image.Image:
-        """Return the photo as a picture of 8 bits in mode L, LA, RGB or RGBA.
-
-        Its numbers stay as they are: they are sRGB only where `space` is.
-        """
+        """Return an 8-bit image in mode L, LA, RGB or RGBA, without conversion to sRGB."""
         pixels = to_8_bits(self.pixels)
         image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         if self.alpha is not None:
@@ -76,40 +72,37 @@ class Photo:
 
 
 def to_8_bits(values: Pixels) -> NDArray[np.uint8]:
-    """Return values of 8 or 16 bits with 8, to the nearest."""
+    """Round values of 8 or 16 bits to 8."""
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    """Return a picture of 8 bits in mode L, LA, RGB or RGBA; the same where nothing has to change.
-
-    Palettes, CMYK and the rest become RGB, transparency of every kind an alpha channel, and 1 bit
-    becomes 8.
-    """
-    mode = image.mode
+def _convert_mode(image: Image.Image) -> Image.Image:
+    """Convert to mode L, LA, RGB or RGBA; transparency of every kind becomes alpha."""
+    is_grey = image.mode in ("1", "L")
+    mode = "L" if is_grey else "RGB"
     if image.has_transparency_data:
-        wanted = "LA" if mode in ("1", "L", "LA", "La") else "RGBA"
-    else:
-        wanted = "L" if mode in ("1", "L") else "RGB"
-    if mode == wanted:
+        mode = "LA" if is_grey or image.mode in ("LA", "La") else "RGBA"
+    if image.mode == mode:
         return image
-    if mode == "F":
-        raise PhotoError("the picture has floating-point pixels; give one with 8 or 16 bits")
+    if image.mode == "F":
+        raise PhotoError("the image has floating-point pixels; give one with 8 or 16 bits")
     try:
-        return image.convert(wanted)
+        return image.convert(mode)
     except ValueError as error:
-        raise PhotoError(f"a picture in mode {mode} cannot be read; give RGB or grey") from error
+        raise PhotoError(
+            f"an image in mode {image.mode} cannot be converted; give RGB or grey"
+        ) from error
 
 
-def _grey16(image: Image.Image) -> Photo:
+def _from_16_bit_grey(image: Image.Image) -> Photo:
     values: NDArray[Any] = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
-        raise PhotoError("the picture has more than 16 bits for each pixel; give 8 or 16")
+        raise PhotoError("the image has more than 16 bits for each pixel; give 8 or 16")
     pixels = values.astype(np.uint16)
-    clear = image.info.get("transparency")
+    transparent = image.info.get("transparency")
     alpha = None
-    if isinstance(clear, int):  # one value of 65536 stands for "transparent"
-        alpha = np.where(pixels == clear, 0, 65535).astype(np.uint16)
+    if isinstance(transparent, int):
+        alpha = np.where(pixels == transparent, 0, 65535).astype(np.uint16)
     return Photo(pixels[..., None], alpha)

@@ -1,279 +1,226 @@
-"""How PNG, JPEG and TIFF files are put together: chunks, segments and directories.
-
-Nothing here knows what a photo's metadata mean. The parts of a PNG or JPEG that are the picture
-are told from those that only speak about it: a decoder refuses a file whose colour profile or
-comment is broken, though the picture is whole.
-"""
+"""TIFF structure: directories of tagged values, in TIFF and BigTIFF files and in EXIF blocks."""
 
 import struct
-import zlib
-from collections.abc import Iterator
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
+from PIL.ExifTags import Base as Tag
 
-PNG = b"\x89PNG\r\n\x1a\n"
-PNG_PICTURE = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-"""The chunks that a decoder needs."""
-JPEG_DESCRIPTIVE = {0xFE, *range(0xE0, 0xF0)} - {0xEE}
-"""Comments and application segments, but for Adobe's, which names the colour transform."""
-_JPEG = b"\xff\xd8\xff"
-_JPEG_EXIF = 0xE1
+from photochrom.imagefile.formats import detect_format
 
-_SIGNATURES = {
-    "PNG": (PNG,),
-    "JPEG": (_JPEG,),
-    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    "BMP": (b"BM",),
+SIGNATURES = {"<": b"II*\0", ">": b"MM\0*"}
+"""Byte order, as of `struct`, to the first bytes of a TIFF."""
+BYTE, SHORT, LONG, RATIONAL, UNDEFINED = 1, 3, 4, 5, 7
+KIND_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+"""Field type to bytes of a value, without directory offsets and the types of BigTIFF."""
+_ALL_KIND_SIZES = KIND_SIZES | {13: 4, 16: 8, 17: 8, 18: 8}
+_UNSIGNED_KINDS = (1, 3, 4, 13, 16, 18)
+_NARROWED_KINDS = {16: (4, "u4"), 17: (9, "i4")}
+"""BigTIFF type of 64 bits to the type of 32 bits and its dtype."""
+_FRACTION_KINDS = (5, 10)
+_SUBDIRECTORIES = {
+    0: (Tag.ExifOffset, Tag.GPSInfo),
+    Tag.ExifOffset: (Tag.ExifInteroperabilityOffset,),
 }
+"""Tag of a directory, 0 for that of a page, to tags of the directories that it contains."""
 
-
-def format_of(data: bytes) -> str | None:
-    """Return the format that the first bytes of a file claim, None if it is none of ours."""
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "WebP"
-    if data[4:12] in (b"ftypavif", b"ftypavis"):
-        return "AVIF"
-    return next((name for name, starts in _SIGNATURES.items() if data.startswith(starts)), None)
-
-
-def without_metadata(data: bytes) -> bytes | None:
-    """Return a file without what its pixels do not need, None if it is no PNG or JPEG.
-
-    Orientation stays, in a PNG if its checksum is right. What is cut off stays cut off.
-    """
-    if data.startswith(PNG):
-        kept = [
-            chunk
-            for name, chunk in png_chunks(data)
-            if name in PNG_PICTURE or (name == b"eXIf" and png_intact(chunk))
-        ]
-        return b"".join([PNG, *kept])
-    if data.startswith(_JPEG):
-        kept = [
-            segment
-            for marker, segment in jpeg_segments(data)
-            if marker not in JPEG_DESCRIPTIVE - {_JPEG_EXIF}
-            and not (marker == 0xEE and len(segment) < 16)  # Adobe's, cut off
-        ]
-        return b"".join([data[:2], *kept])
-    return None
-
-
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and bytes of every chunk: length, name, content, checksum; the last may be cut."""
-    start = len(PNG)
-    while start + 8 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, start)
-        yield name, data[start : start + length + 12]
-        start += length + 12
-
-
-def png_intact(chunk: bytes) -> bool:
-    """Tell whether a chunk is whole and has the right checksum."""
-    length = int.from_bytes(chunk[:4])
-    return len(chunk) == length + 12 and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
-
-
-def png_chunk(name: bytes, content: bytes) -> bytes:
-    """Return the bytes of a chunk."""
-    return struct.pack(">I", len(content)) + name + content + zlib.crc32(name + content).to_bytes(4)
-
-
-def webp_is_lossless(data: bytes) -> bool:
-    """Tell whether the first picture of a WebP is stored without loss, whatever lies before it."""
-    start = 12
-    while start + 8 <= len(data):
-        name, length = struct.unpack_from("<4sI", data, start)
-        if name in (b"VP8L", b"VP8 "):
-            return bool(name == b"VP8L")
-        start += 8 + length + length % 2
-    return False
-
-
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and bytes of every segment: marker, length, content; the last may be cut off.
-
-    The last is all from the start of the picture on (marker 0xDA), or from where order ends (0).
-    """
-    start = 2
-    while start + 4 <= len(data) and data[start] == 0xFF and data[start + 1] != 0xDA:
-        marker, length = data[start + 1], int.from_bytes(data[start + 2 : start + 4])
-        if marker == 0xFF:  # a marker may be filled up with these
-            start += 1
-            continue
-        yield marker, data[start : start + 2 + length]
-        start += 2 + length
-    yield 0xDA if data[start : start + 2] == b"\xff\xda" else 0, data[start:]
-
-
-def jpeg_segment(marker: int, content: bytes) -> bytes:
-    """Return the bytes of a segment; `content` has at most 65533."""
-    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+Tree = dict[int, "tuple[int, bytes] | Tree"]
+"""Tag to type and values, or to a subdirectory."""
 
 
 class TiffError(ValueError):
-    """A TIFF, or a part of it, of which no sense can be made."""
-
-
-KINDS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-"""Bytes of a value of each kind of field that every TIFF can have."""
-_SIZES = KINDS | {13: 4, 16: 8, 17: 8, 18: 8}
-"""With offsets of directories, and the kinds that only BigTIFF has."""
-_COUNTING = (1, 3, 4, 13, 16, 18)
-"""Kinds of unsigned integers."""
-_NARROWED = {16: (4, "u4"), 17: (9, "i4")}
-"""Kinds of 64 bits to those of 32."""
-_CHILDREN = {0: (34665, 34853), 34665: (40965,)}
-"""Tags of the directories in a page's directory (Exif and GPS), and of that in Exif (Interop)."""
-
-Tree = dict[int, "tuple[int, bytes] | Tree"]
-"""Tag to kind and values, or to a directory inside."""
+    """A TIFF that is damaged."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """An entry of a directory, at `entry`: `count` values of a kind, which lie at `at`."""
+    """An entry of a directory."""
 
     kind: int
+    """TIFF's field type."""
     count: int
-    entry: int
-    at: int
+    entry_offset: int
+    offset: int
+    """Of the values."""
 
     @property
     def size(self) -> int:
         """Bytes of the values."""
-        return self.count * _SIZES[self.kind]
+        return self.count * _ALL_KIND_SIZES[self.kind]
 
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory of a TIFF; of a tag that is there twice, the first counts."""
+    """A directory; of a duplicate tag, the first entry counts."""
 
     fields: dict[int, Field]
-    """Tag to field, all of which lie inside the file."""
-    link: int
-    """Where the offset of the next directory lies."""
-    next: int
-    """That offset, 0 at the end of the chain."""
+    """By tag; without those that lie outside of the file."""
+    link_offset: int
+    """Where `next_offset` is stored."""
+    next_offset: int
+    """Of the next directory; 0: this is the last."""
 
 
 class Tiff:
-    """A TIFF or BigTIFF of either byte order, or the block of the same make that is EXIF.
+    """A TIFF or BigTIFF of either byte order, or an EXIF block.
 
-    Whatever the offsets and counts in it claim, no more is read at once than the file has.
+    Offsets and counts are checked against the size of the file before anything is read.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
         """Read the header.
 
         Raises:
-            TiffError: If it is none.
+            TiffError: If it is not one of a TIFF.
         """
         self._stream = stream
         self.size = stream.seek(0, 2)
         start = self.read(0, 4)
-        if format_of(start) != "TIFF":
+        if detect_format(start) != "TIFF":
             raise TiffError("it does not start as a TIFF")
         self.order = "<" if start.startswith(b"II") else ">"
-        """As `struct` writes it."""
-        self.width = 8 if b"+" in start else 4
-        """Bytes of an offset."""
-        self._offset = "Q" if self.width == 8 else "I"
-        (self.first,) = self.unpack(self._offset, self.width)
+        """Byte order, as of `struct`."""
+        self.offset_size = 8 if b"+" in start else 4
+        self._offset_format = "Q" if self.offset_size == 8 else "I"
+        (self.first_offset,) = self.unpack(self._offset_format, self.offset_size)
+        """Of the first directory."""
 
-    def read(self, at: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> bytes:
         """Return bytes of the file.
 
         Raises:
             TiffError: If they are not all there.
         """
         data = b""
-        if at + size <= self.size:
-            self._stream.seek(at)
+        if offset + size <= self.size:
+            self._stream.seek(offset)
             data = self._stream.read(size)
         if len(data) < size:
             raise TiffError("it is cut off, or points outside of itself")
         return data
 
-    def unpack(self, form: str, at: int) -> tuple[Any, ...]:
-        """Return numbers of the file, `form` as in `struct`, without the order."""
-        form = self.order + form
-        return struct.unpack(form, self.read(at, struct.calcsize(form)))
+    def unpack(self, format_: str, offset: int) -> tuple[Any, ...]:
+        """Return numbers of the file, by a format of `struct` without byte order."""
+        format_ = self.order + format_
+        return struct.unpack(format_, self.read(offset, struct.calcsize(format_)))
 
-    def directory(self, at: int) -> Directory:
-        """Read a directory without the values; what is cut off or senseless in it is left out.
+    def read_directory(self, offset: int) -> Directory:
+        """Read a directory without values; entries that are cut off or invalid are left out.
 
         Raises:
-            TiffError: If there is none.
+            TiffError: If there is no directory.
         """
-        form = self.order + ("HHQ8s" if self.width == 8 else "HHI4s")
-        head, length = (8, 20) if self.width == 8 else (2, 12)
-        (count,) = self.unpack("Q" if self.width == 8 else "H", at)
+        is_big = self.offset_size == 8
+        count_size, entry_size = (8, 20) if is_big else (2, 12)
+        (count,) = self.unpack("Q" if is_big else "H", offset)
         if count > 65535:
             raise TiffError("a directory has more entries than a TIFF can have")
-        whole = min(count, (self.size - at - head) // length)
+        start = offset + count_size
+        complete = min(count, (self.size - start) // entry_size)
         fields: dict[int, Field] = {}
-        entries = struct.iter_unpack(form, self.read(at + head, whole * length))
-        for entry, (tag, kind, number, place) in enumerate(entries):
-            start = at + head + entry * length
-            size = number * _SIZES.get(kind, 0)
-            inside = start + length - self.width
-            if size > self.width:
-                (inside,) = struct.unpack(self.order + self._offset, place)
-            if 0 < size <= self.size - inside:
-                fields.setdefault(tag, Field(kind, number, start, inside))
-        link = at + head + whole * length
-        cut_off = whole < count or link + self.width > self.size
-        return Directory(fields, link, 0 if cut_off else self.unpack(self._offset, link)[0])
+        entries = struct.iter_unpack(
+            self.order + ("HHQ8s" if is_big else "HHI4s"), self.read(start, complete * entry_size)
+        )
+        for index, (tag, kind, value_count, value) in enumerate(entries):
+            entry_offset = start + index * entry_size
+            size = value_count * _ALL_KIND_SIZES.get(kind, 0)
+            value_offset = entry_offset + entry_size - self.offset_size
+            if size > self.offset_size:
+                (value_offset,) = struct.unpack(self.order + self._offset_format, value)
+            if 0 < size <= self.size - value_offset:
+                fields.setdefault(tag, Field(kind, value_count, entry_offset, value_offset))
+        link = start + complete * entry_size
+        is_cut_off = complete < count or link + self.offset_size > self.size
+        return Directory(
+            fields, link, 0 if is_cut_off else self.unpack(self._offset_format, link)[0]
+        )
 
-    def numbers(self, field: Field | None) -> tuple[int, ...]:
+    def read_numbers(self, field: Field | None) -> tuple[int, ...]:
         """Return the values of a field of unsigned integers, () of another."""
-        if field is None or field.kind not in _COUNTING:
+        if field is None or field.kind not in _UNSIGNED_KINDS:
             return ()
-        data = self.read(field.at, field.size)
-        return tuple(np.frombuffer(data, f"{self.order}u{_SIZES[field.kind]}").tolist())
+        data = self.read(field.offset, field.size)
+        return tuple(np.frombuffer(data, f"{self.order}u{_ALL_KIND_SIZES[field.kind]}").tolist())
 
-    def tree(self, directory: Directory, without: frozenset[int], parent: int = 0) -> Tree:
-        """Read the values of a directory and of Exif, GPS and Interop in it.
+    def read_tree(self, directory: Directory, excluded: Set[int], parent: int = 0) -> Tree:
+        """Read the values of a directory and of its Exif, GPS and Interoperability directories.
 
-        Left out are broken directories, offsets of others, and 64-bit values over 32 bits.
+        Damaged and other directories, and 64-bit values that need more than 32 bits, are left out.
 
         Args:
             directory: Of this file.
-            without: Tags to leave out.
-            parent: The tag that pointed to the directory, 0 for a page's own.
+            excluded: Tags to leave out.
+            parent: The tag that points to the directory, 0 for that of a page.
 
         Returns:
-            Tags and values in the file's byte order; of kinds that every TIFF can have.
+            Values in the file's byte order, of the types in `KIND_SIZES`.
         """
         tree: Tree = {}
-        left = self.size  # directories that share their values could else name far more
+        budget = self.size  # fields that share their values could add up to far more
         for tag, field in directory.fields.items():
-            if tag in without:
+            if tag in excluded:
                 continue
-            if tag in _CHILDREN.get(parent, ()):
+            if tag in _SUBDIRECTORIES.get(parent, ()):
                 try:
-                    (place,) = self.numbers(field)
-                    tree[tag] = self.tree(self.directory(place), frozenset(), tag)
-                except ValueError:  # also where there is not one number
+                    (offset,) = self.read_numbers(field)
+                    tree[tag] = self.read_tree(self.read_directory(offset), frozenset(), tag)
+                except ValueError:  # also raised if there is not exactly one number
                     continue
-            elif field.size <= left:
-                left -= field.size
-                value = self._classic(field)
+            elif field.size <= budget:
+                budget -= field.size
+                value = self._read_narrowed(field)
                 if value is not None:
                     tree[tag] = value
         return tree
 
-    def _classic(self, field: Field) -> tuple[int, bytes] | None:
-        """Return kind and values for a TIFF that is no BigTIFF, None if it cannot hold them."""
-        data = self.read(field.at, field.size)
-        if field.kind in KINDS:
+    def _read_narrowed(self, field: Field) -> tuple[int, bytes] | None:
+        """Return type and values of a field for a TIFF of 32 bits, None if that cannot hold it."""
+        data = self.read(field.offset, field.size)
+        if field.kind in KIND_SIZES:
             return field.kind, data
-        if field.kind not in _NARROWED:
+        if field.kind not in _NARROWED_KINDS:
             return None
-        kind, form = _NARROWED[field.kind]
-        wide = np.frombuffer(data, f"{self.order}{form[0]}8")
-        narrow = wide.astype(f"{self.order}{form}")
+        kind, dtype = _NARROWED_KINDS[field.kind]
+        wide = np.frombuffer(data, f"{self.order}{dtype[0]}8")
+        narrow = wide.astype(f"{self.order}{dtype}")
         return (kind, narrow.tobytes()) if (narrow == wide).all() else None
+
+
+def swap_byte_order(tree: Tree) -> Tree:
+    """Return a tree in the other byte order."""
+    swapped: Tree = {}
+    for tag, value in tree.items():
+        if isinstance(value, dict):
+            swapped[tag] = swap_byte_order(value)
+        else:
+            kind, data = value
+            size = 4 if kind in _FRACTION_KINDS else KIND_SIZES[kind]
+            swapped[tag] = kind, np.frombuffer(data, f"u{size}").byteswap().tobytes()
+    return swapped
+
+
+def pack_directory(tree: Tree, order: str, offset: int) -> bytes:
+    """Return the bytes of a directory, the last of its chain, with values and subdirectories.
+
+    Args:
+        tree: Its fields.
+        order: Byte order.
+        offset: Where in the file it will be.
+    """
+    entries, values = bytearray(), bytearray()
+    values_offset = offset + 2 + 12 * len(tree) + 4
+    for tag, value in sorted(tree.items()):
+        value_offset = values_offset + len(values)
+        if isinstance(value, dict):
+            kind, count, data = LONG, 1, struct.pack(order + "I", value_offset)
+            values += pack_directory(value, order, value_offset)
+        else:
+            kind, data = value
+            count = len(data) // KIND_SIZES[kind]
+            if len(data) > 4:
+                values += data + bytes(len(data) % 2)
+                data = struct.pack(order + "I", value_offset)
+        entries += struct.pack(order + "HHI4s", tag, kind, count, data)
+    return struct.pack(order + "H", len(tree)) + entries + bytes(4) + values

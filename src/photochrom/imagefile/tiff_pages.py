@@ -1,7 +1,7 @@
-"""Pages of TIFF files: found, cut out one by one, and written one after the other."""
+"""Pages of TIFF files: read one by one, extracted, and written one after the other."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,126 +9,125 @@ from io import BytesIO
 from typing import IO
 
 import numpy as np
+from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile.containers import KINDS, Directory, Tiff, Tree
-from photochrom.imagefile.containers import TiffError as TiffError
-from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.metadata import Density, Metadata
+from photochrom.imagefile.tiff import (
+    BYTE,
+    LONG,
+    RATIONAL,
+    SHORT,
+    SIGNATURES,
+    UNDEFINED,
+    Directory,
+    Tiff,
+    TiffError,
+    Tree,
+    pack_directory,
+    swap_byte_order,
+)
 
-_LARGEST = 2**32 - 1
-"""The last offset of a TIFF."""
+_MAX_OFFSET = 2**32 - 1
 _TOO_LARGE = (
     "the pages make more than 4 GB, which a TIFF cannot hold; write them to several files, or as "
     "JPEG or PNG"
 )
-
-# Tags, by their names in TIFF 6.0 and its supplements.
-_SUBFILE_TYPE = 254
-_COMPRESSION = 259
-_MAKE = 271
-_STRIPS, _TILES = (273, 279), (324, 325)  # offsets, counts of bytes
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
-_HEIGHT = 257
-_SAMPLES, _EXTRA_SAMPLES = 277, 338
-_SUB_IFDS = 330
-_XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
-_DNG_VERSION = 50706
-
-_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 1, 3, 4, 5, 7
-_PAIRS = (5, 10)  # kinds of which a value is two numbers
-_UNITS = {1: "", 2: "inch", 3: "cm"}
+_STRIPS = (Tag.StripOffsets, Tag.StripByteCounts)
+_TILES = (Tag.TileOffsets, Tag.TileByteCounts)
 _OLD_JPEG = 6
+_DENSITY_UNITS = {1: "", 2: "inch", 3: "cm"}
+_BLOCKS = frozenset((Tag.XMLPacket, Tag.IPTCNAA, Tag.ImageResources, Tag.InterColorProfile))
 
-_PIXELS = frozenset(
+_PIXEL_TAGS = frozenset(
     [
         *range(255, 260),  # size, bits, compression
         *(262, 266, 277, 278, 284, 292, 293, 317, 320, 332, 334, 336, 338, 339, 340, 341, 347),
         *(*_STRIPS, *_TILES, 322, 323),
         *range(529, 533),  # YCbCr
-        *(32995, 32996),  # what 338 and 339 were before
+        *(32995, 32996),  # former numbers of 338 and 339
     ]
 )
-"""Without these a decoder cannot tell what the pixels are."""
-_RESOLUTION = frozenset((_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT))
-_NOT_DESCRIPTIVE = _PIXELS | frozenset(
+"""Needed to decode the pixels."""
+_DENSITY_TAGS = frozenset((Tag.XResolution, Tag.YResolution, Tag.ResolutionUnit))
+_NOT_EXIF = frozenset(
     [
-        *(_XMP, _IPTC, _PHOTOSHOP, _ICC),  # carried, but each on its own
-        *(_SUBFILE_TYPE, _SUB_IFDS, 400),  # what the page is to others, and directories of others
+        *(*_PIXEL_TAGS, *_BLOCKS),
+        *(Tag.NewSubfileType, Tag.SubIFDs, 400),  # relations to other pages, other directories
         *(263, 264, 265, 280, 281, 288, 289, 290, 291, 300, 301, 318, 319, 321, 333, 342),
-        *(326, 327, 328, 343, 344, 345, 346, 351, 433, 434, 559, 34016),  # faxes, paths, prints
-        *range(401, 406),  # profiles of faxes
-        *range(512, 522),  # JPEG as of old; in EXIF the thumbnail
+        *(326, 327, 328, 343, 344, 345, 346, 351, 433, 434, 559, 34016),  # fax, paths, print
+        *range(401, 406),  # fax profiles
+        *range(512, 522),  # old-style JPEG; in EXIF the thumbnail
         *(32997, 32998, 33300, 33301, 37439, 50674),  # sizes and encodings of single programs
-        37724,  # Photoshop's layers: the grey photo once more, shown instead of ours
-        *(_DNG_VERSION, _DNG_VERSION + 1),
+        37724,  # Photoshop layers, which would be shown instead of our pixels
+        *(Tag.DNGVersion, Tag.DNGVersion + 1),
     ]
 )
-"""Not to be copied to a page with other pixels."""
+"""Wrong on a page with other pixels, or kept in other fields of `Metadata`."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page of a TIFF that is open; its values are read when they are asked for."""
+    """A page of an open TIFF; values are read on access."""
 
     tiff: Tiff
     directory: Directory
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """Return the values of a tag of unsigned integers, () if the page has none."""
-        return self.tiff.numbers(self.directory.fields.get(tag))
+        return self.tiff.read_numbers(self.directory.fields.get(tag))
 
-    @property
-    def metadata(self) -> Metadata:
-        """What the page says besides its pixels; what is broken is left out."""
-        own = self.tiff.tree(self.directory, _NOT_DESCRIPTIVE)
+    def read_metadata(self) -> Metadata:
+        """Return the metadata of the page, without what is damaged."""
+        order = self.tiff.order
+        tree = self.tiff.read_tree(self.directory, _NOT_EXIF)
         exif = None
-        if own:
-            start = b"II*\0" if self.tiff.order == "<" else b"MM\0*"
-            head = start + struct.pack(self.tiff.order + "I", 8)
-            exif = head + _packed(own, self.tiff.order, 8)
-        xmp, icc, photoshop, iptc = map(self._bytes, (_XMP, _ICC, _PHOTOSHOP, _IPTC))
-        return Metadata(exif, xmp, icc, photoshop, iptc, self._density())
+        if tree:
+            header = SIGNATURES[order] + struct.pack(order + "I", 8)
+            exif = header + pack_directory(tree, order, len(header))
+        xmp, icc, photoshop, iptc = map(
+            self._read_block,
+            (Tag.XMLPacket, Tag.InterColorProfile, Tag.ImageResources, Tag.IPTCNAA),
+        )
+        return Metadata(exif, xmp, icc, photoshop, iptc, self._read_density())
 
-    def _bytes(self, tag: int) -> bytes | None:
+    def _read_block(self, tag: int) -> bytes | None:
         field = self.directory.fields.get(tag)
-        return None if field is None else self.tiff.read(field.at, field.size)
+        return None if field is None else self.tiff.read(field.offset, field.size)
 
-    def _density(self) -> tuple[float, float, str] | None:
+    def _read_density(self) -> Density | None:
         fields = self.directory.fields
-        both = [fields[tag] for tag in (_X_RESOLUTION, _Y_RESOLUTION) if tag in fields]
-        (unit,) = self.numbers(_RESOLUTION_UNIT)[:1] or (2,)
-        if [(field.kind, field.count) for field in both] != [(_RATIONAL, 1)] * 2:
+        both = [fields[tag] for tag in (Tag.XResolution, Tag.YResolution) if tag in fields]
+        (unit,) = self.numbers(Tag.ResolutionUnit)[:1] or (2,)
+        if [(field.kind, field.count) for field in both] != [(RATIONAL, 1)] * 2:
             return None
-        (a, b), (c, d) = (self.tiff.unpack("II", field.at) for field in both)
-        if not (a and b and c and d) or unit not in _UNITS:
+        (a, b), (c, d) = (self.tiff.unpack("II", field.offset) for field in both)
+        if not (a and b and c and d) or unit not in _DENSITY_UNITS:
             return None
-        return a / b, c / d, _UNITS[unit]
+        return a / b, c / d, _DENSITY_UNITS[unit]
 
 
-def read(stream: IO[bytes]) -> list[Page]:
-    """Find the pages of a TIFF; their pixels are not read.
+def read_pages(stream: IO[bytes]) -> list[Page]:
+    """Return the pages of a TIFF in order, at least one.
 
     Args:
-        stream: A TIFF or BigTIFF that can be rewound; the pages read from it later.
-
-    Returns:
-        The pages in order, at least one. A chain that bites its tail ends there.
+        stream: A seekable TIFF or BigTIFF. It has to stay open, as pages are read on access.
 
     Raises:
-        TiffError: If it is no TIFF, or the file ends before one of the pages that it announces.
+        TiffError: If it is not a TIFF, or the directory of a page is missing.
     """
     tiff = Tiff(stream)
     pages: list[Page] = []
-    seen = {0}
-    at, room = tiff.first, tiff.size
-    while at not in seen:
-        seen.add(at)
-        directory = tiff.directory(at)
-        room -= directory.link - at
-        if room < 0:
+    visited = {0}
+    offset, budget = tiff.first_offset, tiff.size
+    while offset not in visited:  # a chain that leads back ends there
+        visited.add(offset)
+        directory = tiff.read_directory(offset)
+        budget -= directory.link_offset - offset
+        if budget < 0:
             raise TiffError("its directories overlap")
         pages.append(Page(tiff, directory))
-        at = directory.next
+        offset = directory.next_offset
     if not pages:
         raise TiffError("it has no pages")
     return pages
@@ -137,183 +136,160 @@ def read(stream: IO[bytes]) -> list[Page]:
 def is_raw(page: Page) -> bool:
     """Tell by the first page whether a file is a camera's raw photo: DNG, CR2, NEF, ARW..."""
     fields = page.directory.fields
-    preview = any(number & 1 for number in page.numbers(_SUBFILE_TYPE))
+    is_preview = any(number & 1 for number in page.numbers(Tag.NewSubfileType))
     return (
-        _DNG_VERSION in fields
-        or (page.tiff.size > 11 and page.tiff.read(8, 3) == b"CR\x02" and page.tiff.first == 16)
-        or (preview and _SUB_IFDS in fields and _MAKE in fields)
+        Tag.DNGVersion in fields
+        or (
+            page.tiff.size > 11
+            and page.tiff.read(8, 3) == b"CR\x02"
+            and page.tiff.first_offset == 16
+        )
+        or (is_preview and Tag.SubIFDs in fields and Tag.Make in fields)
     )
 
 
-def alone(page: Page) -> bytes:
-    """Return a TIFF of one page that has its pixels and nothing to stumble over.
+def extract_page(page: Page) -> bytes:
+    """Return a TIFF of one page with its pixels, without any other tags.
 
     Raises:
-        TiffError: If its pixels are not all in the file, or are JPEG as TIFF 6.0 had it, of which
-            nobody can tell where all of it lies.
+        TiffError: If pixels are missing, or compressed as old-style JPEG, whose parts cannot be
+            located reliably.
         PhotoError: If it is larger than 4 GB.
     """
-    if page.numbers(_COMPRESSION) == (_OLD_JPEG,):
-        raise TiffError("its JPEG is of the old kind")
+    if page.numbers(Tag.Compression) == (_OLD_JPEG,):
+        raise TiffError("it is compressed as old-style JPEG")
     stream = BytesIO()
-    Writer(stream).copy(page)
+    PageWriter(stream).copy_pixels(page)
     return stream.getvalue()
 
 
-class Writer:
-    """Writes pages one after the other; after each the file is whole."""
+class PageWriter:
+    """Writes pages one after the other; the file is complete after each."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        """Begin.
-
-        Args:
-            stream: An empty file, in which one can go back.
-        """
+        """Start an empty, seekable file."""
         self._stream = stream
         self._order = ""
-        self._link = 4
-        """Where the offset of the next page has to go."""
+        self._link_offset = 4
+        """Where the offset of the next page is written."""
 
     def add(self, parts: Iterable[bytes], metadata: Metadata) -> None:
         """Append a page.
 
         Args:
-            parts: TIFFs of one byte order; the pixels of their first pages, one below the other,
-                are those of the page. All but the last have whole strips, of the same height.
-            metadata: What to say of it. A JPEG's and PNG's own parts have no place here.
+            parts: TIFFs of one byte order, whose pixels are stacked vertically. All but the last
+                have full strips of the same height.
+            metadata: Without segments of a JPEG and chunks of a PNG.
 
         Raises:
-            PhotoError: If the file would become larger than a TIFF can be.
+            PhotoError: If the file becomes larger than a TIFF can be.
         """
         first: Page | None = None
-        places: list[int] = []
+        offsets: list[int] = []
         sizes: list[int] = []
         height = 0
         for part in parts:
-            page = read(BytesIO(part))[0]
+            page = read_pages(BytesIO(part))[0]
             first = first or page
-            self._pixels(page, places, sizes)
-            height += page.numbers(_HEIGHT)[0]
+            self._write_pixels(page, offsets, sizes)
+            height += page.numbers(Tag.ImageLength)[0]
         assert first is not None
         order = first.tiff.order
-        more = _described(metadata, order)
-        more[_HEIGHT] = _LONG, struct.pack(order + "I", height)
-        if first.numbers(_SAMPLES) == (4,) and _EXTRA_SAMPLES not in first.directory.fields:
-            # OpenCV does not say that the fourth is opacity.
-            more[_EXTRA_SAMPLES] = _SHORT, struct.pack(order + "H", 2)
-        kept = _PIXELS if _X_RESOLUTION in more else _PIXELS | _RESOLUTION
-        self._directory(first, kept, more, places, sizes)
+        tree = _metadata_tree(metadata, order)
+        tree[Tag.ImageLength] = LONG, struct.pack(order + "I", height)
+        if (
+            first.numbers(Tag.SamplesPerPixel) == (4,)
+            and Tag.ExtraSamples not in first.directory.fields
+        ):
+            # OpenCV does not tag the fourth sample as alpha.
+            tree[Tag.ExtraSamples] = SHORT, struct.pack(order + "H", 2)
+        kept = _PIXEL_TAGS if Tag.XResolution in tree else _PIXEL_TAGS | _DENSITY_TAGS
+        self._write_directory(first, kept, tree, offsets, sizes)
 
-    def copy(self, page: Page) -> None:
-        """Append the pixels of a page of another file, and nothing else of it.
+    def copy_pixels(self, page: Page) -> None:
+        """Append the pixels of a page of another file, without its metadata.
 
         Raises:
-            TiffError: If they are not all there, or in another byte order than before.
-            PhotoError: If the file would become larger than a TIFF can be.
+            TiffError: If pixels are missing, or the byte order differs from that of earlier pages.
+            PhotoError: If the file becomes larger than a TIFF can be.
         """
-        places: list[int] = []
+        offsets: list[int] = []
         sizes: list[int] = []
-        self._pixels(page, places, sizes)
-        self._directory(page, _PIXELS, {}, places, sizes)
+        self._write_pixels(page, offsets, sizes)
+        self._write_directory(page, _PIXEL_TAGS, {}, offsets, sizes)
 
-    def _pixels(self, page: Page, places: list[int], sizes: list[int]) -> None:
-        """Append a page's strips or tiles, and to the lists where they are and their sizes."""
+    def _write_pixels(self, page: Page, offsets: list[int], sizes: list[int]) -> None:
+        """Append a page's strips or tiles, and their offsets and sizes to the lists."""
         tiff, order = page.tiff, page.tiff.order
         if self._order not in ("", order):
             raise TiffError("its byte order is not that of the pages before")
-        offsets, counts = map(page.numbers, _tags(page))
-        if not counts or len(offsets) != len(counts) or 0 in counts or sum(counts) > tiff.size:
-            raise TiffError("where its pixels lie is not said, or wrong")
-        if max(map(sum, zip(offsets, counts, strict=True))) > tiff.size:
+        starts, counts = map(page.numbers, _location_tags(page))
+        if not counts or len(starts) != len(counts) or 0 in counts or sum(counts) > tiff.size:
+            raise TiffError("the location of its pixels is missing or wrong")
+        if max(map(sum, zip(starts, counts, strict=True))) > tiff.size:
             raise TiffError("its pixels lie outside of the file")
         if not self._order:
             self._order = order
-            self._stream.write((b"II*\0" if order == "<" else b"MM\0*") + bytes(4))
-        at = self._stream.seek(0, 2)
-        if at + sum(counts) + len(counts) > _LARGEST:
+            self._stream.write(SIGNATURES[order] + bytes(4))
+        offset = self._stream.seek(0, 2)
+        if offset + sum(counts) + len(counts) > _MAX_OFFSET:
             raise PhotoError(_TOO_LARGE)
-        for offset, count in zip(offsets, counts, strict=True):
-            places.append(at)
+        for start, count in zip(starts, counts, strict=True):
+            offsets.append(offset)
             sizes.append(count)
-            at += self._stream.write(tiff.read(offset, count) + bytes(count % 2))
+            offset += self._stream.write(tiff.read(start, count) + bytes(count % 2))
 
-    def _directory(
-        self, page: Page, kept: Iterable[int], more: Tree, places: list[int], sizes: list[int]
+    def _write_directory(
+        self,
+        page: Page,
+        kept: Set[int],
+        added: Tree,
+        offsets: list[int],
+        sizes: list[int],
     ) -> None:
-        """Append a directory of fields to keep and more, for pixels that were written."""
+        """Append a directory of kept and added fields for pixels that are written."""
         order = self._order
-        drop = frozenset(page.directory.fields).difference(kept)
-        tree = page.tiff.tree(page.directory, drop) | more
-        for tag, numbers in zip(_tags(page), (places, sizes), strict=True):
-            tree[tag] = _LONG, np.array(numbers).astype(f"{order}u4").tobytes()
-        at = self._stream.seek(0, 2)
-        packed = _packed(tree, order, at)
-        if at + len(packed) > _LARGEST:
+        tree = page.tiff.read_tree(page.directory, page.directory.fields.keys() - kept) | added
+        for tag, numbers in zip(_location_tags(page), (offsets, sizes), strict=True):
+            tree[tag] = LONG, np.array(numbers).astype(f"{order}u4").tobytes()
+        start = self._stream.seek(0, 2)
+        packed = pack_directory(tree, order, start)
+        if start + len(packed) > _MAX_OFFSET:
             raise PhotoError(_TOO_LARGE)
         self._stream.write(packed)
-        # Last, so that a page that is not all there is not in the chain.
-        self._stream.seek(self._link)
-        self._stream.write(struct.pack(order + "I", at))
-        self._link = at + 2 + 12 * len(tree)
+        # Linked last, so that the chain has complete pages only.
+        self._stream.seek(self._link_offset)
+        self._stream.write(struct.pack(order + "I", start))
+        self._link_offset = start + 2 + 12 * len(tree)
 
 
-def _tags(page: Page) -> tuple[int, int]:
-    """Return the tags that say where a page's pixels lie, and how long their pieces are."""
+def _location_tags(page: Page) -> tuple[int, int]:
+    """Return the tags of offsets and sizes of a page's strips or tiles."""
     return _TILES if _TILES[0] in page.directory.fields else _STRIPS
 
 
-def _described(metadata: Metadata, order: str) -> Tree:
+def _metadata_tree(metadata: Metadata, order: str) -> Tree:
     """Return metadata as fields of a page."""
     tree: Tree = {}
-    with suppress(TiffError):  # broken EXIF is worth nothing to anybody
-        block = Tiff(BytesIO(metadata.exif or b""))
-        tree = block.tree(block.directory(block.first), _NOT_DESCRIPTIVE)
-        if block.order != order:
-            tree = _swapped(tree)
-    if metadata.density is not None and not {_X_RESOLUTION, _Y_RESOLUTION} <= tree.keys():
+    with suppress(TiffError):  # damaged EXIF is dropped
+        exif = Tiff(BytesIO(metadata.exif or b""))
+        tree = exif.read_tree(exif.read_directory(exif.first_offset), _NOT_EXIF)
+        if exif.order != order:
+            tree = swap_byte_order(tree)
+    if metadata.density is not None and not {Tag.XResolution, Tag.YResolution} <= tree.keys():
         x, y, unit = metadata.density
-        parts = 100 if unit == "m" else 1  # TIFF has no metres
-        for tag, number in ((_X_RESOLUTION, x), (_Y_RESOLUTION, y)):
-            ratio = Fraction(number).limit_denominator(10000) / parts
-            tree[tag] = _RATIONAL, struct.pack(order + "II", *ratio.as_integer_ratio())
+        divisor = 100 if unit == "m" else 1  # TIFF has no metres
+        for tag, number in ((Tag.XResolution, x), (Tag.YResolution, y)):
+            ratio = Fraction(number).limit_denominator(10000) / divisor
+            tree[tag] = RATIONAL, struct.pack(order + "II", *ratio.as_integer_ratio())
         code = {"": 1, "inch": 2}.get(unit, 3)
-        tree[_RESOLUTION_UNIT] = _SHORT, struct.pack(order + "H", code)
-    blocks = {
-        _XMP: (_BYTE, metadata.xmp),
-        _IPTC: (_UNDEFINED, metadata.iptc),
-        _PHOTOSHOP: (_BYTE, metadata.photoshop),
-        _ICC: (_UNDEFINED, metadata.icc),
-    }
-    return tree | {tag: (kind, data) for tag, (kind, data) in blocks.items() if data}
-
-
-def _swapped(tree: Tree) -> Tree:
-    """Return fields in the other byte order."""
-    swapped: Tree = {}
-    for tag, value in tree.items():
-        if isinstance(value, dict):
-            swapped[tag] = _swapped(value)
-        else:
-            kind, data = value
-            unit = 4 if kind in _PAIRS else KINDS[kind]
-            swapped[tag] = kind, np.frombuffer(data, f"u{unit}").byteswap().tobytes()
-    return swapped
-
-
-def _packed(tree: Tree, order: str, at: int) -> bytes:
-    """Return a directory that is to lie at `at`, last of its chain, and all that it points to."""
-    entries, after = bytearray(), bytearray()
-    end = at + 2 + 12 * len(tree) + 4
-    for tag, value in sorted(tree.items()):
-        place = end + len(after)
-        if isinstance(value, dict):
-            kind, count, data = _LONG, 1, struct.pack(order + "I", place)
-            after += _packed(value, order, place)
-        else:
-            kind, data = value
-            count = len(data) // KINDS[kind]
-            if len(data) > 4:
-                after += data + bytes(len(data) % 2)
-                data = struct.pack(order + "I", place)
-        entries += struct.pack(order + "HHI4s", tag, kind, count, data)
-    return struct.pack(order + "H", len(tree)) + entries + bytes(4) + after
+        tree[Tag.ResolutionUnit] = SHORT, struct.pack(order + "H", code)
+    for tag, kind, data in (
+        (Tag.XMLPacket, BYTE, metadata.xmp),
+        (Tag.IPTCNAA, UNDEFINED, metadata.iptc),
+        (Tag.ImageResources, BYTE, metadata.photoshop),
+        (Tag.InterColorProfile, UNDEFINED, metadata.icc),
+    ):
+        if data:
+            tree[tag] = kind, data
+    return tree

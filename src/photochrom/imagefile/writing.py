@@ -1,4 +1,4 @@
-"""Photographs into files: whole or not at all, with all that was said of them."""
+"""Writing of photographs to files, atomically and with their metadata."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -12,21 +12,23 @@ from PIL import Image
 
 from photochrom.color import Pixels
 from photochrom.errors import PhotoError
-from photochrom.imagefile import metadata, tiff
+from photochrom.imagefile import jpeg, png
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.formats import FORMATS
+from photochrom.imagefile.metadata import to_pillow_options
 from photochrom.imagefile.photo import Photo, to_8_bits
+from photochrom.imagefile.tiff_pages import PageWriter
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": "4:4:4"},  # halved colour would bleed over edges
-    "PNG": {"compress_level": 3},  # a quarter of the time of the default for a few per cent
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},  # subsampled colours would bleed
+    "PNG": {"compress_level": 3},  # a quarter of the default's time for a few per cent of size
     "WEBP": {"quality": 95},
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
     "BMP": {},
 }
 _NO_ALPHA = ("JPEG", "BMP")
-_TIFF_STRIP = 1 << 18  # bytes of a strip before it is compressed
-_TIFF_STRIPS = 64  # how many are encoded at a time
+_TIFF_STRIP_SIZE = 1 << 18  # bytes before compression
+_TIFF_STRIPS_PER_PART = 64
 _TIFF_COMPRESSIONS = {
     "raw": cv2.IMWRITE_TIFF_COMPRESSION_NONE,
     "tiff_lzw": cv2.IMWRITE_TIFF_COMPRESSION_LZW,
@@ -35,20 +37,20 @@ _TIFF_COMPRESSIONS = {
 
 
 def save_photo(photo: Photo | Image.Image, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write a photo so that the file appears whole or not at all.
+    """Write a photo atomically.
 
-    It keeps what its metadata say, its bits (PNG and TIFF have 16, the others 8) and, if the format
-    is that of the file it came from, its quality and compression; else JPEG and WebP have quality
-    95. A fully opaque alpha channel is left out where the format has none.
+    Metadata and bit depth (16 bits in PNG and TIFF only) are kept. Quality and compression are kept
+    if the format is that of the source; otherwise JPEG and WebP have quality 95. An opaque alpha
+    channel is left out where the format has none.
 
     Args:
-        photo: The photo, or a picture of Pillow's, which has no metadata.
-        path: Where; the ending, one of `FORMATS`, decides the format.
-        overwrite: Whether a file that is there may be replaced.
+        photo: A photo, or a Pillow image, which is saved without metadata.
+        path: Its suffix, one of `FORMATS`, decides the format.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        PhotoError: If the ending is unknown, the format cannot hold the photo, the file exists
-            and `overwrite` is not set, or the disk refuses.
+        PhotoError: If the suffix is unknown, the format cannot hold the photo, the file exists and
+            `overwrite` is not set, or writing fails.
     """
     save_pages([photo], path, overwrite=overwrite)
 
@@ -56,61 +58,53 @@ def save_photo(photo: Photo | Image.Image, path: str | Path, *, overwrite: bool 
 def save_pages(
     photos: Iterable[Photo | Image.Image], path: str | Path, *, overwrite: bool = False
 ) -> None:
-    """Write photos as the pages of one TIFF, as `save_photo` does with one.
+    """Write photos as the pages of one TIFF, or one photo as `save_photo` does.
 
     Args:
-        photos: At least one; each is written before the next is asked for.
-        path: Where; for more than one it has to end in .tif or .tiff.
-        overwrite: Whether a file that is there may be replaced.
+        photos: At least one; each is written before the next is requested.
+        path: Has to end in .tif or .tiff for more than one photo.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        PhotoError: As `save_photo`, or if there are several and the format has no pages.
+        PhotoError: As `save_photo`, or if there are several photos and the format has no pages.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise PhotoError(
-            f"cannot write {path}: its ending has to be one of {', '.join(sorted(FORMATS))}"
+            f"cannot write {path}: its suffix has to be one of {', '.join(sorted(FORMATS))}"
         )
     if not overwrite and path.exists():
-        raise _exists(path)
-    pages = map(_as_photo, photos)
+        raise _exists_error(path)
+    pages = (Photo.from_image(p) if isinstance(p, Image.Image) else p for p in photos)
     try:
         with open_atomic(path, overwrite=overwrite) as stream:
             if FORMATS[path.suffix.lower()] == "TIFF":
-                writer = tiff.Writer(stream)
+                writer = PageWriter(stream)
                 for photo in pages:
-                    writer.add(_tiff_parts(photo), photo.metadata)
-                    del photo  # before the next takes its place
+                    writer.add(_encode_tiff_parts(photo), photo.metadata)
+                    del photo  # frees its memory before the next is read
             else:
                 stream.write(encode_photo(next(pages), path.suffix, str(path)))
                 if next(pages, None) is not None:
                     raise PhotoError(f"cannot write {path}: several pages need a .tif")
     except FileExistsError as error:
-        raise _exists(path) from error
+        raise _exists_error(path) from error
     except OSError as error:
         raise PhotoError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _exists(path: Path) -> PhotoError:
-    return PhotoError(f"{path} exists already; remove it or ask to overwrite")
-
-
-def _as_photo(photo: Photo | Image.Image) -> Photo:
-    return Photo.from_image(photo) if isinstance(photo, Image.Image) else photo
-
-
-def encode_photo(photo: Photo, ending: str, name: str = "the photo") -> bytes:
-    """Return the bytes of the file that `save_photo` would write.
+def encode_photo(photo: Photo, suffix: str, name: str = "the photo") -> bytes:
+    """Return the bytes of the file that `save_photo` writes.
 
     Args:
         photo: The photo.
-        ending: One of `FORMATS`, but no TIFF.
-        name: What to call it in a refusal.
+        suffix: One of `FORMATS`, but not of TIFF.
+        name: For messages.
 
     Raises:
         PhotoError: If the format cannot hold the photo.
     """
-    format_ = FORMATS[ending.lower()]
+    format_ = FORMATS[suffix.lower()]
     alpha = photo.alpha
     if format_ in _NO_ALPHA and alpha is not None:
         if (alpha != np.iinfo(alpha.dtype).max).any():
@@ -122,55 +116,61 @@ def encode_photo(photo: Photo, ending: str, name: str = "the photo") -> bytes:
     options = dict(_OPTIONS[format_])
     if photo.encoding.format == format_:
         options |= photo.encoding.options
-        if "qtables" in options:  # which Pillow would scale by the quality
+        if "qtables" in options:  # Pillow would scale them by the quality
             del options["quality"]
     try:
         if format_ == "PNG" and photo.pixels.dtype == np.uint16:
             settings = [cv2.IMWRITE_PNG_COMPRESSION, options["compress_level"]]
-            data = _by_opencv(photo.pixels, photo.alpha, ".png", settings)
+            data = _encode_by_opencv(photo.pixels, photo.alpha, ".png", settings)
         else:
             buffer = BytesIO()
-            options |= metadata.pillow_options(photo.metadata, format_)
-            _image(photo, format_).save(buffer, format_, **options)
+            options |= to_pillow_options(photo.metadata, format_)
+            _to_pillow_image(photo, format_).save(buffer, format_, **options)
             data = buffer.getvalue()
-    except Exception as error:  # encoders raise what they like, such as for too wide a picture
+    except Exception as error:  # encoders raise anything, for example if an image is too wide
         raise PhotoError(f"cannot write {name} as {format_}: {error}") from error
     if format_ == "JPEG":
-        return metadata.write_jpeg(data, photo.metadata)
-    return metadata.write_png(data, photo.metadata) if format_ == "PNG" else data
+        return jpeg.write_metadata(data, photo.metadata)
+    return png.write_metadata(data, photo.metadata) if format_ == "PNG" else data
 
 
-def _tiff_parts(photo: Photo) -> Iterator[bytes]:
-    """Encode a page in TIFFs of some rows each, of which `tiff.Writer` makes one."""
+def _exists_error(path: Path) -> PhotoError:
+    return PhotoError(f"{path} exists already; remove it or ask to overwrite")
+
+
+def _encode_tiff_parts(photo: Photo) -> Iterator[bytes]:
+    """Encode a page as TIFFs of some rows each, which `PageWriter` joins."""
     compression = photo.encoding.options.get("compression", "tiff_lzw")
     height, width, channels = photo.pixels.shape
-    rows = max(1, _TIFF_STRIP // (width * channels * photo.pixels.itemsize))
+    rows = max(1, _TIFF_STRIP_SIZE // (width * channels * photo.pixels.itemsize))
     settings = [
         *(cv2.IMWRITE_TIFF_COMPRESSION, _TIFF_COMPRESSIONS[compression]),
         *(cv2.IMWRITE_TIFF_ROWSPERSTRIP, rows),
     ]
-    for top in range(0, height, _TIFF_STRIPS * rows):
-        part = slice(top, top + _TIFF_STRIPS * rows)
+    step = _TIFF_STRIPS_PER_PART * rows
+    for top in range(0, height, step):
+        part = slice(top, top + step)
         alpha = None if photo.alpha is None else photo.alpha[part]
-        yield _by_opencv(photo.pixels[part], alpha, ".tif", settings)
+        yield _encode_by_opencv(photo.pixels[part], alpha, ".tif", settings)
 
 
-def _image(photo: Photo, format_: str) -> Image.Image:
-    """Return a picture of Pillow's with the photo's numbers, in 8 bits."""
+def _to_pillow_image(photo: Photo, format_: str) -> Image.Image:
     if photo.pixels.shape[2] == 3 and format_ == "JPEG":
-        # As Pillow has it in memory, so that nothing is copied.
+        # Pillow's own memory layout, which it uses without a copy.
         padded = cv2.cvtColor(to_8_bits(photo.pixels), cv2.COLOR_RGB2RGBA)
         return Image.frombuffer("RGBX", photo.size, padded, "raw", "RGBX", 0, 1)
     return photo.to_image()
 
 
-def _by_opencv(pixels: Pixels, alpha: Pixels | None, suffix: str, settings: list[int]) -> bytes:
-    """Encode 8 or 16 bits; Pillow does not have 16 in colour."""
+def _encode_by_opencv(
+    pixels: Pixels, alpha: Pixels | None, suffix: str, settings: list[int]
+) -> bytes:
+    """Encode 8 or 16 bits; Pillow cannot write 16 bits in colour."""
     if alpha is not None:
         pixels = np.dstack([np.broadcast_to(pixels, (*pixels.shape[:2], 3)), alpha])
     if pixels.shape[2] > 1:
-        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
-    done, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), settings)
-    if not done:
+        pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]  # OpenCV expects BGR
+    success, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), settings)
+    if not success:
         raise PhotoError(f"OpenCV could not encode {pixels.shape[1]}x{pixels.shape[0]} pixels")
     return bytes(encoded)

@@ -1,4 +1,4 @@
-"""XMP packets: the two properties that we read and set, all else untouched, byte for byte."""
+"""XMP packets: read and set orientation and mark. Every other byte stays as it is."""
 
 import re
 from html import escape, unescape
@@ -6,84 +6,82 @@ from itertools import islice
 
 _RDF = b"http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _TIFF = b"http://ns.adobe.com/tiff/1.0/"
-_OURS = b"urn:photochrom:"
+_PHOTOCHROM = b"urn:photochrom:"
 _VALUE = re.compile(
     rb"""(?:\s*=\s*(?P<quote>["'])|(?:\s[^<>]*)?>)(?P<value>[^<]*?)(?(quote)(?P=quote)|<)"""
 )
 """After a property's name: its value, in quotes as an attribute or between tags."""
 _NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_EMPTY = (
+_EMPTY_PACKET = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="%b">\n</rdf:RDF></x:xmpmeta>\n'
     b'<?xpacket end="w"?>' % _RDF
 )
 
 
-def orientation(packet: bytes) -> int | None:
-    """Return the turn that a packet asks for, as EXIF's 1 to 8; None: none."""
-    found = _turn(packet)
-    return None if found is None else int(found["value"])
+def read_orientation(packet: bytes) -> int | None:
+    """Return the orientation, 1 to 8 as in EXIF; None if it is missing or invalid."""
+    match = _find_orientation(packet)
+    return None if match is None else int(match["value"])
 
 
-def upright(packet: bytes) -> bytes:
-    """Return a packet that asks for no turn."""
-    found = _turn(packet)
-    return packet if found is None else _with_value(packet, found, b"1")
+def reset_orientation(packet: bytes) -> bytes:
+    """Return the packet with orientation 1, if it has one."""
+    match = _find_orientation(packet)
+    return packet if match is None else _replace_value(packet, match, b"1")
 
 
-def mark(packet: bytes) -> str | None:
-    """Return what `marked` said, None if it said nothing."""
-    found = _property(packet, _OURS, b"colorized")
-    if found is None:
-        return None
-    return unescape(found["value"].decode(errors="replace"))
+def read_mark(packet: bytes) -> str | None:
+    """Return the text of `set_mark`, None if there is none."""
+    match = _find_property(packet, _PHOTOCHROM, b"colorized")
+    return None if match is None else unescape(match["value"].decode(errors="replace"))
 
 
-def marked(packet: bytes, text: str) -> bytes:
-    """Return a packet with a line that says that colours were added.
+def set_mark(packet: bytes, text: str) -> bytes:
+    """Return the packet with a property that says that colours were added.
 
-    An earlier line is replaced. One without RDF is replaced altogether.
+    An earlier one is replaced. A packet without RDF is replaced altogether.
 
     Args:
-        packet: The packet, or nothing.
-        text: What to say; characters that XML cannot hold are left out.
+        packet: May be empty.
+        text: Characters that XML cannot hold are left out.
     """
     value = escape(_NOT_IN_XML.sub("", text)).encode()
-    found = _property(packet, _OURS, b"colorized")
-    if found is not None:
-        return _with_value(packet, found, value)
+    match = _find_property(packet, _PHOTOCHROM, b"colorized")
+    if match is not None:
+        return _replace_value(packet, match, value)
     ends = list(re.finditer(rb"</(?:([\w.-]+):)?RDF\s*>", packet))
     if not ends:
-        return marked(_EMPTY, text)
-    start, rdf = ends[-1].start(), ends[-1][1]
-    name = rdf or b"rdf"
-    about = re.search(rb"""%b:about\s*=\s*("[^"<]*"|'[^'<]*')""" % name, packet)
-    line = b"<%b:Description %b:about=%b" % (name, name, about[1] if about else b'""')
-    if rdf is None:  # RDF is the namespace of what has no prefix
+        return set_mark(_EMPTY_PACKET, text)
+    end, prefix = ends[-1].start(), ends[-1][1]
+    rdf = prefix or b"rdf"
+    about = re.search(rb"""%b:about\s*=\s*("[^"<]*"|'[^'<]*')""" % rdf, packet)
+    line = b"<%b:Description %b:about=%b" % (rdf, rdf, about[1] if about else b'""')
+    if prefix is None:  # RDF is the default namespace
         line += b' xmlns:rdf="%b"' % _RDF
-    line += b' xmlns:photochrom="%b" photochrom:colorized="%b"/>\n' % (_OURS, value)
-    return packet[:start] + line + packet[start:]
+    line += b' xmlns:photochrom="%b" photochrom:colorized="%b"/>\n' % (_PHOTOCHROM, value)
+    return packet[:end] + line + packet[end:]
 
 
-def _turn(packet: bytes) -> re.Match[bytes] | None:
-    found = _property(packet, _TIFF, b"Orientation")
-    return found if found and re.fullmatch(b"[1-8]", found["value"]) else None
+def _find_orientation(packet: bytes) -> re.Match[bytes] | None:
+    match = _find_property(packet, _TIFF, b"Orientation")
+    return match if match and re.fullmatch(b"[1-8]", match["value"]) else None
 
 
-def _with_value(packet: bytes, found: re.Match[bytes], value: bytes) -> bytes:
-    return packet[: found.start("value")] + value + packet[found.end("value") :]
+def _replace_value(packet: bytes, match: re.Match[bytes], value: bytes) -> bytes:
+    return packet[: match.start("value")] + value + packet[match.end("value") :]
 
 
-def _property(packet: bytes, namespace: bytes, name: bytes) -> re.Match[bytes] | None:
-    """Find the simple value of a property, written as an attribute or as an element.
+def _find_property(packet: bytes, namespace: bytes, name: bytes) -> re.Match[bytes] | None:
+    """Find the simple value of a property, an attribute or an element.
 
-    Only some places are tried: a packet made for it could else take hours.
+    The number of candidates is limited: a malicious packet could otherwise take hours.
     """
-    bound = re.findall(rb"""\sxmlns:([\w.-]+)\s*=\s*["']%b["']""" % re.escape(namespace), packet)
-    for prefix in islice(dict.fromkeys(bound), 4):
-        named = re.finditer(rb"[\s<]%b:%b(?=[\s=>])" % (re.escape(prefix), name), packet)
-        for start in islice(named, 16):
-            found = _VALUE.match(packet, start.end())
-            if found is not None:
-                return found
+    prefixes = re.findall(rb"""\sxmlns:([\w.-]+)\s*=\s*["']%b["']""" % re.escape(namespace), packet)
+    for prefix in islice(dict.fromkeys(prefixes), 4):
+        candidates = re.finditer(rb"[\s<]%b:%b(?=[\s=>])" % (re.escape(prefix), name), packet)
+        for candidate in islice(candidates, 16):
+            match = _VALUE.match(packet, candidate.end())
+            if match is not None:
+                return match
     return None

@@ -1,0 +1,196 @@
+"""Reading of photographs from files.
+
+A file is read downwards: its pages (`tiff_pages`), their metadata (`jpeg`, `png`, `tiff_pages`),
+then pixels, profile and orientation (`decoding`).
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+from PIL import Image
+from PIL.ExifTags import Base as Tag
+
+from photochrom.errors import PhotoError
+from photochrom.imagefile import jpeg, png, tiff_pages
+from photochrom.imagefile.decoding import DamagedError, check_size, decode, open_image
+from photochrom.imagefile.formats import detect_format
+from photochrom.imagefile.metadata import Metadata, from_pillow_info
+from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.tiff import TiffError
+
+MAX_PIXELS = 200_000_000
+"""Limit of pixels unless the caller sets another."""
+
+_TIFF_COMPRESSIONS = {1: "raw", 8: "tiff_adobe_deflate", 32946: "tiff_adobe_deflate"}
+"""Compression of a TIFF to that of the output; all others become LZW."""
+_STRIP_METADATA = {"JPEG": jpeg.strip_metadata, "PNG": png.strip_metadata}
+
+
+def open_photo(file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read a photograph, upright, with its metadata.
+
+    Args:
+        file: A path, or a seekable binary file.
+        max_pixels: A larger image is refused before it is decoded.
+
+    Returns:
+        The photo; the first page of a TIFF. `open_pages` reads all pages.
+
+    Raises:
+        PhotoError: If the file is missing, or not a complete image in a supported format.
+    """
+    return next(open_pages(file, max_pixels=max_pixels))
+
+
+def open_pages(file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Iterator[Photo]:
+    """Read the pages of a TIFF one after the other; any other photo is one page.
+
+    Args:
+        file: A path, or a seekable binary file.
+        max_pixels: A larger page is refused before it is decoded.
+
+    Yields:
+        The photos, upright. Those before an error are valid.
+
+    Raises:
+        PhotoError: If the file is missing, changes meanwhile, or is not in a supported format, or a
+            page is not complete.
+    """
+    is_path = isinstance(file, str | Path)
+    name = str(file if is_path else getattr(file, "name", "the photo"))
+    try:
+        with Path(file).open("rb") if isinstance(file, str | Path) else nullcontext(file) as stream:
+            yield from _read_pages(stream, name, max_pixels)
+    except OSError as error:
+        raise PhotoError(f"cannot read {name}: {error.strerror or error}") from error
+
+
+def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
+    version = _file_version(stream)
+    stream.seek(0)
+    start = stream.read(16)
+    if not start:
+        raise PhotoError(f"{name} is empty: 0 bytes")
+
+    def check_unchanged(photo: Photo) -> Photo:
+        if _file_version(stream) != version:
+            raise PhotoError(f"{name} changed while it was read; give it once it is complete")
+        return photo
+
+    # These generators bind no photo to a variable: it would stay in memory until the next one.
+    if detect_format(start) == "TIFF":
+        yield from map(check_unchanged, _read_tiff_pages(stream, name, max_pixels))
+    else:
+        yield check_unchanged(_read_single(stream, name, max_pixels))
+
+
+def _file_version(stream: IO[bytes]) -> tuple[int, int] | None:
+    """Return size and time of modification, None if the stream is not a file on a disk."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, AttributeError):
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
+    """Read a file that is one image; if that fails, without its metadata but EXIF."""
+    stream.seek(0)
+    data = stream.read()
+    try:
+        return _decode_file(data, name, max_pixels)
+    except DamagedError:
+        strip_metadata = _STRIP_METADATA.get(detect_format(data) or "")
+        if strip_metadata is None:
+            raise
+        return _decode_file(strip_metadata(data), name, max_pixels, original=data)
+
+
+def _decode_file(
+    data: bytes, name: str, max_pixels: int, *, original: bytes | None = None
+) -> Photo:
+    """Decode a file that is one image.
+
+    Args:
+        data: The file.
+        name: For messages.
+        max_pixels: Limit of pixels.
+        original: The file that has the metadata, if not `data`.
+    """
+    image = open_image(BytesIO(data), name, max_pixels)
+    metadata = _read_metadata(data if original is None else original, image)
+    return decode(image, data, metadata, _read_encoding(image, data), name)
+
+
+def _read_metadata(data: bytes, image: Image.Image) -> Metadata:
+    if image.format in ("JPEG", "MPO"):
+        return jpeg.read_metadata(data)
+    return png.read_metadata(data) if image.format == "PNG" else from_pillow_info(image.info)
+
+
+def _read_encoding(image: Image.Image, data: bytes) -> Encoding:
+    if image.format in ("JPEG", "MPO"):
+        # The luminance table for colours as well: the file's own chrominance table may be coarse.
+        table = next(iter(getattr(image, "quantization", {}).values()), ())
+        if not table:
+            return Encoding("JPEG")
+        qtables = [[min(step, 255) for step in table]]  # the limit of a baseline JPEG
+        progressive = bool(image.info.get("progressive"))
+        return Encoding("JPEG", {"qtables": qtables, "progressive": progressive})
+    if image.format == "WEBP":
+        return Encoding("WEBP", {"lossless": _is_lossless_webp(data)})
+    return Encoding(image.format or "")
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """Tell whether the first image chunk of a WebP is lossless."""
+    start = 12
+    while start + 8 <= len(data):
+        name, length = (
+            data[start : start + 4],
+            int.from_bytes(data[start + 4 : start + 8], "little"),
+        )
+        if name in (b"VP8L", b"VP8 "):
+            return name == b"VP8L"
+        start += 8 + length + length % 2
+    return False
+
+
+def _read_tiff_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
+    try:
+        pages = tiff_pages.read_pages(stream)
+    except TiffError as error:
+        raise PhotoError(
+            f"{name} is a TIFF that is damaged or of a kind that cannot be read: {error}"
+        ) from error
+    if tiff_pages.is_raw(pages[0]):
+        raise PhotoError(
+            f"{name} is a raw photo of a camera (DNG and the like), of which only the preview "
+            "could be read; develop it and give the TIFF or JPEG"
+        )
+    for number, page in enumerate(pages):
+        page_name = name if len(pages) == 1 else f"page {number + 1} of {name}"
+        yield _read_tiff_page(stream, page, number, page_name, max_pixels)
+
+
+def _read_tiff_page(
+    stream: IO[bytes], page: tiff_pages.Page, number: int, name: str, max_pixels: int
+) -> Photo:
+    """Read a page, extracted from its file so that its other tags cannot disturb decoders."""
+    size = page.numbers(Tag.ImageWidth)[:1] + page.numbers(Tag.ImageLength)[:1]
+    if len(size) == 2:  # before the pixels are copied
+        check_size(*size, name, max_pixels)
+    try:
+        data = tiff_pages.extract_page(page)
+        image = open_image(BytesIO(data), name, max_pixels)
+    except (TiffError, DamagedError):  # such as old-style JPEG
+        data = None
+        image = open_image(stream, name, max_pixels, number)
+    (code,) = page.numbers(Tag.Compression)[:1] or (1,)
+    encoding = Encoding("TIFF", {"compression": _TIFF_COMPRESSIONS.get(code, "tiff_lzw")})
+    # Pillow applies the orientation of a TIFF, which an extracted page does not have.
+    return decode(image, data, page.read_metadata(), encoding, name, is_upright=data is None)
