@@ -78,18 +78,6 @@ def cluster_bootstrap(
     return float(low), float(high)
 
 
-def ratio(hits: ArrayLike, n: ArrayLike) -> Statistic:
-    """Return the statistic Σ hits / Σ n; both arguments have shape (clusters,)."""
-    numerators, denominators = np.asarray(hits, np.float64), np.asarray(n, np.float64)
-
-    def statistic(weights: Values) -> Values:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values: Values = (weights @ numerators) / (weights @ denominators)
-        return values
-
-    return statistic
-
-
 @dataclass(frozen=True)
 class Term:
     """A proportion in a weighted sum of proportions."""
@@ -127,11 +115,11 @@ def clustered_interval(
         return None
     responded = n.any(axis=0)
     hits, n = hits[:, responded], n[:, responded]
-    ratios = [ratio(*pair) for pair in zip(hits, n, strict=True)]
 
     def statistic(cluster_weights: Values) -> Values:
-        proportions: Values = np.array([ratio_of(cluster_weights) for ratio_of in ratios])
-        return weights @ proportions
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sums: Values = (cluster_weights @ hits.T) / (cluster_weights @ n.T) @ weights
+        return sums
 
     bootstrap = cluster_bootstrap(statistic, int(responded.sum()), samples=samples, seed=seed)
     if bootstrap is None:
@@ -147,7 +135,7 @@ def clustered_interval(
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
     """Return the bootstrap interval of the mean of one value per participant."""
-    return cluster_bootstrap(ratio(values, np.ones(len(values))), len(values))
+    return cluster_bootstrap(lambda weights: weights @ values / len(values), len(values))
 
 
 def compare_with_half(interval: Interval | None) -> str | None:
