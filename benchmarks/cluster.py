@@ -30,7 +30,7 @@ from photochrom.batch.process_pool import WorkerPool
 from photochrom.batch.ray import engine
 from photochrom.batch.ray.actors import ActorPlan
 from photochrom.batch.ray.engine import colorize_on_ray
-from photochrom.batch.ray.storage import listed
+from photochrom.batch.ray.storage import list_files
 from photochrom.batch.ray.tasks import Task, plan_tasks
 from photochrom.batch.runner import Result, Settings, failed_by_death
 
@@ -92,21 +92,16 @@ def colorize_locally(jobs: Sequence[Job], processes: int) -> Iterator[Result]:
         yield from pool.map(jobs, on_death=failed_by_death)
 
 
-class Idle:
+class IdleActor:
     """An actor that does nothing."""
 
     def __init__(self, _: Any) -> None:
         pass
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Answer as `_Colorist` does."""
-        lines = [
-            Result(**dict.fromkeys(("input", "output"), "x" * 80), status="done", seconds=0.0)
-            for _ in batch["number"]
-        ]
-        refusals = [""] * len(lines)
-        result = [line.to_json() for line in lines]
-        return {"number": batch["number"], "result": result, "refusal": refusals}
+        """Return an answer like `_Actor`."""
+        result = Result("x" * 80, "x" * 80, status="done", seconds=0.0)
+        return {"number": batch["number"], "answer": [result.to_json()] * len(batch["number"])}
 
 
 def ceiling(count: int) -> None:
@@ -120,12 +115,12 @@ def ceiling(count: int) -> None:
     ray.init("local", num_cpus=CORES, logging_level=logging.CRITICAL, **options)
     try:
         for actors in (1, 4, 16):
-            for rows in (1, 8, engine.ROWS):
-                part = dict(list(tasks.items())[: max(200, count * rows // engine.ROWS)])
-                with mock.patch.object(engine, "_Colorist", Idle):
+            for rows in (1, 8, engine.MAX_ROWS):
+                part = dict(list(tasks.items())[: max(200, count * rows // engine.MAX_ROWS)])
+                with mock.patch.object(engine, "_Actor", IdleActor):
                     times = [
                         time.perf_counter()
-                        for _ in engine._run(
+                        for _ in engine._run_round(
                             part, ray.put(None), ActorPlan(actors, CORES / 32, 0, "cpu"), rows
                         )
                     ]
@@ -160,7 +155,7 @@ def listing(count: int) -> None:
     store.pipe(names)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    assert len(listed("s3://archive/scans")) == count
+    assert len(list_files("s3://archive/scans")) == count
     seconds = time.perf_counter() - start
     start = time.perf_counter()
     tasks = plan_tasks(["s3://archive/scans"], "s3://archive/out")

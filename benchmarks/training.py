@@ -26,8 +26,9 @@ from skimage.color import rgb2lab
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from photochrom.batch.folders import find_photos
 from photochrom.training.data.packed import PackedPhotos, order_of
-from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.data.prepare import prepare
 from photochrom.training.loop.runs import describe_machine, read_log
 from photochrom.training.loop.train import train
 from photochrom.training.networks.discriminators import build_discriminator

@@ -11,7 +11,8 @@ others, and 400 of train and extra.
 import argparse
 from pathlib import Path
 
-from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.batch.folders import find_photos
+from photochrom.training.data.prepare import prepare
 
 HELD_OUT = (
     *("flickr-abi", "film-gustavo", "portfolio-liscf4"),

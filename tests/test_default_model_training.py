@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from photochrom.batch.folders import find_photos
 from photochrom.colorize.onnx_model import OnnxModel
-from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.data.prepare import prepare
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.loop.runs import read_log
 from photochrom.training.onnx.export import export

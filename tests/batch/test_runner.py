@@ -19,10 +19,10 @@ from photochrom.batch.runner import (
     Settings,
     colorize_all,
     colorize_file,
-    done_before,
     failed_by_death,
-    report_to,
-    without_done,
+    open_report,
+    read_finished,
+    skip_finished,
 )
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import ModelError, PhotochromError
@@ -162,7 +162,7 @@ def test_a_report_and_going_on(tree: Path, tmp_path: Path, here):
     report = tmp_path / "report.jsonl"
     (tree / "a.PNG").write_bytes(b"")
     jobs = plan([str(tree)], tmp_path / "out")
-    with report_to(report) as add:
+    with open_report(report) as add:
         for result in here(jobs):
             add(result)
     lines = [json.loads(line) for line in report.read_text().splitlines()]
@@ -170,13 +170,13 @@ def test_a_report_and_going_on(tree: Path, tmp_path: Path, here):
     assert lines[1]["model"] == "tiny"
     # What failed is tried again, and so is what was done and is no longer there.
     jobs[2].output.unlink()
-    assert without_done(jobs, done_before(report)) == [jobs[0], jobs[2]]
-    with pytest.raises(PhotochromError, match="exists already"), report_to(report):
+    assert skip_finished(jobs, read_finished(report)) == [jobs[0], jobs[2]]
+    with pytest.raises(PhotochromError, match="exists already"), open_report(report):
         pass
     with report.open("ab") as stream:
         stream.write(b'{"input": "cut o')
-    assert without_done(jobs, done_before(report)) == [jobs[0], jobs[2]]
-    with report_to(report, go_on=True) as add:
+    assert skip_finished(jobs, read_finished(report)) == [jobs[0], jobs[2]]
+    with open_report(report, append=True) as add:
         add(here([jobs[2]])[0])
     assert [json.loads(line)["status"] for line in report.read_text().splitlines()] == [
         "failed",
@@ -190,14 +190,14 @@ def test_a_report_and_going_on(tree: Path, tmp_path: Path, here):
 def test_what_is_no_report_is_refused(content: bytes, tmp_path: Path):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(PhotochromError, match="report"):
-        done_before(tmp_path / "a")
+        read_finished(tmp_path / "a")
 
 
 def test_names_that_are_no_text_come_back_from_a_report(tmp_path: Path):
     odd = Path(os.fsdecode(b"\xff\n.jpg"))
-    with report_to(tmp_path / "report") as add:
+    with open_report(tmp_path / "report") as add:
         add(Result(odd, odd, "done", 0.1))
-    assert done_before(tmp_path / "report") == {(str(odd), str(odd))}
+    assert read_finished(tmp_path / "report") == {(str(odd), str(odd))}
 
 
 def test_a_kill_loses_nothing(tmp_path: Path, tiny_onnx: Path):

@@ -1,190 +1,198 @@
-"""Many photos: what is meant by the inputs, and where each result goes."""
+"""Decide which photos a batch colorizes and where each output goes."""
 
 import glob
 import itertools
-import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TypeVar
 
+from photochrom.batch.folders import SUFFIXES, has_photo_suffix, walk_photos
 from photochrom.errors import PhotochromError
-from photochrom.imagefile.formats import FORMATS, READ_ONLY
+from photochrom.imagefile.formats import FORMATS
 
-AnyPath = TypeVar("AnyPath", bound=PurePath)
+OUTPUT_MARK = "-color"
+"""Appended to the stem of an output that is written beside its photo."""
 
-MARK = "-color"
-"""What the name of a result beside its photo ends with."""
-
-_SUFFIXES = {suffix: suffix for suffix in FORMATS} | {".jpe": ".jpg", ".jfif": ".jpg"}
-"""Endings of photos to endings of results; a photo with another ending becomes a PNG."""
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_OUTPUT_SUFFIXES = {suffix: suffix for suffix in FORMATS} | {".jpe": ".jpg", ".jfif": ".jpg"}
+"""Suffixes of photos to suffixes of outputs. All others become PNGs."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and where its result goes."""
+    """One photo and its output."""
 
     input: Path
     output: Path
 
+    def has_output(self) -> bool:
+        """Return whether the output exists."""
+        return self.output.exists()
+
 
 @dataclass(frozen=True)
-class Found:
-    """One photo, and its place under the folder that was named."""
+class FoundPhoto:
+    """A photo named by an input."""
 
-    file: Path
-    place: Path
+    location: str
+    """A path or a URL."""
+    relative: str
+    """The path below the folder that was given, with forward slashes."""
 
 
 def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
-    """Find the photos and decide where their results go, before any work is done.
+    """Find photos and decide where their outputs go.
 
-    An input is a file, a folder (all photos under it, by their endings, without hidden ones) or a
-    pattern with `*`, `?`, `[...]` or `**`. Results of earlier runs are left out: NAME-color.EXT
-    where the photo that it comes from is an input as well, and in folders and patterns all that
-    lies in `out`.
+    An input is a file, a folder (all photos below it, except hidden ones) or a pattern with `*`,
+    `?`, `[...]` or `**`. Outputs of earlier runs are skipped: NAME-color.EXT if the photo NAME.EXT
+    is an input as well, and everything in `out` for folders and patterns.
 
     Args:
-        inputs: What to colorize.
-        out: A folder, made when needed, where a photo keeps its name, and its place under a folder
-            that was named; None: beside the photo as NAME-color.EXT.
+        inputs: Paths and patterns.
+        out: Folder for the outputs, created if needed. A photo keeps its name and its path below
+            the folder that was given. None: beside the photo, as NAME-color.EXT.
 
     Returns:
-        One job for each photo, in the order of the inputs, then by name.
+        One job per photo, in the order of the inputs, then by name.
 
     Raises:
-        PhotochromError: If an input is not there, cannot be looked at or has no photo, two photos
-            would have the same result, a result would replace an input, or `out` is a file.
+        PhotochromError: If an input does not exist, cannot be read or has no photo, if two photos
+            would have the same output, if an output would replace an input, or if `out` is a file.
     """
-    if out is not None and (out.is_file() or (out.suffix.lower() in FORMATS and not out.is_dir())):
-        raise PhotochromError(
-            f"{out} is a file or is named like one; give a folder for the results"
-        )
-    found: dict[Path, Found] = {}
-    try:
-        for text in inputs:
-            for item in find_photos(text, out):
-                found.setdefault(item.file.resolve(), item)
-    except OSError as error:
-        raise PhotochromError(
-            f"cannot look into {error.filename}: {error.strerror or error}"
-        ) from error
-    own = {beside(item.file).resolve() for item in found.values()}
-    jobs = [
-        Job(item.file, beside(item.file) if out is None else out / renamed(item.place))
-        for resolved, item in found.items()
-        if resolved not in own
-    ]
-    _check(jobs)
-    return jobs
+    pairs = plan_outputs(inputs, None if out is None else str(out), find_on_disk)
+    return [Job(Path(photo), Path(output)) for photo, output in pairs]
 
 
-def find_photos(text: str, out: Path | None) -> Iterator[Found]:
-    """Find what is meant by one input of `plan`.
+def plan_outputs(
+    inputs: Sequence[str],
+    out: str | None,
+    find: Callable[[str, str | None], Iterable[FoundPhoto]],
+) -> list[tuple[str, str]]:
+    """Apply the rules of `plan` to paths and URLs.
+
+    Args:
+        inputs: Paths, URLs and patterns.
+        out: A folder, as a path or a URL.
+        find: Returns the photos that one input names, without those in `out`.
+
+    Returns:
+        Pairs of photo and output.
 
     Raises:
-        PhotochromError: If it is not there or has no photo.
-        OSError: If a folder cannot be looked into.
+        PhotochromError: As `plan`.
+    """
+    if out is not None and (
+        Path(out).is_file() or (has_photo_suffix(out) and not Path(out).is_dir())
+    ):
+        raise PhotochromError(
+            f"{out} is a file or named like a file; give a folder for the results"
+        )
+    photos: dict[str, FoundPhoto] = {}
+    for text in inputs:
+        try:
+            found = list(find(text, out))
+        except OSError as error:
+            reason = error.strerror or error
+            raise PhotochromError(f"cannot read {error.filename or text}: {reason}") from error
+        if not found and glob.has_magic(text):
+            raise PhotochromError(f"no photo matches {text}")
+        if not found:
+            raise PhotochromError(f"{text} has no photo ({', '.join(sorted(SUFFIXES))})")
+        for photo in found:
+            photos.setdefault(_resolve(photo.location), photo)
+    earlier_outputs = {_resolve(_beside(photo.location)) for photo in photos.values()}
+    pairs = [
+        (photo.location, _beside(photo.location) if out is None else _below(out, photo))
+        for resolved, photo in photos.items()
+        if resolved not in earlier_outputs
+    ]
+    _check_collisions(pairs)
+    return pairs
+
+
+def find_on_disk(text: str, out: str | None) -> Iterator[FoundPhoto]:
+    """Yield the photos that a path or a pattern names, without those in `out`.
+
+    Raises:
+        PhotochromError: If the path does not exist.
+        OSError: If a folder cannot be read.
     """
     path = Path(text)
+    if path.is_file():
+        yield FoundPhoto(str(path), path.name)
+        return
     if path.is_dir():
-        photos = list(_walk(path, _results(path, out)))
-        if not photos:
-            raise PhotochromError(f"folder {text} has no photo ({', '.join(sorted(_SUFFIXES))})")
-        yield from photos
-    elif path.is_file():
-        yield Found(path, Path(path.name))
+        root, matches = path, [path]
     elif path.exists():
         raise PhotochromError(f"{text} is neither a file nor a folder; give photos")
     elif glob.has_magic(text):
-        photos = list(_matching(text, out))
-        if not photos:
-            raise PhotochromError(f"no photo matches {text}")
-        yield from photos
+        parts = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
+        root = Path(*parts)
+        # Path.glob takes no absolute patterns.
+        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
     else:
         raise PhotochromError(f"there is no file or folder {text}")
+    outputs = None if out is None or is_url(out) else Path(out).resolve()
+    if outputs is not None and root.resolve() not in outputs.parents:
+        outputs = None  # a folder that contains the photos does not make them outputs
+    for match in matches:
+        is_photo = has_photo_suffix(match) and match.is_file()
+        for file in walk_photos(match) if match.is_dir() else [match] * is_photo:
+            if outputs is None or outputs not in file.resolve().parents:
+                yield FoundPhoto(str(file), file.relative_to(root).as_posix())
 
 
-def _matching(pattern: str, out: Path | None) -> Iterator[Found]:
-    """Find the photos, and all in the folders, that match; places are below the fixed part."""
-    fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
-    results = _results(fixed, out)
-    for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (knows no absolute ones)
-        path = Path(match)
-        place = path.relative_to(fixed)
-        if path.is_dir():
-            yield from _walk(path, results, place)
-        elif _is_photo(path) and not _within(path, results):
-            yield Found(path, place)
+def is_url(location: str) -> bool:
+    """Return whether a location is a URL, not a path."""
+    return bool(_URL.match(location))
 
 
-def _walk(folder: Path, results: Path | None, below: Path = Path()) -> Iterator[Found]:
-    """Find the photos in a folder and all folders in it, except what is hidden or in `results`."""
-    for file in sorted(_all_in(folder)):
-        if _is_photo(file) and not _within(file, results):
-            yield Found(file, below / file.relative_to(folder))
+def output_name(name: str, mark: str = "") -> str:
+    """Return the file name of an output, in a format that can be written."""
+    path = PurePath(name)
+    suffix = _OUTPUT_SUFFIXES.get(path.suffix.lower(), ".png")
+    return path.stem + mark + (path.suffix if suffix == path.suffix.lower() else suffix)
 
 
-def _all_in(folder: Path) -> Iterator[Path]:
-    """Find all that a folder and the folders in it hold, without what is hidden.
+def _resolve(location: str) -> str:
+    return location if is_url(location) else str(Path(location).resolve())
+
+
+def _beside(location: str) -> str:
+    name = PurePath(location).name
+    return location.removesuffix(name) + output_name(name, OUTPUT_MARK)
+
+
+def _below(out: str, photo: FoundPhoto) -> str:
+    """Return the output of a photo in `out`.
 
     Raises:
-        OSError: If one of them cannot be read: photos would be missing and nobody the wiser.
+        PhotochromError: If the name is not a path below a local folder. An object store allows
+            every name.
     """
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(place, name) for name in names if not name.startswith("."))
-
-
-def _results(folder: Path, out: Path | None) -> Path | None:
-    """Return `out` if it lies in the folder: what is in it are results, not photos."""
-    if out is not None and folder.resolve() in out.resolve().parents:
-        return out.resolve()
-    return None
+    if not is_url(out) and not {"", ".", ".."}.isdisjoint(photo.relative.split("/")):
+        raise PhotochromError(
+            f"{photo.location} cannot keep its name as a file under {out}; rename it, or give the "
+            "URL of an object store for the results"
+        )
+    folder, slash, name = photo.relative.rpartition("/")
+    return f"{out.rstrip('/')}/{folder}{slash}{output_name(name)}"
 
 
-def _within(file: Path, folder: Path | None) -> bool:
-    return folder is not None and folder in file.resolve().parents
-
-
-def _is_photo(file: Path) -> bool:
-    return ends_as_photo(file) and file.is_file()
-
-
-def ends_as_photo(file: PurePath) -> bool:
-    """Tell whether a file is called what a photo may be called."""
-    suffix = file.suffix.lower()
-    return suffix in _SUFFIXES or suffix in READ_ONLY
-
-
-def renamed(file: AnyPath) -> AnyPath:
-    """Return the name of a photo's result that lies elsewhere, with a format we write."""
-    suffix = _SUFFIXES.get(file.suffix.lower(), ".png")
-    return file if suffix == file.suffix.lower() else file.with_suffix(suffix)
-
-
-def beside(file: AnyPath) -> AnyPath:
-    """Return the name of a photo's result that is to lie beside it, with a format we write."""
-    return renamed(file.with_stem(file.stem + MARK))
-
-
-def _check(jobs: Iterable[Job]) -> None:
-    """Refuse a plan in which one file would be lost to another."""
-    outputs: dict[Path, Job] = {}
-    for job in jobs:
-        other = outputs.setdefault(job.output.resolve(), job)
-        if other is not job:
+def _check_collisions(pairs: Iterable[tuple[str, str]]) -> None:
+    """Check that no output replaces another output or a photo."""
+    photos_by_output: dict[str, str] = {}
+    for photo, output in pairs:
+        other = photos_by_output.setdefault(_resolve(output), photo)
+        if other != photo:
             raise PhotochromError(
-                f"{other.input} and {job.input} would both become {job.output}; rename one or "
-                "colorize them apart"
+                f"{other} and {photo} would both become {output}; rename one or colorize them "
+                "separately"
             )
-    for job in jobs:
-        if job.input.resolve() in outputs:
+    for photo, _ in pairs:
+        if _resolve(photo) in photos_by_output:
             raise PhotochromError(
-                f"{job.input} is an input and would be replaced by a result; give another folder "
-                "for the results"
+                f"{photo} is an input and would be replaced by a result; give another folder for "
+                "the results"
             )

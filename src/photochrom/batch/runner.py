@@ -1,15 +1,15 @@
-"""Many photos: each file into a file, on all cores, with a report from which to go on."""
+"""Colorize many files on all cores, with a report that allows to resume."""
 
 import dataclasses
 import functools
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import cv2
 
@@ -23,41 +23,45 @@ from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import MAX_PIXELS, open_pages
 from photochrom.imagefile.writing import save_pages
 
+if TYPE_CHECKING:
+    from photochrom.batch.ray.tasks import Task
+
+AnyJob = TypeVar("AnyJob", Job, "Task")
+
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one photo."""
+    """Result of one photo; the fields are the keys of a report."""
 
     input: Path | str
-    """A string where it is a URL, or was on another machine."""
+    """A string if it is a URL, or a path on another machine."""
     output: Path | str
     status: Literal["done", "skipped", "failed"]
-    """`skipped`: the output was there already."""
+    """`skipped`: the output existed."""
     seconds: float
     width: int | None = None
-    """In px, of the first page; None where the photo was not read."""
+    """Of the first page, in px; None if the photo was not read."""
     height: int | None = None
     model: str | None = None
-    """The model's name; None where it was not asked."""
+    """Name of the model; None if the photo was not read."""
     error: str | None = None
-    """Why it failed."""
 
     def to_json(self) -> str:
-        """Return the result on one line; bytes of names that are no text are surrogates."""
+        """Return one line of JSON. Undecodable bytes of file names are surrogates."""
         return json.dumps(dataclasses.asdict(self), default=str)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How photos are colorized: all that a process has to know."""
+    """How a worker process colorizes photos."""
 
     model: Path | None = None
-    """An ONNX file; None: the model that comes with photochrom."""
+    """An ONNX file; None: the default model."""
     device: str = "auto"
     threads: int | None = None
-    """None: one for each core."""
-    look: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Keywords of `Colorizer.__call__`."""
+    """None: one per core."""
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Rendering options of `Colorizer.__call__`."""
     max_pixels: int = MAX_PIXELS
     overwrite: bool = False
 
@@ -74,7 +78,7 @@ class Settings:
             colorizer=Colorizer(self.model, device=self.device, threads=self.threads),
             overwrite=self.overwrite,
             max_pixels=self.max_pixels,
-            **self.look,
+            **self.options,
         )
 
 
@@ -84,69 +88,77 @@ def colorize_file(
     *,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
-    **look: Any,
+    **options: Any,
 ) -> Result:
-    """Colorize one file, page by page; what goes wrong with it is in the result.
+    """Colorize all pages of a file; errors are reported in the result.
 
     Args:
-        job: The photo, and where its result goes.
-        colorizer: With its model.
-        overwrite: Whether a result that is there is made again; else it is skipped.
-        max_pixels: A photo of more is refused.
-        **look: Keywords of `Colorizer.__call__`.
+        job: The photo and its output.
+        colorizer: A colorizer.
+        overwrite: Replace an existing output; otherwise the photo is skipped.
+        max_pixels: Larger photos fail.
+        **options: Rendering options of `Colorizer.__call__`.
     """
     start = time.perf_counter()
-    size: tuple[int | None, int | None] = (None, None)
+    size: tuple[int, int] | None = None
 
-    def colored(photo: Photo) -> Photo:
+    def colorize_page(page: Photo) -> Photo:
         nonlocal size
-        size = photo.size if size[0] is None else size
-        _check_ending(job, photo)
-        return colorizer(photo, **look)
+        size = size or page.size
+        _check_bit_depth(job, page)
+        return colorizer(page, **options)
 
     error = None
     try:
-        if job.output.exists() and not overwrite:
+        if job.has_output() and not overwrite:
             return Result(job.input, job.output, "skipped", 0.0)
         make_folder(job.output.parent, PhotoError)
-        # Through map, as no page is to be in memory for longer than it takes.
-        pages = map(colored, open_pages(job.input, max_pixels=max_pixels))
+        # Lazily, so that only one page is in memory.
+        pages = map(colorize_page, open_pages(job.input, max_pixels=max_pixels))
         save_pages(pages, job.output, overwrite=overwrite)
-    except PhotochromError as refusal:
-        error = str(refusal)
-    except OSError as refusal:
-        error = f"cannot write {job.output}: {refusal.strerror or refusal}"
+    except PhotochromError as failure:
+        error = str(failure)
+    except OSError as failure:
+        error = f"cannot write {job.output}: {failure.strerror or failure}"
     except MemoryError:
         error = f"{job.input} is too large for the memory of this computer"
-    seconds = time.perf_counter() - start
-    status: Literal["done", "failed"] = "failed" if error else "done"
-    name = None if size[0] is None else colorizer.model.name
-    return Result(job.input, job.output, status, seconds, *size, name, error)
+    width, height = size or (None, None)
+    return Result(
+        job.input,
+        job.output,
+        status="failed" if error else "done",
+        seconds=time.perf_counter() - start,
+        width=width,
+        height=height,
+        model=colorizer.model.name if size else None,
+        error=error,
+    )
 
 
-def _check_ending(job: Job, photo: Photo) -> None:
-    """Refuse a file whose name would make us throw away bits that its content has."""
-    format_ = FORMATS[job.output.suffix.lower()]
-    if photo.pixels.dtype.itemsize > 1 and format_ not in ("PNG", "TIFF"):
+def _check_bit_depth(job: Job, page: Photo) -> None:
+    """Check that the output format, chosen by the suffix, keeps the bit depth."""
+    output_format = FORMATS[job.output.suffix.lower()]
+    if page.pixels.dtype.itemsize > 1 and output_format not in ("PNG", "TIFF"):
         raise PhotoError(
-            f"{job.input} is a {photo.encoding.format} of 16 bits, which a {format_} cannot keep; "
-            "give it its right ending"
+            f"{job.input} is a {page.encoding.format} of 16 bits, which a {output_format} cannot "
+            "keep; give it its right ending"
         )
 
 
 def colorize_all(
     jobs: Sequence[Job], settings: Settings, *, processes: int | None = None
 ) -> Generator[Result, None, None]:
-    """Colorize all photos; one that fails, or kills its process, does not stop the rest.
+    """Colorize photos in worker processes. A crash fails only the photo in progress.
+
+    A single photo is colorized in this process, which is faster than to start another.
 
     Args:
         jobs: From `plan`.
-        settings: How.
-        processes: How many work side by side; None: one for each core. A single photo is done
-            right here, as starting a process takes longer.
+        settings: Settings; the cores are divided among the processes.
+        processes: Number of processes; None: one per core.
 
     Yields:
-        What became of each photo, as soon as it is known: with several processes not in order.
+        The results as they complete, in any order.
 
     Raises:
         ModelError: If the model cannot be loaded.
@@ -166,19 +178,19 @@ def failed_by_death(job: Job, error: WorkerDiedError) -> Result:
     return Result(job.input, job.output, "failed", 0.0, error=f"{job.input}: {error}")
 
 
-def done_before(report: Path) -> set[tuple[str, str]]:
-    """Read a report, and return input and output of what was done or there already.
+def read_finished(report: Path) -> set[tuple[str, str]]:
+    """Return input and output of the photos that a report lists as done or skipped.
 
-    A last line that was cut off, by a kill or a full disk, does not count.
+    An incomplete last line, left by a kill or a full disk, is ignored.
 
     Raises:
-        PhotochromError: If it cannot be read, or another line is no result.
+        PhotochromError: If the report cannot be read, or another line is not a result.
     """
-    done = set()
+    finished = set()
     try:
         lines = report.read_text(encoding="utf-8").splitlines(keepends=True)
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise PhotochromError(f"cannot read report {report}: {reason}") from error
     for number, line in enumerate(lines, 1):
         if not line.endswith("\n"):
@@ -186,48 +198,49 @@ def done_before(report: Path) -> set[tuple[str, str]]:
         try:
             entry = json.loads(line)
             if entry["status"] in ("done", "skipped"):
-                done.add((entry["input"], entry["output"]))
+                finished.add((entry["input"], entry["output"]))
         except (ValueError, TypeError, KeyError) as error:
             raise PhotochromError(
-                f"line {number} of {report} is no line of a report; give a file that --report wrote"
+                f"line {number} of {report} is not a line of a report; give a file that --report "
+                "wrote"
             ) from error
-    return done
+    return finished
 
 
-def without_done(jobs: Iterable[Job], done: set[tuple[str, str]]) -> list[Job]:
-    """Leave out the jobs that a report says are done, if their results are still there."""
+def skip_finished(jobs: Iterable[AnyJob], finished: Container[tuple[str, str]]) -> list[AnyJob]:
+    """Return the jobs that are not finished, and those whose output no longer exists."""
     return [
         job
         for job in jobs
-        if (str(job.input), str(job.output)) not in done or not job.output.exists()
+        if (str(job.input), str(job.output)) not in finished or not job.has_output()
     ]
 
 
 @contextmanager
-def report_to(path: Path, *, go_on: bool = False) -> Iterator[Callable[[Result], None]]:
-    """Open a report: call what is yielded with each result, and it is a line of the file.
+def open_report(path: Path, *, append: bool = False) -> Iterator[Callable[[Result], None]]:
+    """Yield a function that writes a result as a line of a report.
 
     Args:
-        path: Where.
-        go_on: Whether to add to a report that is there, less a last line that was cut off.
+        path: The report.
+        append: Append to an existing report, after removing an incomplete last line.
 
     Raises:
-        PhotochromError: If the file is there and `go_on` is not set, or the disk refuses.
+        PhotochromError: If the file exists and `append` is not set, or if it cannot be written.
     """
     try:
-        with path.open("r+b" if go_on else "xb") as stream:
-            if go_on:
+        with path.open("r+b" if append else "xb") as stream:
+            if append:
                 stream.truncate(stream.read().rfind(b"\n") + 1)
                 stream.seek(0, os.SEEK_END)
 
-            def add(result: Result) -> None:
+            def write(result: Result) -> None:
                 stream.write(result.to_json().encode() + b"\n")
-                stream.flush()  # a kill a moment later loses nothing
+                stream.flush()  # keeps the line if the process is killed
 
-            yield add
+            yield write
     except FileExistsError as error:
         raise PhotochromError(
-            f"report {path} exists already; go on with it (--resume) or name another"
+            f"report {path} exists already; continue it with --resume, or name another"
         ) from error
     except OSError as error:
         raise PhotochromError(f"cannot write report {path}: {error.strerror or error}") from error

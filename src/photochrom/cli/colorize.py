@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     "-o",
     "--out",
     metavar="OUT",
-    help="Folder for the results, which keep the photos' names; else beside each as NAME-color.",
+    help="Folder for the results, which have the names of the photos. Default: beside each photo, "
+    "as NAME-color.",
 )
 @model_option
 @rendering_options
 @click.option(
-    "--max-pixels", type=int, metavar="N", help="Refuse a photo of more; 200 million if not given."
+    "--max-pixels",
+    type=int,
+    metavar="N",
+    help="Refuse larger photos. Default: 200 million.",
 )
 @click.option("--device", metavar="D", default="auto", help="auto, cpu, cuda, coreml or directml.")
 @click.option(
@@ -35,29 +39,29 @@ if TYPE_CHECKING:
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="This computer, or a Ray cluster, for which INPUT and OUT may be URLs such as s3://.",
+    help="This computer, or a Ray cluster, where INPUT and OUT may also be URLs such as s3://.",
 )
 @click.option(
     "--address",
     metavar="ADDRESS",
-    help="Of a Ray cluster: HOST:PORT or auto; else one is started on this computer.",
+    help="Address of a Ray cluster: HOST:PORT or auto. Default: start one on this computer.",
 )
 @click.option(
-    "-j", "--jobs", type=int, metavar="N", help="Processes; one for each core if not given."
+    "-j", "--jobs", type=int, metavar="N", help="Number of processes. Default: one per core."
 )
-@click.option("--overwrite", is_flag=True, help="Replace results that are there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each photo.")
+@click.option("--overwrite", is_flag=True, help="Replace existing results.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per photo.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the same objects, one on a line, to a new file.",
+    help="Write the same objects to a new file, one per line.",
 )
 @click.option(
     "--resume",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Leave out what this report says is done, and add to it.",
+    help="Skip photos that this report lists as done, and append to it.",
 )
 @click.pass_context
 def colorize(
@@ -71,54 +75,64 @@ def colorize(
     engine: str,
     address: str | None,
     jobs: int | None,
+    model: Path | None,
+    device: str,
+    max_pixels: int | None,
+    overwrite: bool,
     **options: Any,
 ) -> None:
-    """Colorize photos: files, folders with all that is in them, or patterns.
+    """Colorize photos: files, folders including subfolders, or patterns.
 
-    A result keeps what the photo's file says besides its pixels, and its bits; the photos stay as
-    they are. Exit code: 0 all done, 1 some failed, 2 wrong usage.
+    A result has the metadata and the bit depth of its photo. Photos are never changed. Exit code:
+    0 all done, 1 some failed, 2 wrong usage.
     """
     from photochrom.batch.ray import ClusterError
-    from photochrom.batch.runner import done_before, report_to
+    from photochrom.batch.runner import Settings, open_report, read_finished
     from photochrom.errors import ModelError, PhotochromError
+    from photochrom.imagefile.reading import MAX_PIXELS
     from photochrom.progress import progress_bar
 
     if report and resume:
-        raise click.UsageError("--resume adds to its own file; leave out --report")
+        raise click.UsageError("--resume appends to its own file; leave out --report")
     if jobs is not None and jobs < 1:
         raise click.UsageError(f"--jobs {jobs}: give the number of processes, 1 or more")
     if address is not None and engine != "ray":
         raise click.UsageError("--address is of a Ray cluster; add --engine ray")
-    if options["max_pixels"] is not None and options["max_pixels"] < 1:
-        raise click.UsageError(f"--max-pixels {options['max_pixels']}: give 1 or more")
+    if max_pixels is not None and max_pixels < 1:
+        raise click.UsageError(f"--max-pixels {max_pixels}: give 1 or more")
     try:
-        settings = _settings(**options)
-        done = done_before(resume) if resume else set()
-        if engine == "ray":
-            count, results = _on_ray(inputs, out, done, settings, address, jobs)
-        else:
-            count, results = _here(inputs, out, done, settings, jobs)
+        check_options(**options)
+        settings = Settings(
+            model=model,
+            device=device,
+            options=options,
+            max_pixels=max_pixels or MAX_PIXELS,
+            overwrite=overwrite,
+        )
+        finished = read_finished(resume) if resume else set()
+        start = _start_on_ray if engine == "ray" else _start_locally
+        count, results = start(inputs, out, finished, settings, jobs, address)
     except PhotochromError as error:
         raise click.UsageError(printable(error)) from error
     counts = {"done": 0, "skipped": 0, "failed": 0}
     path = report or resume
-    # Everything for people goes to stderr, so that stdout is JSON or nothing.
+    # Messages go to stderr, since stdout is for JSON.
     try:
         with ExitStack() as stack:
-            stack.enter_context(closing(results))  # ends the worker processes, also after Ctrl-C
-            add = stack.enter_context(report_to(path, go_on=path == resume)) if path else None
+            stack.enter_context(closing(results))  # kills the worker processes after Ctrl-C
+            write = stack.enter_context(open_report(path, append=bool(resume))) if path else None
             bar = stack.enter_context(progress_bar(total=count, unit="photo", disable=count < 2))
             for result in results:
                 counts[result.status] += 1
-                if add:
-                    add(result)
+                if write:
+                    write(result)
                 with bar.external_write_mode():
                     if result.status != "done":
                         click.echo(_line(result), err=True)
                     if as_json:
                         click.echo(result.to_json())
                 bar.update()
-    except (ClusterError, ModelError) as error:  # what a model does to one photo is a result
+    except (ClusterError, ModelError) as error:
         raise click.UsageError(printable(error)) from error
     finally:  # also after Ctrl-C
         click.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)
@@ -126,60 +140,41 @@ def colorize(
         ctx.exit(1)
 
 
-def _here(
+def _start_locally(
     inputs: tuple[str, ...],
     out: str | None,
-    done: set[tuple[str, str]],
+    finished: set[tuple[str, str]],
     settings: "Settings",
-    jobs: int | None,
+    processes: int | None,
+    _: str | None,
 ) -> "tuple[int, Generator[Result, None, None]]":
-    """Plan the work on this computer; it is done as the results are asked for."""
-    from photochrom.batch.planning import plan
-    from photochrom.batch.ray.storage import is_url
-    from photochrom.batch.runner import colorize_all, without_done
+    """Return the number of photos, and a generator that colorizes them on this computer."""
+    from photochrom.batch.planning import is_url, plan
+    from photochrom.batch.runner import colorize_all, skip_finished
 
-    for place in (*inputs, *([out] if out else [])):
-        if is_url(place):
-            raise click.UsageError(f"{place} is a URL; give a path, or --engine ray")
-    planned = without_done(plan(inputs, Path(out) if out is not None else None), done)
-    return len(planned), colorize_all(planned, settings, processes=jobs)
+    for location in (*inputs, out or ""):
+        if is_url(location):
+            raise click.UsageError(f"{location} is a URL; give a path, or --engine ray")
+    planned = skip_finished(plan(inputs, None if out is None else Path(out)), finished)
+    return len(planned), colorize_all(planned, settings, processes=processes)
 
 
-def _on_ray(
+def _start_on_ray(
     inputs: tuple[str, ...],
     out: str | None,
-    done: set[tuple[str, str]],
+    finished: set[tuple[str, str]],
     settings: "Settings",
+    actors: int | None,
     address: str | None,
-    jobs: int | None,
 ) -> "tuple[int, Generator[Result, None, None]]":
-    """Plan the work on a cluster, as `_here`."""
+    """Return the number of photos, and a generator that colorizes them on a cluster."""
     need("ray")
     from photochrom.batch.ray.engine import colorize_on_ray
-    from photochrom.batch.ray.tasks import open_tasks, plan_tasks
+    from photochrom.batch.ray.tasks import plan_tasks
+    from photochrom.batch.runner import skip_finished
 
-    planned = open_tasks(plan_tasks(inputs, out), done)
-    return len(planned), colorize_on_ray(planned, settings, address=address, actors=jobs)
-
-
-def _settings(
-    model: Path | None,
-    device: str,
-    max_pixels: int | None,
-    overwrite: bool,
-    **look: Any,
-) -> "Settings":
-    from photochrom.batch.runner import Settings
-    from photochrom.imagefile.reading import MAX_PIXELS
-
-    check_options(**look)
-    return Settings(
-        model=model,
-        device=device,
-        look=look,
-        max_pixels=max_pixels or MAX_PIXELS,
-        overwrite=overwrite,
-    )
+    planned = skip_finished(plan_tasks(inputs, out), finished)
+    return len(planned), colorize_on_ray(planned, settings, address=address, actors=actors)
 
 
 def _line(result: "Result") -> str:

@@ -90,7 +90,8 @@ def folder(
     sources: tuple[Path, ...], dest: Path, eval_names: TextIO | None, **options: Any
 ) -> None:
     """Sample, check, resize and pack the photos in SRC into DEST."""
-    from photochrom.training.data.prepare import find_photos, prepare
+    from photochrom.batch.folders import find_photos
+    from photochrom.training.data.prepare import prepare
 
     names = None if eval_names is None else eval_names.read().splitlines()
     _report_data(prepare(find_photos(sources), dest, eval_names=names, **options), dest)

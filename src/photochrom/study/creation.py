@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from photochrom import color
+from photochrom.batch.folders import find_photos
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError, ModelError, PhotochromError, PhotoError
 from photochrom.imagefile.photo import Photo, to_8_bits
@@ -37,7 +38,7 @@ from photochrom.study.design import (
 )
 from photochrom.study.store import Store
 from photochrom.study.trials import count_obvious_items, count_tests
-from photochrom.training.data.prepare import find_photos, mean_chroma
+from photochrom.training.data.prepare import mean_chroma
 
 DEFAULT_COUNT = 100
 """Default for the maximum number of photos of each kind."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from photochrom.batch.planning import Job, beside, ends_as_photo
+from photochrom.batch.folders import has_photo_suffix
+from photochrom.batch.planning import OUTPUT_MARK, Job, output_name
 from photochrom.colorize.options import OPTIONS
 from photochrom.web.tasks import PhotoInfo
 
@@ -46,12 +47,12 @@ class UploadedPhoto:
     def path(self) -> Path:
         """The uploaded file."""
         name = Path(self.name)
-        return self.folder / f"photo{name.suffix.lower() if ends_as_photo(name) else ''}"
+        return self.folder / f"photo{name.suffix.lower() if has_photo_suffix(name) else ''}"
 
     @property
     def output_name(self) -> str:
         """The file name of the result, for the client."""
-        return beside(Path(self.name)).name
+        return output_name(self.name, OUTPUT_MARK)
 
     def new_job(self) -> Job:
         """Return a job with an output file of its own."""

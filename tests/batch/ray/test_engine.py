@@ -18,7 +18,14 @@ from click.testing import CliRunner
 from PIL import Image
 
 from photochrom.batch.planning import Job, plan
-from photochrom.batch.runner import Result, Settings, colorize_all, done_before, report_to
+from photochrom.batch.runner import (
+    Result,
+    Settings,
+    colorize_all,
+    open_report,
+    read_finished,
+    skip_finished,
+)
 from photochrom.cli import main
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError
@@ -27,12 +34,12 @@ pytest.importorskip("ray", reason="the extra ray is not installed")
 s3fs = pytest.importorskip("s3fs", reason="the extra ray is not installed")
 moto_server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
 
-from photochrom.batch.ray import ClusterError, engine, storage  # noqa: E402
+from photochrom.batch.ray import ClusterError, engine  # noqa: E402
 from photochrom.batch.ray.actors import plan_actors  # noqa: E402
 from photochrom.batch.ray.engine import colorize_on_ray  # noqa: E402
 from photochrom.batch.ray.execution import run_task  # noqa: E402
-from photochrom.batch.ray.storage import fetch, put, stamp  # noqa: E402
-from photochrom.batch.ray.tasks import Task, open_tasks, plan_tasks  # noqa: E402
+from photochrom.batch.ray.storage import download, get_version, upload  # noqa: E402
+from photochrom.batch.ray.tasks import Task, plan_tasks  # noqa: E402
 from photochrom.batch.runner import colorize_file  # noqa: E402
 
 pytestmark = [
@@ -116,14 +123,14 @@ def test_the_rules_of_a_plan_hold_at_urls(store: Any, bucket: str, tree: Path) -
     ):
         tasks = plan_tasks([root + "/"], f"{out}/out/")
         assert [(e.input, e.output) for e in tasks] == [(i, prefix + o) for i, o in expected]
-        assert {e.before for e in tasks} == {None}
+        assert {e.planned_version for e in tasks} == {None}
     beside = plan_tasks([root])
     assert [e.output.removeprefix(f"{root}/") for e in beside] == [
         "a-color.PNG",
         "b-color.jpg",
         "deep/er/c-color.tif",
     ]
-    assert [e.before is not None for e in beside] == [False, True, False]
+    assert [e.planned_version is not None for e in beside] == [False, True, False]
     for pattern, names in {
         "*.jpg": ["b.jpg"],
         "**/*.tif": ["deep/er/c.tif"],
@@ -137,7 +144,7 @@ def test_the_rules_of_a_plan_hold_at_urls(store: Any, bucket: str, tree: Path) -
     store.pipe(f"{bucket}/photos/out/b.jpg", b"a result")
     again = plan_tasks([root], f"{root}/out")
     assert [e.input.removeprefix(f"{root}/") for e in again] == ["a.PNG", "b.jpg", "deep/er/c.tif"]
-    assert [e.before is not None for e in again] == [False, True, False]
+    assert [e.planned_version is not None for e in again] == [False, True, False]
     (up,) = plan_tasks([str(tree / "a.PNG")], f"s3://{bucket}/out")
     assert (up.input, up.output) == (str(tree / "a.PNG"), f"s3://{bucket}/out/a.PNG")
 
@@ -168,13 +175,13 @@ def test_what_cannot_be_planned_is_refused(store: Any, bucket: str, tmp_path: Pa
 
 def test_a_photo_is_carried(store: Any, bucket: str, photo_file: Path, colorize: Any) -> None:
     url, here = f"s3://{bucket}/old.jpg", photo_file.with_name("new.jpg")
-    put(photo_file, url, overwrite=False)
+    upload(photo_file, url, overwrite=False)
     assert run_task(Task(url, str(here)), colorize).status == "done"
     there = f"s3://{bucket}/deep/new.jpg"
     result = run_task(Task(url, there), colorize)
     assert (result.input, result.output, result.status) == (url, there, "done")
     assert (result.width, result.height, result.model) == (64, 48, "tiny")
-    fetch(there, photo_file.with_name("back.jpg"))
+    download(there, photo_file.with_name("back.jpg"))
     colorize(Job(photo_file, photo_file.with_name("local.jpg")))
     local = photo_file.with_name("local.jpg").read_bytes()
     assert here.read_bytes() == photo_file.with_name("back.jpg").read_bytes() == local
@@ -190,7 +197,7 @@ def test_what_was_done_by_an_attempt_before_is_not_done_again(
     # With --overwrite: what was there before is replaced, once.
     time.sleep(1.1)  # a store's clock has seconds
     (replaced,) = plan_tasks([str(photo_file)], f"s3://{bucket}")
-    assert replaced.before == stamp(url) is not None
+    assert replaced.planned_version == get_version(url) is not None
     for _ in range(2):
         assert run_task(replaced, colorize, overwrite=True).status == "done"
     assert versions(store, bucket, "") == {"old.jpg": 2}
@@ -214,15 +221,15 @@ def test_what_fails_names_the_real_files(
     assert result.status == "failed"
     assert str(result.error).startswith(f"{url} is not a photo")
     gone = run_task(Task(f"s3://{bucket}/gone.jpg", f"s3://{bucket}/c.jpg"), colorize)
-    assert gone.error == (
-        f"cannot read s3://{bucket}/gone.jpg: there is nothing of that name, or no such bucket"
-    )
+    assert gone.error == (f"cannot read s3://{bucket}/gone.jpg: no such file or no such bucket")
 
     def denied(*_: Any, **__: Any) -> None:
         raise PermissionError("Access Denied")
 
     refusing = SimpleNamespace(cat_file=store.cat_file, get_file=denied)
-    monkeypatch.setattr(storage, "_opened", lambda url, _: (refusing, url.partition("://")[2]))
+    monkeypatch.setattr(
+        "fsspec.core.url_to_fs", lambda url, **_: (refusing, url.partition("://")[2])
+    )
     refused = run_task(Task(url, f"s3://{bucket}/b.jpg"), colorize)
     assert refused.error == f"cannot read {url}: permission denied; Access Denied"
     assert list(versions(store, bucket, "")) == ["a.jpg"]
@@ -328,7 +335,7 @@ def test_a_machine_killed_half_way(
     assert len(tasks) == 30
     report = tmp_path / "report.jsonl"
     killed = 0
-    with report_to(report) as add:
+    with open_report(report) as add:
         work = colorize_on_ray(tasks, Slow(tiny_onnx), address=cluster.address)
         for number, result in enumerate(work):
             add(result)
@@ -357,8 +364,10 @@ def test_a_machine_killed_half_way(
     for path in good:
         name = Path(path).relative_to(tmp_path / "local")
         assert store.cat(f"{bucket}/out/{name}") == Path(path).read_bytes()
-    assert open_tasks(tasks, done_before(report)) == tasks  # none was there when planned
-    left = open_tasks(plan_tasks([f"s3://{bucket}/in"], f"s3://{bucket}/out"), done_before(report))
+    assert skip_finished(tasks, read_finished(report)) == tasks  # none was there when planned
+    left = skip_finished(
+        plan_tasks([f"s3://{bucket}/in"], f"s3://{bucket}/out"), read_finished(report)
+    )
     assert {Path(task.input).name for task in left} == set(failed)
 
 
@@ -399,9 +408,13 @@ def test_a_machine_that_cannot_do_the_work_is_refused(
     cluster: Any, photo_file: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = plan_tasks([str(photo_file)], str(photo_file.parent / "out"))
-    kit = engine._kit
+    configure = engine._configure_actors
     monkeypatch.setattr(engine, "_check_address", lambda _: None)
-    monkeypatch.setattr(engine, "_kit", lambda *a: dataclasses.replace(kit(*a), version="0.0.1"))
+    monkeypatch.setattr(
+        engine,
+        "_configure_actors",
+        lambda *arguments: dataclasses.replace(configure(*arguments), version="0.0.1"),
+    )
     with pytest.raises(ClusterError, match="install the same version on all machines"):
         list(colorize_on_ray(tasks, Settings(tiny_onnx), address=cluster.address))
     assert [path.name for path in photo_file.parent.rglob("*") if path.is_file()] == ["old.jpg"]
@@ -409,12 +422,13 @@ def test_a_machine_that_cannot_do_the_work_is_refused(
 
 def test_a_machine_that_does_not_see_the_folder_is_refused(photo_file: Path) -> None:
     tasks = [Task(str(photo_file), str(photo_file.parent / "out" / "old.jpg"))]
-    with engine._probe(tasks, "auto") as probes:
-        kit = engine._kit(Settings(), plan_actors("cpu", 1, {"CPU": 1}, ()), tasks, probes)
-        engine._look_around(kit)
+    with engine._probe_files(tasks, "auto") as probes:
+        actors = plan_actors("cpu", 1, {"CPU": 1}, ())
+        config = engine._configure_actors(Settings(), actors, tasks, probes)
+        engine._check_visible(config)
         Path(probes[0]).unlink()
         with pytest.raises(ClusterError, match=r"does not see .*tmp; use a file system that all"):
-            engine._look_around(kit)
+            engine._check_visible(config)
 
 
 # The command, without a cluster.

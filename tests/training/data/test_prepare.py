@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from photochrom.batch.folders import find_photos
 from photochrom.errors import DataError
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.data.prepare import Small, find_photos, prepare
+from photochrom.training.data.prepare import Small, prepare
 from support.photos import write_photos
 
 
@@ -205,7 +206,7 @@ def test_options_out_of_range(tmp_path: Path, options: dict[str, float], message
 
 def test_no_photo_no_folder_and_a_folder_in_use(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no photo"):
+    with pytest.raises(DataError, match="has no photo"):
         prepare(find_photos([tmp_path / "empty"]), tmp_path / "data", progress=False)
     with pytest.raises(DataError, match="is not a folder"):
         prepare(find_photos([tmp_path / "missing"]), tmp_path / "data", progress=False)

@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from photochrom.batch.folders import find_photos
 from photochrom.color import rgb_to_lab
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError, ModelError, PhotochromError, RunError
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.data.prepare import prepare
 from photochrom.training.evaluation import evaluate as evaluate_module
 from photochrom.training.evaluation import metrics
 from photochrom.training.evaluation.bootstrap import Estimate

@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut, coffee
 
+from photochrom.batch.folders import find_photos
 from photochrom.color import lab_to_rgb, rgb_to_lab
 from photochrom.errors import DataError
-from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.data.prepare import prepare
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.evaluation.faces import find_faces, measure_skin
 

@@ -19,10 +19,11 @@ from click.testing import CliRunner
 from lightning_fabric.plugins.precision import Precision
 from torch import Tensor, nn
 
+from photochrom.batch.folders import find_photos
 from photochrom.cli import main
 from photochrom.errors import PhotochromError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos, order_of
-from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.data.prepare import prepare
 from photochrom.training.loop import train as train_module
 from photochrom.training.loop.distributed import (
     SyncedBatchNorm2d,

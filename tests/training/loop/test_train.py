@@ -13,9 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from photochrom.batch.folders import find_photos
 from photochrom.errors import DataError, ModelError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.data.prepare import prepare
 from photochrom.training.loop import train as train_module
 from photochrom.training.loop.building import describe
 from photochrom.training.loop.monitor import warnings_of

@@ -14,10 +14,11 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from photochrom.batch.folders import find_photos
 from photochrom.cli import main
 from photochrom.errors import DataError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.data.prepare import find_photos, prepare
+from photochrom.training.data.prepare import prepare
 from photochrom.training.data.shrink import shrink
 from photochrom.training.evaluation.results import Evaluation
 from photochrom.training.recipes.named import RECIPES

@@ -1,8 +1,8 @@
-"""The photos of an archive on all machines of a Ray cluster, by Ray Data.
+"""Colorize batches on a Ray cluster, with Ray Data.
 
-Tasks go out in small blocks to actors, one for each core, and their results come back as rows, in
-no order. What Ray promises is that a block is done at least once; that a photo is done once, and
-listed once, is seen to here and in `carrying`.
+The driver sends blocks of tasks to actors, one per core, and reads results in any order. Ray
+processes a block at least once; this module and `execution.py` ensure that each photo is colorized
+and reported once.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # Ray would tell its makers of every cluster
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or it would warn of what Ray Data does
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # hides warnings about Ray Data itself
 
 import numpy as np
 import onnxruntime
@@ -32,12 +32,11 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
-from photochrom.batch.planning import Job
+from photochrom.batch.planning import Job, is_url
 from photochrom.batch.process_pool import WorkerDiedError, WorkerError, WorkerPool, available_cores
 from photochrom.batch.ray import ClusterError
 from photochrom.batch.ray.actors import ActorPlan, plan_actors
 from photochrom.batch.ray.execution import run_task
-from photochrom.batch.ray.storage import is_url
 from photochrom.batch.ray.tasks import Task
 from photochrom.batch.runner import Result, Settings, failed_by_death
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
@@ -45,35 +44,35 @@ from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.version import __version__
 
-ROWS = 32
-"""Photos in a block at most; with fewer than that for each actor several times over, less."""
+MAX_ROWS = 32
+"""Photos in a block. Small batches have smaller blocks, so that each actor gets several."""
 
 _ROUNDS = 3
-"""How often a photo is handed out before it is given up, as nobody answered for it."""
+"""How often a photo is sent out if no actor reports it."""
 _TIMEOUT = 900.0
-"""Seconds after which a photo is given up."""
-_STANDSTILL = 3600.0
-"""Seconds without one block done after which a round ends: Ray would hand out for ever what ends
-every machine that has it."""
-_JOINING = 60.0
-"""Seconds after which a cluster that does not answer is given up."""
-_SECRETS = ("AWS_", "AZURE_", "FSSPEC_", "GOOGLE_")
-"""What the variables are called that say how to reach a store."""
-_JOIN = "import logging, ray, sys; ray.init(sys.argv[1], logging_level=logging.CRITICAL)"
+"""Seconds per photo."""
+_NO_PROGRESS_TIMEOUT = 3600.0
+"""Seconds without a finished block after which a round ends. Otherwise Ray would retry forever a
+block that kills every machine."""
+_JOIN_TIMEOUT = 60.0
+"""Seconds to wait for a cluster."""
+_STORE_VARIABLES = ("AWS_", "AZURE_", "FSSPEC_", "GOOGLE_")
+"""Prefixes of environment variables that configure object stores."""
+_JOIN_SCRIPT = "import logging, ray, sys; ray.init(sys.argv[1], logging_level=logging.CRITICAL)"
 
 
 @dataclass(frozen=True)
-class _Kit:
-    """What an actor has to know; an object of Ray's, as Ray may write down what is an argument."""
+class _ActorConfig:
+    """Configuration of an actor, passed as a Ray object since Ray may log plain arguments."""
 
     settings: Settings
     model: bytes | None
-    """The file, None for the model that comes with photochrom."""
+    """Content of the model file; None for the default model."""
     environment: dict[str, str]
-    folder: str | None
-    """Where paths start that are relative."""
-    visible: tuple[str, ...]
-    """Paths that a machine has to see."""
+    working_folder: str | None
+    """Set if there are relative paths."""
+    visible_paths: tuple[str, ...]
+    """Paths that must exist on the machine."""
     version: str = __version__
 
 
@@ -84,26 +83,25 @@ def colorize_on_ray(
     address: str | None = None,
     actors: int | None = None,
 ) -> Generator[Result, None, None]:
-    """Colorize all photos on a Ray cluster; one that fails, or kills its process, fails alone.
+    """Colorize photos on a Ray cluster. Crash-isolated: a crash fails only the photo in progress.
 
     Args:
         tasks: From `plan_tasks`.
-        settings: How; its threads are one for each actor.
-        address: Of a cluster that runs, `HOST:PORT` or `auto`; None: one on this computer, for the
-            while.
-        actors: How many work side by side; None: one for each core of the cluster.
+        settings: Settings; each actor has one thread.
+        address: Address of a running cluster, `HOST:PORT` or `auto`. None: start one on this
+            computer, and stop it at the end.
+        actors: Number of actors. None: one per core of the cluster.
 
     Yields:
-        What became of each photo, exactly once, as soon as it is known.
+        Exactly one result per photo, as soon as it is known.
 
     Raises:
         ModelError: If the model cannot be loaded.
         ClusterError: If the cluster cannot be reached or its machines cannot do the work.
     """
-    results = _colorize(tasks, settings, address, actors)
-    with contextlib.closing(results):
+    with contextlib.closing(_colorize(tasks, settings, address, actors)) as results:
         while True:
-            with _quiet():
+            with _silence_ray():
                 result = next(results, None)
             if result is None:
                 return
@@ -113,75 +111,69 @@ def colorize_on_ray(
 def _colorize(
     tasks: Sequence[Task], settings: Settings, address: str | None, actors: int | None
 ) -> Generator[Result, None, None]:
-    """Do what `colorize_on_ray` says, with all that Ray has to say besides."""
-    _check_places(tasks)
-    OnnxModel(settings.model or default_model_path(), device="cpu")  # before any work is done
-    left = {}
+    """Implement `colorize_on_ray` without silencing Ray."""
+    for location in [location for task in tasks for location in (task.input, task.output)]:
+        if location.startswith("memory://"):
+            raise ClusterError(
+                f"{location} is in the memory of one process, which others cannot read; give a "
+                "path, or the URL of an object store"
+            )
+    OnnxModel(settings.model or default_model_path(), device="cpu")  # fails before any work
+    remaining = {}
     for number, task in enumerate(tasks):
-        if task.before is not None and not settings.overwrite:
+        if task.has_output() and not settings.overwrite:
             yield Result(task.input, task.output, "skipped", 0.0)
         else:
-            left[number] = task
-    if not left:
+            remaining[number] = task
+    if not remaining:
         return
-    with _cluster(address), _probe(list(left.values()), address) as probes:
-        actors_plan = _plan_actors(settings.device, actors, _resources())
-        kit = ray.put(_kit(settings, actors_plan, list(left.values()), probes))
-        for round_ in range(_ROUNDS):
-            # Later, what a photo does to its machine is to harm no other.
-            rows = 1 if round_ else max(1, min(ROWS, len(left) // (8 * actors_plan.count)))
-            for number, result in _run(left, kit, actors_plan, rows):
-                if left.pop(number, None) is not None:  # what Ray did twice is told once
+    with _cluster(address), _probe_files(list(remaining.values()), address) as probes:
+        plan = _plan_actors(settings.device, actors)
+        config = ray.put(_configure_actors(settings, plan, list(remaining.values()), probes))
+        for attempt in range(_ROUNDS):
+            # One photo per block in later rounds, so that a fatal photo harms no other.
+            rows = 1 if attempt else max(1, min(MAX_ROWS, len(remaining) // (8 * plan.count)))
+            for number, result in _run_round(remaining, config, plan, rows):
+                if remaining.pop(number, None) is not None:  # Ray may repeat a block
                     yield result
-            if not left:
+            if not remaining:
                 return
-    for task in left.values():
-        error = f"the machine that had {task.input} went away, {_ROUNDS} times"
+    for task in remaining.values():
+        error = f"{task.input}: the machine stopped responding, {_ROUNDS} times"
         yield Result(task.input, task.output, "failed", 0.0, error=error)
 
 
-def _check_places(tasks: Sequence[Task]) -> None:
-    for task in tasks:
-        for place in (task.input, task.output):
-            if place.startswith("memory://"):
-                raise ClusterError(
-                    f"{place} is in the memory of one process, which others do not see; give a "
-                    "path, or the URL of an object store"
-                )
-
-
-def _run(
-    tasks: Mapping[int, Task], kit: Any, actors_plan: ActorPlan, rows: int
+def _run_round(
+    tasks: Mapping[int, Task], config: Any, plan: ActorPlan, rows: int
 ) -> Iterator[tuple[int, Result]]:
-    """Hand the tasks out in blocks of some rows, and yield the results with their numbers."""
+    """Send tasks out in blocks of `rows`, and yield their numbers and results."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.max_errored_blocks = -1  # the next round is for them
-    context.execution_no_progress_timeout_s = _STANDSTILL
+    context.max_errored_blocks = -1  # the next round repeats them
+    context.execution_no_progress_timeout_s = _NO_PROGRESS_TIMEOUT
     items = [
         {"number": number, "task": json.dumps(dataclasses.asdict(task))}
         for number, task in tasks.items()
     ]
     dataset = ray.data.from_items(items, override_num_blocks=math.ceil(len(items) / rows))
     answers = dataset.map_batches(
-        _Colorist,
-        fn_constructor_args=(kit,),
+        _Actor,
+        fn_constructor_args=(config,),
         batch_size=None,
-        # Down to one, since the actors of a machine that went away may find no room elsewhere.
+        # At least one: if a machine dies, the others may have no room for its actors.
         compute=ray.data.ActorPoolStrategy(
-            min_size=1, initial_size=min(actors_plan.count, len(items)), max_size=actors_plan.count
+            min_size=1, initial_size=min(plan.count, len(items)), max_size=plan.count
         ),
-        num_cpus=actors_plan.cpus,
-        num_gpus=actors_plan.gpus,
+        num_cpus=plan.cpus,
+        num_gpus=plan.gpus,
     )
     try:
         for batch in answers.iter_batches(batch_size=None, prefetch_batches=0):
-            for number, line, refusal in zip(
-                batch["number"], batch["result"], batch["refusal"], strict=True
-            ):
-                if refusal:
-                    raise ClusterError(str(refusal))
-                yield int(number), Result(**json.loads(str(line)))
+            for number, line in zip(batch["number"], batch["answer"], strict=True):
+                answer = json.loads(str(line))
+                if "cluster_error" in answer:
+                    raise ClusterError(answer["cluster_error"])
+                yield int(number), Result(**answer)
     except ExecutionTimeoutError:
         return
     except RayError as error:
@@ -192,37 +184,34 @@ def _run(
         ) from error
 
 
-class _Colorist:
-    """An actor: it fetches and puts photos, and has a process of its own to colorize them.
+class _Actor:
+    """Downloads and uploads photos; a worker process colorizes them, isolated from crashes."""
 
-    A decoder that crashes or hangs takes that process with it, and not the other tasks.
-    """
-
-    def __init__(self, kit: Any) -> None:
-        self._kit: _Kit = ray.get(kit)
-        # An exception would reach the driver as pages of Ray's; as a row it arrives as it is.
-        self._refusal = ""
+    def __init__(self, config: Any) -> None:
+        self._config: _ActorConfig = ray.get(config)
+        # Returned as a row: Ray would wrap an exception in pages of its own.
+        self._error: str | None = None
         try:
             self._start()
         except (PhotochromError, WorkerError) as error:
-            self._refusal = f"{error} (machine {socket.gethostname()})"
+            self._error = f"{error} (machine {socket.gethostname()})"
 
     def _start(self) -> None:
-        kit = self._kit
-        if kit.version != __version__:
+        config = self._config
+        if config.version != __version__:
             raise ClusterError(
-                f"photochrom is {__version__} there and {kit.version} here; install the same "
+                f"photochrom is {__version__} there and {config.version} here; install the same "
                 "version on all machines"
             )
-        os.environ.update(kit.environment)
-        _look_around(kit)
-        settings = kit.settings
-        if kit.model is not None:
+        os.environ.update(config.environment)
+        _check_visible(config)
+        settings = config.settings
+        if config.model is not None:
             self._folder = tempfile.TemporaryDirectory(prefix="photochrom-")
             path = Path(self._folder.name, "model.onnx")
-            write_atomic(path, kit.model)
+            write_atomic(path, config.model)
             settings = dataclasses.replace(settings, model=path)
-        # Else multiprocessing would import Ray's own script in every process that it starts.
+        # Otherwise multiprocessing imports Ray's own script in each process.
         vars(sys.modules["__main__"]).pop("__file__", None)
         self._pool: WorkerPool[Job, Result] = WorkerPool(
             settings.load_model, processes=1, timeout=_TIMEOUT
@@ -230,23 +219,18 @@ class _Colorist:
         self._pool.wait_until_ready()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        count = len(batch["number"])
-        if self._refusal:
-            lines, refusals = [""] * count, [self._refusal] * count
+        if self._error is not None:
+            lines = [json.dumps({"cluster_error": self._error})] * len(batch["number"])
         else:
             tasks = [Task(**json.loads(str(line))) for line in batch["task"]]
-            # While one photo is colorized, the next is fetched and the one before is put.
-            with ThreadPoolExecutor(3) as pool:
-                lines = [result.to_json() for result in pool.map(self._run_task, tasks)]
-            refusals = [""] * count
-        # As objects, or NumPy would make all of them as long as the longest.
-        columns = {"result": lines, "refusal": refusals}
-        return {"number": batch["number"]} | {
-            name: np.array(column, dtype=object) for name, column in columns.items()
-        }
+            # While one photo is colorized, the next is downloaded and the last one uploaded.
+            with ThreadPoolExecutor(3) as threads:
+                lines = [result.to_json() for result in threads.map(self._run_task, tasks)]
+        # Objects: NumPy would pad all strings to the longest one.
+        return {"number": batch["number"], "answer": np.array(lines, dtype=object)}
 
     def _run_task(self, task: Task) -> Result:
-        return run_task(task, self._colorize, overwrite=self._kit.settings.overwrite)
+        return run_task(task, self._colorize, overwrite=self._config.settings.overwrite)
 
     def _colorize(self, job: Job) -> Result:
         try:
@@ -255,92 +239,85 @@ class _Colorist:
             return failed_by_death(job, error)
 
 
-def _look_around(kit: _Kit) -> None:
-    """Go where the driver is, and refuse a machine that does not see what the driver sees."""
-    if kit.folder is not None:
-        try:
-            os.chdir(kit.folder)
-        except OSError as error:
-            raise _unseen(kit.folder) from error
-    for path in kit.visible:
-        if not Path(path).exists():
-            raise _unseen(path)
+def _check_visible(config: _ActorConfig) -> None:
+    """Enter the driver's working folder, and check that the driver's files are visible."""
+    path = config.working_folder
+    try:
+        if path is not None:
+            os.chdir(path)
+        for path in config.visible_paths:
+            Path(path).stat()
+    except OSError as error:
+        raise ClusterError(
+            f"a machine of the cluster does not see {path}; use a file system that all of them "
+            "share, or an object store"
+        ) from error
 
 
-def _unseen(path: str) -> ClusterError:
-    return ClusterError(
-        f"a machine of the cluster does not see {path}; use a file system that all of them share, "
-        "or an object store"
-    )
-
-
-def _kit(
-    settings: Settings, actors_plan: ActorPlan, tasks: Sequence[Task], probes: list[str]
-) -> _Kit:
-    paths = [p for e in tasks for p in (e.input, e.output) if not is_url(p)]
-    relative = any(not Path(path).is_absolute() for path in paths)
-    sources = {str(Path(e.input).parent) for e in tasks if not is_url(e.input)}
-    return _Kit(
-        settings=dataclasses.replace(settings, device=actors_plan.device, threads=1, model=None),
+def _configure_actors(
+    settings: Settings, plan: ActorPlan, tasks: Sequence[Task], probes: list[str]
+) -> _ActorConfig:
+    paths = [path for task in tasks for path in (task.input, task.output) if not is_url(path)]
+    is_relative = any(not Path(path).is_absolute() for path in paths)
+    folders = {str(Path(task.input).parent) for task in tasks if not is_url(task.input)}
+    return _ActorConfig(
+        settings=dataclasses.replace(settings, device=plan.device, threads=1, model=None),
         model=None if settings.model is None else settings.model.read_bytes(),
-        environment={n: v for n, v in os.environ.items() if n.startswith(_SECRETS)},
-        folder=str(Path.cwd()) if relative else None,
-        visible=(*probes, *sorted(sources)[:8]),  # a few tell
+        environment={n: v for n, v in os.environ.items() if n.startswith(_STORE_VARIABLES)},
+        working_folder=str(Path.cwd()) if is_relative else None,
+        visible_paths=(*probes, *sorted(folders)[:8]),  # a sample is enough
     )
 
 
-def _resources() -> dict[str, float]:
-    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return found
-
-
-def _plan_actors(device: str, actors: int | None, resources: Mapping[str, float]) -> ActorPlan:
+def _plan_actors(device: str, actors: int | None) -> ActorPlan:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     providers: list[str] = []
     if device != "cpu" and resources.get("GPU", 0) > 0:
-        look = ray.remote(num_cpus=0, num_gpus=0.01)(onnxruntime.get_available_providers)
-        providers = ray.get(look.remote(), timeout=_JOINING)
+        get_providers = ray.remote(num_cpus=0, num_gpus=0.01)(onnxruntime.get_available_providers)
+        providers = ray.get(get_providers.remote(), timeout=_JOIN_TIMEOUT)
     return plan_actors(device, actors, resources, providers)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what Ray says from stdout, which is for results: its log is in a folder of its own."""
+def _silence_ray() -> Iterator[None]:
+    """Keep Ray's messages from stdout, which is for results. Ray also logs to files."""
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with Path(os.devnull).open("w") as null, contextlib.redirect_stdout(null):
         yield
 
 
 @contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Keep from stderr what Ray's core says as it starts; what goes wrong is raised as well."""
+def _silence_stderr() -> Iterator[None]:
+    """Keep messages of Ray's core from stderr while it starts; errors are raised as well."""
     try:
-        kept = os.dup(2)
+        stderr = os.dup(2)
     except OSError:  # it is closed
         yield
         return
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    with Path(os.devnull).open("w") as null:
+        os.dup2(null.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextlib.contextmanager
 def _cluster(address: str | None) -> Iterator[None]:
-    """Start a cluster on this computer, or join one."""
+    """Join a cluster, or start one on this computer."""
+    options: dict[str, Any] = {}
     if address is not None:
         _check_address(address)
-    local = {
-        "num_cpus": len(available_cores()),
-        "include_dashboard": False,
-        "object_store_memory": 200_000_000,  # all that it holds are names
-    }
-    options: dict[str, Any] = {} if address else local
+    else:
+        options = {
+            "num_cpus": len(available_cores()),
+            "include_dashboard": False,
+            "object_store_memory": 200_000_000,  # enough, as blocks hold only file names
+        }
     try:
-        with _deaf():
+        with _silence_stderr():
             ray.init(
                 address or "local",
                 logging_level=logging.CRITICAL,
@@ -348,8 +325,8 @@ def _cluster(address: str | None) -> Iterator[None]:
                 **options,
             )
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        where = "start a cluster on this computer" if address is None else f"join {address}"
-        raise ClusterError(f"cannot {where}: {str(error).splitlines()[0]}") from error
+        action = "start a cluster on this computer" if address is None else f"join {address}"
+        raise ClusterError(f"cannot {action}: {str(error).splitlines()[0]}") from error
     try:
         yield
     finally:
@@ -357,14 +334,14 @@ def _cluster(address: str | None) -> Iterator[None]:
 
 
 def _check_address(address: str) -> None:
-    """Refuse an address at which no cluster is: Ray itself would try for ten minutes.
+    """Check that there is a cluster, since Ray itself would retry for ten minutes.
 
     Raises:
-        ClusterError: If so.
+        ClusterError: If there is none.
     """
-    host, colon, port = address.rpartition(":")
     if address != "auto":
-        if not colon or not host or not port.isdecimal() or is_url(address):
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or is_url(address):
             raise ClusterError(
                 f"{address!r} is no address of a Ray cluster; give HOST:PORT as `ray start --head` "
                 "prints it, or auto, on a machine of the cluster"
@@ -374,22 +351,23 @@ def _check_address(address: str) -> None:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ClusterError(f"there is no Ray cluster at {address}: {reason}") from error
-    command = [sys.executable, "-c", _JOIN, address]
+    command = [sys.executable, "-c", _JOIN_SCRIPT, address]
     try:
-        joined = subprocess.run(command, capture_output=True, timeout=_JOINING, check=False)
-        reason = joined.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        subprocess.run(command, capture_output=True, timeout=_JOIN_TIMEOUT, check=True)
+        return
     except subprocess.TimeoutExpired:
-        joined, reason = None, f"no answer in {_JOINING:g} s"
-    if joined is None or joined.returncode:
-        raise ClusterError(
-            f"cannot join a Ray cluster at {address}: {reason}; if it wants a token, set "
-            "RAY_AUTH_MODE=token as Ray's documents say"
-        )
+        reason = f"no answer in {_JOIN_TIMEOUT:g} s"
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    raise ClusterError(
+        f"cannot join a Ray cluster at {address}: {reason}; if it requires a token, set "
+        "RAY_AUTH_MODE=token as in Ray's documentation"
+    )
 
 
 @contextlib.contextmanager
-def _probe(tasks: Sequence[Task], address: str | None) -> Iterator[list[str]]:
-    """Put a hidden file among the results, by which another machine shows that it sees them."""
+def _probe_files(tasks: Sequence[Task], address: str | None) -> Iterator[list[str]]:
+    """Create a hidden file in the output folder, to check that other machines see the folder."""
     outputs = [task.output for task in tasks if not is_url(task.output)]
     if address is None or not outputs:
         yield []

@@ -1,55 +1,61 @@
-"""One photo on whatever machine it is done: fetched, colorized as anywhere, and put."""
+"""Process one task on any machine: download the photo, colorize it, upload the output."""
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from photochrom.batch.planning import Job
-from photochrom.batch.ray.storage import fetch, is_there, is_url, put, stamp
+from photochrom.batch.planning import Job, is_url
+from photochrom.batch.ray.storage import download, exists, get_version, upload
 from photochrom.batch.ray.tasks import Task
 from photochrom.batch.runner import Result
 from photochrom.errors import PhotochromError
 
 
 def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool = False) -> Result:
-    """Colorize one photo, wherever it and its result lie; what goes wrong is in the result.
+    """Colorize the photo of a task; errors are reported in the result.
 
-    A result that came after the task was planned is of an attempt before this one, of which
-    nobody heard since its machine is gone: then this one is done already.
+    An output written after the task was planned is from an earlier attempt whose machine died
+    before it could report. The task is then done.
 
     Args:
-        task: The photo, which has no result yet or is to have another.
-        colorize: `colorize_file` with all that it needs, in this process or another; it may raise
-            `PhotochromError`.
-        overwrite: Whether the result that the task tells of is to be replaced.
+        task: A task without output, or whose output is to be replaced.
+        colorize: Colorizes a local file.
+        overwrite: Whether the output that existed at planning is replaced.
     """
-    names: dict[Path, str] = {}
+    result = Result(task.input, task.output, "done", 0.0)
+    scratch_files: dict[Path, str] = {}
+    error = None
     try:
-        if _came(task):
-            return Result(task.input, task.output, "done", 0.0)
+        if _has_new_output(task):
+            return result
         with tempfile.TemporaryDirectory(prefix="photochrom-") as scratch:
-            for name, place in (("photo", task.input), ("result", task.output)):
-                if is_url(place):
-                    names[Path(scratch, name + PurePosixPath(place).suffix)] = place
-                else:
-                    names[Path(place)] = place
-            source, target = names
+
+            def local_path(name: str, location: str) -> Path:
+                if not is_url(location):
+                    return Path(location)
+                path = Path(scratch, name + PurePosixPath(location).suffix)
+                scratch_files[path] = location
+                return path
+
+            job = Job(local_path("photo", task.input), local_path("result", task.output))
             if is_url(task.input):
-                fetch(task.input, source)
-            result = colorize(Job(source, target))
-            if result.status == "done" and is_url(task.output):
-                put(target, task.output, overwrite=overwrite)
-        error = result.error
-    except PhotochromError as refusal:
-        result, error = Result(task.input, task.output, "failed", 0.0), str(refusal)
-    except OSError as refusal:
-        result = Result(task.input, task.output, "failed", 0.0)
-        error = f"cannot keep {task.input} for the while: {refusal.strerror or refusal}"
-    if error and _came_meanwhile(task):
-        error = None
-    for path, place in names.items():
-        error = error and error.replace(str(path), place)
+                download(task.input, job.input)
+            colorized = colorize(job)
+            if colorized.status == "done" and is_url(task.output):
+                upload(job.output, task.output, overwrite=overwrite)
+            result, error = colorized, colorized.error
+    except PhotochromError as failure:
+        error = str(failure)
+    except OSError as failure:
+        error = f"cannot write a temporary copy of {task.input}: {failure.strerror or failure}"
+    if error:
+        with contextlib.suppress(PhotochromError):
+            if _has_new_output(task):  # another attempt was faster
+                error = None
+    for path, location in scratch_files.items():
+        error = error and error.replace(str(path), location)
     return dataclasses.replace(
         result,
         input=task.input,
@@ -59,16 +65,8 @@ def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool =
     )
 
 
-def _came(task: Task) -> bool:
-    """Tell whether there is a result that was not there when the task was planned."""
-    if task.before is None:
-        return is_there(task.output)
-    return stamp(task.output) not in (None, task.before)
-
-
-def _came_meanwhile(task: Task) -> bool:
-    """Tell whether another attempt was faster: that of a machine which is only thought gone."""
-    try:
-        return _came(task)
-    except PhotochromError:
-        return False
+def _has_new_output(task: Task) -> bool:
+    """Return whether an output was written since the task was planned."""
+    if task.planned_version is None:
+        return exists(task.output)
+    return get_version(task.output) not in (None, task.planned_version)

@@ -26,7 +26,6 @@ from PIL import Image
 
 from photochrom.color import rgb_to_lab
 from photochrom.errors import DataError, PhotoError
-from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
 
@@ -107,30 +106,6 @@ def _in_order(
     while waiting:
         yield waiting.pop(0).result()
         waiting += [pool.submit(load, name) for name in islice(ahead, 1)]
-
-
-def find_photos(sources: Sequence[Path]) -> dict[str, Path]:
-    """Return the photos in some folders, by names that do not depend on where the folders lie.
-
-    Args:
-        sources: Folders, searched recursively. With several, a name begins with its folder's.
-
-    Raises:
-        DataError: If one of them is no folder or holds no photo, or two have the same name.
-    """
-    photos: dict[str, Path] = {}
-    for root in sources:
-        if not root.is_dir():
-            raise DataError(f"{root} is not a folder; give a folder of photos")
-        found = [p for p in root.rglob("*") if p.suffix.lower() in FORMATS and p.is_file()]
-        if not found:
-            raise DataError(f"{root} holds no photo; photos end in {', '.join(sorted(FORMATS))}")
-        prefix = f"{root.resolve().name}/" if len(sources) > 1 else ""
-        named = {prefix + path.relative_to(root).as_posix(): path for path in found}
-        if photos.keys() & named.keys():
-            raise DataError(f"two of the folders are called {root.name}; rename one of them")
-        photos |= named
-    return photos
 
 
 def check_settings(

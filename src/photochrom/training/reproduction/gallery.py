@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data as sample_photos
 
+from photochrom.batch.folders import find_photos
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.reading import open_photo
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.data.prepare import find_photos
 from photochrom.training.evaluation.image_grid import image_grid, spread_indices
 from photochrom.training.evaluation.models import ConstantModel, RunModel
 from photochrom.training.reproduction.claims import CLAIMS, judge
