@@ -23,7 +23,7 @@ def run(*arguments: str) -> tuple[int, str]:
 
 @pytest.fixture
 def server(tiny_onnx: Path, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """The command as people start it, and the address that it prints."""
+    """The process of the command, and the URL that it prints."""
     command = [sys.executable, "-m", "photochrom", "web", "--port", "0", "--model", str(tiny_onnx)]
     command += ["--jobs", "1", "--max-megabytes", "0.5", "--max-pixels", "10000"]
     process = subprocess.Popen(
