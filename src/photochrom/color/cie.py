@@ -51,8 +51,3 @@ def f_inverse(value: FloatArray) -> FloatArray:
     t *= bright
     t += (value - bright) / np.float32(KAPPA)
     return t
-
-
-def lightness_to_luminance(L: FloatArray) -> FloatArray:
-    """Return Y/Yn in [0, 1] of L* in 0..100."""
-    return f_inverse((L + np.float32(16)) / np.float32(116))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.color.cie import lightness_to_luminance
+from photochrom.color.cie import f_inverse
 from photochrom.color.spaces import SRGB, ColorSpace
 from photochrom.errors import PhotochromError
 
@@ -46,9 +46,9 @@ def read_profile(icc: bytes) -> ColorSpace:
         kind, connection = icc[16:20], icc[20:24]
         if kind == b"GRAY" and connection in (b"XYZ ", b"Lab "):
             grey = _read_curve(tags[b"kTRC"])[None].astype(np.float32)
-            return ColorSpace(
-                lightness_to_luminance(grey * 100) if connection == b"Lab " else grey, None
-            )
+            if connection == b"Lab ":  # the curve leads to L* / 100
+                grey = f_inverse((grey * 100 + np.float32(16)) / np.float32(116))
+            return ColorSpace(grey, None)
         if kind != b"RGB " or connection != b"XYZ ":
             raise ProfileError(f"the profile converts {kind!r} to {connection!r}, not RGB to XYZ")
         curves = np.array([_read_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")])

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -15,7 +15,6 @@ from photochrom.color import FloatArray
 from photochrom.colorize import upsampling
 from photochrom.colorize.onnx_model import (
     ColorModel,
-    HintedModel,
     OnnxModel,
     default_model_path,
     no_hints_error,
@@ -149,7 +148,7 @@ class Colorizer:
 
         Args:
             L: L*, shape (h, w).
-            hints: Known colours, shape (3, h, w): a*, b* and a mask, as of `HintedModel`.
+            hints: Known colours, shape (3, h, w): a*, b* and a mask, as of `ColorModel`.
 
         Returns:
             a* and b*, shape (2, h, w).
@@ -167,7 +166,7 @@ class Colorizer:
             if not getattr(self.model, "takes_hints", False):
                 raise no_hints_error(self.model.name)
             hints = np.pad(hints, [(0, 0), (0, bottom), (0, right)], "symmetric")  # as L*
-            ab = cast(HintedModel, self.model)(padded[None, None], hints[None])
+            ab = cast(Any, self.model)(padded[None, None], hints[None])
         if ab.shape != (1, 2, *padded.shape):
             raise ModelError(
                 f"model {self.model.name} returned an array of shape {ab.shape} where (1, 2, "

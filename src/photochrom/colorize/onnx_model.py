@@ -25,7 +25,11 @@ _ADVICE = "give a file that `photochrom export` wrote"
 
 
 class ColorModel(Protocol):
-    """A model that predicts colours: an ONNX file, or any callable with these attributes."""
+    """A model that predicts colours: an ONNX file, or any callable with these attributes.
+
+    One that has `takes_hints = True` is also called with `hints`: known colours, shape
+    (N, 3, H, W), being a*, b* and a mask that is 1 where they are known and 0 elsewhere.
+    """
 
     name: str
     size: int
@@ -39,25 +43,6 @@ class ColorModel(Protocol):
 
         Returns:
             a* and b* in CIELAB units, shape (N, 2, H, W).
-        """
-        ...
-
-
-class HintedModel(ColorModel, Protocol):
-    """A model that accepts colour hints."""
-
-    takes_hints: bool
-
-    def __call__(self, L: FloatArray, /, hints: FloatArray | None = None) -> FloatArray:
-        """Predict colours.
-
-        Args:
-            L: As of `ColorModel`.
-            hints: Known colours, shape (N, 3, H, W): a* and b* in CIELAB units, and a mask that is
-                1 where they are known and 0 elsewhere.
-
-        Returns:
-            As of `ColorModel`.
         """
         ...
 
@@ -167,7 +152,7 @@ class OnnxModel:
         return name, int(size)
 
     def __call__(self, L: FloatArray, /, hints: FloatArray | None = None) -> FloatArray:
-        """Predict colours; see `HintedModel`.
+        """Predict colours; see `ColorModel`.
 
         Raises:
             ModelError: If the network fails on this input, or takes no hints and is given some.

@@ -46,52 +46,27 @@ class DamagedError(PhotoError):
 
 
 def open_image(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> ImageFile:
-    """Read the header of an image and check that it can be read.
-
-    Raises:
-        PhotoError: If it cannot.
-    """
+    """Read the header of an image, and raise `PhotoError` if it is not supported."""
     stream.seek(0)
     start = stream.read(32)
     stream.seek(0)
     format_ = detect_format(start)
-    try:
-        with _no_pillow_limit():
-            image = Image.open(stream, formats=_pillow_formats(start, format_))
-            if frame:
-                image.seek(frame)
-    except UnidentifiedImageError as error:
-        if format_ is not None:
-            raise DamagedError(
-                f"{name} is a {format_} that is damaged or of a kind that cannot be read; save it "
-                "again as JPEG or PNG"
-            ) from error
-        if start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS:
-            raise PhotoError(
-                f"{name} is a HEIC, which needs the package pillow-heif; install it"
-                if find_spec("pillow_heif") is None
-                else f"{name} is a HEIC that is damaged; save it again as JPEG"
-            ) from error
-        raise PhotoError(
-            f"{name} is not a photo in a format that can be read, such as JPEG, PNG, TIFF or WebP, "
-            "whatever its suffix"
-        ) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders raise anything on a damaged file
-        raise DamagedError(f"{name} is damaged or cut off: {error}") from error
-    check_size(*image.size, name, max_pixels)
-    if image.format not in _NO_ANIMATIONS and _count_frames(image, name) > 1:
-        raise PhotoError(f"{name} is an animation; give its frames one by one")
+    with _decoder_errors(name):
+        try:
+            with _no_pillow_limit():
+                image = Image.open(stream, formats=_pillow_formats(start, format_))
+                if frame:
+                    image.seek(frame)
+        except UnidentifiedImageError as error:
+            raise _unidentified_error(name, start, format_) from error
+        check_size(*image.size, name, max_pixels)
+        if image.format not in _NO_ANIMATIONS and getattr(image, "n_frames", 1) > 1:
+            raise PhotoError(f"{name} is an animation; give its frames one by one")
     return image
 
 
 def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
-    """Refuse an image of too many pixels.
-
-    Raises:
-        PhotoError: If it has more than `max_pixels`.
-    """
+    """Raise `PhotoError` if an image has too many pixels."""
     if width * height > max_pixels:
         raise PhotoError(
             f"{name} is too large: {width}x{height} is {width * height} pixels, the limit "
@@ -112,7 +87,7 @@ def decode(
 
     Args:
         image: From `open_image`.
-        data: The file, needed for 16 bits of colour.
+        data: The file; None: several channels of 16 bits are refused.
         metadata: Of the file.
         encoding: Of the file.
         name: For messages.
@@ -121,19 +96,16 @@ def decode(
     Raises:
         PhotoError: If it is incomplete, or of a kind that is not supported.
     """
-    try:
-        if _has_deep_color(image):
-            photo = _apply_profile(_decode_deep_color(image, data), metadata, None)
-        else:
-            with _no_warnings():
-                image.load()
-            photo = _apply_profile(_scale_values(image), metadata, image)
-    except MemoryError:
-        raise
-    except PhotoError as error:
-        raise PhotoError(f"{name}: {error}") from error
-    except Exception as error:  # decoders raise anything on a damaged file
-        raise DamagedError(f"{name} is damaged or cut off: {error}") from error
+    with _decoder_errors(name):
+        try:
+            if _has_deep_color(image):
+                photo = _apply_profile(_decode_deep_color(image, data), metadata, None)
+            else:
+                with _no_warnings():
+                    image.load()
+                photo = _apply_profile(_scale_values(image), metadata, image)
+        except PhotoError as error:
+            raise PhotoError(f"{name}: {error}") from error
     return _apply_orientation(photo, encoding, is_upright=is_upright)
 
 
@@ -147,6 +119,35 @@ def _pillow_formats(start: bytes, format_: str | None) -> list[str]:
         pillow_heif.register_heif_opener()
     Image.init()
     return sorted(set(Image.OPEN) - _UNSUPPORTED_FORMATS)
+
+
+def _unidentified_error(name: str, start: bytes, format_: str | None) -> PhotoError:
+    if format_ is not None:
+        return DamagedError(
+            f"{name} is a {format_} that is damaged or of a kind that cannot be read; save it "
+            "again as JPEG or PNG"
+        )
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS:
+        return PhotoError(
+            f"{name} is a HEIC, which needs the package pillow-heif; install it"
+            if find_spec("pillow_heif") is None
+            else f"{name} is a HEIC that is damaged; save it again as JPEG"
+        )
+    return PhotoError(
+        f"{name} is not a photo in a format that can be read, such as JPEG, PNG, TIFF or WebP, "
+        "whatever its suffix"
+    )
+
+
+@contextmanager
+def _decoder_errors(name: str) -> Iterator[None]:
+    """Raise `DamagedError` for the exceptions of decoders, which can be of any type."""
+    try:
+        yield
+    except (MemoryError, PhotoError):
+        raise
+    except Exception as error:
+        raise DamagedError(f"{name} is damaged or cut off: {error}") from error
 
 
 @contextmanager
@@ -166,13 +167,6 @@ def _no_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def _count_frames(image: Image.Image, name: str) -> int:
-    try:
-        return int(getattr(image, "n_frames", 1))
-    except Exception as error:
-        raise DamagedError(f"{name} is damaged or cut off: {error}") from error
 
 
 def _has_deep_color(image: ImageFile) -> bool:
@@ -214,11 +208,7 @@ def _decode_deep_color(image: ImageFile, data: bytes | None) -> Photo:
 
 
 def _scale_values(image: Image.Image) -> Photo:
-    """Return a decoded image; grey of a TIFF is scaled to 16 bits, with 0 as black.
-
-    Raises:
-        PhotoError: If its mode is not supported.
-    """
+    """Return a decoded image; grey of a TIFF is scaled to 16 bits, with 0 as black."""
     photo = Photo.from_image(image)
     if not image.mode.startswith("I;16"):
         return photo

@@ -59,12 +59,11 @@ def make_segment(marker: int, content: bytes) -> bytes:
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """Return a JPEG with EXIF, for the orientation, as its only metadata."""
+    """Return a JPEG without metadata, and without a colour transform that is cut off."""
     segments = [
         segment
         for marker, segment in iterate_segments(data)
-        if marker not in _METADATA_MARKERS - {_APP1}
-        and not (marker == _APP14 and len(segment) < 16)  # cut off
+        if marker not in _METADATA_MARKERS and not (marker == _APP14 and len(segment) < 16)
     ]
     return b"".join([data[:2], *segments])
 

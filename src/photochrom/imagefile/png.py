@@ -30,12 +30,8 @@ def make_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """Return a PNG with intact EXIF, for the orientation, as its only metadata."""
-    chunks = [
-        chunk
-        for name, chunk in iterate_chunks(data)
-        if name in _IMAGE_CHUNKS or (name == b"eXIf" and _is_intact(chunk))
-    ]
+    """Return a PNG without metadata."""
+    chunks = (chunk for name, chunk in iterate_chunks(data) if name in _IMAGE_CHUNKS)
     return b"".join([_SIGNATURE, *chunks])
 
 
@@ -79,8 +75,7 @@ def write_metadata(data: bytes, metadata: Metadata) -> bytes:
         added.append(make_chunk(b"iTXt", _XMP + bytes(4) + metadata.xmp))
     # A PNG must not have both sRGB and iCCP.
     added += [c for c in metadata.png_chunks if icc is None or c[4:8] != b"sRGB"]
-    kept = _IMAGE_CHUNKS if density is not None else (*_IMAGE_CHUNKS, b"pHYs")
-    header, *image = (chunk for name, chunk in iterate_chunks(data) if name in kept)
+    header, *image = (chunk for name, chunk in iterate_chunks(data) if name in _IMAGE_CHUNKS)
     return b"".join([_SIGNATURE, header, *added, *image])
 
 

@@ -98,31 +98,22 @@ def _file_version(stream: IO[bytes]) -> tuple[int, int] | None:
 
 
 def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
-    """Read a file that is one image; if that fails, without its metadata but EXIF."""
+    """Read a file that is one image. If that fails, it is decoded without its metadata."""
     stream.seek(0)
     data = stream.read()
     try:
-        return _decode_file(data, name, max_pixels)
+        return _decode_file(data, data, name, max_pixels)
     except DamagedError:
         strip_metadata = _STRIP_METADATA.get(detect_format(data) or "")
         if strip_metadata is None:
             raise
-        return _decode_file(strip_metadata(data), name, max_pixels, original=data)
+        return _decode_file(strip_metadata(data), data, name, max_pixels)
 
 
-def _decode_file(
-    data: bytes, name: str, max_pixels: int, *, original: bytes | None = None
-) -> Photo:
-    """Decode a file that is one image.
-
-    Args:
-        data: The file.
-        name: For messages.
-        max_pixels: Limit of pixels.
-        original: The file that has the metadata, if not `data`.
-    """
+def _decode_file(data: bytes, original: bytes, name: str, max_pixels: int) -> Photo:
+    """Decode a file that is one image, with the metadata of the original."""
     image = open_image(BytesIO(data), name, max_pixels)
-    metadata = _read_metadata(data if original is None else original, image)
+    metadata = _read_metadata(original, image)
     return decode(image, data, metadata, _read_encoding(image, data), name)
 
 

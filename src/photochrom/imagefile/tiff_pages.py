@@ -185,13 +185,12 @@ class PageWriter:
             PhotoError: If the file becomes larger than a TIFF can be.
         """
         first: Page | None = None
-        offsets: list[int] = []
-        sizes: list[int] = []
+        locations: list[tuple[int, int]] = []
         height = 0
         for part in parts:
             page = read_pages(BytesIO(part))[0]
             first = first or page
-            self._write_pixels(page, offsets, sizes)
+            locations += self._write_pixels(page)
             height += page.numbers(Tag.ImageLength)[0]
         assert first is not None
         order = first.tiff.order
@@ -204,7 +203,7 @@ class PageWriter:
             # OpenCV does not tag the fourth sample as alpha.
             tree[Tag.ExtraSamples] = SHORT, struct.pack(order + "H", 2)
         kept = _PIXEL_TAGS if Tag.XResolution in tree else _PIXEL_TAGS | _DENSITY_TAGS
-        self._write_directory(first, kept, tree, offsets, sizes)
+        self._write_directory(first, kept, tree, locations)
 
     def copy_pixels(self, page: Page) -> None:
         """Append the pixels of a page of another file, without its metadata.
@@ -213,13 +212,10 @@ class PageWriter:
             TiffError: If pixels are missing, or the byte order differs from that of earlier pages.
             PhotoError: If the file becomes larger than a TIFF can be.
         """
-        offsets: list[int] = []
-        sizes: list[int] = []
-        self._write_pixels(page, offsets, sizes)
-        self._write_directory(page, _PIXEL_TAGS, {}, offsets, sizes)
+        self._write_directory(page, _PIXEL_TAGS, {}, self._write_pixels(page))
 
-    def _write_pixels(self, page: Page, offsets: list[int], sizes: list[int]) -> None:
-        """Append a page's strips or tiles, and their offsets and sizes to the lists."""
+    def _write_pixels(self, page: Page) -> list[tuple[int, int]]:
+        """Append a page's strips or tiles, and return their new offsets and sizes."""
         tiff, order = page.tiff, page.tiff.order
         if self._order not in ("", order):
             raise TiffError("its byte order is not that of the pages before")
@@ -234,23 +230,23 @@ class PageWriter:
         offset = self._stream.seek(0, 2)
         if offset + sum(counts) + len(counts) > _MAX_OFFSET:
             raise PhotoError(_TOO_LARGE)
+        locations = []
         for start, count in zip(starts, counts, strict=True):
-            offsets.append(offset)
-            sizes.append(count)
+            locations.append((offset, count))
             offset += self._stream.write(tiff.read(start, count) + bytes(count % 2))
+        return locations
 
     def _write_directory(
         self,
         page: Page,
         kept: Set[int],
         added: Tree,
-        offsets: list[int],
-        sizes: list[int],
+        locations: list[tuple[int, int]],
     ) -> None:
         """Append a directory of kept and added fields for pixels that are written."""
         order = self._order
         tree = page.tiff.read_tree(page.directory, page.directory.fields.keys() - kept) | added
-        for tag, numbers in zip(_location_tags(page), (offsets, sizes), strict=True):
+        for tag, numbers in zip(_location_tags(page), zip(*locations, strict=True), strict=True):
             tree[tag] = LONG, np.array(numbers).astype(f"{order}u4").tobytes()
         start = self._stream.seek(0, 2)
         packed = pack_directory(tree, order, start)
