@@ -21,7 +21,7 @@ def test_from_photos_to_a_colorized_photo(tmp_path: Path) -> None:
 
     result = run("data", "folder", photos, data, "--size", 40, "--count", 10)
     assert result.exit_code == 0, result.output
-    assert "8 photos to train on, 2 set aside; dropped 0 near-grey" in result.output
+    assert "8 photos for training, 2 for evaluation; dropped 0 near-grey" in result.output
 
     result = run("train", "tiny", "--data", data, "--out", runs, "--device", "cpu")
     assert result.exit_code == 0, result.output

@@ -1,6 +1,6 @@
-"""The command line: it reads arguments, calls the library and prints.
+"""The command line: parse arguments, call the library, print.
 
-Help has to appear at once, so commands import what is heavy in their own bodies.
+Commands import heavy modules in their bodies, so that --help is fast.
 """
 
 import errno
@@ -21,7 +21,7 @@ from photochrom.version import __version__
 
 
 class _Main(click.Group):
-    """The one place where refusals become a line on stderr and exit code 1."""
+    """Prints errors as one line on stderr, with exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         _open_streams()
@@ -30,24 +30,23 @@ class _Main(click.Group):
         except PhotochromError as error:
             raise click.ClickException(printable(error)) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # `| head` was content; click ends quietly
+            if error.errno == errno.EPIPE:  # from `| head`; click exits quietly
                 raise
-            where = f"{error.filename}: " if error.filename else ""
-            message = printable(f"{where}{error.strerror or error}")
-            raise click.ClickException(message) from error
+            path = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(printable(f"{path}{error.strerror or error}")) from error
 
 
 def _open_streams() -> None:
-    """Let what is printed vanish where a scheduler has closed the streams, but do the work."""
+    """Replace streams that a scheduler has closed, so that printing does not fail."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (open to the end)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (never closed)
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="photochrom")
 def main() -> None:
-    """Colorize black-and-white photographs; train and compare the networks that do it."""
+    """Colorize black-and-white photos and videos; train and evaluate the networks."""
 
 
 for _command in (colorize, video, web, study, *COMMANDS):

@@ -1,31 +1,22 @@
-"""What a command needs besides the packages that are always there."""
+"""Check that the dependencies of a command are installed."""
 
 import importlib.util
 
 from photochrom.errors import PhotochromError
 
 _EXTRAS = {
-    "train": ("the train extra", ("torch", "lightning_fabric")),
-    "ray": ("the ray extra", ("fsspec", "pyarrow", "ray", "s3fs")),
-    "video": ("the video extra", ("av",)),
-    "web": (
-        "the web extra",
-        ("fastapi", "jinja2", "krippendorff", "python_multipart", "scipy", "uvicorn"),
-    ),
+    "train": ("torch", "lightning_fabric"),
+    "ray": ("fsspec", "pyarrow", "ray", "s3fs"),
+    "video": ("av",),
+    "web": ("fastapi", "jinja2", "krippendorff", "python_multipart", "scipy", "uvicorn"),
 }
-"""What an extra is called, and the modules without which nothing of it works."""
+"""Modules that each extra of pyproject.toml installs."""
 
 
 def need(extra: str) -> None:
-    """Say in one sentence what to install where an extra is not.
-
-    Raises:
-        PhotochromError: If a module of it is missing.
-    """
-    called, needed = _EXTRAS[extra]
-    missing = [name for name in needed if not importlib.util.find_spec(name)]
+    """Raise a PhotochromError with the command to install unless an extra is installed."""
+    missing = [name for name in _EXTRAS[extra] if not importlib.util.find_spec(name)]
     if missing:
         raise PhotochromError(
-            f"this command needs {' and '.join(missing)}, which come with {called}; "
-            f"run `pip install 'photochrom[{extra}]'`"
+            f"this command needs {', '.join(missing)}; run `pip install 'photochrom[{extra}]'`"
         )

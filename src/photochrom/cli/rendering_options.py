@@ -12,7 +12,7 @@ model_option = click.option(
     "--model",
     metavar="M",
     type=click.Path(path_type=Path),
-    help="ONNX file from `photochrom export`.  [default: the built-in model]",
+    help="An ONNX file from `photochrom export`. Default: the built-in model.",
 )
 device_option = click.option(
     "--device",

@@ -1,7 +1,7 @@
-"""What is printed: one line, whatever the names of files are."""
+"""Text for the terminal."""
 
 
 def printable(message: object) -> str:
-    """Return a text with its control characters and undecodable bytes written as escapes."""
+    """Return a message with control characters and undecodable bytes escaped."""
     text = str(message)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

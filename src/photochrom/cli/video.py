@@ -18,13 +18,13 @@ from photochrom.cli.text import printable
 @click.option(
     "--codec",
     metavar="C",
-    help="h264, hevc, vp9, ffv1 or prores.  [default: vp9 for .webm, else h264]",
+    help="h264, hevc, vp9, ffv1 or prores. Default: vp9 for .webm, else h264.",
 )
 @click.option(
     "--quality",
     type=int,
     metavar="CRF",
-    help="Quality; smaller is better and makes larger files.  [default: depends on the codec]",
+    help="Smaller values are better and make larger files. Default: depends on the codec.",
 )
 @click.option(
     "--steady/--no-steady",
@@ -39,13 +39,13 @@ from photochrom.cli.text import printable
     "processes",
     type=click.IntRange(1),
     metavar="N",
-    help="Number of processes.  [default: one per core]",
+    help="Number of processes. Default: one per core.",
 )
 @click.option(
     "--max-pixels",
     type=click.IntRange(1),
     metavar="N",
-    help="Refuse larger frames.  [default: 36 million]",
+    help="Refuse larger frames. Default: 36 million.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--restart", is_flag=True, help="Discard the checkpoint of an interrupted run.")
@@ -53,10 +53,11 @@ from photochrom.cli.text import printable
 def video(
     ctx: click.Context, /, path: Path, target: Path, max_pixels: int | None, **options: Any
 ) -> None:
-    """Colorize the video IN and write OUT: .mp4, .m4v, .mov, .mkv or .webm.
+    """Colorize a video.
 
-    Audio, subtitles, timestamps and the aspect ratio are kept. An interrupted run is resumed by the
-    same command, from the checkpoint in OUT.partial.
+    OUT has to end in .mp4, .m4v, .mov, .mkv or .webm. Audio, subtitles, timestamps and the
+    aspect ratio are kept. After an interruption, the same command resumes from the checkpoint in
+    OUT.partial.
     """
     need("video")
     from photochrom.video.checkpoint import checkpoint_folder

@@ -517,7 +517,7 @@ def test_weights_of_resnet18_are_those_of_the_first_run(
     ("arguments", "said"),
     [
         (("--only", "unet-l2"), "unknown experiment 'unet-l2'"),
-        (("--seeds", "0,x"), "'0,x'; give whole numbers, such as 0,1,2"),
+        (("--seeds", "0,x"), "'0,x'; give integers, such as 0,1,2"),
         (("--jobs", "0"), "jobs is 0; give 1 or more"),
         (("--inception", "missing.pt"), "missing.pt is no file"),
         (("--historic", "missing"), "missing is not a folder"),
