@@ -60,13 +60,13 @@ def responses_in(folder: Path) -> list[Response]:
         return store.responses()
 
 
-def wait_for(what: Callable[[], Any]) -> Any:
+def wait_for(condition: Callable[[], Any]) -> Any:
     """Wait until a condition is true; the page's content security policy forbids eval."""
     deadline = time.monotonic() + 10
-    while not (found := what()):
+    while not (value := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return found
+    return value
 
 
 def visible_section(page: "Page") -> str:
@@ -78,8 +78,8 @@ def visible_section(page: "Page") -> str:
                 const shown = sections.find((section) => !section.hidden);
                 if (shown?.id !== "trial") return shown?.id ?? "";
                 if (!document.getElementById("feedback").hidden) return "feedback";
-                const asked = document.getElementById("question").classList.contains("visible");
-                return asked && !document.getElementById("choice-0").disabled ? "question" : "";
+                const visible = document.getElementById("question").classList.contains("visible");
+                return visible && !document.getElementById("choice-0").disabled ? "question" : "";
             }"""
         )
     )

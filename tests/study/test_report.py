@@ -108,8 +108,8 @@ def simulate(
 
 def test_known_fooling_rates_are_recovered() -> None:
     study = make_study(photos=20)
-    found = analyse(study, simulate({"A": 0.32, "B": 0.5}, 60, 40, seed=1))
-    (result,) = found.fooling
+    results = analyse(study, simulate({"A": 0.32, "B": 0.5}, 60, 40, seed=1))
+    (result,) = results.fooling
     a, b = result.systems
     assert (a.system, b.system) == SYSTEMS
     assert a.fooled.clustered is not None
@@ -212,7 +212,7 @@ def test_threshold_leaves_out_staircases_that_did_not_converge() -> None:
     responses += timed("q", "A", [500 - 10 * i for i in range(16)])  # not converged
     responses += timed("r", "B", [100] * 20)
     (result,) = analyse(study, responses).fooling
-    a, b = (found.threshold for found in result.systems)
+    a, b = (of_system.threshold for of_system in result.systems)
     assert a is not None
     assert b is not None
     assert (a.persons, a.unsettled) == (1, 1)
@@ -237,18 +237,18 @@ def test_preference_by_hand() -> None:
         for p in range(6)
         for i, (both, chosen) in enumerate(shown)
     ]
-    found = analyse(study, responses).preference
-    assert found is not None
-    assert [(p.first, p.second) for p in found.pairs] == [("A", "B"), ("A", "C")]
-    ab, ac = (pair.preferred for pair in found.pairs)
+    result = analyse(study, responses).preference
+    assert result is not None
+    assert [(p.first, p.second) for p in result.pairs] == [("A", "B"), ("A", "C")]
+    ab, ac = (pair.preferred for pair in result.pairs)
     assert (ab.hits, ab.n) == (12, 18)
     assert ab.clustered is not None
     assert ab.clustered == pytest.approx(wilson(12, 18))  # all participants agree
     assert (ac.hits, ac.n) == (0, 6)
     assert ac.half == "below"
-    assert (found.left_chosen.hits, found.left_chosen.n) == (18, 24)
-    assert found.pairs[0].agreement == 1  # all participants agree on each photo
-    assert found.reaction == (800, 800, 800)
+    assert (result.left_chosen.hits, result.left_chosen.n) == (18, 24)
+    assert result.pairs[0].agreement == 1  # all participants agree on each photo
+    assert result.reaction == (800, 800, 800)
 
 
 def test_first_chosen_of_pairs() -> None:
@@ -289,10 +289,10 @@ def test_response_times() -> None:
             [("A", 100.0), ("A", 300.0), (REAL, 900.0), ("A", 200.0), (REAL, None)]
         )
     ]
-    (found,) = analyse(study, responses).fooling[0].reactions
-    assert (found.system, found.n) == ("A", 4)
-    assert found.quartiles == (175, 250, 450)
-    assert (found.right, found.wrong) == (200, 900)
+    (times,) = analyse(study, responses).fooling[0].reactions
+    assert (times.system, times.n) == ("A", 4)
+    assert times.quartiles == (175, 250, 450)
+    assert (times.right, times.wrong) == (200, 900)
 
 
 # Exclusion.
@@ -322,21 +322,21 @@ def test_exclusion() -> None:
         "both": "failed 2 of 2 attention checks and responded to 1 test trial",
         "new": "responded to 0 test trials",
     }
-    found = analyse(study, responses)
-    assert found.counted == 1
-    assert found.fooling[0].systems[0].fooled.n == 3  # of `good` alone, and no checks
-    assert "more than 1 of the attention checks" in found.rule
-    assert "fewer than 3 test trials" in found.rule
+    results = analyse(study, responses)
+    assert results.counted == 1
+    assert results.fooling[0].systems[0].fooled.n == 3  # of `good` alone, and no checks
+    assert "more than 1 of the attention checks" in results.rule
+    assert "fewer than 3 test trials" in results.rule
 
 
 def test_exclusion_criteria_without_checks() -> None:
-    found = analyse(make_study(checks=0, least_trials=1), pair_responses("p", "A", [True]))
-    assert found.rule == "Participants are excluded if they responded to fewer than 1 test trial."
+    results = analyse(make_study(checks=0, least_trials=1), pair_responses("p", "A", [True]))
+    assert results.rule == "Participants are excluded if they responded to fewer than 1 test trial."
 
 
 def test_analysis_without_included_participants() -> None:
-    found = analyse(make_study(least_trials=9), pair_responses("p", "A", [True]))
-    assert (found.counted, found.fooling, found.preference) == (0, (), None)
+    results = analyse(make_study(least_trials=9), pair_responses("p", "A", [True]))
+    assert (results.counted, results.fooling, results.preference) == (0, (), None)
 
 
 def test_practice_and_checks_are_not_analysed() -> None:
@@ -400,13 +400,15 @@ def test_correlation_with_metrics() -> None:
         for i, item in enumerate(study.items)
         for system in SYSTEMS
     }
-    found = analyse(study, responses, scores=scores).fooling[0].correlations
-    rhos = {(c.metric, c.system): c.rho for c in found}
+    correlations = analyse(study, responses, scores=scores).fooling[0].correlations
+    rhos = {(c.metric, c.system): c.rho for c in correlations}
     assert rhos["psnr", None] == rhos["psnr", "A"] == pytest.approx(1)
     assert rhos["mse", "B"] == pytest.approx(-1)
     assert rhos["flat", None] is None
-    assert {c.pictures for c in found if c.system is None} == {16}
-    assert all(c.interval == pytest.approx((c.rho, c.rho)) for c in found if c.rho is not None)
+    assert {c.pictures for c in correlations if c.system is None} == {16}
+    assert all(
+        c.interval == pytest.approx((c.rho, c.rho)) for c in correlations if c.rho is not None
+    )
 
 
 def test_correlation_over_systems() -> None:
@@ -418,7 +420,7 @@ def test_correlation_over_systems() -> None:
     across = analyse(study, responses, system_metrics=measured).across
     assert across is not None
     assert across.matched == 3
-    assert [found.realism for found in across.systems] == [
+    assert [of_system.realism for of_system in across.systems] == [
         {"pair": 0.75},
         {"pair": 0.5},
         {"pair": 0.25},
@@ -569,10 +571,10 @@ def test_page_has_the_numbers_of_the_json(folder: Path) -> None:
     assert [result["protocol"] for result in content["fooling"]] == ["pair", "single", "timed"]
     for result in content["fooling"]:
         assert f"{result['answers']} responses of {result['persons']} participants." in page.text
-        for found in result["systems"]:
-            share = found["fooled"]
+        for of_system in result["systems"]:
+            share = of_system["fooled"]
             row = [
-                found["system"],
+                of_system["system"],
                 f"{100 * share['share']:.1f} %",
                 *(
                     f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
@@ -582,14 +584,20 @@ def test_page_has_the_numbers_of_the_json(folder: Path) -> None:
                 str(share["persons"]),
             ]
             assert row in [cells[:6] for cells in page.rows]
-            if found["error"]:
-                wrong = [found["system"], f"{100 * found['error']['share']:.1f} %"]
+            if of_system["error"]:
+                wrong = [of_system["system"], f"{100 * of_system['error']['share']:.1f} %"]
                 assert wrong in [cells[:2] for cells in page.rows]
-            for one in found["by_person"]:
-                ends = "[{:.1f}, {:.1f}]".format(*(100 * end for end in one["wilson"]))
-                rate = f"{100 * one['share']:.1f} %"
-                told = [one["person"], found["system"], rate, ends, f"{one['hits']} of {one['n']}"]
-                assert told in page.rows
+            for participant in of_system["by_person"]:
+                ends = "[{:.1f}, {:.1f}]".format(*(100 * end for end in participant["wilson"]))
+                rate = f"{100 * participant['share']:.1f} %"
+                row = [
+                    participant["person"],
+                    of_system["system"],
+                    rate,
+                    ends,
+                    f"{participant['hits']} of {participant['n']}",
+                ]
+                assert row in page.rows
         for one in result["reactions"]:
             name = "Real photos" if one["system"] == REAL else one["system"]
             assert [name, f"{one['quartiles'][1]:.0f} ms"] in [cells[:2] for cells in page.rows]
@@ -608,11 +616,11 @@ def test_page_lists_excluded_participants(folder: Path) -> None:
 def test_correlations_use_images_of_the_study(folder: Path) -> None:
     from photochrom.training.evaluation.metrics import PHOTO_METRICS
 
-    found = json_of(folder)["fooling"][0]["correlations"]
-    assert {one["metric"] for one in found} == set(PHOTO_METRICS)
-    assert {one["system"] for one in found} == {None, *SYSTEMS}
-    assert [one["pictures"] for one in found if one["metric"] == "ssim"] == [6, 3, 3]
-    assert all(-1 <= one["rho"] <= 1 for one in found if one["rho"] is not None)
+    correlations = json_of(folder)["fooling"][0]["correlations"]
+    assert {c["metric"] for c in correlations} == set(PHOTO_METRICS)
+    assert {c["system"] for c in correlations} == {None, *SYSTEMS}
+    assert [c["pictures"] for c in correlations if c["metric"] == "ssim"] == [6, 3, 3]
+    assert all(-1 <= c["rho"] <= 1 for c in correlations if c["rho"] is not None)
     assert "PSNR ↑" in page_of(folder).text
 
 
@@ -632,9 +640,12 @@ def test_answers_csv(folder: Path) -> None:
     assert {row["kind"] for row in rows} == {"test"}
     assert {row["person"] for row in rows if row["excluded"] == "1"} == {"6"}
     counted = [row for row in rows if row["protocol"] == "pair" and row["excluded"] == "0"]
-    for found in json_of(folder)["fooling"][0]["systems"]:
-        fooled = [row["fooled"] for row in counted if row["system"] == found["system"]]
-        assert (fooled.count("1"), len(fooled)) == (found["fooled"]["hits"], found["fooled"]["n"])
+    for of_system in json_of(folder)["fooling"][0]["systems"]:
+        fooled = [row["fooled"] for row in counted if row["system"] == of_system["system"]]
+        assert (fooled.count("1"), len(fooled)) == (
+            of_system["fooled"]["hits"],
+            of_system["fooled"]["n"],
+        )
     assert {row["fooled"] for row in rows if row["protocol"] == "preference"} == {""}
     assert rows[0]["photo"] == NAME
 
@@ -680,9 +691,9 @@ def test_small_photos_have_no_ssim(tmp_path: Path) -> None:
     write_study(tmp_path, dataclasses.replace(study, items=items))
     fill(tmp_path, pair_responses("p", "A", [True, False, True]))
     write_report(tmp_path)
-    found = {one["metric"] for one in json_of(tmp_path)["fooling"][0]["correlations"]}
-    assert "psnr" in found
-    assert "ssim" not in found
+    metrics = {c["metric"] for c in json_of(tmp_path)["fooling"][0]["correlations"]}
+    assert "psnr" in metrics
+    assert "ssim" not in metrics
 
 
 def test_one_participant(tmp_path: Path) -> None:

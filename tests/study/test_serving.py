@@ -368,28 +368,28 @@ def test_open_trials_count_until_the_inactivity_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     with Store(tmp_path / RESPONSE_FILE) as store:
-        found: list[Any] = []
+        counts_given: list[Any] = []
 
         def draw_trials(counts: Any) -> list[Trial]:
-            found.append(dict(counts))
-            return two(f"{len(found)}")
+            counts_given.append(dict(counts))
+            return two(f"{len(counts_given)}")
 
         first, z = two("1")[0].stimulus, two("z")[0].stimulus
         person = store.add_participant(draw_trials)
         store.begin_trial(person, 0)
         store.save_response(person, 0, "a")
         store.add_participant(draw_trials)
-        assert found[1] == {first: 1, z: 1}
+        assert counts_given[1] == {first: 1, z: 1}
         later = datetime.now(UTC) + timedelta(minutes=31)
         monkeypatch.setattr(store_module, "_now", lambda: later)
         third = store.add_participant(draw_trials)
-        assert found[2] == {first: 1}  # only complete trials
+        assert counts_given[2] == {first: 1}  # only complete trials
         store.begin_trial(third, 0)
         open_ = store.next_trial(third)  # a reload
         assert open_ is not None
         assert open_.number == 1
         store.add_participant(draw_trials)
-        assert found[3] == {first: 1, z: 1}
+        assert counts_given[3] == {first: 1, z: 1}
         assert read_participants(tmp_path)[0][0] == person
 
 
@@ -421,7 +421,7 @@ def test_responses_can_be_read_while_the_study_runs(tmp_path: Path):
             reader.add_participant(lambda _: [])
         store.begin_trial(person, 1)
         store.save_response(person, 1, REAL)
-        assert [found.correct for found in reader.responses()] == [True, False]
+        assert [r.correct for r in reader.responses()] == [True, False]
 
 
 def test_invalid_database_is_an_error(tmp_path: Path):
@@ -474,9 +474,9 @@ class Server:
         command = [sys.executable, "-c", code, "serve", str(folder), "--port", "0"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
-        found = re.search(r":(\d+)/", self.process.stderr.readline())
-        assert found is not None
-        self.port = int(found[1])
+        match = re.search(r":(\d+)/", self.process.stderr.readline())
+        assert match is not None
+        self.port = int(match[1])
 
     def kill(self) -> None:
         self.process.kill()

@@ -281,19 +281,18 @@ class Store:
         return Trial(protocol, kind, item, tuple(json.loads(shown))), state
 
     def _current_trial(self, person: str) -> CurrentTrial | None:
-        (total,) = self._db.execute(
-            "SELECT count(*) FROM trials WHERE person = ?", (person,)
-        ).fetchone()
         row = self._db.execute(
-            "SELECT number FROM trials LEFT JOIN answers USING (person, number) WHERE person = ? "
+            "SELECT number, (SELECT count(*) FROM trials WHERE person = ?) "
+            "FROM trials LEFT JOIN answers USING (person, number) WHERE person = ? "
             "AND state != 'void' AND answered IS NULL ORDER BY number LIMIT 1",
-            (person,),
+            (person, person),
         ).fetchone()
         if row is None:
             return None
-        trial, _ = self._trial(person, row[0])
+        number, total = row
+        trial, _ = self._trial(person, number)
         responses = self._select_responses("WHERE person = ? ORDER BY number", person)
-        return CurrentTrial(row[0], total, trial, requested_exposure_ms(trial, responses))
+        return CurrentTrial(number, total, trial, requested_exposure_ms(trial, responses))
 
     def _count_stimuli(self, active_since: datetime) -> Counter[Stimulus]:
         """Count the stimuli of test trials that are complete, or expected to be.
