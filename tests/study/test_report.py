@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -671,6 +672,14 @@ def test_report_is_reproducible_and_overwritten(folder: Path, tmp_path: Path) ->
     write_report(folder, tmp_path, folder / "metrics.json")
     for file in (folder / "report").iterdir():
         assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_import_of_the_report_does_not_load_training() -> None:
+    code = (
+        "import sys, photochrom.study.report\n"
+        "assert not {'torch', 'photochrom.training'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_without_the_train_extra(

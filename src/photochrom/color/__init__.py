@@ -1,7 +1,7 @@
 """Colour: RGB spaces, CIELAB, gamut mapping, ICC profiles."""
 
 from photochrom.color.cie import FloatArray
-from photochrom.color.lab import AB_SCALE, L_SCALE, lab_to_rgb, rgb_to_lab
+from photochrom.color.lab import AB_SCALE, L_SCALE, lab_to_rgb, mean_chroma, rgb_to_lab
 from photochrom.color.pixels import Pixels, encode_pixels, lightness, luminance, scaled_ab
 from photochrom.color.spaces import SRGB, ColorSpace
 
@@ -16,6 +16,7 @@ __all__ = [
     "lab_to_rgb",
     "lightness",
     "luminance",
+    "mean_chroma",
     "rgb_to_lab",
     "scaled_ab",
 ]

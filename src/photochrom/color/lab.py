@@ -1,6 +1,8 @@
 """sRGB to CIELAB and back, on float32 arrays. `photochrom.training.tensors` does it on tensors."""
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from photochrom.color.cie import RGB_TO_XYZ, WHITE, FloatArray, f, f_inverse
 from photochrom.color.gamut import lab_to_linear
@@ -42,3 +44,10 @@ def lab_to_rgb(lab: FloatArray) -> FloatArray:
     linear = np.clip(lab_to_linear(SRGB, x, y, z, f_inverse(y)), 0, 1)
     rgb = np.clip(linear_to_srgb(linear), 0, 1)
     return np.ascontiguousarray(rgb.T).reshape(lab.shape)
+
+
+def mean_chroma(pixels: NDArray[np.uint8]) -> float:
+    """Return the mean of sqrt(a*^2 + b*^2) over an sRGB photo, shape (H, W, 3)."""
+    small = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BOX)
+    lab = rgb_to_lab(np.asarray(small, dtype=np.float32) / np.float32(255))
+    return float(np.hypot(lab[..., 1], lab[..., 2]).mean())

@@ -38,7 +38,6 @@ from photochrom.study.design import (
 )
 from photochrom.study.store import Store
 from photochrom.study.trials import count_obvious_items, count_tests
-from photochrom.training.data.prepare import mean_chroma
 
 DEFAULT_COUNT = 100
 """Default for the maximum number of photos of each kind."""
@@ -242,7 +241,7 @@ def _colorize(colorizer: Colorizer, pixels: Pixels8) -> Pixels8:
 def _invert_hues(pixels: Pixels8) -> Pixels8:
     """Return an obvious fake: opposite hues with a higher chroma."""
     lab = color.rgb_to_lab(pixels.astype(np.float32) / np.float32(255))
-    lab[..., 1:] *= -max(2, _OBVIOUS_CHROMA / mean_chroma(pixels))
+    lab[..., 1:] *= -max(2, _OBVIOUS_CHROMA / color.mean_chroma(pixels))
     return np.round(color.lab_to_rgb(lab) * 255).astype(np.uint8)
 
 
@@ -314,7 +313,7 @@ def _load_photo(name: str, path: Path, size: int) -> _SourcePhoto | str:
     small = cv2.resize(photo.pixels, shape, interpolation=cv2.INTER_AREA)
     small = small.reshape(*shape[::-1], -1)
     pixels = _to_srgb(dataclasses.replace(photo, pixels=small, alpha=None))
-    return _SourcePhoto(name, pixels, mean_chroma(pixels))
+    return _SourcePhoto(name, pixels, color.mean_chroma(pixels))
 
 
 def _to_srgb(photo: Photo) -> Pixels8:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.color import rgb_to_lab
+from photochrom.color import mean_chroma
 from photochrom.errors import DataError, PhotoError
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
@@ -53,13 +53,6 @@ class Photo:
     """Why it is not used: one of `DROPPED`."""
     small: bool = False
     """Whether the file's short side is below the size asked for."""
-
-
-def mean_chroma(pixels: NDArray[np.uint8]) -> float:
-    """Return the mean of sqrt(a*^2 + b*^2) over a photo: shape (H, W, 3), sRGB."""
-    small = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BOX)
-    lab = rgb_to_lab(np.asarray(small, dtype=np.float32) / np.float32(255))
-    return float(np.hypot(lab[..., 1], lab[..., 2]).mean())
 
 
 def _sampling_order(names: Iterable[str], seed: int) -> list[str]:
