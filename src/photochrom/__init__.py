@@ -1,7 +1,7 @@
 """Colorize black-and-white photographs.
 
-`Colorizer` turns a picture into a coloured one; `open_photo` and `save_photo` read and write
-files. Training and measuring lie in `photochrom.training`, which needs more packages.
+`Colorizer` colorizes photos; `open_photo` and `save_photo` read and write files.
+`photochrom.training`, which trains and evaluates models, needs the extra `train`.
 """
 
 import importlib
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from photochrom.imagefile.reading import open_pages, open_photo
     from photochrom.imagefile.writing import save_pages, save_photo
 
-# From 1.29 on ONNX Runtime tells Microsoft of every model that is loaded, with an id of the
+# From 1.29 on, ONNX Runtime sends telemetry for every model that is loaded, with an id of the
 # computer, unless this is set before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -30,7 +30,7 @@ __all__ = [
     "save_photo",
 ]
 
-_HOMES = {
+_MODULES = {
     "Colorizer": "photochrom.colorize.colorizer",
     "Photo": "photochrom.imagefile.photo",
     "open_pages": "photochrom.imagefile.reading",
@@ -41,9 +41,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `import photochrom` and `photochrom --help` cost nothing."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    """Import on first use, so that `import photochrom` and `photochrom --help` are fast."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""`python -m photochrom` is `photochrom`."""
+"""`python -m photochrom`."""
 
 from photochrom.cli import main
 

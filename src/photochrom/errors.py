@@ -1,24 +1,24 @@
-"""What can go wrong through no fault of the program, each said in one sentence."""
+"""Errors that the user can fix."""
 
 
 class PhotochromError(ValueError):
-    """An input that photochrom refuses.
+    """An input that is refused.
 
-    The message is one sentence for the person who gave the input: what was given, what is
-    allowed, what to do. The command line prints it as it is and exits with a code other than 0.
+    The message says in one sentence what was given, what is allowed, and what to do. The command
+    line prints it and exits with a code other than 0.
     """
 
 
 class PhotoError(PhotochromError):
-    """A file that is not a photograph which can be read, or one that cannot be written."""
+    """A photo that cannot be read or written."""
 
 
 class ModelError(PhotochromError):
-    """A file that is not a colorization model, or a model that does not work as one."""
+    """A file that is not a colorization model, or a model with invalid output."""
 
 
 class DataError(PhotochromError):
-    """A folder that does not hold what it should: photographs, or a prepared data set."""
+    """A folder without the expected photos or data set."""
 
 
 class RecipeError(PhotochromError):
@@ -26,4 +26,4 @@ class RecipeError(PhotochromError):
 
 
 class RunError(PhotochromError):
-    """A run directory that is incomplete, or does not match what is asked of it."""
+    """A run directory that is incomplete, or does not match the request."""

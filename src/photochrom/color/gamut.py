@@ -20,14 +20,9 @@ _MAX_REMAP_SIZE = 32_000  # cv2.remap takes fewer than 2^15 values
 def lab_to_linear(
     space: ColorSpace, x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray
 ) -> FloatArray:
-    """Convert CIELAB to linear values of an RGB space, mapped into its gamut.
+    """Convert CIELAB, shape (n,) each, to linear values of an RGB space, mapped into its gamut.
 
-    Args:
-        space: The RGB space.
-        x: f(X/Xn) = y + a*/500, shape (n,).
-        y: f(Y/Yn) = (L* + 16)/116.
-        z: f(Z/Zn) = y - b*/200.
-        Y: Y/Yn.
+    x = y + a*/500, y = (L* + 16)/116, z = y - b*/200.
 
     Returns:
         Shape (3, n), in [0, 1] but for rounding.

@@ -15,27 +15,16 @@ AB_SCALE = 110.0
 
 
 def rgb_to_lab(rgb: FloatArray) -> FloatArray:
-    """Convert sRGB to CIELAB.
-
-    Args:
-        rgb: Shape (..., 3), in [0, 1].
-
-    Returns:
-        Shape (..., 3): L* in 0..100, a* and b* in CIELAB units.
-    """
+    """Convert sRGB in [0, 1] to L* in 0..100, a* and b*, both of shape (..., 3)."""
     xyz_f = f(srgb_to_linear(rgb.astype(np.float32, copy=False)) @ (RGB_TO_XYZ.T / WHITE))
     x, y, z = xyz_f[..., 0], xyz_f[..., 1], xyz_f[..., 2]
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1).astype(np.float32)
 
 
 def lab_to_rgb(lab: FloatArray) -> FloatArray:
-    """Convert CIELAB to sRGB; a colour outside sRGB loses chroma, not lightness or hue.
+    """Convert CIELAB to sRGB in [0, 1], both of shape (..., 3).
 
-    Args:
-        lab: Shape (..., 3), L* in 0..100.
-
-    Returns:
-        Shape (..., 3), in [0, 1].
+    A colour outside sRGB loses chroma, not lightness or hue.
     """
     # Planes, as numpy is several times faster on contiguous memory.
     L, a, b = np.ascontiguousarray(lab.reshape(-1, 3).T, dtype=np.float32)

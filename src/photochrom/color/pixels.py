@@ -1,6 +1,7 @@
 """Pixels of 8 or 16 bits in any colour space to CIELAB and back, by look-up tables.
 
-x, y and z are CIELAB's f of X/Xn, Y/Yn and Z/Zn; Y is Y/Yn.
+Y is Y/Yn; x, y and z are CIELAB's f of X/Xn, Y/Yn and Z/Zn:
+x = y + a*/500, y = (L* + 16)/116, z = y - b*/200.
 """
 
 import functools
@@ -27,12 +28,7 @@ def to_linear(pixels: Pixels, space: ColorSpace = SRGB) -> FloatArray:
 
 
 def luminance(pixels: Pixels, space: ColorSpace = SRGB) -> tuple[FloatArray, FloatArray]:
-    """Return Y in [0, 1] and y = (L* + 16)/116, shape (n,) each.
-
-    Args:
-        pixels: Shape (n, 3), or (n, 1) of grey.
-        space: Their colour space.
-    """
+    """Return Y in [0, 1] and y, shape (n,) each, of RGB or grey pixels, shape (n, 3) or (n, 1)."""
     if pixels.shape[1] == 1:
         linear, grey_f = _linear_tables(space, pixels.dtype)
         grey = pixels[:, 0]
@@ -43,12 +39,7 @@ def luminance(pixels: Pixels, space: ColorSpace = SRGB) -> tuple[FloatArray, Flo
 
 
 def lightness(pixels: Pixels, space: ColorSpace = SRGB) -> FloatArray:
-    """Return L* in 0..100, shape (...).
-
-    Args:
-        pixels: Shape (..., 3), or (..., 1) of grey.
-        space: Their colour space.
-    """
+    """Return L* in 0..100, shape (...), of RGB or grey pixels, shape (..., 3) or (..., 1)."""
     _, y = luminance(pixels.reshape(-1, pixels.shape[-1]), space)
     return (y * np.float32(116) - np.float32(16)).reshape(pixels.shape[:-1])
 
@@ -63,15 +54,9 @@ def scaled_ab(pixels: Pixels, space: ColorSpace = SRGB) -> tuple[FloatArray, Flo
 def encode_pixels(
     space: ColorSpace, x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray, out: Pixels
 ) -> None:
-    """Convert CIELAB to pixels of an RGB space, mapped into its gamut.
+    """Convert CIELAB, shape (n,) each, to pixels of an RGB space, mapped into its gamut.
 
-    Args:
-        space: The RGB space.
-        x: y + a*/500, shape (n,).
-        y: (L* + 16)/116.
-        z: y - b*/200.
-        Y: Y/Yn.
-        out: Written to, shape (n, 1, 3), contiguous.
+    They are written to `out`, shape (n, 1, 3), contiguous.
     """
     linear = lab_to_linear(space, x, y, z, Y)
     tables = _pixel_tables(space, out.dtype)

@@ -35,13 +35,9 @@ class Prediction:
         mark: bool = True,
         pool: Executor | None = None,
     ) -> Photo:
-        """Return the photo in colour.
+        """Return the photo in colour, on a pool of threads or the calling thread.
 
-        Args:
-            saturation: As of `Colorizer.__call__`, like `strength` and `mark`.
-            strength: See there.
-            mark: See there.
-            pool: Threads to work on; None: the calling thread.
+        The options are those of `Colorizer.__call__`.
         """
         photo = self.photo
         if keeps_colors(photo, strength):
@@ -57,11 +53,7 @@ class Prediction:
         return dataclasses.replace(photo, pixels=pixels, space=space, metadata=metadata)
 
     def downscale(self, max_side: int) -> "Prediction":
-        """Return the prediction for a copy of 8 bits, without metadata, to show on a screen.
-
-        Args:
-            max_side: Largest long side of the copy in px.
-        """
+        """Return the prediction for a copy of 8 bits, without metadata, to show on a screen."""
         photo = self.photo
         width, height = photo.size
         scale = min(1.0, max_side / max(width, height))
@@ -95,17 +87,9 @@ def _render_pixels(
     original_share: float,
     pool: Executor | None,
 ) -> Pixels:
-    """Combine a photo's L* with ab = slope * L* + offset.
+    """Return pixels in `space`, shape (H, W, 3), with a photo's L* and ab = slope * L* + offset.
 
-    Args:
-        photo: The photo.
-        space: The colour space of the result.
-        coefficients: Slopes and offsets of a* and b*, shape (4, h, w).
-        original_share: Share of the photo's own ab to add, 0 to 1.
-        pool: Threads to work on; None: the calling thread.
-
-    Returns:
-        Shape (H, W, 3), of the type of the photo's pixels.
+    `original_share` of the photo's own ab is added.
     """
     pixels = photo.pixels
     height, width = pixels.shape[:2]
@@ -140,15 +124,9 @@ def _render_pixels(
 
 
 def _interpolate_rows(planes: FloatArray, height: int, rows: slice) -> FloatArray:
-    """Return some rows of what `cv2.resize` gives for `height` rows, bilinearly.
+    """Enlarge planes, shape (C, h, W), to `height` rows and return n of them, shape (C, n * W).
 
-    Args:
-        planes: Shape (C, h, W).
-        height: Number of rows after enlarging.
-        rows: The n rows to return.
-
-    Returns:
-        Shape (C, n * W).
+    They equal those of `cv2.resize`, bilinear, but for rounding.
     """
     h = planes.shape[1]
     y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * (h / height) - 0.5

@@ -39,13 +39,6 @@ def _upsample(L: FloatArray, ab: FloatArray) -> FloatArray:
     back-projection (Irani and Peleg 1991), which restores the mean of ab over each low-resolution
     pixel. So the mean separates into the two colours. Grain adds no colour, it only slows down
     diffusion.
-
-    Args:
-        L: Shape (zoom * h, zoom * w).
-        ab: Shape (2, h, w).
-
-    Returns:
-        Shape (2, zoom * h, zoom * w).
     """
     (height, width), (h, w) = L.shape, ab.shape[1:]
     small_L = cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
@@ -88,10 +81,6 @@ def _guided_filter(L: FloatArray, ab: FloatArray) -> FloatArray:
     This is the fast guided filter (He and Sun 2015) with one change: the offset is not blurred, but
     chosen such that each line goes through its own pixel. The published filter blurs ab: where ab
     was reduced 2 to 4 times, its error is larger than that of bilinear interpolation.
-
-    Args:
-        L: Shape (h, w).
-        ab: Shape (2, h, w).
 
     Returns:
         Slopes of a* and b*, then offsets, shape (4, h, w).

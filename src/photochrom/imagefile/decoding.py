@@ -83,15 +83,10 @@ def decode(
     *,
     is_upright: bool = False,
 ) -> Photo:
-    """Decode an image, and apply its colour profile and orientation.
+    """Decode an image from `open_image`, and apply its colour profile and orientation.
 
-    Args:
-        image: From `open_image`.
-        data: The file; None: several channels of 16 bits are refused.
-        metadata: Of the file.
-        encoding: Of the file.
-        name: For messages.
-        is_upright: Whether Pillow applies the orientation.
+    Without `data`, the file, several channels of 16 bits are refused. `is_upright` says that Pillow
+    applies the orientation.
 
     Raises:
         PhotoError: If it is incomplete, or of a kind that is not supported.
@@ -224,16 +219,9 @@ def _scale_values(image: Image.Image) -> Photo:
 def _apply_profile(photo: Photo, metadata: Metadata, image: Image.Image | None) -> Photo:
     """Set colour space and metadata of a photo.
 
-    Matrix and grey profiles give the space. Others are converted to sRGB. A damaged profile, or one
-    for another number of channels, is dropped.
-
-    Args:
-        photo: The decoded photo.
-        metadata: Of the file.
-        image: The source of `photo`, if it has 8 bits.
-
-    Raises:
-        PhotoError: If a photo of 16 bits has a profile that can only be converted with 8.
+    Matrix and grey profiles give the space. Others are converted to sRGB, which needs the `image`
+    of 8 bits that the photo is from. A damaged profile, or one for another number of channels, is
+    dropped.
     """
     if metadata.icc is None:
         return dataclasses.replace(photo, metadata=metadata)

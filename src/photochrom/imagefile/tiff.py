@@ -147,12 +147,8 @@ class Tiff:
     def read_tree(self, directory: Directory, excluded: Set[int], parent: int = 0) -> Tree:
         """Read the values of a directory and of its Exif, GPS and Interoperability directories.
 
-        Damaged and other directories, and 64-bit values that need more than 32 bits, are left out.
-
-        Args:
-            directory: Of this file.
-            excluded: Tags to leave out.
-            parent: The tag that points to the directory, 0 for that of a page.
+        Excluded tags, damaged and other directories, and 64-bit values that need more than 32 bits,
+        are left out. `parent` is the tag that points to the directory, 0 for that of a page.
 
         Returns:
             Values in the file's byte order, of the types in `KIND_SIZES`.
@@ -202,13 +198,7 @@ def swap_byte_order(tree: Tree) -> Tree:
 
 
 def pack_directory(tree: Tree, order: str, offset: int) -> bytes:
-    """Return the bytes of a directory, the last of its chain, with values and subdirectories.
-
-    Args:
-        tree: Its fields.
-        order: Byte order.
-        offset: Where in the file it will be.
-    """
+    """Return the bytes of a last directory at an offset, with its values and subdirectories."""
     entries, values = bytearray(), bytearray()
     values_offset = offset + 2 + 12 * len(tree) + 4
     for tag, value in sorted(tree.items()):

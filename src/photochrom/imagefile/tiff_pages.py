@@ -68,7 +68,7 @@ _NOT_EXIF = frozenset(
 
 @dataclass(frozen=True)
 class Page:
-    """A page of an open TIFF; values are read on access."""
+    """A page of a TIFF that has to stay open: values are read on access."""
 
     tiff: Tiff
     directory: Directory
@@ -108,10 +108,7 @@ class Page:
 
 
 def read_pages(stream: IO[bytes]) -> list[Page]:
-    """Return the pages of a TIFF in order, at least one.
-
-    Args:
-        stream: A seekable TIFF or BigTIFF. It has to stay open, as pages are read on access.
+    """Return the pages of a seekable TIFF or BigTIFF in order, at least one.
 
     Raises:
         TiffError: If it is not a TIFF, or the directory of a page is missing.

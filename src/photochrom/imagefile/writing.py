@@ -94,15 +94,10 @@ def save_pages(
 
 
 def encode_photo(photo: Photo, suffix: str, name: str = "the photo") -> bytes:
-    """Return the bytes of the file that `save_photo` writes.
-
-    Args:
-        photo: The photo.
-        suffix: One of `FORMATS`, but not of TIFF.
-        name: For messages.
+    """Return the bytes of the file that `save_photo` writes; `suffix` is not that of a TIFF.
 
     Raises:
-        PhotoError: If the format cannot hold the photo.
+        PhotoError: If the format cannot hold the photo. It names the photo `name`.
     """
     format_ = FORMATS[suffix.lower()]
     alpha = photo.alpha

@@ -40,11 +40,8 @@ def read_mark(packet: bytes) -> str | None:
 def set_mark(packet: bytes, text: str) -> bytes:
     """Return the packet with a property that says that colours were added.
 
-    An earlier one is replaced. A packet without RDF is replaced altogether.
-
-    Args:
-        packet: May be empty.
-        text: Characters that XML cannot hold are left out.
+    An earlier one is replaced. A packet without RDF, such as an empty one, is replaced altogether.
+    Characters that XML cannot hold are left out.
     """
     value = escape(_NOT_IN_XML.sub("", text)).encode()
     match = _find_property(packet, _PHOTOCHROM, b"colorized")
