@@ -1,9 +1,9 @@
-"""Ten thousand small photos, one in a hundred bad: what becomes of them, and of the memory.
+"""Colorize ten thousand small photos, one in a hundred invalid, and plot the memory.
 
     python benchmarks/batch.py --plot docs/memory.svg
 
-It fails unless every good photo is done, every bad one is listed with its reason, and there is
-nothing else in the folder of results.
+Fails unless all valid photos are colorized, all invalid ones are reported with a reason, and the
+output folder has no other files.
 """
 
 import argparse
@@ -21,11 +21,16 @@ from PIL import Image
 
 from colorize import family, resident
 
-BAD = (b"", b"no photo at all", b"\xff\xd8\xff\xe0 cut off", b"\x89PNG\r\n\x1a\n" + bytes(50))
+INVALID_CONTENTS = (
+    b"",
+    b"no photo at all",
+    b"\xff\xd8\xff\xe0 cut off",
+    b"\x89PNG\r\n\x1a\n" + bytes(50),
+)
 
 
 def make(folder: Path, count: int) -> set[str]:
-    """Write photos of 240x160 in five formats, and return the names of the bad ones."""
+    """Write photos of 240x160 in five formats, and return the paths of the invalid ones."""
     sample = Image.fromarray(skimage.data.coffee()).convert("L").resize((240, 160))
     kinds = []
     for number in range(20):
@@ -35,27 +40,28 @@ def make(folder: Path, count: int) -> set[str]:
     contents = [(kind.suffix, kind.read_bytes()) for kind in kinds]
     for kind in kinds:
         kind.unlink()
-    bad = set()
+    invalid = set()
     for number in range(count):
         suffix, content = contents[number % len(contents)]
         path = folder / f"{number:05}{suffix}"
         if number % 100 == 50:
-            content = BAD[number // 100 % len(BAD)]
-            bad.add(str(path))
+            content = INVALID_CONTENTS[number // 100 % len(INVALID_CONTENTS)]
+            invalid.add(str(path))
         path.write_bytes(content)
-    return bad
+    return invalid
 
 
 def main() -> None:
-    """Run the batch, check what became of it, and plot the memory."""
+    """Run the batch, check the results, and plot the memory."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="photochrom-batch-") as place:
-        photos, out, report = Path(place, "photos"), Path(place, "out"), Path(place, "report.jsonl")
+    with tempfile.TemporaryDirectory(prefix="photochrom-batch-") as folder:
+        photos, out = Path(folder, "photos"), Path(folder, "out")
+        report = Path(folder, "report.jsonl")
         photos.mkdir()
-        bad = make(photos, options.count)
+        invalid = make(photos, options.count)
         command = [sys.executable, "-m", "photochrom", "colorize", photos, "-o", out]
         start = time.perf_counter()
         process = subprocess.Popen([*command, "--report", report], stderr=subprocess.DEVNULL)
@@ -67,21 +73,22 @@ def main() -> None:
         wall = time.perf_counter() - start
         lines = [json.loads(line) for line in report.read_text().splitlines()]
         failed = {line["input"]: line["error"] for line in lines if line["status"] == "failed"}
-        assert set(failed) == bad, set(failed) ^ bad
+        assert set(failed) == invalid, set(failed) ^ invalid
         assert all(failed.values())
         assert len(lines) == options.count
-        assert len(list(out.iterdir())) == options.count - len(bad)
+        assert len(list(out.iterdir())) == options.count - len(invalid)
     early = np.median(memory[len(memory) // 10 : len(memory) // 5])
     late = np.median(memory[-len(memory) // 10 :])
     print(
-        f"{options.count} photos in {wall:.0f} s, {options.count / wall:.0f} a second; {len(bad)} "
-        f"bad, all listed; memory {early:.0f} MB after a tenth, {late:.0f} MB at the end"
+        f"{options.count} photos in {wall:.0f} s, {options.count / wall:.0f} a second; "
+        f"{len(invalid)} invalid, all reported; memory {early:.0f} MB after a tenth, "
+        f"{late:.0f} MB at the end"
     )
     if options.plot:
         figure, axes = plt.subplots(figsize=(6, 2.5), layout="constrained")
         axes.plot(seconds, memory, linewidth=0.8)
         axes.set(xlabel="seconds", ylabel="MB, all processes", ylim=(0, None))
-        axes.set_title(f"{options.count} photos, {len(bad)} bad", fontsize=9)
+        axes.set_title(f"{options.count} photos, {len(invalid)} invalid", fontsize=9)
         figure.savefig(options.plot, metadata={"Date": None})
 
 

@@ -1,10 +1,9 @@
-"""What a cluster costs besides the work, and where its driver ends.
+"""Measure the overhead of a Ray cluster and the limits of its driver.
 
     python benchmarks/cluster.py                 # prints the tables of docs/archives.md
 
-All on this computer: the work of one and two actors on photos of 12 megapixels, beside the same
-photos without Ray; then rows through the same pipeline whose actors do nothing, to see what the
-driver can hand out; then a listing of a store that runs here as well.
+On this computer: photos of 12 megapixels on one and two actors, and without Ray; the rate of the
+driver, with actors that do nothing; and the listing of a local object store.
 """
 
 import argparse
@@ -35,15 +34,15 @@ from photochrom.batch.ray.tasks import Task, plan_tasks
 from photochrom.batch.runner import Result, Settings, failed_by_death
 
 
-def timed(results: Iterator[Result], count: int) -> float:
-    """Return the seconds that all of it takes, from nothing running to nothing running."""
+def measure(results: Iterator[Result], count: int) -> float:
+    """Return the seconds to colorize all photos, including start and stop."""
     start = time.perf_counter()
-    found = list(results)
-    assert [result.status for result in found] == ["done"] * count, found
+    completed = list(results)
+    assert [result.status for result in completed] == ["done"] * count, completed
     return time.perf_counter() - start
 
 
-def make(folder: Path, count: int) -> None:
+def write_photos(folder: Path, count: int) -> None:
     """Write grey JPEGs of 4000x3000."""
     folder.mkdir()
     for seed in range(min(count, 6)):
@@ -52,34 +51,34 @@ def make(folder: Path, count: int) -> None:
         shutil.copy(folder / f"{number % 6}.jpg", folder / f"{number}.jpg")
 
 
-def work(place: Path, count: int) -> None:
-    """Print what workers do of the real work, with Ray and without.
+def measure_throughput(folder: Path, count: int) -> None:
+    """Print the throughput with and without Ray.
 
-    A third of the photos, then all: the difference is work alone. When results arrive says little,
-    as Ray holds them back and then hands over several.
+    The rate is computed from the difference between a third of the photos and all of them, which
+    excludes start and stop. Ray delivers results in groups, so their times are not used.
     """
     few = count // 3
-    make(place / "few", few)
-    make(place / "all", count)
+    write_photos(folder / "few", few)
+    write_photos(folder / "all", count)
     print(f"{few} and {count} grey JPEGs of 12 megapixels\n")
-    print("| workers | engine | few | all | photos/s, by the difference | the rest of few |")
+    print("| workers | engine | few | all | photos/s, from the difference | overhead of few |")
     print("| --- | --- | ---: | ---: | ---: | ---: |")
     for workers in range(1, CORES + 1):
         for name in ("local", "ray"):
             seconds = []
             for photos, number in (("few", few), ("all", count)):
-                out = place / "out"
-                seconds.append(timed(colored(name, place / photos, out, workers), number))
+                out = folder / "out"
+                seconds.append(measure(colorize(name, folder / photos, out, workers), number))
                 shutil.rmtree(out)
             speed = (count - few) / (seconds[1] - seconds[0])
             cells = f"{seconds[0]:.1f} s | {seconds[1]:.1f} s | {speed:.2f}"
-            rest = seconds[0] - few / speed
-            print(f"| {workers} | {name} | {cells} | {rest:.1f} s |", flush=True)
+            overhead = seconds[0] - few / speed
+            print(f"| {workers} | {name} | {cells} | {overhead:.1f} s |", flush=True)
 
 
-def colored(engine_: str, photos: Path, out: Path, workers: int) -> Iterator[Result]:
-    """Colorize a folder by one of the engines, with one thread for each worker."""
-    if engine_ == "ray":
+def colorize(engine_name: str, photos: Path, out: Path, workers: int) -> Iterator[Result]:
+    """Colorize a folder with one of the engines, with one thread per worker."""
+    if engine_name == "ray":
         return colorize_on_ray(plan_tasks([str(photos)], str(out)), Settings(), actors=workers)
     jobs = plan([str(photos)], out)
     return colorize_locally(jobs, workers)
@@ -104,10 +103,10 @@ class IdleActor:
         return {"number": batch["number"], "answer": [result.to_json()] * len(batch["number"])}
 
 
-def ceiling(count: int) -> None:
-    """Print how many rows a second the driver hands out and gets back, and what they weigh."""
-    print(f"\n{count} rows through actors that do nothing, as many as say they work\n")
-    print("| actors | rows in a block | rows/s | blocks/s | driver, most memory |")
+def measure_driver(count: int) -> None:
+    """Print how many rows per second the driver processes, and its memory."""
+    print(f"\n{count} rows through actors that do nothing\n")
+    print("| actors | rows in a block | rows/s | blocks/s | memory of the driver |")
     print("| ---: | ---: | ---: | ---: | ---: |")
     tasks = {n: Task(f"s3://bucket/scans/{n:012}.jpg", "x" * 60) for n in range(count)}
     options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
@@ -124,7 +123,7 @@ def ceiling(count: int) -> None:
                             part, ray.put(None), ActorPlan(actors, CORES / 32, 0, "cpu"), rows
                         )
                     ]
-                half = len(times) // 2  # the first ones may have waited for the driver
+                half = len(times) // 2  # the first half includes the start
                 speed = (len(times) - half) / (times[-1] - times[half - 1])
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
                 print(
@@ -135,8 +134,8 @@ def ceiling(count: int) -> None:
         ray.shutdown()
 
 
-def listing(count: int) -> None:
-    """Print how fast a store is listed, and what the plan weighs."""
+def measure_listing(count: int) -> None:
+    """Print how fast a store is listed, and the memory of a plan."""
     import s3fs
     from moto.server import ThreadedMotoServer
 
@@ -160,13 +159,13 @@ def listing(count: int) -> None:
     start = time.perf_counter()
     tasks = plan_tasks(["s3://archive/scans"], "s3://archive/out")
     planned = time.perf_counter() - start
-    weight = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1e3 / count
+    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1e3 / count
     line = Result(tasks[0].input, tasks[0].output, "done", 0.7, 4000, 3000, "default").to_json()
     print(
         f"\n{count} objects, the store (moto) on the same cores: listed {count / seconds:.0f} a "
-        f"second, planned {count / planned:.0f} a second; {weight / 1e3:.1f} kB an object at most; "
-        f"a line of a report has {len(line)} bytes, an task "
-        f"{len(json.dumps(vars(tasks[0])))}"
+        f"second, planned {count / planned:.0f} a second; at most {memory / 1e3:.1f} kB per "
+        f"object; a line of a report has {len(line)} bytes, "
+        f"a task {len(json.dumps(vars(tasks[0])))}"
     )
     server.stop()
 
@@ -175,22 +174,22 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument(
-        "--photos", type=int, default=60, help="0, here or below, leaves a part out."
+        "--photos", type=int, default=60, help="0, here or below, skips a measurement."
     )
     parser.add_argument("--rows", type=int, default=16_000)
     parser.add_argument("--objects", type=int, default=10_000)
     options = parser.parse_args()
     print(f"{datetime.date.today()}, {_processor()}, {CORES} cores, Ray {ray.__version__}\n")
-    place = Path(tempfile.mkdtemp(prefix="photochrom-cluster-"))
+    folder = Path(tempfile.mkdtemp(prefix="photochrom-cluster-"))
     try:
         if options.photos:
-            work(place, options.photos)
+            measure_throughput(folder, options.photos)
         if options.rows:
-            ceiling(options.rows)
+            measure_driver(options.rows)
         if options.objects:
-            listing(options.objects)
+            measure_listing(options.objects)
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -31,16 +31,16 @@ from support.processes import default_sigint
 
 
 @pytest.fixture
-def here(tiny_onnx: Path) -> Callable[..., list[Result]]:
-    """Colorize in this process, photo by photo."""
+def colorize_here(tiny_onnx: Path) -> Callable[..., list[Result]]:
+    """Return a function that colorizes jobs in this process."""
     colorizer = Colorizer(tiny_onnx)
     return lambda jobs, **options: [colorize_file(job, colorizer, **options) for job in jobs]
 
 
-def test_all_is_done_and_the_photos_stay(tree: Path, tmp_path: Path, here):
+def test_all_photos_are_colorized_and_unchanged(tree: Path, tmp_path: Path, colorize_here):
     jobs = plan([str(tree)], tmp_path / "new" / "out")
     before = [hashlib.sha256(job.input.read_bytes()).digest() for job in jobs]
-    results = here(jobs)
+    results = colorize_here(jobs)
     assert [result.status for result in results] == ["done"] * 3
     for result in results:
         assert (result.width, result.height, result.model, result.error) == (20, 16, "tiny", None)
@@ -51,9 +51,11 @@ def test_all_is_done_and_the_photos_stay(tree: Path, tmp_path: Path, here):
         assert len(set(image.getpixel((0, 0)))) == 3
 
 
-def test_processes_do_the_same(tree: Path, tmp_path: Path, tiny_onnx: Path, here):
+def test_worker_processes_give_the_same_outputs(
+    tree: Path, tmp_path: Path, tiny_onnx: Path, colorize_here
+):
     (tree / "a.PNG").write_bytes(b"")
-    here(plan([str(tree)], tmp_path / "one"))
+    colorize_here(plan([str(tree)], tmp_path / "one"))
     jobs = plan([str(tree)], tmp_path / "two")
     results = list(colorize_all(jobs, Settings(tiny_onnx), processes=2))
     assert sorted(result.status for result in results) == ["done", "done", "failed"]
@@ -62,26 +64,26 @@ def test_processes_do_the_same(tree: Path, tmp_path: Path, tiny_onnx: Path, here
         assert job.output.read_bytes() == other.read_bytes()
 
 
-def test_the_model_is_loaded_before_any_work(tree: Path, tmp_path: Path):
+def test_a_missing_model_raises_before_any_output(tree: Path, tmp_path: Path):
     jobs = plan([str(tree)], tmp_path / "out")
     for some in (jobs, jobs[:1]):
         with pytest.raises(ModelError, match="there is no model file"):
             list(colorize_all(some, Settings(tmp_path / "none.onnx"), processes=2))
 
 
-def test_results_that_exist_are_skipped_unless_told(tree: Path, here):
+def test_existing_outputs_are_skipped_without_overwrite(tree: Path, colorize_here):
     jobs = plan([str(tree)])  # b-color.jpg is there
     jobs[1].output.write_bytes(b"mine")
-    assert [result.status for result in here(jobs)] == ["done", "skipped", "done"]
+    assert [result.status for result in colorize_here(jobs)] == ["done", "skipped", "done"]
     assert jobs[1].output.read_bytes() == b"mine"
-    assert [result.status for result in here(jobs, overwrite=True)] == ["done"] * 3
+    assert [result.status for result in colorize_here(jobs, overwrite=True)] == ["done"] * 3
     assert jobs[1].output.read_bytes() != b"mine"
 
 
-def test_a_bad_file_does_not_stop_the_rest(tree: Path, tmp_path: Path, here):
+def test_an_empty_file_fails_alone(tree: Path, tmp_path: Path, colorize_here):
     (tree / "a.PNG").write_bytes(b"")
     jobs = plan([str(tree)], tmp_path / "out")
-    first, *rest = here(jobs)
+    first, *rest = colorize_here(jobs)
     assert first == Result(
         jobs[0].input,
         jobs[0].output,
@@ -93,82 +95,82 @@ def test_a_bad_file_does_not_stop_the_rest(tree: Path, tmp_path: Path, here):
     assert not jobs[0].output.exists()
 
 
-def test_an_output_that_cannot_be_written(tree: Path, tmp_path: Path, here):
+def test_an_output_folder_that_cannot_be_created_fails(tree: Path, tmp_path: Path, colorize_here):
     (tmp_path / "file").touch()
-    (result,) = here(plan([str(tree / "b.jpg")], tmp_path / "file" / "out"))
+    (result,) = colorize_here(plan([str(tree / "b.jpg")], tmp_path / "file" / "out"))
     assert result.status == "failed"
     assert result.error is not None
     assert "cannot make folder" in result.error
 
 
-def test_a_name_that_is_too_long_for_its_result(tree: Path, here):
+def test_an_output_name_that_is_too_long_fails(tree: Path, colorize_here):
     Image.new("L", (20, 16)).save(tree / ("c" * 250 + ".jpg"))
-    results = here(plan([str(tree)]))
+    results = colorize_here(plan([str(tree)]))
     assert [result.status for result in results] == ["done", "skipped", "failed", "done"]
     assert results[2].error is not None
     assert "File name too long" in results[2].error
 
 
-def test_too_little_memory_fails_one_photo(tree: Path, here, monkeypatch: pytest.MonkeyPatch):
+def test_a_memory_error_fails_one_photo(tree: Path, colorize_here, monkeypatch: pytest.MonkeyPatch):
     def greedy(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(Colorizer, "__call__", greedy)
-    (result,) = here(plan([str(tree / "deep")]))
+    (result,) = colorize_here(plan([str(tree / "deep")]))
     assert result.error is not None
     assert "too large for the memory" in result.error
 
 
-def test_a_file_that_vanishes_fails_alone(tree: Path, tmp_path: Path, here):
+def test_a_deleted_photo_fails_alone(tree: Path, tmp_path: Path, colorize_here):
     jobs = plan([str(tree)], tmp_path / "out")
     (tree / "b.jpg").unlink()
-    results = here(jobs)
+    results = colorize_here(jobs)
     assert [result.status for result in results] == ["done", "failed", "done"]
     assert "No such file" in str(results[1].error)
 
 
-def test_every_page_is_colorized(tmp_path: Path, here):
+def test_every_page_is_colorized(tmp_path: Path, colorize_here):
     pages = [Image.new("L", (20 + n, 16), 60 * n + 40) for n in range(3)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    (result,) = here([Job(tmp_path / "a.tif", tmp_path / "b.tif")])
+    (result,) = colorize_here([Job(tmp_path / "a.tif", tmp_path / "b.tif")])
     assert result.error is None
-    found = list(open_pages(tmp_path / "b.tif"))
-    assert [photo.size for photo in found] == [(20, 16), (21, 16), (22, 16)]
-    assert all(photo.pixels.shape[2] == 3 for photo in found)
+    output = list(open_pages(tmp_path / "b.tif"))
+    assert [photo.size for photo in output] == [(20, 16), (21, 16), (22, 16)]
+    assert all(photo.pixels.shape[2] == 3 for photo in output)
 
 
-def test_a_page_that_is_damaged_leaves_no_file(tmp_path: Path, here):
+def test_a_damaged_page_leaves_no_file(tmp_path: Path, colorize_here):
     pages = [Image.effect_noise((60, 60), 50) for _ in range(2)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], compression="raw")
     data = (tmp_path / "a.tif").read_bytes()
     with Image.open(tmp_path / "a.tif") as image:
         image.seek(1)
         (offset,) = image.tag_v2[273]
-    place = data.rfind(offset.to_bytes(4, "little"))
-    damaged = data[:place] + len(data).to_bytes(4, "little") + data[place + 4 :]
+    position = data.rfind(offset.to_bytes(4, "little"))
+    damaged = data[:position] + len(data).to_bytes(4, "little") + data[position + 4 :]
     (tmp_path / "a.tif").write_bytes(damaged)
-    (result,) = here([Job(tmp_path / "a.tif", tmp_path / "b.tif")])
+    (result,) = colorize_here([Job(tmp_path / "a.tif", tmp_path / "b.tif")])
     assert "page 2 of" in str(result.error)
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
-def test_bits_are_not_thrown_away_for_a_wrong_name(tmp_path: Path, here):
+def test_16_bits_with_a_jpeg_suffix_fail(tmp_path: Path, colorize_here):
     Image.fromarray(np.zeros((16, 16), np.uint16)).save(tmp_path / "a.jpg", "PNG")
-    (result,) = here([Job(tmp_path / "a.jpg", tmp_path / "b.jpg")])
+    (result,) = colorize_here([Job(tmp_path / "a.jpg", tmp_path / "b.jpg")])
     assert "is a PNG of 16 bits" in str(result.error)
 
 
-def test_a_report_and_going_on(tree: Path, tmp_path: Path, here):
+def test_a_report_resumes(tree: Path, tmp_path: Path, colorize_here):
     report = tmp_path / "report.jsonl"
     (tree / "a.PNG").write_bytes(b"")
     jobs = plan([str(tree)], tmp_path / "out")
     with open_report(report) as add:
-        for result in here(jobs):
+        for result in colorize_here(jobs):
             add(result)
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert [line["status"] for line in lines] == ["failed", "done", "done"]
     assert lines[1]["model"] == "tiny"
-    # What failed is tried again, and so is what was done and is no longer there.
+    # Failed photos are repeated, and photos whose output was deleted.
     jobs[2].output.unlink()
     assert skip_finished(jobs, read_finished(report)) == [jobs[0], jobs[2]]
     with pytest.raises(PhotochromError, match="exists already"), open_report(report):
@@ -177,7 +179,7 @@ def test_a_report_and_going_on(tree: Path, tmp_path: Path, here):
         stream.write(b'{"input": "cut o')
     assert skip_finished(jobs, read_finished(report)) == [jobs[0], jobs[2]]
     with open_report(report, append=True) as add:
-        add(here([jobs[2]])[0])
+        add(colorize_here([jobs[2]])[0])
     assert [json.loads(line)["status"] for line in report.read_text().splitlines()] == [
         "failed",
         "done",
@@ -187,21 +189,21 @@ def test_a_report_and_going_on(tree: Path, tmp_path: Path, here):
 
 
 @pytest.mark.parametrize("content", [b"no json\n", b"[]\n", b'{"status": "done"}\n', b"\xff\n"])
-def test_what_is_no_report_is_refused(content: bytes, tmp_path: Path):
+def test_a_file_that_is_not_a_report_raises(content: bytes, tmp_path: Path):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(PhotochromError, match="report"):
         read_finished(tmp_path / "a")
 
 
-def test_names_that_are_no_text_come_back_from_a_report(tmp_path: Path):
+def test_undecodable_names_survive_a_report(tmp_path: Path):
     odd = Path(os.fsdecode(b"\xff\n.jpg"))
     with open_report(tmp_path / "report") as add:
         add(Result(odd, odd, "done", 0.1))
     assert read_finished(tmp_path / "report") == {(str(odd), str(odd))}
 
 
-def test_a_kill_loses_nothing(tmp_path: Path, tiny_onnx: Path):
-    """Kill a batch again and again; what is there is whole, and in the end all is there."""
+def test_a_killed_batch_resumes(tmp_path: Path, tiny_onnx: Path):
+    """Kill a batch repeatedly: all outputs are complete, and --resume writes the rest."""
     photos, out, report = tmp_path / "photos", tmp_path / "out", tmp_path / "report"
     photos.mkdir()
     for number in range(40):
@@ -220,7 +222,7 @@ def test_a_kill_loses_nothing(tmp_path: Path, tiny_onnx: Path):
             process.send_signal(signal_)
         code = process.wait()
         assert (code == 0) == (signal_ is None)
-        for path in out.iterdir():  # no half file, nor one under another name
+        for path in out.iterdir():  # no partial or temporary files
             assert path.suffix == ".png"
             next(iter(open_pages(path)))
     assert len(list(out.iterdir())) == 40
@@ -228,7 +230,7 @@ def test_a_kill_loses_nothing(tmp_path: Path, tiny_onnx: Path):
     assert "failed" not in statuses
 
 
-def test_processes_end_with_their_parent(tmp_path: Path, tiny_onnx: Path):
+def test_worker_processes_end_with_their_parent(tmp_path: Path, tiny_onnx: Path):
     for number in range(60):
         Image.effect_noise((600, 400), 60).save(tmp_path / f"{number}.png")
     command = [sys.executable, "-m", "photochrom", "colorize", tmp_path, "-o", tmp_path / "out"]
@@ -255,15 +257,15 @@ def crash_on_b(job: Job) -> Result:
     return Result(job.input, job.output, "done", 0.1)
 
 
-def test_a_crash_fails_one_photo(tree: Path, tmp_path: Path):
+def test_a_crashed_worker_fails_one_photo(tree: Path, tmp_path: Path):
     jobs = plan([str(tree)], tmp_path / "out")
     for processes in (1, 3):
         with WorkerPool(create_crashing, processes=processes) as pool:
             results = list(pool.map(jobs, on_death=failed_by_death))
-        found = {result.input.name: result for result in results}
-        assert [found[name].status for name in ("a.PNG", "b.jpg", "c.tif")] == [
+        by_name = {result.input.name: result for result in results}
+        assert [by_name[name].status for name in ("a.PNG", "b.jpg", "c.tif")] == [
             "done",
             "failed",
             "done",
         ]
-        assert "exit code -11" in str(found["b.jpg"].error)
+        assert "exit code -11" in str(by_name["b.jpg"].error)

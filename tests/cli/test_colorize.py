@@ -28,7 +28,7 @@ def run(tiny_onnx: Path):
     return run
 
 
-def test_a_photo(run, photo_file: Path):
+def test_a_photo_is_colorized_beside_itself(run, photo_file: Path):
     before = hashlib.sha256(photo_file.read_bytes()).digest()
     result = run(photo_file)
     assert (result.exit_code, result.stdout) == (0, "")
@@ -38,7 +38,7 @@ def test_a_photo(run, photo_file: Path):
         assert (image.size, image.mode) == ((64, 48), "RGB")
 
 
-def test_a_result_that_exists(run, photo_file: Path):
+def test_an_existing_result_is_skipped_without_overwrite(run, photo_file: Path):
     output = photo_file.with_name("old-color.jpg")
     output.write_bytes(b"mine")
     result = run(photo_file.parent)
@@ -49,11 +49,11 @@ def test_a_result_that_exists(run, photo_file: Path):
     assert output.read_bytes() != b"mine"
 
 
-def test_json(run, photo_file: Path, tmp_path: Path):
+def test_json_has_one_object_per_photo(run, photo_file: Path, tmp_path: Path):
     (photo_file.parent / "bad.png").write_text("text")
     result = run(photo_file.parent, "-o", tmp_path / "out", "--json")
     assert result.exit_code == 1
-    lines = map(json.loads, result.stdout.splitlines())  # in no order, as they were done
+    lines = map(json.loads, result.stdout.splitlines())  # in any order
     good, bad = sorted(lines, key=lambda line: line["status"])
     keys = ["input", "output", "status", "seconds", "width", "height", "model", "error"]
     assert list(bad) == list(good) == keys
@@ -65,7 +65,7 @@ def test_json(run, photo_file: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("data", [b"", b"text" * 99, b"\xff\xd8\xff\xe0"])
-def test_a_bad_file_is_one_line_and_the_rest_go_on(run, photo_file: Path, data: bytes):
+def test_an_invalid_file_prints_one_line_and_fails_alone(run, photo_file: Path, data: bytes):
     bad = photo_file.with_name("a.jpg")
     bad.write_bytes(data)
     result = run(photo_file.parent)
@@ -80,14 +80,14 @@ def test_a_bad_file_is_one_line_and_the_rest_go_on(run, photo_file: Path, data: 
     ]
 
 
-def test_a_name_with_a_line_break_is_one_line(run, photo_file: Path):
+def test_line_breaks_in_names_are_escaped(run, photo_file: Path):
     bad = photo_file.with_name("a\nb\x1b[1m.jpg")
     bad.write_text("text")
     reason, _ = run(bad).stderr.splitlines()
     assert reason.startswith(f"failed {photo_file.parent}/a\\nb\\x1b[1m.jpg: ")
 
 
-def test_an_interrupt_says_how_far_it_came(run, photo_file: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupt_prints_the_counts(run, photo_file: Path, monkeypatch: pytest.MonkeyPatch):
     def interrupted(*_: object, **__: object) -> Iterator[BatchResult]:
         yield BatchResult(photo_file, photo_file, "done", 0.1)
         raise KeyboardInterrupt
@@ -98,7 +98,7 @@ def test_an_interrupt_says_how_far_it_came(run, photo_file: Path, monkeypatch: p
     assert result.stderr.split("\n")[0] == "1 done, 0 skipped, 0 failed"
 
 
-def test_wrong_usage(run, photo_file: Path, tmp_path: Path):
+def test_wrong_usage_exits_with_2(run, photo_file: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     for arguments, reason in [
         ((), "Missing argument"),
@@ -115,7 +115,7 @@ def test_wrong_usage(run, photo_file: Path, tmp_path: Path):
     assert list(photo_file.parent.iterdir()) == [photo_file]
 
 
-def test_a_model_that_is_not_ours(run, photo_file: Path, tmp_path: Path):
+def test_an_invalid_model_exits_with_2(run, photo_file: Path, tmp_path: Path):
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     for model in ("none.onnx", "bad.onnx"):
         result = run(photo_file, "--model", tmp_path / model, model=False)
@@ -124,7 +124,7 @@ def test_a_model_that_is_not_ours(run, photo_file: Path, tmp_path: Path):
     assert list(photo_file.parent.iterdir()) == [photo_file]
 
 
-def test_a_full_disk(run, photo_file: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_full_disk_leaves_no_file(run, photo_file: Path, monkeypatch: pytest.MonkeyPatch):
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -143,7 +143,7 @@ def test_a_full_disk(run, photo_file: Path, monkeypatch: pytest.MonkeyPatch):
         (OSError("odd"), "Error: odd\n"),
     ],
 )
-def test_every_command_refuses_in_one_line(
+def test_every_command_reports_errors_in_one_line(
     error: Exception, line: str, monkeypatch: pytest.MonkeyPatch
 ):
     @click.command()
@@ -155,12 +155,12 @@ def test_every_command_refuses_in_one_line(
     assert (result.exit_code, result.stderr) == (1, line)
 
 
-def test_version():
+def test_version_is_printed():
     result = CliRunner().invoke(main, ["--version"])
     assert result.output.strip().endswith(photochrom.__version__)
 
 
-def test_help_is_light():
+def test_help_imports_no_large_packages():
     code = (
         "import sys\n"
         "from photochrom.cli import main\n"
@@ -176,7 +176,7 @@ def test_help_is_light():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
-def test_with_streams_closed(photo_file: Path, tiny_onnx: Path):
+def test_closed_streams_are_ignored(photo_file: Path, tiny_onnx: Path):
     command = [sys.executable, "-m", "photochrom", "colorize", photo_file, "--model", tiny_onnx]
     line = " ".join(shlex.quote(str(part)) for part in command)
     assert subprocess.run(f"{line} >&- 2>&-", shell=True, check=False).returncode == 0
@@ -184,7 +184,7 @@ def test_with_streams_closed(photo_file: Path, tiny_onnx: Path):
         assert image.size == (64, 48)
 
 
-def test_as_a_module(photo_file: Path, tiny_onnx: Path):
+def test_the_module_runs_the_command(photo_file: Path, tiny_onnx: Path):
     answer = subprocess.run(
         [
             sys.executable,
@@ -203,24 +203,28 @@ def test_as_a_module(photo_file: Path, tiny_onnx: Path):
     assert answer.stderr == "1 done, 0 skipped, 0 failed\n"
 
 
-def test_the_look_of_a_photo(run, photo_file: Path, tmp_path: Path):
-    for name, options in (("plain", ()), ("grey", ("--saturation", 0)), ("own", ("--strength", 0))):
+def test_rendering_options_change_the_result(run, photo_file: Path, tmp_path: Path):
+    for name, options in (
+        ("plain", ()),
+        ("grey", ("--saturation", 0)),
+        ("weak", ("--strength", 0)),
+    ):
         assert run(photo_file, "-o", tmp_path / name, *map(str, options)).exit_code == 0
-    found = {}
-    for name in ("plain", "grey", "own"):
+    pixels = {}
+    for name in ("plain", "grey", "weak"):
         with Image.open(tmp_path / name / "old.jpg") as image:
-            found[name] = image.convert("RGB").getpixel((20, 20))
+            pixels[name] = image.convert("RGB").getpixel((20, 20))
             marked = b"colours added by photochrom" in image.info.get("xmp", b"")
             assert marked == (name == "plain")
-    assert max(found["plain"]) - min(found["plain"]) > 3
-    assert max(found["grey"]) - min(found["grey"]) <= 3
-    assert found["grey"] == found["own"]
+    assert max(pixels["plain"]) - min(pixels["plain"]) > 3
+    assert max(pixels["grey"]) - min(pixels["grey"]) <= 3
+    assert pixels["grey"] == pixels["weak"]
     run(photo_file, "-o", tmp_path / "bare", "--no-mark")
     with Image.open(tmp_path / "bare" / "old.jpg") as image:
         assert "xmp" not in image.info
 
 
-def test_a_report_and_going_on(run, photo_file: Path, tmp_path: Path):
+def test_a_report_resumes(run, photo_file: Path, tmp_path: Path):
     report, out = tmp_path / "report.jsonl", tmp_path / "out"
     bad = photo_file.with_name("bad.png")
     bad.write_text("text")
@@ -252,14 +256,14 @@ def test_a_report_and_going_on(run, photo_file: Path, tmp_path: Path):
         (("--max-pixels", "0"), "max-pixels"),
     ],
 )
-def test_options_that_make_no_sense(run, photo_file: Path, arguments, reason: str):
+def test_invalid_options_exit_with_2(run, photo_file: Path, arguments, reason: str):
     result = run(photo_file, *arguments)
     assert result.exit_code == 2
     assert reason in result.stderr
     assert list(photo_file.parent.iterdir()) == [photo_file]
 
 
-def test_the_limit_of_pixels(run, photo_file: Path):
+def test_a_photo_above_max_pixels_fails(run, photo_file: Path):
     result = run(photo_file, "--max-pixels", "100")
     assert result.exit_code == 1
     assert "64x48 is 3072 pixels, the limit 100" in result.stderr

@@ -1,4 +1,4 @@
-"""Archives at URLs and on a cluster; a machine of it is killed half-way."""
+"""Batches in object stores and on a Ray cluster, one machine of which is killed."""
 
 import dataclasses
 import json
@@ -43,18 +43,22 @@ from photochrom.batch.ray.tasks import Task, plan_tasks  # noqa: E402
 from photochrom.batch.runner import colorize_file  # noqa: E402
 
 pytestmark = [
-    # Ray leaves its own log files, sockets and processes to the garbage collector.
+    # Ray does not close its log files, sockets and processes.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),  # of its own
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-BAD = {"cut.jpg": b"\xff\xd8\xff\xe0 cut off", "text.jpg": b"no photo at all", "empty.png": b""}
+INVALID_FILES = {
+    "cut.jpg": b"\xff\xd8\xff\xe0 cut off",
+    "text.jpg": b"no photo at all",
+    "empty.png": b"",
+}
 
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Any]:
-    """An object store on this computer, which the environment leads to."""
+    """An object store on this computer, configured by environment variables."""
     server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -70,7 +74,7 @@ def store() -> Iterator[Any]:
 
 @pytest.fixture
 def bucket(store: Any, request: pytest.FixtureRequest) -> str:
-    """A bucket of its own for each test, which keeps every version of an object."""
+    """A new bucket with versioning."""
     name = f"b{abs(hash(request.node.name))}"
     store.mkdir(name)
     store.call_s3(
@@ -80,21 +84,21 @@ def bucket(store: Any, request: pytest.FixtureRequest) -> str:
 
 
 def versions(store: Any, bucket: str, prefix: str) -> dict[str, int]:
-    """Return how often each object was put."""
-    found: dict[str, int] = {}
+    """Return how often each object was written."""
+    counts: dict[str, int] = {}
     answer = store.call_s3("list_object_versions", Bucket=bucket, Prefix=prefix)
     for entry in answer.get("Versions", []):
-        found[entry["Key"]] = found.get(entry["Key"], 0) + 1
-    return found
+        counts[entry["Key"]] = counts.get(entry["Key"], 0) + 1
+    return counts
 
 
 def fill(folder: Path, count: int) -> None:
-    """Write photos in two folders, and the bad ones."""
+    """Write photos into two folders, and the invalid files."""
     for number in range(count):
         path = folder / ("a" if number % 2 else "b/c") / f"{number:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.effect_noise((40, 30), 20 + number).save(path)
-    for name, content in BAD.items():
+    for name, content in INVALID_FILES.items():
         (folder / "a" / name).write_bytes(content)
 
 
@@ -104,10 +108,10 @@ def colorize(tiny_onnx: Path) -> Callable[[Job], Result]:
     return lambda job: colorize_file(job, colorizer)
 
 
-# What there is to do.
+# Planning.
 
 
-def test_the_rules_of_a_plan_hold_at_urls(store: Any, bucket: str, tree: Path) -> None:
+def test_urls_are_planned_by_the_rules_for_paths(store: Any, bucket: str, tree: Path) -> None:
     for path in tree.rglob("*"):
         if path.is_file():
             store.put_file(str(path), f"{bucket}/photos/{path.relative_to(tree)}")
@@ -138,9 +142,9 @@ def test_the_rules_of_a_plan_hold_at_urls(store: Any, bucket: str, tree: Path) -
         "deep/*/?.tif": ["er/c.tif"],
         "b.jpg": ["b.jpg"],
     }.items():
-        found = [e.output for e in plan_tasks([f"{root}/{pattern}"], f"s3://{bucket}/out")]
-        assert found == [f"s3://{bucket}/out/{name}" for name in names]
-    # Results among the photos are none; a photo of this computer can go into a store.
+        outputs = [e.output for e in plan_tasks([f"{root}/{pattern}"], f"s3://{bucket}/out")]
+        assert outputs == [f"s3://{bucket}/out/{name}" for name in names]
+    # Outputs below the input folder are skipped. A local photo can go to a store.
     store.pipe(f"{bucket}/photos/out/b.jpg", b"a result")
     again = plan_tasks([root], f"{root}/out")
     assert [e.input.removeprefix(f"{root}/") for e in again] == ["a.PNG", "b.jpg", "deep/er/c.tif"]
@@ -149,7 +153,7 @@ def test_the_rules_of_a_plan_hold_at_urls(store: Any, bucket: str, tree: Path) -
     assert (up.input, up.output) == (str(tree / "a.PNG"), f"s3://{bucket}/out/a.PNG")
 
 
-def test_what_cannot_be_planned_is_refused(store: Any, bucket: str, tmp_path: Path) -> None:
+def test_invalid_plans_raise(store: Any, bucket: str, tmp_path: Path) -> None:
     store.pipe(f"{bucket}/x//up.jpg", b"")
     store.pipe(f"{bucket}/y/a.gif", b"")
     store.pipe(f"{bucket}/y/a.png", b"")
@@ -173,10 +177,12 @@ def test_what_cannot_be_planned_is_refused(store: Any, bucket: str, tmp_path: Pa
 # One photo.
 
 
-def test_a_photo_is_carried(store: Any, bucket: str, photo_file: Path, colorize: Any) -> None:
-    url, here = f"s3://{bucket}/old.jpg", photo_file.with_name("new.jpg")
+def test_a_photo_is_downloaded_and_uploaded(
+    store: Any, bucket: str, photo_file: Path, colorize: Any
+) -> None:
+    url, output = f"s3://{bucket}/old.jpg", photo_file.with_name("new.jpg")
     upload(photo_file, url, overwrite=False)
-    assert run_task(Task(url, str(here)), colorize).status == "done"
+    assert run_task(Task(url, str(output)), colorize).status == "done"
     there = f"s3://{bucket}/deep/new.jpg"
     result = run_task(Task(url, there), colorize)
     assert (result.input, result.output, result.status) == (url, there, "done")
@@ -184,24 +190,24 @@ def test_a_photo_is_carried(store: Any, bucket: str, photo_file: Path, colorize:
     download(there, photo_file.with_name("back.jpg"))
     colorize(Job(photo_file, photo_file.with_name("local.jpg")))
     local = photo_file.with_name("local.jpg").read_bytes()
-    assert here.read_bytes() == photo_file.with_name("back.jpg").read_bytes() == local
+    assert output.read_bytes() == photo_file.with_name("back.jpg").read_bytes() == local
 
 
-def test_what_was_done_by_an_attempt_before_is_not_done_again(
+def test_an_output_of_an_earlier_attempt_is_kept(
     store: Any, bucket: str, photo_file: Path, colorize: Any
 ) -> None:
     url = f"s3://{bucket}/old.jpg"
     task = Task(str(photo_file), url)
     assert [run_task(task, colorize).status for _ in range(2)] == ["done", "done"]
     assert versions(store, bucket, "") == {"old.jpg": 1}
-    # With --overwrite: what was there before is replaced, once.
+    # With --overwrite, the output that existed at planning is replaced once.
     time.sleep(1.1)  # a store's clock has seconds
     (replaced,) = plan_tasks([str(photo_file)], f"s3://{bucket}")
     assert replaced.planned_version == get_version(url) is not None
     for _ in range(2):
         assert run_task(replaced, colorize, overwrite=True).status == "done"
     assert versions(store, bucket, "") == {"old.jpg": 2}
-    # A machine that is only thought gone puts its result first.
+    # A machine that was considered dead uploads first.
 
     def slow(job: Job) -> Result:
         run_task(other, colorize)
@@ -212,7 +218,7 @@ def test_what_was_done_by_an_attempt_before_is_not_done_again(
     assert versions(store, bucket, "other")["other.jpg"] == 1
 
 
-def test_what_fails_names_the_real_files(
+def test_errors_name_urls_instead_of_temporary_files(
     store: Any, bucket: str, colorize: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"s3://{bucket}/a.jpg"
@@ -220,8 +226,10 @@ def test_what_fails_names_the_real_files(
     result = run_task(Task(url, f"s3://{bucket}/b.jpg"), colorize)
     assert result.status == "failed"
     assert str(result.error).startswith(f"{url} is not a photo")
-    gone = run_task(Task(f"s3://{bucket}/gone.jpg", f"s3://{bucket}/c.jpg"), colorize)
-    assert gone.error == (f"cannot read s3://{bucket}/gone.jpg: no such file or no such bucket")
+    deleted = run_task(Task(f"s3://{bucket}/deleted.jpg", f"s3://{bucket}/c.jpg"), colorize)
+    assert deleted.error == (
+        f"cannot read s3://{bucket}/deleted.jpg: no such file or no such bucket"
+    )
 
     def denied(*_: Any, **__: Any) -> None:
         raise PermissionError("Access Denied")
@@ -235,7 +243,7 @@ def test_what_fails_names_the_real_files(
     assert list(versions(store, bucket, "")) == ["a.jpg"]
 
 
-# The actors_plan.
+# The number of actors.
 
 
 @pytest.mark.parametrize(
@@ -250,7 +258,7 @@ def test_what_fails_names_the_real_files(
         ("cpu", 99, 8, 1, True, (8, 1, 0, "cpu")),
     ],
 )
-def test_who_works(device, actors, cores, gpus, cuda, expected) -> None:
+def test_number_of_actors(device, actors, cores, gpus, cuda, expected) -> None:
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if cuda else []
     actors_plan = plan_actors(device, actors, {"CPU": cores, "GPU": gpus}, providers)
     assert dataclasses.astuple(actors_plan) == expected
@@ -265,7 +273,9 @@ def test_who_works(device, actors, cores, gpus, cuda, expected) -> None:
         ("cpu", {}, "no cores"),
     ],
 )
-def test_actors_that_cannot_be(device: str, resources: dict[str, float], reason: str) -> None:
+def test_an_unavailable_device_raises(
+    device: str, resources: dict[str, float], reason: str
+) -> None:
     with pytest.raises(ClusterError, match=reason):
         plan_actors(device, None, resources, ["CPUExecutionProvider"])
 
@@ -274,8 +284,8 @@ def test_actors_that_cannot_be(device: str, resources: dict[str, float], reason:
 
 
 @dataclasses.dataclass(frozen=True)
-class Slow(Settings):
-    """As `Settings`, but every photo takes its time, and one of them the process."""
+class SlowSettings(Settings):
+    """`Settings` whose photos take at least 0.1 s; one crashes the worker."""
 
     def load_model(self) -> Any:
         colorize = super().load_model()
@@ -291,13 +301,13 @@ class Slow(Settings):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A head, which a machine may join; it notices soon when one is gone."""
+    """The head of a cluster, which soon notices when another machine dies."""
     from ray.cluster_utils import Cluster
 
-    here = os.environ.get("PYTHONPATH", "")
+    python_path = os.environ.get("PYTHONPATH", "")
     with pytest.MonkeyPatch.context() as patch:
         root = Path(__file__).parents[3]
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(root / "tests"), here]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(root / "tests"), python_path]))
         cluster = Cluster(
             initialize_head=True,
             head_node_args={
@@ -316,7 +326,7 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.mark.slow
-def test_a_machine_killed_half_way(
+def test_a_killed_machine_loses_and_repeats_no_photo(
     cluster: Any,
     store: Any,
     bucket: str,
@@ -324,7 +334,6 @@ def test_a_machine_killed_half_way(
     tiny_onnx: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing is lost, nothing done twice, bad files are listed."""
     monkeypatch.setattr(engine, "_check_address", lambda _: None)  # it is there
     second = cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
     photos = tmp_path / "photos"
@@ -336,7 +345,7 @@ def test_a_machine_killed_half_way(
     report = tmp_path / "report.jsonl"
     killed = 0
     with open_report(report) as add:
-        work = colorize_on_ray(tasks, Slow(tiny_onnx), address=cluster.address)
+        work = colorize_on_ray(tasks, SlowSettings(tiny_onnx), address=cluster.address)
         for number, result in enumerate(work):
             add(result)
             if number == 6:
@@ -347,20 +356,20 @@ def test_a_machine_killed_half_way(
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert sorted(line["input"] for line in lines) == sorted(e.input for e in tasks)
     failed = {Path(n["input"]).name: n["error"] for n in lines if n["status"] == "failed"}
-    assert set(failed) == {*BAD, "crash.png"}
+    assert set(failed) == {*INVALID_FILES, "crash.png"}
     assert f"s3://{bucket}/in/a/text.jpg is not a photo" in failed["text.jpg"]
     assert (
         f"s3://{bucket}/in/crash.png: the worker process ended with exit code -11"
         in failed["crash.png"]
     )
-    # Every good one was put once, and is what one computer makes of it.
-    put_ = versions(store, bucket, "out")
-    assert set(put_.values()) == {1}
+    # Every valid photo was uploaded once, with the content of a local batch.
+    uploads = versions(store, bucket, "out")
+    assert set(uploads.values()) == {1}
     (photos / "crash.png").unlink()
     jobs = plan([str(photos)], tmp_path / "local")
     results = list(colorize_all(jobs, Settings(tiny_onnx), processes=1))
     good = {r.output for r in results if r.status == "done"}
-    assert set(put_) == {f"out/{Path(path).relative_to(tmp_path / 'local')}" for path in good}
+    assert set(uploads) == {f"out/{Path(path).relative_to(tmp_path / 'local')}" for path in good}
     for path in good:
         name = Path(path).relative_to(tmp_path / "local")
         assert store.cat(f"{bucket}/out/{name}") == Path(path).read_bytes()
@@ -372,10 +381,7 @@ def test_a_machine_killed_half_way(
 
 
 @pytest.mark.slow
-def test_the_command_goes_on_after_its_own_end(
-    cluster: Any, tmp_path: Path, tiny_onnx: Path
-) -> None:
-    """Kill the driver; the same command with --resume does the rest."""
+def test_a_killed_command_resumes(cluster: Any, tmp_path: Path, tiny_onnx: Path) -> None:
     fill(tmp_path / "photos", 24)
     report = tmp_path / "report.jsonl"
     command = [sys.executable, "-m", "photochrom", "colorize", "photos", "-o", "out", "--json"]
@@ -404,7 +410,7 @@ def test_the_command_goes_on_after_its_own_end(
     assert len(list((tmp_path / "out").rglob("*.png"))) == 24
 
 
-def test_a_machine_that_cannot_do_the_work_is_refused(
+def test_another_version_of_photochrom_raises(
     cluster: Any, photo_file: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = plan_tasks([str(photo_file)], str(photo_file.parent / "out"))
@@ -420,7 +426,7 @@ def test_a_machine_that_cannot_do_the_work_is_refused(
     assert [path.name for path in photo_file.parent.rglob("*") if path.is_file()] == ["old.jpg"]
 
 
-def test_a_machine_that_does_not_see_the_folder_is_refused(photo_file: Path) -> None:
+def test_a_folder_that_is_not_shared_raises(photo_file: Path) -> None:
     tasks = [Task(str(photo_file), str(photo_file.parent / "out" / "old.jpg"))]
     with engine._probe_files(tasks, "auto") as probes:
         actors = plan_actors("cpu", 1, {"CPU": 1}, ())
@@ -431,10 +437,10 @@ def test_a_machine_that_does_not_see_the_folder_is_refused(photo_file: Path) -> 
             engine._check_visible(config)
 
 
-# The command, without a cluster.
+# The command line, without a cluster.
 
 
-def test_wrong_usage(photo_file: Path, tmp_path: Path) -> None:
+def test_wrong_usage_exits_with_2(photo_file: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     for arguments, reason in [
@@ -451,7 +457,7 @@ def test_wrong_usage(photo_file: Path, tmp_path: Path) -> None:
     assert [path.name for path in photo_file.parent.iterdir()] == ["old.jpg"]
 
 
-def test_help_and_one_computer_do_without_ray(photo_file: Path, tiny_onnx: Path) -> None:
+def test_the_local_engine_does_not_import_ray(photo_file: Path, tiny_onnx: Path) -> None:
     code = (
         "import sys\n"
         "from photochrom.cli import main\n"
