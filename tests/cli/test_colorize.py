@@ -248,12 +248,12 @@ def test_a_report_resumes(run, photo_file: Path, tmp_path: Path):
     [
         (("--saturation", "5"), "saturation is 5.0; it has to be from 0 to 4"),
         (("--size", "8"), "size is 8"),
-        (("--jobs", "0"), "give the number of processes"),
+        (("--jobs", "0"), "0 is not in the range x>=1"),
         (("--device", "gpu"), "there is no device 'gpu'"),
         (("--device", "cuda"), "device cuda cannot be used"),
         (("--report", "a", "--resume", "b"), "leave out --report"),
         (("--resume", "none.jsonl"), "cannot read report none.jsonl"),
-        (("--max-pixels", "0"), "max-pixels"),
+        (("--max-pixels", "0"), "0 is not in the range x>=1"),
     ],
 )
 def test_invalid_options_exit_with_2(run, photo_file: Path, arguments, reason: str):

@@ -13,7 +13,7 @@ from photochrom.cli.text import printable
 from photochrom.colorize.options import check_options
 
 if TYPE_CHECKING:
-    from photochrom.batch.runner import Result, Settings
+    from photochrom.batch.runner import Result
 
 
 @click.command()
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @rendering_options
 @click.option(
     "--max-pixels",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="N",
     help="Refuse larger photos. Default: 200 million.",
 )
@@ -47,7 +47,11 @@ if TYPE_CHECKING:
     help="Address of a Ray cluster: HOST:PORT or auto. Default: start one on this computer.",
 )
 @click.option(
-    "-j", "--jobs", type=int, metavar="N", help="Number of processes. Default: one per core."
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of processes. Default: one per core.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing results.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per photo.")
@@ -86,20 +90,23 @@ def colorize(
     A result has the metadata and the bit depth of its photo. Photos are never changed. Exit code:
     0 all done, 1 some failed, 2 wrong usage.
     """
+    from photochrom.batch.planning import is_url, plan
     from photochrom.batch.ray import ClusterError
-    from photochrom.batch.runner import Settings, open_report, read_finished
+    from photochrom.batch.runner import (
+        Settings,
+        colorize_all,
+        open_report,
+        read_finished,
+        skip_finished,
+    )
     from photochrom.errors import ModelError, PhotochromError
     from photochrom.imagefile.reading import MAX_PIXELS
     from photochrom.progress import progress_bar
 
     if report and resume:
         raise click.UsageError("--resume appends to its own file; leave out --report")
-    if jobs is not None and jobs < 1:
-        raise click.UsageError(f"--jobs {jobs}: give the number of processes, 1 or more")
     if address is not None and engine != "ray":
         raise click.UsageError("--address is of a Ray cluster; add --engine ray")
-    if max_pixels is not None and max_pixels < 1:
-        raise click.UsageError(f"--max-pixels {max_pixels}: give 1 or more")
     try:
         check_options(**options)
         settings = Settings(
@@ -110,8 +117,22 @@ def colorize(
             overwrite=overwrite,
         )
         finished = read_finished(resume) if resume else set()
-        start = _start_on_ray if engine == "ray" else _start_locally
-        count, results = start(inputs, out, finished, settings, jobs, address)
+        results: Generator[Result, None, None]
+        if engine == "ray":
+            need("ray")
+            from photochrom.batch.ray.engine import colorize_on_ray
+            from photochrom.batch.ray.tasks import plan_tasks
+
+            tasks = skip_finished(plan_tasks(inputs, out), finished)
+            count = len(tasks)
+            results = colorize_on_ray(tasks, settings, address=address, actors=jobs)
+        else:
+            for location in (*inputs, out or ""):
+                if is_url(location):
+                    raise click.UsageError(f"{location} is a URL; give a path, or --engine ray")
+            planned = skip_finished(plan(inputs, None if out is None else Path(out)), finished)
+            count = len(planned)
+            results = colorize_all(planned, settings, processes=jobs)
     except PhotochromError as error:
         raise click.UsageError(printable(error)) from error
     counts = {"done": 0, "skipped": 0, "failed": 0}
@@ -128,7 +149,9 @@ def colorize(
                     write(result)
                 with bar.external_write_mode():
                     if result.status != "done":
-                        click.echo(_line(result), err=True)
+                        reason = result.error or f"{result.output} exists"
+                        line = printable(f"{result.status} {result.input}: {reason}")
+                        click.echo(line, err=True)
                     if as_json:
                         click.echo(result.to_json())
                 bar.update()
@@ -138,45 +161,3 @@ def colorize(
         click.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)
     if counts["failed"]:
         ctx.exit(1)
-
-
-def _start_locally(
-    inputs: tuple[str, ...],
-    out: str | None,
-    finished: set[tuple[str, str]],
-    settings: "Settings",
-    processes: int | None,
-    _: str | None,
-) -> "tuple[int, Generator[Result, None, None]]":
-    """Return the number of photos, and a generator that colorizes them on this computer."""
-    from photochrom.batch.planning import is_url, plan
-    from photochrom.batch.runner import colorize_all, skip_finished
-
-    for location in (*inputs, out or ""):
-        if is_url(location):
-            raise click.UsageError(f"{location} is a URL; give a path, or --engine ray")
-    planned = skip_finished(plan(inputs, None if out is None else Path(out)), finished)
-    return len(planned), colorize_all(planned, settings, processes=processes)
-
-
-def _start_on_ray(
-    inputs: tuple[str, ...],
-    out: str | None,
-    finished: set[tuple[str, str]],
-    settings: "Settings",
-    actors: int | None,
-    address: str | None,
-) -> "tuple[int, Generator[Result, None, None]]":
-    """Return the number of photos, and a generator that colorizes them on a cluster."""
-    need("ray")
-    from photochrom.batch.ray.engine import colorize_on_ray
-    from photochrom.batch.ray.tasks import plan_tasks
-    from photochrom.batch.runner import skip_finished
-
-    planned = skip_finished(plan_tasks(inputs, out), finished)
-    return len(planned), colorize_on_ray(planned, settings, address=address, actors=actors)
-
-
-def _line(result: "Result") -> str:
-    reason = result.error or f"{result.output} exists"
-    return printable(f"{result.status} {result.input}: {reason}")
