@@ -1,5 +1,3 @@
-"""Commands for training, from photos to a colorized photo."""
-
 import json
 from pathlib import Path
 
@@ -15,7 +13,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def test_from_photos_to_a_colorized_photo(tmp_path: Path) -> None:
+def test_train_evaluate_export_and_colorize(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 12, size=(48, 48))
     data, runs, model = tmp_path / "data", tmp_path / "runs", tmp_path / "tiny.onnx"
 
@@ -70,7 +68,7 @@ def test_recipes_are_listed_and_shown() -> None:
         (["train", "tiny"], "is not a prepared data set"),
     ],
 )
-def test_wrong_input_gets_one_sentence(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_invalid_input_gives_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
     result = run(*arguments, "--data", tmp_path)
     assert result.exit_code == 1
     assert message in result.output
@@ -78,7 +76,9 @@ def test_wrong_input_gets_one_sentence(tmp_path: Path, arguments: list[str], mes
     assert not list(tmp_path.iterdir())
 
 
-def test_coco_refuses_before_it_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_coco_checks_settings_before_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fetched(*_: object, **__: object) -> None:
         raise AssertionError
 
@@ -102,7 +102,7 @@ def test_dry_run_trains_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_models_that_are_none(tmp_path: Path) -> None:
+def test_missing_models_are_refused(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 5, size=(48, 48))
     run("data", "folder", photos, tmp_path / "data", "--size", 40)
     result = run("evaluate", tmp_path / "missing.onnx", "--data", tmp_path / "data")

@@ -131,14 +131,9 @@ def _thumbnail(frame: VideoFrame) -> Thumbnail:
 
 
 def split(video: Video, analysis: Analysis, max_frames: int) -> Iterator[Segment]:
-    """Split a video into segments, at cuts where possible.
+    """Split a video into segments of at most `max_frames`, at cuts where possible.
 
     The result does not depend on the number of processes.
-
-    Args:
-        video: The source.
-        analysis: From `analyse`.
-        max_frames: Largest number of frames in a segment that fits into memory.
     """
     count = len(analysis.timestamps)
     shrink = max(1.0, video.width * video.height / _LARGE_FRAME) ** 0.5

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from photochrom.imagefile.atomic import make_folder, write_atomic
-from photochrom.video.analysis import Analysis
+from photochrom.video.analysis import Analysis, Segment
 from photochrom.video.source import VideoError
 
 _PLAN = "plan.json"
@@ -19,11 +19,11 @@ def checkpoint_folder(target: Path) -> Path:
 
 
 def load(folder: Path, settings: dict[str, Any]) -> Analysis | None:
-    """Return the analysis of an earlier run with the same settings; None if there was none.
+    """Return the analysis of an earlier run; None if there was none.
 
     Args:
         folder: From `checkpoint_folder`.
-        settings: Everything that decides the output, as JSON types.
+        settings: Everything that decides the output, in JSON types.
 
     Raises:
         VideoError: If the checkpoint is invalid or has other settings.
@@ -58,9 +58,9 @@ def create(folder: Path, settings: dict[str, Any], analysis: Analysis) -> None:
     write_atomic(folder / _PLAN, json.dumps(plan).encode())
 
 
-def segment_path(folder: Path, index: int) -> Path:
-    """Return the file of a segment."""
-    return folder / f"{index:06}.mkv"
+def segment_path(folder: Path, segment: Segment) -> Path:
+    """Return the file of a colorized segment."""
+    return folder / f"{segment.index:06}.mkv"
 
 
 def remove(folder: Path) -> None:

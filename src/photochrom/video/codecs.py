@@ -83,13 +83,7 @@ class Encoding:
 
 
 def choose_encoding(target: Path, codec: str | None, crf: int | None, video: Video) -> Encoding:
-    """Return the encoding of an output file.
-
-    Args:
-        target: The output; its extension decides the container.
-        codec: A key of `CODECS`; None: the container's default.
-        crf: None: the codec's default.
-        video: The source.
+    """Return the encoding of an output file, by its extension and with defaults for None.
 
     Raises:
         VideoError: If the extension, codec or CRF is invalid, or the codec does not support the

@@ -189,11 +189,7 @@ def _write_metadata(out: OutputContainer, source: InputContainer, first: InputCo
 
 
 def _reordering_delay(files: Sequence[Path], frame_count: int) -> int:
-    """Return by how many packets B-frames are decoded before they are presented, at most.
-
-    Raises:
-        VideoError: If a file cannot be read, or frames are missing.
-    """
+    """Return the largest distance of a packet from its presentation order, due to B-frames."""
     delay = packet_count = 0
     for file in files:
         ranks = _presentation_ranks(list(_read_packets(file)))
@@ -234,13 +230,7 @@ def _video_packets(
 ) -> "Iterator[Packet[Any]]":
     """Yield the packets of all segments in decoding order, with the source's timestamps.
 
-    Args:
-        video: The source.
-        analysis: From `analyse`.
-        files: Of the segments.
-        delay: From `_reordering_delay`.
-        stores_durations: Whether the container stores durations. Otherwise the last packet's is
-            adjusted so that the total duration is correct.
+    If the container does not store durations, the last packet's makes the total correct.
     """
     timestamps = analysis.timestamps
     lead = timestamps[min(delay, len(timestamps) - 1)] - timestamps[0]

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import cv2
 
-from photochrom.batch.process_pool import WorkerDiedError, WorkerPool, available_cores
+from photochrom.batch.process_pool import WorkerPool, available_cores
 from photochrom.colorize.colorizer import Colorizer, network_size
 from photochrom.colorize.onnx_model import default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
@@ -20,7 +20,7 @@ from photochrom.video import checkpoint
 from photochrom.video.analysis import CONTEXT_FRAMES, ProgressCallback, Segment, analyse, split
 from photochrom.video.codecs import choose_encoding
 from photochrom.video.muxing import check_container, mux
-from photochrom.video.segment import SegmentResult, Settings
+from photochrom.video.segment import Settings
 from photochrom.video.smoothing import BYTES_PER_PIXEL
 from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
 
@@ -104,7 +104,7 @@ def colorize_video(
     try:
         segments = list(split(video, analysis, _max_segment_frames(video, size)))
         _colorize_segments(segments, settings, processes, progress)
-        files = [checkpoint.segment_path(folder, segment.index) for segment in segments]
+        files = [checkpoint.segment_path(folder, segment) for segment in segments]
         mux(video, analysis, files, target, encoding, overwrite=overwrite)
     except (PhotochromError, OSError):
         if not any(folder.glob("*.mkv")):
@@ -139,42 +139,36 @@ def _colorize_segments(
     processes: int | None,
     progress: ProgressCallback,
 ) -> None:
-    """Colorize the segments that have no file yet.
+    """Colorize the segments that have no file yet."""
 
-    Raises:
-        VideoError: If a segment fails.
-        ModelError: If the model cannot be loaded.
-    """
-    remaining = [
-        segment
-        for segment in segments
-        if not checkpoint.segment_path(settings.folder, segment.index).exists()
-    ]
-    total = sum(segment.count for segment in segments)
-    done = total - sum(segment.count for segment in remaining)
-    progress("colorizing", done, total)
-    processes = min(processes or len(available_cores()), len(remaining))
-    with closing(_results(remaining, settings, processes)) as results:
-        for result in results:
-            if result.error is not None:
-                raise VideoError(result.error)
-            done += result.segment.count
-            progress("colorizing", done, total)
+    def unfinished() -> list[Segment]:
+        return [s for s in segments if not checkpoint.segment_path(settings.folder, s).exists()]
+
+    def report_progress() -> None:
+        total, remaining = (sum(s.count for s in group) for group in (segments, unfinished()))
+        progress("colorizing", total - remaining, total)
+
+    report_progress()
+    with closing(_colorize_in_processes(unfinished(), settings, processes)) as errors:
+        for error in errors:
+            if error is not None:
+                raise VideoError(error)
+            report_progress()
 
 
-def _results(
-    segments: list[Segment], settings: Settings, processes: int
-) -> Generator[SegmentResult, None, None]:
+def _colorize_in_processes(
+    segments: list[Segment], settings: Settings, processes: int | None
+) -> Generator[str | None, None, None]:
+    """Yield the error message of each segment, or None."""
+    processes = min(processes or len(available_cores()), len(segments))
     if processes > 1:
         with WorkerPool(settings.load_model, processes=processes, pin_cores=True) as pool:
-            yield from pool.map(segments, on_death=_worker_died)
+            yield from pool.map(
+                segments, on_death=lambda segment, error: f"segment {segment.index}: {error}"
+            )
     elif segments:  # in this process, as starting another takes longer
         threads = cv2.getNumThreads()
         try:
             yield from map(settings.load_model(), segments)
         finally:
             cv2.setNumThreads(threads)
-
-
-def _worker_died(segment: Segment, error: WorkerDiedError) -> SegmentResult:
-    return SegmentResult(segment, f"segment {segment.index} of the video: {error}")

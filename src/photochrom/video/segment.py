@@ -27,14 +27,6 @@ BITEXACT = 0x400
 
 
 @dataclass(frozen=True)
-class SegmentResult:
-    """Outcome of a segment."""
-
-    segment: Segment
-    error: str | None = None
-
-
-@dataclass(frozen=True)
 class Settings:
     """How to colorize segments."""
 
@@ -49,27 +41,29 @@ class Settings:
     options: dict[str, Any] = field(default_factory=dict)
     """Keywords of `Colorizer.__call__`."""
 
-    def load_model(self) -> Callable[[Segment], SegmentResult]:
-        """Load the model, with one thread as each core has a process; return the work function.
+    def load_model(self) -> Callable[[Segment], str | None]:
+        """Load the model, with one thread as each core has a process.
+
+        Returns:
+            A function that writes the file of a segment, and returns an error message or None.
 
         Raises:
-            ModelError: If it cannot be loaded.
+            ModelError: If the model cannot be loaded.
         """
         cv2.setNumThreads(1)
         colorizer = Colorizer(self.model, device=self.device, threads=1)
 
-        def colorize(segment: Segment) -> SegmentResult:
-            error = None
+        def colorize(segment: Segment) -> str | None:
             try:
                 _colorize(segment, colorizer, self)
-            except PhotochromError as exception:
-                error = str(exception)
-            except OSError as exception:
-                path = segment_path(self.folder, segment.index)
-                error = f"cannot write {path}: {exception.strerror or exception}"
+            except PhotochromError as error:
+                return str(error)
+            except OSError as error:
+                path = segment_path(self.folder, segment)
+                return f"cannot write {path}: {error.strerror or error}"
             except MemoryError:
-                error = f"{self.video.path} is too large for this computer's memory"
-            return SegmentResult(segment, error)
+                return f"{self.video.path} is too large for this computer's memory"
+            return None
 
         return colorize
 
@@ -84,7 +78,7 @@ def _colorize(segment: Segment, colorizer: Colorizer, settings: Settings) -> Non
     all_ab = _predict(segment, colorizer, settings, size)
     time_base = 1 / min(video.frame_rate, Fraction(MAX_FRAME_RATE))
     with (
-        open_atomic(segment_path(settings.folder, segment.index)) as file,
+        open_atomic(segment_path(settings.folder, segment)) as file,
         av.open(file, "w", format="matroska") as out,
     ):
         out.flags |= BITEXACT

@@ -28,8 +28,11 @@ _SWSCALE_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7}
 _RGB, _UNSPECIFIED = 0, 2
 _WIDE_GAMUT_PRIMARIES = (9, 10, 11, 12)  # BT.2020, XYZ, P3
 _HDR_TRANSFERS = (16, 18)  # PQ, HLG
+_WIDE_GAMUT_MATRICES = (9, 10)  # BT.2020
 _LIMITED_RANGE, _FULL_RANGE = 1, 2
-_EXACT = int(Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
+_INTERPOLATION = int(
+    Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+)
 _IMAGE_OR_TEXT_FORMATS = ("image2", "tty")
 
 
@@ -100,9 +103,8 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> Video:
         VideoError: If the file is not a video or cannot be colorized correctly.
     """
     with open_container(path) as container:
-        if container.format.name in _IMAGE_OR_TEXT_FORMATS or container.format.name.endswith(
-            "_pipe"
-        ):
+        name = container.format.name
+        if name in _IMAGE_OR_TEXT_FORMATS or name.endswith("_pipe"):
             raise VideoError(
                 f"{path} is an image or a text, not a video; use `photochrom colorize` for photos"
             )
@@ -134,7 +136,7 @@ def _check_frame(path: Path, frame: VideoFrame, max_pixels: int) -> None:
     if (
         frame.color_trc in _HDR_TRANSFERS
         or frame.color_primaries in _WIDE_GAMUT_PRIMARIES
-        or frame.colorspace in (9, 10)
+        or frame.colorspace in _WIDE_GAMUT_MATRICES
     ):
         raise VideoError(f"{path} is HDR or has a wider gamut than BT.709; convert it to BT.709")
     if frame.colorspace not in (*_SWSCALE_MATRICES, _RGB, _UNSPECIFIED):
@@ -196,11 +198,7 @@ def _parse_duration(text: str) -> float:
 
 
 def decode(video: Video, start: int | None = None) -> Iterator[VideoFrame]:
-    """Decode frames in display order.
-
-    Args:
-        video: The source.
-        start: Timestamp to seek to, in `video.time_base`; None: the beginning.
+    """Decode frames in presentation order, from the keyframe at timestamp `start` on.
 
     Raises:
         VideoError: If the file or a frame is damaged.
@@ -259,7 +257,7 @@ def to_photo(frame: VideoFrame, video: Video) -> Photo:
         src_colorspace=video.matrix,
         src_color_range=_FULL_RANGE if video.full_range else _LIMITED_RANGE,
         dst_color_range=_FULL_RANGE,
-        interpolation=_EXACT,
+        interpolation=_INTERPOLATION,
         threads=1,
     ).to_ndarray()  # type: ignore[assignment]
     return Photo(np.ascontiguousarray(np.rot90(np.atleast_3d(pixels), video.quarter_turns)))
@@ -274,7 +272,7 @@ def to_frame(photo: Photo, video: Video, pixel_format: str) -> VideoFrame:
         dst_colorspace=video.matrix,
         src_color_range=_FULL_RANGE,
         dst_color_range=_FULL_RANGE if video.full_range else _LIMITED_RANGE,
-        interpolation=_EXACT,
+        interpolation=_INTERPOLATION,
         threads=1,
     )
 
