@@ -37,7 +37,8 @@ async function send(path, body) {
 
 function showProblem(problem) {
   const stored = readResponse() === null ? "" : " Your response is stored in this browser.";
-  connection.textContent = `${problem}${stored} Retrying every 2 seconds; please keep this page open.`;
+  const retry = "Retrying every 2 seconds; please keep this page open.";
+  connection.textContent = `${problem}${stored} ${retry}`;
 }
 
 /** Wait for `RETRY_MS`, or until the browser is online again. */

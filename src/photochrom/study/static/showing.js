@@ -87,7 +87,8 @@ function createMask(width, height) {
   const context = canvas.getContext("2d");
   for (let columns = width; columns >= 3; columns = Math.floor(columns / 2)) {
     context.globalAlpha = columns === width ? 1 : 0.25;
-    context.drawImage(createNoise(columns, Math.ceil((columns * height) / width)), 0, 0, width, height);
+    const noise = createNoise(columns, Math.ceil((columns * height) / width));
+    context.drawImage(noise, 0, 0, width, height);
   }
   return canvas;
 }

@@ -1,13 +1,6 @@
 // A participant's way through a study: consent, trials, thanks.
 
-import {
-  beginTrial,
-  fetchState,
-  loadImage,
-  sendConsent,
-  sendResponse,
-  sendStoredResponse,
-} from "./server.js";
+import * as server from "./server.js";
 import { show, showInSequence, showMasked } from "./showing.js";
 
 const $ = (id) => document.getElementById(id);
@@ -15,7 +8,8 @@ const IMAGE_LABELS = ["Image 1", "Image 2"];
 const TWO_IMAGES = { choices: [0, 1], labels: IMAGE_LABELS };
 const ONE_IMAGE = { choices: ["real", "generated"], labels: ["Real", "Generated"] };
 const DEFINITION =
-  "A real photo has the colours that the camera recorded; in a generated one, a program guessed them.";
+  "A real photo has the colours that the camera recorded. In a generated one, a program guessed " +
+  "them.";
 const formatSeconds = (ms) => (ms === 1000 ? "1 second" : `${ms / 1000} seconds`);
 
 const PROTOCOLS = {
@@ -38,7 +32,7 @@ const PROTOCOLS = {
   timed: {
     title: "Real or generated, at a glance?",
     instructions: () =>
-      "After a countdown you see one photo for a moment, and then some flickering noise. The more " +
+      "After a countdown you see one photo for a moment, and then flickering noise. The more " +
       `often you are right, the shorter the photo is shown. ${DEFINITION}`,
     question: "Was this photo real or generated?",
     ...ONE_IMAGE,
@@ -155,7 +149,7 @@ async function runTrial(trial, images) {
   const protocol = PROTOCOLS[trial.protocol];
   const elements = prepareTrial(trial, images);
   wasHidden = document.hidden;
-  if (!(await beginTrial(trial.number))) return;
+  if (!(await server.beginTrial(trial.number))) return;
 
   let exposure = null;
   if (trial.protocol === "pair") await showInSequence(elements, trial.show_ms);
@@ -169,7 +163,7 @@ async function runTrial(trial, images) {
   const start = await show([$("question"), ...(trial.show_ms === null ? elements : [])]);
   const [index, time] = await waitForChoice();
   enableChoices(false);
-  const result = await sendResponse({
+  const result = await server.sendResponse({
     number: trial.number,
     pictures: trial.pictures,
     chosen: protocol.choices[index],
@@ -178,7 +172,8 @@ async function runTrial(trial, images) {
   });
   if (trial.practice && result) {
     const truth = protocol.choices[result.right ? index : 1 - index];
-    $("feedback-text").textContent = `${result.right ? "Right" : "Wrong"}. ${protocol.feedback(truth)}`;
+    const verdict = result.right ? "Right" : "Wrong";
+    $("feedback-text").textContent = `${verdict}. ${protocol.feedback(truth)}`;
     $("question").hidden = true;
     $("feedback").hidden = false;
     $("continue").focus();
@@ -187,22 +182,22 @@ async function runTrial(trial, images) {
 }
 
 async function main() {
-  await sendStoredResponse();
+  await server.sendStoredResponse();
   let hasConsented = false;
   let lastBlock = null;
   for (;;) {
-    const state = await fetchState();
+    const state = await server.fetchState();
     if (state.state === "consent") {
       $("cookie-warning").hidden = !hasConsented;
       showSection("consent");
       await waitForClick($("agree"));
       hasConsented = true;
-      await sendConsent();
+      await server.sendConsent();
     } else if (state.state === "done") {
       showSection("thanks");
       return;
     } else {
-      const images = await Promise.all(state.pictures.map(loadImage));
+      const images = await Promise.all(state.pictures.map(server.loadImage));
       const practice = `${state.protocol} practice`;
       const block = state.practice ? practice : state.protocol;
       if (block !== lastBlock) await showInstructions(state, lastBlock === practice);
