@@ -19,7 +19,7 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
-from colorize import family, resident
+from colorize import process_tree, resident_memory
 
 INVALID_CONTENTS = (
     b"",
@@ -68,7 +68,7 @@ def main() -> None:
         seconds, memory = [], []
         while process.poll() is None:
             seconds.append(time.perf_counter() - start)
-            memory.append(sum(map(resident, family(process.pid))) / 1e6)
+            memory.append(sum(map(resident_memory, process_tree(process.pid))) / 1e6)
             time.sleep(0.5)
         wall = time.perf_counter() - start
         lines = [json.loads(line) for line in report.read_text().splitlines()]

@@ -23,7 +23,7 @@ from unittest import mock
 import ray
 from PIL import Image
 
-from colorize import CORES, _processor, photograph
+from colorize import CORES, _processor_name, make_photo
 from photochrom.batch.planning import Job, plan
 from photochrom.batch.process_pool import WorkerPool
 from photochrom.batch.ray import engine
@@ -46,7 +46,7 @@ def write_photos(folder: Path, count: int) -> None:
     """Write grey JPEGs of 4000x3000."""
     folder.mkdir()
     for seed in range(min(count, 6)):
-        Image.fromarray(photograph(4000, 3000, seed)).save(folder / f"{seed}.jpg", quality=92)
+        Image.fromarray(make_photo(4000, 3000, seed)).save(folder / f"{seed}.jpg", quality=92)
     for number in range(6, count):
         shutil.copy(folder / f"{number % 6}.jpg", folder / f"{number}.jpg")
 
@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=16_000)
     parser.add_argument("--objects", type=int, default=10_000)
     options = parser.parse_args()
-    print(f"{datetime.date.today()}, {_processor()}, {CORES} cores, Ray {ray.__version__}\n")
+    print(f"{datetime.date.today()}, {_processor_name()}, {CORES} cores, Ray {ray.__version__}\n")
     folder = Path(tempfile.mkdtemp(prefix="photochrom-cluster-"))
     try:
         if options.photos:

@@ -1,9 +1,9 @@
-"""What colorizing costs, beside the floor: Pillow decoding and encoding the same file.
+"""Time and memory of colorizing, compared with Pillow decoding and encoding the same file.
 
     python benchmarks/colorize.py                # prints the table of docs/performance.md
 
-Every row is whole processes, from the shell to the file on the disk. Photos are made from
-scikit-image's samples, enlarged, with grain: what a scanner would give.
+Every row measures complete processes, from start to the file on the disk. Photos are scikit-image's
+samples, enlarged, with grain, similar to scans.
 """
 
 import argparse
@@ -31,9 +31,9 @@ FLOOR = """
 import sys
 from PIL import Image
 image = Image.open(sys.argv[1])
-kept = {"qtables": image.quantization} if image.format == "JPEG" else {"compression": "tiff_lzw"}
+options = {"qtables": image.quantization} if image.format == "JPEG" else {"compression": "tiff_lzw"}
 image.load()
-image.save(sys.argv[2], **kept)
+image.save(sys.argv[2], **options)
 """
 NETWORK = """
 import time
@@ -53,17 +53,17 @@ print(cold, (time.perf_counter() - start) / 10)
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process took."""
+    """Time and memory of a process with its children."""
 
     wall: float
     """Seconds."""
     cpu: float
-    """Seconds on all cores, its own processes included."""
+    """Seconds, summed over all cores."""
     peak: int
-    """Most memory at one time, of all its processes, in bytes."""
+    """Peak memory of all processes together, in bytes."""
 
 
-def photograph(width: int, height: int, seed: int = 0) -> np.ndarray:
+def make_photo(width: int, height: int, seed: int = 0) -> np.ndarray:
     """Return a grey photo, shape (height, width), uint8: a sample enlarged, with grain."""
     samples = [skimage.data.astronaut, skimage.data.coffee, skimage.data.chelsea]
     sample = np.asarray(Image.fromarray(samples[seed % 3]()).convert("L"))
@@ -73,45 +73,45 @@ def photograph(width: int, height: int, seed: int = 0) -> np.ndarray:
 
 
 def measure(*command: str | Path) -> Cost:
-    """Run a command and watch it and its children."""
+    """Run a command and measure it with its children."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     process = subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     peak = 0
-    over = threading.Event()
+    finished = threading.Event()
 
-    def watch() -> None:
+    def sample() -> None:
         nonlocal peak
-        while not over.wait(0.05):
-            peak = max(peak, sum(resident(pid) for pid in family(process.pid)))
+        while not finished.wait(0.05):
+            peak = max(peak, sum(resident_memory(pid) for pid in process_tree(process.pid)))
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    _, said = process.communicate()
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    _, stderr = process.communicate()
     wall = time.perf_counter() - start
-    over.set()
-    watcher.join()
+    finished.set()
+    sampler.join()
     if process.returncode:
-        sys.exit(f"{command} failed: {said.decode()}")
+        sys.exit(f"{command} failed: {stderr.decode()}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(wall, cpu, peak)
 
 
-def family(pid: int) -> list[int]:
-    """Return a process and all that it started, directly or not."""
+def process_tree(pid: int) -> list[int]:
+    """Return a process and its descendants."""
     try:
         tasks = Path(f"/proc/{pid}/task").iterdir()
         children = [child for task in tasks for child in (task / "children").read_text().split()]
     except OSError:
         return []
-    return [pid, *(p for child in children for p in family(int(child)))]
+    return [pid, *(p for child in children for p in process_tree(int(child)))]
 
 
-def resident(pid: int) -> int:
-    """Return the memory of a process in bytes; what several share counts for each."""
+def resident_memory(pid: int) -> int:
+    """Return the memory of a process in bytes; shared memory counts for each process."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
@@ -119,21 +119,21 @@ def resident(pid: int) -> int:
 
 
 def median(runs: list[Cost]) -> Cost:
-    """Return the run of the median time, with the highest peak of all."""
+    """Return the run of median time, with the highest peak of all runs."""
     middle = sorted(runs, key=lambda run: run.wall)[len(runs) // 2]
     return Cost(middle.wall, middle.cpu, max(run.peak for run in runs))
 
 
-def repeated(count: int, *command: str | Path) -> Cost:
-    """Measure a command some times, after one run that does not count."""
+def measure_median(count: int, *command: str | Path) -> Cost:
+    """Measure a command several times after a warm-up run."""
     measure(*command)
     return median([measure(*command) for _ in range(count)])
 
 
-def row(what: str, cost: Cost, note: str = "") -> None:
+def print_row(label: str, cost: Cost, note: str = "") -> None:
     """Print a row of the table."""
     cells = f"{cost.wall:.2f} s | {cost.cpu:.2f} s | {cost.peak / 1e6:.0f} MB"
-    print(f"| {what} | {cells} | {note} |", flush=True)
+    print(f"| {label} | {cells} | {note} |", flush=True)
 
 
 def main() -> None:
@@ -145,18 +145,20 @@ def main() -> None:
     options = parser.parse_args()
     python = sys.executable
     photochrom = (python, "-m", "photochrom")
-    place = Path(tempfile.mkdtemp(prefix="photochrom-bench-"))
+    folder = Path(tempfile.mkdtemp(prefix="photochrom-bench-"))
     try:
         print(
-            f"{datetime.date.today()}, {_processor()}, {CORES} cores, Python "
+            f"{datetime.date.today()}, {_processor_name()}, {CORES} cores, Python "
             f"{platform.python_version()}\n"
         )
         print("| what | wall | cpu | memory | |\n| --- | --- | --- | --- | --- |")
-        row("`photochrom --help`", repeated(options.runs, *photochrom, "--help"))
-        row("`import photochrom`", repeated(options.runs, python, "-c", "import photochrom"))
-        row(
+        print_row("`photochrom --help`", measure_median(options.runs, *photochrom, "--help"))
+        print_row(
+            "`import photochrom`", measure_median(options.runs, python, "-c", "import photochrom")
+        )
+        print_row(
             "`import photochrom.colorize.colorizer`",
-            repeated(options.runs, python, "-c", "import photochrom.colorize.colorizer"),
+            measure_median(options.runs, python, "-c", "import photochrom.colorize.colorizer"),
         )
         runs = [
             subprocess.check_output([python, "-c", NETWORK]).split() for _ in range(options.runs)
@@ -166,56 +168,60 @@ def main() -> None:
             f"| the network alone, 4000x3000 | {network:.2f} s | | | loaded and run once; warm "
             f"{warm * 1000:.0f} ms |"
         )
-        grey = photograph(4000, 3000)
+        grey = make_photo(4000, 3000)
         colored = np.dstack([grey, grey, np.clip(grey.astype(np.int16) - 12, 0, 255)])
         for name, pixels in (("grey", grey), ("RGB", colored.astype(np.uint8))):
-            photo = place / f"{name}.jpg"
+            photo = folder / f"{name}.jpg"
             Image.fromarray(pixels).save(photo, quality=92)
-            floor = repeated(options.runs, python, "-c", FLOOR, photo, place / "floor.jpg")
-            row(f"12 MP {name} JPEG, floor", floor)
-            ours = repeated(
-                options.runs, *photochrom, "colorize", photo, "-o", place / "out", "--overwrite"
+            floor = measure_median(options.runs, python, "-c", FLOOR, photo, folder / "floor.jpg")
+            print_row(f"12 MP {name} JPEG, floor", floor)
+            result = measure_median(
+                options.runs, *photochrom, "colorize", photo, "-o", folder / "out", "--overwrite"
             )
-            share = (ours.wall - network) / floor.wall
-            row(f"12 MP {name} JPEG, colorized", ours, f"{share:.1f} floors and the network")
-        folder(place, options.folder, photochrom)
+            floors = (result.wall - network) / floor.wall
+            print_row(
+                f"12 MP {name} JPEG, colorized", result, f"{floors:.1f} floors and the network"
+            )
+        measure_folders(folder, options.folder, photochrom)
         if not options.skip_large:
-            large(place, photochrom, python)
+            measure_large_tiffs(folder, photochrom, python)
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(folder)
 
 
-def folder(place: Path, count: int, photochrom: tuple[str, ...]) -> None:
-    """Measure folders of different length, so that one sees whether memory grows."""
-    for part in (count // 10, count):
-        photos = place / f"folder{part}"
+def measure_folders(folder: Path, count: int, photochrom: tuple[str, ...]) -> None:
+    """Measure folders of different length, which shows whether memory grows."""
+    for size in (count // 10, count):
+        photos = folder / f"folder{size}"
         photos.mkdir()
-        kinds = [photograph(4000, 3000, seed) for seed in range(6)]
+        kinds = [make_photo(4000, 3000, seed) for seed in range(6)]
         for seed, pixels in enumerate(kinds):
             Image.fromarray(pixels).save(photos / f"{seed}.jpg", quality=92)
-        for number in range(len(kinds), part):
+        for number in range(len(kinds), size):
             shutil.copy(photos / f"{number % len(kinds)}.jpg", photos / f"{number}.jpg")
-        cost = measure(*photochrom, "colorize", photos, "-o", place / f"out{part}")
+        cost = measure(*photochrom, "colorize", photos, "-o", folder / f"out{size}")
         busy = cost.cpu / cost.wall / CORES
-        row(f"a folder of {part}", cost, f"{part / cost.wall:.2f} photos/s, cores {busy:.0%} busy")
+        print_row(
+            f"a folder of {size}", cost, f"{size / cost.wall:.2f} photos/s, cores {busy:.0%} busy"
+        )
         shutil.rmtree(photos)
-        shutil.rmtree(place / f"out{part}")
+        shutil.rmtree(folder / f"out{size}")
 
 
-def large(place: Path, photochrom: tuple[str, ...], python: str) -> None:
+def measure_large_tiffs(folder: Path, photochrom: tuple[str, ...], python: str) -> None:
     """Measure TIFFs of 100 megapixels."""
-    grey = photograph(12_500, 8_000)
+    grey = make_photo(12_500, 8_000)
     deep = np.repeat((grey.astype(np.uint16) * 257)[..., None], 3, axis=2)
     for name, pixels in (("grey", grey), ("RGB, 16 bits", deep)):
-        photo = place / "large.tif"
+        photo = folder / "large.tif"
         cv2.imwrite(str(photo), pixels)
-        row(
+        print_row(
             f"100 MP TIFF, {name}",
-            measure(*photochrom, "colorize", photo, "-o", place / "out", "--overwrite"),
+            measure(*photochrom, "colorize", photo, "-o", folder / "out", "--overwrite"),
         )
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "?")
 

@@ -1,11 +1,11 @@
-"""What ONNX Runtime's settings do to the network: how fast it is, and how far int8 is off.
+"""Speed of the network under settings of ONNX Runtime, and the error of int8.
 
-    python benchmarks/network.py PHOTOS          # a folder; 50 of its photos are taken
+    python benchmarks/network.py PHOTOS          # a folder, of which 50 photos are used
 
-Prints the table of docs/performance.md. Needs the extra `train` (`onnx`, `scikit-image`).
+Prints the table of docs/performance.md. Needs the extra `train`.
 """
 
-import photochrom  # noqa: F401, I001 (first: it keeps ONNX Runtime from telling Microsoft)
+import photochrom  # noqa: F401, I001 (first: it disables ONNX Runtime's telemetry)
 
 import argparse
 import tempfile
@@ -29,22 +29,22 @@ from photochrom.colorize.colorizer import network_size
 from photochrom.colorize.onnx_model import default_model_path
 from photochrom.imagefile.reading import open_photo
 
-CALIBRATED = 30
+CALIBRATION_COUNT = 30
 
 
-class Inputs(CalibrationDataReader):
-    """Photos from which the ranges of int8 are learnt."""
+class CalibrationInputs(CalibrationDataReader):
+    """Photos that calibrate the ranges of int8."""
 
     def __init__(self, inputs: list[FloatArray]) -> None:
-        self.left: Iterator[FloatArray] = iter(inputs)
+        self.remaining: Iterator[FloatArray] = iter(inputs)
 
     def get_next(self) -> dict[str, FloatArray] | None:
-        """Return the next photo's L*."""
-        L = next(self.left, None)
+        """Return L* of the next photo."""
+        L = next(self.remaining, None)
         return None if L is None else {"L": L}
 
 
-def session(path: Path, level: str = "ORT_ENABLE_ALL") -> onnxruntime.InferenceSession:
+def load_session(path: Path, level: str = "ORT_ENABLE_ALL") -> onnxruntime.InferenceSession:
     """Load a network for one core."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -52,8 +52,8 @@ def session(path: Path, level: str = "ORT_ENABLE_ALL") -> onnxruntime.InferenceS
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def milliseconds(network: onnxruntime.InferenceSession, L: FloatArray) -> float:
-    """Return the time of one run, the shortest of ten."""
+def measure_ms(network: onnxruntime.InferenceSession, L: FloatArray) -> float:
+    """Return the shortest time of ten runs in milliseconds."""
     runs = []
     for _ in range(10):
         start = time.perf_counter()
@@ -66,8 +66,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("photos", type=Path)
-    folder = sorted(parser.parse_args().photos.iterdir())
-    photos = [open_photo(path) for path in folder[:: max(1, len(folder) // 50)][:50]]
+    paths = sorted(parser.parse_args().photos.iterdir())
+    photos = [open_photo(path) for path in paths[:: max(1, len(paths) // 50)][:50]]
     model = default_model_path()
     size = network_size(3000, 4000, 192)
     inputs = []
@@ -75,38 +75,38 @@ def main() -> None:
         L = lightness(photo.pixels)
         ys, xs = (np.linspace(0, n - 1, m).astype(int) for n, m in zip(L.shape, size, strict=True))
         inputs.append(L[np.ix_(ys, xs)][None, None])
-    plain = session(model)
-    print("| what | ms a photo | CIEDE2000 to fp32 (mean, largest) |\n| --- | --- | --- |")
+    plain = load_session(model)
+    print("| setting | ms per photo | CIEDE2000 to fp32 (mean, maximum) |\n| --- | --- | --- |")
     for level in ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL"):
-        print(f"| {level} | {milliseconds(session(model, level), inputs[0]):.0f} | |")
+        print(f"| {level} | {measure_ms(load_session(model, level), inputs[0]):.0f} | |")
     for count in (2, 4, 8):
-        each = milliseconds(plain, np.concatenate(inputs[:count])) / count
-        print(f"| {count} photos at once | {each:.0f} | |")
-    with tempfile.TemporaryDirectory() as place:
-        whole, small = Path(place, "whole.onnx"), Path(place, "int8.onnx")
-        quant_pre_process(str(model), str(whole))
-        for name, only in (("convolutions", ["Conv"]), ("everything", None)):
+        each = measure_ms(plain, np.concatenate(inputs[:count])) / count
+        print(f"| batch of {count} | {each:.0f} | |")
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
+        quant_pre_process(str(model), str(prepared))
+        for name, operators in (("convolutions", ["Conv"]), ("all operators", None)):
             quantize_static(
-                str(whole),
-                str(small),
-                Inputs(inputs[:CALIBRATED]),
+                str(prepared),
+                str(quantized),
+                CalibrationInputs(inputs[:CALIBRATION_COUNT]),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                op_types_to_quantize=only,
+                op_types_to_quantize=operators,
             )
-            network = session(small)
-            off = []
-            for L in inputs[CALIBRATED:]:
+            network = load_session(quantized)
+            errors = []
+            for L in inputs[CALIBRATION_COUNT:]:
                 labs = [
                     np.concatenate([L, net.run(["ab"], {"L": L})[0]], 1)[0].transpose(1, 2, 0)
                     for net in (plain, network)
                 ]
-                off.append(deltaE_ciede2000(*labs).mean())
+                errors.append(deltaE_ciede2000(*labs).mean())
             print(
-                f"| int8, {name} | {milliseconds(network, inputs[0]):.0f} | "
-                f"{np.mean(off):.2f}, {np.max(off):.2f} |"
+                f"| int8, {name} | {measure_ms(network, inputs[0]):.0f} | "
+                f"{np.mean(errors):.2f}, {np.max(errors):.2f} |"
             )
 
 

@@ -188,13 +188,13 @@ def report(
     }
     print(f"{describe_machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"{images} images, {steps} steps an epoch; preparing took {preparing:.1f} s\n")
-    print("| images a second | (a) textbook | (b) photochrom | |\n| --- | --- | --- | --- |")
-    names = {"whole": "from files to weights, all told", "steady": "the best epoch's steps"}
+    print("| images per second | (a) tutorial loop | (b) photochrom | |\n| --- | --- | --- | --- |")
+    names = {"whole": "total, from files to weights", "steady": "steps of the best epoch"}
     for key, (a, b) in rates.items():
         print(f"| {names[key]} | {a:.2f} | {b:.2f} | {b / a:.1f} times |")
     flops = flops_per_image(recipe)["gan"]
     dtypes = {"32": torch.float32, "bf16": torch.bfloat16}
-    print("\n| share of the matrix rate | FLOP/s | of |\n| --- | --- | --- |")
+    print("\n| share of the matrix multiplication rate | FLOP/s | of |\n| --- | --- | --- |")
     for name, rate, dtype in (
         ("(a) float32", rates["steady"][0], torch.float32),
         (f"(b) {precision}", rates["steady"][1], dtypes[precision]),
@@ -215,7 +215,7 @@ def draw(
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained", sharey=True)
     after = [steps * (epoch + 1) for epoch in range(len(ours))]
     for name, style, losses, spent in (
-        ("(a) textbook", "o--", [loss for _, loss in theirs], [s for s, _ in theirs]),
+        ("(a) tutorial loop", "o--", [loss for _, loss in theirs], [s for s, _ in theirs]),
         ("(b) photochrom", "o-", ours, seconds),
     ):
         axes[0].plot(after, losses, style, label=name, markersize=3)

@@ -7,9 +7,9 @@ def test_damaged_files_are_colorized_or_refused():
     count = 20 * len(seeds())
     outcomes = list(fuzz(range(count), processes=2))
     assert len(outcomes) == count
-    wrong = [outcome for outcome in outcomes if outcome.what not in ("colorized", "refused")]
-    assert wrong == []
+    errors = [outcome for outcome in outcomes if outcome.result not in ("colorized", "refused")]
+    assert errors == []
     assert all(isinstance(outcome, Outcome) and outcome.seconds < 10 for outcome in outcomes)
-    kinds = {(outcome.seed, outcome.what) for outcome in outcomes}
-    assert {seed for seed, what in kinds if what == "refused"} == set(seeds())
-    assert len({seed for seed, what in kinds if what == "colorized"}) > 25
+    kinds = {(outcome.seed, outcome.result) for outcome in outcomes}
+    assert {seed for seed, result in kinds if result == "refused"} == set(seeds())
+    assert len({seed for seed, result in kinds if result == "colorized"}) > 25

@@ -1,9 +1,9 @@
-"""Thousands of damaged photos, and what reading, colorizing and writing them comes to.
+"""Fuzz test: damaged photos are read, colorized, written and read again.
 
-    python tests/support/fuzzing.py --count 20000        # prints what docs/reliability.md records
+    python tests/support/fuzzing.py --count 20000        # prints the table of docs/reliability.md
 
-A file is made from one or two whole ones of any format by a few mutations, all decided by its
-number, so that `--start 1234 --count 1` does it again.
+Each file is mutated from one or two valid files. Its number is the seed of the mutations, so that
+`--start 1234 --count 1` reproduces it.
 """
 
 import argparse
@@ -34,10 +34,10 @@ from photochrom.errors import PhotochromError
 from photochrom.imagefile.reading import open_pages
 from photochrom.imagefile.writing import FORMATS, save_pages
 
-SECONDS = 10.0
-"""Longer is a hang."""
+TIMEOUT = 10.0
+"""Seconds for one file."""
 MEMORY = 3 << 30
-"""Address space in bytes that a process may take, libraries included."""
+"""Limit of address space of a process in bytes, libraries included."""
 MAX_PIXELS = 20_000_000
 
 XMP = (
@@ -50,7 +50,7 @@ _NUMBERS = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 2**31 - 1, 2**31, 
 
 
 def exif() -> bytes:
-    """An EXIF block with sub-directories, of a photo that lies on its side."""
+    """Return an EXIF block with orientation 6 and subdirectories."""
     block = Image.Exif()
     block.update({0x0112: 6, 0x010F: "maker", 0x010E: "a caption", 0x011A: 300.0, 0x8298: "me"})
     block.get_ifd(0x8769).update({0x9003: "1930:01:01 00:00:00", 0x927C: b"maker's own" * 9})
@@ -59,24 +59,24 @@ def exif() -> bytes:
 
 
 def seeds() -> dict[str, bytes]:
-    """Whole files of every kind that is read."""
+    """Return a valid file of every kind that is read."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:40, :56]
     grey = Image.fromarray(np.clip(4 * x + rng.normal(0, 5, x.shape), 0, 255).astype(np.uint8))
     color = Image.merge("RGB", [grey, grey.rotate(180), grey.transpose(0)])
-    clear = color.copy()
-    clear.putalpha(grey)
+    transparent = color.copy()
+    transparent.putalpha(grey)
     deep = (np.dstack([x * 1000, y * 1500, x * y * 20]) % 65536).astype(np.uint16)
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    said: dict[str, Any] = {"exif": exif(), "xmp": XMP, "icc_profile": icc}
-    found = {}
+    metadata: dict[str, Any] = {"exif": exif(), "xmp": XMP, "icc_profile": icc}
+    files = {}
 
     def add(name: str, image: Image.Image, format_: str, **options: Any) -> None:
         buffer = BytesIO()
         image.save(buffer, format_, **options)
-        found[name] = buffer.getvalue()
+        files[name] = buffer.getvalue()
 
-    add("jpeg", color, "JPEG", quality=80, comment=b"comment", **said)
+    add("jpeg", color, "JPEG", quality=80, comment=b"comment", **metadata)
     add("jpeg-grey", grey, "JPEG", dpi=(300, 300))
     add("jpeg-progressive", color, "JPEG", progressive=True)
     add("jpeg-cmyk", color.convert("CMYK"), "JPEG")
@@ -90,11 +90,11 @@ def seeds() -> dict[str, bytes]:
         add(f"tiff-{compression}", color, "TIFF", compression=compression)
     add("tiff-fax", grey.convert("1"), "TIFF", compression="group4")
     add("tiff-pages", grey, "TIFF", save_all=True, append_images=[color, grey], icc_profile=icc)
-    add("tiff-alpha", clear, "TIFF")
+    add("tiff-alpha", transparent, "TIFF")
     add("tiff-cmyk", color.convert("CMYK"), "TIFF")
     add("tiff-16", Image.fromarray(deep[..., 0]), "TIFF")
-    add("webp", color, "WEBP", **said)
-    add("webp-lossless", clear, "WEBP", lossless=True)
+    add("webp", color, "WEBP", **metadata)
+    add("webp-lossless", transparent, "WEBP", lossless=True)
     add("avif", color, "AVIF", exif=exif())
     add("bmp", color, "BMP")
     add("gif", grey, "GIF")
@@ -103,53 +103,53 @@ def seeds() -> dict[str, bytes]:
     add("tga", color, "TGA", compression="tga_rle")
     add("pcx", color, "PCX")
     add("sgi", color, "SGI")
-    add("ico", clear.resize((32, 32)), "ICO")
+    add("ico", transparent.resize((32, 32)), "ICO")
     add("qoi", color, "QOI")
     add("dds", color, "DDS")
     for suffix in (".png", ".tiff", ".ppm"):
-        found[f"opencv{suffix}"] = cv2.imencode(suffix, deep)[1].tobytes()
+        files[f"opencv{suffix}"] = cv2.imencode(suffix, deep)[1].tobytes()
     four = np.dstack([deep, deep[..., 0]])
-    found["opencv-alpha.tiff"] = cv2.imencode(".tiff", four)[1].tobytes()
-    return found
+    files["opencv-alpha.tiff"] = cv2.imencode(".tiff", four)[1].tobytes()
+    return files
 
 
-def mutated(data: bytes, other: bytes, rng: Generator) -> bytes:
-    """Damage a file in one to six places; `other` is where foreign bytes come from."""
+def mutate(data: bytes, other: bytes, rng: Generator) -> bytes:
+    """Mutate a file in one to six positions; foreign bytes come from `other`."""
     changed = bytearray(data)
     for _ in range(rng.integers(1, 7)):
         if not changed:
             break
-        # Heads are where decoders decide: half of the damage is there.
+        # Half of the mutations are in the header, on which decoders depend most.
         reach = len(changed) if rng.random() < 0.5 else min(len(changed), 400)
-        place = int(rng.integers(reach))
+        index = int(rng.integers(reach))
         length = int(rng.integers(1, 40))
         match int(rng.integers(9)):
             case 0:
-                changed[place] ^= 1 << int(rng.integers(8))
+                changed[index] ^= 1 << int(rng.integers(8))
             case 1:
-                changed[place] = int(rng.integers(256))
+                changed[index] = int(rng.integers(256))
             case 2:
                 form = str(rng.choice(["<H", ">H", "<L", ">L"]))
                 number = int(rng.choice(_NUMBERS)) % (1 << 8 * struct.calcsize(form))
-                changed[place : place + struct.calcsize(form)] = struct.pack(form, number)
+                changed[index : index + struct.calcsize(form)] = struct.pack(form, number)
             case 3:
-                del changed[place:]
+                del changed[index:]
             case 4:
-                del changed[place : place + length]
+                del changed[index : index + length]
             case 5:
-                changed[place:place] = changed[place : place + length]
+                changed[index:index] = changed[index : index + length]
             case 6:
-                changed[place : place + length] = rng.bytes(length)
+                changed[index : index + length] = rng.bytes(length)
             case 7:
                 start = int(rng.integers(len(other)))
-                changed[place : place + length] = other[start : start + length]
+                changed[index : index + length] = other[start : start + length]
             case _:
-                changed[place:] = other[place:]
+                changed[index:] = other[index:]
     return bytes(changed)
 
 
-def repaired(data: bytes) -> bytes:
-    """Give the chunks of a PNG the right checksums, so that what is in them is looked at."""
+def fix_checksums(data: bytes) -> bytes:
+    """Correct the checksums of a PNG, so that the content of its chunks is parsed."""
     parts = [data[:8]]
     start = 8
     while start + 12 <= len(data):
@@ -161,20 +161,20 @@ def repaired(data: bytes) -> bytes:
 
 
 def cases(numbers: Iterator[int] | range) -> Iterator[tuple[int, str, bytes]]:
-    """Yield number, seed's name and bytes of damaged files."""
-    whole = seeds()
-    names = sorted(whole)
+    """Yield number, name of the valid file, and bytes of damaged files."""
+    valid = seeds()
+    names = sorted(valid)
     for number in numbers:
         rng = np.random.default_rng(number)
         name = names[number % len(names)]
-        other = whole[names[int(rng.integers(len(names)))]]
-        data = mutated(whole[name], other, rng)
-        yield number, name, repaired(data) if "png" in name and number % 4 else data
+        other = valid[names[int(rng.integers(len(names)))]]
+        data = mutate(valid[name], other, rng)
+        yield number, name, fix_checksums(data) if "png" in name and number % 4 else data
 
 
 @dataclass(frozen=True)
-class Flat:
-    """A model that sees the same colour everywhere."""
+class ConstantModel:
+    """A model that predicts the same colour everywhere."""
 
     name: str = "flat"
     size: int = 16
@@ -187,18 +187,18 @@ class Flat:
 class Outcome:
     number: int
     seed: str
-    what: str
-    """`colorized`, `refused`, or what should not have happened."""
+    result: str
+    """`colorized`, `refused`, or an error."""
     seconds: float = 0.0
     peak: int = 0
-    """Largest memory of the process so far, in bytes."""
+    """Peak memory of the process so far, in bytes."""
 
 
-def attempt(case: tuple[int, str, bytes], colorizer: Callable[..., Any], place: Path) -> Outcome:
-    """Read, colorize, write and read again one file; every error but ours is an outcome too."""
+def run_case(case: tuple[int, str, bytes], colorizer: Callable[..., Any], folder: Path) -> Outcome:
+    """Read, colorize, write and read again one file."""
     number, seed, data = case
     start = time.monotonic()
-    path = place / f"{number}.tif"
+    path = folder / f"{number}.tif"
     try:
         photos = list(open_pages(BytesIO(data), max_pixels=MAX_PIXELS))
         format_ = photos[0].encoding.format
@@ -207,35 +207,35 @@ def attempt(case: tuple[int, str, bytes], colorizer: Callable[..., Any], place: 
         save_pages((colorizer(photo) for photo in photos), path)
         again = list(open_pages(path))
         if [photo.size for photo in again] != [photo.size for photo in photos]:
-            what = "another size was written"
+            result = "error: the output has another size"
         else:
-            what = "colorized"
+            result = "colorized"
     except PhotochromError as error:
-        what = "refused"
+        result = "refused"
         if path.exists():
-            what = f"what was written cannot be read: {error}"
-    except Exception as error:  # noqa: BLE001 (that is what is looked for)
-        what = f"{type(error).__name__}: {error}"
+            result = f"error: the output cannot be read: {error}"
+    except Exception as error:  # noqa: BLE001 (the bugs to find)
+        result = f"{type(error).__name__}: {error}"
     path.unlink(missing_ok=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Outcome(number, seed, what, time.monotonic() - start, peak)
+    return Outcome(number, seed, result, time.monotonic() - start, peak)
 
 
-class Attempt:
-    """What a process does with each file, within a limit of memory."""
+class CaseRunner:
+    """Sets up a worker process with limited memory."""
 
     def __call__(self) -> Callable[[tuple[int, str, bytes]], Outcome]:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         cv2.setNumThreads(1)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff and libjpeg complain there
-        colorizer = Colorizer(Flat(), threads=1)
-        place = Path(tempfile.mkdtemp(prefix="photochrom-fuzz-"))
-        return lambda case: attempt(case, colorizer, place)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where libtiff and libjpeg print warnings
+        colorizer = Colorizer(ConstantModel(), threads=1)
+        folder = Path(tempfile.mkdtemp(prefix="photochrom-fuzz-"))
+        return lambda case: run_case(case, colorizer, folder)
 
 
 def fuzz(numbers: range, processes: int) -> Iterator[Outcome]:
-    """Try damaged files in processes of their own."""
-    with WorkerPool(Attempt(), processes=processes, timeout=SECONDS, pin_cores=True) as pool:
+    """Run damaged files in worker processes."""
+    with WorkerPool(CaseRunner(), processes=processes, timeout=TIMEOUT, pin_cores=True) as pool:
         yield from pool.map(
             cases(numbers),
             on_death=lambda case, error: Outcome(case[0], case[1], str(error)),
@@ -243,7 +243,7 @@ def fuzz(numbers: range, processes: int) -> Iterator[Outcome]:
 
 
 def main() -> None:
-    """Print a table by seed, and everything that should not have happened."""
+    """Print every error, and a table by kind of file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--start", type=int, default=0)
@@ -252,12 +252,12 @@ def main() -> None:
     table: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     slowest, peak, bad = 0.0, 0, 0
     for outcome in fuzz(range(options.start, options.start + options.count), options.processes):
-        kind = outcome.what if outcome.what in ("colorized", "refused") else "wrong"
+        kind = outcome.result if outcome.result in ("colorized", "refused") else "wrong"
         table[outcome.seed][kind] += 1
         slowest, peak = max(slowest, outcome.seconds), max(peak, outcome.peak)
         if kind == "wrong":
             bad += 1
-            print(f"{outcome.number} ({outcome.seed}): {outcome.what}", flush=True)
+            print(f"{outcome.number} ({outcome.seed}): {outcome.result}", flush=True)
     print("| seed | files | colorized | refused | wrong |\n| --- | --- | --- | --- | --- |")
     for seed, counts in sorted(table.items()):
         kinds = " | ".join(str(counts[kind]) for kind in ("colorized", "refused", "wrong"))

@@ -1,4 +1,4 @@
-"""ICC profiles, written by hand."""
+"""ICC profiles, built byte by byte."""
 
 import struct
 
@@ -37,7 +37,7 @@ SRGB_CURVE = parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 
 def profile(space: bytes = b"RGB ", **tags: bytes) -> bytes:
-    """An ICC profile of version 4 with these tags."""
+    """Return an ICC profile of version 4 with these tags."""
     header = bytearray(128)
     header[8:12] = b"\x04\x30\0\0"
     header[12:24] = b"mntr" + space + b"XYZ "
@@ -64,7 +64,7 @@ def grey(trc: bytes) -> bytes:
 
 
 def to_lab(profile: bytes) -> bytes:
-    """The same, but with Lab and not XYZ as what its curves lead to."""
+    """Return the profile with Lab, not XYZ, as its connection space."""
     return profile[:20] + b"Lab " + profile[24:]
 
 

@@ -1,4 +1,4 @@
-"""Metadata blocks, written by hand."""
+"""Metadata blocks, built byte by byte."""
 
 import struct
 
@@ -21,7 +21,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def exif_block(order: str = "<", orientation: int = 6) -> bytes:
-    """Orientation, resolution, Exif (sides, maker note, Interop), GPS, and a thumbnail, by hand."""
+    """Return EXIF with orientation, resolution, maker note, sides, Interop, GPS and thumbnail."""
 
     def entry(tag: int, kind: int, count: int, value: bytes) -> bytes:
         return struct.pack(order + "HHI", tag, kind, count) + value.ljust(4, b"\0")

@@ -1,4 +1,4 @@
-"""Photos that tests draw."""
+"""Synthetic photos."""
 
 import colorsys
 from pathlib import Path
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def draw(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
-    """Smooth colours with some edges and grain: enough of a photo for these tests."""
+    """Return smooth colours with edges and grain, shape (height, width, 3)."""
     y, x = np.mgrid[:height, :width]
     noise = np.random.default_rng(0).normal(0, 4, (height, width))
     red = 255 * x / width
@@ -19,7 +19,7 @@ def draw(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
 
 
 def write_photos(folder: Path, count: int, size: tuple[int, int] = (48, 40)) -> Path:
-    """Write `count` colourful pictures of (width, height), each unlike the others."""
+    """Write `count` different colour photos of size (width, height)."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i in range(count):
@@ -29,7 +29,7 @@ def write_photos(folder: Path, count: int, size: tuple[int, int] = (48, 40)) -> 
 
 
 def write_tinted_photos(folder: Path, count: int, *, size: tuple[int, int] = (60, 40)) -> Path:
-    """Photos of edges and grain, each with colours around a hue of its own."""
+    """Write photos with edges and grain, each in colours around another hue."""
     folder.mkdir(parents=True)
     grey = draw(size[1], size[0]).mean(axis=2, keepdims=True)
     for number in range(count):
