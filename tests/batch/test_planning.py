@@ -167,6 +167,12 @@ def test_an_output_folder_that_is_a_file_raises(tree: Path, tmp_path: Path):
             plan([str(tree)], out)
 
 
+def test_a_pattern_that_leaves_its_folder_raises(tree: Path, tmp_path: Path):
+    with pytest.raises(PhotochromError, match="cannot keep its name as a file under"):
+        plan([f"{tree}/*/../b.jpg"], tmp_path / "out")
+    assert len(plan([f"{tree}/*/../b.jpg"])) == 1
+
+
 def test_read_only_formats_are_found(tmp_path: Path):
     for name in ("a.gif", "b.dng", "c.HEIC", "d.txt", "e.jp2"):
         (tmp_path / name).touch()

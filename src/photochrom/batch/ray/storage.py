@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from photochrom.batch.planning import is_url
-from photochrom.errors import PhotochromError, PhotoError
+from photochrom.errors import PhotochromError
 
 _MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "updated")
 """Keys of the modification time in fsspec's file systems."""
@@ -26,9 +26,9 @@ def get_kind(url: str) -> Literal["file", "folder"] | None:
     """Return what is at a URL, None if nothing.
 
     Raises:
-        PhotochromError: If the store refuses.
+        PhotochromError: If the request fails.
     """
-    info = _get_info(url, PhotochromError)
+    info = _get_info(url)
     return None if info is None else "folder" if info["type"] == "directory" else "file"
 
 
@@ -36,9 +36,9 @@ def list_files(url: str) -> dict[str, str]:
     """Return the URLs of all files below a folder, with their versions.
 
     Raises:
-        PhotochromError: If the store refuses.
+        PhotochromError: If the request fails.
     """
-    with _open_store(url, "list", PhotochromError) as (store, key):
+    with _open_store(url, "list") as (store, key):
         files = store.find(key, detail=True)
     scheme = url.partition("://")[0]
     return {f"{scheme}://{name.lstrip('/')}": _version(info) for name, info in files.items()}
@@ -48,17 +48,17 @@ def get_version(location: str) -> str | None:
     """Return a text that changes when the file is rewritten, None if there is no file.
 
     Raises:
-        PhotoError: If the store or the disk refuses.
+        PhotochromError: If the request fails.
     """
     if is_url(location):
-        info = _get_info(location, PhotoError)
+        info = _get_info(location)
         return None if info is None else _version(info)
     try:
         stat = Path(location).stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise PhotoError(f"cannot check {location}: {error.strerror or error}") from error
+        raise PhotochromError(f"cannot check {location}: {error.strerror or error}") from error
     return f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns}"
 
 
@@ -69,11 +69,11 @@ def exists(location: str) -> bool:
     much as a PUT.
 
     Raises:
-        PhotoError: If the store or the disk refuses.
+        PhotochromError: If the request fails.
     """
     if not is_url(location):
         return get_version(location) is not None
-    with _open_store(location, "check", PhotoError) as (store, key):
+    with _open_store(location, "check") as (store, key):
         try:
             store.cat_file(key, start=0, end=1)
         except FileNotFoundError:
@@ -85,9 +85,9 @@ def download(url: str, path: Path) -> None:
     """Copy the file at a URL to a path.
 
     Raises:
-        PhotoError: If it does not exist, or the store refuses.
+        PhotochromError: If the request fails.
     """
-    with _open_store(url, "read", PhotoError) as (store, key):
+    with _open_store(url, "read") as (store, key):
         store.get_file(key, str(path))
 
 
@@ -97,17 +97,17 @@ def upload(path: Path, url: str, *, overwrite: bool) -> None:
     Args:
         path: The file.
         url: Where to write.
-        overwrite: Whether an existing file is replaced. If not, the store itself refuses.
+        overwrite: Whether an existing file is replaced. If not, the store itself raises an error.
 
     Raises:
-        PhotoError: If the store refuses.
+        PhotochromError: If the request fails.
     """
-    with _open_store(url, "write", PhotoError) as (store, key):
+    with _open_store(url, "write") as (store, key):
         store.put_file(str(path), key, mode="overwrite" if overwrite else "create")
 
 
-def _get_info(url: str, error_type: type[PhotochromError]) -> dict[str, Any] | None:
-    with _open_store(url, "check", error_type) as (store, key):
+def _get_info(url: str) -> dict[str, Any] | None:
+    with _open_store(url, "check") as (store, key):
         try:
             info: dict[str, Any] = store.info(key)
         except FileNotFoundError:
@@ -116,13 +116,11 @@ def _get_info(url: str, error_type: type[PhotochromError]) -> dict[str, Any] | N
 
 
 @contextmanager
-def _open_store(
-    url: str, action: str, error_type: type[PhotochromError]
-) -> Iterator[tuple[Any, str]]:
+def _open_store(url: str, action: str) -> Iterator[tuple[Any, str]]:
     """Yield the fsspec file system of a URL and the key in it.
 
     Raises:
-        PhotochromError: `error_type`, in place of any error: each client has errors of its own.
+        PhotochromError: In place of any exception, since each client has its own types.
     """
     from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
@@ -133,13 +131,13 @@ def _open_store(
         prefix = f"cannot {action} {url}"
         yield store, str(key)
     except FileNotFoundError as error:
-        raise error_type(f"{prefix}: no such file or no such bucket") from error
+        raise PhotochromError(f"{prefix}: no such file or no such bucket") from error
     except Exception as error:
         lines = str(getattr(error, "strerror", None) or error).splitlines()
         reason = lines[0] if lines else type(error).__name__
         if isinstance(error, PermissionError):
             reason = f"permission denied; {reason}"
-        raise error_type(f"{prefix}: {reason}") from error
+        raise PhotochromError(f"{prefix}: {reason}") from error
 
 
 def _version(info: dict[str, Any]) -> str:

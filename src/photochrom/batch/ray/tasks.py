@@ -36,7 +36,7 @@ def plan_tasks(inputs: Sequence[str], out: str | None = None) -> list[Task]:
         One task per photo, in the order of the inputs, then by name.
 
     Raises:
-        PhotochromError: As `plan`, or if a store refuses.
+        PhotochromError: As `plan`, or if a request to a store fails.
     """
     inputs = [text.removeprefix("file://") for text in inputs]
     if out is not None:
@@ -80,7 +80,7 @@ class _Stores:
         """Yield the photos that a URL or a pattern names, without those in `out`.
 
         Raises:
-            PhotochromError: If there is nothing at the URL, or the store refuses.
+            PhotochromError: If there is nothing at the URL, or the request fails.
         """
         if glob.has_magic(url.partition("://")[2].partition("/")[0]):
             raise PhotochromError(f"{url} is a pattern of buckets; name the bucket")

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from photochrom.batch.folders import find_photos, has_photo_suffix, walk_photos
+from photochrom.errors import DataError
+
+
+def write_files(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_hidden_and_other_files_are_skipped(tmp_path: Path):
+    write_files(tmp_path, "b.jpg", "a/c.HEIC", ".a.jpg", ".hidden/d.jpg", "notes.txt", "e")
+    assert walk_photos(tmp_path) == [tmp_path / "a/c.HEIC", tmp_path / "b.jpg"]
+    assert walk_photos(tmp_path, {".jpg"}) == [tmp_path / "b.jpg"]
+
+
+def test_photos_of_several_folders_have_the_folder_in_their_names(tmp_path: Path):
+    write_files(tmp_path, "x/a.jpg", "y/b/c.png", "y/d.heic")
+    assert find_photos([tmp_path / "y"]) == {"b/c.png": tmp_path / "y/b/c.png"}
+    assert list(find_photos([tmp_path / "x", tmp_path / "y"])) == ["x/a.jpg", "y/b/c.png"]
+
+
+def test_folders_with_the_same_name_raise(tmp_path: Path):
+    write_files(tmp_path, "x/photos/a.jpg", "y/photos/a.jpg")
+    with pytest.raises(DataError, match="two of the folders are called photos"):
+        find_photos([tmp_path / "x/photos", tmp_path / "y/photos"])
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.JPE", True), ("a.nef", True), ("jpg", False)])
+def test_photo_suffixes(name: str, expected: bool):
+    assert has_photo_suffix(name) == expected
