@@ -162,9 +162,9 @@ def cuts(folder: Path, photos: list[FloatImage]) -> None:
         joint, alone = folder / f"joint-{number}.mkv", folder / f"alone-{number}.mkv"
         write(joint, (frame for part in (shot(one, 16, speed=2), after()) for frame in part))
         write(alone, after())
-        found, truth = read_ab(colorize(joint)), read_ab(colorize(alone))
-        between.append(np.abs(found[15] - truth[0]).mean())
-        rows.append([np.abs(found[16 + k] - truth[k]).mean() for k in range(4)])
+        output, truth = read_ab(colorize(joint)), read_ab(colorize(alone))
+        between.append(np.abs(output[15] - truth[0]).mean())
+        rows.append([np.abs(output[16 + k] - truth[k]).mean() for k in range(4)])
     means = " | ".join(f"{value:.2f}" for value in np.mean(rows, axis=0))
     print(f"| error to the shot alone | {means} |")
     print(f"\n(The shots differ by {np.mean(between):.1f}.)")

@@ -72,9 +72,9 @@ def test_everything_but_colour_is_preserved(
     assert after == before
     assert {file.name for file in tmp_path.iterdir()} == {name, target.name}
     for old, new in zip(read_frames(path), read_frames(target), strict=True):
-        L, found = (rgb_to_lab(frame.astype(np.float32) / 255) for frame in (old, new))
-        assert np.abs(found[..., 0] - L[..., 0]).mean() < 1.5
-        assert np.abs(found[..., 1:]).mean() > 5
+        old_lab, new_lab = (rgb_to_lab(frame.astype(np.float32) / 255) for frame in (old, new))
+        assert np.abs(new_lab[..., 0] - old_lab[..., 0]).mean() < 1.5
+        assert np.abs(new_lab[..., 1:]).mean() > 5
 
 
 @pytest.mark.parametrize(
@@ -254,10 +254,10 @@ def test_covers_and_fonts_are_preserved(tmp_path: Path, colorize: Colorize):
                 out.mux(packet)
     colorize(tmp_path / "b.mkv", tmp_path / "c.mkv")
     with av.open(str(tmp_path / "c.mkv")) as container:
-        found = container.streams
-        assert [s.type for s in found] == ["video", "video", "attachment"]
-        assert bytes(next(container.demux(found[1]))) == cover
-        assert found[2].data == b"letters"
+        streams = container.streams
+        assert [s.type for s in streams] == ["video", "video", "attachment"]
+        assert bytes(next(container.demux(streams[1]))) == cover
+        assert streams[2].data == b"letters"
     with pytest.raises(VideoError, match=r"\.mp4 cannot hold attachment stream 2"):
         colorize(tmp_path / "b.mkv", tmp_path / "c.mp4")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.rendering_options import model_option, rendering_options
+from photochrom.cli.rendering_options import device_option, model_option, rendering_options
 from photochrom.cli.text import printable
 from photochrom.colorize.options import check_options
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Refuse larger photos. Default: 200 million.",
 )
-@click.option("--device", metavar="D", default="auto", help="auto, cpu, cuda, coreml or directml.")
+@device_option
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),

@@ -1,4 +1,4 @@
-"""Options shared by `photochrom colorize` and `photochrom video`."""
+"""Options shared by the commands that colorize."""
 
 from collections.abc import Callable
 from pathlib import Path

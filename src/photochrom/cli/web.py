@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
+from photochrom.cli.rendering_options import device_option
 from photochrom.cli.server import address_options, allowed_hosts, serve
 
 
@@ -19,7 +20,7 @@ from photochrom.cli.server import address_options, allowed_hosts, serve
     type=click.Path(path_type=Path),
     help="An ONNX file; give several for a choice. Default: the bundled model.",
 )
-@click.option("--device", metavar="D", default="auto", help="auto, cpu, cuda, coreml or directml.")
+@device_option
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: one for each core.")
 @click.option(
     "--max-megabytes",
