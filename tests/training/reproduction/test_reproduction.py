@@ -1,10 +1,10 @@
-"""The report's experiments: their scales, what is concluded from them, and running them."""
+"""The report's experiments: scales, claims, pages, and the runner."""
 
 import json
 from collections.abc import Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from photochrom.batch.folders import find_photos
+from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.cli import main
 from photochrom.errors import DataError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos
@@ -23,8 +24,7 @@ from photochrom.training.data.shrink import shrink
 from photochrom.training.evaluation.results import Evaluation
 from photochrom.training.recipes.named import RECIPES
 from photochrom.training.recipes.recipe import Recipe
-from photochrom.training.reproduction import campaign, claims
-from photochrom.training.reproduction.campaign import Task, perform_all
+from photochrom.training.reproduction import claims, runner
 from photochrom.training.reproduction.experiments import (
     EXPERIMENTS,
     LAMBDAS,
@@ -36,6 +36,7 @@ from photochrom.training.reproduction.experiments import (
 )
 from photochrom.training.reproduction.pages import results_page
 from photochrom.training.reproduction.results import Results, Run
+from photochrom.training.reproduction.runner import Task, perform_all
 from photochrom.training.reproduction.speed import flops_per_image, matrix_rate, speed
 from support.photos import write_photos
 
@@ -55,17 +56,17 @@ def run_command(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["reproduce", *(str(argument) for argument in arguments)])
 
 
-# At what scale.
+# Scale.
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_report_protocol_changes_nothing(name: str) -> None:
+def test_report_protocol_keeps_recipes(name: str) -> None:
     recipe = EXPERIMENTS[name].recipe
     scaled = at_scale(recipe, PROTOCOLS["report"], 0)
     assert replace(scaled, quoted=recipe.quoted) == recipe
 
 
-def test_the_reduced_protocol_keeps_the_ratios() -> None:
+def test_reduced_protocol_keeps_ratios() -> None:
     def scaled(name: str) -> Recipe:
         return at_scale(EXPERIMENTS[name].recipe, PROTOCOLS["reduced"], 3)
 
@@ -93,14 +94,14 @@ def test_resnet18_is_narrower_only_from_scratch() -> None:
     assert at_scale(recipe, SMOKE, 0).epochs == 1
 
 
-def test_every_claim_and_lambda_has_its_run() -> None:
+def test_every_claim_and_lambda_has_an_experiment() -> None:
     known = {"grey", "mean-ab", *EXPERIMENTS}
-    assert {name for claim in claims.CLAIMS for name in claim.needs} <= known
+    assert {name for claim in claims.CLAIMS for name in claim.requires} <= known
     values = {value: EXPERIMENTS[lambda_run(value)].recipe.lambda_l1 for value in LAMBDAS}
     assert all(key == value for key, value in values.items())
 
 
-def test_planning() -> None:
+def test_plan_orders_experiments_and_seeds() -> None:
     everything = plan()
     assert [name for name, _ in everything] == list(EXPERIMENTS)
     assert {seed for _, seed in everything} == {0}
@@ -112,7 +113,7 @@ def test_planning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("only", "seeds", "said"),
+    ("only", "seeds", "message"),
     [
         (("unet-l2",), (0,), "unknown experiment 'unet-l2'; choose from grey, mean-ab, custom"),
         ((), (), "the seeds are none"),
@@ -120,14 +121,16 @@ def test_planning() -> None:
         ((), (-1,), "the seeds are -1"),
     ],
 )
-def test_plan_refused(only: tuple[str, ...], seeds: tuple[int, ...], said: str) -> None:
-    with pytest.raises(RecipeError, match=said):
+def test_plan_refuses_unknown_experiments_and_invalid_seeds(
+    only: tuple[str, ...], seeds: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
         plan(only, seeds)
 
 
-def test_smaller_data(data: Path, tmp_path: Path) -> None:
+def test_shrink_writes_the_first_photos(data: Path, tmp_path: Path) -> None:
     shrink(data, tmp_path / "small", size=16, train=3, held_out=2)
-    photos, whole = (PackedPhotos(place, "train") for place in (tmp_path / "small", data))
+    photos, whole = (PackedPhotos(folder, "train") for folder in (tmp_path / "small", data))
     assert photos.shapes.tolist() == [[16, 16]] * 3
     assert list(photos.sources()) == list(whole.sources())[:3]
     image = Image.fromarray(np.array(whole.photo(2))).resize((16, 16), Image.Resampling.BICUBIC)
@@ -139,14 +142,14 @@ def test_smaller_data(data: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "more").exists()
 
 
-# How fast.
+# Speed.
 
 
 def test_flops_of_a_residual_generator() -> None:
     recipe = Recipe(generator="residual", base_channels=4, depth=1, image_size=16, batch_size=2)
     weights = 9 * (1 * 4 + 4 * 4 + 4 * 4 + 4 * 2)
     forward = 2 * weights * 16 * 16
-    first = 2 * 9 * 4 * 16 * 16  # nobody asks for the gradient of the photo
+    first = 2 * 9 * 4 * 16 * 16  # the photo needs no gradient
     assert flops_per_image(recipe) == {"l1": 3 * forward - first}
 
 
@@ -157,7 +160,7 @@ def test_flops_of_phases_and_groups() -> None:
     assert found["gan"] > found["l1"]
     twice = flops_per_image(replace(recipe, g_steps=2))
     assert found["gan"] < twice["gan"] < 2 * found["gan"]
-    # EfficientNet has a convolution for each channel; torch counts their gradients for all pairs.
+    # EfficientNet has depthwise convolutions, for which PyTorch counts the gradients of all pairs.
     recipe = replace(
         RECIPES["lite0-unet-l1"], decoder_channels=(8,), image_size=64, batch_size=2, epochs=1
     )
@@ -186,13 +189,13 @@ def test_matrix_rate() -> None:
     assert 1e8 < matrix_rate(torch.device("cpu"), torch.float32) < 1e14
 
 
-# What is concluded.
+# Claims and pages.
 
 GOOD = {"mse": 0.01, "ssim": 0.9, "ciede2000": 10.0, "colorfulness_ratio": 0.5, "fid": 50.0}
 
 
 def evaluation(name: str, **values: float) -> Evaluation:
-    """Return measurements with intervals of 5 % on either side, but for FID."""
+    """Return values with intervals of 5 % on either side, except for FID."""
     given = {**GOOD, **values}
     found = {k: (v, 0.95 * v, 1.05 * v) for k, v in given.items() if k != "fid"}
     return Evaluation(name, 10, {**found, "fid": (given["fid"], None, None)})
@@ -237,43 +240,43 @@ def some_results(*runs: Run, baselines: Mapping[str, Mapping[str, float]] | None
 
 
 def verdict(number: int, *runs: Run) -> claims.Verdict:
-    return claims.judge(claims.CLAIMS[number], some_results(*runs))
+    return claims.CLAIMS[number].conclude(some_results(*runs))
 
 
 @pytest.mark.parametrize(
-    ("with_l1", "without", "word"),
+    ("with_l1", "without", "outcome"),
     [(0.1, 0.19, "confirmed"), (0.1, 0.3, "partly"), (0.2, 0.3, "refuted")],
 )
-def test_verdict_on_grey(with_l1: float, without: float, word: str) -> None:
+def test_verdict_on_grey(with_l1: float, without: float, outcome: str) -> None:
     found = verdict(
         0,
         a_run("custom", colorfulness_ratio=with_l1),
         a_run("custom-no-l1", colorfulness_ratio=without),
     )
-    assert found.word == word
-    assert f"{with_l1:.2f} [" in found.sentence
+    assert found.outcome == outcome
+    assert f"{with_l1:.2f} [" in found.message
 
 
 @pytest.mark.parametrize(
-    ("dilated", "distance", "word"),
+    ("dilated", "distance", "outcome"),
     [(0.4, 8.0, "confirmed"), (0.4, 10.0, "partly"), (0.2, 8.0, "partly"), (0.2, 12.0, "refuted")],
 )
-def test_verdict_on_what_it_sees(dilated: float, distance: float, word: str) -> None:
+def test_verdict_on_receptive_field(dilated: float, distance: float, outcome: str) -> None:
     plain = a_run("custom", colorfulness_ratio=0.2)
     other = a_run("custom-dilated", colorfulness_ratio=dilated, ciede2000=distance)
-    assert verdict(1, plain, other).word == word
+    assert verdict(1, plain, other).outcome == outcome
 
 
 @pytest.mark.parametrize(
-    ("at_1", "at_100", "word"),
+    ("at_1", "at_100", "outcome"),
     [(0.5, 0.1, "confirmed"), (0.5, 0.3, "partly"), (0.1, 0.1, "partly"), (0.3, 0.5, "refuted")],
 )
-def test_verdict_on_lambda(at_1: float, at_100: float, word: str) -> None:
+def test_verdict_on_lambda(at_1: float, at_100: float, outcome: str) -> None:
     ratios = {1: at_1, 100: at_100}
     runs = [a_run(lambda_run(v), colorfulness_ratio=ratios.get(v, 0.4)) for v in LAMBDAS]
     found = verdict(2, *runs)
-    assert found.word == word
-    assert "30: 0.40 at 0.0100" in found.sentence
+    assert found.outcome == outcome
+    assert "30: 0.40 at 0.0100" in found.message
 
 
 def test_verdict_on_pretraining() -> None:
@@ -281,53 +284,53 @@ def test_verdict_on_pretraining() -> None:
     first = log_line(1, "l1", psnr=25.0)  # L1 alone does not count
     sooner = [first, log_line(2, "gan", psnr=21.0), log_line(3, "gan")]
     found = verdict(3, plain, a_run("unet-patchgan-l1pre", sooner))
-    assert found.word == "confirmed"
-    assert "after 10 generator steps beside the PatchGAN, the plain one after 30" in found.sentence
-    assert "took 30 and 30 generator steps in all" in found.sentence
+    assert found.outcome == "confirmed"
+    assert "after 10 generator steps with the PatchGAN, the plain one after 30" in found.message
+    assert "took 30 and 30 generator steps" in found.message
     later = [first, *(log_line(i, "gan", psnr=18.0 + i - 1) for i in (2, 3, 4))]
-    assert verdict(3, plain, a_run("unet-patchgan-l1pre", later)).word == "refuted"
+    assert verdict(3, plain, a_run("unet-patchgan-l1pre", later)).outcome == "refuted"
     never = [first, log_line(2, "gan", psnr=25.0, colorfulness_ratio=0.1)]
     found = verdict(3, plain, a_run("unet-patchgan-l1pre", never))
-    assert found.word == "refuted"
-    assert "never came as far" in found.sentence
+    assert found.outcome == "refuted"
+    assert "never reached" in found.message
 
 
 @pytest.mark.parametrize(
-    ("mse", "ssim", "word"),
+    ("mse", "ssim", "outcome"),
     [(0.02, 0.7, "confirmed"), (0.02, 0.95, "partly"), (0.009, 0.95, "refuted")],
 )
-def test_verdict_on_best_pictures_and_worst_scores(mse: float, ssim: float, word: str) -> None:
+def test_verdict_on_best_images_and_worst_scores(mse: float, ssim: float, outcome: str) -> None:
     runs = [a_run(name) for name in SYSTEMS if name != "unet-patchgan"]
     runs.append(a_run("unet-patchgan", fid=10.0, mse=mse, ssim=ssim))
     found = verdict(4, *runs)
-    assert found.word == word
-    assert "the best FID of the four systems, 10.0, is unet-patchgan's" in found.sentence
+    assert found.outcome == outcome
+    assert "unet-patchgan has the best FID, 10.0" in found.message
 
 
-def test_verdict_open() -> None:
+def test_verdict_is_open_without_runs_or_fid() -> None:
     found = verdict(0, a_run("custom"))
-    assert (found.word, found.sentence) == ("open", "not run: custom-no-l1")
+    assert (found.outcome, found.message) == ("open", "not run: custom-no-l1")
     runs = [a_run(name) for name in SYSTEMS]
     values = {k: v for k, v in runs[0].evaluation.values.items() if k != "fid"}
     runs[0] = replace(runs[0], evaluation=Evaluation("custom", 10, values))
-    assert "FID was not measured" in verdict(4, *runs).sentence
+    assert "FID was not measured" in verdict(4, *runs).message
 
 
 @pytest.mark.parametrize(
-    ("ratio", "distance", "words"),
+    ("ratio", "distance", "expected"),
     [
-        (0.8, 10.0, "more colourful, as near to the truth"),
-        (0.2, 12.0, "less colourful, farther from the truth"),
-        (0.51, 8.0, "as colourful, nearer to the truth"),
+        (0.8, 10.0, "more colourful, as close to the original"),
+        (0.2, 12.0, "less colourful, farther from the original"),
+        (0.51, 8.0, "as colourful, closer to the original"),
     ],
 )
-def test_comparison(ratio: float, distance: float, words: str) -> None:
+def test_compare(ratio: float, distance: float, expected: str) -> None:
     other = a_run("unet-hinge", colorfulness_ratio=ratio, ciede2000=distance)
     results = some_results(a_run("unet-patchgan"), other)
-    assert claims.compare(results, "unet-hinge", "unet-patchgan") == words
+    assert claims.compare(results, "unet-hinge", "unet-patchgan") == expected
 
 
-def test_updates_are_counted() -> None:
+def test_updates_are_counted_by_network_and_phase() -> None:
     log = [log_line(1, "l1"), log_line(2, "d", g_updates=0.0, d_updates=1.0)]
     log += [log_line(3, "gan", g_updates=2.0, d_updates=0.5)]
     run = a_run("unet-ratio", log)
@@ -336,83 +339,83 @@ def test_updates_are_counted() -> None:
     assert (run.seconds, run.images) == (18.0, 240)
 
 
-def test_results_are_read_back() -> None:
+def test_results_survive_json() -> None:
     results = some_results(a_run("custom"), a_run("unet-l1"))
     again = Results.from_json(results.to_json())
     assert again.to_json() == results.to_json()
     assert again.of("unet-l1") == results.of("unet-l1")
     assert again.of("unet-rgb") is None
     for damaged in ("", "[]", "{}", '{"format": 2}', results.to_json()[:-9]):
-        with pytest.raises(RunError, match="no results of a campaign"):
+        with pytest.raises(RunError, match=r"not a results\.json"):
             Results.from_json(damaged)
 
 
-def test_a_page_of_a_few_runs() -> None:
+def test_page_of_one_run() -> None:
     page = results_page(some_results(a_run("custom")), curves=["lambda.svg"])
     assert "**not the report's scale**" in page
     assert ".0071 (1)" in page
     assert "Open: not run: custom-no-l1" in page
     assert "(lambda.svg)" in page
-    assert "Its next steps" not in page
+    assert "next steps" not in page
 
 
-def test_a_resnet18_without_imagenet_is_called_so() -> None:
+def test_title_marks_resnet18_without_imagenet_weights() -> None:
     run = a_run("resnet18-unet-patchgan")
     assert run.title == "U-Net on ResNet18, PatchGAN, lambda 1"
     scratch = replace(run, recipe=replace(run.recipe, encoder_weights="none"))
     assert scratch.title == "U-Net on ResNet18 from scratch, PatchGAN, lambda 1"
 
 
-@pytest.mark.skipif(not (DOCS / "results.json").is_file(), reason="no campaign was published")
-def test_the_published_page_follows_from_the_published_figures() -> None:
+@pytest.mark.skipif(not (DOCS / "results.json").is_file(), reason="no results were published")
+def test_published_page_is_generated_from_published_results() -> None:
     results = Results.from_json((DOCS / "results.json").read_bytes())
     curves = [
         name for name in ("lambda.svg", "training.svg", "scores.svg") if (DOCS / name).exists()
     ]
-    page = results_page(results, curves=curves, pictures=["results-samples.jpg"])
+    page = results_page(results, curves=curves, images=["results-samples.jpg"])
     assert page == (DOCS / "results.md").read_text()
 
 
-# Running it.
+# The runner.
 
 
 @pytest.mark.slow
-def test_smoke(data: Path, tmp_path: Path) -> None:
+def test_smoke_protocol_runs_everything_once(data: Path, tmp_path: Path) -> None:
     historic = write_photos(tmp_path / "historic", 2, size=(40, 30))
     arguments = ("--data", data, "--out", tmp_path, "--protocol", "smoke", "--jobs", 1)
     result = run_command(*arguments, "--historic", historic)
     assert result.exit_code == 0, result.output
-    place = tmp_path / "smoke"
-    page = (place / "docs/results.md").read_text()
+    folder = tmp_path / "smoke"
+    page = (folder / "docs/results.md").read_text()
     assert all(f"`{name}`" in page for name in ("grey", "mean-ab", *EXPERIMENTS))
     assert "ResNet18 from scratch" in page
-    results = Results.from_json((place / "docs/results.json").read_bytes())
+    results = Results.from_json((folder / "docs/results.json").read_bytes())
     assert [run.experiment for run in results.runs] == list(EXPERIMENTS)
-    assert {p.name for p in (place / "docs").iterdir()} >= {"lambda.svg", "training.svg"}
-    gallery = (place / "index.html").read_text()
+    assert {p.name for p in (folder / "docs").iterdir()} >= {"lambda.svg", "training.svg"}
+    gallery = (folder / "index.html").read_text()
     for run in results.runs:
         for kind in ("eval", "historic"):
             name = f"pictures/{run.experiment}-seed0-{kind}.jpg"
             assert name in gallery
-            assert (place / name).is_file()
+            assert (folder / name).is_file()
 
-    # Once more: nothing is done again, one more seed is.
-    weights = sorted(place.glob("runs/*/generator.safetensors"))
+    # A second call does not repeat runs, but adds a seed.
+    weights = sorted(folder.glob("runs/*/generator.safetensors"))
     before = [path.stat().st_mtime_ns for path in weights]
     result = run_command(
         *arguments, "--only", "custom, unet-l1", "--seeds", "0,1", "--docs", tmp_path
     )
     assert result.exit_code == 0, result.output
     assert [path.stat().st_mtime_ns for path in weights] == before
-    assert len(list(place.glob("runs/*/generator.safetensors"))) == len(weights) + 2
+    assert len(list(folder.glob("runs/*/generator.safetensors"))) == len(weights) + 2
     assert len(Results.from_json((tmp_path / "results.json").read_bytes()).runs) == len(weights) + 2
 
 
-def make_task(place: Path, name: str, recipe: Recipe) -> Task:
-    return Task(f"{name}-seed0", recipe, place, "32", None, 1.0)
+def make_task(folder: Path, name: str, recipe: Recipe) -> Task:
+    return Task(f"{name}-seed0", recipe, folder, "32", None, 1.0)
 
 
-def test_two_at_a_time_and_one_that_fails(data: Path, tmp_path: Path) -> None:
+def test_failed_task_does_not_stop_the_others(data: Path, tmp_path: Path) -> None:
     shrink(data, tmp_path / "data", size=32, train=8, held_out=2)
     small = at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0)
     diverging = replace(small, lr_g=1e30)
@@ -421,129 +424,131 @@ def test_two_at_a_time_and_one_that_fails(data: Path, tmp_path: Path) -> None:
     failed = perform_all(tasks, jobs=2, progress=False)
     assert failed.keys() == {"unet-rgb-seed0"}
     assert "finite" in failed["unet-rgb-seed0"]
-    assert [campaign.is_done(task) for task in tasks] == [False, True, True]
+    assert [task.is_done() for task in tasks] == [False, True, True]
 
 
-def test_a_process_that_is_killed(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_death_of_a_process_stops_with_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broken(Future[None]):
-        def __init__(self) -> None:
-            super().__init__()
-            self.set_exception(BrokenProcessPool("killed"))
+    def submit(_pool: object, _task: Task) -> Future[None]:
+        future: Future[None] = Future()
+        future.set_exception(WorkerDiedError("the worker process was killed"))
+        return future
 
-    monkeypatch.setattr(ProcessPoolExecutor, "submit", lambda *_: Broken())
-    with pytest.raises(RunError, match="was killed, most likely for want of memory"):
+    monkeypatch.setattr(WorkerPool, "submit", submit)
+    with pytest.raises(RunError, match="was killed; run the same command again, with fewer --jobs"):
         perform_all([make_task(tmp_path, "custom", RECIPES["tiny"])], jobs=2, progress=False)
 
 
-def test_a_run_of_another_recipe_does_not_count(data: Path, tmp_path: Path) -> None:
+def test_run_of_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
     shrink(data, tmp_path / "data", size=32, train=8, held_out=2)
     recipe = at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0)
     task = make_task(tmp_path, "unet-l1", recipe)
-    assert perform_all([task], jobs=1, progress=False) == {}
-    assert campaign.is_done(task)
+    task.perform()
+    assert task.is_done()
     other = make_task(tmp_path, "unet-l1", replace(recipe, lr_g=1e-3))
-    assert not campaign.is_done(other)
-    failed = perform_all([other], jobs=1, progress=False)
-    assert "made with another recipe: lr_g was 0.0002" in failed["unet-l1-seed0"]
+    assert not other.is_done()
+    with pytest.raises(RunError, match=r"another recipe: lr_g was 0\.0002"):
+        other.perform()
     (run,) = (tmp_path / "runs").iterdir()
     (run / "metrics.json").write_text("{")
-    assert not campaign.is_done(task)
-    assert perform_all([task], jobs=1, progress=False) == {}
-    assert campaign.is_done(task)
+    assert not task.is_done()
+    task.perform()
+    assert task.is_done()
 
 
-def test_an_interrupted_run_goes_on(data: Path, tmp_path: Path) -> None:
+def test_interrupted_run_is_resumed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shrink(data, tmp_path / "data", size=32, train=8, held_out=2)
     recipe = replace(at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0), epochs=2)
     task = make_task(tmp_path, "unet-l1", recipe)
 
-    class Stopped(Exception):  # noqa: N818 (it stands for a signal)
+    class Interrupted(Exception):  # noqa: N818 (it represents a signal)
         pass
 
-    def stop_after_an_epoch(work: float) -> None:
-        reported.append(work)
-        if len(reported) == 2:
-            raise Stopped
+    def interrupt_second_epoch(step: int) -> None:
+        if step == 3:  # an epoch has 2 steps
+            raise Interrupted
 
-    reported: list[float] = []
-    with pytest.raises(Stopped):
-        campaign.perform(task, stop_after_an_epoch)
-    assert not campaign.is_done(task)
-    assert campaign.share_trained(task) == 0.5
-    campaign.perform(task, reported.append)
-    assert campaign.is_done(task)
-    assert sum(reported) == pytest.approx(task.work)
+    monkeypatch.setattr(runner, "train", partial(runner.train, on_step=interrupt_second_epoch))
+    with pytest.raises(Interrupted):
+        task.perform()
+    monkeypatch.undo()
+    assert not task.is_done()
+    assert task.share_trained() == 0.5
+    task.perform()
+    assert task.is_done()
     assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
-def test_names_that_end_in_other_names(tmp_path: Path) -> None:
+def test_find_run_matches_the_full_name(tmp_path: Path) -> None:
     run = tmp_path / "runs/0000-resnet18-unet-patchgan-seed0"
     run.mkdir(parents=True)
     (run / "recipe.json").write_text(RECIPES["tiny"].to_json())
-    assert campaign.find_run(tmp_path, "unet-patchgan-seed0") is None
-    assert campaign.find_run(tmp_path, "resnet18-unet-patchgan-seed0") == run
+    assert make_task(tmp_path, "unet-patchgan", RECIPES["tiny"]).find_run() is None
+    assert make_task(tmp_path, "resnet18-unet-patchgan", RECIPES["tiny"]).find_run() == run
 
 
-def test_weights_of_resnet18_are_those_of_the_first_run(
+def test_resnet18_weights_follow_the_first_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
 
     def fetch(name: str, weights: str) -> None:
-        asked.append(f"{name} {weights}")
+        requests.append(f"{name} {weights}")
         raise RecipeError("offline")
 
-    monkeypatch.setattr(campaign, "build_encoder", fetch)
+    monkeypatch.setattr(runner, "build_encoder", fetch)
     planned = [("resnet18-lambda-3", 0)]
-    (task,) = campaign.make_tasks(planned, tmp_path, PROTOCOLS["reduced"], None)
-    assert asked == ["resnet18 imagenet"]
+    (task,) = runner.make_tasks(planned, tmp_path, PROTOCOLS["reduced"], None)
+    assert requests == ["resnet18 imagenet"]
     assert task.recipe is not None
     assert task.recipe.encoder_weights == "none"
-    campaign.make_tasks([("unet-l1", 0)], tmp_path, PROTOCOLS["reduced"], None)
-    campaign.make_tasks(planned, tmp_path, SMOKE, None)
-    assert len(asked) == 1  # not where it is not wanted
+    runner.make_tasks([("unet-l1", 0)], tmp_path, PROTOCOLS["reduced"], None)
+    runner.make_tasks(planned, tmp_path, SMOKE, None)
+    assert len(requests) == 1  # no request if it is not needed
     run = tmp_path / "runs/0000-resnet18-lambda-0-seed0"
     run.mkdir(parents=True)
     (run / "recipe.json").write_text(replace(task.recipe, encoder_weights="imagenet").to_json())
-    monkeypatch.setattr(campaign, "build_encoder", lambda name, weights: None)
-    (task,) = campaign.make_tasks(planned, tmp_path, PROTOCOLS["reduced"], None)
+    monkeypatch.setattr(runner, "build_encoder", lambda name, weights: None)
+    (task,) = runner.make_tasks(planned, tmp_path, PROTOCOLS["reduced"], None)
     assert task.recipe is not None
     assert task.recipe.encoder_weights == "imagenet"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--only", "unet-l2"), "unknown experiment 'unet-l2'"),
         (("--seeds", "0,x"), "'0,x'; give integers, such as 0,1,2"),
         (("--jobs", "0"), "jobs is 0; give 1 or more"),
-        (("--inception", "missing.pt"), "missing.pt is no file"),
+        (("--inception", "missing.pt"), "missing.pt is not a file"),
         (("--historic", "missing"), "missing is not a folder"),
         (("--protocol", "reduced"), "has 12 photos to train on and 12 set aside, and 1200 and 300"),
     ],
 )
-def test_refused(data: Path, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused(
+    data: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
     result = run_command(
         "--data", data, "--out", tmp_path / "out", "--protocol", "smoke", *arguments
     )
     assert result.exit_code != 0
-    assert said in result.output
+    assert message in result.output
     assert not list(tmp_path.glob("out/*/runs"))
 
 
-def test_other_data_are_refused(data: Path, tmp_path: Path) -> None:
-    arguments = ("--out", tmp_path / "out", "--protocol", "smoke", "--only", "grey", "--jobs", 1)
-    assert run_command("--data", data, *arguments).exit_code == 0
+def test_other_data_is_refused(data: Path, tmp_path: Path) -> None:
+    runner.prepare_data(data, tmp_path, SMOKE)
+    runner.prepare_data(data, tmp_path, SMOKE)
     photos = write_photos(tmp_path / "photos", 24, size=(33, 33))
     prepare(find_photos([photos]), tmp_path / "other", size=32, eval_fraction=0.5, progress=False)
-    result = run_command("--data", tmp_path / "other", *arguments)
-    assert result.exit_code == 1
-    assert "was made from other photos than" in result.output
+    with pytest.raises(DataError, match="was made from other photos than"):
+        runner.prepare_data(tmp_path / "other", tmp_path, SMOKE)
 
 
-def test_runs_say_where_they_were_made(data: Path, tmp_path: Path) -> None:
+def test_results_have_machine_but_no_local_paths(data: Path, tmp_path: Path) -> None:
     arguments = ("--out", tmp_path, "--protocol", "smoke", "--only", "unet-l1", "--jobs", 1)
     assert run_command("--data", data, *arguments).exit_code == 0
     (run,) = tmp_path.glob("smoke/runs/*")

@@ -238,7 +238,7 @@ def _serve(pipe: Connection, function: bytes, place: dict[str, str]) -> None:
     """
     os.environ.update(place)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     tqdm.set_lock(threading.RLock())  # its own, for processes, would outlive a kill
     try:
         outcome = pickle.loads(function)(on_run=lambda run: pipe.send(("run", run)))
@@ -248,7 +248,8 @@ def _serve(pipe: Connection, function: bytes, place: dict[str, str]) -> None:
     pipe.send(("done", outcome))
 
 
-def _end_with_parent() -> None:
+def exit_with_parent() -> None:
+    """Exit when the parent process has ended; for a thread of its own."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

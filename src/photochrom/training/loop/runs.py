@@ -44,7 +44,7 @@ def new_run(out: Path, name: str, recipe: Recipe, environment: Mapping[str, Any]
     run.mkdir()
     (run / "samples").mkdir()
     (run / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
-    (run / "recipe.json").write_text(recipe.to_json())
+    write_atomic(run / "recipe.json", recipe.to_json().encode())  # makes `run` a run
     return run
 
 

@@ -1,1 +1,1 @@
-"""The report's experiments, repeated, extended and explained: `photochrom reproduce`."""
+"""The report's experiments, repeated and extended: `photochrom reproduce`."""

@@ -1,8 +1,8 @@
-"""What the report says, and what the figures say to that.
+"""The report's claims and our verdicts on them.
 
-A claim is judged by a rule that was written down before the runs were made: `grey` is below a
-fifth of the truth's colourfulness (`photochrom.training.loop.monitor.GREY_RATIO`), and one value is
-above another if their 95 % intervals do not touch.
+The rules were fixed before the runs: output below a fifth of the original's colourfulness is grey
+(`photochrom.training.loop.monitor.GREY_RATIO`), and a value is above another if their 95 %
+intervals do not overlap.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,58 +13,51 @@ from scipy.stats import spearmanr
 
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.loop.monitor import GREY_RATIO
-from photochrom.training.reproduction.experiments import (
-    BASELINES,
-    EXPERIMENTS,
-    LAMBDAS,
-    SYSTEMS,
-    lambda_run,
-)
+from photochrom.training.reproduction.experiments import LAMBDAS, SYSTEMS, lambda_run
 from photochrom.training.reproduction.results import Results, Run
 
-Word = Literal["confirmed", "partly", "refuted", "open"]
+Outcome = Literal["confirmed", "partly", "refuted", "open"]
 
 PSNR_MARGIN, RATIO_MARGIN = 0.1, 0.05
-"""In dB and as a share of the truth: nearer than this to where another run ended is as good."""
+"""In dB, and as a share of the original's colourfulness: differences below these are ignored when
+two runs are compared during training."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came out of a claim."""
+    """The verdict on a claim."""
 
-    word: Word
-    """`open` where what it takes was not run."""
-    sentence: str
-    """Why, with figures."""
+    outcome: Outcome
+    """`open` if a required run is missing."""
+    message: str
+    """The reason, with values."""
 
     def __str__(self) -> str:
-        return f"{self.word.capitalize()}: {self.sentence}."
+        return f"{self.outcome.capitalize()}: {self.message}."
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that the report says, or that explains it."""
+    """A claim of the report, or an explanation of one."""
 
     title: str
-    needs: tuple[str, ...]
-    """The experiments that it takes."""
-    judge: Callable[[Results], Verdict]
-    needs_fid: bool = False
+    requires: tuple[str, ...]
+    """Experiments and baselines."""
+    rule: Callable[[Results], Verdict]
+    requires_fid: bool = False
+
+    def conclude(self, results: Results) -> Verdict:
+        """Return the verdict; `open` if a required run or FID is missing."""
+        missing = [name for name in self.requires if results.evaluation(name) is None]
+        if missing:
+            return Verdict("open", f"not run: {', '.join(missing)}")
+        if self.requires_fid and not set(self.requires) <= set(results.with_metric("fid")):
+            return Verdict("open", "FID was not measured; give --inception")
+        return self.rule(results)
 
 
-def judge(claim: Claim, results: Results) -> Verdict:
-    """Return the verdict on a claim, or `open` where what it takes was not run."""
-    missing = [name for name in claim.needs if results.evaluation(name) is None]
-    if missing:
-        return Verdict("open", f"not run: {', '.join(missing)}")
-    if claim.needs_fid and any("fid" not in _values(results, name) for name in claim.needs):
-        return Verdict("open", "FID was not measured; give --inception")
-    return claim.judge(results)
-
-
-def _values(results: Results, name: str) -> dict[str, Estimate]:
-    evaluation = results.evaluation(name)
-    return {} if evaluation is None else dict(evaluation.values)
+def _outcome(*conditions: bool) -> Outcome:
+    return "confirmed" if all(conditions) else "partly" if any(conditions) else "refuted"
 
 
 def _ratio(results: Results, name: str) -> Estimate:
@@ -78,61 +71,49 @@ def _show(value: Estimate, digits: int = 2) -> str:
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def above(one: Estimate, other: Estimate) -> bool:
-    """Return whether a value is above another beyond both intervals."""
+def is_above(one: Estimate, other: Estimate) -> bool:
+    """Return whether a value is above another and their intervals do not overlap."""
     low, high = one[1], other[2]
     return low is not None and high is not None and low > high
 
 
-def _run(results: Results, name: str) -> Run:
-    run = results.of(name)
-    assert run is not None  # `judge` has looked
-    return run
-
-
-def _stays_grey(results: Results) -> Verdict:
-    found = [_ratio(results, name) for name in ("custom", "custom-no-l1")]
-    grey = [value[0] < GREY_RATIO for value in found]
-    word: Word = "confirmed" if all(grey) else "partly" if any(grey) else "refuted"
+def _is_grey(results: Results) -> Verdict:
+    ratios = [_ratio(results, name) for name in ("custom", "custom-no-l1")]
     return Verdict(
-        word,
-        f"with L1 it has {_show(found[0])} of the truth's colourfulness, without "
-        f"{_show(found[1])}; below {GREY_RATIO:.2f} counts as grey",
+        _outcome(*(ratio[0] < GREY_RATIO for ratio in ratios)),
+        f"with L1 it has {_show(ratios[0])} of the original's colourfulness, without L1 "
+        f"{_show(ratios[1])}; below {GREY_RATIO:.2f} counts as grey",
     )
 
 
-def _sees_too_little(results: Results) -> Verdict:
+def _receptive_field_is_small(results: Results) -> Verdict:
     plain, dilated = _ratio(results, "custom"), _ratio(results, "custom-dilated")
     distances = [results.value(name, "ciede2000") for name in ("custom", "custom-dilated")]
-    more = above(dilated, plain)
-    nearer = above(*distances)
-    word: Word = "confirmed" if more and nearer else "partly" if more or nearer else "refuted"
     return Verdict(
-        word,
-        "dilated, so that a pixel sees nearly the whole photo, its colourfulness goes from "
-        f"{_show(plain)} to {_show(dilated)} of the truth's and its CIEDE2000 from "
+        _outcome(is_above(dilated, plain), is_above(*distances)),
+        "with dilations, whose receptive field is nearly the whole photo, colourfulness changes "
+        f"from {_show(plain)} to {_show(dilated)} of the original's and CIEDE2000 from "
         f"{_show(distances[0])} to {_show(distances[1])}",
     )
 
 
-def _lambda(results: Results) -> Verdict:
+def _lambda_100_is_grey(results: Results) -> Verdict:
     at_1, at_100 = (_ratio(results, lambda_run(value)) for value in (1, 100))
-    grey, helps = at_100[0] < GREY_RATIO, above(at_1, at_100)
-    word: Word = "confirmed" if grey and helps else "partly" if grey or helps else "refuted"
+    run = results.of(lambda_run(1))
+    assert run is not None  # `conclude` has checked
     sweep = "; ".join(
         f"{value}: {_ratio(results, name)[0]:.2f} at {results.value(name, 'mse')[0]:.4f}"
         for value, name in ((value, lambda_run(value)) for value in LAMBDAS)
     )
     return Verdict(
-        word,
-        f"{_run(results, lambda_run(1)).title.partition(',')[0]}: lambda 100 gives "
-        f"{_show(at_100)} of the truth's colourfulness, lambda 1 {_show(at_1)}; over the sweep, "
-        f"colourfulness at MSE is {sweep}",
+        _outcome(at_100[0] < GREY_RATIO, is_above(at_1, at_100)),
+        f"{run.title.partition(',')[0]}: lambda 100 gives {_show(at_100)} of the original's "
+        f"colourfulness, lambda 1 {_show(at_1)}; colourfulness and MSE for each lambda: {sweep}",
     )
 
 
-def _as_good_at(run: Run, psnr: float, ratio: float) -> int | None:
-    """Return after how many generator steps beside a discriminator a run was as good, if ever."""
+def _steps_until(run: Run, psnr: float, ratio: float) -> int | None:
+    """Return the generator steps with a discriminator until a run first reaches two values."""
     steps = run.updates_by_epoch("g", phases=("gan",))
     for after, line in zip(steps, run.log, strict=True):
         near = line["psnr"] >= psnr - PSNR_MARGIN
@@ -141,101 +122,97 @@ def _as_good_at(run: Run, psnr: float, ratio: float) -> int | None:
     return None
 
 
-def _pretraining(results: Results) -> Verdict:
-    plain, pretrained = _run(results, "unet-patchgan"), _run(results, "unet-patchgan-l1pre")
-    end = plain.log[-1]
-    steps = [
-        _as_good_at(run, end["psnr"], end["colorfulness_ratio"]) for run in (plain, pretrained)
-    ]
+def _pretraining_saves_steps(results: Results) -> Verdict:
+    plain, pretrained = results.of("unet-patchgan"), results.of("unet-patchgan-l1pre")
+    assert plain is not None  # `conclude` has checked
+    assert pretrained is not None
+    psnr, ratio = plain.log[-1]["psnr"], plain.log[-1]["colorfulness_ratio"]
     goal = (
-        f"PSNR {end['psnr']:.2f} dB and {end['colorfulness_ratio']:.2f} of the truth's "
-        "colourfulness, where the plain U-Net ended on the photos that are watched in training"
+        f"the plain U-Net's final values on the photos monitored in training, PSNR {psnr:.2f} dB "
+        f"and {ratio:.2f} of the original's colourfulness"
     )
-    total = [run.updates("g") for run in (plain, pretrained)]
-    assert steps[0] is not None  # its own end at the latest
-    if steps[1] is None:
+    plain_steps = _steps_until(plain, psnr, ratio)
+    assert plain_steps is not None  # the last epoch at the latest
+    steps = _steps_until(pretrained, psnr, ratio)
+    if steps is None:
         return Verdict(
             "refuted",
-            f"the pretrained U-Net never came as far as {goal}, in "
-            f"{pretrained.updates('g', phases=('gan',))} steps beside the PatchGAN",
+            f"the pretrained U-Net never reached {goal}, in "
+            f"{pretrained.updates('g', phases=('gan',))} generator steps with the PatchGAN",
         )
-    word: Word = "confirmed" if steps[1] < steps[0] else "refuted"
     return Verdict(
-        word,
-        f"the pretrained U-Net reached {goal}, after {steps[1]} generator steps beside the "
-        f"PatchGAN, the plain one after {steps[0]}; with L1 alone before that, the runs took "
-        f"{total[1]} and {total[0]} generator steps in all",
+        _outcome(steps < plain_steps),
+        f"the pretrained U-Net reached {goal}, after {steps} generator steps with the PatchGAN, "
+        f"the plain one after {plain_steps}; including L1 pretraining, the runs took "
+        f"{pretrained.updates('g')} and {plain.updates('g')} generator steps",
     )
 
 
-def _best_is_worst(results: Results) -> Verdict:
-    fid = {name: results.value(name, "fid")[0] for name in SYSTEMS}
-    mse = {name: results.value(name, "mse")[0] for name in SYSTEMS}
-    ssim = {name: results.value(name, "ssim")[0] for name in SYSTEMS}
-    best = min(fid, key=lambda name: fid[name])
-    by_mse, by_ssim = max(mse, key=lambda n: mse[n]), min(ssim, key=lambda n: ssim[n])
-    names = [n for n in (*BASELINES, *EXPERIMENTS) if "fid" in _values(results, n)]
+def _best_has_worst_scores(results: Results) -> Verdict:
+    def values(metric: str, names: Sequence[str] = SYSTEMS) -> dict[str, float]:
+        return {name: results.value(name, metric)[0] for name in names}
+
+    fid, mse, ssim = values("fid"), values("mse"), values("ssim")
+    best = min(fid, key=fid.__getitem__)
+    worst_mse, worst_ssim = max(mse, key=mse.__getitem__), min(ssim, key=ssim.__getitem__)
+    names = results.with_metric("fid")
     correlation = spearmanr(
-        [results.value(n, "fid")[0] for n in names], [results.value(n, "mse")[0] for n in names]
+        list(values("fid", names).values()), list(values("mse", names).values())
     ).statistic
-    grey_beats = sum(results.value("grey", "mse")[0] < value for value in mse.values())
-    worst = (by_mse == best) + (by_ssim == best)
-    word: Word = ("refuted", "partly", "confirmed")[worst]
+    grey_mse = results.value("grey", "mse")[0]
     return Verdict(
-        word,
-        f"the best FID of the four systems, {fid[best]:.1f}, is {best}'s, the worst MSE "
-        f"{by_mse}'s, the worst SSIM {by_ssim}'s; over all {len(names)} rows FID and MSE have a "
-        f"rank correlation of {correlation:+.2f}; a grey picture beats {grey_beats} of the four "
-        "systems in MSE",
+        _outcome(worst_mse == best, worst_ssim == best),
+        f"of the four systems, {best} has the best FID, {fid[best]:.1f}, {worst_mse} the worst MSE "
+        f"and {worst_ssim} the worst SSIM; over all {len(names)} rows FID and MSE have a rank "
+        f"correlation of {correlation:+.2f}; grey has a lower MSE than "
+        f"{sum(grey_mse < value for value in mse.values())} of the four systems",
     )
 
 
 CLAIMS: Sequence[Claim] = (
     Claim(
-        "The custom pair makes grey pictures, with L1 and without it.",
+        "The custom pair produces grey images, with and without L1.",
         ("custom", "custom-no-l1"),
-        _stays_grey,
+        _is_grey,
     ),
     Claim(
-        "Its colours are as they are because a pixel sees too little of the photo: dilated, with "
-        "as many parameters, it is more colourful and nearer to the truth.",
+        "The reason is its small receptive field: with dilations and equally many parameters, it "
+        "is more colourful and closer to the original.",
         ("custom", "custom-dilated"),
-        _sees_too_little,
+        _receptive_field_is_small,
     ),
     Claim(
         "Lambda 100 turns the ResNet18 U-Net grey, and lambda 1 helps.",
         tuple(lambda_run(value) for value in LAMBDAS),
-        _lambda,
+        _lambda_100_is_grey,
     ),
     Claim(
         "A U-Net that was pretrained with L1 needs fewer GAN steps.",
         ("unet-patchgan", "unet-patchgan-l1pre"),
-        _pretraining,
+        _pretraining_saves_steps,
     ),
     Claim(
-        "The system with the best pictures has the worst scores.",
+        "The system with the best images has the worst scores.",
         ("grey", *SYSTEMS),
-        _best_is_worst,
-        needs_fid=True,
+        _best_has_worst_scores,
+        requires_fid=True,
     ),
 )
-"""What is judged, in the order of the pages."""
+"""In the order of the pages."""
 
 
 def compare(results: Results, name: str, base: str) -> str:
-    """Return in a few words how an experiment differs from another, where intervals do not touch.
+    """Describe the significant differences of an experiment from another.
 
-    `as colourful, as near` says that these photos do not tell them apart.
+    "as colourful, as close" means that the intervals overlap.
     """
-    ratio, ratio_base = _ratio(results, name), _ratio(results, base)
-    distance, distance_base = (results.value(n, "ciede2000") for n in (name, base))
-    color, near = "as colourful", "as near to the truth"
-    if above(ratio, ratio_base):
-        color = "more colourful"
-    elif above(ratio_base, ratio):
-        color = "less colourful"
-    if above(distance, distance_base):
-        near = "farther from the truth"
-    elif above(distance_base, distance):
-        near = "nearer to the truth"
-    return f"{color}, {near}"
+
+    def choose(metric: str, above: str, below: str, equal: str) -> str:
+        value, base_value = results.value(name, metric), results.value(base, metric)
+        if is_above(value, base_value):
+            return above
+        return below if is_above(base_value, value) else equal
+
+    color = choose("colorfulness_ratio", "more colourful", "less colourful", "as colourful")
+    distance = choose("ciede2000", "farther from", "closer to", "as close to")
+    return f"{color}, {distance} the original"

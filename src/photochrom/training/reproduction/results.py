@@ -1,7 +1,6 @@
-"""What a campaign found: every run directory's JSON files in one, and reading it back.
+"""The results of all runs: collected from the run directories, kept in results.json.
 
-`results.json` is all that the pages are made of, so that every figure in them can be traced to the
-run that it is from.
+results.md and the curves are generated from results.json alone.
 """
 
 import json
@@ -23,13 +22,13 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Run:
-    """A run that was trained and measured."""
+    """A run that was trained and evaluated."""
 
     experiment: str
-    """A key of `experiments.EXPERIMENTS`."""
+    """A key of `EXPERIMENTS`."""
     seed: int
     directory: str
-    """Its name under OUT/PROTOCOL/runs."""
+    """Name of the run directory."""
     recipe: Recipe
     environment: Mapping[str, Any]
     speed: Mapping[str, Any]
@@ -39,102 +38,101 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What it is, for tables; it says where a ResNet18 had no ImageNet weights."""
-        title = EXPERIMENTS[self.experiment].title
-        wanted = EXPERIMENTS[self.experiment].recipe.encoder_weights
-        if wanted != self.recipe.encoder_weights:
-            title = title.replace("ResNet18", "ResNet18 from scratch")
-        return title
+        """Title for tables; it marks a ResNet18 without ImageNet weights."""
+        experiment = EXPERIMENTS[self.experiment]
+        if experiment.recipe.encoder_weights != self.recipe.encoder_weights:
+            return experiment.title.replace("ResNet18", "ResNet18 from scratch")
+        return experiment.title
 
     @property
     def seconds(self) -> float:
-        """How long it was trained."""
+        """Duration of training."""
         return float(sum(line["seconds"] for line in self.log))
 
     @property
     def images(self) -> int:
-        """How many images it has seen, every epoch's counted."""
+        """Number of training images over all epochs."""
         return int(self.log[-1]["images"])
 
     def updates(self, network: str, *, phases: Sequence[str] = ("l1", "gan", "d", "g")) -> int:
-        """Return how often the weights of `g` or `d` were changed, in some phases or all."""
+        """Return the number of optimizer steps of network `g` or `d` in some phases."""
         return self.updates_by_epoch(network, phases=phases)[-1]
 
     def updates_by_epoch(
         self, network: str, *, phases: Sequence[str] = ("l1", "gan", "d", "g")
     ) -> list[int]:
-        """Return the same after each epoch."""
-        totals, total, before = [], 0.0, 0
+        """Return the cumulative number of optimizer steps after each epoch."""
+        totals, total, previous = [], 0.0, 0
         for line in self.log:
             if line["phase"] in phases:
-                total += line.get(f"{network}_updates", 0.0) * (line["step"] - before)
-            before = line["step"]
+                total += line.get(f"{network}_updates", 0.0) * (line["step"] - previous)
+            previous = line["step"]
             totals.append(round(total))
         return totals
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a campaign found."""
+    """The content of results.json."""
 
     protocol: str
     date: str
-    """When the last run was measured: YYYY-MM-DD."""
+    """Of the last evaluation: YYYY-MM-DD."""
     data: Mapping[str, Any]
-    """`name`, `fingerprint` of the manifest, and how many photos: `train`, `eval`."""
+    """`name`, `fingerprint` of the manifest, `size`, and numbers of photos: `train`, `eval`."""
     fid_weights: str | None
-    """Name of the Inception file that FID and KID were measured with."""
+    """Name of the file of the feature network."""
     machine: Mapping[str, Any]
     baselines: Sequence[Evaluation]
     runs: Sequence[Run]
 
     def of(self, experiment: str) -> Run | None:
-        """Return the first run of an experiment, if there is one."""
+        """Return the first run of an experiment, if any."""
         return next(iter(self.seeds(experiment)), None)
 
     def evaluation(self, name: str) -> Evaluation | None:
-        """Return what was measured of a baseline, or of the first run of an experiment."""
-        run = self.of(name)
-        if run is not None:
+        """Return the evaluation of a baseline or of the first run of an experiment, if any."""
+        if (run := self.of(name)) is not None:
             return run.evaluation
         return next((e for e in self.baselines if e.name == name), None)
 
     def value(self, name: str, metric: str) -> Estimate:
-        """Return a figure of a baseline or experiment that is known to be there."""
+        """Return a value of a baseline or an experiment.
+
+        Raises:
+            KeyError: If it was not measured.
+        """
         evaluation = self.evaluation(name)
         if evaluation is None or metric not in evaluation.values:
             raise KeyError(f"{name} has no {metric}")
         return evaluation.values[metric]
 
-    def first_runs(self) -> list[Run]:
-        """Return one run of each experiment, in the order of the experiments."""
-        found = (self.of(name) for name in EXPERIMENTS)
-        return [run for run in found if run is not None]
+    def with_metric(self, metric: str) -> list[str]:
+        """Return the baselines and experiments for which a metric was measured."""
+        evaluations = [(e.name, e) for e in self.baselines]
+        evaluations += [(run.experiment, run.evaluation) for run in self.first_runs()]
+        return [name for name, e in evaluations if metric in e.values]
+
+    def first_runs(self, *, part: str | None = None) -> list[Run]:
+        """Return one run of each experiment, or of those of a part, in the usual order."""
+        names = [name for name, e in EXPERIMENTS.items() if part in (None, e.part)]
+        return [run for name in names if (run := self.of(name)) is not None]
 
     def seeds(self, experiment: str) -> list[Run]:
         """Return all runs of an experiment."""
         return [run for run in self.runs if run.experiment == experiment]
 
     def to_json(self) -> str:
-        """Return the results as JSON, a line for each epoch of each run."""
+        """Return results.json."""
         content = {
             "format": _FORMAT,
-            "protocol": self.protocol,
-            "date": self.date,
-            "data": dict(self.data),
-            "fid_weights": self.fid_weights,
-            "machine": dict(self.machine),
+            **vars(self),
             "baselines": [e.to_json() for e in self.baselines],
             "runs": [
                 {
-                    "experiment": run.experiment,
-                    "seed": run.seed,
-                    "directory": run.directory,
+                    **vars(run),
                     "recipe": json.loads(run.recipe.to_json()),
-                    "environment": dict(run.environment),
-                    "speed": dict(run.speed),
                     "evaluation": run.evaluation.to_json(),
-                    "log": [dict(line) for line in run.log],
                 }
                 for run in self.runs
             ],
@@ -143,7 +141,7 @@ class Results:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Results":
-        """Read what `to_json` wrote.
+        """Read results.json.
 
         Raises:
             RunError: If it is something else.
@@ -151,44 +149,28 @@ class Results:
         """
         try:
             content = json.loads(text)
-            if content["format"] != _FORMAT:
-                raise ValueError(f"format {content['format']}")
-            found = [
-                Run(
-                    run["experiment"],
-                    run["seed"],
-                    run["directory"],
-                    Recipe.from_json(json.dumps(run["recipe"])),
-                    run["environment"],
-                    run["speed"],
-                    Evaluation.from_json(run["evaluation"]),
-                    run["log"],
-                )
-                for run in content["runs"]
-            ]
-            return cls(
-                content["protocol"],
-                content["date"],
-                content["data"],
-                content["fid_weights"],
-                content["machine"],
-                [Evaluation.from_json(e) for e in content["baselines"]],
-                found,
-            )
+            if (version := content.pop("format")) != _FORMAT:
+                raise ValueError(f"format {version}")
+            content["baselines"] = [Evaluation.from_json(e) for e in content["baselines"]]
+            for run in content["runs"]:
+                run["recipe"] = Recipe.from_json(json.dumps(run["recipe"]))
+                run["evaluation"] = Evaluation.from_json(run["evaluation"])
+            content["runs"] = [Run(**run) for run in content["runs"]]
+            return cls(**content)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RunError(
-                f"these are no results of a campaign ({error}); run `photochrom reproduce` again"
+                f"this is not a results.json ({error}); run `photochrom reproduce` again"
             ) from error
 
 
-def collect(place: Path, protocol: str, data_name: str, fid_weights: str | None) -> Results:
-    """Read all runs of a campaign that are trained and measured.
+def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None) -> Results:
+    """Read all runs that are trained and evaluated.
 
     Args:
-        place: OUT/PROTOCOL.
+        folder: OUT/PROTOCOL.
         protocol: Its name.
-        data_name: What the data set is called.
-        fid_weights: Name of the Inception file, if FID was measured.
+        data_name: Name of the data set.
+        fid_weights: Name of the file of the feature network, if FID was measured.
 
     Raises:
         RunError: If a file of a run cannot be read.
@@ -196,50 +178,37 @@ def collect(place: Path, protocol: str, data_name: str, fid_weights: str | None)
     """
     found: list[Run] = []
     dates = []
-    for run in sorted((place / "runs").glob("*")):
-        experiment, _, seed = run.name[5:].rpartition("-seed")
-        finished = all((run / name).is_file() for name in ("metrics.json", "speed.json"))
-        if experiment not in EXPERIMENTS or not finished:
+    for path in sorted((folder / "runs").glob("*")):
+        experiment, _, seed = path.name[5:].rpartition("-seed")
+        metrics, speed = path / "metrics.json", path / "speed.json"
+        if experiment not in EXPERIMENTS or not metrics.is_file() or not speed.is_file():
             continue
-        measured = run / "metrics.json"
-        dates.append(measured.stat().st_mtime)
-        found.append(
-            Run(
-                experiment,
-                int(seed),
-                run.name,
-                runs.read_recipe(run),
-                _without_places(runs.read_environment(run)),
-                _read(run / "speed.json"),
-                Evaluation.from_json(_read(measured)["evaluations"][0]),
-                runs.read_log(run),
-            )
+        dates.append(metrics.stat().st_mtime)
+        environment = runs.read_environment(path)
+        run = Run(
+            experiment,
+            int(seed),
+            path.name,
+            runs.read_recipe(path),
+            {k: v for k, v in environment.items() if k not in ("command", "data")},  # local paths
+            _read(speed),
+            Evaluation.from_json(_read(metrics)["evaluations"][0]),
+            runs.read_log(path),
         )
+        found.append(run)
     order = list(EXPERIMENTS)
     found.sort(key=lambda run: (order.index(run.experiment), run.seed))
-    baselines = place / "baselines" / "metrics.json"
-    measured_baselines = []
-    if baselines.is_file():
-        dates.append(baselines.stat().st_mtime)
-        measured_baselines = [Evaluation.from_json(e) for e in _read(baselines)["evaluations"]]
-    info = _read(place / "data" / "data.json")
-    facts = {
-        "name": data_name,
-        "fingerprint": info["from_fingerprint"],
-        "size": info["size"],
-        "train": info["train"],
-        "eval": info["eval"],
-    }
-    last = datetime.fromtimestamp(max(dates), UTC) if dates else datetime.now(UTC)
-    return Results(
-        protocol,
-        last.date().isoformat(),
-        facts,
-        fid_weights,
-        runs.describe_machine(),
-        measured_baselines,
-        found,
-    )
+    baselines = []
+    metrics = folder / "baselines" / "metrics.json"
+    if metrics.is_file():
+        dates.append(metrics.stat().st_mtime)
+        baselines = [Evaluation.from_json(e) for e in _read(metrics)["evaluations"]]
+    info = _read(folder / "data" / "data.json")
+    data = {"name": data_name, "fingerprint": info["from_fingerprint"]}
+    data |= {key: info[key] for key in ("size", "train", "eval")}
+    date = datetime.fromtimestamp(max(dates), UTC) if dates else datetime.now(UTC)
+    day = date.date().isoformat()
+    return Results(protocol, day, data, fid_weights, runs.describe_machine(), baselines, found)
 
 
 def _read(path: Path) -> Any:
@@ -247,8 +216,3 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged; delete it and run the same command again") from error
-
-
-def _without_places(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out where things lay: it says nothing to anyone else."""
-    return {k: v for k, v in environment.items() if k not in ("command", "data")}

@@ -1,4 +1,4 @@
-"""How fast training is, and how fast it could be: images, FLOPs, and the device's own rate."""
+"""The speed of training in images and FLOPs, and the device's rate of matrix products."""
 
 import time
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from photochrom.training.recipes.recipe import Phase, Recipe
 def flops_per_image(recipe: Recipe) -> dict[Phase, float]:
     """Return the model FLOPs of one image in each phase of a recipe, forward and backward.
 
-    Counted are convolutions and matrix products, a multiplication and an addition as two, on
-    tensors that hold no numbers. A `d_threshold` is not looked at: both networks learn.
+    Convolutions and matrix products are counted, multiplication and addition separately, on tensors
+    without storage. `d_threshold` is ignored: both networks learn.
     """
     with torch.device("meta"):
         generator: nn.Module = build_generator(replace(recipe, encoder_weights="none"))
@@ -39,11 +39,8 @@ def flops_per_image(recipe: Recipe) -> dict[Phase, float]:
         None if discriminator is None else torch.optim.SGD(discriminator.parameters(), lr=0.0),
         recipe.output,
     )
-    found: dict[Phase, float] = {}
-    for epoch in range(recipe.total_epochs):
-        phase = recipe.phase(epoch)
-        if phase in found:
-            continue
+    flops: dict[Phase, float] = {}
+    for phase in dict.fromkeys(recipe.phase(epoch) for epoch in range(recipe.total_epochs)):
         with FlopCounterMode(display=False, custom_mapping=_CORRECTED) as counter:
             if phase == "l1":
                 l1_step(fabric, networks, L, ab)
@@ -58,16 +55,16 @@ def flops_per_image(recipe: Recipe) -> dict[Phase, float]:
                     g_steps=recipe.g_steps,
                     phase=phase,
                 )
-        found[phase] = counter.get_total_flops() / recipe.batch_size
-    return found
+        flops[phase] = counter.get_total_flops() / recipe.batch_size
+    return flops
 
 
 def _convolution_backward(
     grad_out: Sequence[int], x: Sequence[int], weight: Sequence[int], *rest: Any, **_: Any
 ) -> int:
-    """Count a convolution's backward pass: what the forward one costs, for each gradient asked for.
+    """Count a convolution's backward pass: the forward FLOPs for each required gradient.
 
-    torch's own count takes every channel to meet every other one where there are groups.
+    PyTorch's count ignores groups.
     """
     transposed, mask = rest[4], rest[7]
     forward: int = conv_flop_count(list(x), list(weight), list(grad_out), transposed=transposed)
@@ -79,9 +76,9 @@ _CORRECTED = {torch.ops.aten.convolution_backward: _convolution_backward}
 
 @cache
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the FLOPs a second at which the device multiplies large square matrices.
+    """Return the FLOPs per second of products of large square matrices: the best within a second.
 
-    The best of the products of a second, on as many threads as torch uses at the first call.
+    Cached, so the number of threads is that of the first call.
     """
     size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
@@ -95,18 +92,17 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     return 2.0 * size**3 / best
 
 
-def speed(recipe: Recipe, log: list[dict[str, Any]], matrices: float) -> dict[str, Any]:
-    """Return how fast a run was.
+def speed(recipe: Recipe, log: list[dict[str, Any]], matrix_flops: float) -> dict[str, Any]:
+    """Return the speed of a run, without the samples, metrics and disk access between epochs.
 
     Args:
-        recipe: What was trained.
+        recipe: Its recipe.
         log: Its log.jsonl.
-        matrices: What `matrix_rate` says of the device.
+        matrix_flops: From `matrix_rate`.
 
     Returns:
-        Of the whole run and of each phase: `images_per_second`, `flops_per_second` and
-        `share_of_matrix_rate`; pictures, measuring and waiting for the disk between epochs are left
-        out. `matrix_flops_per_second` is `matrices`.
+        For the run and for each of its `phases`: `images_per_second`, `flops_per_image`,
+        `flops_per_second` and `share_of_matrix_rate`; for the run also `matrix_flops_per_second`.
     """
     per_image = flops_per_image(recipe)
 
@@ -120,8 +116,8 @@ def speed(recipe: Recipe, log: list[dict[str, Any]], matrices: float) -> dict[st
             "images_per_second": images / seconds,
             "flops_per_image": flops / images,
             "flops_per_second": flops / seconds,
-            "share_of_matrix_rate": flops / seconds / matrices,
+            "share_of_matrix_rate": flops / seconds / matrix_flops,
         }
 
     phases = {phase: rates([x for x in log if x["phase"] == phase]) for phase in per_image}
-    return {**rates(log), "matrix_flops_per_second": matrices, "phases": phases}
+    return {**rates(log), "matrix_flops_per_second": matrix_flops, "phases": phases}

@@ -1,0 +1,249 @@
+"""Train and evaluate every experiment, several at a time, and resume unfinished runs.
+
+OUT/PROTOCOL/data/                  the photos at the protocol's size
+OUT/PROTOCOL/runs/NNNN-NAME-seedS/  a run directory, with metrics.json and speed.json
+OUT/PROTOCOL/baselines/metrics.json
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from photochrom.batch.process_pool import WorkerError, WorkerPool
+from photochrom.errors import DataError, PhotochromError, RecipeError, RunError
+from photochrom.imagefile.atomic import write_atomic
+from photochrom.progress import print_message, progress_bar
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.shrink import shrink
+from photochrom.training.evaluation.evaluate import evaluate
+from photochrom.training.loop import runs
+from photochrom.training.loop.launching import exit_with_parent
+from photochrom.training.loop.train import train
+from photochrom.training.networks.encoders import build_encoder
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.reproduction.experiments import (
+    BASELINES,
+    EXPERIMENTS,
+    Protocol,
+    at_scale,
+    uses_resnet18_weights,
+)
+from photochrom.training.reproduction.speed import flops_per_image, matrix_rate, speed
+
+_NUMBER = "[0-9]" * 4
+"""Pattern of the prefix that `runs.new_run` adds; without it, one name may end in another."""
+_TIMEOUT = 20 * 86400.0
+"""Of a task, in seconds; about the longest that a pipe can wait."""
+_REFRESH_INTERVAL = 2.0
+"""Of the progress bar, in seconds."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run, or the baselines, which have no recipe."""
+
+    name: str
+    """Including the seed."""
+    recipe: Recipe | None
+    folder: Path
+    """OUT/PROTOCOL."""
+    precision: Any
+    fid_weights: Path | None
+    flops: float
+    """Of its training."""
+
+    def find_run(self) -> Path | None:
+        """Return the run directory, or None if the run was not started."""
+        paths = sorted(self.folder.glob(f"runs/{_NUMBER}-{self.name}"))
+        paths = [path for path in paths if runs.is_run(path)]
+        if len(paths) > 1:
+            raise RunError(f"{paths[0]} and {paths[1]} are the same experiment; remove one of them")
+        return paths[0] if paths else None
+
+    def share_trained(self) -> float:
+        """Return the share of epochs that are trained: 0..1."""
+        run = self.find_run()
+        if self.recipe is None or run is None or runs.read_recipe(run) != self.recipe:
+            return 0.0  # resuming a run of another recipe is refused
+        return len(runs.read_log(run)) / self.recipe.total_epochs
+
+    def is_done(self) -> bool:
+        """Return whether the task is trained and evaluated, including FID if there are weights."""
+        folder: Path | None = self.folder / "baselines"
+        if self.recipe is not None:
+            folder = self.find_run()
+            if folder is None or self.share_trained() < 1 or not (folder / "speed.json").is_file():
+                return False
+        assert folder is not None
+        try:
+            evaluations = json.loads((folder / "metrics.json").read_text())["evaluations"]
+            return self.fid_weights is None or all("fid" in e["values"] for e in evaluations)
+        except (OSError, ValueError, KeyError, TypeError):  # missing or damaged
+            return False
+
+    def perform(self) -> None:
+        """Train what is not trained, then measure speed and metrics.
+
+        Raises:
+            PhotochromError: If it cannot be trained or evaluated.
+        """
+        data = self.folder / "data"
+        options: Any = {"fid_weights": self.fid_weights, "device": "auto", "progress": False}
+        if self.recipe is None:
+            evaluate(BASELINES, data, out=self.folder / "baselines", **options)
+            return
+        run = self.find_run()
+        if run is None or self.share_trained() < 1:
+            run = train(
+                self.recipe,
+                data,
+                self.folder / "runs",
+                name=self.name,
+                precision=self.precision,
+                resume=run,
+                progress=False,
+            )
+        if not (run / "speed.json").is_file():
+            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            rates = speed(self.recipe, runs.read_log(run), matrix_rate(device, dtype))
+            write_atomic(run / "speed.json", (json.dumps(rates, indent=2) + "\n").encode())
+        evaluate([str(run)], data, **options)
+
+
+def prepare_data(data: Path, folder: Path, protocol: Protocol) -> None:
+    """Write the photos at the protocol's size to `folder`/data, unless they are there.
+
+    Raises:
+        DataError: If `data` has too few or too small photos, or `folder` has the photos of another
+            data set.
+    """
+    dest = folder / "data"
+    if not dest.exists():
+        shrink(data, dest, size=protocol.size, train=protocol.train, held_out=protocol.held_out)
+        return
+    fingerprint = json.loads((dest / "data.json").read_text())["from_fingerprint"]
+    if fingerprint != PackedPhotos(data, "train").fingerprint:
+        raise DataError(
+            f"{dest} was made from other photos than {data}; give the data of the first call, or "
+            "another --out"
+        )
+
+
+def make_tasks(
+    planned: Sequence[tuple[str, int]], folder: Path, protocol: Protocol, fid_weights: Path | None
+) -> list[Task]:
+    """Return the tasks for the runs of `experiments.plan`.
+
+    Experiments on ResNet18 start from ImageNet weights if these can be downloaded. All of them
+    follow the first run.
+
+    Raises:
+        RecipeError: If a recipe is not possible at this scale.
+        RunError: If a run directory cannot be read.
+    """
+    resnet18_weights = _choose_resnet18_weights(planned, folder, protocol)
+    tasks = []
+    for name, seed in planned:
+        recipe = at_scale(
+            EXPERIMENTS[name].recipe, protocol, seed, resnet18_weights=resnet18_weights
+        )
+        per_image = flops_per_image(recipe)
+        images = protocol.train // recipe.batch_size * recipe.batch_size
+        flops = sum(images * per_image[recipe.phase(epoch)] for epoch in range(recipe.total_epochs))
+        run_name = f"{name}-seed{seed}"
+        tasks.append(Task(run_name, recipe, folder, protocol.precision, fid_weights, flops))
+    return tasks
+
+
+def _choose_resnet18_weights(
+    planned: Sequence[tuple[str, int]], folder: Path, protocol: Protocol
+) -> str:
+    """Return `imagenet` or `none` for all runs that start from a pretrained ResNet18."""
+    names = [name for name, e in EXPERIMENTS.items() if uses_resnet18_weights(e.recipe)]
+    for name in names:
+        for path in sorted(folder.glob(f"runs/{_NUMBER}-{name}-seed*")):
+            if runs.is_run(path):
+                return runs.read_recipe(path).encoder_weights
+    if not any(name in names for name, _ in planned) or protocol.most_epochs is not None:
+        return "none"  # not needed; and a smoke test downloads nothing
+    try:
+        build_encoder("resnet18", "imagenet")
+    except RecipeError as error:
+        print_message(f"ResNet18 is trained from scratch and labelled so: {error}")
+        return "none"
+    return "imagenet"
+
+
+def perform_all(tasks: Sequence[Task], *, jobs: int, progress: bool) -> dict[str, str]:
+    """Perform all tasks that are not done, in order, several at a time.
+
+    Args:
+        tasks: Tasks.
+        jobs: Number of processes, each with its share of the cores.
+        progress: Show a progress bar, in FLOPs of training.
+
+    Returns:
+        Error messages of the tasks that failed, by name. The others are performed all the same.
+
+    Raises:
+        RunError: If a process died.
+    """
+    unfinished = [task for task in tasks if not task.is_done()]
+    failures: dict[str, str] = {}
+    if not unfinished:
+        return failures
+
+    def trained_flops() -> float:
+        return sum(task.flops * task.share_trained() for task in tasks)
+
+    bar = progress_bar(
+        total=sum(task.flops for task in tasks),
+        initial=trained_flops(),
+        unit="FLOP",
+        unit_scale=True,
+        disable=not progress,
+    )
+    initializer = partial(_initialize, max(1, (os.cpu_count() or 1) // jobs))
+    jobs = min(jobs, len(unfinished))
+    with bar, WorkerPool(initializer, processes=jobs, timeout=_TIMEOUT) as pool:
+        pending = {pool.submit(task): task for task in unfinished}
+        while pending:
+            finished = wait(pending, _REFRESH_INTERVAL, FIRST_COMPLETED).done
+            running = [task.name for future, task in pending.items() if future.running()]
+            bar.set_description(", ".join(running))
+            bar.update(trained_flops() - bar.n)
+            for future in finished:
+                task = pending.pop(future)
+                try:
+                    message = future.result()
+                except WorkerError as error:
+                    raise RunError(
+                        f"{error}; run the same command again, with fewer --jobs if memory ran out"
+                    ) from error
+                if message is not None:
+                    failures[task.name] = message
+    return failures
+
+
+def _initialize(threads: int) -> Callable[[Task], str | None]:
+    torch.set_num_threads(threads)
+    # Otherwise a run would continue after its parent was killed, beside the next call's.
+    threading.Thread(target=exit_with_parent, daemon=True).start()
+    return _perform
+
+
+def _perform(task: Task) -> str | None:
+    try:
+        task.perform()
+    except PhotochromError as error:
+        return str(error)
+    return None
