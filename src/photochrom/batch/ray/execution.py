@@ -25,21 +25,15 @@ def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool =
         overwrite: Whether the output that existed at planning is replaced.
     """
     result = Result(task.input, task.output, "done", 0.0)
-    scratch_files: dict[Path, str] = {}
+    locations: dict[Path, str] = {}
     error = None
     try:
         if _has_new_output(task):
             return result
         with tempfile.TemporaryDirectory(prefix="photochrom-") as scratch:
-
-            def local_path(name: str, location: str) -> Path:
-                if not is_url(location):
-                    return Path(location)
-                path = Path(scratch, name + PurePosixPath(location).suffix)
-                scratch_files[path] = location
-                return path
-
-            job = Job(local_path("photo", task.input), local_path("result", task.output))
+            photo = _local_path(task.input, Path(scratch, "photo"))
+            job = Job(photo, _local_path(task.output, Path(scratch, "result")))
+            locations = {job.input: task.input, job.output: task.output}
             if is_url(task.input):
                 download(task.input, job.input)
             colorized = colorize(job)
@@ -54,7 +48,7 @@ def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool =
         with contextlib.suppress(PhotochromError):
             if _has_new_output(task):  # another attempt was faster
                 error = None
-    for path, location in scratch_files.items():
+    for path, location in locations.items():
         error = error and error.replace(str(path), location)
     return dataclasses.replace(
         result,
@@ -63,6 +57,13 @@ def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool =
         status="failed" if error else "done",
         error=error,
     )
+
+
+def _local_path(location: str, scratch: Path) -> Path:
+    """Return a path itself; for a URL, a scratch file with its suffix."""
+    if is_url(location):
+        return scratch.with_suffix(PurePosixPath(location).suffix)
+    return Path(location)
 
 
 def _has_new_output(task: Task) -> bool:
