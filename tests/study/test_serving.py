@@ -110,13 +110,13 @@ def test_study_from_consent_to_end(folder: Path, browser: TestClient):
     assert {trial["protocol"] for trial in trials} == {*PROTOCOLS, "preference"}
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
         responses = store.responses()
-    ((person, finished),) = read_participants(folder)
+    ((participant, finished),) = read_participants(folder)
     assert finished is not None
-    assert re.fullmatch("[0-9a-f]{32}", person)
+    assert re.fullmatch("[0-9a-f]{32}", participant)
     items = {item.id: item for item in study.items}
     for trial, response in zip(trials, responses, strict=True):
         item = items[response.item]
-        assert (response.person, response.number) == (person, trial["number"])
+        assert (response.person, response.number) == (participant, trial["number"])
         assert [item.pictures[system] for system in response.shown] == trial["pictures"]
         assert response.chosen == (response.shown[0] if len(response.shown) == 2 else "real")
         assert response.reaction_ms == 250
@@ -375,9 +375,9 @@ def test_open_trials_count_until_the_inactivity_timeout(
             return two(f"{len(counts_given)}")
 
         first, z = two("1")[0].stimulus, two("z")[0].stimulus
-        person = store.add_participant(draw_trials)
-        store.begin_trial(person, 0)
-        store.save_response(person, 0, "a")
+        participant = store.add_participant(draw_trials)
+        store.begin_trial(participant, 0)
+        store.save_response(participant, 0, "a")
         store.add_participant(draw_trials)
         assert counts_given[1] == {first: 1, z: 1}
         later = datetime.now(UTC) + timedelta(minutes=31)
@@ -390,19 +390,19 @@ def test_open_trials_count_until_the_inactivity_timeout(
         assert open_.number == 1
         store.add_participant(draw_trials)
         assert counts_given[3] == {first: 1, z: 1}
-        assert read_participants(tmp_path)[0][0] == person
+        assert read_participants(tmp_path)[0][0] == participant
 
 
 def test_participant_with_void_trials_finishes(tmp_path: Path):
     with Store(tmp_path / RESPONSE_FILE) as store:
-        person = store.add_participant(lambda _: two("y"))
+        participant = store.add_participant(lambda _: two("y"))
         with pytest.raises(TrialNotOpenError, match="trial 1 is not the current one"):
-            store.begin_trial(person, 1)
+            store.begin_trial(participant, 1)
         for number in (0, 1):
-            store.begin_trial(person, number)
-            store.begin_trial(person, number)  # the first reply may have been lost
-            store.next_trial(person)
-        assert store.next_trial(person) is None
+            store.begin_trial(participant, number)
+            store.begin_trial(participant, number)  # the first reply may have been lost
+            store.next_trial(participant)
+        assert store.next_trial(participant) is None
         assert store.responses() == []
         assert read_participants(tmp_path)[0][1] is not None
         assert not store.has_participant("nobody")
@@ -411,16 +411,16 @@ def test_participant_with_void_trials_finishes(tmp_path: Path):
 def test_responses_can_be_read_while_the_study_runs(tmp_path: Path):
     path = tmp_path / RESPONSE_FILE
     with Store(path) as store, Store(path, read_only=True) as reader:
-        person = store.add_participant(lambda _: two("y"))
-        store.begin_trial(person, 0)
-        store.save_response(person, 0, "a", reaction_ms=3.0)
+        participant = store.add_participant(lambda _: two("y"))
+        store.begin_trial(participant, 0)
+        store.save_response(participant, 0, "a", reaction_ms=3.0)
         (response,) = reader.responses()
         assert (response.chosen, response.shown, response.reaction_ms) == ("a", (REAL, "a"), 3.0)
         assert response.correct
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader.add_participant(lambda _: [])
-        store.begin_trial(person, 1)
-        store.save_response(person, 1, REAL)
+        store.begin_trial(participant, 1)
+        store.save_response(participant, 1, REAL)
         assert [r.correct for r in reader.responses()] == [True, False]
 
 

@@ -165,8 +165,10 @@ def _analyse_fooling(
                 system=system,
                 fooled=_proportion(by_system[system], _fooled, chance=chance),
                 by_person=tuple(
-                    ParticipantProportion(person, *_wilson_proportion(given, _fooled))
-                    for person, given in group_by(by_system[system], lambda r: r.person).items()
+                    ParticipantProportion(participant, *_wilson_proportion(given, _fooled))
+                    for participant, given in group_by(
+                        by_system[system], lambda r: r.person
+                    ).items()
                 ),
                 error=_error_rate(by_system[system], real, chance=chance),
                 threshold=_threshold(by_system[system], responses) if protocol == "timed" else None,

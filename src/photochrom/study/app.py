@@ -71,14 +71,14 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
     )
 
     def find_participant(request: Request) -> str | None:
-        person = request.cookies.get(cookie, "")
-        return person if request.app.state.store.has_participant(person) else None
+        participant = request.cookies.get(cookie, "")
+        return participant if request.app.state.store.has_participant(participant) else None
 
     def require_participant(request: Request) -> str:
-        person = find_participant(request)
-        if person is None:
+        participant = find_participant(request)
+        if participant is None:
             raise TrialNotOpenError("this browser has no consent to the study; open the page again")
-        return person
+        return participant
 
     @app.get("/")
     def index() -> HTMLResponse:
@@ -95,12 +95,12 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
     def consent(request: Request) -> Response:
         response = Response(status_code=204)
         if find_participant(request) is None:
-            person = request.app.state.store.add_participant(
+            participant = request.app.state.store.add_participant(
                 lambda counts: draw_trials(study, counts, SystemRandom())
             )
             response.set_cookie(
                 cookie,
-                person,
+                participant,
                 max_age=_COOKIE_SECONDS,
                 httponly=True,
                 samesite="strict",
@@ -110,10 +110,10 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
 
     @app.get("/api/next")
     def next_trial(request: Request) -> dict[str, Any]:
-        person = find_participant(request)
-        if person is None:
+        participant = find_participant(request)
+        if participant is None:
             return {"state": "consent"}
-        current = request.app.state.store.next_trial(person)
+        current = request.app.state.store.next_trial(participant)
         return {"state": "done"} if current is None else describe(current)
 
     def describe(current: CurrentTrial) -> dict[str, Any]:
@@ -140,8 +140,8 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
 
     @app.post("/api/answer")
     def save_response(request: Request, body: _ResponseBody) -> dict[str, Any]:
-        store, person = request.app.state.store, require_participant(request)
-        trial = store.trial(person, body.number)
+        store, participant = request.app.state.store, require_participant(request)
+        trial = store.trial(participant, body.number)
         if body.pictures != [items[trial.item].pictures[system] for system in trial.shown]:
             raise TrialNotOpenError(
                 f"trial {body.number} shows other images; request the next trial"
@@ -150,7 +150,7 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
         if timed and body.exposure_ms is None:
             raise PhotochromError("exposure_ms is missing; give the measured exposure")
         response = store.save_response(
-            person,
+            participant,
             body.number,
             decode_choice(trial, body.chosen),
             exposure_ms=body.exposure_ms if timed else None,

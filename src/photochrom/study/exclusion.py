@@ -50,7 +50,7 @@ def number_participants(responses: Iterable[Response]) -> list[Response]:
 def apply_exclusion(study: Study, responses: Iterable[Response]) -> tuple[Participant, ...]:
     """Return all participants who responded to any trial, by id."""
     participants = []
-    for person, given in sorted(group_by(responses, lambda r: r.person).items()):
+    for participant, given in sorted(group_by(responses, lambda r: r.person).items()):
         tests = sum(response.kind == "test" for response in given)
         checks = sum(response.kind == "check" for response in given)
         failed = sum(response.failed_check for response in given)
@@ -60,7 +60,7 @@ def apply_exclusion(study: Study, responses: Iterable[Response]) -> tuple[Partic
         if tests < study.least_trials:
             reasons.append(f"responded to {_count(tests, 'test trial')}")
         participants.append(
-            Participant(person, tests, checks, failed, " and ".join(reasons) or None)
+            Participant(participant, tests, checks, failed, " and ".join(reasons) or None)
         )
     return tuple(participants)
 

@@ -17,7 +17,6 @@ from PIL import Image, ImageDraw, ImageFont
 from photochrom.color import FloatArray
 from photochrom.errors import DataError
 from photochrom.imagefile.atomic import make_folder, write_atomic
-from photochrom.imagefile.photo import to_8_bits
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
 from photochrom.study.analysis import MIN_SYSTEMS, analyse, select_extremes
@@ -178,8 +177,7 @@ def _load_image(folder: Path, id_: str) -> Image.Image:
     Raises:
         PhotoError: If it is missing or damaged.
     """
-    pixels = to_8_bits(open_photo(folder / IMAGE_FOLDER / f"{id_}.png").pixels)
-    return Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
+    return open_photo(folder / IMAGE_FOLDER / f"{id_}.png").to_image().convert("RGB")
 
 
 def _load_contact_sheet(

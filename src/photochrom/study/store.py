@@ -141,27 +141,27 @@ class Store:
         Returns:
             The participant id, 32 random hexadecimal digits.
         """
-        person, now = secrets.token_hex(16), _now()
+        participant, now = secrets.token_hex(16), _now()
         with self._transaction() as db:
             trials = draw_trials(self._count_stimuli(now - INACTIVITY_TIMEOUT))
             time = _format_time(now)
-            db.execute("INSERT INTO persons VALUES (?, ?, ?, NULL)", (person, time, time))
+            db.execute("INSERT INTO persons VALUES (?, ?, ?, NULL)", (participant, time, time))
             db.executemany(
                 "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, NULL, 'planned')",
                 [
-                    (person, number, t.protocol, t.kind, t.item, json.dumps(t.shown))
+                    (participant, number, t.protocol, t.kind, t.item, json.dumps(t.shown))
                     for number, t in enumerate(trials)
                 ],
             )
-        return person
+        return participant
 
-    def has_participant(self, person: str) -> bool:
+    def has_participant(self, participant: str) -> bool:
         """Return whether a participant exists."""
         with self._lock:
-            cursor = self._db.execute("SELECT 1 FROM persons WHERE id = ?", (person,))
+            cursor = self._db.execute("SELECT 1 FROM persons WHERE id = ?", (participant,))
             return cursor.fetchone() is not None
 
-    def next_trial(self, person: str) -> CurrentTrial | None:
+    def next_trial(self, participant: str) -> CurrentTrial | None:
         """Return the current trial of a participant, None if there are no more.
 
         A current trial that has begun was interrupted by a reload. In `pair` and `timed`, where
@@ -169,27 +169,27 @@ class Store:
         are shown again.
         """
         with self._transaction() as db:
-            self._touch(person)
+            self._touch(participant)
             db.execute(
                 "UPDATE trials SET state = iif(protocol IN ('pair', 'timed'), 'void', 'again') "
                 "WHERE person = ? AND state = 'begun' AND number NOT IN "
                 "(SELECT number FROM answers WHERE person = ?)",
-                (person, person),
+                (participant, participant),
             )
-            current = self._current_trial(person)
+            current = self._current_trial(participant)
             if current is None:
-                self._finish(person)
+                self._finish(participant)
             return current
 
-    def begin_trial(self, person: str, number: int) -> None:
+    def begin_trial(self, participant: str, number: int) -> None:
         """Record that the images of the current trial are about to be shown.
 
         Raises:
             TrialNotOpenError: If the trial is not the current one.
         """
         with self._transaction() as db:
-            self._touch(person)
-            current = self._current_trial(person)
+            self._touch(participant)
+            current = self._current_trial(participant)
             if current is None or current.number != number:
                 raise TrialNotOpenError(
                     f"trial {number} is not the current one; request the next trial"
@@ -197,21 +197,21 @@ class Store:
             db.execute(
                 "UPDATE trials SET asked_ms = ?, state = iif(state = 'planned', 'begun', state) "
                 "WHERE person = ? AND number = ?",
-                (current.requested_exposure_ms, person, number),
+                (current.requested_exposure_ms, participant, number),
             )
 
-    def trial(self, person: str, number: int) -> Trial:
+    def trial(self, participant: str, number: int) -> Trial:
         """Return a trial of a participant.
 
         Raises:
             TrialNotOpenError: If there is no such trial.
         """
         with self._lock:
-            return self._trial(person, number)[0]
+            return self._trial(participant, number)[0]
 
     def save_response(
         self,
-        person: str,
+        participant: str,
         number: int,
         chosen: str,
         *,
@@ -229,20 +229,20 @@ class Store:
             TrialNotOpenError: If the trial has not begun, or is void.
         """
         with self._transaction() as db:
-            self._touch(person)
-            _, state = self._trial(person, number)
-            if not self._select_responses("WHERE person = ? AND number = ?", person, number):
+            self._touch(participant)
+            _, state = self._trial(participant, number)
+            if not self._select_responses("WHERE person = ? AND number = ?", participant, number):
                 if state not in ("begun", "again"):
                     raise TrialNotOpenError(f"trial {number} is not open; request the next trial")
                 if state == "again":
                     reaction_ms = None
                 db.execute(
                     "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)",
-                    (person, number, chosen, exposure_ms, reaction_ms, _format_time(_now())),
+                    (participant, number, chosen, exposure_ms, reaction_ms, _format_time(_now())),
                 )
-                if self._current_trial(person) is None:
-                    self._finish(person)
-            return self._select_responses("WHERE person = ? AND number = ?", person, number)[0]
+                if self._current_trial(participant) is None:
+                    self._finish(participant)
+            return self._select_responses("WHERE person = ? AND number = ?", participant, number)[0]
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -255,13 +255,13 @@ class Store:
                 if self._db.in_transaction:  # not if SQLite has already rolled back
                     self._db.execute("ROLLBACK")
 
-    def _touch(self, person: str) -> None:
+    def _touch(self, participant: str) -> None:
         now = _format_time(_now())
-        self._db.execute("UPDATE persons SET seen = ? WHERE id = ?", (now, person))
+        self._db.execute("UPDATE persons SET seen = ? WHERE id = ?", (now, participant))
 
-    def _finish(self, person: str) -> None:
+    def _finish(self, participant: str) -> None:
         self._db.execute(
-            "UPDATE persons SET finished = seen WHERE id = ? AND finished IS NULL", (person,)
+            "UPDATE persons SET finished = seen WHERE id = ? AND finished IS NULL", (participant,)
         )
 
     def _select_responses(self, condition: str, *values: Any) -> list[Response]:
@@ -269,29 +269,29 @@ class Store:
         fields = [dict(zip(_FIELDS, row, strict=True)) for row in rows]
         return [Response(**f | {"shown": tuple(json.loads(f["shown"]))}) for f in fields]
 
-    def _trial(self, person: str, number: int) -> tuple[Trial, str]:
+    def _trial(self, participant: str, number: int) -> tuple[Trial, str]:
         """Return a trial and its state."""
         row = self._db.execute(
             "SELECT protocol, kind, item, shown, state FROM trials WHERE person = ? AND number = ?",
-            (person, number),
+            (participant, number),
         ).fetchone()
         if row is None:
             raise TrialNotOpenError(f"there is no trial {number}; request the next trial")
         protocol, kind, item, shown, state = row
         return Trial(protocol, kind, item, tuple(json.loads(shown))), state
 
-    def _current_trial(self, person: str) -> CurrentTrial | None:
+    def _current_trial(self, participant: str) -> CurrentTrial | None:
         row = self._db.execute(
             "SELECT number, (SELECT count(*) FROM trials WHERE person = ?) "
             "FROM trials LEFT JOIN answers USING (person, number) WHERE person = ? "
             "AND state != 'void' AND answered IS NULL ORDER BY number LIMIT 1",
-            (person, person),
+            (participant, participant),
         ).fetchone()
         if row is None:
             return None
         number, total = row
-        trial, _ = self._trial(person, number)
-        responses = self._select_responses("WHERE person = ? ORDER BY number", person)
+        trial, _ = self._trial(participant, number)
+        responses = self._select_responses("WHERE person = ? ORDER BY number", participant)
         return CurrentTrial(number, total, trial, requested_exposure_ms(trial, responses))
 
     def _count_stimuli(self, active_since: datetime) -> Counter[Stimulus]:
