@@ -69,15 +69,9 @@ def plan_outputs(
     out: str | None,
     find: Callable[[str, str | None], Iterable[FoundPhoto]],
 ) -> list[tuple[str, str]]:
-    """Apply the rules of `plan` to paths and URLs.
+    """Return pairs of photo and output, by the rules of `plan`, for paths and URLs.
 
-    Args:
-        inputs: Paths, URLs and patterns.
-        out: A folder, as a path or a URL.
-        find: Returns the photos that one input names, without those in `out`.
-
-    Returns:
-        Pairs of photo and output.
+    `find` returns the photos that one input names, without those in `out`.
 
     Raises:
         PhotochromError: As `plan`.

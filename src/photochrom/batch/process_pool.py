@@ -107,11 +107,8 @@ class WorkerPool(Generic[Item, Outcome]):
     ) -> Iterator[Outcome]:
         """Process items and yield the outcomes as they complete.
 
-        No more items than there are processes are read ahead.
-
-        Args:
-            items: Items.
-            on_death: Returns the outcome of an item whose process crashed or timed out.
+        At most as many items are read ahead as there are processes. `on_death` returns the outcome
+        of an item whose process crashed or timed out.
 
         Raises:
             WorkerStartError: If a process cannot start.

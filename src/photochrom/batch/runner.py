@@ -92,12 +92,8 @@ def colorize_file(
 ) -> Result:
     """Colorize all pages of a file; errors are reported in the result.
 
-    Args:
-        job: The photo and its output.
-        colorizer: A colorizer.
-        overwrite: Replace an existing output; otherwise the photo is skipped.
-        max_pixels: Larger photos fail.
-        **options: Rendering options of `Colorizer.__call__`.
+    A photo with an existing output is skipped without `overwrite`; a photo of more than
+    `max_pixels` fails. `options` are the rendering options of `Colorizer.__call__`.
     """
     start = time.perf_counter()
     size: tuple[int, int] | None = None
@@ -150,15 +146,9 @@ def colorize_all(
 ) -> Generator[Result, None, None]:
     """Colorize photos in worker processes. A crash fails only the photo in progress.
 
-    A single photo is colorized in this process, which is faster than to start another.
-
-    Args:
-        jobs: From `plan`.
-        settings: Settings; the cores are divided among the processes.
-        processes: Number of processes; None: one per core.
-
-    Yields:
-        The results as they complete, in any order.
+    The results are yielded as they complete, in any order. The cores are divided among the
+    processes, one per core by default. A single photo is colorized in this process, which is faster
+    than to start another.
 
     Raises:
         ModelError: If the model cannot be loaded.
@@ -220,9 +210,7 @@ def skip_finished(jobs: Iterable[AnyJob], finished: Container[tuple[str, str]]) 
 def open_report(path: Path, *, append: bool = False) -> Iterator[Callable[[Result], None]]:
     """Yield a function that writes a result as a line of a report.
 
-    Args:
-        path: The report.
-        append: Append to an existing report, after removing an incomplete last line.
+    With `append`, the report must exist; an incomplete last line is removed.
 
     Raises:
         PhotochromError: If the file exists and `append` is not set, or if it cannot be written.

@@ -88,12 +88,11 @@ def colorize_on_ray(
     Args:
         tasks: From `plan_tasks`.
         settings: Settings; each actor has one thread.
-        address: Address of a running cluster, `HOST:PORT` or `auto`. None: start one on this
-            computer, and stop it at the end.
+        address: `HOST:PORT` or `auto`. None: start a cluster on this computer for the batch.
         actors: Number of actors. None: one per core of the cluster.
 
     Yields:
-        Exactly one result per photo, as soon as it is known.
+        Exactly one result per photo.
 
     Raises:
         ModelError: If the model cannot be loaded.

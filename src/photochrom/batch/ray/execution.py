@@ -17,12 +17,8 @@ def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool =
     """Colorize the photo of a task; errors are reported in the result.
 
     An output written after the task was planned is from an earlier attempt whose machine died
-    before it could report. The task is then done.
-
-    Args:
-        task: A task without output, or whose output is to be replaced.
-        colorize: Colorizes a local file.
-        overwrite: Whether the output that existed at planning is replaced.
+    before it could report. The task is then done. `overwrite` replaces the output that existed at
+    planning.
     """
     result = Result(task.input, task.output, "done", 0.0)
     locations: dict[Path, str] = {}

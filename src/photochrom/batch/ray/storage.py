@@ -94,13 +94,8 @@ def download(url: str, path: Path) -> None:
 def upload(path: Path, url: str, *, overwrite: bool) -> None:
     """Copy a file to a URL atomically.
 
-    Args:
-        path: The file.
-        url: Where to write.
-        overwrite: Whether an existing file is replaced. If not, the store itself raises an error.
-
     Raises:
-        PhotochromError: If the request fails.
+        PhotochromError: If the request fails, or the file exists and `overwrite` is not set.
     """
     with _open_store(url, "write") as (store, key):
         store.put_file(str(path), key, mode="overwrite" if overwrite else "create")

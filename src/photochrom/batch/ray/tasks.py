@@ -26,14 +26,7 @@ class Task:
 
 
 def plan_tasks(inputs: Sequence[str], out: str | None = None) -> list[Task]:
-    """Find photos and decide where their outputs go, by the rules of `plan`.
-
-    Args:
-        inputs: Files, folders or patterns, each a path or a URL.
-        out: Folder for the outputs, as a path or a URL. None: beside the photos.
-
-    Returns:
-        One task per photo, in the order of the inputs, then by name.
+    """Plan as `plan` does; inputs and `out` may also be URLs.
 
     Raises:
         PhotochromError: As `plan`, or if a request to a store fails.
