@@ -1,8 +1,7 @@
-"""Make the README's first picture and the web page's samples: `python docs/make_pictures.py`.
+"""Write docs/before-after.png and the web page's samples: `python docs/make_pictures.py`.
 
-The photos are scikit-image's own samples, all in the public domain or CC0: astronaut (NASA),
-chelsea, coffee and rocket (SpaceX). docs/before-after.png, with the model that ships: what goes in
-above, what comes out below.
+The photos are scikit-image's samples, all in the public domain or CC0: astronaut (NASA), chelsea,
+coffee and rocket (SpaceX).
 """
 
 from pathlib import Path
@@ -19,13 +18,13 @@ SAMPLES = DOCS.parent / "src" / "photochrom" / "web" / "static" / "samples"
 
 
 def main() -> None:
-    """Write the pictures."""
+    """Write all images."""
     write_before_after()
     write_samples()
 
 
 def write_before_after() -> None:
-    """Write docs/before-after.png."""
+    """Write docs/before-after.png: grey photos above, the default model's output below."""
     colorizer = Colorizer()
     columns = []
     for photo in (data.astronaut(), data.chelsea(), data.coffee()):
@@ -44,7 +43,7 @@ def write_before_after() -> None:
 
 
 def write_samples() -> None:
-    """Write the grey photos that the web page offers."""
+    """Write the grey sample photos of the web page."""
     SAMPLES.mkdir(parents=True, exist_ok=True)
     for photo in (data.astronaut, data.chelsea, data.rocket):
         grey = Image.fromarray(photo()).convert("L")

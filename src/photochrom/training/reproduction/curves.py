@@ -53,7 +53,7 @@ def _draw_lambda(results: Results) -> bytes:
         _annotate(axes, "grey", point)
     axes.axhline(1.0, color="grey", linewidth=0.5)
     axes.set_xlabel("MSE of RGB (less is better)")
-    axes.set_ylabel("colourfulness / the truth's")
+    axes.set_ylabel("colourfulness / the original's")
     axes.legend(loc="best", fontsize=7)
     return _svg(figure)
 
@@ -61,7 +61,7 @@ def _draw_lambda(results: Results) -> bytes:
 def _draw_training(runs: Sequence[Run]) -> bytes:
     figure = Figure(figsize=(8, 4), layout="constrained")
     for i, (key, label) in enumerate(
-        (("psnr", "PSNR (dB)"), ("colorfulness_ratio", "colourfulness / the truth's"))
+        (("psnr", "PSNR (dB)"), ("colorfulness_ratio", "colourfulness / the original's"))
     ):
         axes = figure.add_subplot(1, 2, i + 1)
         for run in runs:

@@ -176,7 +176,7 @@ def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None
         RunError: If a file of a run cannot be read.
         RecipeError: If a recipe cannot be read.
     """
-    found: list[Run] = []
+    collected: list[Run] = []
     dates = []
     for path in sorted((folder / "runs").glob("*")):
         experiment, _, seed = path.name[5:].rpartition("-seed")
@@ -195,9 +195,9 @@ def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None
             Evaluation.from_json(_read(metrics)["evaluations"][0]),
             runs.read_log(path),
         )
-        found.append(run)
+        collected.append(run)
     order = list(EXPERIMENTS)
-    found.sort(key=lambda run: (order.index(run.experiment), run.seed))
+    collected.sort(key=lambda run: (order.index(run.experiment), run.seed))
     baselines = []
     metrics = folder / "baselines" / "metrics.json"
     if metrics.is_file():
@@ -208,7 +208,7 @@ def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None
     data |= {key: info[key] for key in ("size", "train", "eval")}
     date = datetime.fromtimestamp(max(dates), UTC) if dates else datetime.now(UTC)
     day = date.date().isoformat()
-    return Results(protocol, day, data, fid_weights, runs.describe_machine(), baselines, found)
+    return Results(protocol, day, data, fid_weights, runs.describe_machine(), baselines, collected)
 
 
 def _read(path: Path) -> Any:
