@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -45,15 +46,15 @@ def test_folders_of_killed_servers_are_removed(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [other]
 
 
-def test_disk_limit_rejects_upload(web_app: FastAPI, web_client: TestClient):
+def test_disk_limit_rejects_upload(
+    web_app: FastAPI, web_client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
     service = get_service(web_app)
-    usage, service._disk_usage = service._disk_usage, int(9e9)
-    try:
-        web_client.cookies.clear()
-        web_client.get("/")
-        response = web_client.post("/photos", params={"name": "old.jpg"}, content=make_jpeg())
-    finally:
-        service._disk_usage = usage
+    full = dataclasses.replace(service.limits, max_disk_bytes=-1)
+    monkeypatch.setattr(service, "limits", full)
+    web_client.cookies.clear()
+    web_client.get("/")
+    response = web_client.post("/photos", params={"name": "old.jpg"}, content=make_jpeg())
     assert response.status_code == 507
     assert response.json()["detail"] == "this server is full of photos; try again in an hour"
     assert web_client.get("/photos").json() == {"photos": []}
