@@ -193,6 +193,13 @@ def test_damaged_metadata_in_a_jpeg_are_ignored(broken: bytes, picture: Image.Im
     np.testing.assert_array_equal(pixels, expected)
 
 
+def test_jpeg_damaged_after_its_exif_is_reported_as_damaged(picture: Image.Image):
+    data = jpeg(picture, b"Exif\0\0" + ORIENTATION_3)
+    end_of_exif = 4 + int.from_bytes(data[4:6])
+    with pytest.raises(PhotoError, match=r"a JPEG that is damaged|damaged or cut off"):
+        open_photo(BytesIO(data[:end_of_exif] + bytes(200)))
+
+
 def test_12_bit_grey_tiff():
     values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
     pairs = values.reshape(-1, 2)

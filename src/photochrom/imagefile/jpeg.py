@@ -59,11 +59,15 @@ def make_segment(marker: int, content: bytes) -> bytes:
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """Return a JPEG without metadata, and without a colour transform that is cut off."""
+    """Return a JPEG without metadata but EXIF and XMP.
+
+    With them, a JPEG that is damaged further on is still recognized as a JPEG.
+    """
     segments = [
         segment
         for marker, segment in iterate_segments(data)
-        if marker not in _METADATA_MARKERS and not (marker == _APP14 and len(segment) < 16)
+        if marker not in _METADATA_MARKERS - {_APP1}
+        and not (marker == _APP14 and len(segment) < 16)  # cut off
     ]
     return b"".join([data[:2], *segments])
 

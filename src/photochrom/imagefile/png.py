@@ -30,8 +30,12 @@ def make_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """Return a PNG without metadata."""
-    chunks = (chunk for name, chunk in iterate_chunks(data) if name in _IMAGE_CHUNKS)
+    """Return a PNG without metadata but intact EXIF."""
+    chunks = [
+        chunk
+        for name, chunk in iterate_chunks(data)
+        if name in _IMAGE_CHUNKS or (name == b"eXIf" and _is_intact(chunk))
+    ]
     return b"".join([_SIGNATURE, *chunks])
 
 

@@ -98,7 +98,7 @@ def _file_version(stream: IO[bytes]) -> tuple[int, int] | None:
 
 
 def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
-    """Read a file that is one image. If that fails, it is decoded without its metadata."""
+    """Read a file that is one image. If that fails, it is decoded with less metadata."""
     stream.seek(0)
     data = stream.read()
     try:
