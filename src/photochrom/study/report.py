@@ -42,7 +42,6 @@ NO_METRICS = (
     "train extra is not installed; run pip install 'photochrom[train]' and create the report again."
 )
 _SSIM_WINDOW = 11  # px
-_ARROWS = {"up": " ↑", "down": " ↓", "target": ""}
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _metric_titles() -> dict[str, str] | None:
         from photochrom.training.evaluation.metrics import METRICS
     except ModuleNotFoundError:
         return None
-    return {name: metric.title + _ARROWS[metric.direction] for name, metric in METRICS.items()}
+    return {name: metric.title + metric.arrow for name, metric in METRICS.items()}
 
 
 def _score_images(

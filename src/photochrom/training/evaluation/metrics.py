@@ -20,7 +20,6 @@ from torchvision.models import alexnet  # type: ignore[import-untyped]
 from photochrom.color import AB_SCALE, FloatArray, rgb_to_lab
 from photochrom.errors import ModelError
 
-Direction = Literal["up", "down", "target"]
 PhotoMetric = Callable[[FloatArray, FloatArray], float]
 """A function of output and original, both sRGB in [0, 1], shape (H, W, 3)."""
 
@@ -30,7 +29,7 @@ class Metric:
     """How a metric is computed and shown."""
 
     title: str
-    direction: Direction
+    direction: Literal["up", "down", "target"]
     """`up`: more is better; `down`: less is better; `target`: the original's value is the best."""
     unit: str
     digits: int
@@ -39,6 +38,11 @@ class Metric:
     """None: a metric of a set of photos, or one that needs weights."""
     factor: float = 1.0
     """Tables show values multiplied by this."""
+
+    @property
+    def arrow(self) -> str:
+        """An arrow towards better values, with a space before it, or nothing."""
+        return {"up": " ↑", "down": " ↓", "target": ""}[self.direction]
 
 
 def mse(output: FloatArray, target: FloatArray) -> float:

@@ -1,30 +1,18 @@
 """Markdown tables of evaluations, and the report's Table 1."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from photochrom.training.evaluation.metrics import METRICS, Direction
+from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import Evaluation, read_evaluation
 from photochrom.training.loop.runs import read_recipe
 from photochrom.training.recipes.named import RECIPES
 
-_ARROWS: dict[Direction, str] = {"up": " ↑", "down": " ↓", "target": ""}
-
-
-@dataclass(frozen=True)
-class Published:
-    """A row of the report's Table 1."""
-
-    mse: str
-    ssim: str
-
-
-TABLE_1: dict[str, Published] = {
-    "custom": Published(".0071", ".91"),
-    "unet-patchgan": Published(".0123", ".8503"),
-    "resnet18-unet-patchgan": Published(".0089", ".8414"),
-    "unet-patchgan-l1pre": Published(".0085", ".8899"),
+TABLE_1: dict[str, dict[str, str]] = {
+    "custom": {"mse": ".0071", "ssim": ".91"},
+    "unet-patchgan": {"mse": ".0123", "ssim": ".8503"},
+    "resnet18-unet-patchgan": {"mse": ".0089", "ssim": ".8414"},
+    "unet-patchgan-l1pre": {"mse": ".0085", "ssim": ".8899"},
 }
 """The report's values by the name of our recipe. The report does not state their colour space."""
 
@@ -47,7 +35,7 @@ def heading(name: str) -> str:
     """Return a metric's title with its unit and an arrow towards better values."""
     metric = METRICS[name]
     unit = f" ({metric.unit})" if metric.unit and metric.unit != metric.title else ""
-    return f"{metric.title}{unit}{_ARROWS[metric.direction]}"
+    return f"{metric.title}{unit}{metric.arrow}"
 
 
 def cell(evaluation: Evaluation | None, name: str, *, interval: bool = True) -> str:
@@ -102,10 +90,10 @@ def table1(runs: Sequence[Path]) -> str:
     header += [f"Ours: {heading(name)}" for name in names[2:]]
     rows = []
     for system, evaluations in by_system.items():
-        published = TABLE_1.get(system, Published("-", "-"))
+        report = TABLE_1.get(system, {"mse": "-", "ssim": "-"})
         for run_name, photos, measured in evaluations or [("-", "-", None)]:
             ours = [cell(measured, name, interval=False) for name in names]
             rows.append(
-                [system, run_name, photos, published.mse, ours[0], published.ssim, *ours[1:]]
+                [system, run_name, photos, report["mse"], ours[0], report["ssim"], *ours[1:]]
             )
     return markdown(header, rows)

@@ -1,13 +1,13 @@
 """results.md, generated from results.json alone."""
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import mean
 
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import Evaluation
-from photochrom.training.evaluation.tables import TABLE_1, Published, cell, heading, markdown
+from photochrom.training.evaluation.tables import TABLE_1, cell, heading, markdown
 from photochrom.training.loop.monitor import SAMPLES
 from photochrom.training.reproduction.claims import CLAIMS, compare
 from photochrom.training.reproduction.experiments import (
@@ -108,39 +108,29 @@ def _bullets(texts: Sequence[str]) -> str:
     return "\n".join(wrapper.fill(f"- {text}") for text in texts)
 
 
-def _rank(values: dict[str, float], *, less_is_better: bool) -> dict[str, str]:
+def _rank(values: dict[str, float], metric: str) -> dict[str, str]:
     """Return the rank of each value as ` (n)`, 1 being the best."""
-    order = sorted(values, key=values.__getitem__, reverse=not less_is_better)
+    order = sorted(values, key=values.__getitem__, reverse=METRICS[metric].direction == "up")
     return {name: f" ({rank})" for rank, name in enumerate(order, 1)}
 
 
 def _table_1(results: Results) -> str:
     runs = results.first_runs(part="table")
     systems = [run.experiment for run in runs if run.experiment in SYSTEMS]
-
-    def rank(metric: str, published: Callable[[Published], str]) -> list[dict[str, str]]:
-        report = {name: float(published(row)) for name, row in TABLE_1.items()}
-        ours = {name: results.value(name, metric)[0] for name in systems}
-        less = METRICS[metric].direction == "down"
-        return [_rank(values, less_is_better=less) for values in (report, ours)]
-
-    mse_report, mse_ours = rank("mse", lambda row: row.mse)
-    ssim_report, ssim_ours = rank("ssim", lambda row: row.ssim)
-    others = [metric for metric in _METRICS if metric not in ("mse", "ssim")]
+    both = ("mse", "ssim")  # in the report and here
+    others = [metric for metric in _METRICS if metric not in both]
     header = ["System", "Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
     header += [*map(heading, others), "Generator steps", "Images", "Minutes"]
+    report_ranks = {m: _rank({k: float(row[m]) for k, row in TABLE_1.items()}, m) for m in both}
+    ranks = {m: _rank({name: results.value(name, m)[0] for name in systems}, m) for m in both}
 
     def line(name: str, title: str, evaluation: Evaluation, effort: Sequence[str]) -> list[str]:
-        published = TABLE_1.get(name)
-        return [
-            title,
-            published.mse + mse_report[name] if published else "-",
-            cell(evaluation, "mse", interval=False) + mse_ours.get(name, ""),
-            published.ssim + ssim_report[name] if published else "-",
-            cell(evaluation, "ssim", interval=False) + ssim_ours.get(name, ""),
-            *_cells(evaluation, others),
-            *effort,
-        ]
+        cells = [title]
+        for metric in both:
+            report = TABLE_1[name][metric] + report_ranks[metric][name] if name in TABLE_1 else "-"
+            cells += [report, *_cells(evaluation, [metric])]
+            cells[-1] += ranks[metric].get(name, "")
+        return [*cells, *_cells(evaluation, others), *effort]
 
     lines = [line(e.name, f"`{e.name}`", e, ("0", "0", "0")) for e in results.baselines]
     for run in runs:
