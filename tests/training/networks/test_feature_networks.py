@@ -1,5 +1,3 @@
-"""Frozen image classifiers whose features discriminator and perceptual loss use."""
-
 from pathlib import Path
 
 import pytest
@@ -8,13 +6,13 @@ import torch
 from photochrom.errors import RecipeError
 from photochrom.training.networks import encoders
 from photochrom.training.networks.encoders import SHIFT_TOLERANT, FeatureNetworks, stage_channels
-from photochrom.training.networks.shift_tolerant import Blur, ShiftTolerant
+from photochrom.training.networks.shift_tolerant import BlurPool, ShiftTolerantNetwork
 
 NAMES = ["tu-efficientnet_lite0", "tu-efficientnet_lite2", *SHIFT_TOLERANT]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_features_of_a_photo(name: str) -> None:
+def test_features_depend_on_the_photo(name: str) -> None:
     network = FeatureNetworks([name]).train()
     assert not network.training
     rgb = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -28,29 +26,33 @@ def test_features_of_a_photo(name: str) -> None:
     assert rgb.grad is not None
     assert rgb.grad.abs().max() > 0
     assert not any(p.requires_grad for p in network.parameters())
-    swapped = network(rgb.detach().flip(1))  # other colours
+    swapped = network(rgb.detach().flip(1))
     assert all(not torch.allclose(a, b) for a, b in zip(features, swapped, strict=True))
 
 
-def test_each_network_of_several() -> None:
+def test_index_selects_the_network() -> None:
     both = FeatureNetworks(["stlpips-alexnet", "tu-efficientnet_lite0"])
     rgb = torch.rand(1, 3, 64, 64) * 2 - 1
-    for which, name in enumerate(both.names):
+    for index, name in enumerate(both.names):
         alone = FeatureNetworks([name])(rgb)
-        assert all(torch.equal(*pair) for pair in zip(both(rgb, which), alone, strict=True))
+        assert all(torch.equal(*pair) for pair in zip(both(rgb, index), alone, strict=True))
 
 
-def test_blurring_keeps_what_is_flat_and_halves_the_size() -> None:
-    blurred = Blur()(torch.full((1, 2, 12, 16), 3.0))
+def test_blur_pool_keeps_constants_and_halves_the_size() -> None:
+    blurred = BlurPool()(torch.full((1, 2, 12, 16), 3.0))
     assert blurred.shape == (1, 2, 7, 9)
     assert torch.allclose(blurred, torch.tensor(3.0))
 
 
-def test_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="tensors are not those of the network"):
-        ShiftTolerant("vgg16").load_packaged({"net.weight": torch.zeros(3)})
+def test_invalid_or_missing_weights_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="its tensors have other shapes"):
+        ShiftTolerantNetwork("vgg16").load_packaged({"net.weight": torch.zeros(3)})
     (tmp_path / "weights.pth").write_text("none")
-    monkeypatch.setattr(encoders, "_packaged", lambda package, file: tmp_path / "weights.pth")
+    monkeypatch.setattr(
+        encoders, "_find_in_package", lambda package, file: tmp_path / "weights.pth"
+    )
     with pytest.raises(RecipeError, match="holds no weights of stlpips-vgg16"):
         FeatureNetworks(["stlpips-vgg16"])
     monkeypatch.undo()

@@ -49,7 +49,9 @@ class _DDP(DDPStrategy):
     def setup_module(self, module: nn.Module) -> nn.Module:  # type: ignore[override]
         if not any(parameter.requires_grad for parameter in module.parameters()):
             return module
-        self._ddp_kwargs["find_unused_parameters"] = getattr(module, "used_in_part", False)
+        self._ddp_kwargs["find_unused_parameters"] = getattr(
+            module, "find_unused_parameters", False
+        )
         parallel = super().setup_module(module)
         parallel.broadcast_buffers = False
         return parallel

@@ -1,1 +1,1 @@
-"""Generators, discriminators and pretrained networks."""
+"""Networks: `generators.GENERATORS`, `discriminators.DISCRIMINATORS`, and pretrained `encoders`."""

@@ -1,15 +1,15 @@
-"""Discriminators: is this colour photo real?
+"""Discriminators tell real from generated colour photos.
 
-The contract, tested for every entry of `DISCRIMINATORS`: a discriminator maps `L` (B, 1, H, W), the
-photo that the generator was given, and `Lab` (B, 3, H, W), real or generated, or RGB where the
-generator makes that, both in [-1, 1] (see `photochrom.training.tensors`), to logits of any spatial
-shape: (B, 1, h, w) for one verdict a patch, (B, S, h, w) for one at each of S scales, (B, 1) for
-one verdict a photo. H, W >= 32. So it is
-conditioned on the input, as in equation (8) of the report: those of the report by the L in Lab,
-which is the photo's where the generator makes ab; Nazeri's by the photo beside Lab, as their
-generator makes L as well. One whose `uses_features` is true takes the photo's features, as of
-`photochrom.training.networks.encoders.FeatureNetworks`, and the place of the network that gave
-them, instead of Lab.
+Contract, tested for every entry of `DISCRIMINATORS`: a discriminator maps `L` (B, 1, H, W) and
+`photo` (B, 3, H, W), real or generated, Lab or RGB (see `Recipe.output`), both in [-1, 1] and H,
+W >= 32, to logits: (B, 1, h, w) per patch, (B, S, h, w) per patch at S scales, or (B, 1) per photo.
+A discriminator with `uses_features = True` takes the features of one of the `FeatureNetworks`
+(`photochrom.training.networks.encoders`) and the index of that network instead of `photo`.
+
+All are conditional, as in equation (8) of the report: those of the report by the L channel of Lab,
+Nazeri's by a separate L, as their generator also predicts L.
+
+To add a discriminator, write the class and an entry in `DISCRIMINATORS`, at the end of this file.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,17 +29,18 @@ from photochrom.training.tensors import L_to_grey
 
 
 class PatchDiscriminator(nn.Module):
-    """The PatchGAN of pix2pix: one logit for each patch of 70x70 px, 30x30 of them at 256 px.
+    """The PatchGAN of pix2pix: one logit per patch of 70x70 px, 30x30 logits at 256 px.
 
-    4x4 convolutions, `depth` of stride 2 and two of stride 1; batch norm on all but the first and
-    the last; LeakyReLU 0.2. With the defaults it has 2 765 633 parameters.
+    4x4 convolutions, `depth` of stride 2 and two of stride 1; batch normalisation except after the
+    first and the last; LeakyReLU 0.2. 2 765 633 parameters with the defaults.
 
     Args:
-        base_channels: Channels after the first convolution; at most eight times as many deeper.
-        depth: Convolutions of stride 2; with 2, 3, 4 of them a patch is 34, 70, 142 px.
+        base_channels: Channels of the first convolution, doubled per layer up to eight times.
+        depth: Number of stride-2 convolutions; 2, 3, 4 give receptive fields of 34, 70, 142 px.
 
     Reference:
-        Isola et al. 2017, `NLayerDiscriminator`; the tutorial's `PatchDiscriminator`.
+        Isola et al. 2017, section 6.1.2; `NLayerDiscriminator` of pytorch-CycleGAN-and-pix2pix;
+        Shariatnia's `PatchDiscriminator`.
     """
 
     def __init__(self, base_channels: int = 64, depth: int = 3) -> None:
@@ -48,26 +49,22 @@ class PatchDiscriminator(nn.Module):
         strides = [2] * (depth - 1) + [1]
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for (before, after), stride in zip(pairwise(widths), strides, strict=True):
-            layers += [
-                nn.Conv2d(before, after, 4, stride, 1, bias=False),
-                nn.BatchNorm2d(after),
-                nn.LeakyReLU(0.2),
-            ]
-        layers.append(nn.Conv2d(widths[-1], 1, 4, 1, 1))
-        self.layers = nn.Sequential(*layers)
+            convolution = nn.Conv2d(before, after, 4, stride, 1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
-    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
-        """Return logits (B, 1, h, w) for L (B, 1, H, W) and Lab (B, 3, H, W) in [-1, 1]."""
-        logits: Tensor = self.layers(lab)
+    def forward(self, L: Tensor, photo: Tensor) -> Tensor:
+        """Return logits (B, 1, h, w)."""
+        logits: Tensor = self.layers(photo)
         return logits
 
 
 class NazeriPatchDiscriminator(nn.Module):
-    """The discriminator of Nazeri et al.'s code: 32x32 logits at 256 px, receptive field 70.
+    """The discriminator of Nazeri et al.'s code: 32x32 logits at 256 px, receptive field 70 px.
 
-    4x4 convolutions with bias and TensorFlow's "same" padding; batch norm, always with the
-    statistics of the batch, on all but the first and the last; the input is the grey value in
-    0..255 beside Lab, four channels. With the defaults it has 2 767 553 parameters.
+    4x4 convolutions with bias and TensorFlow's "same" padding; batch normalisation, always with
+    batch statistics, except after the first and the last; the input is the grey value in 0..255
+    and Lab, four channels. 2 767 553 parameters with the defaults.
 
     Reference:
         ImagingLab/Colorizing-with-GANs at 13bb4c4, `Discriminator`.
@@ -77,35 +74,28 @@ class NazeriPatchDiscriminator(nn.Module):
         super().__init__()
         widths = [base_channels * factor for factor in (1, 2, 4, 8)]
         layers: list[nn.Module] = [nn.Conv2d(4, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
-        for before, after in pairwise(widths[:3]):
-            layers += [
-                nn.Conv2d(before, after, 4, 2, 1),
-                nn.BatchNorm2d(after, track_running_stats=False),
-                nn.LeakyReLU(0.2),
-            ]
-        layers += [
-            nn.ZeroPad2d((1, 2, 1, 2)),
-            nn.Conv2d(widths[2], widths[3], 4),
-            nn.BatchNorm2d(widths[3], track_running_stats=False),
-            nn.LeakyReLU(0.2),
-            nn.ZeroPad2d((1, 2, 1, 2)),
-            nn.Conv2d(widths[3], 1, 4),
-        ]
+        for before, after in pairwise(widths):
+            if after < widths[-1]:
+                layers.append(nn.Conv2d(before, after, 4, 2, 1))
+            else:
+                layers += [nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(before, after, 4)]
+            layers += [nn.BatchNorm2d(after, track_running_stats=False), nn.LeakyReLU(0.2)]
+        layers += [nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(widths[-1], 1, 4)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
-        """Return logits (B, 1, h, w) for L (B, 1, H, W) and Lab (B, 3, H, W) in [-1, 1]."""
+    def forward(self, L: Tensor, photo: Tensor) -> Tensor:
+        """Return logits (B, 1, h, w)."""
         grey = L_to_grey(L) * 255.0
-        logits: Tensor = self.layers(torch.cat([grey, lab], dim=1))
+        logits: Tensor = self.layers(torch.cat([grey, photo], dim=1))
         return logits
 
 
 class NazeriScalarDiscriminator(nn.Module):
-    """The discriminator of Nazeri et al.'s paper: the contracting path, ending in one logit.
+    """The discriminator of Nazeri et al.'s paper: the U-Net's contracting path and one logit.
 
-    The paper gives kernels, strides, norms and activations; the number of layers is filled in so
-    that 256 px end in 4x4, which the last convolution takes whole. Photos of other sizes are padded
-    by reflection to a multiple of 64 px, and their features brought to 4x4 by average pooling.
+    The paper states kernels, strides, normalisation and activations. The number of layers is our
+    choice: 256 px become 4x4, which the last convolution reduces to one logit. Other sizes are
+    padded by reflection to a multiple of 64 px and pooled to 4x4 features.
 
     Reference:
         arXiv 1803.05400, section 3.2. The sigmoid is part of the loss.
@@ -117,70 +107,60 @@ class NazeriScalarDiscriminator(nn.Module):
         self.multiple = 2 ** len(widths)
         layers: list[nn.Module] = [nn.Conv2d(4, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for before, after in pairwise(widths):
-            layers += [
-                nn.Conv2d(before, after, 4, 2, 1),
-                nn.BatchNorm2d(after),
-                nn.LeakyReLU(0.2),
-            ]
+            convolution = nn.Conv2d(before, after, 4, 2, 1)
+            layers += [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(4)
         self.head = nn.Conv2d(widths[-1], 1, 4)
 
-    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
-        """Return logits (B, 1) for L (B, 1, H, W) and Lab (B, 3, H, W) in [-1, 1]."""
-        x = self.layers(pad_to_multiple(torch.cat([L, lab], dim=1), self.multiple))
+    def forward(self, L: Tensor, photo: Tensor) -> Tensor:
+        """Return logits (B, 1)."""
+        x = self.layers(pad_to_multiple(torch.cat([L, photo], dim=1), self.multiple))
         logits: Tensor = self.head(self.pool(x)).flatten(1)
         return logits
 
 
 class ClassifierDiscriminator(nn.Module):
-    """The report's custom discriminator: convolution, batch norm, max-pooling; dropout; linear.
+    """The report's custom discriminator: convolutions, batch normalisation, max pooling, dropout.
 
-    The report names the layers; widths, order and dropout rate are filled in. At 256 px the linear
-    layer takes 8x8 features; other sizes are brought there by average pooling.
+    The report names the layers; channels, order and dropout rate are our choice. The linear layer
+    takes the 8x8 features of 256 px; those of other sizes are pooled to 8x8.
     """
 
     def __init__(self, base_channels: int = 32) -> None:
         super().__init__()
-        widths = [base_channels * factor for factor in (1, 2, 4, 8, 8)]
+        widths = [3, *(base_channels * factor for factor in (1, 2, 4, 8, 8))]
         layers: list[nn.Module] = []
-        channels = 3
-        for i, width in enumerate(widths):
-            layers += [
-                nn.Conv2d(channels, width, 3, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.LeakyReLU(0.2),
-                nn.MaxPool2d(2),
-            ]
+        for i, (before, after) in enumerate(pairwise(widths)):
+            convolution = nn.Conv2d(before, after, 3, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(0.2), nn.MaxPool2d(2)]
             if i in (1, 3):
                 layers.append(nn.Dropout(0.25))
-            channels = width
         self.layers = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(8)
-        self.head = nn.Linear(channels * 8 * 8, 1)
+        self.head = nn.Linear(widths[-1] * 8 * 8, 1)
 
-    def forward(self, L: Tensor, lab: Tensor) -> Tensor:
-        """Return logits (B, 1) for L (B, 1, H, W) and Lab (B, 3, H, W) in [-1, 1]."""
-        logits: Tensor = self.head(self.pool(self.layers(lab)).flatten(1))
+    def forward(self, L: Tensor, photo: Tensor) -> Tensor:
+        """Return logits (B, 1)."""
+        logits: Tensor = self.head(self.pool(self.layers(photo)).flatten(1))
         return logits
 
 
 class ProjectedDiscriminator(nn.Module):
-    """A discriminator that judges a photo by the features of a frozen image classifier.
+    """A projected discriminator: small heads on features of frozen image classifiers.
 
-    What stands for an object in the features has the same colours all over or it does not look
-    real; a network trained on nothing but this project's photos would have to learn objects first.
-    Each scale of each classifier has a head of its own: two 3x3 convolutions with spectral norm,
-    LeakyReLU 0.2 between and a 1x1 convolution. One classifier is used at a time. The fixed random
-    mixing of the features in the paper is left out.
+    Classifiers recognise objects, which a network trained on this project's photos only would have
+    to learn first. Each scale of each classifier has its own head: two 3x3 convolutions and a 1x1
+    convolution with spectral normalisation, LeakyReLU 0.2. Each step uses one classifier. Unlike in
+    the paper, there is no random cross-channel or cross-scale mixing.
 
     Args:
-        channels: For each classifier, those of the features of each scale, from fine to coarse.
-        base_channels: Of the heads.
+        channels: Channels of the features of each scale, from fine to coarse, per classifier.
+        base_channels: Channels of the heads.
 
     Reference:
-        Sauer, Chitta, Mueller and Geiger 2021, "Projected GANs Converge Faster", section 3; Miyato
-        et al. 2018, spectral normalization.
+        Sauer et al. 2021, "Projected GANs Converge Faster", section 3; Miyato et al. 2018,
+        "Spectral Normalization for Generative Adversarial Networks".
     """
 
     uses_features = True
@@ -200,20 +180,20 @@ class ProjectedDiscriminator(nn.Module):
             )
             for scales in channels
         )
-        self.used_in_part = len(channels) > 1
-        """Whether a step leaves parameters without gradients; DDP has to know."""
+        self.find_unused_parameters = len(channels) > 1
+        """For DDP: a step with one of several classifiers leaves parameters without gradients."""
 
-    def forward(self, L: Tensor, features: Sequence[Tensor], which: int = 0) -> Tensor:
-        """Return logits (B, S, h, w), a channel for each scale, of the size of the finest.
+    def forward(self, L: Tensor, features: Sequence[Tensor], index: int = 0) -> Tensor:
+        """Return logits (B, S, h, w), one channel per scale, at the size of the finest scale.
 
         Args:
             L: Unused.
             features: (B, C, h, w) for each of the S scales, from fine to coarse.
-            which: The classifier that they are of.
+            index: Index of the classifier.
         """
-        heads = cast(nn.ModuleList, self.heads[which])
+        heads = cast(nn.ModuleList, self.heads[index])
         logits = [head(x.float()) for head, x in zip(heads, features, strict=True)]
-        size = logits[0].shape[2:]  # repeated, the coarse verdicts weigh as much as the fine ones
+        size = logits[0].shape[2:]  # all scales at the finest size, so that they weigh the same
         return torch.cat([F.interpolate(x, size=size) for x in logits], dim=1)
 
 
@@ -233,10 +213,10 @@ def _channels(recipe: Recipe) -> int:
 
 
 def build_discriminator(recipe: Recipe) -> nn.Module | None:
-    """Return the recipe's discriminator, freshly made, or None if it trains with L1 alone.
+    """Return the recipe's discriminator with PyTorch's default weights, or None if it has none.
 
     Raises:
-        RecipeError: If there is no discriminator of that name.
+        RecipeError: If there is no discriminator of this name.
     """
     if recipe.discriminator is None:
         return None

@@ -1,11 +1,12 @@
-"""Generators: from the lightness of a photo to its colours.
+"""Generators predict the colours of a photo from its lightness.
 
-The contract, tested for every entry of `GENERATORS`: a generator maps `L` (B, 1, H, W) in [-1, 1]
-to what its recipe's `output` says, `ab` (B, 2, H, W), `Lab` or RGB (B, 3, H, W), on the same scale
-(see `photochrom.training.tensors`), for any H, W >= 16. It pads itself by reflection where its
-layers need a certain size, and crops the result. One of a recipe with `hints` takes them, shape
-(B, 3, H, W), as an optional second argument (see `photochrom.training.data.hints`). To add a
-generator, write the class and one line in `GENERATORS`; a recipe can name it from then on.
+Contract, tested for every entry of `GENERATORS`: a generator maps `L` (B, 1, H, W) in [-1, 1] to
+its recipe's `output`, `ab` (B, 2, H, W), Lab or RGB (B, 3, H, W), in the same range (see
+`photochrom.training.tensors`), for any H, W >= 16. It pads the input by reflection and crops the
+output where its layers need a certain size. With `Recipe.hints` it takes hints (B, 3, H, W) as an
+optional second argument (see `photochrom.training.data.hints`).
+
+To add a generator, write the class and an entry in `GENERATORS`, at the end of this file.
 """
 
 from collections.abc import Callable
@@ -25,48 +26,45 @@ from photochrom.training.recipes.recipe import Padding, Recipe
 from photochrom.training.tensors import L_to_grey
 
 MAX_DEPTH = 10
-"""A U-Net pads photos to a multiple of 2^depth, here 1024 px: more would only cost memory."""
+"""A U-Net pads photos to a multiple of 2^depth px, here 1024."""
 
 
 def pad_to_multiple(x: Tensor, multiple: int, margin: int = 0) -> Tensor:
-    """Extend images by reflection: to all sides by `margin`, and on as far as `multiple` asks.
+    """Pad images by reflection, by `margin` on each side, then on the right and bottom.
 
-    What `multiple` asks for is added to the right and downwards.
-
-    Unlike `F.pad`, this reflects as often as it takes, so that 16 px can become 256.
+    Unlike `F.pad`, this reflects repeatedly, so that 16 px can become 256.
 
     Args:
         x: Shape (B, C, H, W), H and W at least 2.
-        multiple: What the new height and width are divisible by.
-        margin: By how much they are extended to the left and upwards, and at least to the right
-            and downwards.
+        multiple: The new height and width are divisible by this.
+        margin: Padding in px on each side.
 
     Returns:
-        Shape (B, C, ceil((H + 2 margin) / multiple) * multiple, and so for the width).
+        Shape (B, C, H', W'), with H' = ceil((H + 2 margin) / multiple) * multiple, W' likewise.
     """
     for dim in (2, 3):
         size = x.shape[dim]
         padded = (size + 2 * margin + multiple - 1) // multiple * multiple
-        period = 2 * (size - 1)  # 0 1 2 ... size-1 ... 2 1, again and again
+        period = 2 * (size - 1)  # 0 1 2 ... size-1 ... 2 1, repeated
         position = torch.arange(-margin, padded - margin, device=x.device)
-        # a tensor: the ONNX exporter takes no remainder by a number that depends on the size
+        # a tensor: the ONNX exporter does not support the remainder by a symbolic integer
         position = position % torch.full_like(position, period)
         x = x.index_select(dim, torch.minimum(position, period - position))
     return x
 
 
-def join(skip: Tensor, x: Tensor) -> Tensor:
-    """Put the channels of two tensors (B, C, H, W) beside each other.
+def concatenate_skip(skip: Tensor, x: Tensor) -> Tensor:
+    """Concatenate a skip connection with decoder features, both (B, C, H, W).
 
-    The gradient of `x` is a slice of the result's, with which torch's batch norm takes several
-    times as long on a CPU: so it gets memory of its own.
+    The gradient of `x` is copied to contiguous memory: on a CPU, the backward pass of batch
+    normalisation is several times slower on a slice.
     """
     if x.requires_grad:
-        x.register_hook(_dense)  # type: ignore[no-untyped-call]
+        x.register_hook(_make_contiguous)  # type: ignore[no-untyped-call]
     return torch.cat([skip, x], dim=1)
 
 
-def _dense(gradient: Tensor) -> Tensor:
+def _make_contiguous(gradient: Tensor) -> Tensor:
     channels_last = gradient.stride(1) == 1
     return gradient.contiguous(
         memory_format=torch.channels_last if channels_last else torch.contiguous_format
@@ -74,27 +72,29 @@ def _dense(gradient: Tensor) -> Tensor:
 
 
 class UNet(nn.Module):
-    """The U-Net of pix2pix, as in Shariatnia's tutorial: ab from L.
+    """The U-Net of pix2pix.
 
-    Strided 4x4 convolutions down to a bottleneck, transposed ones up, a skip at every size, tanh
-    at the end. With the defaults it has 54 409 858 parameters.
+    4x4 convolutions of stride 2, transposed convolutions, a skip connection at every size, dropout
+    in the three deepest decoder stages but the innermost, tanh output. 54 409 858 parameters with
+    the defaults.
 
     Args:
-        base_channels: Channels after the first convolution; at most eight times as many deeper.
-        depth: How often the size is halved, 3 to 10 times.
+        base_channels: Channels of the first convolution, doubled per stage up to eight times.
+        depth: Number of stages, 3 to 10; the input is padded to a multiple of 2^depth px.
         out_channels: 2 for ab, 3 for Lab or RGB.
 
     Raises:
         RecipeError: If `depth` is out of range.
 
     Reference:
-        Isola et al. 2017, `unet_256`; the tutorial's `Unet(input_c=1, output_c=2, n_down=8)`.
+        Isola et al. 2017, section 6.1.1; `unet_256` of pytorch-CycleGAN-and-pix2pix; Shariatnia's
+        tutorial, `Unet(input_c=1, output_c=2, n_down=8)`.
     """
 
     def __init__(self, base_channels: int = 64, depth: int = 8, out_channels: int = 2) -> None:
         super().__init__()
         if not 3 <= depth <= MAX_DEPTH:
-            raise RecipeError(f"depth is {depth}; a U-Net halves the size 3 to {MAX_DEPTH} times")
+            raise RecipeError(f"depth is {depth}; give 3 to {MAX_DEPTH} for a U-Net")
         self.multiple = 2**depth
         widths = [base_channels * min(2**i, 8) for i in range(depth)]
         self.down = nn.ModuleList()
@@ -114,12 +114,12 @@ class UNet(nn.Module):
                 nn.ConvTranspose2d(up_in, up_out, 4, 2, 1, bias=outermost),
             ]
             up.append(nn.Tanh() if outermost else nn.BatchNorm2d(up_out))
-            if max(1, depth - 4) <= i < depth - 1:  # the three deepest but the innermost
+            if max(1, depth - 4) <= i < depth - 1:
                 up.append(nn.Dropout(0.5))
             self.up.append(nn.Sequential(*up))
 
     def forward(self, L: Tensor) -> Tensor:
-        """Return ab (B, out_channels, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
+        """Predict ab (B, out_channels, H, W) in [-1, 1] from L (B, 1, H, W) in [-1, 1]."""
         height, width = L.shape[2:]
         x = pad_to_multiple(L, self.multiple)
         skips = []
@@ -128,27 +128,30 @@ class UNet(nn.Module):
             skips.append(x)
         x = self.up[-1](skips[-1])
         for skip, up in zip(reversed(skips[:-1]), reversed(self.up[:-1]), strict=True):
-            x = up(join(skip, x))
+            x = up(concatenate_skip(skip, x))
         ab: Tensor = x[..., :height, :width]
         return ab
 
 
 class NazeriUNet(nn.Module):
-    """The U-Net of Nazeri et al. 2018: the whole Lab from grey.
+    """The U-Net of Nazeri et al. 2018, which predicts Lab.
 
-    4x4 convolutions with bias and TensorFlow's "same" padding, one of stride 1 and then `depth` of
-    stride 2; convolution, batch norm, activation; the skip is taken after the activation; a 1x1
-    convolution and tanh at the end.
+    4x4 convolutions with bias and TensorFlow's "same" padding: one of stride 1, then `depth` of
+    stride 2, each followed by batch normalisation and activation; transposed convolutions, skip
+    connections taken after the activation, a 1x1 convolution and tanh output.
 
     Args:
-        base_channels: Channels of the first two convolutions; at most eight times as many deeper.
-        depth: How often the size is halved, 1 to 10 times; 7 gives the Places365 network.
+        base_channels: Channels of the first two convolutions, doubled per stage up to eight times.
+        depth: Number of stages, 1 to 10; 7 is the Places365 network.
         out_channels: 3 as published; 2 for ab.
-        published_code: True follows the code: batch norm on the first layer as well, statistics of
-            the batch at test time too, and a grey value in 0..255 as input (the code's luma of the
-            colour photo; here of the neutral grey with the same L*, which is all that L tells).
-            42 023 811 parameters. False follows the paper: no batch norm on the first layer,
-            running statistics at test time, L as input.
+        published_code: True follows the code: batch normalisation after the first convolution too,
+            batch statistics also at inference, grey values in 0..255 as input (the code feeds the
+            luma of the colour photo; we only have L, and feed the neutral grey of the same L*);
+            42 023 811 parameters. False follows the paper: no batch normalisation after the first
+            convolution, running statistics at inference, L as input.
+
+    Raises:
+        RecipeError: If `depth` is out of range.
 
     Reference:
         arXiv 1803.05400, section 3; ImagingLab/Colorizing-with-GANs at 13bb4c4.
@@ -164,9 +167,9 @@ class NazeriUNet(nn.Module):
     ) -> None:
         super().__init__()
         if depth > MAX_DEPTH:
-            raise RecipeError(f"depth is {depth}; a U-Net halves the size up to {MAX_DEPTH} times")
-        # Statistics of the batch need two values a channel, so even one small photo is padded until
-        # 2x2 px are left at the bottom: what the published network has there at its 256 px.
+            raise RecipeError(f"depth is {depth}; give up to {MAX_DEPTH} for a U-Net")
+        # Batch statistics need more than one value per channel, even for one photo: the bottleneck
+        # gets at least 2x2 px, as in the published network at 256 px.
         self.multiple = 2 ** (depth + 1) if published_code else 2**depth
         self.published_code = published_code
 
@@ -194,7 +197,7 @@ class NazeriUNet(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(channels, out_channels, 1), nn.Tanh())
 
     def forward(self, L: Tensor) -> Tensor:
-        """Return Lab (B, out_channels, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
+        """Predict Lab (B, out_channels, H, W) in [-1, 1] from L (B, 1, H, W) in [-1, 1]."""
         height, width = L.shape[2:]
         x = pad_to_multiple(L, self.multiple)
         x = self.first(L_to_grey(x) * 255.0 if self.published_code else x)
@@ -203,37 +206,29 @@ class NazeriUNet(nn.Module):
             x = down(x)
             skips.append(x)
         for skip, up in zip(reversed(skips[:-1]), self.up, strict=True):
-            x = join(skip, up(x))
-        made: Tensor = self.head(x)
-        return made[..., :height, :width]
+            x = concatenate_skip(skip, up(x))
+        lab: Tensor = self.head(x)
+        return lab[..., :height, :width]
 
 
 class EncoderUNet(nn.Module):
-    """A U-Net on an image classifier's encoder: ab from L.
+    """A U-Net whose encoder is an image classifier.
 
-    The decoder enlarges by nearest neighbour and convolves, so there is no checkerboard; the
-    output is linear, as in fastai's DynamicUnet, or bounded by tanh. The encoder sees L three times
-    over.
+    The encoder gets L as all three channels. The decoder upsamples by nearest neighbour, which
+    avoids checkerboard artefacts; the output is linear, as in fastai's DynamicUnet, or bounded by
+    tanh. Colour hints are three additional input channels with initial weights of 0.
 
-    Args:
-        encoder: A segmentation-models-pytorch encoder such as `resnet18`, or `tu-` and the name of
-            any timm model.
-        encoder_weights: `none`, `imagenet`, or the path of a state dict.
-        encoder_channels: Of the encoder's stages, for timm's ResNets; None: as published.
-        decoder_channels: Deepest first. One value fewer than the encoder halves the size ends the
-            decoder at half the size; the last step is then bilinear.
-        out_channels: 2 for ab, 3 for Lab or RGB.
-        encoder_padding: What the encoder's convolutions of stride 2 see beyond the edge: `zeros`,
-            or `replicate`, the nearest pixel.
-        margin: Px of a photo's reflection that the network sees on each side of it.
-        bounded: Keep the output in [-1, 1] by tanh.
-        hints: Take colour hints as well: three more channels beside L, with weights that are 0 at
-            first.
-        frozen: Keep the encoder as it is: no gradients, norms with the statistics they came with.
+    The arguments are the fields of `Recipe` with the same names, except `out_channels` (2 for ab, 3
+    for Lab or RGB), `hints` (whether to take hints) and `frozen` (whether the encoder gets no
+    gradients and keeps its batch normalisation statistics).
 
     Raises:
-        RecipeError: If there is no such encoder, its weights cannot be had, or the decoder has more
-            steps than the encoder.
+        RecipeError: If there is no such encoder or no weights for it, or the decoder has more
+            stages than the encoder.
+
+    Reference:
+        Ronneberger et al. 2015; decoder of segmentation_models.pytorch's `Unet`, without its
+        segmentation head.
     """
 
     def __init__(
@@ -246,6 +241,7 @@ class EncoderUNet(nn.Module):
         encoder_padding: Padding = "zeros",
         margin: int = 0,
         bounded: bool = False,
+        *,
         hints: bool = False,
         frozen: bool = False,
     ) -> None:
@@ -260,11 +256,11 @@ class EncoderUNet(nn.Module):
         self.frozen = frozen
         if frozen:
             self.encoder.requires_grad_(False)
-        steps = len(self.encoder.out_channels) - 1
-        if not 1 <= len(decoder_channels) <= steps:
+        stages = len(self.encoder.out_channels) - 1
+        if not 1 <= len(decoder_channels) <= stages:
             raise RecipeError(
-                f"decoder_channels has {len(decoder_channels)} values; {encoder} halves the size "
-                f"{steps} times, so give 1 to {steps}"
+                f"decoder_channels has {len(decoder_channels)} values; {encoder} has {stages} "
+                f"stages, so give 1 to {stages}"
             )
         self.decoder = UnetDecoder(
             encoder_channels=self.encoder.out_channels,
@@ -277,21 +273,21 @@ class EncoderUNet(nn.Module):
         self.margin = margin
 
     def train(self, mode: bool = True) -> "EncoderUNet":
-        """Switch to training mode; a frozen encoder stays in eval mode."""
+        """Set training mode; a frozen encoder stays in eval mode."""
         super().train(mode)
         if self.frozen:
             self.encoder.eval()
         return self
 
     def forward(self, L: Tensor, hints: Tensor | None = None) -> Tensor:
-        """Return ab (B, out_channels, H, W), nominally in [-1, 1], of L (B, 1, H, W).
+        """Predict ab (B, out_channels, H, W), nominally in [-1, 1], from L (B, 1, H, W).
 
         Args:
             L: Lightness, in [-1, 1].
-            hints: Shape (B, 3, H, W), as in `photochrom.training.data.hints`; None: there are none.
+            hints: Shape (B, 3, H, W), see `photochrom.training.data.hints`; None: zeros.
 
         Raises:
-            ValueError: If there are hints and the network takes none.
+            ValueError: If hints are given to a network without hints.
         """
         height, width = L.shape[2:]
         x = L
@@ -308,10 +304,10 @@ class EncoderUNet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + BN(conv(ReLU(BN(conv(x))))), with 3x3 convolutions, both of the same dilation.
+    """x + BN(conv(ReLU(BN(conv(x))))), with dilated 3x3 convolutions.
 
     Reference:
-        He et al. 2016, figure 2, without the ReLU after the sum.
+        He et al. 2016, figure 2; here without the ReLU after the sum.
     """
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
@@ -335,17 +331,17 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualGenerator(nn.Module):
-    """The report's custom generator: residual blocks at full size, no down- or up-sampling.
+    """The report's custom generator: residual blocks at full resolution.
 
-    The report gives neither width nor depth; both are filled in. Each output pixel sees 5 px and
-    4 for each block and unit of its dilation, 37 with 8 blocks, which is too little to recognise an
-    object. Dilations let it see more with as many parameters.
+    The report states neither channels nor depth; these are our choice. The receptive field is
+    5 px plus 4 px per block and unit of dilation: 37 px with 8 blocks, too small to recognise
+    objects. Dilations enlarge it without more parameters.
 
     Args:
-        channels: Of every layer but the last.
-        blocks: Residual blocks.
+        channels: Channels of every layer but the last.
+        blocks: Number of residual blocks.
         out_channels: 2 for ab, 3 for Lab or RGB.
-        dilations: Of each block, over again from the first where there are more blocks.
+        dilations: Dilation of each block, repeated if there are more blocks.
     """
 
     def __init__(
@@ -365,7 +361,7 @@ class ResidualGenerator(nn.Module):
         )
 
     def forward(self, L: Tensor) -> Tensor:
-        """Return ab (B, out_channels, H, W) in [-1, 1] for L (B, 1, H, W) in [-1, 1]."""
+        """Predict ab (B, out_channels, H, W) in [-1, 1] from L (B, 1, H, W) in [-1, 1]."""
         ab: Tensor = self.layers(L)
         return ab
 
@@ -385,31 +381,30 @@ GENERATORS: dict[str, Callable[[Recipe], nn.Module]] = {
         r.encoder_padding,
         r.margin,
         r.bounded,
-        r.hints is not None,
-        r.lr_encoder == 0,
+        hints=r.hints is not None,
+        frozen=r.lr_encoder == 0,
     ),
     "residual": lambda r: ResidualGenerator(
         r.base_channels, r.depth, r.output_channels, r.dilations
     ),
 }
 
-TAKE_HINTS = {"encoder_unet"}
-"""Generators that can take colour hints."""
+GENERATORS_WITH_HINTS = {"encoder_unet"}
 
 
 def build_generator(recipe: Recipe) -> nn.Module:
-    """Return the recipe's generator, freshly made.
+    """Return the recipe's generator; weights other than pretrained ones are PyTorch's defaults.
 
     Raises:
-        RecipeError: If there is no generator of that name, or it cannot be built as told.
+        RecipeError: If there is no generator of this name, or it cannot be built.
     """
     if recipe.generator not in GENERATORS:
         raise RecipeError(
             f"unknown generator {recipe.generator!r}; choose from {', '.join(GENERATORS)}"
         )
-    if recipe.hints is not None and recipe.generator not in TAKE_HINTS:
+    if recipe.hints is not None and recipe.generator not in GENERATORS_WITH_HINTS:
         raise RecipeError(
             f"the generator {recipe.generator} takes no hints; set hints=none, or choose "
-            f"{', '.join(sorted(TAKE_HINTS))}"
+            f"{', '.join(sorted(GENERATORS_WITH_HINTS))}"
         )
     return GENERATORS[recipe.generator](recipe)

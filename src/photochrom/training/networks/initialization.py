@@ -1,4 +1,4 @@
-"""How the weights of a network start."""
+"""Weight initialization."""
 
 from torch import Tensor, nn
 
@@ -6,12 +6,12 @@ from photochrom.training.recipes.recipe import Init
 
 
 def initialize(network: nn.Module, init: Init, skip: tuple[str, ...] = ()) -> None:
-    """Set the weights that a recipe's `init` asks for; see `Recipe.init`.
+    """Initialize the weights of a network in place; see `Recipe.init`.
 
     Args:
-        network: Changed in place.
-        init: `normal`, `he`, `variance-scaling` or `default`, which changes nothing.
-        skip: Names of children that are left as they are.
+        network: The network.
+        init: The scheme; `default` keeps PyTorch's weights.
+        skip: Names of direct children to skip.
     """
     if init == "default":
         return
@@ -31,13 +31,13 @@ def _initialize_weight(weight: Tensor, init: Init, transposed: bool) -> None:
     if init == "normal":
         nn.init.normal_(weight, 0.0, 0.02)
         return
-    # Shapes: (out, in, k, k), transposed (in, out, k, k). TensorFlow takes out channels as the
-    # fan-in of a transposed convolution, He in channels.
+    # Shapes: (out, in, k, k), transposed (in, out, k, k). For transposed convolutions, TensorFlow
+    # computes the fan-in from the output channels, He et al. from the input channels.
     fan_in = weight[0].numel()
     if init == "he":  # He et al. 2015, eq. (10)
         if transposed:
             fan_in = weight.numel() // weight.shape[1]
         nn.init.normal_(weight, 0.0, (2.0 / fan_in) ** 0.5)
     else:  # variance_scaling_initializer's defaults: variance 1/fan_in, truncated at 2 sigma
-        std = fan_in**-0.5 / 0.87962566  # what truncation takes from the spread is put back
+        std = fan_in**-0.5 / 0.87962566  # corrects for the truncation
         nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std)

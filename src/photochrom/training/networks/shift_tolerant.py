@@ -1,10 +1,10 @@
-"""AlexNet and VGG16 with blurred downsampling, whose ImageNet weights an installed package carries.
+"""AlexNet and VGG16 with antialiased downsampling, with ImageNet weights of stlpips-pytorch.
 
-Max pooling has stride 1 and is followed by a binomial blur of stride 2, so features of a photo
-that is moved by a pixel stay nearly the same.
+Max pooling has stride 1 and is followed by blur pooling of stride 2, so that a shift by one pixel
+hardly changes the features.
 
 Reference:
-    Ghildyal and Liu 2022, "Shift-tolerant Perceptual Similarity Metric" (package stlpips-pytorch);
+    Ghildyal and Liu 2022, "Shift-tolerant Perceptual Similarity Metric";
     Zhang 2019, "Making Convolutional Networks Shift-Invariant Again".
 """
 
@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Kind = Literal["alexnet", "vgg16"]
+Architecture = Literal["alexnet", "vgg16"]
 
-# torchvision's normalisation, for sRGB in [-1, 1]
+# of ImageNet, for sRGB in [-1, 1]
 _MEAN, _STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 
-class Blur(nn.Module):
-    """A binomial 3x3 blur of stride 2 after two pixels of reflection on each side."""
+class BlurPool(nn.Module):
+    """A binomial 3x3 blur of stride 2 with 2 px of reflection padding on each side."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,31 +30,27 @@ class Blur(nn.Module):
         self.register_buffer("kernel", torch.outer(kernel, kernel)[None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, ceil((H + 3) / 2), ...) of x (B, C, H, W)."""
+        """Return (B, C, ceil((H + 3) / 2), ceil((W + 3) / 2)) for x (B, C, H, W)."""
         channels = x.shape[1]
         kernel = self.kernel.expand(channels, -1, -1, -1)
         return F.conv2d(F.pad(x, (2, 2, 2, 2), "reflect"), kernel, stride=2, groups=channels)
 
 
-class ShiftTolerant(nn.Module):
-    """The features of one of the two networks at the stages named below.
+class ShiftTolerantNetwork(nn.Module):
+    """The convolutional part of AlexNet or VGG16, with blur pooling.
 
-    AlexNet: after its second, third and fifth ReLU, strides 4, 8, 8. VGG16: the last ReLU before
-    the third, fourth and fifth pooling, strides 4, 8, 16. The strides are nominal: each blur adds a
-    border of about one pixel.
-
-    Args:
-        kind: Which network.
+    Features of AlexNet: after the second, third and fifth ReLU, strides 4, 8, 8. Features of VGG16:
+    before the third, fourth and fifth pooling, strides 4, 8, 16. Strides are nominal: each blur
+    pooling adds a border of about one pixel.
     """
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.mean: Tensor
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.std: Tensor
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
-        self.stages = nn.ModuleList(_alexnet() if kind == "alexnet" else _vgg16())
-        self.channels = CHANNELS[kind]
+        self.stages = nn.ModuleList(_alexnet() if architecture == "alexnet" else _vgg16())
 
     def forward(self, rgb: Tensor) -> list[Tensor]:
         """Return features (B, C, h, w), from fine to coarse, of sRGB (B, 3, H, W) in [-1, 1]."""
@@ -66,35 +62,38 @@ class ShiftTolerant(nn.Module):
         return features
 
     def load_packaged(self, state: dict[str, Tensor]) -> None:
-        """Load the tensors of the package's file, which have the same order.
+        """Load a state dict of stlpips-pytorch by order.
 
         Raises:
-            ValueError: If the file holds other tensors.
+            ValueError: If the shapes do not fit.
         """
-        given = [v for k, v in state.items() if k.startswith("net.") and not k.endswith("filt")]
-        own = self.state_dict()
-        if [v.shape for v in given[: len(own)]] != [v.shape for v in own.values()]:
-            raise ValueError("its tensors are not those of the network")
-        self.load_state_dict(dict(zip(own, given, strict=False)))
+        tensors = [v for k, v in state.items() if k.startswith("net.") and not k.endswith("filt")]
+        expected = self.state_dict()
+        if [v.shape for v in tensors[: len(expected)]] != [v.shape for v in expected.values()]:
+            raise ValueError("its tensors have other shapes")
+        self.load_state_dict(dict(zip(expected, tensors, strict=False)))
 
 
-CHANNELS: dict[Kind, list[int]] = {"alexnet": [192, 384, 256], "vgg16": [256, 512, 512]}
-"""Of the features, from fine to coarse."""
+FEATURE_CHANNELS: dict[Architecture, list[int]] = {
+    "alexnet": [192, 384, 256],
+    "vgg16": [256, 512, 512],
+}
+"""Channels of the features, from fine to coarse."""
 
 
-def _convolution(before: int, after: int, kernel: int, padding: int) -> list[nn.Module]:
+def _conv_relu(before: int, after: int, kernel: int, padding: int) -> list[nn.Module]:
     return [nn.Conv2d(before, after, kernel, padding=padding), nn.ReLU()]
 
 
 def _pool(kernel: int) -> list[nn.Module]:
-    return [nn.MaxPool2d(kernel, stride=1), Blur()]
+    return [nn.MaxPool2d(kernel, stride=1), BlurPool()]
 
 
 def _alexnet() -> list[nn.Sequential]:
-    first = [nn.Conv2d(3, 64, 11, padding=2), Blur(), nn.ReLU()]
-    second = [*_pool(3), *_convolution(64, 192, 5, 2)]
-    third = [*_pool(3), *_convolution(192, 384, 3, 1)]
-    last = [*_convolution(384, 256, 3, 1), *_convolution(256, 256, 3, 1)]
+    first = [nn.Conv2d(3, 64, 11, padding=2), BlurPool(), nn.ReLU()]
+    second = [*_pool(3), *_conv_relu(64, 192, 5, 2)]
+    third = [*_pool(3), *_conv_relu(192, 384, 3, 1)]
+    last = [*_conv_relu(384, 256, 3, 1), *_conv_relu(256, 256, 3, 1)]
     return [nn.Sequential(*first, *second), nn.Sequential(*third), nn.Sequential(*last)]
 
 
@@ -104,7 +103,7 @@ def _vgg16() -> list[nn.Sequential]:
     for count, after in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)):
         layers = _pool(2) if blocks else []
         for _ in range(count):
-            layers += _convolution(before, after, 3, 1)
+            layers += _conv_relu(before, after, 3, 1)
             before = after
         blocks.append(layers)
     return [
