@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from photochrom.training.data.prepare import write_facts
+from photochrom.training.data.prepare import write_metadata
 
 SIDE, BATCH = 256, 16
 
@@ -27,7 +27,7 @@ def write(folder: Path, count: int) -> None:
     """Write a data set of black photos."""
     folder.mkdir()
     rows = [("train", f"{i:07}.jpg", f"{i:064x}", SIDE, SIDE) for i in range(count)]
-    write_facts(folder, [*rows, ("eval", "e.jpg", "0" * 64, SIDE, SIDE)], {"size": SIDE})
+    write_metadata(folder, [*rows, ("eval", "e.jpg", "0" * 64, SIDE, SIDE)], {"size": SIDE})
     for split, photos in (("train", count), ("eval", 1)):
         shape = (photos * SIDE * SIDE * 3,)
         np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.uint8, shape)
@@ -37,14 +37,14 @@ def measure(folder: Path, batches: int) -> dict[str, float]:
     """Open a data set and make batches as a step of training does; what it costs."""
     import torch
 
-    from photochrom.training.data.packed import PackedPhotos, order_of
+    from photochrom.training.data.packed import PackedPhotos, epoch_order
     from photochrom.training.tensors import to_L_ab
 
     before = anonymous()
     start = time.perf_counter()
     photos = PackedPhotos(folder, "train")
     opened = time.perf_counter()
-    order = order_of(0, 0, len(photos))
+    order = epoch_order(0, 0, len(photos))
     shuffled = time.perf_counter()
     seconds = []
     for number in range(batches):

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from photochrom.batch.folders import find_photos
-from photochrom.training.data.packed import PackedPhotos, order_of
+from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.data.prepare import prepare
 from photochrom.training.loop.runs import describe_machine, read_log
 from photochrom.training.loop.train import train
@@ -140,7 +140,7 @@ def main() -> None:
         preparing = time.perf_counter() - start
         names = [name for name, _ in PackedPhotos(Path(place, "data"), "train").sources()]
         orders = (
-            order_of(recipe.seed, epoch, len(names)).tolist() for epoch in range(options.epochs)
+            epoch_order(recipe.seed, epoch, len(names)).tolist() for epoch in range(options.epochs)
         )
         loop = textbook(recipe, [found[name] for name in names], orders, device)
         theirs: list[tuple[float, float]] = []

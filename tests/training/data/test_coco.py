@@ -1,4 +1,4 @@
-"""`coco.fetch` against a local HTTP server that fails now and then."""
+"""`coco.fetch` against a local HTTP server with injected faults."""
 
 import errno
 import hashlib
@@ -40,7 +40,7 @@ def archive(images: list[dict[str, object]], kind: str = "captions") -> bytes:
 
 
 class FakeCoco(ThreadingHTTPServer):
-    """Twelve small photos; `faults[path]` says how the next answers for a path go wrong."""
+    """Serve twelve small photos; `faults[path]` lists the faults of the next responses."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -59,7 +59,7 @@ class FakeCoco(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def asked(self) -> Counter[str]:
+    def request_counts(self) -> Counter[str]:
         return Counter(Path(path).name for path, _ in self.requests if path != ANNOTATIONS)
 
 
@@ -68,30 +68,30 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        fake, asked = self.server, self.headers.get("Range")
-        fake.requests.append((self.path, asked))
+        fake, range_header = self.server, self.headers.get("Range")
+        fake.requests.append((self.path, range_header))
         faults = fake.faults.get(self.path, [])
         fault = faults[0] if faults and faults[0].startswith("always ") else ""
         fault = fault.removeprefix("always ") or (faults.pop(0) if faults else "")
         body = fake.files.get(self.path)
         if body is None or fault in ("404", "500"):
-            self.answer(404 if body is None else int(fault), b"sorry")
+            self.respond(404 if body is None else int(fault), b"")
         elif fault == "wrong size":
-            self.answer(200, jpeg(99, 20, 20))
+            self.respond(200, jpeg(99, 20, 20))
         elif fault == "not a photo":
-            self.answer(200, b"<html>Welcome to the hotel's network</html>")
-        elif asked and fake.ranges:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            self.respond(200, b"<html>Log in to the network</html>")
+        elif range_header and fake.ranges:
+            start = int(range_header.removeprefix("bytes=").removesuffix("-"))
             total = len(body)
             if start >= total:
-                self.answer(416, b"", content_range=f"bytes */{total}")
+                self.respond(416, b"", content_range=f"bytes */{total}")
             else:
                 where = f"bytes {start}-{total - 1}/{total}"
-                self.answer(206, body[start:], fault == "truncated", where)
+                self.respond(206, body[start:], fault == "truncated", where)
         else:
-            self.answer(200, body, fault == "truncated")
+            self.respond(200, body, fault == "truncated")
 
-    def answer(
+    def respond(
         self, status: int, body: bytes, truncated: bool = False, content_range: str | None = None
     ) -> None:
         self.send_response(status)
@@ -129,12 +129,12 @@ def expected(count: int, seed: int = 0) -> list[str]:
     return order[:count]
 
 
-def test_fetches_only_the_sample_and_nothing_twice(fake: FakeCoco, tmp_path: Path) -> None:
+def test_only_the_sample_is_downloaded_and_only_once(fake: FakeCoco, tmp_path: Path) -> None:
     paths = fetch(fake, tmp_path)
     assert [path.name for path in paths] == expected(6)  # 5 and the surplus, rounded up
     for path in paths:
         assert path.read_bytes() == fake.files[f"/train2017/{path.name}"]
-    assert fake.asked() == Counter(expected(6))
+    assert fake.request_counts() == Counter(expected(6))
     assert sorted(p.name for p in (tmp_path / "train2017").iterdir()) == sorted(expected(6))
     fake.requests.clear()
     assert fetch(fake, tmp_path) == paths
@@ -142,9 +142,7 @@ def test_fetches_only_the_sample_and_nothing_twice(fake: FakeCoco, tmp_path: Pat
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_all_photos_arrive_from_a_server_that_fails_now_and_then(
-    fake: FakeCoco, tmp_path: Path, ranges: bool
-) -> None:
+def test_transient_faults_are_retried(fake: FakeCoco, tmp_path: Path, ranges: bool) -> None:
     fake.ranges = ranges
     photo = [f"/train2017/{name}" for name in NAMES]
     fake.faults = {
@@ -158,13 +156,13 @@ def test_all_photos_arrive_from_a_server_that_fails_now_and_then(
     assert {path.name for path in paths} == set(NAMES)
     for path in paths:
         assert path.read_bytes() == fake.files[f"/train2017/{path.name}"]
-    assert fake.asked() == Counter(dict.fromkeys(NAMES, 1)) + Counter(
+    assert fake.request_counts() == Counter(dict.fromkeys(NAMES, 1)) + Counter(
         {NAMES[0]: 2, NAMES[1]: 1, NAMES[2]: 1, NAMES[3]: 4}
     )
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_the_sample_depends_on_the_seed_alone() -> None:
+def test_sample_depends_on_the_seed_only() -> None:
     photos = [coco.CocoPhoto(i, name, 1, 1) for i, name in enumerate(NAMES)]
     chosen = [p.file_name for p in coco.sample(photos, 4, seed=0)]
     assert chosen == PINNED
@@ -173,36 +171,38 @@ def test_the_sample_depends_on_the_seed_alone() -> None:
     assert [p.file_name for p in coco.sample(photos, 4, seed=1)] != chosen
 
 
-def test_a_file_that_never_comes_is_named_and_the_rest_kept(fake: FakeCoco, tmp_path: Path) -> None:
-    lost = expected(6)[0]
+def test_persistent_fault_is_reported_and_other_photos_are_kept(
+    fake: FakeCoco, tmp_path: Path
+) -> None:
+    missing = expected(6)[0]
     for fault in ("500", "404", "truncated", "wrong size"):
-        fake.faults = {f"/train2017/{lost}": [f"always {fault}"]}
+        fake.faults = {f"/train2017/{missing}": [f"always {fault}"]}
         fake.requests.clear()
         with pytest.raises(
-            DataError, match=r"1 of 6 .*missing.*running the same command again"
+            DataError, match=r"1 of 6 photos could not be .*run the same command again"
         ) as e:
             fetch(fake, tmp_path)
-        assert lost in str(e.value)
-        assert fake.asked()[lost] == (1 if fault == "404" else coco.ATTEMPTS)
+        assert missing in str(e.value)
+        assert fake.request_counts()[missing] == (1 if fault == "404" else coco.ATTEMPTS)
         kept = sorted(p.name for p in (tmp_path / "train2017").iterdir())
         assert kept == sorted(expected(6)[1:])
     fake.faults = {}
     fake.requests.clear()
     assert len(fetch(fake, tmp_path)) == 6
-    assert fake.asked() == Counter([lost])
+    assert fake.request_counts() == Counter([missing])
 
 
-def test_a_server_that_went_away_is_not_asked_for_every_photo(
+def test_consecutive_failures_stop_the_download(
     fake: FakeCoco, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coco, "GIVE_UP_AFTER", 2)
+    monkeypatch.setattr(coco, "MAX_CONSECUTIVE_FAILURES", 2)
     fake.faults = {f"/train2017/{name}": ["always 500"] for name in NAMES}
-    with pytest.raises(DataError, match="12 of 12 photos are missing"):
+    with pytest.raises(DataError, match="12 of 12 photos could not be downloaded"):
         fetch(fake, tmp_path, count=12, workers=1)
-    assert len(fake.asked()) < 12
+    assert len(fake.request_counts()) < 12
 
 
-def test_a_damaged_photo_is_fetched_again(fake: FakeCoco, tmp_path: Path) -> None:
+def test_damaged_photos_are_downloaded_again(fake: FakeCoco, tmp_path: Path) -> None:
     paths = fetch(fake, tmp_path)
     body = paths[0].read_bytes()
     paths[0].write_bytes(body[: len(body) // 2])
@@ -210,12 +210,12 @@ def test_a_damaged_photo_is_fetched_again(fake: FakeCoco, tmp_path: Path) -> Non
     fake.requests.clear()
     fetch(fake, tmp_path)
     assert paths[0].read_bytes() == body
-    assert fake.asked() == Counter(path.name for path in paths[:2])
+    assert fake.request_counts() == Counter(path.name for path in paths[:2])
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("share", [0.5, 1.0, 1.5])
-def test_the_archive_goes_on_from_a_partial_file(
+def test_archive_download_resumes(
     fake: FakeCoco, tmp_path: Path, ranges: bool, share: float
 ) -> None:
     fake.ranges = ranges
@@ -225,39 +225,41 @@ def test_the_archive_goes_on_from_a_partial_file(
     part.parent.mkdir()
     part.write_bytes((whole + whole)[:have])
     fetch(fake, tmp_path)
-    asked = [r for path, r in fake.requests if path == ANNOTATIONS]
-    assert asked == [f"bytes={have}-"] + ([None] if ranges and share > 1 else [])
+    range_headers = [r for path, r in fake.requests if path == ANNOTATIONS]
+    assert range_headers == [f"bytes={have}-"] + ([None] if ranges and share > 1 else [])
     assert (part.parent / coco.ARCHIVE).read_bytes() == whole
     assert not part.exists()
 
 
-def test_a_line_cut_often_still_brings_the_archive(
+def test_archive_attempts_with_progress_are_not_failures(
     fake: FakeCoco, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coco, "CHUNK", 16)
+    monkeypatch.setattr(coco, "CHUNK_SIZE", 16)
     fake.faults = {ANNOTATIONS: ["truncated"] * (coco.ATTEMPTS + 1)}
     assert len(fetch(fake, tmp_path)) == 6
-    asked = [r for path, r in fake.requests if path == ANNOTATIONS]
-    assert asked[0] is None
-    assert all(asked[1:])
+    range_headers = [r for path, r in fake.requests if path == ANNOTATIONS]
+    assert range_headers[0] is None
+    assert all(range_headers[1:])
     assert (tmp_path / ".cache" / coco.ARCHIVE).read_bytes() == fake.files[ANNOTATIONS]
 
 
 @pytest.mark.parametrize("fault", ["404", "500", "not a photo"])
-def test_an_archive_that_never_comes(fake: FakeCoco, tmp_path: Path, fault: str) -> None:
+def test_persistent_fault_of_the_archive_is_reported(
+    fake: FakeCoco, tmp_path: Path, fault: str
+) -> None:
     fake.faults = {ANNOTATIONS: [f"always {fault}"]}
-    with pytest.raises(DataError, match=r"annotations_trainval2017.zip could not be fetched"):
+    with pytest.raises(DataError, match=r"annotations_trainval2017.zip could not be downloaded"):
         fetch(fake, tmp_path)
     fake.faults = {}
     assert len(fetch(fake, tmp_path)) == 6
 
 
-def test_instances_serve_where_captions_are_missing(fake: FakeCoco, tmp_path: Path) -> None:
+def test_instances_are_used_if_captions_are_missing(fake: FakeCoco, tmp_path: Path) -> None:
     fake.files[ANNOTATIONS] = archive(fake.images, "instances")
     assert len(fetch(fake, tmp_path)) == 6
 
 
-def test_a_foreign_archive_is_refused_and_deleted(fake: FakeCoco, tmp_path: Path) -> None:
+def test_invalid_archives_are_deleted(fake: FakeCoco, tmp_path: Path) -> None:
     good = fake.files[ANNOTATIONS]
     escaping = [dict(fake.images[0], file_name="../../escaped.jpg")]
     damaged = good.replace(b'"images"', b'"imagos"')  # its checksum no longer fits
@@ -267,34 +269,33 @@ def test_a_foreign_archive_is_refused_and_deleted(fake: FakeCoco, tmp_path: Path
             fetch(fake, tmp_path)
     fake.files[ANNOTATIONS] = good
     assert len(fetch(fake, tmp_path)) == 6
-    assert set(fake.asked()) == set(expected(6))
+    assert set(fake.request_counts()) == set(expected(6))
 
 
-def test_arguments_are_checked_before_anything_is_fetched(fake: FakeCoco, tmp_path: Path) -> None:
+def test_invalid_arguments_are_rejected_before_any_download(fake: FakeCoco, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="train2017, val2017"):
         fetch(fake, tmp_path, split="test2017")
     for wrong in ({"count": 0}, {"workers": 0}):
         with pytest.raises(DataError, match="at least 1"):
             fetch(fake, tmp_path, **wrong)  # type: ignore[arg-type]
     assert fake.requests == []
-    with pytest.raises(DataError, match="13 photos asked of train2017, which has 12"):
+    with pytest.raises(DataError, match="count is 13, but train2017 has 12 photos"):
         fetch(fake, tmp_path, count=13)
-    assert not fake.asked()
+    assert not fake.request_counts()
 
 
-def test_a_folder_that_cannot_be_written(
+def test_unwritable_folder_is_an_error(
     fake: FakeCoco, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(DataError, match="cannot make folder"):
         fetch(fake, tmp_path / "file")
 
-    def full(path: Path, body: bytes) -> int:
-        path.touch()
+    def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(DataError, match=r"No space left on device.*make room"):
+    monkeypatch.setattr("photochrom.imagefile.atomic.os.fsync", full)
+    with pytest.raises(DataError, match=r"No space left on device.*free space"):
         fetch(fake, tmp_path / "new")
     assert not list((tmp_path / "new" / "train2017").iterdir())
 

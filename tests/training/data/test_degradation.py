@@ -1,10 +1,8 @@
-"""Photos that are made to look old, and weights that are averaged."""
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from photochrom.training.data.degradation import STEPS, age
+from photochrom.training.data.degradation import STEPS, degrade, fade
 from photochrom.training.loop.moving_average import MovingAverage
 
 
@@ -15,37 +13,35 @@ def photos(count: int = 8) -> Tensor:
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
-def test_each_step_changes_a_photo_and_not_its_shape(step) -> None:
+def test_each_step_changes_the_photo_but_not_its_shape(step) -> None:
     L = photos(1)
     before = L.clone()
-    draw = torch.Generator().manual_seed(1)
-    aged = step(L, draw)
+    degraded = step(L, torch.Generator().manual_seed(1))
     assert torch.equal(L, before)
-    assert aged.shape == L.shape
-    assert torch.isfinite(aged).all()
-    assert (aged - L).abs().mean() > 1e-3
-    assert torch.corrcoef(torch.stack([aged.flatten(), L.flatten()]))[0, 1] > 0.7  # still itself
+    assert degraded.shape == L.shape
+    assert torch.isfinite(degraded).all()
+    assert (degraded - L).abs().mean() > 1e-3
+    assert torch.corrcoef(torch.stack([degraded.flatten(), L.flatten()]))[0, 1] > 0.7
 
 
-def test_the_share_that_is_asked_for_is_aged() -> None:
+def test_the_given_fraction_of_photos_is_degraded() -> None:
     L = photos(1).expand(400, -1, -1, -1)
-    aged = age(L, 0.25, range(400))
-    changed = (aged != L).flatten(1).any(1).float().mean()
+    degraded = degrade(L, 0.25, range(400))
+    changed = (degraded != L).flatten(1).any(1).float().mean()
     assert 0.17 < changed < 0.33
-    assert aged.abs().max() <= 1.0
-    assert torch.equal(age(L[:4], 0.0, range(4)), L[:4])
+    assert degraded.abs().max() <= 1.0
+    assert torch.equal(degrade(L[:4], 0.0, range(4)), L[:4])
 
 
-def test_the_same_seed_ages_alike_whatever_is_beside_the_photo() -> None:
+def test_degradation_depends_on_the_seed_of_the_photo_only() -> None:
     L = photos()
-    one, same, other = (age(L, 1.0, range(first, first + 8)) for first in (3, 3, 90))
+    one, same, other = (degrade(L, 1.0, range(first, first + 8)) for first in (3, 3, 90))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
-    assert torch.equal(age(L[2:5], 1.0, range(5, 8)), one[2:5])
+    assert torch.equal(degrade(L[2:5], 1.0, range(5, 8)), one[2:5])
 
 
-def test_a_faded_photo_has_less_contrast() -> None:
-    fade = {step.__name__: step for step in STEPS}["fade"]
+def test_fading_reduces_contrast() -> None:
     L = photos(1)
     for seed in range(20):
         faded = fade(L, torch.Generator().manual_seed(seed))
@@ -54,7 +50,7 @@ def test_a_faded_photo_has_less_contrast() -> None:
         assert faded.max() <= L.max()
 
 
-def test_the_average_follows_the_weights() -> None:
+def test_moving_average_follows_weights_and_statistics() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
     average = MovingAverage(network, decay=0.5)
     first = network[0].weight.detach().clone()
@@ -62,7 +58,7 @@ def test_the_average_follows_the_weights() -> None:
         network[0].weight += 1.0
         network[1].running_mean += 4.0
         network[1].num_batches_tracked += 7
-    average.update(network)  # the first of all keeps a tenth
+    average.update(network)  # the first update has a decay of 0.1
     torch.testing.assert_close(average.network[0].weight, first + 0.9)
     torch.testing.assert_close(average.network[1].running_mean, torch.full((2,), 3.6))
     assert average.network[1].num_batches_tracked == 7
@@ -73,7 +69,7 @@ def test_the_average_follows_the_weights() -> None:
     assert all(p.requires_grad for p in network.parameters())
 
 
-def test_an_average_goes_on_where_another_was() -> None:
+def test_moving_average_resumes_from_its_state() -> None:
     network = nn.Conv2d(1, 1, 1)
     one, other = MovingAverage(network, 0.9), MovingAverage(network, 0.9)
     for i in range(6):

@@ -1,5 +1,3 @@
-"""From a folder of photos to a prepared data set."""
-
 import hashlib
 import json
 import os
@@ -37,10 +35,10 @@ def test_splits_sizes_and_manifest(tmp_path: Path) -> None:
         assert hashlib.sha256(source.read_bytes()).hexdigest() in manifest(tmp_path / "data")
 
 
-def test_same_seed_same_manifest_wherever_the_photos_lie(tmp_path: Path) -> None:
-    for place in ("here", "there/below"):
-        photos = write_photos(tmp_path / place / "photos", 12)
-        prepare(find_photos([photos]), tmp_path / place / "data", size=16, count=7, progress=False)
+def test_manifest_depends_on_the_seed_but_not_on_the_folder(tmp_path: Path) -> None:
+    for parent in ("here", "there/below"):
+        photos = write_photos(tmp_path / parent / "photos", 12)
+        prepare(find_photos([photos]), tmp_path / parent / "data", size=16, count=7, progress=False)
     assert manifest(tmp_path / "here/data") == manifest(tmp_path / "there/below/data")
     prepare(find_photos([photos]), tmp_path / "other", size=16, count=7, seed=1, progress=False)
     assert manifest(tmp_path / "other") != manifest(tmp_path / "here/data")
@@ -49,7 +47,7 @@ def test_same_seed_same_manifest_wherever_the_photos_lie(tmp_path: Path) -> None
 def test_grey_and_unreadable_photos_are_dropped_and_counted(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 4)
     Image.new("RGB", (40, 40), (120, 121, 120)).save(photos / "grey.png")
-    (photos / "text.jpg").write_text("this is no photo")
+    (photos / "text.jpg").write_text("not a photo")
     info = prepare(
         find_photos([photos]), tmp_path / "data", size=16, eval_fraction=0.25, progress=False
     )
@@ -58,7 +56,7 @@ def test_grey_and_unreadable_photos_are_dropped_and_counted(tmp_path: Path) -> N
     assert (info["train"], info["eval"]) == (3, 1)
 
 
-def test_keep_aspect_keeps_the_shape_and_batches_crop(tmp_path: Path) -> None:
+def test_keep_aspect_and_batches_of_crops(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3, size=(80, 40))
     prepare(
         find_photos([photos]),
@@ -74,12 +72,12 @@ def test_keep_aspect_keeps_the_shape_and_batches_crop(tmp_path: Path) -> None:
     np.testing.assert_array_equal(middle[0].numpy(), train.photo(2)[2:18, 12:28])
     drawn = train.batch([0, 0, 0, 0], 16, torch.Generator().manual_seed(0))
     assert len({crop.numpy().tobytes() for crop in drawn}) > 1
-    assert train.keep_on(torch.device("cpu"))
+    assert train.load_to(torch.device("cpu"))
     kept = train.batch([0, 0, 0, 0], 16, torch.Generator().manual_seed(0))
     assert torch.equal(kept, drawn)
 
 
-def test_crops_of_many_sizes_are_brought_to_one(tmp_path: Path) -> None:
+def test_crops_with_crop_min_are_resized(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3, size=(80, 40))
     prepare(
         find_photos([photos]),
@@ -107,7 +105,9 @@ def test_crops_of_many_sizes_are_brought_to_one(tmp_path: Path) -> None:
     ("small", "sides", "dropped"),
     [("enlarge", {40}, 0), ("keep", {24, 40}, 0), ("drop", {40}, 2)],
 )
-def test_small_photos(tmp_path: Path, small: Small, sides: set[int], dropped: int) -> None:
+def test_treatment_of_small_photos(
+    tmp_path: Path, small: Small, sides: set[int], dropped: int
+) -> None:
     write_photos(tmp_path / "photos", 3, size=(80, 60))
     write_photos(tmp_path / "photos/more", 2, size=(24, 36))
     photos = find_photos([tmp_path / "photos"])
@@ -126,15 +126,15 @@ def test_small_photos(tmp_path: Path, small: Small, sides: set[int], dropped: in
     assert len(train) == info["train"] == 5 - dropped
 
 
-def test_small_photos_are_enlarged_or_left_out_in_training(tmp_path: Path) -> None:
+def test_batches_enlarge_small_photos_only_if_asked(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 3, size=(80, 60))
     write_photos(tmp_path / "photos/more", 2, size=(24, 36))
     photos = find_photos([tmp_path / "photos"])
     options = {"eval_fraction": 0, "keep_aspect": True, "small": "keep", "progress": False}
     prepare(photos, tmp_path / "data", size=40, **options)
     train = PackedPhotos(tmp_path / "data", "train")
-    assert len(train.at_least(None)) == len(train.at_least(24)) == 5
-    large = train.at_least(25)
+    assert len(train.select(None)) == len(train.select(24)) == 5
+    large = train.select(25)
     assert len(large) == 3
     (small,) = set(range(5)) - set(large.tolist()) - {4}
     for crop_min in (None, 0.5):
@@ -150,7 +150,7 @@ def test_small_photos_are_enlarged_or_left_out_in_training(tmp_path: Path) -> No
             train.batch([small], 32, None, crop_min)
 
 
-def test_the_eval_split_can_be_given_by_name(tmp_path: Path) -> None:
+def test_eval_names_select_the_eval_split(tmp_path: Path) -> None:
     photos = find_photos([write_photos(tmp_path / "photos", 9)])
     names = ["03.png", "07.png", "05.png"]
     info = prepare(photos, tmp_path / "data", size=16, eval_names=names, progress=False)
@@ -166,45 +166,47 @@ def test_the_eval_split_can_be_given_by_name(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
-def test_photos_of_several_shapes_stay_on_disk(tmp_path: Path) -> None:
+def test_photos_of_several_shapes_are_not_loaded_to_a_device(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 2, size=(80, 40))
     write_photos(tmp_path / "photos/more", 2, size=(40, 40))
     photos = find_photos([tmp_path / "photos"])
     prepare(photos, tmp_path / "data", size=20, eval_fraction=0, keep_aspect=True, progress=False)
-    assert not PackedPhotos(tmp_path / "data", "train").keep_on(torch.device("cpu"))
+    assert not PackedPhotos(tmp_path / "data", "train").load_to(torch.device("cpu"))
 
 
-def test_several_folders_are_kept_apart(tmp_path: Path) -> None:
+def test_names_of_several_folders_start_with_the_folder(tmp_path: Path) -> None:
     sources = [write_photos(tmp_path / name, 2) for name in ("one", "two")]
     prepare(find_photos(sources), tmp_path / "data", size=16, eval_fraction=0, progress=False)
     names = [name for name, _ in PackedPhotos(tmp_path / "data", "train").sources()]
     assert sorted(names) == ["one/00.png", "one/01.png", "two/00.png", "two/01.png"]
 
 
-def test_all_photos_can_be_set_aside(tmp_path: Path) -> None:
+def test_eval_fraction_of_1_leaves_no_training_photos(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3)
     prepare(find_photos([photos]), tmp_path / "data", size=16, eval_fraction=1, progress=False)
     assert [len(PackedPhotos(tmp_path / "data", s)) for s in ("train", "eval")] == [0, 3]
 
 
-def test_too_few_photos(tmp_path: Path) -> None:
+def test_too_few_photos_are_an_error_and_leave_no_files(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3)
     with pytest.raises(DataError, match="only 3 of 3 are usable"):
         prepare(find_photos([photos]), tmp_path / "data", size=16, count=4, progress=False)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]  # nothing half-written
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["photos"]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"size": 8}, "size of 16"), ({"eval_fraction": 1.5}, "fraction"), ({"count": 0}, "count")],
 )
-def test_options_out_of_range(tmp_path: Path, options: dict[str, float], message: str) -> None:
+def test_options_out_of_range_are_rejected(
+    tmp_path: Path, options: dict[str, float], message: str
+) -> None:
     photos = write_photos(tmp_path / "photos", 1)
     with pytest.raises(DataError, match=message):
         prepare(find_photos([photos]), tmp_path / "data", progress=False, **options)  # type: ignore[arg-type]
 
 
-def test_no_photo_no_folder_and_a_folder_in_use(tmp_path: Path) -> None:
+def test_invalid_folders_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no photo"):
         prepare(find_photos([tmp_path / "empty"]), tmp_path / "data", progress=False)
@@ -216,12 +218,12 @@ def test_no_photo_no_folder_and_a_folder_in_use(tmp_path: Path) -> None:
     assert len(list(photos.iterdir())) == 2
 
 
-def test_data_that_were_not_prepared(tmp_path: Path) -> None:
+def test_unprepared_data_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="photochrom data folder"):
         PackedPhotos(tmp_path, "train")
 
 
-def test_names_that_are_no_text_or_break_lines(tmp_path: Path) -> None:
+def test_names_with_invalid_utf8_and_line_breaks(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3)
     names = [b"caf\xe9.png", "a\u2028b.png".encode(), b'c\nd,"e.png']
     for path, name in zip(sorted(photos.iterdir()), names, strict=True):
@@ -233,19 +235,19 @@ def test_names_that_are_no_text_or_break_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["data.json", "manifest.csv", "train.index.npy", "train.npy"])
 @pytest.mark.parametrize("data", [b"", b"garbage\n" * 9, b"\xff\0" * 99])
-def test_damaged_data(name: str, data: bytes, tmp_path: Path) -> None:
+def test_damaged_data_are_rejected(name: str, data: bytes, tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3)
     prepare(find_photos([photos]), tmp_path / "data", size=16, eval_fraction=0, progress=False)
     (tmp_path / "data" / name).write_bytes(data)
-    with pytest.raises(DataError, match=r"damaged|do not fit|prepared"):
+    with pytest.raises(DataError, match=r"damaged|inconsistent|prepared"):
         PackedPhotos(tmp_path / "data", "train")
 
 
-def test_an_incomplete_copy(tmp_path: Path) -> None:
+def test_incomplete_copies_are_rejected(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 4)
     prepare(find_photos([photos]), tmp_path / "data", size=16, progress=False)
     np.save(tmp_path / "data/train.npy", np.zeros(5, np.uint8))
-    with pytest.raises(DataError, match="do not fit"):
+    with pytest.raises(DataError, match="are inconsistent"):
         PackedPhotos(tmp_path / "data", "train")
     (tmp_path / "data/manifest.csv").unlink()
     with pytest.raises(DataError, match="is not a prepared data set"):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from photochrom.batch.folders import find_photos
 from photochrom.cli import main
 from photochrom.errors import PhotochromError, RecipeError, RunError
-from photochrom.training.data.packed import PackedPhotos, order_of
+from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.data.prepare import prepare
 from photochrom.training.loop import train as train_module
 from photochrom.training.loop.distributed import (
@@ -184,7 +184,7 @@ def test_a_norm_of_two_processes_is_that_of_the_whole_batch(two: Any) -> None:
 def test_each_photo_is_seen_once_in_an_epoch(two: Any, data: Path) -> None:
     seen = [json.loads((two[0] / f"seen{rank}.json").read_text()) for rank in range(2)]
     count = len(PackedPhotos(data, "train")) // 8 * 8
-    order = order_of(0, 0, len(PackedPhotos(data, "train")))[:count].tolist()
+    order = epoch_order(0, 0, len(PackedPhotos(data, "train")))[:count].tolist()
     assert len(set(order)) == count
     for first in range(0, count, 8):
         shares = [part[first // 2 : first // 2 + 4] for part in seen]

@@ -1,10 +1,9 @@
-"""From photographs to a prepared data set: sampled, checked, resized, packed.
+"""Preparing a data set: photos are sampled, checked, resized and packed.
 
-A prepared directory holds, for each split, the pixels of all its photos one after another in
-`SPLIT.npy` (one dimension, uint8, sRGB), where in it each begins, its height and its width in
-`SPLIT.index.npy` (N, 3), `manifest.csv` with a line a photo, and `data.json` with the settings, the
-counts and the SHA-256 of the manifest. What is chosen depends only on the seed and the names and
-contents of the files, never on the machine.
+A data set is a directory with, for each split, all pixels in `SPLIT.npy` (one dimension, uint8,
+sRGB) and the offset, height and width of each photo in `SPLIT.index.npy` (N, 3); the manifest
+`manifest.csv`, a row per photo; and `data.json`, with settings, counts and the SHA-256 of the
+manifest. It depends only on the seed and the names and contents of the files, not on the machine.
 """
 
 import contextlib
@@ -12,9 +11,9 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -29,90 +28,80 @@ from photochrom.errors import DataError, PhotoError
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
 
+ManifestRow = tuple[str, str, str, int, int]
 MANIFEST_COLUMNS = ("split", "source", "sha256", "width", "height")
-DROPPED = ("unreadable", "near-grey", "small")
-"""Why a photo is not used."""
+DROP_REASONS = ("unreadable", "near-grey", "small")
 
 Small = Literal["enlarge", "keep", "drop"]
-"""What becomes of a photo whose short side is below the size asked for."""
+"""Treatment of photos whose short side is below the size asked for."""
 
 
 @dataclass(frozen=True)
-class Photo:
-    """One photo as it is packed."""
-
+class _SourcePhoto:
     source: str
-    """Its name in the manifest: a path relative to the source folder, with forward slashes."""
+    """Name in the manifest: the path relative to the source folder, with forward slashes."""
     sha256: str
     """Of the source file."""
     pixels: NDArray[np.uint8] | None = None
-    """Shape (H, W, 3), sRGB; None if it is not used, or already written."""
-    width: int = 0
-    height: int = 0
-    dropped: str = ""
-    """Why it is not used: one of `DROPPED`."""
-    small: bool = False
-    """Whether the file's short side is below the size asked for."""
+    """sRGB, shape (H, W, 3), resized; None if it is dropped."""
+    drop_reason: str = ""
+    """One of `DROP_REASONS` if it is dropped."""
+    is_small: bool = False
+    """Whether the short side of the file is below the size asked for."""
 
 
-def _sampling_order(names: Iterable[str], seed: int) -> list[str]:
-    return sorted(
-        names,
-        key=lambda name: hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest(),
-    )
-
-
-def _resized(image: Image.Image, size: int, keep_aspect: bool) -> Image.Image:
-    if not keep_aspect:
-        return image.resize((size, size), Image.Resampling.BICUBIC)
-    scale = size / min(image.size)
-    width, height = (max(size, round(side * scale)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+def sampling_key(name: str, seed: int) -> bytes:
+    """Return the key by which photos are sorted to sample the first of them."""
+    return hashlib.sha256(f"{seed}:{name}".encode(errors="surrogateescape")).digest()
 
 
 def _load(
     source: str, path: Path, size: int, keep_aspect: bool, min_chroma: float, small: Small
-) -> Photo:
+) -> _SourcePhoto:
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         image = open_photo(path).to_image().convert("RGB")
     except PhotoError:
-        return Photo(source, sha256, dropped="unreadable")
-    is_small = min(image.size) < size
+        return _SourcePhoto(source, sha256, drop_reason="unreadable")
+    short_side = min(image.size)
+    is_small = short_side < size
     if is_small and small == "drop":
-        return Photo(source, sha256, dropped="small")
+        return _SourcePhoto(source, sha256, drop_reason="small")
     if is_small and small == "keep":
-        size = min(image.size)
-    pixels = np.asarray(_resized(image, size, keep_aspect))
+        size = short_side
+    width, height = size, size
+    if keep_aspect:
+        width, height = (max(size, round(side * (size / short_side))) for side in image.size)
+    pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
     if mean_chroma(pixels) < min_chroma:
-        return Photo(source, sha256, dropped="near-grey")
-    height, width = pixels.shape[:2]
-    return Photo(source, sha256, pixels, width=width, height=height, small=is_small)
+        return _SourcePhoto(source, sha256, drop_reason="near-grey")
+    return _SourcePhoto(source, sha256, pixels, is_small=is_small)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, load: Callable[[str], Photo], names: list[str]
-) -> Iterator[Photo]:
-    """Load photos ahead, but only a few, and hand them out in the order of their names."""
-    ahead = iter(names)
-    waiting = [pool.submit(load, name) for name in islice(ahead, 16)]
-    while waiting:
-        yield waiting.pop(0).result()
-        waiting += [pool.submit(load, name) for name in islice(ahead, 1)]
+def _load_in_order(
+    load: Callable[[str], _SourcePhoto], names: Sequence[str]
+) -> Iterator[_SourcePhoto]:
+    """Load photos in threads, at most 16 ahead, and yield them in the order of their names."""
+    remaining = iter(names)
+    with ThreadPoolExecutor(4) as pool:
+        pending = [pool.submit(load, name) for name in islice(remaining, 16)]
+        while pending:
+            yield pending.pop(0).result()
+            pending += [pool.submit(load, name) for name in islice(remaining, 1)]
 
 
 def check_settings(
     dest: Path, *, size: int, count: int | None, eval_fraction: float, min_chroma: float
 ) -> None:
-    """Refuse what `prepare` could not do, before anything is fetched or read.
+    """Check the arguments of `prepare` before photos are downloaded or read.
 
     Raises:
-        DataError: If an option is out of range, or `dest` is in use.
+        DataError: If an argument is out of range, or `dest` is in use.
     """
     if size < 16 or not 0 <= eval_fraction <= 1 or (count is not None and count < 1):
         raise DataError(
-            f"size {size}, count {count} and eval fraction {eval_fraction} do not work; "
-            "give a size of 16 or more, a count of 1 or more and a fraction in 0..1"
+            f"size is {size}, count is {count} and eval fraction is {eval_fraction}; "
+            "give a size of 16 or more, a count of 1 or more and a fraction from 0 to 1"
         )
     if not 0 <= min_chroma < 150:
         raise DataError(f"the chroma threshold is {min_chroma}; give a number from 0 to below 150")
@@ -134,47 +123,66 @@ def prepare(
     eval_names: Collection[str] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Sample, check, resize and pack photos.
+    """Write a data set of sampled photos.
 
-    Photos are tried in an order drawn from the seed until `count` are found; those that cannot be
-    read or are nearly grey are dropped and counted. The first of them, `eval_fraction` in number,
-    or those of `eval_names`, become the split `eval`, the others `train`.
+    Photos are read in random order until `count` are usable; unreadable and nearly grey ones are
+    dropped. The first of them, or those of `eval_names`, become the split `eval`, the others
+    `train`.
 
     Args:
-        photos: Where each photo lies, by the name that the manifest gives it.
-        dest: Where the data set goes; it must not exist, or be empty.
-        size: Side in px of the squares (bicubic, as in the report), or the short side.
-        count: How many photos; None takes all that are usable.
-        eval_fraction: Share of them set aside, in 0..1.
-        seed: Decides which photos are taken and where they go.
-        keep_aspect: Resize the short side to `size` and keep the shape; training then crops.
-        min_chroma: Photos with a mean chroma below this, in CIELAB units, count as near-grey.
-        small: What becomes of photos whose short side is below `size`: `enlarge` them to it,
-            `keep` their short side, or `drop` them.
-        eval_names: The photos of the split `eval`, by their names in `photos`; `eval_fraction` is
-            unused then. None: chosen by the seed.
-        progress: Show a bar on the terminal.
+        photos: Manifest name to path.
+        dest: Folder of the data set; must not exist or be empty.
+        size: Side of the squares in px (resized bicubically, as in the report), or the short side.
+        count: Number of photos; None: all that are usable.
+        eval_fraction: Fraction of the photos in the split `eval`, 0 to 1.
+        seed: Seed of the order.
+        keep_aspect: Resize the short side to `size` and keep the aspect ratio.
+        min_chroma: Photos with a lower mean chroma, in CIELAB units, are dropped as near-grey.
+        small: Photos with a short side below `size`: `enlarge` to it, `keep` their short side, or
+            `drop`.
+        eval_names: Manifest names of the split `eval`, instead of `eval_fraction`.
+        progress: Show a progress bar on stderr.
 
     Returns:
-        What `data.json` holds: settings, counts, and what was dropped and why.
+        The content of `data.json`.
 
     Raises:
-        DataError: If too few photos are usable, an option is out of range, a name of `eval_names`
-            is not among them, or `dest` is in use.
+        DataError: If too few photos are usable, an argument is out of range, a name of `eval_names`
+            is not in `photos`, or `dest` is in use.
     """
     check_settings(dest, size=size, count=count, eval_fraction=eval_fraction, min_chroma=min_chroma)
-    order, chosen = _sampling_order(photos, seed), frozenset(eval_names or ())
-    _check_names(chosen, photos)
-    order.sort(key=lambda name: name not in chosen)  # the eval split is written first
-    with building_folder(dest) as building:
-        rows, dropped = _write_pixels(
-            photos,
-            building,
-            partial(_load, size=size, keep_aspect=keep_aspect, min_chroma=min_chroma, small=small),
-            order,
-            count,
-            progress,
+    eval_set = frozenset(eval_names or ())
+    missing = sorted(eval_set - photos.keys())
+    if missing:
+        raise DataError(
+            f"{len(missing)} of the {len(eval_set)} names for the eval split are not among the "
+            f"photos, such as {missing[0]}; give names as in the manifest"
         )
+    # The eval split comes first, in the order of sampling.
+    names = sorted(photos, key=lambda name: (name not in eval_set, sampling_key(name, seed)))
+    load = partial(_load, size=size, keep_aspect=keep_aspect, min_chroma=min_chroma, small=small)
+    rows: list[tuple[str, str, int, int]] = []
+    dropped = dict.fromkeys(DROP_REASONS, 0)
+    count_small = 0
+    with staging_folder(dest) as folder:
+        with (
+            (folder / "pixels").open("wb") as file,
+            contextlib.closing(
+                _load_in_order(lambda name: load(name, photos[name]), names)
+            ) as loaded,
+            progress_bar(total=count or len(names), unit="photo", disable=not progress) as bar,
+        ):
+            for photo in loaded:
+                if photo.pixels is None:
+                    dropped[photo.drop_reason] += 1
+                    continue
+                file.write(photo.pixels.tobytes())
+                height, width = photo.pixels.shape[:2]
+                rows.append((photo.source, photo.sha256, width, height))
+                count_small += photo.is_small
+                bar.update()
+                if len(rows) == count:
+                    break
         if not rows or (count is not None and len(rows) < count):
             raise DataError(
                 f"{count or 'some'} photos were asked for and only {len(rows)} of {len(photos)} "
@@ -182,6 +190,11 @@ def prepare(
                 f"near-grey, {dropped['small']} small); give a smaller count, more photos, or a "
                 "lower chroma threshold"
             )
+        if eval_names is None:
+            eval_count = round(len(rows) * eval_fraction)
+        else:
+            eval_count = sum(source in eval_set for source, *_ in rows)
+        _split_pixels(folder, sum(3 * width * height for *_, width, height in rows[:eval_count]))
         info = {
             "size": size,
             "keep_aspect": keep_aspect,
@@ -189,95 +202,51 @@ def prepare(
             "seed": seed,
             "min_chroma": min_chroma,
             "small": small,
-            "smaller": sum(photo.small for photo in rows),
+            "smaller": count_small,
             "dropped": dropped,
         }
-        n_eval = round(len(rows) * eval_fraction)
-        if eval_names is not None:
-            n_eval = sum(photo.source in chosen for photo in rows)
-        return write_facts(building, _write_splits(building, rows, n_eval), info)
-
-
-def _check_names(names: Collection[str], photos: Mapping[str, Path]) -> None:
-    missing = sorted(set(names) - photos.keys())
-    if missing:
-        raise DataError(
-            f"{len(missing)} of the {len(names)} names for the eval split are not among the "
-            f"photos, such as {missing[0]}; give names as the manifest writes them"
+        splits = ["eval"] * eval_count + ["train"] * (len(rows) - eval_count)
+        return write_metadata(
+            folder, [(split, *row) for split, row in zip(splits, rows, strict=True)], info
         )
 
 
 @contextlib.contextmanager
-def building_folder(dest: Path) -> Iterator[Path]:
-    """Give a folder to build in, which becomes `dest` at the end, or vanishes on an error."""
-    building = dest.with_name(dest.name + ".partial")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+def staging_folder(dest: Path) -> Iterator[Path]:
+    """Yield a temporary folder that is renamed to `dest` at the end, or deleted on an error."""
+    staging = dest.with_name(dest.name + ".partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
     try:
-        yield building
+        yield staging
         if dest.exists():
             dest.rmdir()
-        building.rename(dest)
+        staging.rename(dest)
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)
 
 
-def _write_pixels(
-    photos: Mapping[str, Path],
-    building: Path,
-    load: Callable[[str, Path], Photo],
-    names: list[str],
-    count: int | None,
-    progress: bool,
-) -> tuple[list[Photo], dict[str, int]]:
-    """Write the pixels of the first `count` usable photos; return them, and what was dropped."""
-    rows: list[Photo] = []
-    dropped = dict.fromkeys(DROPPED, 0)
-    with (
-        (building / "pixels").open("wb") as file,
-        ThreadPoolExecutor(4) as pool,
-        progress_bar(total=count or len(names), unit="photo", disable=not progress) as bar,
-    ):
-        for photo in _in_order(pool, lambda name: load(name, photos[name]), names):
-            if photo.pixels is None:
-                dropped[photo.dropped] += 1
-                continue
-            file.write(photo.pixels.tobytes())
-            rows.append(replace(photo, pixels=None))
-            bar.update()
-            if len(rows) == count:
-                break
-    return rows, dropped
+def _split_pixels(folder: Path, eval_bytes: int) -> None:
+    """Split the file `pixels` into eval.npy, the first `eval_bytes`, and train.npy."""
+    pixels = np.memmap(folder / "pixels", dtype=np.uint8, mode="r")
+    np.save(folder / "eval.npy", pixels[:eval_bytes])
+    np.save(folder / "train.npy", pixels[eval_bytes:])
+    del pixels  # Windows cannot delete a mapped file
+    (folder / "pixels").unlink()
 
 
-def _write_splits(
-    building: Path, rows: list[Photo], n_eval: int
-) -> list[tuple[str, str, str, int, int]]:
-    """Cut the pixels, written in sampling order, into two splits; return the manifest's rows."""
-    sizes = [3 * photo.width * photo.height for photo in rows]
-    everything = np.memmap(building / "pixels", dtype=np.uint8, mode="r", shape=(sum(sizes),))
-    cut = sum(sizes[:n_eval])
-    np.save(building / "eval.npy", everything[:cut])
-    np.save(building / "train.npy", everything[cut:])
-    del everything
-    (building / "pixels").unlink()
-    splits = ["eval"] * n_eval + ["train"] * (len(rows) - n_eval)
-    facts = [(photo.source, photo.sha256, photo.width, photo.height) for photo in rows]
-    return [(split, *fact) for split, fact in zip(splits, facts, strict=True)]
-
-
-def write_facts(
-    folder: Path, rows: Sequence[tuple[str, str, str, int, int]], info: Mapping[str, Any]
+def write_metadata(
+    folder: Path, rows: Sequence[ManifestRow], info: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write all of a data set but its pixels: manifest, indexes, data.json.
+    """Write the files of a data set except the pixels: manifest, indexes and data.json.
 
     Args:
-        folder: Where.
-        rows: Of `MANIFEST_COLUMNS`, in the order of the packed photos.
-        info: What data.json is to say besides the counts.
+        folder: Folder of the data set.
+        rows: Rows of the manifest, in the order of the packed photos.
+        info: Content of data.json besides the counts.
 
     Returns:
-        All that it says.
+        The content of data.json.
     """
     manifest, counts = folder / "manifest.csv", {}
     with manifest.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -292,6 +261,6 @@ def write_facts(
         np.save(folder / f"{split}.index.npy", index)
         counts[split] = len(index)
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
-    said = {"format": 2, **info, **counts, "manifest_sha256": digest}
-    (folder / "data.json").write_text(json.dumps(said, indent=2) + "\n")
-    return said
+    content = {"format": 2, **info, **counts, "manifest_sha256": digest}
+    (folder / "data.json").write_text(json.dumps(content, indent=2) + "\n")
+    return content

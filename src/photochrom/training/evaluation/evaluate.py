@@ -22,7 +22,7 @@ from photochrom.errors import DataError, ModelError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.photo import Photo
 from photochrom.progress import progress_bar
-from photochrom.training.data.hints import evenly, reveal
+from photochrom.training.data.hints import make_hints, sample_patches
 from photochrom.training.data.packed import PackedPhotos, Split
 from photochrom.training.evaluation.bootstrap import (
     Estimate,
@@ -212,7 +212,7 @@ def _colorize(colorizer: Colorizer, pixels: Pixels, hints: int = 0, seed: int = 
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     ab = torch.from_numpy(rgb_to_lab(_as_float(small))[..., 1:].transpose(2, 0, 1).copy())
     side = max(1, round(HINT_SIDE * min(height, width)))
-    known = reveal(ab, evenly(height, width, hints, side, seed)).numpy()
+    known = make_hints(ab, sample_patches(height, width, hints, side, seed)).numpy()
     return np.asarray(colorizer.predict(photo, hints=known).render(mark=False).to_image())
 
 

@@ -20,9 +20,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from photochrom.errors import DataError, RunError
 from photochrom.progress import print_message, progress_bar
-from photochrom.training.data.degradation import age
-from photochrom.training.data.hints import simulate
-from photochrom.training.data.packed import PackedPhotos, order_of
+from photochrom.training.data.degradation import degrade
+from photochrom.training.data.hints import simulate_hints
+from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.loop import launching, runs
 from photochrom.training.loop.building import bare, build, check_size, set_up, start_from
 from photochrom.training.loop.distributed import (
@@ -146,7 +146,7 @@ def _train(
     # Load the data and build the networks.
     with together(fabric):
         photos, validation = PackedPhotos(data, "train"), PackedPhotos(data, "eval")
-        usable = torch.from_numpy(photos.at_least(recipe.min_side))
+        usable = torch.from_numpy(photos.select(recipe.min_side))
         steps_per_epoch = len(usable) // recipe.batch_size
         if steps_per_epoch == 0 or len(validation) == 0:
             enough = "" if recipe.min_side is None else f" of {recipe.min_side} px or more"
@@ -217,7 +217,7 @@ def _train(
     # Train.
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # sizes do not change from step to step
-        photos.keep_on(fabric.device)
+        photos.load_to(fabric.device)
     progress = progress and fabric.is_global_zero
     writer = None
     if fabric.is_global_zero:
@@ -233,7 +233,7 @@ def _train(
     with report_lost_processes(fabric, run):
         for epoch in range(step // steps_per_epoch, recipe.total_epochs):
             bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
-            order = usable[order_of(recipe.seed, epoch, len(usable))]
+            order = usable[epoch_order(recipe.seed, epoch, len(usable))]
             started = time.monotonic()
             if 0 < recipe.pretrain_epochs * steps_per_epoch == step:
                 # Its moments are those of L1 alone, often 100 times smaller than new gradients.
@@ -328,9 +328,9 @@ def _step(
     phase = recipe.phase(epoch)
     inputs = [L]
     if recipe.aging > 0:
-        inputs = [age(L, recipe.aging, photo_seeds())]
+        inputs = [degrade(L, recipe.aging, photo_seeds())]
     if recipe.hints is not None:
-        inputs.append(simulate(ab, recipe.hints, photo_seeds()))
+        inputs.append(simulate_hints(ab, recipe.hints, photo_seeds()))
     if phase == "l1":
         # Pretraining is L1 alone, and L1 alone needs no weight.
         perceptual = 0.0 if recipe.discriminator is not None else recipe.lambda_perceptual

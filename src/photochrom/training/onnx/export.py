@@ -26,7 +26,7 @@ from photochrom.color import AB_SCALE, L_SCALE, FloatArray, lab_to_rgb, rgb_to_l
 from photochrom.colorize.onnx_model import FORMAT
 from photochrom.errors import ModelError
 from photochrom.imagefile.atomic import write_atomic
-from photochrom.training.data.hints import evenly, reveal
+from photochrom.training.data.hints import make_hints, sample_patches
 from photochrom.training.loop.runs import load_generator
 from photochrom.training.onnx.importing import (
     convolution_tensors,
@@ -281,7 +281,8 @@ def _test_inputs(*, hints: bool) -> list[Inputs]:
         inputs = {"L": lab[None, None, ..., 0]}
         if hints:
             ab = torch.from_numpy(lab[..., 1:].transpose(2, 0, 1).copy())
-            inputs["hints"] = reveal(ab, evenly(height, width, 5, 7, seed=0))[None].numpy()
+            patches = sample_patches(height, width, 5, 7, seed=0)
+            inputs["hints"] = make_hints(ab, patches)[None].numpy()
         found.append(inputs)
     return found
 
