@@ -11,7 +11,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +80,7 @@ def _load(
 
 def _load_in_order(
     load: Callable[[str], _SourcePhoto], names: Sequence[str]
-) -> Iterator[_SourcePhoto]:
+) -> Generator[_SourcePhoto, None, None]:
     """Load photos in threads, at most 16 ahead, and yield them in the order of their names."""
     remaining = iter(names)
     with ThreadPoolExecutor(4) as pool:
