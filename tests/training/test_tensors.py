@@ -11,23 +11,22 @@ from photochrom.color import FloatArray
 from photochrom.training.tensors import (
     denormalize_lab,
     lab_to_rgb,
-    normalize_lab,
+    prediction_to_ab,
+    prediction_to_photo,
     rgb_to_lab,
     target,
-    to_ab,
     to_L_ab,
-    whole_photo,
 )
 
 
 def cube() -> FloatArray:
-    """Return every third level of each channel, from 0 to 255: the cube with all its faces."""
+    """Return the RGB cube, with every third level from 0 to 255."""
     levels = np.arange(0, 256, 3, dtype=np.float32) / 255
     return np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
 
 
 def dark() -> FloatArray:
-    """Return all colours below 24/255, where both curves have their linear part."""
+    """Return all colours below 24/255, where sRGB and CIELAB are linear."""
     levels = np.arange(24, dtype=np.float32) / 255
     return np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
 
@@ -54,14 +53,14 @@ def as_colors(image: Tensor) -> FloatArray:
 
 
 @COLORS
-def test_rgb_to_lab_is_that_of_arrays(colors: Callable[[], FloatArray]) -> None:
+def test_rgb_to_lab_equals_photochrom_color(colors: Callable[[], FloatArray]) -> None:
     rgb = colors()
     found = as_colors(rgb_to_lab(as_image(rgb)))
     assert np.abs(found - color.rgb_to_lab(rgb)).max() < 1e-3
 
 
 @COLORS
-def test_lab_to_rgb_is_that_of_arrays(colors: Callable[[], FloatArray]) -> None:
+def test_lab_to_rgb_equals_photochrom_color(colors: Callable[[], FloatArray]) -> None:
     rgb = colors()
     lab = color.rgb_to_lab(rgb)
     found = as_colors(lab_to_rgb(as_image(lab)))
@@ -69,7 +68,7 @@ def test_lab_to_rgb_is_that_of_arrays(colors: Callable[[], FloatArray]) -> None:
     assert np.abs(found - color.lab_to_rgb(lab)).max() < 1e-3
 
 
-def test_lab_to_rgb_clips_what_srgb_does_not_have() -> None:
+def test_lab_to_rgb_clips_out_of_gamut_colours() -> None:
     lab = torch.tensor(list(itertools.product([0, 50, 100], [-110, 110], [-110, 110])))
     rgb = lab_to_rgb(lab.float().T[None, :, :, None])
     assert rgb.min() >= 0
@@ -77,32 +76,29 @@ def test_lab_to_rgb_clips_what_srgb_does_not_have() -> None:
     assert rgb.isfinite().all()
 
 
-def test_normalized_cube_is_in_range() -> None:
-    L, ab = normalize_lab(rgb_to_lab(as_image(cube())))
+def test_networks_range_holds_every_srgb_colour() -> None:
+    L, ab = to_L_ab(torch.from_numpy(np.rint(255 * cube()).astype(np.uint8))[None, None])
     assert L.shape[1] == 1
     assert ab.shape[1] == 2
-    # White is L* = 100 to float32's last digits.
+    # White is L* = 100 up to rounding in float32.
     assert L.min() >= -1 - 1e-6
     assert L.max() <= 1 + 1e-5
     assert ab.abs().max() < 1
 
 
-def test_denormalize_is_the_inverse() -> None:
-    lab = rgb_to_lab(as_image(np.concatenate([cube(), random_colors()])))
-    assert (denormalize_lab(*normalize_lab(lab)) - lab).abs().max() < 1e-4
-    L, ab = torch.rand(2, 1, 5, 7) * 2 - 1, torch.rand(2, 2, 5, 7) * 2 - 1
-    again = normalize_lab(denormalize_lab(L, ab))
-    assert (again[0] - L).abs().max() < 1e-6
-    assert (again[1] - ab).abs().max() < 1e-6
+def test_denormalize_lab_scales() -> None:
+    lab = denormalize_lab(torch.tensor([[[[0.5]]]]), torch.tensor([[[[0.5]], [[-1.0]]]]))
+    assert lab.flatten().tolist() == [75.0, 55.0, -110.0]
 
 
-def test_scale() -> None:
-    L, ab = normalize_lab(torch.tensor([75.0, 55.0, -110.0]).reshape(1, 3, 1, 1))
-    assert L.flatten().tolist() == [0.5]
-    assert ab.flatten().tolist() == [0.5, -1.0]
+def test_denormalize_lab_inverts_the_conversion_of_packed_photos() -> None:
+    levels = np.rint(255 * random_colors()).astype(np.uint8)
+    lab = rgb_to_lab(as_image(levels / np.float32(255)))
+    L, ab = to_L_ab(torch.from_numpy(levels)[None, :, None])
+    assert (denormalize_lab(L, ab) - lab).abs().max() < 1e-3
 
 
-def test_packed_photos_become_input_and_target() -> None:
+def test_packed_photos_of_known_colours() -> None:
     rgb = torch.zeros(2, 3, 4, 3, dtype=torch.uint8)
     rgb[0, 1, 2] = torch.tensor([255, 0, 0])
     L, ab = to_L_ab(rgb)
@@ -116,19 +112,19 @@ def test_packed_photos_become_input_and_target() -> None:
 
 
 @COLORS
-def test_packed_photos_are_converted_like_arrays(colors: Callable[[], FloatArray]) -> None:
+def test_packed_photos_equal_photochrom_color(colors: Callable[[], FloatArray]) -> None:
     levels = np.rint(255 * colors()).astype(np.uint8)
     L, ab = to_L_ab(torch.from_numpy(levels)[None, None])
     found = as_colors(denormalize_lab(L, ab).transpose(2, 3))
     assert np.abs(found - color.rgb_to_lab(levels / np.float32(255))).max() < 1e-3
 
 
-def test_grey_is_not_lightness() -> None:
-    L, _ = normalize_lab(rgb_to_lab(torch.full((1, 3, 1, 1), 0.5)))
-    assert (L.item() + 1) * 50 == pytest.approx(53.39, abs=0.01)
+def test_lightness_of_grey() -> None:
+    lightness = rgb_to_lab(torch.full((1, 3, 1, 1), 0.5))[0, 0].item()
+    assert lightness == pytest.approx(53.39, abs=0.01)
 
 
-def test_gradients_reach_rgb() -> None:
+def test_lab_to_rgb_is_differentiable() -> None:
     lab = torch.rand(1, 3, 8, 8) * torch.tensor([100.0, 40.0, 40.0]).reshape(1, 3, 1, 1)
     lab.requires_grad_()
     lab_to_rgb(lab).sum().backward()
@@ -137,7 +133,7 @@ def test_gradients_reach_rgb() -> None:
     assert lab.grad.any()
 
 
-def test_what_generators_make() -> None:
+def test_target_and_prediction_to_ab() -> None:
     rgb = torch.randint(0, 256, (2, 6, 5, 3), dtype=torch.uint8)
     L, ab = to_L_ab(rgb)
     lab = torch.cat([L, ab], dim=1)
@@ -146,19 +142,19 @@ def test_what_generators_make() -> None:
     spread = rgb.permute(0, 3, 1, 2) / 127.5 - 1
     torch.testing.assert_close(target(L, ab, "rgb"), spread, rtol=0, atol=1e-3)
     for output in ("ab", "lab", "rgb"):
-        made = target(L, ab, output)
-        torch.testing.assert_close(to_ab(made, output), ab, rtol=0, atol=1e-3)
+        prediction = target(L, ab, output)
+        torch.testing.assert_close(prediction_to_ab(prediction, output), ab, rtol=0, atol=1e-3)
 
 
-def test_whole_photo() -> None:
+def test_prediction_to_photo() -> None:
     L, ab = torch.rand(2, 1, 3, 4), torch.rand(2, 2, 3, 4)
-    assert torch.equal(whole_photo(ab, L, "ab"), torch.cat([L, ab], dim=1))
+    assert torch.equal(prediction_to_photo(ab, L, "ab"), torch.cat([L, ab], dim=1))
     other = torch.rand(2, 3, 3, 4)
-    assert whole_photo(other, L, "lab") is other  # its own L, which is to be judged too
-    assert whole_photo(other, L, "rgb") is other
+    assert prediction_to_photo(other, L, "lab") is other  # with the predicted L
+    assert prediction_to_photo(other, L, "rgb") is other
 
 
 def test_rgb_out_of_range_is_clipped() -> None:
-    made = torch.tensor([3.0, -3.0, -1.0]).view(1, 3, 1, 1)
+    prediction = torch.tensor([3.0, -3.0, -1.0]).view(1, 3, 1, 1)
     red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1)
-    assert torch.equal(to_ab(made, "rgb"), to_ab(red, "rgb"))
+    assert torch.equal(prediction_to_ab(prediction, "rgb"), prediction_to_ab(red, "rgb"))

@@ -15,7 +15,7 @@ from photochrom.training.networks.discriminators import PatchDiscriminator, Proj
 from photochrom.training.networks.encoders import FeatureNetworks, stage_channels
 from photochrom.training.networks.generators import ResidualGenerator
 from photochrom.training.recipes.recipe import GanMode, Output
-from photochrom.training.tensors import target, whole_photo
+from photochrom.training.tensors import prediction_to_photo, target
 
 MODES = pytest.mark.parametrize("mode", ["bce", "lsgan", "hinge"])
 
@@ -180,7 +180,7 @@ def test_discriminator_gets_no_gradient_from_the_generators_step(
     generator = copy.deepcopy(networks.generator)
     discriminator = copy.deepcopy(networks.discriminator)
     with torch.no_grad():
-        fake = whole_photo(generator(L), L, "ab")
+        fake = prediction_to_photo(generator(L), L, "ab")
     real_logits = discriminator(L, torch.cat([L, ab], dim=1))
     loss = gan_loss(real_logits, True, mode, 0.9) + gan_loss(discriminator(L, fake), False, mode)
     (0.5 * loss).backward()
@@ -201,7 +201,7 @@ def test_generator_gets_no_gradient_from_the_discriminators_step(fabric: Fabric)
     gan_step(fabric, networks, L, ab, lambda_l1=10)
     # The generator's step meets the discriminator that has just learned.
     output = generator(L)
-    logits = copy.deepcopy(networks.discriminator)(L, whole_photo(output, L, "ab"))
+    logits = copy.deepcopy(networks.discriminator)(L, prediction_to_photo(output, L, "ab"))
     (gan_loss(logits, True) + 10 * (output - ab).abs().mean()).backward()
     pairs = zip(networks.generator.parameters(), generator.parameters(), strict=True)
     for found, wanted in pairs:

@@ -13,7 +13,7 @@ from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.image_grid import image_grid
 from photochrom.training.evaluation.metrics import colorfulness, psnr
 from photochrom.training.recipes.recipe import Recipe
-from photochrom.training.tensors import denormalize_lab, lab_to_rgb, to_ab, to_L_ab
+from photochrom.training.tensors import denormalize_lab, lab_to_rgb, prediction_to_ab, to_L_ab
 
 SAMPLES = 64
 """Photos of the eval split on which colourfulness and PSNR are watched."""
@@ -62,7 +62,7 @@ def _samples(
     L, ab = to_L_ab(rgb.to(next(generator.parameters()).device))
     generator.eval()
     made = torch.cat([generator(part).float() for part in torch.split(L, 8)])
-    fake = lab_to_rgb(denormalize_lab(L, to_ab(made, recipe.output)))
+    fake = lab_to_rgb(denormalize_lab(L, prediction_to_ab(made, recipe.output)))
     grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
     columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
     columns.append(rgb.numpy().astype(np.float32) / 255)

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from photochrom.training.loop.distributed import drawn, mean
 from photochrom.training.loop.losses import gan_loss, generator_gan_loss, perceptual_loss
 from photochrom.training.recipes.recipe import GanMode, Output, Phase
-from photochrom.training.tensors import target, to_rgb, whole_photo
+from photochrom.training.tensors import photo_to_rgb, prediction_to_photo, target
 
 Losses = dict[str, Tensor]
 
@@ -48,7 +48,7 @@ class DiscriminatorInput:
     L: Tensor
     """Shape (B, 1, h, w), in [-1, 1]."""
     photo: Tensor
-    """Lab or RGB (B, 3, h, w), in [-1, 1]: what `whole_photo` returns."""
+    """Lab or RGB (B, 3, h, w), in [-1, 1]: what `prediction_to_photo` returns."""
     features: list[Tensor]
     """Shape (B, C, h', w') each, from fine to coarse; empty without feature networks."""
     which: int = 0
@@ -84,10 +84,10 @@ def augmentation(
     cropped_L = crop(L)
 
     def augment(output: Tensor) -> DiscriminatorInput:
-        photo = crop(whole_photo(output, L, networks.output))
+        photo = crop(prediction_to_photo(output, L, networks.output))
         features = []
         if networks.features is not None:
-            features = networks.features(to_rgb(photo, networks.output), which)
+            features = networks.features(photo_to_rgb(photo, networks.output), which)
         return DiscriminatorInput(cropped_L, photo, features, which)
 
     return augment

@@ -34,7 +34,7 @@ from photochrom.training.onnx.importing import (
     module_name,
 )
 from photochrom.training.recipes.recipe import Output
-from photochrom.training.tensors import to_ab
+from photochrom.training.tensors import prediction_to_ab
 
 OPSET = 18
 TOLERANCE = 1e-3
@@ -75,7 +75,7 @@ class CielabGenerator(nn.Module):
         if hints is not None:
             # Divided by all of the scale, saturation included: a hinted colour comes out as it is.
             inputs.append(torch.cat([hints[:, :2] / self.scale, hints[:, 2:]], dim=1))
-        return to_ab(self.generator(*inputs), self.output) * self.scale
+        return prediction_to_ab(self.generator(*inputs), self.output) * self.scale
 
 
 def export(
