@@ -1,5 +1,3 @@
-"""Exported files: the same as torch, for every generator, or not written at all."""
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +53,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_every_generator_is_exported(tmp_path: Path, generator: str) -> None:
+def test_exported_file_equals_torch_for_every_generator(tmp_path: Path, generator: str) -> None:
     run = make_run(tmp_path / "run", RECIPE_OF[generator])
     path = export(run, tmp_path / "model.onnx", half=False)
     model = OnnxModel(path)
@@ -75,7 +73,7 @@ def test_hints_are_a_second_input_in_cielab_units(tmp_path: Path) -> None:
     torch.manual_seed(0)
     generator = build_generator(recipe)
     first = next(m for m in generator.modules() if isinstance(m, nn.Conv2d))
-    nn.init.normal_(first.weight)  # untrained, the weights of hints are 0
+    nn.init.normal_(first.weight)  # initially, the weights of hints are 0
     run = write_run(tmp_path / "run", recipe, generator)
     path = export(run, tmp_path / "model.onnx", saturation=1.25)
     model = OnnxModel(path)
@@ -88,12 +86,12 @@ def test_hints_are_a_second_input_in_cielab_units(tmp_path: Path) -> None:
     inputs[1][:, :2] /= 110 * 1.25
     with torch.inference_mode():
         expected = generator.eval()(*inputs).numpy() * 110 * 1.25
-        untold = generator(inputs[0]).numpy() * 110 * 1.25
+        without_hints = generator(inputs[0]).numpy() * 110 * 1.25
     largest = max(1, np.abs(expected).max())
     assert np.abs(model(L, hints) - expected).max() < 2e-2 * largest
-    assert np.abs(model(L) - untold).max() < 2e-2 * largest
-    assert np.abs(expected[0] - untold[0]).max() > 0.1
-    np.testing.assert_allclose(expected[1], untold[1], atol=1e-3)
+    assert np.abs(model(L) - without_hints).max() < 2e-2 * largest
+    assert np.abs(expected[0] - without_hints[0]).max() > 0.1
+    np.testing.assert_allclose(expected[1], without_hints[1], atol=1e-3)
 
 
 def test_metadata(tiny: Path, tmp_path: Path) -> None:
@@ -112,12 +110,12 @@ def test_metadata(tiny: Path, tmp_path: Path) -> None:
     assert b"generators.py" not in path.read_bytes()
 
 
-def test_half_weights_halve_the_file_and_compute_in_float32(tiny: Path, tmp_path: Path) -> None:
+def test_float16_weights_halve_the_file_and_are_cast_to_float32(tiny: Path, tmp_path: Path) -> None:
     full = export(tiny, tmp_path / "full.onnx", half=False)
     half = export(tiny, tmp_path / "half.onnx")
     weights = {t.name: t for t in onnx.load(half).graph.initializer}
-    kinds = {t.data_type for t in weights.values()}
-    assert onnx.TensorProto.FLOAT16 in kinds
+    dtypes = {t.data_type for t in weights.values()}
+    assert onnx.TensorProto.FLOAT16 in dtypes
     saved = sum(
         2 * int(np.prod(t.dims))
         for t in weights.values()
@@ -132,41 +130,41 @@ def test_half_weights_halve_the_file_and_compute_in_float32(tiny: Path, tmp_path
     onnxruntime.InferenceSession(half, options, providers=["CPUExecutionProvider"])
     optimized = onnx.load(tmp_path / "optimized.onnx").graph
     assert not any(t.data_type == onnx.TensorProto.FLOAT16 for t in optimized.initializer)
-    halves = {name for name in weights if name.endswith(".half")}
-    assert not any(set(node.input) & halves for node in optimized.node)
+    float16_names = {name for name in weights if name.endswith(".half")}
+    assert not any(set(node.input) & float16_names for node in optimized.node)
     assert not any(node.op_type == "BatchNormalization" for node in optimized.node)
 
 
-def test_weights_stay_float32_where_pixels_would_change(
+def test_weights_stay_float32_if_pixels_would_change(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "HALF_LEVELS", -1)
+    monkeypatch.setattr(exporting, "MAX_FLOAT16_LEVELS", -1)
     path = export(tiny, tmp_path / "model.onnx")
     assert OnnxModel(path).metadata["weights"].startswith("float32; float16 would change")
     found = {tensor.data_type for tensor in onnx.load(path).graph.initializer}
     assert onnx.TensorProto.FLOAT16 not in found
 
 
-def test_weights_beyond_float16_stay_float32(tmp_path: Path) -> None:
+def test_weights_out_of_the_range_of_float16_stay_float32(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", RECIPES["tiny"])
     generator, _ = runs.load_generator(run)
     with torch.no_grad():
         generator.down[3][1].weight.mul_(1e7)
-        generator.up[3][1].weight.mul_(1e-7)  # nothing but a ReLU lies between
+        generator.up[3][1].weight.mul_(1e-7)  # only a ReLU is in between
     runs.save_generator(run, generator)
     weights = OnnxModel(export(run, tmp_path / "model.onnx")).metadata["weights"]
     assert weights == "float32; float16 would change a rendered pixel by 255 levels"
 
 
-def test_a_file_that_differs_is_not_written(
+def test_no_file_is_written_if_the_output_differs_from_torch(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = exporting._run
+    run = exporting._run
 
-    def wrong(model: onnx.ModelProto, inputs: list[np.ndarray]) -> list[np.ndarray]:
-        return [output + np.float32(0.1) for output in right(model, inputs)]
+    def run_with_offset(model: onnx.ModelProto, inputs: list[np.ndarray]) -> list[np.ndarray]:
+        return [output + np.float32(0.1) for output in run(model, inputs)]
 
-    monkeypatch.setattr(exporting, "_run", wrong)
+    monkeypatch.setattr(exporting, "_run", run_with_offset)
     with pytest.raises(ModelError, match="differs from torch"):
         export(tiny, tmp_path / "model.onnx")
     monkeypatch.setattr(exporting, "_run", lambda model, inputs: [x["L"] * np.nan for x in inputs])
@@ -175,17 +173,17 @@ def test_a_file_that_differs_is_not_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_existing_file_is_kept(tiny: Path, tmp_path: Path) -> None:
+def test_existing_files_are_kept_unless_overwrite(tiny: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(b"precious")
+    path.write_bytes(b"existing")
     with pytest.raises(ModelError, match="exists already"):
         export(tiny, path)
-    assert path.read_bytes() == b"precious"
+    assert path.read_bytes() == b"existing"
     export(tiny, path, overwrite=True)
     OnnxModel(path)
 
 
-def test_a_full_disk_leaves_nothing(
+def test_full_disk_leaves_no_file(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: int) -> None:
@@ -197,13 +195,13 @@ def test_a_full_disk_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unwritable_place_is_refused(tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("no folder")
+def test_unwritable_path_is_an_error(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
     with pytest.raises(ModelError, match="cannot write"):
         export(tiny, tmp_path / "file" / "model.onnx")
 
 
-def test_what_is_no_run_is_refused(tiny: Path, tmp_path: Path) -> None:
+def test_invalid_runs_are_rejected(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run"):
         export(tmp_path, tmp_path / "model.onnx")
     other = make_run(tmp_path / "other", RECIPE_OF["residual"])
@@ -212,19 +210,19 @@ def test_what_is_no_run_is_refused(tiny: Path, tmp_path: Path) -> None:
         export(other, tmp_path / "model.onnx")
 
 
-def test_the_size_that_a_model_asks_for(tmp_path: Path) -> None:
+def test_size_of_the_model_is_feed_size_or_image_size(tmp_path: Path) -> None:
     for given, expected in ((None, 32), (48, 48)):
         run = make_run(tmp_path / str(given), replace(RECIPES["tiny"], feed_size=given))
         assert OnnxModel(export(run, tmp_path / f"{given}.onnx")).size == expected
         assert load_model(str(run), tmp_path).size == expected
 
 
-def test_an_exported_file_colorizes(tiny: Path, tmp_path: Path) -> None:
+def test_exported_file_colorizes(tiny: Path, tmp_path: Path) -> None:
     colorizer = Colorizer(export(tiny, tmp_path / "model.onnx"))
     assert colorizer(Image.new("L", (50, 41), 120)).size == (50, 41)
 
 
-def test_saturation_is_a_factor_on_the_colours(tiny: Path, tmp_path: Path) -> None:
+def test_saturation_is_a_factor_on_ab(tiny: Path, tmp_path: Path) -> None:
     L = np.linspace(0, 100, 32 * 48, dtype=np.float32).reshape(1, 1, 32, 48)
     plain = OnnxModel(export(tiny, tmp_path / "plain.onnx"))
     vivid = OnnxModel(export(tiny, tmp_path / "vivid.onnx", saturation=1.25))
@@ -234,7 +232,7 @@ def test_saturation_is_a_factor_on_the_colours(tiny: Path, tmp_path: Path) -> No
         export(tiny, tmp_path / "grey.onnx", saturation=0)
 
 
-def test_metrics_in_the_file_are_those_of_the_file(tiny: Path, tmp_path: Path) -> None:
+def test_metrics_of_the_run_are_not_used_for_a_changed_model(tiny: Path, tmp_path: Path) -> None:
     (tiny / "metrics.json").write_text('{"of": "the run"}')
     given = tmp_path / "given.json"
     given.write_text('{"of": "the file"}')
@@ -252,8 +250,8 @@ def test_metrics_in_the_file_are_those_of_the_file(tiny: Path, tmp_path: Path) -
         export(tiny, tmp_path / "4.onnx", metrics=tmp_path / "missing.json")
 
 
-def make_moved_run(path: Path, recipe: Recipe, seed: int) -> Path:
-    """Write a run whose norms and biases are not those of the start, as if it had been trained."""
+def make_perturbed_run(path: Path, recipe: Recipe, seed: int) -> Path:
+    """Write a run with random norms and biases, as if it had been trained."""
     torch.manual_seed(seed)
     generator = build_generator(recipe)
     for parameter in generator.parameters():
@@ -266,10 +264,10 @@ def make_moved_run(path: Path, recipe: Recipe, seed: int) -> Path:
 def two_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two runs of the same generator with different weights."""
     folder = tmp_path_factory.mktemp("runs")
-    return [make_moved_run(folder / f"run{i}", RECIPE_OF["residual"], i) for i in (0, 1)]
+    return [make_perturbed_run(folder / f"run{i}", RECIPE_OF["residual"], i) for i in (0, 1)]
 
 
-def test_a_blend_lies_between_two_generators(two_runs: list[Path], tmp_path: Path) -> None:
+def test_blend_is_the_weighted_mean_of_two_generators(two_runs: list[Path], tmp_path: Path) -> None:
     ends = [export(run, tmp_path / f"{run.name}.onnx", half=False) for run in two_runs]
     L = np.random.default_rng(0).uniform(0, 100, (1, 1, 40, 48)).astype(np.float32)
     ab = [OnnxModel(path)(L) for path in ends]
@@ -283,29 +281,27 @@ def test_a_blend_lies_between_two_generators(two_runs: list[Path], tmp_path: Pat
         two_runs[0], tmp_path / "mixed.onnx", half=False, blend=ends[1], blend_share=0.25
     )
     assert OnnxModel(mixed).metadata["blend"] == "0.25 of run1.onnx"
-    mine, theirs, mean = (
+    first, second, mean = (
         {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
         for path in (*ends, mixed)
     )
-    trained = [name for name in mine if name.startswith("generator.")]
+    trained = [name for name in first if name.startswith("generator.")]
     assert len(trained) > 8
     for name in trained:
-        expected = 0.75 * mine[name] + 0.25 * theirs[name]
+        expected = 0.75 * first[name] + 0.25 * second[name]
         np.testing.assert_allclose(mean[name], expected, rtol=0, atol=1e-6)
 
 
-def test_what_cannot_be_blended_is_refused(
-    two_runs: list[Path], tiny: Path, tmp_path: Path
-) -> None:
+def test_invalid_blends_are_rejected(two_runs: list[Path], tiny: Path, tmp_path: Path) -> None:
     file = export(two_runs[0], tmp_path / "model.onnx")
     transposed = export(tiny, tmp_path / "tiny.onnx")
     wider = replace(RECIPE_OF["residual"], base_channels=12)
-    unlike = export(make_moved_run(tmp_path / "wider", wider, 0), tmp_path / "wider.onnx")
+    unlike = export(make_perturbed_run(tmp_path / "wider", wider, 0), tmp_path / "wider.onnx")
     for other, share, reason in (
-        (file, 1.5, r"share of the blend is 1\.5; give a number from 0 to 1"),
-        (transposed, 0.5, "is no convolution with a bias or a batch norm behind it"),
+        (file, 1.5, r"blend share is 1\.5; give a number from 0 to 1"),
+        (transposed, 0.5, "is not a convolution with a bias or a batch norm after it"),
         (unlike, 0.5, "are not those of the recipe's generator"),
-        (tmp_path / "missing.onnx", 0.5, "is no ONNX file that can be read"),
+        (tmp_path / "missing.onnx", 0.5, "is not a readable ONNX file"),
     ):
         with pytest.raises(ModelError, match=reason):
             export(two_runs[0], tmp_path / "none.onnx", blend=other, blend_share=share)

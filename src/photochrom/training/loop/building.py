@@ -19,7 +19,7 @@ from photochrom.training.networks.discriminators import build_discriminator
 from photochrom.training.networks.encoders import FeatureNetworks
 from photochrom.training.networks.generators import build_generator
 from photochrom.training.networks.initialization import initialize
-from photochrom.training.onnx.importing import load_exported
+from photochrom.training.onnx.importing import load_onnx_weights
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.tensors import to_L_ab
 
@@ -129,7 +129,7 @@ def start_from(weights: Path, networks: Networks, photos: PackedPhotos, recipe: 
     size, enlarge = recipe.image_size, recipe.enlarge_small
     L, _ = to_L_ab(photos.batch(some, size, None, recipe.crop_min, enlarge=enlarge))
     generator = bare(networks.generator)  # Fabric's wrapper names layers anew
-    load_exported(generator, weights, L.to(next(generator.parameters()).device))
+    load_onnx_weights(generator, weights, L.to(next(generator.parameters()).device))
 
 
 def check_size(networks: Networks, recipe: Recipe, fabric: Fabric, *, sync_batchnorm: bool) -> None:
