@@ -1,10 +1,9 @@
-"""What a photo costs the trainer, in time and memory, with a thousand photos and with a million.
+"""Time and memory of the data pipeline per photo, for data sets of a thousand to a million photos.
 
     python benchmarks/data.py
 
-Each size is a data set of its own and a process of its own: photos of 256 px as `photochrom data`
-packs them, except that the pixels are a hole in a file, which takes no room on the disk. So the
-disk is left out; what is measured is finding, copying and converting.
+Each data set has photos of 256 px and is measured in a process of its own. The pixels are sparse
+files, so this measures indexing, copying and conversion, but not the disk.
 """
 
 import argparse
@@ -34,13 +33,13 @@ def write(folder: Path, count: int) -> None:
 
 
 def measure(folder: Path, batches: int) -> dict[str, float]:
-    """Open a data set and make batches as a step of training does; what it costs."""
+    """Return seconds and MB of opening a data set and making batches as a training step does."""
     import torch
 
     from photochrom.training.data.packed import PackedPhotos, epoch_order
     from photochrom.training.tensors import to_L_ab
 
-    before = anonymous()
+    before = anonymous_memory()
     start = time.perf_counter()
     photos = PackedPhotos(folder, "train")
     opened = time.perf_counter()
@@ -48,27 +47,27 @@ def measure(folder: Path, batches: int) -> dict[str, float]:
     shuffled = time.perf_counter()
     seconds = []
     for number in range(batches):
-        begun = time.perf_counter()
+        batch_start = time.perf_counter()
         indices = order[number * BATCH :][:BATCH].tolist()
         to_L_ab(photos.batch(indices, SIDE, torch.Generator().manual_seed(number)))
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - batch_start)
     return {
         "open": opened - start,
         "shuffle": shuffled - opened,
         "photo": float(np.median(seconds)) / BATCH,
-        "memory": anonymous() - before,
+        "memory": anonymous_memory() - before,
     }
 
 
-def anonymous() -> float:
-    """Return the MB of memory that are this process's own, without pages of files."""
-    found = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found, "Linux says it here"
-    return int(found[1]) / 1024
+def anonymous_memory() -> float:
+    """Return the anonymous memory of this process in MB, without memory-mapped files."""
+    match = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match, "needs Linux"
+    return int(match[1]) / 1024
 
 
 def main() -> None:
-    """Print a row for each size."""
+    """Print a row per size."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--counts", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--batches", type=int, default=60)
@@ -81,15 +80,15 @@ def main() -> None:
         "| photos | opened in | shuffled in | a photo | memory |\n| --- | --- | --- | --- | --- |"
     )
     for count in options.counts:
-        with tempfile.TemporaryDirectory(prefix="photochrom-data-") as place:
-            write(Path(place, "data"), count)
-            command = [sys.executable, __file__, "--measure", str(Path(place, "data"))]
+        with tempfile.TemporaryDirectory(prefix="photochrom-data-") as folder:
+            write(Path(folder, "data"), count)
+            command = [sys.executable, __file__, "--measure", str(Path(folder, "data"))]
             command += ["--batches", str(options.batches)]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found = json.loads(said)
+            output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        costs = json.loads(output)
         print(
-            f"| {count:,} | {found['open']:.2f} s | {found['shuffle'] * 1e3:.1f} ms "
-            f"| {found['photo'] * 1e3:.2f} ms | {found['memory']:.0f} MB |"
+            f"| {count:,} | {costs['open']:.2f} s | {costs['shuffle'] * 1e3:.1f} ms "
+            f"| {costs['photo'] * 1e3:.2f} ms | {costs['memory']:.0f} MB |"
         )
 
 

@@ -1,11 +1,11 @@
-"""Prepare the data set that the default model is trained on.
+"""Prepare the data set of the default model.
 
     python scripts/prepare_default_model.py PHOTOS ANIMALS FOLDER
 
-PHOTOS holds the folders wide, train and extra; ANIMALS is the folder images of the repository
-mateusrafael4/Atividade_programacao_pose_estimation. The data set goes to FOLDER/data. Its eval
-split is default_model_validation.txt: 600 photos of sources that are held out whole, 600 of the
-others, and 400 of train and extra.
+PHOTOS has the folders wide, train and extra; ANIMALS is the folder images of the repository
+mateusrafael4/Atividade_programacao_pose_estimation. The data set is written to FOLDER/data. Its
+eval split, default_model_validation.txt, has 600 photos of the sources `HELD_OUT`, 600 of other
+sources of wide, and 400 of train and extra.
 """
 
 import argparse
@@ -18,12 +18,12 @@ HELD_OUT = (
     *("flickr-abi", "film-gustavo", "portfolio-liscf4"),
     *("unsplash-emil", "elementary", "popos"),
 )
-"""Sources of `wide` of which no photo is trained on."""
+"""Sources of `wide` without photos in the training split."""
 VALIDATION = Path(__file__).with_name("default_model_validation.txt")
 
 
-def choose(sources: dict[str, Path], validation: set[str]) -> dict[str, Path]:
-    """Return the photos to pack, by name: those of held-out sources only if they validate."""
+def select_photos(sources: dict[str, Path], validation: set[str]) -> dict[str, Path]:
+    """Return the photos by name, without those of held-out sources that are not in `validation`."""
     photos = {
         f"{folder}/{name}": path
         for folder, root in sources.items()
@@ -37,7 +37,7 @@ def choose(sources: dict[str, Path], validation: set[str]) -> dict[str, Path]:
 
 
 def main() -> None:
-    """Read the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name in ("photos", "animals", "folder"):
         parser.add_argument(name, type=Path)
@@ -46,7 +46,7 @@ def main() -> None:
     sources = {name: arguments.photos / name for name in ("wide", "train", "extra")}
     sources["animals"] = arguments.animals
     info = prepare(
-        choose(sources, validation),
+        select_photos(sources, validation),
         arguments.folder / "data",
         size=256,
         keep_aspect=True,

@@ -1,9 +1,9 @@
-"""Save a run's averaged weights as a recovery point, half as large.
+"""Save the weights of a run as a recovery point, half as large.
 
     python scripts/save_recovery.py RUN [recovery]
 
-The folder gets recipe.json and generator.safetensors, large tensors in float16: what
-`--set generator_weights=recovery` takes.
+Writes recipe.json and generator.safetensors, with large tensors in float16, for
+`--set generator_weights=recovery`.
 """
 
 import shutil
@@ -13,17 +13,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-LARGE = 1024  # elements; smaller tensors keep their type
+MIN_FLOAT16_SIZE = 1024  # elements; smaller tensors keep their dtype
 
 
 def main() -> None:
-    """Read the command line."""
+    """Run the command line."""
     run = Path(sys.argv[1])
     recovery = Path(sys.argv[2] if len(sys.argv) > 2 else "recovery")
     recovery.mkdir(exist_ok=True)
     weights = {
         key: value.to(torch.float16)
-        if value.is_floating_point() and value.numel() > LARGE
+        if value.is_floating_point() and value.numel() > MIN_FLOAT16_SIZE
         else value
         for key, value in load_file(run / "generator.safetensors").items()
     }

@@ -1,10 +1,10 @@
-"""Train the default model: all its stages, or go on where they stopped.
+"""Train all stages of the default model, or resume the training.
 
     python scripts/train_default_model.py FOLDER [--threads 2] [--set KEY=VALUE]
 
-FOLDER/data is what prepare_default_model.py made. FOLDER/runs gets one run for each stage, which
-starts from the weights of the one before, with a fresh optimizer. The same command resumes; kill it
-at any time.
+FOLDER/data is the data set of prepare_default_model.py. FOLDER/runs has one run per stage, which
+starts from the weights of the previous stage with a new optimizer. The same command resumes after
+an interruption at any time.
 """
 
 import argparse
@@ -18,12 +18,12 @@ STAGES = tuple(f"photochrom-stage-{number}" for number in range(1, 6))
 
 
 def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = True) -> list[Path]:
-    """Train the stages in their order; those that are finished are left as they are.
+    """Train the stages in order, except those that are complete.
 
     Args:
-        folder: With the data set.
-        settings: Changes of all recipes, as of `photochrom train --set`.
-        progress: Show bars on the terminal.
+        folder: Folder with the data set.
+        settings: Fields to override in all recipes, as in `photochrom train --set`.
+        progress: Show progress bars on stderr.
 
     Returns:
         The runs.
@@ -49,7 +49,7 @@ def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = 
 
 
 def main() -> None:
-    """Read the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int, default=2)

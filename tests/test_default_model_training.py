@@ -1,4 +1,4 @@
-"""The stages of the default model's training, at toy size."""
+"""All training stages of the default model, with tiny networks and data."""
 
 import json
 import sys
@@ -19,26 +19,26 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 from train_default_model import STAGES, train_stages
 
-TOY = {
+TINY_SETTINGS = {
     **{"image_size": "32", "feed_size": "32", "min_side": "24", "batch_size": "4"},
     **{"decoder_channels": "16,8,8,8", "discriminator_channels": "4", "epochs": "1"},
 }
 
 
 @pytest.mark.slow
-def test_all_stages_from_photos_to_a_file_that_takes_hints(tmp_path: Path) -> None:
+def test_all_stages_from_photos_to_an_exported_model_with_hints(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 14, size=(48, 40))
     write_photos(tmp_path / "photos/small", 4, size=(24, 24))
     photos = find_photos([tmp_path / "photos"])
     data = tmp_path / "data"
     prepare(photos, data, size=32, keep_aspect=True, small="keep", progress=False)
-    runs = train_stages(tmp_path, TOY, progress=False)
+    runs = train_stages(tmp_path, TINY_SETTINGS, progress=False)
     assert [run.name[5:] for run in runs] == list(STAGES)
     phases = [read_log(run)[-1]["phase"] for run in runs]
     assert phases == ["l1", "l1", "gan", "gan", "gan"]
     weights = [run / "generator.safetensors" for run in runs]
     before = [file.stat().st_mtime_ns for file in weights]
-    assert train_stages(tmp_path, TOY, progress=False) == runs  # finished: nothing to do
+    assert train_stages(tmp_path, TINY_SETTINGS, progress=False) == runs  # complete: no training
     assert [file.stat().st_mtime_ns for file in weights] == before
 
     path = export(runs[-1], tmp_path / "model.onnx")
@@ -50,5 +50,7 @@ def test_all_stages_from_photos_to_a_file_that_takes_hints(tmp_path: Path) -> No
     hints = np.zeros((1, 3, 32, 32), np.float32)
     hints[0, :, 8:16, 8:16] = np.array([50, 30, 1], np.float32)[:, None, None]
     assert np.abs(model(L, hints) - model(L)).max() > 1e-3
-    told, untold = (evaluate([str(path)], data, hints=n, progress=False)[0] for n in (9, 0))
-    assert told.values["psnr"] != untold.values["psnr"]
+    with_hints, without_hints = (
+        evaluate([str(path)], data, hints=n, progress=False)[0] for n in (9, 0)
+    )
+    assert with_hints.values["psnr"] != without_hints.values["psnr"]

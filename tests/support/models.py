@@ -1,4 +1,4 @@
-"""Model files and runs that tests write."""
+"""Model files and run directories for tests."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +21,16 @@ def write_model(
     hints: int = 0,
     **metadata: str,
 ) -> None:
-    """Write a model file of one convolution; metadata given as "" are left out.
+    """Write a model file of one convolution; metadata of "" are omitted.
 
-    With hints, their number of channels, the file adds the first two to what the convolution makes.
+    Args:
+        path: The file.
+        names: Names of input and output.
+        channels: Channels of the output.
+        sides: Height and width of input and output, symbolic or fixed.
+        scale: Factor on the weights.
+        hints: Channels of a second input `hints`, whose first two are added to the output; 0: none.
+        metadata: Overrides the default metadata.
     """
     import onnx
     from onnx import TensorProto, helper
@@ -53,13 +60,13 @@ def write_model(
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    says = {"photochrom_format": "1", "name": "tiny", "size": "32", **metadata}
-    helper.set_model_props(model, {key: value for key, value in says.items() if value})
+    properties = {"photochrom_format": "1", "name": "tiny", "size": "32", **metadata}
+    helper.set_model_props(model, {key: value for key, value in properties.items() if value})
     path.write_bytes(model.SerializeToString())
 
 
 def write_run(path: Path, recipe: "Recipe", generator: "nn.Module") -> Path:
-    """Write a run directory with the weights of a generator."""
+    """Write a run directory with recipe and weights."""
     from photochrom.training.loop import runs
 
     path.mkdir(parents=True)
