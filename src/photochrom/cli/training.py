@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -207,26 +206,20 @@ def train(
             chosen = Recipe.from_json(path.read_bytes()) if is_file else get_recipe(recipe)
             chosen = apply_settings(chosen, _settings(changes))
             need("train")
-            must_launch = launching.must_launch(devices, nodes, chosen.batch_size)
+            launching.must_launch(devices, nodes, chosen.batch_size)  # before torch is imported
         if dry_run:
             from photochrom.training.loop.building import describe
 
             click.echo(describe(chosen))
             return
+        from photochrom.training.loop.train import train as run_training
+
         options |= {"name": "recipe" if is_file else recipe, "devices": devices, "nodes": nodes}
-        work = partial(_train, chosen, data, out, **options)
-        # Those that are launched import torch; who only waits for them does not.
-        run = launching.launch(work, devices, nodes) if must_launch else work()
-    except launching.ToldError:
+        run = run_training(chosen, data, out, **options)
+    except launching.ReportedElsewhereError:
         raise SystemExit(1) from None
     if launching.is_main_process():
         click.echo(f"{run} is trained; evaluate it with: photochrom evaluate {run} --data {data}")
-
-
-def _train(*arguments: Any, **options: Any) -> Path:
-    from photochrom.training.loop.train import train as run_training
-
-    return run_training(*arguments, **options)
 
 
 @click.command()

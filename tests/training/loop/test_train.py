@@ -1,4 +1,4 @@
-"""The training loop, its run directory, and going on after being killed."""
+"""The training loop, run directories, and resuming."""
 
 import json
 import os
@@ -19,9 +19,9 @@ from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.prepare import prepare
 from photochrom.training.loop import train as train_module
 from photochrom.training.loop.building import describe
-from photochrom.training.loop.monitor import warnings_of
+from photochrom.training.loop.monitor import NonFiniteLossError, list_warnings
 from photochrom.training.loop.runs import load_generator, read_log
-from photochrom.training.loop.train import NonFiniteLossError, train
+from photochrom.training.loop.train import train
 from photochrom.training.onnx.export import export
 from photochrom.training.recipes.named import RECIPES
 from photochrom.training.recipes.recipe import Recipe
@@ -57,8 +57,8 @@ def assert_same_weights(one: Path, other: Path) -> None:
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-class Killed(Exception):  # noqa: N818 (it stands for a signal, not for an error)
-    """Stands for `kill -9` in the middle of a run."""
+class Killed(Exception):  # noqa: N818 (a signal, not an error)
+    """Simulates `kill -9` within a run."""
 
 
 def kill_after(step: int) -> object:
@@ -69,7 +69,7 @@ def kill_after(step: int) -> object:
     return on_step
 
 
-def test_a_run_directory_holds_all_it_takes(data: Path, tmp_path: Path) -> None:
+def test_run_directory_is_complete(data: Path, tmp_path: Path) -> None:
     run = train(TINY, data, tmp_path, name="tiny", device="cpu", progress=False)
     assert run.name == "0000-tiny"
     assert Recipe.from_json((run / "recipe.json").read_text()) == TINY
@@ -87,7 +87,7 @@ def test_a_run_directory_holds_all_it_takes(data: Path, tmp_path: Path) -> None:
     assert generator(torch.zeros(1, 1, 17, 33)).shape == (1, 2, 17, 33)
 
 
-def test_same_seed_same_weights_other_seed_others(data: Path, tmp_path: Path) -> None:
+def test_weights_depend_on_the_seed_alone(data: Path, tmp_path: Path) -> None:
     one, same = (train(TINY, data, tmp_path, device="cpu", progress=False) for _ in range(2))
     assert_same_weights(one, same)
     other = train(replace(TINY, seed=1), data, tmp_path, device="cpu", progress=False)
@@ -95,10 +95,10 @@ def test_same_seed_same_weights_other_seed_others(data: Path, tmp_path: Path) ->
     assert not torch.equal(weights(one)[key], weights(other)[key])
 
 
-def test_training_starts_from_the_weights_of_another_run(data: Path, tmp_path: Path):
+def test_generator_weights_from_a_run(data: Path, tmp_path: Path):
     first = train(TINY, data, tmp_path, device="cpu", progress=False)
-    still = replace(TINY, generator_weights=str(first), lr_g=1e-12, lr_d=0.0)
-    second = train(still, data, tmp_path, device="cpu", progress=False)
+    frozen = replace(TINY, generator_weights=str(first), lr_g=1e-12, lr_d=0.0)
+    second = train(frozen, data, tmp_path, device="cpu", progress=False)
     before, after = weights(first), weights(second)
     for key, value in before.items():
         if "running" not in key and "num_batches" not in key:
@@ -111,24 +111,24 @@ def test_training_starts_from_the_weights_of_another_run(data: Path, tmp_path: P
             progress=False,
         )
     with pytest.raises(RunError, match="do not fit the generator of the recipe"):
-        train(replace(still, base_channels=8), data, tmp_path / "none", progress=False)
+        train(replace(frozen, base_channels=8), data, tmp_path / "none", progress=False)
     assert not (tmp_path / "none").exists()
 
 
-def test_training_starts_from_an_exported_file(data: Path, tmp_path: Path) -> None:
+def test_generator_weights_from_an_exported_file(data: Path, tmp_path: Path) -> None:
     first = train(ENCODER_L1, data, tmp_path, device="cpu", progress=False)
     file = export(first, tmp_path / "first.onnx", half=False)
-    still = replace(ENCODER_L1, generator_weights=str(file), lr_g=1e-12)
-    before, after = weights(first), weights(train(still, data, tmp_path, progress=False))
+    frozen = replace(ENCODER_L1, generator_weights=str(file), lr_g=1e-12)
+    before, after = weights(first), weights(train(frozen, data, tmp_path, progress=False))
     for key in ("head.weight", "head.bias"):  # no norm is folded into it
         torch.testing.assert_close(after[key], before[key], rtol=0, atol=1e-6)
     with pytest.raises(ModelError, match="are not those of the recipe's generator"):
-        train(replace(still, decoder_channels=(24, 16, 8, 4)), data, tmp_path / "none")
+        train(replace(frozen, decoder_channels=(24, 16, 8, 4)), data, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
-def test_the_first_gan_steps_keep_what_pretraining_learned(tmp_path: Path) -> None:
-    """Adam's moments are of another loss: with those of L1 alone, these steps are far too large."""
+def test_first_gan_steps_do_not_undo_pretraining(tmp_path: Path) -> None:
+    """With Adam's moments of L1 alone, the first GAN steps would be far too large."""
     photos = write_photos(tmp_path / "photos", 44, size=(32, 32))
     data = tmp_path / "data"
     prepare(find_photos([photos]), data, size=32, eval_fraction=0.1, progress=False)
@@ -148,14 +148,14 @@ def test_the_first_gan_steps_keep_what_pretraining_learned(tmp_path: Path) -> No
     assert error(run) < 1.1 * before
 
 
-@pytest.mark.parametrize("step", [2, 4, 6])  # in mid-epoch, at the end of one, in the GAN phase
+@pytest.mark.parametrize("step", [2, 4, 6])  # within an epoch, at its end, in the GAN phase
 @pytest.mark.parametrize("schedule", ["constant", "plateau"])
-def test_resumed_weights_are_those_of_an_unbroken_run(
+def test_resumed_run_has_the_weights_of_an_uninterrupted_one(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, schedule: str
 ) -> None:
     monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
     recipe = replace(TINY, schedule=schedule, lr_pretrain=1e-3)  # type: ignore[arg-type]
-    whole = train(recipe, data, tmp_path / "whole", device="cpu", progress=False)
+    uninterrupted = train(recipe, data, tmp_path / "uninterrupted", device="cpu", progress=False)
     with pytest.raises(Killed):
         train(
             recipe, data, tmp_path / "cut", device="cpu", progress=False, on_step=kill_after(step)
@@ -163,13 +163,13 @@ def test_resumed_weights_are_those_of_an_unbroken_run(
     cut = tmp_path / "cut/0000-run"
     resumed = train(recipe, data, tmp_path, device="cpu", progress=False, resume=cut)
     assert resumed == cut
-    assert_same_weights(whole, cut)
+    assert_same_weights(uninterrupted, cut)
     assert [line["epoch"] for line in read_log(cut)] == [1, 2]
-    for ours, theirs in zip(read_log(cut), read_log(whole), strict=True):
+    for ours, theirs in zip(read_log(cut), read_log(uninterrupted), strict=True):
         assert ours["g_l1"] == theirs["g_l1"]
 
 
-def test_a_process_killed_for_real_goes_on(data: Path, tmp_path: Path) -> None:
+def test_run_of_a_killed_process_is_resumed(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "photochrom", "train", "tiny", "--data", str(data)]
     command += ["--device", "cpu", "--out", str(tmp_path / "runs"), "--set", "epochs=12"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -182,12 +182,12 @@ def test_a_process_killed_for_real_goes_on(data: Path, tmp_path: Path) -> None:
     process.wait()
     recipe = replace(TINY, epochs=12)
     train(recipe, data, tmp_path, device="cpu", progress=False, resume=run)
-    whole = train(recipe, data, tmp_path / "whole", device="cpu", progress=False)
-    assert_same_weights(run, whole)
+    uninterrupted = train(recipe, data, tmp_path / "uninterrupted", device="cpu", progress=False)
+    assert_same_weights(run, uninterrupted)
     assert [line["epoch"] for line in read_log(run)] == list(range(1, 14))
 
 
-BEYOND = replace(
+ALL_EXTRAS = replace(
     TINY,
     discriminator="projected",
     gan_mode="hinge",
@@ -200,16 +200,18 @@ BEYOND = replace(
 )
 
 
-def test_a_run_with_every_extra_is_resumed_alike(
+def test_resume_with_every_extra_gives_the_same_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
-    whole = train(BEYOND, data, tmp_path / "whole", device="cpu", progress=False)
+    uninterrupted = train(
+        ALL_EXTRAS, data, tmp_path / "uninterrupted", device="cpu", progress=False
+    )
     with pytest.raises(Killed):
-        train(BEYOND, data, tmp_path, device="cpu", progress=False, on_step=kill_after(5))
+        train(ALL_EXTRAS, data, tmp_path, device="cpu", progress=False, on_step=kill_after(5))
     cut = tmp_path / "0000-run"
-    train(BEYOND, data, tmp_path, device="cpu", progress=False, resume=cut)
-    assert_same_weights(whole, cut)
+    train(ALL_EXTRAS, data, tmp_path, device="cpu", progress=False, resume=cut)
+    assert_same_weights(uninterrupted, cut)
     assert read_log(cut)[1]["g_perceptual"] > 0
     state = torch.load(cut / "state.pt", weights_only=True)
     assert state["average"]["updates"] == state["step"]
@@ -218,7 +220,7 @@ def test_a_run_with_every_extra_is_resumed_alike(
     assert any(not torch.equal(saved[key], state["generator"][key]) for key in saved)
 
 
-def test_saturated_targets_make_more_colour(data: Path, tmp_path: Path) -> None:
+def test_target_saturation_increases_colorfulness(data: Path, tmp_path: Path) -> None:
     recipe = replace(TINY, discriminator=None, pretrain_epochs=0, epochs=6, lr_g=3e-3)
     ratios = []
     for factor in (0.5, 2.0):
@@ -235,7 +237,7 @@ def test_resuming_a_finished_run_changes_nothing(data: Path, tmp_path: Path) -> 
     assert (run / "log.jsonl").read_text() == before
 
 
-def test_a_run_of_another_recipe_or_other_data_is_refused(data: Path, tmp_path: Path) -> None:
+def test_resume_with_another_recipe_or_other_data_is_refused(data: Path, tmp_path: Path) -> None:
     run = train(TINY, data, tmp_path, device="cpu", progress=False)
     with pytest.raises(RunError, match=r"lr_g was 0\.0002 and is 0\.1"):
         train(replace(TINY, lr_g=0.1), data, tmp_path, progress=False, resume=run)
@@ -249,31 +251,31 @@ def test_a_run_of_another_recipe_or_other_data_is_refused(data: Path, tmp_path: 
         train(TINY, data, tmp_path, progress=False, resume=tmp_path / "nowhere")
 
 
-def test_losses_that_are_not_finite_stop_the_run(data: Path, tmp_path: Path) -> None:
+def test_non_finite_loss_stops_training(data: Path, tmp_path: Path) -> None:
     recipe = replace(TINY, pretrain_epochs=0, lambda_l1=1e34, lr_g=1e30, epochs=4)
     with pytest.raises(NonFiniteLossError, match=r"no longer finite in epoch \d.*lower lr_g"):
         train(recipe, data, tmp_path, device="cpu", progress=False)
     state = tmp_path / "0000-run/state.pt"
-    if state.is_file():  # what was saved before it is sound
+    if state.is_file():  # a state saved before is finite
         saved = torch.load(state, weights_only=True)
         assert all(torch.isfinite(value).all() for value in saved["generator"].values())
 
 
-def test_weights_that_are_not_finite_are_not_kept(data: Path, tmp_path: Path) -> None:
-    # A norm's variance overflows, which no loss in training mode shows.
+def test_non_finite_weights_are_not_saved(data: Path, tmp_path: Path) -> None:
+    # The variance of a norm overflows, which does not affect losses in training mode.
     recipe = replace(TINY, pretrain_epochs=0, lr_g=1e6)
     with pytest.raises(NonFiniteLossError, match=r"weights are no longer finite after epoch 1"):
         train(recipe, data, tmp_path, device="cpu", progress=False)
     assert not (tmp_path / "0000-run/generator.safetensors").exists()
 
 
-def test_photos_too_small_for_a_network_make_no_run(data: Path, tmp_path: Path) -> None:
+def test_image_size_too_small_for_a_network_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot be trained on 4 photos of 16 px"):
         train(replace(TINY, image_size=16), data, tmp_path / "runs", progress=False)
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_encoder_of_another_fixed_size_makes_no_run(data: Path, tmp_path: Path) -> None:
+def test_encoder_of_another_fixed_size_is_refused(data: Path, tmp_path: Path) -> None:
     recipe = replace(
         ENCODER_L1, encoder="tu-swin_tiny_patch4_window7_224", decoder_channels=(8, 8, 8, 8)
     )
@@ -282,14 +284,14 @@ def test_an_encoder_of_another_fixed_size_makes_no_run(data: Path, tmp_path: Pat
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_whose_files_are_damaged(data: Path, tmp_path: Path) -> None:
+def test_damaged_run_files(data: Path, tmp_path: Path) -> None:
     run = train(TINY, data, tmp_path, device="cpu", progress=False)
     sound = {name: (run / name).read_bytes() for name in ("log.jsonl", "state.pt")}
     (run / "log.jsonl").write_bytes(sound["log.jsonl"] + b'{"epoch": 3, "st')  # a power cut
     assert [line["epoch"] for line in read_log(run)] == [1, 2]
     assert train(TINY, data, tmp_path, device="cpu", progress=False, resume=run) == run
     assert (run / "log.jsonl").read_bytes() == sound["log.jsonl"]
-    for name, reason in [("log.jsonl", "delete it"), ("state.pt", "damaged or cut off")]:
+    for name, reason in [("log.jsonl", "delete it"), ("state.pt", "damaged or truncated")]:
         (run / name).write_bytes(b"garbage\n")
         with pytest.raises(RunError, match=reason):
             train(TINY, data, tmp_path, device="cpu", progress=False, resume=run)
@@ -302,19 +304,19 @@ def test_a_run_whose_files_are_damaged(data: Path, tmp_path: Path) -> None:
         train(TINY, data, tmp_path, progress=False, resume=run)
 
 
-def test_grey_output_is_warned_of(data: Path, tmp_path: Path) -> None:
+def test_warning_about_grey_output(data: Path, tmp_path: Path) -> None:
     recipe = replace(TINY, discriminator=None, epochs=1, pretrain_epochs=0, lr_g=1e-9)
     run = train(recipe, data, tmp_path, device="cpu", progress=False)
     assert "nearly grey" in read_log(run)[0]["warnings"][0]
 
 
-def test_a_discriminator_that_won_is_warned_of() -> None:
+def test_warning_about_a_too_accurate_discriminator() -> None:
     line = {"colorfulness_ratio": 0.9, "d_real_accuracy": 1.0, "d_fake_accuracy": 0.99}
-    assert "right about nearly every photo" in warnings_of(line)[0]
-    assert warnings_of({**line, "d_fake_accuracy": 0.5}) == []
+    assert "right about nearly every photo" in list_warnings(line)[0]
+    assert list_warnings({**line, "d_fake_accuracy": 0.5}) == []
 
 
-def test_too_few_and_too_small_photos(data: Path, tmp_path: Path) -> None:
+def test_too_few_or_too_small_photos_are_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a batch takes 64"):
         train(replace(TINY, batch_size=64), data, tmp_path, progress=False)
     with pytest.raises(DataError, match="image_size=40"):
@@ -322,7 +324,7 @@ def test_too_few_and_too_small_photos(data: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())  # no run directory was made
 
 
-def test_an_absent_device_is_an_error(data: Path, tmp_path: Path) -> None:
+def test_missing_device_is_refused(data: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(RunError, match="there is no cuda here"):
@@ -352,6 +354,6 @@ def test_bf16_trains(data: Path, tmp_path: Path) -> None:
     assert all(value.dtype != torch.bfloat16 for value in weights(run).values())
 
 
-def test_describe_names_the_parameters() -> None:
+def test_describe_has_parameter_counts() -> None:
     assert "generator: " in describe(TINY)
     assert '"lambda_l1": 100.0' in describe(TINY)

@@ -1,23 +1,24 @@
-"""Who starts the processes that train together: torchrun, SLURM, or photochrom itself.
+"""Start the processes that train together, or recognize that torchrun or SLURM did.
 
-This module imports no torch, so that a process that only starts others has nothing to wait for.
+`launch` adds two things to `torch.multiprocessing.spawn`: it raises the error that explains a
+failure, not that of a disconnected process, and it names the run to resume. torchrun prints a table
+of exit codes instead; Fabric's launcher does not say which process ended, runs the caller's script
+again, and kills this process without a message if it is blocked.
 """
 
 import contextlib
+import logging
 import multiprocessing
 import os
-import pickle
 import signal
-import socket
 import sys
 import threading
-import time
+import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -25,231 +26,194 @@ from photochrom.batch.process_pool import describe_exit
 from photochrom.errors import PhotochromError, RecipeError, RunError
 from photochrom.progress import print_message
 
-Outcome = TypeVar("Outcome")
-Starter = Literal["torchrun", "SLURM", "photochrom"]
-
-GRACE_SECONDS = 2.0
-"""How long one that has failed waits for what the others have to say, before they are ended."""
-
-_OURS = "PHOTOCHROM_PROCESSES"
-_CONTEXT = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
+GRACE_PERIOD = 2.0
+"""Seconds from the first failure of a process until the others are terminated."""
 
 
-class LostError(RunError):
-    """The other processes cannot be reached; most likely one has ended, and says more."""
+class DisconnectedError(RunError):
+    """The other processes cannot be reached, most likely because one has failed."""
 
 
-class ToldError(PhotochromError):
-    """Another process has failed, or this one in the same way, and it says why."""
+class ReportedElsewhereError(PhotochromError):
+    """Training stops because of an error that another process reports."""
 
 
 @dataclass(frozen=True)
-class Started:
+class Launcher:
     """What started this process as one of several."""
 
-    by: Starter
-    processes: int
-    """How many there are on all machines."""
+    name: Literal["torchrun", "SLURM"]
+    """Processes started by `launch` have the environment variables of torchrun."""
+    world_size: int
+    """Number of processes on all machines."""
     local_rank: int
-    """Which one this is on its machine, from 0."""
+    """Index of this process on its machine."""
 
 
-def started() -> Started | None:
-    """Return what started this process as one of several, or None if nothing did."""
+def find_launcher() -> Launcher | None:
+    """Return what started this process as one of several, or None."""
     env = os.environ
-    if _OURS in env:
-        return Started("photochrom", int(env[_OURS]), int(env["LOCAL_RANK"]))
     if "TORCHELASTIC_RUN_ID" in env:
-        return Started("torchrun", int(env["WORLD_SIZE"]), int(env["LOCAL_RANK"]))
-    # A batch script has most of SLURM's variables as well; only srun makes steps.
-    by_hand = env.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    if "SLURM_STEP_ID" in env and "SLURM_NTASKS" in env and not by_hand:
-        return Started("SLURM", int(env["SLURM_NTASKS"]), int(env.get("SLURM_LOCALID", 0)))
+        return Launcher("torchrun", int(env["WORLD_SIZE"]), int(env["LOCAL_RANK"]))
+    # A batch script also has most of SLURM's variables, but only srun starts several processes.
+    is_interactive = env.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    if "SLURM_STEP_ID" in env and "SLURM_NTASKS" in env and not is_interactive:
+        return Launcher("SLURM", int(env["SLURM_NTASKS"]), int(env.get("SLURM_LOCALID", 0)))
     return None
 
 
 def must_launch(devices: int, nodes: int, batch_size: int) -> bool:
-    """Return whether the processes that are asked for have still to be started.
-
-    Args:
-        devices: Processes on each machine.
-        nodes: Machines.
-        batch_size: Photos of all processes in a step.
+    """Check the number of processes, and return whether they have still to be started.
 
     Raises:
-        RecipeError: If the processes cannot share a batch equally.
-        RunError: If other processes were started than are asked for, or nothing says which machine
-            of several this is.
+        RecipeError: If the batch cannot be divided equally among the processes.
+        RunError: If torchrun or SLURM started another number of processes, or a variable that
+            several machines need is missing.
     """
-    wanted, place = devices * nodes, started()
+    world_size, launcher = devices * nodes, find_launcher()
     if devices < 1 or nodes < 1:
-        raise RunError(f"{devices} devices on {nodes} nodes were asked for; give 1 or more of each")
-    if batch_size % wanted != 0:
+        raise RunError(f"--devices is {devices} and --nodes is {nodes}; give 1 or more for each")
+    if batch_size % world_size != 0:
         raise RecipeError(
-            f"batch_size is {batch_size}, which {wanted} processes cannot share equally; "
-            f"give a multiple of {wanted}, such as "
-            f"--set batch_size={-(-batch_size // wanted) * wanted}"
+            f"batch_size is {batch_size}, which cannot be divided equally among {world_size} "
+            f"processes; give a multiple of {world_size}, such as "
+            f"--set batch_size={-(-batch_size // world_size) * world_size}"
         )
-    if place is not None and place.processes != wanted:
-        raise RunError(
-            f"{place.by} has started {place.processes} processes, and --devices {devices} with "
-            f"--nodes {nodes} asks for {wanted}; give the same to both"
-        )
-    if place is not None and place.by == "SLURM" and wanted > 1:
-        there = os.environ.get("SLURM_NTASKS_PER_NODE")
-        if there is None or int(there) != devices:
+    if launcher is not None:
+        if launcher.world_size != world_size:
             raise RunError(
-                f"--devices is {devices}, and srun's --ntasks-per-node is {there or 'not given'}; "
+                f"{launcher.name} has started {launcher.world_size} processes, but --devices "
+                f"{devices} with --nodes {nodes} asks for {world_size}; give the same to both"
+            )
+        tasks = os.environ.get("SLURM_NTASKS_PER_NODE", "not given")
+        if launcher.name == "SLURM" and world_size > 1 and tasks != str(devices):
+            raise RunError(
+                f"--devices is {devices}, but srun's --ntasks-per-node is {tasks}; "
                 "give the same to both"
             )
-    if place is not None or wanted == 1:
         return False
     missing = [key for key in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if key not in os.environ]
     if nodes > 1 and missing:
         raise RunError(
-            f"--nodes is {nodes}, and nothing says how this machine finds the others; start the "
-            f"command by torchrun or srun on all of them, or set {', '.join(missing)}"
+            f"--nodes is {nodes}, but this machine has no address of the others; start the command "
+            f"by torchrun or srun on all of them, or set {', '.join(missing)}"
         )
-    return True
+    return world_size > 1
 
 
 def is_main_process() -> bool:
-    """Return whether this process says what all say: the first of its machine, or the only one."""
-    place = started()
-    return place is None or place.local_rank == 0
+    """Return whether this process has local rank 0, and so prints for all on its machine."""
+    launcher = find_launcher()
+    return launcher is None or launcher.local_rank == 0
 
 
 @contextlib.contextmanager
 def report_once() -> Iterator[None]:
-    """Let the first process of a machine alone say what all of them refuse.
+    """Report an error that all processes of a machine meet on the main process alone.
 
     Raises:
-        ToldError: On the others, in place of a `PhotochromError`.
+        ReportedElsewhereError: On the other processes, instead of a `PhotochromError`.
     """
     try:
         yield
     except PhotochromError as error:
         if is_main_process():
             raise
-        raise ToldError("the first process of this machine says why") from error
+        raise ReportedElsewhereError("the main process of this machine reports it") from error
 
 
-@dataclass
-class _Process:
-    number: int
-    process: SpawnProcess
-    pipe: Connection
-    outcome: list[Any] = field(default_factory=list)
-    error: BaseException | None = None
+def launch(function: Callable[..., Path], devices: int, nodes: int) -> Path:
+    """Train in new processes on this machine, and return the run directory.
 
-
-def launch(function: Callable[..., Outcome], devices: int, nodes: int) -> Outcome:
-    """Start the processes of this machine, and wait until all have done their work.
-
-    Whatever ends one of them, the others are ended too, within seconds; so are all of them when
-    this process is gone.
+    If one fails, or if this process dies, the others are ended.
 
     Args:
-        function: What each does; it travels as a pickle, and is called with the keyword `on_run`:
-            a function to be told the run directory.
-        devices: How many on this machine.
-        nodes: How many machines do the same.
-
-    Returns:
-        What the first of them returned.
+        function: Trains; picklable. It gets the keyword `on_run`, a function that it has to call
+            with the run directory.
+        devices: Number of processes to start on this machine.
+        nodes: Number of machines that do the same.
 
     Raises:
-        PhotochromError: What one of them raised.
-        RunError: If one of them ended without a word.
+        PhotochromError: The error of a process, or a `RunError` if a process was killed.
     """
-    node = int(os.environ.get("NODE_RANK", 0))
-    place = {
+    # Imported here, so that options are checked without waiting for torch.
+    from lightning_fabric.plugins.environments.lightning import find_free_network_port
+    from torch.multiprocessing.spawn import ProcessException, spawn
+
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+    environment = {
         "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
-        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(_free_port()),
-        "NODE_RANK": str(node),
-        _OURS: str(devices * nodes),
+        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(find_free_network_port()),
+        "WORLD_SIZE": str(devices * nodes),
+        "TORCHELASTIC_RUN_ID": "photochrom",
     }
-    content = pickle.dumps(function)
-    team: list[_Process] = []
-    run: Path | None = None
-    deadline: float | None = None
+    first_rank = int(os.environ.get("NODE_RANK", 0)) * devices
+    messages: SimpleQueue[Path | Exception] = multiprocessing.get_context("spawn").SimpleQueue()
+    arguments = (function, environment, first_rank, messages)
+    context = spawn(  # type: ignore[no-untyped-call]
+        _train_in_process, arguments, devices, join=False, daemon=True
+    )
+    failed: int | None = None
     try:
-        for local in range(devices):
-            ours, theirs = _CONTEXT.Pipe()
-            process = _CONTEXT.Process(
-                target=_serve, args=(theirs, content, {**place, "LOCAL_RANK": str(local)})
-            )
-            process.start()
-            theirs.close()
-            team.append(_Process(node * devices + local + 1, process, ours))
-        waiting = {one.pipe: one for one in team}
-        while waiting:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            ready = wait(list(waiting), timeout=left)
-            if not ready:
-                break  # some still work, for nothing
-            for pipe in cast(list[Connection], ready):
-                one = waiting[pipe]
-                try:
-                    kind, value = pipe.recv()
-                except (EOFError, OSError):
-                    del waiting[pipe]
-                    one.process.join()
-                    if not one.outcome and one.error is None:
-                        go_on = "" if run is None else f"; go on with --resume {run}"
-                        reason = describe_exit(one.process.exitcode)
-                        one.error = RunError(
-                            f"process {one.number} of {devices * nodes} {reason}, and the others "
-                            f"were stopped{go_on}"
-                        )
-                else:
-                    if kind == "run":
-                        run = value
-                    elif kind == "done":
-                        one.outcome.append(value)
-                    else:
-                        one.error = value
-                if one.error is not None and deadline is None:
-                    deadline = time.monotonic() + GRACE_SECONDS
-        errors = [one.error for one in team if one.error is not None]
-        if errors and run is not None and sys.stderr.isatty():
-            print_message("", file=sys.stderr)  # end the line of the bar that a killed process left
-        if errors:  # who lost the others, or was told to stop, knows least of why
-            raise min(errors, key=lambda error: isinstance(error, LostError | ToldError))
-        return cast(Outcome, team[0].outcome[0])
+        while not context.join(grace_period=GRACE_PERIOD):
+            pass
+    except ProcessException as error:
+        failed = error.error_index
     finally:
-        for one in team:
-            one.process.kill()
-        for one in team:
-            one.process.join()
-            one.pipe.close()
+        for process in context.processes:
+            process.kill()
+            process.join()
+    received = []
+    while not messages.empty():
+        received.append(messages.get())
+    run = next((message for message in received if isinstance(message, Path)), None)
+    errors = [message for message in received if isinstance(message, Exception)]
+    if failed is None:
+        assert run is not None
+        return run
+    if run is not None and sys.stderr.isatty():
+        print_message("", file=sys.stderr)  # ends the line of the progress bar
+    causes = [e for e in errors if not isinstance(e, DisconnectedError | ReportedElsewhereError)]
+    exit_codes = [process.exitcode for process in context.processes]
+    # A process that sends an error exits with 1, and those that are left are sent SIGTERM.
+    killed = [i for i, code in enumerate(exit_codes) if code not in (0, 1, -signal.SIGTERM)]
+    if causes or (errors and not killed):
+        raise (causes or errors)[0]
+    index = killed[0] if killed else failed
+    process = f"process {first_rank + index + 1} of {devices * nodes}"
+    reason = describe_exit(exit_codes[index])
+    raise RunError(f"{process} {reason}, and the others were stopped{resume_hint(run)}")
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+def resume_hint(run: Path | None) -> str:
+    """Return the end of an error message that says how to continue a run, if there is one."""
+    return "" if run is None else f"; continue with --resume {run}"
 
 
-def _serve(pipe: Connection, function: bytes, place: dict[str, str]) -> None:
-    """Run in a process of its own, and leave at once where something fails.
-
-    Who would first take leave of the others may wait for them in vain.
-    """
-    os.environ.update(place)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+def _train_in_process(
+    local_rank: int,
+    function: Callable[..., Path],
+    environment: dict[str, str],
+    first_rank: int,
+    messages: "SimpleQueue[Path | Exception]",
+) -> None:
+    rank = {"LOCAL_RANK": str(local_rank), "RANK": str(first_rank + local_rank)}
+    os.environ.update(environment | rank)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C also ends a blocked collective
     threading.Thread(target=exit_with_parent, daemon=True).start()
-    tqdm.set_lock(threading.RLock())  # its own, for processes, would outlive a kill
+    tqdm.set_lock(threading.RLock())  # tqdm's own semaphore would be leaked by os._exit
     try:
-        outcome = pickle.loads(function)(on_run=lambda run: pipe.send(("run", run)))
+        function(on_run=messages.put)
     except (PhotochromError, OSError) as error:
-        pipe.send(("refused", error))
-        os._exit(1)
-    pipe.send(("done", outcome))
+        messages.put(error)
+        os._exit(1)  # normal interpreter exit may wait for the other processes
+    except Exception:
+        traceback.print_exc()
+        raise
 
 
 def exit_with_parent() -> None:
-    """Exit when the parent process has ended; for a thread of its own."""
+    """Exit at once when the parent process dies; the target of a thread."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

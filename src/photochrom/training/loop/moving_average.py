@@ -1,4 +1,4 @@
-"""Weights averaged over the steps of training."""
+"""Moving average of a network's weights."""
 
 import copy
 from collections.abc import Mapping
@@ -8,15 +8,14 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    """An exponential moving average of a network's weights and statistics.
+    """Exponential moving average of the weights and statistics of a network.
 
-    A generator that plays against a discriminator swings from step to step; its average does not.
-    Young averages forget faster, so that the network's first weights do not linger: after n updates
-    the decay is at most (1 + n) / (10 + n).
+    It evens out the oscillation of a generator against its discriminator. Before update n the decay
+    is limited to n / (9 + n), so that the initial weights are soon forgotten.
 
     Args:
-        network: What is averaged. It stays as it is.
-        decay: What an update keeps of the average, 0..1.
+        network: Copied.
+        decay: Weight of the previous average in an update, 0..1.
 
     Reference:
         Yazici et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training".
@@ -29,22 +28,22 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take in the weights that the network has now."""
+        """Update the average with the current weights of the network."""
         self.updates += 1
         decay = min(self.decay, self.updates / (9 + self.updates))
-        now = network.state_dict()
+        current = network.state_dict()
         for key, value in self.network.state_dict().items():
             if value.is_floating_point():
-                value.lerp_(now[key], 1.0 - decay)
+                value.lerp_(current[key], 1.0 - decay)
             else:
-                value.copy_(now[key])
+                value.copy_(current[key])
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        """Return what `load_state_dict` takes."""
+        """Return the number of updates and the weights."""
         return {"updates": self.updates, **self.network.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Tensor | int]) -> None:
-        """Go on where another average was."""
+        """Restore what `state_dict` returned."""
         weights = dict(state)
         self.updates = int(weights.pop("updates"))
         self.network.load_state_dict(weights)

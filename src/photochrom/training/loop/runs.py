@@ -1,11 +1,11 @@
-"""Run directories: all that a training run leaves behind, and all that it takes to repeat it.
+"""Run directories.
 
 recipe.json, environment.json    written before the first step
-log.jsonl, tensorboard/          a line, or a point, an epoch
-samples/epoch_005.png            grey | generated | truth of fixed photos of the eval split
-generator.safetensors            weights when state.pt was written
-state.pt                         what `--resume` needs
-metrics.json                     what `photochrom evaluate` measured
+log.jsonl, tensorboard/          one line, or point, for each epoch
+samples/epoch_005.png            grey | generated | truth for fixed photos of the eval split
+generator.safetensors            weights, saved together with state.pt
+state.pt                         state for `--resume`
+metrics.json                     result of `photochrom evaluate`
 """
 
 import contextlib
@@ -37,7 +37,7 @@ def is_run(path: Path) -> bool:
 
 
 def new_run(out: Path, name: str, recipe: Recipe, environment: Mapping[str, Any]) -> Path:
-    """Make `out/NNNN-name` with the recipe and the environment in it, and return it."""
+    """Create `out/NNNN-name` with recipe.json and environment.json, and return its path."""
     out.mkdir(parents=True, exist_ok=True)
     numbers = [int(p.name[:4]) for p in out.iterdir() if p.name[:4].isdigit()]
     run = out / f"{max(numbers, default=-1) + 1:04d}-{name}"
@@ -49,7 +49,7 @@ def new_run(out: Path, name: str, recipe: Recipe, environment: Mapping[str, Any]
 
 
 def describe_environment(**more: Any) -> dict[str, Any]:
-    """Return versions, machine, commit and command line, with `more` added."""
+    """Return versions, machine, commit and command line, plus `more`, for environment.json."""
     packages = ("photochrom", "torch", "torchvision", "lightning-fabric", "kornia", "timm", "numpy")
     try:
         commit = subprocess.run(
@@ -74,9 +74,9 @@ def describe_environment(**more: Any) -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what computes here: `processor`, `cores`, and `gpu`, None where there is none."""
+    """Return `processor`, `cores` and `gpu`, which is None if there is none."""
     processor = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):  # Linux says it here, and nothing above
+    with contextlib.suppress(OSError):  # on Linux, platform does not know the model
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 processor = line.partition(":")[2].strip()
@@ -92,16 +92,16 @@ def read_recipe(run: Path) -> Recipe:
     """Return the recipe of a run.
 
     Raises:
-        RunError: If `run` is no run directory.
-        RecipeError: If its recipe cannot be read.
+        RunError: If `run` is not a run directory.
+        RecipeError: If the recipe is invalid.
     """
     if not is_run(run):
-        raise RunError(f"{run} is not a run; give a folder that `photochrom train` made")
+        raise RunError(f"{run} is not a run; give a folder created by `photochrom train`")
     return Recipe.from_json((run / "recipe.json").read_bytes())
 
 
 def read_environment(run: Path) -> dict[str, Any]:
-    """Return what `describe_environment` said when the run began.
+    """Return the content of environment.json.
 
     Raises:
         RunError: If it cannot be read.
@@ -109,12 +109,12 @@ def read_environment(run: Path) -> dict[str, Any]:
     try:
         environment: dict[str, Any] = json.loads((run / "environment.json").read_text())
     except (OSError, ValueError) as error:
-        raise RunError(f"{run} has no environment.json that can be read ({error})") from error
+        raise RunError(f"{run}/environment.json cannot be read ({error})") from error
     return environment
 
 
 def save_generator(run: Path, generator: nn.Module) -> None:
-    """Write the weights of the generator, whole or not at all."""
+    """Write generator.safetensors, atomically."""
     state = {key: value.contiguous() for key, value in generator.state_dict().items()}
     write_atomic(run / "generator.safetensors", save(state))
 
@@ -123,7 +123,7 @@ def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
     """Return the trained generator of a run, on the CPU and in eval mode, and its recipe.
 
     Raises:
-        RunError: If the run has no weights yet, or they are not of its recipe's generator.
+        RunError: As `load_weights`.
     """
     recipe = read_recipe(run)
     generator = build_generator(apply_settings(recipe, {"encoder_weights": "none"}))
@@ -132,10 +132,10 @@ def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
 
 
 def load_weights(generator: nn.Module, run: Path) -> None:
-    """Give a generator the weights of a run.
+    """Load the weights of a run into a generator.
 
     Raises:
-        RunError: If the run has no weights yet, or they are of another generator.
+        RunError: If the run has no weights yet, or they do not fit.
     """
     weights = run / "generator.safetensors"
     if not weights.is_file():
@@ -145,57 +145,55 @@ def load_weights(generator: nn.Module, run: Path) -> None:
     except (RuntimeError, SafetensorError) as error:
         raise RunError(
             f"the weights in {run} do not fit the generator of the recipe "
-            f"({str(error).splitlines()[0]}); give the recipe that they were trained with"
+            f"({str(error).splitlines()[0]}); give the recipe they were trained with"
         ) from error
 
 
 def save_state(run: Path, state: Mapping[str, Any]) -> None:
-    """Write what resuming needs, whole or not at all."""
+    """Write state.pt, atomically."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     write_atomic(run / "state.pt", buffer.getbuffer())
 
 
 def load_state(run: Path) -> dict[str, Any] | None:
-    """Return what `save_state` wrote, on the CPU, or None if the run never got so far.
+    """Return the content of state.pt, on the CPU, or None if there is none yet.
 
     Raises:
-        RunError: If the file cannot be read.
+        RunError: If it cannot be read.
     """
     path = run / "state.pt"
     if not path.is_file():
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what unpickling raises depends on the damage
-        raise RunError(f"{path} is damaged or cut off; start a new run") from error
+    except Exception as error:  # unpickling damaged data can raise anything
+        raise RunError(f"{path} is damaged or truncated; start a new run") from error
     return state
 
 
 def append_log(run: Path, line: Mapping[str, Any]) -> None:
-    """Add one JSON line to log.jsonl."""
+    """Append a line to log.jsonl."""
     with (run / "log.jsonl").open("a") as file:
         file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of log.jsonl, oldest first, without one that a crash cut off.
+    """Return the lines of log.jsonl, without a last one that a crash truncated.
 
     Raises:
-        RunError: If another line cannot be read.
+        RunError: If a line cannot be parsed.
     """
     path = run / "log.jsonl"
     lines = path.read_text().split("\n")[:-1] if path.is_file() else []
     try:
         return [json.loads(line) for line in lines]
     except ValueError as error:
-        raise RunError(
-            f"{path} is damaged; delete it, and training goes on all the same"
-        ) from error
+        raise RunError(f"{path} is damaged; delete it, as training does not need it") from error
 
 
 def cut_log(run: Path, epochs: int) -> None:
-    """Forget the lines of epochs after the first `epochs`: a resumed run writes them again."""
+    """Remove the lines after the first `epochs` epochs, which a resumed run writes again."""
     lines = [line for line in read_log(run) if line["epoch"] <= epochs]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     write_atomic(run / "log.jsonl", text.encode())

@@ -1,4 +1,4 @@
-"""Learning rates over the course of a run."""
+"""Learning rate schedules."""
 
 import math
 from typing import Any
@@ -12,14 +12,14 @@ from photochrom.training.recipes.recipe import Recipe
 
 
 class Schedule:
-    """The learning rates of all optimizers of a run, as `Recipe.schedule` has them.
+    """Sets the learning rates of all optimizers by `Recipe.schedule`.
 
-    They follow from the number of steps taken alone, but for `plateau`, which remembers losses.
+    Only `plateau` has a state; the other schedules are functions of the step.
 
     Args:
-        recipe: Its rates, schedule and epochs.
-        networks: Whose optimizers are set; their rates at this moment are the initial ones.
-        steps_per_epoch: How many steps make an epoch.
+        recipe: Gives schedule and epochs.
+        networks: Their optimizers hold the initial rates.
+        steps_per_epoch: Number of steps in an epoch.
     """
 
     def __init__(self, recipe: Recipe, networks: Networks, steps_per_epoch: int) -> None:
@@ -27,12 +27,12 @@ class Schedule:
         self.steps_per_epoch = steps_per_epoch
         self.optimizers = [opt for opt in (networks.opt_g, networks.opt_d) if opt is not None]
         self.initial = [[group["lr"] for group in opt.param_groups] for opt in self.optimizers]
-        # The library's rule for what a plateau is, on a weight whose rate stands for all.
+        # torch's rule for a plateau is applied to a proxy with rate 1, the factor of all rates.
         self._proxy = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
         self._plateau = ReduceLROnPlateau(self._proxy, factor=0.1, patience=5)
 
     def factor(self, step: int) -> float:
-        """Return what all initial rates are multiplied by after `step` steps."""
+        """Return the factor on all initial rates after `step` steps."""
         if self.recipe.schedule == "cosine":
             total = self.recipe.total_epochs * self.steps_per_epoch
             return 0.5 * (1.0 + math.cos(math.pi * step / total))
@@ -43,7 +43,7 @@ class Schedule:
         return 1.0
 
     def set_rates(self, step: int) -> None:
-        """Set the rates for the step that comes after `step` steps."""
+        """Set the rates of the next step after `step` steps."""
         factor = self.factor(step)
         pretraining = step < self.recipe.pretrain_epochs * self.steps_per_epoch
         for i, (optimizer, rates) in enumerate(zip(self.optimizers, self.initial, strict=True)):
@@ -52,16 +52,16 @@ class Schedule:
                     rate = self.recipe.lr_pretrain
                 group["lr"] = rate * factor
 
-    def epoch_ended(self, g_l1: float) -> None:
-        """Take note of the mean L1 loss of an epoch."""
+    def end_epoch(self, g_l1: float) -> None:
+        """Update `plateau` with the mean L1 loss of an epoch."""
         if self.recipe.schedule == "plateau":
             self._plateau.step(g_l1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` takes."""
+        """Return the state of `plateau`."""
         return {"plateau": self._plateau.state_dict(), "lr": self._proxy.param_groups[0]["lr"]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where another schedule was."""
+        """Restore what `state_dict` returned."""
         self._plateau.load_state_dict(state["plateau"])
         self._proxy.param_groups[0]["lr"] = state["lr"]

@@ -1,11 +1,11 @@
-"""One training step of generator and discriminator: every gradient is computed here.
+"""One training step: `gan_step` for generator and discriminator, `l1_step` for the generator alone.
 
-The steps take networks and tensors and return detached scalars, under the keys of log.jsonl:
-d_real, d_fake, g_gan, g_l1, g_perceptual, d_real_accuracy, d_fake_accuracy, and g_updates,
-d_updates: how often a network's weights changed. They know nothing of files, recipes or progress.
+Both return detached scalars with the keys of log.jsonl: the losses of
+`photochrom.training.loop.losses`, d_real_accuracy, d_fake_accuracy, and the number of updates,
+g_updates and d_updates.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -16,17 +16,21 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from photochrom.training.loop.distributed import drawn, mean
-from photochrom.training.loop.losses import gan_loss, generator_gan_loss, perceptual_loss
-from photochrom.training.recipes.recipe import GanMode, Output, Phase
+from photochrom.training.loop.batches import Batch
+from photochrom.training.loop.distributed import draw_local, mean
+from photochrom.training.loop.losses import (
+    Losses,
+    discriminator_loss,
+    generator_loss,
+    perceptual_loss,
+)
+from photochrom.training.recipes.recipe import Output, Phase, Recipe
 from photochrom.training.tensors import photo_to_rgb, prediction_to_photo, target
-
-Losses = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Networks:
-    """What is trained, each network with its optimizer; without a discriminator, L1 alone."""
+    """The networks of a recipe with their optimizers."""
 
     generator: nn.Module
     opt_g: Optimizer
@@ -35,24 +39,150 @@ class Networks:
     output: Output = "ab"
     """What the generator predicts."""
     features: nn.Module | None = None
-    """`photochrom.training.networks.encoders.FeatureNetworks`, for a discriminator of features and
-    the perceptual loss."""
+    """`photochrom.training.networks.encoders.FeatureNetworks`, for the perceptual loss and for
+    discriminators that take features."""
     uses_features: bool = False
-    """Whether the discriminator takes features, and not the photo."""
+    """Whether the discriminator takes features instead of the photo."""
+
+
+def gan_step(
+    fabric: Fabric,
+    networks: Networks,
+    batch: Batch,
+    recipe: Recipe,
+    *,
+    phase: Phase = "gan",
+    which: int = 0,
+) -> Losses:
+    """Update the discriminator once, then the generator `recipe.g_steps` times, on one batch.
+
+    The discriminator minimizes `discriminator_loss`. The generator minimizes
+    lambda_gan * g_gan + lambda_l1 * g_l1 + lambda_perceptual * g_perceptual (`generator_loss`).
+
+    Args:
+        fabric: Runs the backward passes.
+        networks: Updated.
+        batch: The discriminator always takes its clean L.
+        recipe: Gives losses, weights and the number of updates.
+        phase: `gan`, or `d` or `g` to update one network alone.
+        which: Index of the feature network to use.
+
+    Returns:
+        The losses of the last update, and the discriminator's accuracy before the step.
+
+    Raises:
+        ValueError: If there is no discriminator, or no feature network for the perceptual loss.
+    """
+    generator, discriminator, opt_d = networks.generator, networks.discriminator, networks.opt_d
+    if discriminator is None or opt_d is None:
+        raise ValueError("gan_step needs a discriminator and its optimizer; use l1_step without")
+    mode = recipe.gan_mode
+    real = target(batch.L, batch.ab, networks.output)
+    with torch.set_grad_enabled(phase != "d"):
+        output = generator(*batch.inputs).float()
+
+    augment = augmentation(networks, batch.L, recipe.view, which)
+    with torch.no_grad():
+        augmented_real = augment(real)
+    augmented_fake = augment(output)
+
+    # Update the discriminator.
+    discriminator.requires_grad_(True)
+    real_logits = discriminate(networks, augmented_real)
+    fake_logits = discriminate(networks, augmented_fake.detach())
+    d_loss, d_losses = discriminator_loss(real_logits, fake_logits, mode, recipe.label_real)
+    updates_d = phase != "g" and (
+        recipe.d_threshold is None or mean(d_loss.detach()).item() > recipe.d_threshold
+    )
+    if updates_d:
+        opt_d.zero_grad(set_to_none=True)
+        fabric.backward(d_loss)
+        opt_d.step()
+
+    # Update the generator.
+    discriminator.requires_grad_(False)
+    g_losses = generator_loss(fake_logits, output, real, mode)  # logged if it is not updated
+    weights = {
+        "g_gan": recipe.lambda_gan,
+        "g_l1": recipe.lambda_l1,
+        "g_perceptual": recipe.lambda_perceptual,
+    }
+    g_updates = 0 if phase == "d" else recipe.g_steps
+    for update in range(g_updates):
+        if update > 0:
+            output = generator(*batch.inputs).float()
+            augmented_fake = augment(output)
+        with _no_gradient_sync(fabric, discriminator):
+            logits = discriminate(networks, augmented_fake)
+        features = None
+        if recipe.lambda_perceptual > 0:
+            features = augmented_fake.features, augmented_real.features
+        g_losses = generator_loss(logits, output, real, mode, features)
+        _update_generator(fabric, networks, g_losses, weights)
+
+    boundary = 0.5 if mode == "lsgan" else 0.0
+    return {
+        **d_losses,
+        **{key: value.detach() for key, value in g_losses.items()},
+        "d_real_accuracy": (real_logits > boundary).float().mean(),
+        "d_fake_accuracy": (fake_logits <= boundary).float().mean(),
+        "g_updates": torch.full_like(d_loss.detach(), g_updates),
+        "d_updates": torch.full_like(d_loss.detach(), updates_d),
+    }
+
+
+def l1_step(
+    fabric: Fabric, networks: Networks, batch: Batch, recipe: Recipe, *, which: int = 0
+) -> Losses:
+    """Update the generator once with L1 and, unless it is pretrained, the perceptual loss.
+
+    The arguments are those of `gan_step`.
+
+    Raises:
+        ValueError: If there is no feature network for the perceptual loss.
+    """
+    real = target(batch.L, batch.ab, networks.output)
+    output = networks.generator(*batch.inputs).float()
+    losses = {"g_l1": F.l1_loss(output, real)}
+    weights = {"g_l1": 1.0}
+    if recipe.discriminator is None and recipe.lambda_perceptual > 0:
+        weights = {"g_l1": recipe.lambda_l1, "g_perceptual": recipe.lambda_perceptual}
+        augment = augmentation(networks, batch.L, recipe.view, which)
+        losses["g_perceptual"] = perceptual_loss(augment(output).features, augment(real).features)
+    _update_generator(fabric, networks, losses, weights)
+    detached = {key: value.detach() for key, value in losses.items()}
+    return {**detached, "g_updates": torch.ones_like(detached["g_l1"])}
+
+
+def _update_generator(
+    fabric: Fabric, networks: Networks, losses: Losses, weights: dict[str, float]
+) -> None:
+    """Update the generator once by the weighted sum of its losses."""
+    loss = torch.stack([weights[key] * value for key, value in losses.items()]).sum()
+    networks.opt_g.zero_grad(set_to_none=True)
+    fabric.backward(loss)
+    networks.opt_g.step()
+
+
+def _no_gradient_sync(fabric: Fabric, network: nn.Module) -> AbstractContextManager[object]:
+    """Keep DDP from waiting for gradients of a network that is not updated."""
+    if fabric.world_size == 1:
+        return nullcontext()
+    return fabric.no_backward_sync(cast(Any, network))
 
 
 @dataclass(frozen=True)
 class DiscriminatorInput:
-    """A batch of photos, real or fake, as discriminator and perceptual loss take them."""
+    """Real or fake photos as inputs of the discriminator and the perceptual loss."""
 
     L: Tensor
     """Shape (B, 1, h, w), in [-1, 1]."""
     photo: Tensor
-    """Lab or RGB (B, 3, h, w), in [-1, 1]: what `prediction_to_photo` returns."""
+    """Lab or RGB, shape (B, 3, h, w), in [-1, 1]."""
     features: list[Tensor]
     """Shape (B, C, h', w') each, from fine to coarse; empty without feature networks."""
     which: int = 0
-    """Index of the feature network that they are of."""
+    """Index of the feature network that computed them."""
 
     def detach(self) -> "DiscriminatorInput":
         """Return the same without gradients to the generator."""
@@ -64,18 +194,16 @@ class DiscriminatorInput:
 def augmentation(
     networks: Networks, L: Tensor, window: float = 1.0, which: int = 0
 ) -> Callable[[Tensor], DiscriminatorInput]:
-    """Return the step's augmentation, which is the same for real and fake photos.
-
-    It crops a window of each photo, at a random place, and flips half of them.
+    """Return the augmentation of a step, the same for real and fake photos: crop and flip.
 
     Args:
-        networks: With the feature networks, if there are any.
+        networks: Give the feature networks, if there are any.
         L: Shape (B, 1, H, W), in [-1, 1].
-        window: Side of the window as a share of the photo's; 1 leaves photos as they are.
+        window: Side of the crop as a share of the photo's; 1 disables the augmentation.
         which: Index of the feature network to use.
 
     Returns:
-        A function from the generator's output, or `target`'s, to the discriminator's input.
+        A function from the generator's output, or its true value, to the discriminator's input.
 
     Reference:
         Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training".
@@ -94,14 +222,14 @@ def augmentation(
 
 
 def _random_crop(L: Tensor, window: float) -> Callable[[Tensor], Tensor]:
-    """Return a function that crops and flips batches of the shape of L, always in the same way."""
+    """Return a function that crops and flips any batch of the size of L in the same way."""
     if window == 1.0:
         return lambda photos: photos
     count, _, height, width = L.shape
     rows, columns = round(window * height), round(window * width)
-    tops = drawn(lambda n: torch.randint(height - rows + 1, (n,)), count).tolist()
-    lefts = drawn(lambda n: torch.randint(width - columns + 1, (n,)), count).tolist()
-    flips = (drawn(torch.rand, count) < 0.5).tolist()
+    tops = draw_local(lambda n: torch.randint(height - rows + 1, (n,)), count).tolist()
+    lefts = draw_local(lambda n: torch.randint(width - columns + 1, (n,)), count).tolist()
+    flips = (draw_local(torch.rand, count) < 0.5).tolist()
 
     def crop(photos: Tensor) -> Tensor:
         crops = []
@@ -113,243 +241,11 @@ def _random_crop(L: Tensor, window: float) -> Callable[[Tensor], Tensor]:
     return crop
 
 
-def l1_step(
-    fabric: Fabric,
-    networks: Networks,
-    L: Tensor,
-    ab: Tensor,
-    *,
-    inputs: Sequence[Tensor] | None = None,
-    lambda_l1: float = 1.0,
-    lambda_perceptual: float = 0.0,
-    window: float = 1.0,
-    which: int = 0,
-) -> Losses:
-    """Train the generator for one step without a discriminator: with L1 and, if asked, features.
-
-    L1 is the mean absolute error over all that the generator predicts. Equation (7) of the report
-    writes a sum; only with the mean does the usual lambda of 100 make sense.
-
-    Args:
-        fabric: Runs the backward pass.
-        networks: The generator and its optimizer are used, and changed.
-        L: Shape (B, 1, H, W), in [-1, 1].
-        ab: Shape (B, 2, H, W), in [-1, 1].
-        inputs: The generator's inputs, if not L alone: degraded L, and hints.
-        lambda_l1: Weight of the mean absolute error; it matters only beside another term.
-        lambda_perceptual: Weight of the perceptual loss; above 0, `networks` need features.
-        window: As for `augmentation`, of the perceptual loss.
-        which: Index of the feature network to use.
-
-    Returns:
-        `g_l1`, `g_updates` and, if it has a weight, `g_perceptual`: detached scalars.
-
-    Raises:
-        ValueError: If features are needed and missing.
-    """
-    real = target(L, ab, networks.output)
-    fake = networks.generator(*(inputs or [L])).float()
-    losses = {"g_l1": F.l1_loss(fake, real)}
-    if lambda_perceptual > 0:
-        augment = augmentation(networks, L, window, which)
-        losses["g_perceptual"] = _perceptual(augment(fake), augment(real))
-    _update_generator(
-        fabric, networks, losses, {"g_l1": lambda_l1, "g_perceptual": lambda_perceptual}
-    )
-    logged = {key: value.detach() for key, value in losses.items()}
-    return {**logged, "g_updates": torch.ones_like(logged["g_l1"])}
-
-
-def _perceptual(fake: DiscriminatorInput, real: DiscriminatorInput) -> Tensor:
-    if not fake.features:
-        raise ValueError("lambda_perceptual is above 0, and the networks have no features")
-    return perceptual_loss(fake.features, real.features)
-
-
-def _update_generator(
-    fabric: Fabric, networks: Networks, losses: Losses, weights: dict[str, float]
-) -> None:
-    """Update the generator once by the weighted sum of its losses."""
-    loss = torch.stack([weights[key] * value for key, value in losses.items()]).sum()
-    networks.opt_g.zero_grad(set_to_none=True)
-    fabric.backward(loss)
-    networks.opt_g.step()
-
-
-def _without_gradients(fabric: Fabric, network: nn.Module) -> AbstractContextManager[object]:
-    """Keep DDP, where there are several processes, from waiting for gradients of a network."""
-    if fabric.world_size == 1:
-        return nullcontext()
-    return fabric.no_backward_sync(cast(Any, network))
-
-
 def discriminate(networks: Networks, photos: DiscriminatorInput) -> Tensor:
-    """Return the discriminator's logits, float32, of a batch of photos.
-
-    Raises:
-        ValueError: If the networks have no discriminator.
-    """
-    if networks.discriminator is None:
-        raise ValueError("there is no discriminator; use l1_step without one")
+    """Return the discriminator's logits, float32, of a batch of photos."""
+    assert networks.discriminator is not None
     if networks.uses_features:
         logits: Tensor = networks.discriminator(photos.L, photos.features, photos.which)
     else:
         logits = networks.discriminator(photos.L, photos.photo)
     return logits.float()
-
-
-def discriminator_loss(
-    real_logits: Tensor, fake_logits: Tensor, mode: GanMode, label_real: float = 1.0
-) -> tuple[Tensor, Losses]:
-    """Return the discriminator's loss: the mean of the terms of equation (8), negated.
-
-    Args:
-        real_logits: Of real photos, any shape.
-        fake_logits: Of fake photos, any shape.
-        mode: The form of the adversarial loss.
-        label_real: The target for real photos.
-
-    Returns:
-        The loss to minimise, and its two terms, `d_real` and `d_fake`.
-    """
-    d_real = gan_loss(real_logits, True, mode, label_real)
-    d_fake = gan_loss(fake_logits, False, mode)
-    return 0.5 * (d_real + d_fake), {"d_real": d_real.detach(), "d_fake": d_fake.detach()}
-
-
-def generator_loss(
-    networks: Networks,
-    output: Tensor,
-    real: Tensor,
-    fake: DiscriminatorInput,
-    augmented_real: DiscriminatorInput,
-    *,
-    mode: GanMode,
-    perceptual: bool,
-) -> Losses:
-    """Return the terms of the generator's loss, unweighted: equation (7) of the report.
-
-    Args:
-        networks: With a discriminator.
-        output: What the generator predicted.
-        real: What it should have predicted, as of `target`.
-        fake: `output`, augmented.
-        augmented_real: `real`, augmented.
-        mode: The form of the adversarial loss.
-        perceptual: Whether to add the perceptual loss.
-
-    Returns:
-        `g_gan`, `g_l1` and, if asked, `g_perceptual`.
-    """
-    losses = {
-        "g_gan": generator_gan_loss(discriminate(networks, fake), mode),
-        "g_l1": F.l1_loss(output, real),
-    }
-    if perceptual:
-        losses["g_perceptual"] = _perceptual(fake, augmented_real)
-    return losses
-
-
-def gan_step(
-    fabric: Fabric,
-    networks: Networks,
-    L: Tensor,
-    ab: Tensor,
-    *,
-    inputs: Sequence[Tensor] | None = None,
-    lambda_l1: float,
-    lambda_gan: float = 1.0,
-    lambda_perceptual: float = 0.0,
-    window: float = 1.0,
-    which: int = 0,
-    mode: GanMode = "bce",
-    label_real: float = 1.0,
-    g_steps: int = 1,
-    phase: Phase = "gan",
-    d_threshold: float | None = None,
-) -> Losses:
-    """Train the discriminator for one step and then the generator for `g_steps`, on one batch.
-
-    The discriminator minimises (d_real + d_fake) / 2: equation (8) of the report. The generator
-    minimises lambda_gan * g_gan + lambda_l1 * g_l1 + lambda_perceptual * g_perceptual: equation (7)
-    with weights on its other terms.
-
-    Args:
-        fabric: Runs the backward passes.
-        networks: All parts are used, and changed.
-        L: Shape (B, 1, H, W), in [-1, 1].
-        ab: Shape (B, 2, H, W), in [-1, 1].
-        inputs: The generator's inputs, if not L alone: degraded L, and hints. The discriminator
-            takes ab together with L.
-        lambda_l1: Weight of the mean absolute error.
-        lambda_gan: Weight of the adversarial loss.
-        lambda_perceptual: Weight of the perceptual loss; above 0, `networks` need features.
-        window: As for `augmentation`.
-        which: Index of the feature network to use.
-        mode: The form of the adversarial loss.
-        label_real: The discriminator's target for real photos.
-        g_steps: Generator updates for the one discriminator update.
-        phase: `gan`; with `d` or `g` only that network is updated.
-        d_threshold: The discriminator is updated only if its loss, over the photos of all
-            processes, is above this; None: always.
-
-    Returns:
-        Detached scalars: `d_real`, `d_fake`; the last generator update's `g_gan`, `g_l1` and, if it
-        has a weight, `g_perceptual`; the discriminator's accuracy before the step,
-        `d_real_accuracy` and `d_fake_accuracy`; and `g_updates`, `d_updates`.
-
-    Raises:
-        ValueError: If the networks lack a discriminator, or features that are needed.
-    """
-    generator, discriminator, opt_d = networks.generator, networks.discriminator, networks.opt_d
-    if discriminator is None or opt_d is None:
-        raise ValueError("gan_step needs a discriminator and its optimizer; use l1_step without")
-    inputs = inputs or [L]
-    real = target(L, ab, networks.output)
-    with torch.set_grad_enabled(phase != "d"):
-        output = generator(*inputs).float()
-
-    augment = augmentation(networks, L, window, which)
-    with torch.no_grad():
-        augmented_real = augment(real)
-    fake = augment(output)
-
-    discriminator.requires_grad_(True)
-    real_logits = discriminate(networks, augmented_real)
-    fake_logits = discriminate(networks, fake.detach())
-    d_loss, d_terms = discriminator_loss(real_logits, fake_logits, mode, label_real)
-    updates_d = phase != "g" and (d_threshold is None or mean(d_loss.detach()).item() > d_threshold)
-    if updates_d:
-        opt_d.zero_grad(set_to_none=True)
-        fabric.backward(d_loss)
-        opt_d.step()
-
-    discriminator.requires_grad_(False)
-    losses = {"g_gan": generator_gan_loss(fake_logits, mode), "g_l1": F.l1_loss(output, real)}
-    weights = {"g_gan": lambda_gan, "g_l1": lambda_l1, "g_perceptual": lambda_perceptual}
-    g_updates = 0 if phase == "d" else g_steps
-    for update in range(g_updates):
-        if update > 0:
-            output = generator(*inputs).float()
-            fake = augment(output)
-        with _without_gradients(fabric, discriminator):
-            losses = generator_loss(
-                networks,
-                output,
-                real,
-                fake,
-                augmented_real,
-                mode=mode,
-                perceptual=lambda_perceptual > 0,
-            )
-        _update_generator(fabric, networks, losses, weights)
-
-    boundary = 0.5 if mode == "lsgan" else 0.0
-    return {
-        **d_terms,
-        **{key: value.detach() for key, value in losses.items()},
-        "d_real_accuracy": (real_logits > boundary).float().mean(),
-        "d_fake_accuracy": (fake_logits <= boundary).float().mean(),
-        "g_updates": torch.full_like(d_loss.detach(), g_updates),
-        "d_updates": torch.full_like(d_loss.detach(), updates_d),
-    }

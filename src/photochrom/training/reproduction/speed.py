@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from photochrom.training.loop.batches import Batch
 from photochrom.training.loop.steps import Networks, gan_step, l1_step
 from photochrom.training.networks.discriminators import build_discriminator
 from photochrom.training.networks.generators import build_generator
@@ -39,22 +40,15 @@ def flops_per_image(recipe: Recipe) -> dict[Phase, float]:
         None if discriminator is None else torch.optim.SGD(discriminator.parameters(), lr=0.0),
         recipe.output,
     )
+    batch = Batch(L, ab, [L])
+    counted = replace(recipe, lambda_perceptual=0.0, view=1.0, d_threshold=None)
     flops: dict[Phase, float] = {}
     for phase in dict.fromkeys(recipe.phase(epoch) for epoch in range(recipe.total_epochs)):
         with FlopCounterMode(display=False, custom_mapping=_CORRECTED) as counter:
             if phase == "l1":
-                l1_step(fabric, networks, L, ab)
+                l1_step(fabric, networks, batch, counted)
             else:
-                gan_step(
-                    fabric,
-                    networks,
-                    L,
-                    ab,
-                    lambda_l1=recipe.lambda_l1,
-                    mode=recipe.gan_mode,
-                    g_steps=recipe.g_steps,
-                    phase=phase,
-                )
+                gan_step(fabric, networks, batch, counted, phase=phase)
         flops[phase] = counter.get_total_flops() / recipe.batch_size
     return flops
 

@@ -1,0 +1,77 @@
+"""The training data of a recipe, and the batch of each step."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from photochrom.errors import DataError
+from photochrom.training.data.degradation import degrade
+from photochrom.training.data.hints import simulate_hints
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.loop.distributed import local_slice
+from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.tensors import to_L_ab
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos of one step, with the inputs that the generator gets."""
+
+    L: Tensor
+    """Shape (B, 1, H, W), in [-1, 1]."""
+    ab: Tensor
+    """Shape (B, 2, H, W), in [-1, 1]."""
+    inputs: list[Tensor]
+    """L, degraded or not, and colour hints if the recipe has them."""
+
+
+def open_photos(data: Path, recipe: Recipe) -> tuple[PackedPhotos, PackedPhotos, Tensor]:
+    """Return the photos to train on, those to validate on, and the usable indices of the former.
+
+    Raises:
+        DataError: If there are too few photos, or they are too small.
+    """
+    photos, validation = PackedPhotos(data, "train"), PackedPhotos(data, "eval")
+    usable = torch.from_numpy(photos.select(recipe.min_side))
+    if len(usable) < recipe.batch_size or len(validation) == 0:
+        size = "" if recipe.min_side is None else f" of {recipe.min_side} px or more"
+        raise DataError(
+            f"{data} has {len(usable)} photos{size} to train on and {len(validation)} to "
+            f"validate on; a batch takes {recipe.batch_size} and a validation takes 1"
+        )
+    if not recipe.enlarge_small:
+        photos.batch([0], recipe.image_size, None)  # raises DataError if photos are too small
+    return photos, validation, usable
+
+
+def load_batch(
+    fabric: Fabric, recipe: Recipe, photos: PackedPhotos, indices: list[int], step: int
+) -> Batch:
+    """Load this process's part of the photos `indices`, and seed torch for the step.
+
+    All random numbers follow from the recipe's seed and `step`, the number of steps before.
+    """
+    seed = (recipe.seed * 1_000_003 + step) * 2 + 1
+    draw = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    local = local_slice(fabric, len(indices))
+    rgb = photos.batch(
+        indices, recipe.image_size, draw, recipe.crop_min, local, enlarge=recipe.enlarge_small
+    )
+    rgb = rgb.to(fabric.device, non_blocking=True)
+
+    def photo_seeds() -> list[int]:
+        return torch.randint(2**32, (len(indices),), generator=draw)[local].tolist()
+
+    if recipe.flip:
+        flip = (torch.rand(len(indices), generator=draw) < 0.5)[local].to(fabric.device)
+        rgb = torch.where(flip[:, None, None, None], rgb.flip(2), rgb)
+    L, ab = to_L_ab(rgb)
+    ab = ab * recipe.target_saturation
+    inputs = [degrade(L, recipe.aging, photo_seeds()) if recipe.aging > 0 else L]
+    if recipe.hints is not None:
+        inputs.append(simulate_hints(ab, recipe.hints, photo_seeds()))
+    return Batch(L, ab, inputs)

@@ -1,0 +1,105 @@
+"""The state of a training run that state.pt holds, and the check before a run is resumed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from photochrom.errors import RunError
+from photochrom.training.loop import runs
+from photochrom.training.loop.moving_average import MovingAverage
+from photochrom.training.loop.schedules import Schedule
+from photochrom.training.loop.steps import Networks
+from photochrom.training.recipes.recipe import Recipe
+
+
+@dataclass
+class TrainingState:
+    """Everything that changes during training."""
+
+    networks: Networks
+    average: MovingAverage | None
+    schedule: Schedule
+    step: int = 0
+    """Number of steps taken."""
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Sum of each loss over the steps of the current epoch."""
+    seconds: float = 0.0
+    """Training time of the current epoch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the content of state.pt."""
+        networks = self.networks
+        state = {
+            "step": self.step,
+            "sums": self.sums,
+            "seconds": self.seconds,
+            "schedule": self.schedule.state_dict(),
+            "generator": networks.generator.state_dict(),
+            "opt_g": networks.opt_g.state_dict(),
+        }
+        if networks.discriminator is not None and networks.opt_d is not None:
+            state["discriminator"] = networks.discriminator.state_dict()
+            state["opt_d"] = networks.opt_d.state_dict()
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.step, self.sums, self.seconds = state["step"], state["sums"], state["seconds"]
+        networks = self.networks
+        networks.generator.load_state_dict(state["generator"])
+        networks.opt_g.load_state_dict(state["opt_g"])
+        if networks.discriminator is not None and networks.opt_d is not None:
+            networks.discriminator.load_state_dict(state["discriminator"])
+            networks.opt_d.load_state_dict(state["opt_d"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.schedule.load_state_dict(state["schedule"])
+
+
+def save_checkpoint(run: Path, generator: nn.Module, state: Mapping[str, Any]) -> None:
+    """Write generator.safetensors, from the moving average if there is one, and state.pt."""
+    runs.save_generator(run, generator)
+    runs.save_state(run, state)
+
+
+def load_checkpoint(
+    run: Path, recipe: Recipe, settings: Mapping[str, object], steps_per_epoch: int
+) -> dict[str, Any] | None:
+    """Return the state of a run to resume, or None if there is none yet; truncate its log to match.
+
+    `settings` are the entries of environment.json that must not change.
+
+    Raises:
+        RunError: If recipe, data, precision or the kind of batch norm have changed, or a file is
+            damaged.
+    """
+    recorded = runs.read_recipe(run)
+    if recorded != recipe:
+        different = [
+            f"{key} was {getattr(recorded, key)!r} and is {getattr(recipe, key)!r}"
+            for key in recipe.__dataclass_fields__
+            if getattr(recorded, key) != getattr(recipe, key)
+        ]
+        raise RunError(
+            f"{run} was trained with another recipe: {'; '.join(different)}; "
+            "resume it with its own, or start a new run"
+        )
+    environment = runs.read_environment(run)
+    if environment.get("data_fingerprint") != settings["data_fingerprint"]:
+        raise RunError(f"{run} was trained on other data; give the data that it started with")
+    option = ""
+    if environment.get("precision") != settings["precision"]:
+        option = f"--precision {environment.get('precision')}"
+    is_synced = environment.get("sync_batchnorm", True)  # not recorded by older versions
+    if is_synced != settings["sync_batchnorm"]:
+        option = f"--{'sync' if is_synced else 'local'}-batchnorm"
+    if option:
+        raise RunError(f"{run} was trained with {option}; resume it with the same")
+    state = runs.load_state(run)
+    runs.cut_log(run, 0 if state is None else state["step"] // steps_per_epoch)
+    return state
