@@ -1,12 +1,12 @@
-"""Training as everybody writes it, and ours: the same recipe, from photo files to updated weights.
+"""Speed of the training loop of tutorials and of photochrom, from photo files to updated weights.
 
     python benchmarks/training.py PHOTOS --plot docs/training-speed.svg
 
 Both train `unet-patchgan` (batch 16, 256 px) from the same weights on the same photos in the same
-order. (a) is the loop of the tutorials: PIL and scikit-image turn every file into Lab again each
-epoch, in workers of a DataLoader; float32, NCHW. (b) is `photochrom data folder` and `photochrom
-train`, its preparing and its looking at samples included. They take turns, an epoch each, so that
-whatever else the machine does hits both.
+order. (a) is the loop of the tutorials: in each epoch, PIL and scikit-image convert every file to
+Lab in workers of a DataLoader; float32, NCHW. (b) is `photochrom data folder` and `photochrom
+train`, including preparation and samples. They alternate by epoch, so that other load on the
+machine affects both.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from photochrom.training.reproduction.speed import flops_per_image, matrix_rate
 
 
 class Photographs(Dataset[tuple[Tensor, Tensor]]):
-    """Photo files, decoded and turned into Lab one by one."""
+    """Photo files, decoded and converted to Lab one by one."""
 
     def __init__(self, files: list[Path], side: int) -> None:
         self.files, self.side = files, side
@@ -49,7 +49,7 @@ class Photographs(Dataset[tuple[Tensor, Tensor]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return L and ab of one photo, mirrored half of the time."""
+        """Return L and ab of one photo, flipped with probability 1/2."""
         image = Image.open(self.files[index]).convert("RGB")
         rgb = np.asarray(image.resize((self.side, self.side), Image.Resampling.BICUBIC))
         if torch.rand(()) < 0.5:
@@ -58,13 +58,13 @@ class Photographs(Dataset[tuple[Tensor, Tensor]]):
         return lab[:1] / 50 - 1, lab[1:] / 110
 
 
-def textbook(
+def train_as_in_tutorials(
     recipe: Recipe, files: list[Path], orders: Iterator[list[int]], device: torch.device
 ) -> Iterator[tuple[float, float]]:
-    """Train with the loop of the tutorials; yield the seconds and the mean L1 of each epoch."""
+    """Train with the loop of the tutorials; yield seconds and mean L1 of each epoch."""
     torch.manual_seed(recipe.seed)
     generator = build_generator(recipe).to(device)
-    initialize(generator, recipe.init)  # in this order ours draws the same weights
+    initialize(generator, recipe.init)  # photochrom draws weights in this order
     discriminator = build_discriminator(recipe)
     assert discriminator is not None
     initialize(discriminator.to(device), recipe.init)
@@ -77,7 +77,7 @@ def textbook(
     loader = DataLoader(
         Photographs(files, recipe.image_size),
         batch_size=recipe.batch_size,
-        sampler=order,  # type: ignore[arg-type] (read anew each epoch)
+        sampler=order,  # type: ignore[arg-type] (replaced in each epoch)
         num_workers=min(os.cpu_count() or 1, 8),
         drop_last=True,
         pin_memory=device.type == "cuda",
@@ -90,18 +90,18 @@ def textbook(
             fake = generator(L)
 
             discriminator.requires_grad_(True)
-            said_fake = discriminator(L, torch.cat([L, fake.detach()], dim=1))
-            said_real = discriminator(L, torch.cat([L, ab], dim=1))
-            loss_fake = bce(said_fake, torch.zeros_like(said_fake))
-            loss_real = bce(said_real, torch.ones_like(said_real))
+            fake_logits = discriminator(L, torch.cat([L, fake.detach()], dim=1))
+            real_logits = discriminator(L, torch.cat([L, ab], dim=1))
+            loss_fake = bce(fake_logits, torch.zeros_like(fake_logits))
+            loss_real = bce(real_logits, torch.ones_like(real_logits))
             opt_d.zero_grad()
             ((loss_fake + loss_real) / 2).backward()
             opt_d.step()
 
             discriminator.requires_grad_(False)
-            said_fake = discriminator(L, torch.cat([L, fake], dim=1))
+            fake_logits = discriminator(L, torch.cat([L, fake], dim=1))
             loss_l1 = l1(fake, ab)
-            loss = bce(said_fake, torch.ones_like(said_fake)) + recipe.lambda_l1 * loss_l1
+            loss = bce(fake_logits, torch.ones_like(fake_logits)) + recipe.lambda_l1 * loss_l1
             opt_g.zero_grad()
             loss.backward()
             opt_g.step()
@@ -110,7 +110,7 @@ def textbook(
 
 
 def main() -> None:
-    """Train both ways, print the table, and draw the two curves."""
+    """Train both ways, print tables, and plot both curves."""
     parser = argparse.ArgumentParser()
     parser.add_argument("photos", type=Path)
     parser.add_argument("--count", type=int, default=192, help="Photos to train on.")
@@ -126,70 +126,70 @@ def main() -> None:
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(kind)
-    with tempfile.TemporaryDirectory(prefix="photochrom-training-") as place:
-        found = find_photos([options.photos])
+    with tempfile.TemporaryDirectory(prefix="photochrom-training-") as folder:
+        photos = find_photos([options.photos])
         start = time.perf_counter()
         prepare(
-            found,
-            Path(place, "data"),
+            photos,
+            Path(folder, "data"),
             size=options.size,
             count=options.count + 16,
             eval_fraction=16 / (options.count + 16),
             progress=False,
         )
-        preparing = time.perf_counter() - start
-        names = [name for name, _ in PackedPhotos(Path(place, "data"), "train").sources()]
+        preparation = time.perf_counter() - start
+        names = [name for name, _ in PackedPhotos(Path(folder, "data"), "train").sources()]
         orders = (
             epoch_order(recipe.seed, epoch, len(names)).tolist() for epoch in range(options.epochs)
         )
-        loop = textbook(recipe, [found[name] for name in names], orders, device)
-        theirs: list[tuple[float, float]] = []
+        loop = train_as_in_tutorials(recipe, [photos[name] for name in names], orders, device)
+        tutorial_epochs: list[tuple[float, float]] = []
         steps = len(names) // recipe.batch_size
 
-        def take_turns(step: int) -> None:
+        def alternate(step: int) -> None:
             if step % steps == 0:
-                theirs.append(next(loop))
+                tutorial_epochs.append(next(loop))
 
         start = time.perf_counter()
         run = train(
             recipe,
-            Path(place, "data"),
-            Path(place, "runs"),
+            Path(folder, "data"),
+            Path(folder, "runs"),
             device=options.device,
             precision=options.precision,
             progress=False,
-            on_step=take_turns,
+            on_step=alternate,
         )
-        training = time.perf_counter() - start - sum(seconds for seconds, _ in theirs)
+        training = time.perf_counter() - start - sum(seconds for seconds, _ in tutorial_epochs)
         log = read_log(run)
-    report(recipe, log, theirs, preparing, training, steps, device, options.precision)
+    report(recipe, log, tutorial_epochs, preparation, training, steps, device, options.precision)
     if options.plot:
-        draw(log, theirs, steps, options.plot)
+        draw(log, tutorial_epochs, steps, options.plot)
 
 
 def report(
     recipe: Recipe,
     log: list[dict[str, Any]],
-    theirs: list[tuple[float, float]],
-    preparing: float,
+    tutorial_epochs: list[tuple[float, float]],
+    preparation: float,
     training: float,
     steps: int,
     device: torch.device,
     precision: str,
 ) -> None:
-    """Print the figures as Markdown."""
+    """Print the results as Markdown tables."""
     images = steps * recipe.batch_size * recipe.total_epochs
     rates = {
-        "whole": (images / sum(s for s, _ in theirs), images / (preparing + training)),
+        "total": (images / sum(s for s, _ in tutorial_epochs), images / (preparation + training)),
         "steady": (
-            steps * recipe.batch_size / min(seconds for seconds, _ in theirs),
+            steps * recipe.batch_size / min(seconds for seconds, _ in tutorial_epochs),
             max(line["images_per_second"] for line in log),
         ),
     }
     print(f"{describe_machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(f"{images} images, {steps} steps an epoch; preparing took {preparing:.1f} s\n")
+    print(f"{images} images, {steps} steps an epoch; preparation took {preparation:.1f} s\n")
     print("| images per second | (a) tutorial loop | (b) photochrom | |\n| --- | --- | --- | --- |")
-    names = {"whole": "total, from files to weights", "steady": "steps of the best epoch"}
+    names = {"total": "total, from files to weights", "steady": "steps of the best epoch"}
     for key, (a, b) in rates.items():
         print(f"| {names[key]} | {a:.2f} | {b:.2f} | {b / a:.1f} times |")
     flops = flops_per_image(recipe)["gan"]
@@ -202,20 +202,25 @@ def report(
         full = matrix_rate(device, dtype)
         print(f"| {name}: {rate * flops / full:.0%} | {rate * flops:.3g} | {full:.3g} |")
     print("\n| steps | L1, (a) | L1, (b) |\n| --- | --- | --- |")
-    for line, (_, loss) in zip(log, theirs, strict=True):
+    for line, (_, loss) in zip(log, tutorial_epochs, strict=True):
         print(f"| {line['step'] - steps + 1} to {line['step']} | {loss:.4f} | {line['g_l1']:.4f} |")
 
 
 def draw(
-    log: list[dict[str, Any]], theirs: list[tuple[float, float]], steps: int, path: Path
+    log: list[dict[str, Any]], tutorial_epochs: list[tuple[float, float]], steps: int, path: Path
 ) -> None:
-    """Draw L1 over steps and over time, both ways."""
+    """Plot L1 over steps and over time, both ways."""
     ours = [line["g_l1"] for line in log]
     seconds = [line["seconds"] for line in log]
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained", sharey=True)
     after = [steps * (epoch + 1) for epoch in range(len(ours))]
     for name, style, losses, spent in (
-        ("(a) tutorial loop", "o--", [loss for _, loss in theirs], [s for s, _ in theirs]),
+        (
+            "(a) tutorial loop",
+            "o--",
+            [loss for _, loss in tutorial_epochs],
+            [s for s, _ in tutorial_epochs],
+        ),
         ("(b) photochrom", "o-", ours, seconds),
     ):
         axes[0].plot(after, losses, style, label=name, markersize=3)
