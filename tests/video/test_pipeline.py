@@ -167,11 +167,13 @@ def test_output_does_not_depend_on_processes_or_interruptions(
     colorize(path, tmp_path / "one.mkv")
     target, folder = tmp_path / "b.mkv", tmp_path / "b.mkv.partial"
     command = [sys.executable, "-m", "photochrom", "video", path, target, "--model", tiny_onnx]
-    process = subprocess.Popen([*command, "-j", "2"], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, "-j", "2"], stderr=subprocess.DEVNULL, start_new_session=True
+    )
     while not list(folder.glob("*.mkv")):
         assert process.poll() is None
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)  # workers too: they would finish their segments
     process.wait()
     assert not target.exists()
     done = {file: file.stat().st_mtime_ns for file in folder.glob("*.mkv")}
