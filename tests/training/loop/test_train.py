@@ -115,6 +115,18 @@ def test_generator_weights_from_a_run(data: Path, tmp_path: Path):
     assert not (tmp_path / "none").exists()
 
 
+def test_run_without_a_checkpoint_resumes_from_generator_weights(data: Path, tmp_path: Path):
+    first = train(TINY, data, tmp_path, device="cpu", progress=False)
+    recipe = replace(TINY, generator_weights=str(first))
+    uninterrupted = train(recipe, data, tmp_path, device="cpu", progress=False)
+    with pytest.raises(Killed):
+        train(recipe, data, tmp_path, device="cpu", progress=False, on_step=kill_after(1))
+    killed = tmp_path / "0002-run"
+    assert not (killed / "state.pt").exists()
+    train(recipe, data, tmp_path, device="cpu", progress=False, resume=killed)
+    assert_same_weights(killed, uninterrupted)
+
+
 def test_generator_weights_from_an_exported_file(data: Path, tmp_path: Path) -> None:
     first = train(ENCODER_L1, data, tmp_path, device="cpu", progress=False)
     file = export(first, tmp_path / "first.onnx", half=False)

@@ -6,16 +6,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
 
 from photochrom.batch.folders import find_photos
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.cli import main
 from photochrom.errors import DataError, RecipeError, RunError
-from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.prepare import prepare
 from photochrom.training.data.shrink import shrink
 from photochrom.training.recipes.named import RECIPES
@@ -43,20 +40,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_command(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["reproduce", *(str(argument) for argument in arguments)])
-
-
-def test_shrink_writes_the_first_photos(data: Path, tmp_path: Path) -> None:
-    shrink(data, tmp_path / "small", size=16, train=3, held_out=2)
-    photos, whole = (PackedPhotos(folder, "train") for folder in (tmp_path / "small", data))
-    assert photos.shapes.tolist() == [[16, 16]] * 3
-    assert list(photos.sources()) == list(whole.sources())[:3]
-    image = Image.fromarray(np.array(whole.photo(2))).resize((16, 16), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(photos.photo(2), np.asarray(image))
-    with pytest.raises(DataError, match="has 12 photos to train on and 12 set aside, and 99 and 2"):
-        shrink(data, tmp_path / "more", size=16, train=99, held_out=2)
-    with pytest.raises(DataError, match="photos of 40 px, and 64 px are needed"):
-        shrink(data, tmp_path / "more", size=64, train=3, held_out=2)
-    assert not (tmp_path / "more").exists()
 
 
 @pytest.mark.slow
@@ -205,7 +188,10 @@ def test_resnet18_weights_follow_the_first_run(
         (("--jobs", "0"), "jobs is 0; give 1 or more"),
         (("--inception", "missing.pt"), "missing.pt is not a file"),
         (("--historic", "missing"), "missing is not a folder"),
-        (("--protocol", "reduced"), "has 12 photos to train on and 12 set aside, and 1200 and 300"),
+        (
+            ("--protocol", "reduced"),
+            "has 12 photos for training and 12 for evaluation, but 1200 and 300",
+        ),
     ],
 )
 def test_invalid_options_are_refused(

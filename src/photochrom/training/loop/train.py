@@ -119,14 +119,16 @@ def train(
         schedule = Schedule(recipe, networks, steps_per_epoch)
 
         # Resume a run, or create a new one.
-        def open_run() -> tuple[Path, dict[str, Any] | None]:
+        def open_run() -> tuple[Path, dict[str, Any] | None, dict[str, Any] | None]:
+            checkpoint, weights = None, None
             if resume is not None:
-                return resume, load_checkpoint(resume, recipe, settings, steps_per_epoch)
-            weights = None
-            if recipe.generator_weights != "none":
+                checkpoint = load_checkpoint(resume, recipe, settings, steps_per_epoch)
+            if checkpoint is None and recipe.generator_weights != "none":
                 start_from(Path(recipe.generator_weights), networks, photos, recipe)
                 state = networks.generator.state_dict()
                 weights = {key: value.cpu() for key, value in state.items()}
+            if resume is not None:
+                return resume, checkpoint, weights
             environment = runs.describe_environment(
                 data=str(data.resolve()),
                 device=str(fabric.device),
@@ -134,20 +136,20 @@ def train(
                 nodes=nodes,
                 **settings,
             )
-            return runs.new_run(out, name, recipe, environment), weights
+            return runs.new_run(out, name, recipe, environment), None, weights
 
-        run, loaded = run_on_rank_zero(fabric, open_run)
+        run, checkpoint, weights = run_on_rank_zero(fabric, open_run)
         if on_run is not None:
             on_run(run)
-        if resume is None and loaded is not None:
-            networks.generator.load_state_dict(loaded)
+        if weights is not None:
+            networks.generator.load_state_dict(weights)
         average, evaluated = None, networks.generator
         if recipe.ema is not None:
             average = MovingAverage(bare(networks.generator), recipe.ema)
             evaluated = fabric.setup_module(average.network)
         state = TrainingState(networks, average, schedule)
-        if resume is not None and loaded is not None:
-            state.load_state_dict(loaded)
+        if checkpoint is not None:
+            state.load_state_dict(checkpoint)
         total_steps = recipe.total_epochs * steps_per_epoch
         if state.step >= total_steps:
             return run
