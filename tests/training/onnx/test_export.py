@@ -69,7 +69,13 @@ def test_exported_file_equals_torch_for_every_generator(tmp_path: Path, generato
 
 
 def test_hints_are_a_second_input_in_cielab_units(tmp_path: Path) -> None:
-    recipe = replace(RECIPE_OF["encoder_unet"], hints=0.5)
+    recipe = replace(
+        RECIPE_OF["encoder_unet"],
+        encoder="tu-resnet18",
+        encoder_weights="none",
+        encoder_channels=(8, 8, 8, 8),
+        hints=0.5,
+    )
     torch.manual_seed(0)
     generator = build_generator(recipe)
     first = next(m for m in generator.modules() if isinstance(m, nn.Conv2d))
