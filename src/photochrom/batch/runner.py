@@ -1,4 +1,4 @@
-"""Colorize many files on all cores, with a report that allows to resume."""
+"""Colorize many files on all cores, with a report from which a run resumes."""
 
 import dataclasses
 import functools
@@ -137,7 +137,7 @@ def _check_bit_depth(job: Job, page: Photo) -> None:
     if page.pixels.dtype.itemsize > 1 and output_format not in ("PNG", "TIFF"):
         raise PhotoError(
             f"{job.input} is a {page.encoding.format} of 16 bits, which a {output_format} cannot "
-            "keep; give it its right ending"
+            "keep; rename it to the suffix of its format"
         )
 
 

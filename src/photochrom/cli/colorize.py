@@ -106,7 +106,7 @@ def colorize(
     if report and resume:
         raise click.UsageError("--resume appends to its own file; leave out --report")
     if address is not None and engine != "ray":
-        raise click.UsageError("--address is of a Ray cluster; add --engine ray")
+        raise click.UsageError("--address needs --engine ray; add it, or leave out --address")
     try:
         check_options(**options)
         settings = Settings(
