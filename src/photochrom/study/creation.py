@@ -75,7 +75,7 @@ class CreatedStudy:
 
 
 @dataclass(frozen=True, eq=False)
-class _SourcePhoto:
+class _PreparedPhoto:
     """A photo of the size in which it will be shown."""
 
     name: str
@@ -265,7 +265,7 @@ def _draw_photos(
     skipped: Counter[str],
     *,
     require_color: bool,
-) -> Iterator[_SourcePhoto]:
+) -> Iterator[_PreparedPhoto]:
     """Yield usable photos in random order, and count those that are not.
 
     Raises:
@@ -299,7 +299,7 @@ def _draw_photos(
         )
 
 
-def _load_photo(name: str, path: Path, size: int) -> _SourcePhoto | str:
+def _load_photo(name: str, path: Path, size: int) -> _PreparedPhoto | str:
     """Load and shrink a photo; return the reason if it is not usable."""
     try:
         photo = open_photo(path)
@@ -313,7 +313,7 @@ def _load_photo(name: str, path: Path, size: int) -> _SourcePhoto | str:
     small = cv2.resize(photo.pixels, shape, interpolation=cv2.INTER_AREA)
     small = small.reshape(*shape[::-1], -1)
     pixels = _to_srgb(dataclasses.replace(photo, pixels=small, alpha=None))
-    return _SourcePhoto(name, pixels, color.mean_chroma(pixels))
+    return _PreparedPhoto(name, pixels, color.mean_chroma(pixels))
 
 
 def _to_srgb(photo: Photo) -> Pixels8:
@@ -332,7 +332,9 @@ def _format_counts(skipped: Counter[str]) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
-def _write_item(photo: _SourcePhoto, functions: Mapping[str, ImageFunction], folder: Path) -> Item:
+def _write_item(
+    photo: _PreparedPhoto, functions: Mapping[str, ImageFunction], folder: Path
+) -> Item:
     """Write the images of a photo by several systems."""
     ids = {system: secrets.token_hex(8) for system in functions}
     for system, function in functions.items():

@@ -30,7 +30,7 @@ ProgressCallback = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Analysis:
+class VideoAnalysis:
     """Properties of all frames of a video."""
 
     timestamps: list[int]
@@ -68,7 +68,7 @@ class Segment:
     """Of the first context frame."""
 
 
-def analyse(video: Video, progress: ProgressCallback) -> Analysis:
+def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
     """Decode a video and detect its cuts.
 
     Raises:
@@ -97,7 +97,9 @@ def analyse(video: Video, progress: ProgressCallback) -> Analysis:
     detector.finish()
     if not video.stores_durations:  # those of the frames are in decoding order
         durations = [*(b - a for a, b in pairwise(timestamps)), durations[-1]]
-    return Analysis(timestamps, durations, checksums, keyframes, detector.cuts, detector.flashes)
+    return VideoAnalysis(
+        timestamps, durations, checksums, keyframes, detector.cuts, detector.flashes
+    )
 
 
 def _check_frame(video: Video, frame: VideoFrame, timestamps: list[int]) -> None:
@@ -130,7 +132,7 @@ def _thumbnail(frame: VideoFrame) -> Thumbnail:
     return np.ascontiguousarray(grey.to_ndarray(), np.uint8)
 
 
-def split(video: Video, analysis: Analysis, max_frames: int) -> Iterator[Segment]:
+def split(video: Video, analysis: VideoAnalysis, max_frames: int) -> Iterator[Segment]:
     """Split a video into segments of at most `max_frames`, at cuts where possible.
 
     The result does not depend on the number of processes.
@@ -150,7 +152,7 @@ def split(video: Video, analysis: Analysis, max_frames: int) -> Iterator[Segment
         first, index = stop, index + 1
 
 
-def _segment(analysis: Analysis, index: int, first: int, stop: int) -> Segment:
+def _segment(analysis: VideoAnalysis, index: int, first: int, stop: int) -> Segment:
     cuts = [*analysis.cuts, len(analysis.timestamps)]
     shot_start = cuts[bisect_right(analysis.cuts, first) - 1]
     shot_end = cuts[bisect_left(analysis.cuts, stop)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from photochrom.imagefile.atomic import make_folder, write_atomic
-from photochrom.video.analysis import Analysis, Segment
+from photochrom.video.analysis import Segment, VideoAnalysis
 from photochrom.video.source import VideoError
 
 _PLAN = "plan.json"
@@ -18,7 +18,7 @@ def checkpoint_folder(target: Path) -> Path:
     return target.with_name(target.name + ".partial")
 
 
-def load(folder: Path, settings: dict[str, Any]) -> Analysis | None:
+def load(folder: Path, settings: dict[str, Any]) -> VideoAnalysis | None:
     """Return the analysis of an earlier run; None if there was none.
 
     Args:
@@ -33,7 +33,7 @@ def load(folder: Path, settings: dict[str, Any]) -> Analysis | None:
     try:
         plan = json.loads((folder / _PLAN).read_bytes())
         saved = plan["settings"]
-        analysis = Analysis(**plan["analysis"])
+        analysis = VideoAnalysis(**plan["analysis"])
         changed = sorted(key for key in settings if saved.get(key) != settings[key])
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise VideoError(
@@ -47,7 +47,7 @@ def load(folder: Path, settings: dict[str, Any]) -> Analysis | None:
     return analysis
 
 
-def create(folder: Path, settings: dict[str, Any], analysis: Analysis) -> None:
+def create(folder: Path, settings: dict[str, Any], analysis: VideoAnalysis) -> None:
     """Create a checkpoint without segments.
 
     Raises:

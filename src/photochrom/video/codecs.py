@@ -73,7 +73,7 @@ CONTAINERS = {
 
 
 @dataclass(frozen=True)
-class Encoding:
+class VideoEncoding:
     """How the output is encoded."""
 
     container: str
@@ -82,7 +82,9 @@ class Encoding:
     pixel_format: str
 
 
-def choose_encoding(target: Path, codec: str | None, crf: int | None, video: Video) -> Encoding:
+def choose_encoding(
+    target: Path, codec: str | None, crf: int | None, video: Video
+) -> VideoEncoding:
     """Return the encoding of an output file, by its extension and with defaults for None.
 
     Raises:
@@ -121,7 +123,7 @@ def choose_encoding(target: Path, codec: str | None, crf: int | None, video: Vid
             f"{video.path} has non-square pixels, which {name} in {extension} does not store; use "
             "--codec h264 or hevc"
         )
-    return Encoding(
+    return VideoEncoding(
         container,
         name,
         chosen.default_crf if crf is None else crf,
@@ -129,7 +131,7 @@ def choose_encoding(target: Path, codec: str | None, crf: int | None, video: Vid
     )
 
 
-def add_video_stream(out: OutputContainer, video: Video, encoding: Encoding) -> VideoStream:
+def add_video_stream(out: OutputContainer, video: Video, encoding: VideoEncoding) -> VideoStream:
     """Add the stream to encode frames into, on one thread."""
     codec = CODECS[encoding.codec]
     options = dict(codec.options)

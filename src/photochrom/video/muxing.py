@@ -11,8 +11,8 @@ from av.packet import Packet
 from av.stream import Stream
 
 from photochrom.imagefile.atomic import open_atomic
-from photochrom.video.analysis import Analysis
-from photochrom.video.codecs import Encoding, add_video_stream
+from photochrom.video.analysis import VideoAnalysis
+from photochrom.video.codecs import VideoEncoding, add_video_stream
 from photochrom.video.segment import BITEXACT, MARK_KEY
 from photochrom.video.source import Video, VideoError, metadata_error_options, open_container
 
@@ -24,7 +24,7 @@ _EMPTY_SUBTITLE = b"\0\0"
 """Packet of a pause between MP4 subtitles; FFmpeg writes new ones."""
 
 
-def check_container(video: Video, target: Path, encoding: Encoding) -> list[str]:
+def check_container(video: Video, target: Path, encoding: VideoEncoding) -> list[str]:
     """Check that the output container supports all streams of the source.
 
     Returns:
@@ -61,7 +61,7 @@ def check_container(video: Video, target: Path, encoding: Encoding) -> list[str]
     return left_out
 
 
-def _is_supported(stream: Stream, encoding: Encoding) -> bool:
+def _is_supported(stream: Stream, encoding: VideoEncoding) -> bool:
     try:
         with av.open(BytesIO(), "w", format=encoding.container) as out:
             _add_copy(out, stream, b"")
@@ -92,10 +92,10 @@ def _copy_metadata(stream: Stream, copy: Stream) -> None:
 
 def mux(
     video: Video,
-    analysis: Analysis,
+    analysis: VideoAnalysis,
     files: Sequence[Path],
     target: Path,
-    encoding: Encoding,
+    encoding: VideoEncoding,
     *,
     overwrite: bool,
 ) -> None:
@@ -148,7 +148,7 @@ def _add_streams(
     source: InputContainer,
     video: Video,
     first: InputContainer,
-    encoding: Encoding,
+    encoding: VideoEncoding,
 ) -> dict[int, Stream]:
     """Add all streams in the order of the source; return those with packets by source index."""
     streams: dict[int, Stream] = {}
@@ -222,7 +222,7 @@ def _presentation_ranks(packets: "list[Packet[Any]]") -> list[int]:
 
 def _video_packets(
     video: Video,
-    analysis: Analysis,
+    analysis: VideoAnalysis,
     files: Sequence[Path],
     delay: int,
     *,

@@ -20,7 +20,7 @@ from photochrom.video import checkpoint
 from photochrom.video.analysis import CONTEXT_FRAMES, ProgressCallback, Segment, analyse, split
 from photochrom.video.codecs import choose_encoding
 from photochrom.video.muxing import check_container, mux
-from photochrom.video.segment import Settings
+from photochrom.video.segment import SegmentSettings
 from photochrom.video.smoothing import BYTES_PER_PIXEL
 from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
 
@@ -100,7 +100,7 @@ def colorize_video(
     if analysis is None:
         analysis = analyse(video, progress)
         checkpoint.create(folder, checked_settings, analysis)
-    settings = Settings(video, folder, encoding, model, device, steady, options)
+    settings = SegmentSettings(video, folder, encoding, model, device, steady, options)
     try:
         segments = list(split(video, analysis, _max_segment_frames(video, size)))
         _colorize_segments(segments, settings, processes, progress)
@@ -135,7 +135,7 @@ def _max_segment_frames(video: Video, size: int) -> int:
 
 def _colorize_segments(
     segments: list[Segment],
-    settings: Settings,
+    settings: SegmentSettings,
     processes: int | None,
     progress: ProgressCallback,
 ) -> None:
@@ -157,7 +157,7 @@ def _colorize_segments(
 
 
 def _colorize_in_processes(
-    segments: list[Segment], settings: Settings, processes: int | None
+    segments: list[Segment], settings: SegmentSettings, processes: int | None
 ) -> Generator[str | None, None, None]:
     """Yield the error message of each segment, or None."""
     processes = min(processes or len(available_cores()), len(segments))

@@ -16,7 +16,7 @@ from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.video.analysis import Segment, decode_segment
 from photochrom.video.checkpoint import segment_path
-from photochrom.video.codecs import MAX_FRAME_RATE, Encoding, add_video_stream
+from photochrom.video.codecs import MAX_FRAME_RATE, VideoEncoding, add_video_stream
 from photochrom.video.smoothing import HalfArray, smooth
 from photochrom.video.source import Video, to_frame, to_photo
 
@@ -27,13 +27,13 @@ BITEXACT = 0x400
 
 
 @dataclass(frozen=True)
-class Settings:
+class SegmentSettings:
     """How to colorize segments."""
 
     video: Video
     folder: Path
     """The checkpoint folder."""
-    encoding: Encoding
+    encoding: VideoEncoding
     model: Path
     device: str = "auto"
     steady: bool = True
@@ -68,7 +68,7 @@ class Settings:
         return colorize
 
 
-def _colorize(segment: Segment, colorizer: Colorizer, settings: Settings) -> None:
+def _colorize(segment: Segment, colorizer: Colorizer, settings: SegmentSettings) -> None:
     """Colorize a segment, decoding it twice: to predict ab, and to render.
 
     This way only the small network inputs are in memory.
@@ -100,7 +100,7 @@ def _colorize(segment: Segment, colorizer: Colorizer, settings: Settings) -> Non
 
 
 def _predict(
-    segment: Segment, colorizer: Colorizer, settings: Settings, size: int | None
+    segment: Segment, colorizer: Colorizer, settings: SegmentSettings, size: int | None
 ) -> Sequence[FloatArray | HalfArray]:
     """Return the ab of each frame without context, shape (2, h, w)."""
     frames = slice(segment.first, segment.first + segment.count)

@@ -1,4 +1,4 @@
-"""Experiments at the scales of the protocols, and the plan."""
+"""Experiments at the scales of the protocols, and the selection of runs."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from photochrom.training.reproduction.experiments import (
     PROTOCOLS,
     SYSTEMS,
     at_scale,
-    plan,
+    select_runs,
 )
 
 SMOKE = PROTOCOLS["smoke"]
@@ -52,15 +52,15 @@ def test_resnet18_is_narrower_only_from_scratch() -> None:
     assert at_scale(recipe, SMOKE, 0).epochs == 1
 
 
-def test_plan_orders_experiments_and_seeds() -> None:
-    everything = plan()
+def test_select_runs_orders_experiments_and_seeds() -> None:
+    everything = select_runs()
     assert [name for name, _ in everything] == list(EXPERIMENTS)
     assert {seed for _, seed in everything} == {0}
-    more = plan(seeds=(0, 1, 2))
+    more = select_runs(seeds=(0, 1, 2))
     assert len(more) == len(EXPERIMENTS) + 2 * len(SYSTEMS)
     assert more[-1] == (SYSTEMS[-1], 2)
-    assert plan(("unet-l1", "grey"), (4, 5)) == [("unet-l1", 4), ("unet-l1", 5)]
-    assert plan(("grey",)) == []
+    assert select_runs(("unet-l1", "grey"), (4, 5)) == [("unet-l1", 4), ("unet-l1", 5)]
+    assert select_runs(("grey",)) == []
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_plan_orders_experiments_and_seeds() -> None:
         ((), (-1,), "the seeds are -1"),
     ],
 )
-def test_plan_refuses_unknown_experiments_and_invalid_seeds(
+def test_select_runs_refuses_unknown_experiments_and_invalid_seeds(
     only: tuple[str, ...], seeds: tuple[int, ...], message: str
 ) -> None:
     with pytest.raises(RecipeError, match=message):
-        plan(only, seeds)
+        select_runs(only, seeds)

@@ -24,7 +24,7 @@ from photochrom.training.reproduction.experiments import (
     at_scale,
 )
 from photochrom.training.reproduction.results import Results
-from photochrom.training.reproduction.runner import Task, perform_all
+from photochrom.training.reproduction.runner import ExperimentTask, perform_all
 from support.photos import write_photos
 
 SMOKE = PROTOCOLS["smoke"]
@@ -74,8 +74,8 @@ def test_smoke_protocol_runs_everything_once(data: Path, tmp_path: Path) -> None
     assert len(Results.from_json((tmp_path / "results.json").read_bytes()).runs) == len(weights) + 2
 
 
-def make_task(folder: Path, name: str, recipe: Recipe) -> Task:
-    return Task(f"{name}-seed0", recipe, folder, "32", None, 1.0)
+def make_task(folder: Path, name: str, recipe: Recipe) -> ExperimentTask:
+    return ExperimentTask(f"{name}-seed0", recipe, folder, "32", None, 1.0)
 
 
 def test_failed_task_does_not_stop_the_others(data: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_failed_task_does_not_stop_the_others(data: Path, tmp_path: Path) -> Non
 def test_death_of_a_process_stops_with_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def submit(_pool: object, _task: Task) -> Future[None]:
+    def submit(_pool: object, _task: ExperimentTask) -> Future[None]:
         future: Future[None] = Future()
         future.set_exception(WorkerDiedError("the worker process was killed"))
         return future

@@ -191,7 +191,7 @@ def at_scale(
     )
 
 
-def plan(only: Sequence[str] = (), seeds: Sequence[int] = (0,)) -> list[tuple[str, int]]:
+def select_runs(only: Sequence[str] = (), seeds: Sequence[int] = (0,)) -> list[tuple[str, int]]:
     """Return the experiments and seeds to run, the most important first.
 
     Args:

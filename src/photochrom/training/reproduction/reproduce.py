@@ -9,11 +9,16 @@ from photochrom.errors import DataError, RecipeError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.training.evaluation.feature_distances import find_fid_weights
 from photochrom.training.reproduction.curves import draw
-from photochrom.training.reproduction.experiments import PROTOCOLS, plan
+from photochrom.training.reproduction.experiments import PROTOCOLS, select_runs
 from photochrom.training.reproduction.gallery import sample_grid, write_page
 from photochrom.training.reproduction.pages import results_page
 from photochrom.training.reproduction.results import collect
-from photochrom.training.reproduction.runner import Task, make_tasks, perform_all, prepare_data
+from photochrom.training.reproduction.runner import (
+    ExperimentTask,
+    make_tasks,
+    perform_all,
+    prepare_data,
+)
 
 MAX_DEFAULT_JOBS = 4
 """Each run takes 1 to 4 GB of memory."""
@@ -78,13 +83,13 @@ def reproduce(
         raise DataError(f"{inception} is not a file; give Inception weights, or leave FID out")
     if historic is not None and not historic.is_dir():
         raise DataError(f"{historic} is not a folder; give one of old photos, or leave it out")
-    planned = plan(only, seeds)
+    planned = select_runs(only, seeds)
     scale, folder = PROTOCOLS[protocol], out / protocol
     docs = folder / "docs" if docs is None else docs
     make_folder(folder, DataError)
     make_folder(docs, DataError)
     prepare_data(data, folder, scale)
-    tasks = [Task("baselines", None, folder, scale.precision, inception, 0.0)]
+    tasks = [ExperimentTask("baselines", None, folder, scale.precision, inception, 0.0)]
     tasks += make_tasks(planned, folder, scale, inception)
     jobs = jobs or min(os.cpu_count() or 1, MAX_DEFAULT_JOBS)
     failed = perform_all(tasks, jobs=jobs, progress=progress)

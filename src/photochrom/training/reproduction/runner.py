@@ -47,7 +47,7 @@ _REFRESH_INTERVAL = 2.0
 
 
 @dataclass(frozen=True)
-class Task:
+class ExperimentTask:
     """A run, or the baselines, which have no recipe."""
 
     name: str
@@ -140,8 +140,8 @@ def prepare_data(data: Path, folder: Path, protocol: Protocol) -> None:
 
 def make_tasks(
     planned: Sequence[tuple[str, int]], folder: Path, protocol: Protocol, fid_weights: Path | None
-) -> list[Task]:
-    """Return the tasks for the runs of `experiments.plan`.
+) -> list[ExperimentTask]:
+    """Return the tasks for the runs of `experiments.select_runs`.
 
     Experiments on ResNet18 start from ImageNet weights if these can be downloaded. All of them
     follow the first run.
@@ -160,7 +160,9 @@ def make_tasks(
         images = protocol.train // recipe.batch_size * recipe.batch_size
         flops = sum(images * per_image[recipe.phase(epoch)] for epoch in range(recipe.total_epochs))
         run_name = f"{name}-seed{seed}"
-        tasks.append(Task(run_name, recipe, folder, protocol.precision, fid_weights, flops))
+        tasks.append(
+            ExperimentTask(run_name, recipe, folder, protocol.precision, fid_weights, flops)
+        )
     return tasks
 
 
@@ -183,7 +185,7 @@ def _choose_resnet18_weights(
     return "imagenet"
 
 
-def perform_all(tasks: Sequence[Task], *, jobs: int, progress: bool) -> dict[str, str]:
+def perform_all(tasks: Sequence[ExperimentTask], *, jobs: int, progress: bool) -> dict[str, str]:
     """Perform all tasks that are not done, in order, several at a time.
 
     Args:
@@ -234,14 +236,14 @@ def perform_all(tasks: Sequence[Task], *, jobs: int, progress: bool) -> dict[str
     return failures
 
 
-def _initialize(threads: int) -> Callable[[Task], str | None]:
+def _initialize(threads: int) -> Callable[[ExperimentTask], str | None]:
     torch.set_num_threads(threads)
     # Otherwise a run would continue after its parent was killed, beside the next call's.
     threading.Thread(target=exit_with_parent, daemon=True).start()
     return _perform
 
 
-def _perform(task: Task) -> str | None:
+def _perform(task: ExperimentTask) -> str | None:
     try:
         task.perform()
     except PhotochromError as error:
