@@ -446,7 +446,7 @@ def test_wrong_usage_exits_with_2(photo_file: Path, tmp_path: Path) -> None:
     for arguments, reason in [
         (["s3://bucket/scans"], "is a URL; give a path, or --engine ray"),
         ([photo_file, "-o", "s3://bucket/scans"], "is a URL; give a path, or --engine ray"),
-        ([photo_file, "--address", "auto"], "add --engine ray"),
+        ([photo_file, "--address", "auto"], "--address needs --engine ray"),
         ([photo_file, "--engine", "ray", "--address", f"127.0.0.1:{port}"], "no Ray cluster at"),
         ([photo_file, "--engine", "ray", "--address", "ray://a:1"], "no address of a Ray cluster"),
         (["memory://photos/a.jpg", "--engine", "ray"], "there is no file or folder"),
