@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_objects
 from typing import Any, Generic, Self, TypeVar
 
 Item = TypeVar("Item")
@@ -169,6 +170,9 @@ class _Worker:
                 self._is_ready = True
 
     def __call__(self, item: Any, timeout: float) -> Any:
+        if self._is_ready and wait_for_objects([self._process.sentinel], timeout=0):
+            self.join()  # the process died while it was idle
+            self._start()
         self.wait_until_ready(timeout)
         with contextlib.suppress(OSError):  # if the process has just died, _receive raises
             self._pipe.send(item)
