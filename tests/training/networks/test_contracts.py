@@ -201,7 +201,7 @@ def test_gradients_reach_every_parameter(name: str, make: Make, channels: int) -
             continue
         assert parameter.grad is not None, key
         assert parameter.grad.isfinite().all(), key
-        # The bias of a convolution before batch normalisation has a gradient of 0.
+        # The bias of a convolution before batch normalization has a gradient of 0.
         assert parameter.grad.any() or key.endswith("bias"), key
 
 

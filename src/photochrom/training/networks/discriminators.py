@@ -31,7 +31,7 @@ from photochrom.training.tensors import L_to_grey
 class PatchDiscriminator(nn.Module):
     """The PatchGAN of pix2pix: one logit per patch of 70x70 px, 30x30 logits at 256 px.
 
-    4x4 convolutions, `depth` of stride 2 and two of stride 1; batch normalisation except after the
+    4x4 convolutions, `depth` of stride 2 and two of stride 1; batch normalization except after the
     first and the last; LeakyReLU 0.2. 2 765 633 parameters with the defaults.
 
     Args:
@@ -62,7 +62,7 @@ class PatchDiscriminator(nn.Module):
 class NazeriPatchDiscriminator(nn.Module):
     """The discriminator of Nazeri et al.'s code: 32x32 logits at 256 px, receptive field 70 px.
 
-    4x4 convolutions with bias and TensorFlow's "same" padding; batch normalisation, always with
+    4x4 convolutions with bias and TensorFlow's "same" padding; batch normalization, always with
     batch statistics, except after the first and the last; the input is the grey value in 0..255
     and Lab, four channels. 2 767 553 parameters with the defaults.
 
@@ -93,7 +93,7 @@ class NazeriPatchDiscriminator(nn.Module):
 class NazeriScalarDiscriminator(nn.Module):
     """The discriminator of Nazeri et al.'s paper: the U-Net's contracting path and one logit.
 
-    The paper states kernels, strides, normalisation and activations. The number of layers is our
+    The paper states kernels, strides, normalization and activations. The number of layers is our
     choice: 256 px become 4x4, which the last convolution reduces to one logit. Other sizes are
     padded by reflection to a multiple of 64 px and pooled to 4x4 features.
 
@@ -121,7 +121,7 @@ class NazeriScalarDiscriminator(nn.Module):
 
 
 class ClassifierDiscriminator(nn.Module):
-    """The report's custom discriminator: convolutions, batch normalisation, max pooling, dropout.
+    """The report's custom discriminator: convolutions, batch normalization, max pooling, dropout.
 
     The report names the layers; channels, order and dropout rate are our choice. The linear layer
     takes the 8x8 features of 256 px; those of other sizes are pooled to 8x8.
@@ -149,9 +149,9 @@ class ClassifierDiscriminator(nn.Module):
 class ProjectedDiscriminator(nn.Module):
     """A projected discriminator: small heads on features of frozen image classifiers.
 
-    Classifiers recognise objects, which a network trained on this project's photos only would have
+    Classifiers recognize objects, which a network trained on this project's photos only would have
     to learn first. Each scale of each classifier has its own head: two 3x3 convolutions and a 1x1
-    convolution with spectral normalisation, LeakyReLU 0.2. Each step uses one classifier. Unlike in
+    convolution with spectral normalization, LeakyReLU 0.2. Each step uses one classifier. Unlike in
     the paper, there is no random cross-channel or cross-scale mixing.
 
     Args:

@@ -57,7 +57,7 @@ def concatenate_skip(skip: Tensor, x: Tensor) -> Tensor:
     """Concatenate a skip connection with decoder features, both (B, C, H, W).
 
     The gradient of `x` is copied to contiguous memory: on a CPU, the backward pass of batch
-    normalisation is several times slower on a slice.
+    normalization is several times slower on a slice.
     """
     if x.requires_grad:
         x.register_hook(_make_contiguous)  # type: ignore[no-untyped-call]
@@ -137,17 +137,17 @@ class NazeriUNet(nn.Module):
     """The U-Net of Nazeri et al. 2018, which predicts Lab.
 
     4x4 convolutions with bias and TensorFlow's "same" padding: one of stride 1, then `depth` of
-    stride 2, each followed by batch normalisation and activation; transposed convolutions, skip
+    stride 2, each followed by batch normalization and activation; transposed convolutions, skip
     connections taken after the activation, a 1x1 convolution and tanh output.
 
     Args:
         base_channels: Channels of the first two convolutions, doubled per stage up to eight times.
         depth: Number of stages, 1 to 10; 7 is the Places365 network.
         out_channels: 3 as published; 2 for ab.
-        published_code: True follows the code: batch normalisation after the first convolution too,
+        published_code: True follows the code: batch normalization after the first convolution too,
             batch statistics also at inference, grey values in 0..255 as input (the code feeds the
             luma of the colour photo; we only have L, and feed the neutral grey of the same L*);
-            42 023 811 parameters. False follows the paper: no batch normalisation after the first
+            42 023 811 parameters. False follows the paper: no batch normalization after the first
             convolution, running statistics at inference, L as input.
 
     Raises:
@@ -220,7 +220,7 @@ class EncoderUNet(nn.Module):
 
     The arguments are the fields of `Recipe` with the same names, except `out_channels` (2 for ab, 3
     for Lab or RGB), `hints` (whether to take hints) and `frozen` (whether the encoder gets no
-    gradients and keeps its batch normalisation statistics).
+    gradients and keeps its batch normalization statistics).
 
     Raises:
         RecipeError: If there is no such encoder or no weights for it, or the decoder has more
@@ -334,7 +334,7 @@ class ResidualGenerator(nn.Module):
     """The report's custom generator: residual blocks at full resolution.
 
     The report states neither channels nor depth; these are our choice. The receptive field is
-    5 px plus 4 px per block and unit of dilation: 37 px with 8 blocks, too small to recognise
+    5 px plus 4 px per block and unit of dilation: 37 px with 8 blocks, too small to recognize
     objects. Dilations enlarge it without more parameters.
 
     Args:

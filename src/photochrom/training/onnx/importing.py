@@ -1,6 +1,6 @@
 """Import of the weights of an exported ONNX file, to train them further or to blend them.
 
-Export folds each batch normalisation into the convolution before it: the weights are scaled, the
+Export folds each batch normalization into the convolution before it: the weights are scaled, the
 norm's shift becomes the bias. Import does not undo this. It chooses the norm's parameters so that,
 with the mean and variance of real photos, it only adds the bias: exact at inference, and nearly
 exact in training, where the statistics of each batch are used.
@@ -24,7 +24,7 @@ def load_onnx_weights(generator: nn.Module, path: Path, L: Tensor) -> None:
     """Load the weights of an exported file into a generator.
 
     Args:
-        generator: Of the same architecture: convolutions, each with or without batch normalisation,
+        generator: Of the same architecture: convolutions, each with or without batch normalization,
             as in `encoder_unet`. Unchanged on an error.
         path: An output of `photochrom export`; its `saturation` is not part of the weights.
         L: Photos for the statistics of the norms, shape (B, 1, H, W), in [-1, 1].

@@ -108,7 +108,7 @@ class Recipe:
     lr_g: float = 2e-4
     lr_d: float = 2e-4
     lr_encoder: float | None = None
-    """Learning rate of the encoder; 0 freezes it, batch normalisation included. None: `lr_g`."""
+    """Learning rate of the encoder; 0 freezes it, batch normalization included. None: `lr_g`."""
     lr_pretrain: float | None = None
     """Learning rate of the generator in `pretrain_epochs`; None: `lr_g`."""
     betas: tuple[float, float] = (0.5, 0.999)
