@@ -41,6 +41,10 @@ RECIPE_OF = {
 }
 
 
+WIDE = replace(RECIPES["tiny"], base_channels=16)
+"""Has tensors that are large enough for float16."""
+
+
 def make_run(path: Path, recipe: Recipe) -> Path:
     """Write a run directory with untrained weights."""
     torch.manual_seed(0)
@@ -49,7 +53,7 @@ def make_run(path: Path, recipe: Recipe) -> Path:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "tiny", RECIPES["tiny"])
+    return make_run(tmp_path_factory.mktemp("runs") / "tiny", WIDE)
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -106,7 +110,7 @@ def test_metadata(tiny: Path, tmp_path: Path) -> None:
     (tiny / "metrics.json").unlink()
     model = OnnxModel(path)
     assert (model.name, model.size) == ("tiny", 32)
-    assert Recipe.from_json(model.metadata["recipe"]) == RECIPES["tiny"]
+    assert Recipe.from_json(model.metadata["recipe"]) == WIDE
     assert json.loads(model.metadata["metrics"]) == {"evaluations": []}
     assert model.metadata["licence"] == "CC0-1.0"
     assert model.metadata["data"] == "four photos"
@@ -141,6 +145,21 @@ def test_float16_weights_halve_the_file_and_are_cast_to_float32(tiny: Path, tmp_
     assert not any(node.op_type == "BatchNormalization" for node in optimized.node)
 
 
+def test_first_convolution_stays_float32(tmp_path: Path) -> None:
+    recipe = replace(RECIPE_OF["encoder_unet"], hints=0.5)
+    run = make_run(tmp_path / "run", recipe)
+    generator, _ = runs.load_generator(run)
+    with torch.no_grad():  # the first three input channels are equal, so this cancels out
+        stem = generator.encoder.model.conv_stem.weight
+        stem[:, 0] += 30.0
+        stem[:, 1] -= 30.0
+    runs.save_generator(run, generator)
+    path = export(run, tmp_path / "model.onnx")
+    assert OnnxModel(path).metadata["weights"] == "float16"
+    (stored,) = (t for t in onnx.load(path).graph.initializer if "conv_stem" in t.name)
+    assert stored.data_type == onnx.TensorProto.FLOAT
+
+
 def test_weights_stay_float32_if_pixels_would_change(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +171,7 @@ def test_weights_stay_float32_if_pixels_would_change(
 
 
 def test_weights_out_of_the_range_of_float16_stay_float32(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", RECIPES["tiny"])
+    run = make_run(tmp_path / "run", WIDE)
     generator, _ = runs.load_generator(run)
     with torch.no_grad():
         generator.down[3][1].weight.mul_(1e7)
