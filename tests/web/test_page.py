@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import signal
 import threading
 import time
 import zipfile
@@ -386,6 +388,7 @@ def test_disconnected_client_leaves_no_files(tiny_onnx: Path):
         assert list(folder.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
 def test_photos_fail_when_worker_cannot_restart(tmp_path: Path):
     model = tmp_path / "tiny.onnx"
     write_model(model)
@@ -393,12 +396,17 @@ def test_photos_fail_when_worker_cannot_restart(tmp_path: Path):
     with TestClient(app, base_url="http://localhost") as client:
         client.get("/")
         model.unlink()
-        (worker,) = get_service(app).queue._pool._workers
+        pool = get_service(app).queue._pool
+        (worker,) = pool._workers
+        os.kill(worker._process.pid, signal.SIGSTOP)
+        upload(client, make_jpeg())
+        while pool._idle:
+            time.sleep(0.01)
+        time.sleep(0.2)  # the worker now has the photo
         worker._process.kill()
-        worker._process.join()
-        for _ in range(3):
+        for _ in range(2):
             upload(client, make_jpeg())
         photos = wait_until_ready(client, 3)
         assert {photo["status"] for photo in photos} == {"failed"}
-        message = f"old.jpg could not be colorized: there is no model file {model}"
-        assert all(message in photo["error"] for photo in photos)
+        assert "old.jpg could not be colorized: the worker process was killed" in photos[0]["error"]
+        assert f"there is no model file {model}" in photos[1]["error"]
