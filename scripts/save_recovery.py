@@ -2,8 +2,8 @@
 
     python scripts/save_recovery.py RUN [recovery]
 
-Writes recipe.json and generator.safetensors, with large tensors in float16, for
-`--set generator_weights=recovery`.
+Writes recipe.json and generator.safetensors, for `--set generator_weights=recovery`. Large tensors
+are in float16, as in exported files.
 """
 
 import shutil
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-MIN_FLOAT16_SIZE = 20_000  # elements; smaller tensors keep their dtype, as in exported files
+from photochrom.training.onnx.export import MIN_FLOAT16_SIZE
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     recovery.mkdir(exist_ok=True)
     weights = {
         key: value.to(torch.float16)
-        if value.is_floating_point() and value.numel() > MIN_FLOAT16_SIZE
+        if value.is_floating_point() and value.numel() >= MIN_FLOAT16_SIZE
         else value
         for key, value in load_file(run / "generator.safetensors").items()
     }

@@ -171,8 +171,7 @@ class _Worker:
 
     def __call__(self, item: Any, timeout: float) -> Any:
         if self._is_ready and wait_for_objects([self._process.sentinel], timeout=0):
-            self.join()  # the process died while it was idle
-            self._start()
+            self._restart()  # the process died while it was idle
         self.wait_until_ready(timeout)
         with contextlib.suppress(OSError):  # if the process has just died, _receive raises
             self._pipe.send(item)
@@ -200,6 +199,13 @@ class _Worker:
             self._process.start()
             child_pipe.close()
 
+    def _restart(self) -> int | None:
+        """Replace the process that ended, and return its exit code."""
+        self.join()
+        exit_code = self._process.exitcode
+        self._start()
+        return exit_code
+
     def _receive(self, timeout: float) -> Any:
         try:
             timed_out = not self._pipe.poll(timeout)
@@ -208,9 +214,7 @@ class _Worker:
             self._process.kill()
         except (EOFError, OSError):
             timed_out = False
-        self.join()
-        exit_code = self._process.exitcode
-        self._start()
+        exit_code = self._restart()
         if timed_out:
             raise WorkerTimeoutError(f"the worker process took more than {timeout:g} s")
         raise WorkerDiedError(f"the worker process {describe_exit(exit_code)}")

@@ -47,7 +47,7 @@ CHANNELS = {"L": 1, "hints": 3}
 """Channels of the inputs."""
 Inputs = dict[str, FloatArray]
 
-_MIN_FLOAT16_SIZE = 20_000
+MIN_FLOAT16_SIZE = 20_000
 """Elements; smaller tensors stay float32. They hardly affect the size of the file, and among them
 is the first convolution of an encoder, whose large weights for three equal channels cancel out
 (18 816 elements in a ResNet with hints)."""
@@ -249,7 +249,7 @@ def _to_float16_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     casts = []
     for tensor in graph.initializer:
         values: NDArray[Any] = onnx.numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < _MIN_FLOAT16_SIZE:
+        if values.dtype != np.float32 or values.size < MIN_FLOAT16_SIZE:
             continue
         name = tensor.name
         with np.errstate(over="ignore"):  # `_max_level_difference` finds infinities
