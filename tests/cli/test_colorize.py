@@ -55,7 +55,7 @@ def test_json_has_one_object_per_photo(run, photo_file: Path, tmp_path: Path):
     assert result.exit_code == 1
     lines = map(json.loads, result.stdout.splitlines())  # in any order
     good, bad = sorted(lines, key=lambda line: line["status"])
-    keys = ["input", "output", "status", "seconds", "width", "height", "model", "error"]
+    keys = ["input", "output", "status", "seconds", "width", "height", "model", "error", "warnings"]
     assert list(bad) == list(good) == keys
     assert (bad["status"], bad["width"]) == ("failed", None)
     assert "not a photo" in bad["error"]
@@ -232,7 +232,7 @@ def test_a_report_resumes(run, photo_file: Path, tmp_path: Path):
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert sorted(line["status"] for line in lines) == ["done", "failed"]
     assert set(lines[0]) == {
-        *("input", "output", "status", "seconds", "width", "height", "model", "error")
+        *("input", "output", "status", "seconds", "width", "height", "model", "error", "warnings")
     }
     Image.new("L", (30, 20), 90).save(bad)
     again = run(photo_file.parent, "-o", out, "--resume", report)

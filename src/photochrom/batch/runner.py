@@ -45,6 +45,8 @@ class Result:
     model: str | None = None
     """Name of the model; None if the photo was not read."""
     error: str | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    """What of the file could not be kept, each a phrase."""
 
     def to_json(self) -> str:
         """Return one line of JSON. Undecodable bytes of file names are surrogates."""
@@ -105,13 +107,14 @@ def colorize_file(
         return colorizer(page, **options)
 
     error = None
+    warnings: list[str] = []
     try:
         if job.has_output() and not overwrite:
             return Result(job.input, job.output, "skipped", 0.0)
         make_folder(job.output.parent, PhotoError)
         # Lazily, so that only one page is in memory.
         pages = map(colorize_page, open_pages(job.input, max_pixels=max_pixels))
-        save_pages(pages, job.output, overwrite=overwrite)
+        warnings = save_pages(pages, job.output, overwrite=overwrite)
     except PhotochromError as failure:
         error = str(failure)
     except OSError as failure:
@@ -128,6 +131,7 @@ def colorize_file(
         height=height,
         model=colorizer.model.name if size else None,
         error=error,
+        warnings=warnings,
     )
 
 

@@ -152,6 +152,9 @@ def colorize(
                         reason = result.error or f"{result.output} exists"
                         line = printable(f"{result.status} {result.input}: {reason}")
                         click.echo(line, err=True)
+                    if result.warnings:
+                        line = f"warning {result.input}: {'; '.join(result.warnings)}"
+                        click.echo(printable(line), err=True)
                     if as_json:
                         click.echo(result.to_json())
                 bar.update()

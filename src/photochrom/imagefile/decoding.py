@@ -94,13 +94,37 @@ def decode(
     with _decoder_errors(name):
         try:
             if _has_deep_color(image):
-                photo = _apply_profile(_decode_deep_color(image, data), metadata, None)
+                photo, converted = _decode_deep_color(image, data), None
             else:
                 with _no_warnings():
                     image.load()
-                photo = _apply_profile(_scale_values(image), metadata, image)
+                photo, converted = _scale_values(image), image
+            return finish(photo, metadata, encoding, image=converted, is_upright=is_upright)
         except PhotoError as error:
             raise PhotoError(f"{name}: {error}") from error
+
+
+def finish(
+    photo: Photo,
+    metadata: Metadata,
+    encoding: Encoding,
+    *,
+    image: Image.Image | None = None,
+    is_upright: bool = False,
+) -> Photo:
+    """Add metadata to decoded pixels, and apply their colour profile and orientation.
+
+    Args:
+        photo: Pixels and alpha, as they are in the file.
+        metadata: Of the file.
+        encoding: Of the file.
+        image: The image of 8 bits that `photo` is from, to convert LUT profiles; None: it has more.
+        is_upright: The orientation is applied to the pixels already.
+
+    Raises:
+        PhotoError: If the colour profile cannot be used.
+    """
+    photo = _apply_profile(photo, metadata, image)
     return _apply_orientation(photo, encoding, is_upright=is_upright)
 
 

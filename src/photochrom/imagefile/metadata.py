@@ -39,6 +39,8 @@ class Metadata:
     """Further segments, which only a JPEG can hold."""
     png_chunks: tuple[bytes, ...] = ()
     """Further chunks, which only a PNG can hold."""
+    warnings: tuple[str, ...] = ()
+    """What of the file could not be kept, each a phrase such as "the gain map is dropped"."""
 
     @property
     def orientation(self) -> int | None:
@@ -70,6 +72,11 @@ class Metadata:
             density=density,
             photoshop=photoshop or None,
         )
+
+    def with_warning(self, text: str) -> "Metadata":
+        """Return a copy with one more warning, unless it is there."""
+        warnings = self.warnings if text in self.warnings else (*self.warnings, text)
+        return dataclasses.replace(self, warnings=warnings)
 
     def with_profile(self, icc: bytes | None) -> "Metadata":
         """Return a copy with another colour profile, and without a PNG's colour chunks."""
@@ -144,3 +151,27 @@ def to_pillow_options(metadata: Metadata, format_: str) -> dict[str, Any]:
         return {key: value for key, value in options.items() if value is not None}
     density = convert_density(metadata.density, "inch", 100_000)
     return {"dpi": density[:2]} if format_ == "BMP" and density and density[2] else {}
+
+
+def lost_metadata(metadata: Metadata, format_: str) -> list[str]:
+    """Return what a format, by Pillow's name, cannot hold of the metadata, each a phrase."""
+    kinds = {
+        "EXIF": metadata.exif,
+        "XMP": metadata.xmp,
+        "the colour profile": metadata.icc,
+        "IPTC": metadata.iptc,
+        "resolution": metadata.density,
+    }
+    kept = {
+        "JPEG": kinds.keys(),
+        "PNG": kinds.keys() - {"IPTC"},
+        "TIFF": kinds.keys(),
+        "WEBP": {"EXIF", "XMP", "the colour profile"},
+        "AVIF": {"EXIF", "XMP", "the colour profile"},
+        "BMP": {"resolution"},
+    }
+    return [
+        f"{kind} is lost: a {format_} cannot hold it"
+        for kind, value in kinds.items()
+        if value is not None and kind not in kept[format_]
+    ]

@@ -41,6 +41,11 @@ class Photo:
         """Width and height in px."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the file could not be kept, each a phrase."""
+        return self.metadata.warnings
+
     @classmethod
     def from_image(cls, image: Image.Image) -> "Photo":
         """Return the pixels of a Pillow image in any mode with up to 16 bits.

@@ -15,7 +15,7 @@ from photochrom.errors import PhotoError
 from photochrom.imagefile import jpeg, png
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.formats import FORMATS
-from photochrom.imagefile.metadata import to_pillow_options
+from photochrom.imagefile.metadata import lost_metadata, to_pillow_options
 from photochrom.imagefile.photo import Photo, to_8_bits
 from photochrom.imagefile.tiff_pages import PageWriter
 
@@ -36,7 +36,9 @@ _TIFF_COMPRESSIONS = {
 }
 
 
-def save_photo(photo: Photo | Image.Image, path: str | Path, *, overwrite: bool = False) -> None:
+def save_photo(
+    photo: Photo | Image.Image, path: str | Path, *, overwrite: bool = False
+) -> list[str]:
     """Write a photo atomically.
 
     Metadata and bit depth (16 bits in PNG and TIFF only) are kept. Quality and compression are kept
@@ -48,22 +50,28 @@ def save_photo(photo: Photo | Image.Image, path: str | Path, *, overwrite: bool 
         path: Its suffix, one of `FORMATS`, decides the format.
         overwrite: Whether an existing file may be replaced.
 
+    Returns:
+        Warnings: what could not be kept, each a phrase. Those of the photo, and of writing it.
+
     Raises:
         PhotoError: If the suffix is unknown, the format cannot hold the photo, the file exists and
             `overwrite` is not set, or writing fails.
     """
-    save_pages([photo], path, overwrite=overwrite)
+    return save_pages([photo], path, overwrite=overwrite)
 
 
 def save_pages(
     photos: Iterable[Photo | Image.Image], path: str | Path, *, overwrite: bool = False
-) -> None:
+) -> list[str]:
     """Write photos as the pages of one TIFF, or one photo as `save_photo` does.
 
     Args:
         photos: At least one; each is written before the next is requested.
         path: Has to end in .tif or .tiff for more than one photo.
         overwrite: Whether an existing file may be replaced.
+
+    Returns:
+        As `save_photo`, of all pages, each once.
 
     Raises:
         PhotoError: As `save_photo`, or if there are several photos and the format has no pages.
@@ -75,22 +83,33 @@ def save_pages(
         )
     if not overwrite and path.exists():
         raise _exists_error(path)
+    format_ = FORMATS[path.suffix.lower()]
+    warnings: dict[str, None] = {}  # a set in the order of insertion
     pages = (Photo.from_image(p) if isinstance(p, Image.Image) else p for p in photos)
     try:
         with open_atomic(path, overwrite=overwrite) as stream:
-            if FORMATS[path.suffix.lower()] == "TIFF":
+            if format_ == "TIFF":
                 writer = PageWriter(stream)
                 for photo in pages:
+                    warnings |= dict.fromkeys(
+                        (*photo.warnings, *lost_metadata(photo.metadata, format_))
+                    )
                     writer.add(_encode_tiff_parts(photo), photo.metadata)
                     del photo  # frees its memory before the next is read
             else:
-                stream.write(encode_photo(next(pages), path.suffix, str(path)))
+                photo = next(pages)
+                warnings |= dict.fromkeys(
+                    (*photo.warnings, *lost_metadata(photo.metadata, format_))
+                )
+                stream.write(encode_photo(photo, path.suffix, str(path)))
+                del photo
                 if next(pages, None) is not None:
                     raise PhotoError(f"cannot write {path}: several pages need a .tif")
     except FileExistsError as error:
         raise _exists_error(path) from error
     except OSError as error:
         raise PhotoError(f"cannot write {path}: {error.strerror or error}") from error
+    return list(warnings)
 
 
 def encode_photo(photo: Photo, suffix: str, name: str = "the photo") -> bytes:
