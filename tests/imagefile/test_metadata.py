@@ -75,8 +75,8 @@ def test_jpeg_metadata_survive_a_round_trip():
     assert [segment[:10] for segment in read.jpeg_segments] == [
         b"\xff\xe1\0\x4dhttp:/",
         b"\xff\xec\0\x0bDucky\0",
-        b"\xff\xfe\0\x12from t",
     ]
+    assert read.comments == ("from the archive",)
 
     written = jpeg.write_metadata(encode("JPEG", quality=90), read)
 
@@ -288,8 +288,8 @@ def test_png_color_chunks_are_dropped_with_the_profile():
     # A PNG must not have both.
     written = png.write_metadata(encode("PNG"), dataclasses.replace(read, icc=SRGB))
     assert b"sRGB" not in [name for name, _ in png.iterate_chunks(written)]
-    comment = Metadata(jpeg_segments=(jpeg.make_segment(0xFE, b"sRGB"),))
-    assert comment.with_profile(SRGB).jpeg_segments == comment.jpeg_segments
+    other = Metadata(jpeg_segments=(jpeg.make_segment(0xEC, b"sRGB"),))
+    assert other.with_profile(SRGB).jpeg_segments == other.jpeg_segments
 
 
 def test_segments_and_chunks_stay_in_their_format():
@@ -297,7 +297,50 @@ def test_segments_and_chunks_stay_in_their_format():
     output = jpeg.read_metadata(jpeg.write_metadata(encode("JPEG"), of_png))
     assert output == dataclasses.replace(of_png, density=(300, 150, "inch"), png_chunks=())
     output = png.read_metadata(png.write_metadata(encode("PNG"), of_jpeg))
-    assert output == Metadata(of_jpeg.exif, of_jpeg.xmp, of_jpeg.icc)
+    assert output == Metadata(
+        of_jpeg.exif, of_jpeg.xmp, of_jpeg.icc, comments=("from the archive",)
+    )
+
+
+COMMENTS = (b"plain", b"caf\xe9", "\u0416 \u2713".encode(), b"a\0b\0", b"\0", b"x" * 65533)
+
+
+def test_comments_keep_their_bytes_in_a_jpeg():
+    segments = [jpeg.make_segment(0xFE, comment) for comment in COMMENTS]
+    read = jpeg.read_metadata(with_segments(*segments))
+    assert len(read.comments) == len(COMMENTS)
+    assert b"".join(segments) in jpeg.write_metadata(encode("JPEG"), read)
+
+
+def test_comments_of_a_jpeg_become_those_of_a_png_and_back():
+    read = jpeg.read_metadata(with_segments(*(jpeg.make_segment(0xFE, c) for c in COMMENTS)))
+    written = png.write_metadata(encode("PNG"), read)
+    chunks = [chunk[4:-4] for name, chunk in png.iterate_chunks(written) if name in (b"tEXt", b"iTXt")]
+    assert chunks == [
+        b"tEXtComment\0plain",
+        b"tEXtComment\0caf\xe9",
+        b"iTXtComment\0\0\0\0\0" + COMMENTS[2],
+        b"tEXtComment\0a b",
+        b"tEXtComment\0" + COMMENTS[5],
+    ]
+    comments = ("plain", "caf\u00e9", "\u0416 \u2713", "a b", "x" * 65533)
+    assert png.read_metadata(written).comments == comments
+    again = jpeg.write_metadata(encode("JPEG"), png.read_metadata(written))
+    assert jpeg.read_metadata(again).comments == comments
+
+
+def test_comments_of_every_text_chunk_of_a_png():
+    read = png.read_metadata(
+        with_chunks(
+            png.make_chunk(b"tEXt", b"Comment\0\xe9"),
+            png.make_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(b"\xe8")),
+            png.make_chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress("\u2713".encode())),
+            png.make_chunk(b"iTXt", b"Comment\0\0\0de\0\0deutsch"),
+            png.make_chunk(b"zTXt", b"Comment\0\0damaged"),
+        )
+    )
+    assert read.comments == ("\u00e9", "\u00e8", "\u2713")
+    assert [chunk[4:8] for chunk in read.png_chunks] == [b"iTXt", b"zTXt"]
 
 
 def test_long_profiles_and_resources_are_split_into_segments():
@@ -382,8 +425,8 @@ def test_damaged_metadata_are_dropped():
         b"\xff" + good,
     )
     read = jpeg.read_metadata(data)
-    assert read.jpeg_segments[-1] == good
-    assert dataclasses.replace(read, jpeg_segments=()) == Metadata()
+    assert read.comments == ("good",)
+    assert dataclasses.replace(read, jpeg_segments=(), comments=()) == Metadata()
     cut = FULL_JPEG[: FULL_JPEG.index(b"from the archive") + 3]
     assert len(jpeg.read_metadata(cut).jpeg_segments) == 2
 

@@ -77,6 +77,7 @@ def read_metadata(data: bytes) -> Metadata:
     block = packet = density = None
     profile: dict[bytes, bytes] = {}
     photoshop: list[bytes] = []
+    comments: list[str] = []
     others: list[bytes] = []
     for marker, segment in iterate_segments(data):
         content = segment[4:]
@@ -97,6 +98,8 @@ def read_metadata(data: bytes) -> Metadata:
             profile.setdefault(content[start - 2 : start], content[start:])
         elif marker == _APP13 and content.startswith(_PHOTOSHOP):
             photoshop.append(content[len(_PHOTOSHOP) :])
+        elif marker == _COM:
+            comments.append(content.decode(errors="surrogateescape"))
         elif not content.startswith(_DROPPED.get(marker, ())):
             others.append(segment)
     resources = b"".join(photoshop)
@@ -111,6 +114,7 @@ def read_metadata(data: bytes) -> Metadata:
         resources or None,
         iptc or None,
         density,
+        tuple(comments),
         jpeg_segments=tuple(others),
     )
 
@@ -145,7 +149,11 @@ def write_metadata(data: bytes, metadata: Metadata) -> bytes:
             added.append(make_segment(_APP2, _ICC + bytes((number, len(parts))) + part))
     for part in _split(_resources_with_iptc(metadata), _MAX_CONTENT - len(_PHOTOSHOP)):
         added.append(make_segment(_APP13, _PHOTOSHOP + part))
-    return b"".join([data[:2], *jfif, *added, *metadata.jpeg_segments, *image])
+    added += metadata.jpeg_segments
+    for comment in metadata.comments:
+        parts = _split(comment.encode(errors="surrogateescape"), _MAX_CONTENT)
+        added += (make_segment(_COM, part) for part in parts)
+    return b"".join([data[:2], *jfif, *added, *image])
 
 
 def _join_profile(parts: Mapping[bytes, bytes]) -> bytes | None:

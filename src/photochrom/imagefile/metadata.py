@@ -35,10 +35,12 @@ class Metadata:
     """IPTC records (IIM), as in a TIFF."""
     density: Density | None = None
     """Pixels horizontally and vertically per `inch`, `cm` or `m`; unit ``: their ratio alone."""
+    comments: tuple[str, ...] = ()
+    """Text comments of the file. Bytes of a JPEG that are not UTF-8 are surrogate escapes."""
     jpeg_segments: tuple[bytes, ...] = ()
-    """Further segments, which only a JPEG can hold."""
+    """Further segments, which only a JPEG can hold; without comments."""
     png_chunks: tuple[bytes, ...] = ()
-    """Further chunks, which only a PNG can hold."""
+    """Further chunks, which only a PNG can hold; without comments."""
     warnings: tuple[str, ...] = ()
     """What of the file could not be kept, each a phrase such as "the gain map is dropped"."""
 
@@ -161,11 +163,12 @@ def lost_metadata(metadata: Metadata, format_: str) -> list[str]:
         "the colour profile": metadata.icc,
         "IPTC": metadata.iptc,
         "resolution": metadata.density,
+        "comment": metadata.comments or None,
     }
     kept = {
         "JPEG": kinds.keys(),
         "PNG": kinds.keys() - {"IPTC"},
-        "TIFF": kinds.keys(),
+        "TIFF": kinds.keys() - {"comment"},
         "WEBP": {"EXIF", "XMP", "the colour profile"},
         "AVIF": {"EXIF", "XMP", "the colour profile"},
         "BMP": {"resolution"},

@@ -11,6 +11,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _IMAGE_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _KEPT_CHUNKS = (*PNG_COLOR_CHUNKS, b"tEXt", b"zTXt", b"iTXt", b"tIME")
 _XMP = b"XML:com.adobe.xmp\0"
+_COMMENT = b"Comment\0"
 _MAX_INFLATED = 1 << 26
 """Bytes of a compressed profile or packet."""
 
@@ -42,6 +43,7 @@ def strip_metadata(data: bytes) -> bytes:
 def read_metadata(data: bytes) -> Metadata:
     """Read the metadata of a PNG; chunks with a wrong checksum are ignored."""
     block = packet = icc = density = None
+    comments: list[str] = []
     others: list[bytes] = []
     for name, chunk in iterate_chunks(data):
         content = chunk[8:-4]
@@ -58,10 +60,19 @@ def read_metadata(data: bytes) -> Metadata:
             if x and y and unit < 2:
                 density = (x, y, "m" if unit else "")
         elif name == b"iTXt" and content.startswith(_XMP):
-            packet = packet or _read_xmp(content)
+            packet = packet or _read_international(content)[1]
+        elif (comment := _read_comment(name, content)) is not None:
+            comments.append(comment)
         elif name in _KEPT_CHUNKS or (name[0] & name[3] & 0x20 and name != b"pHYs"):
             others.append(chunk)  # ancillary and safe to copy
-    return Metadata(block, packet, icc, density=density, png_chunks=tuple(others))
+    return Metadata(
+        block,
+        packet,
+        icc,
+        density=density,
+        comments=tuple(comments),
+        png_chunks=tuple(others),
+    )
 
 
 def write_metadata(data: bytes, metadata: Metadata) -> bytes:
@@ -77,6 +88,7 @@ def write_metadata(data: bytes, metadata: Metadata) -> bytes:
         added.append(make_chunk(b"eXIf", metadata.exif))
     if metadata.xmp is not None:
         added.append(make_chunk(b"iTXt", _XMP + bytes(4) + metadata.xmp))
+    added += filter(None, map(_make_comment, metadata.comments))
     # A PNG must not have both sRGB and iCCP.
     added += [c for c in metadata.png_chunks if icc is None or c[4:8] != b"sRGB"]
     header, *image = (chunk for name, chunk in iterate_chunks(data) if name in _IMAGE_CHUNKS)
@@ -99,10 +111,39 @@ def _inflate(data: bytes) -> bytes | None:
     return inflated if stream.eof and inflated else None
 
 
-def _read_xmp(content: bytes) -> bytes | None:
-    """Return the text of an `iTXt`: keyword, 2 bytes of compression, language, keyword, text."""
-    is_compressed = content[len(_XMP) :][:1] == b"\1"
-    *names, text = content[len(_XMP) + 2 :].split(b"\0", 2)
-    if len(names) < 2:
+def _read_international(content: bytes) -> tuple[bytes, bytes | None]:
+    """Return language and translated keyword, and text, of an `iTXt`; None if it is damaged."""
+    _, _, rest = content.partition(b"\0")
+    language, translated, text, *_ = *rest[2:].split(b"\0", 2), b"", b"", b""
+    return language + translated, (_inflate(text) if rest[:1] == b"\1" else text) or None
+
+
+def _read_comment(name: bytes, content: bytes) -> str | None:
+    """Return the text of a chunk of the keyword `Comment`, None of others."""
+    if not content.startswith(_COMMENT):
         return None
-    return _inflate(text) if is_compressed else text or None
+    text = content[len(_COMMENT) :]
+    if name == b"tEXt":
+        return text.decode("latin-1")
+    if name == b"zTXt":
+        inflated = _inflate(text[1:])
+        return None if inflated is None else inflated.decode("latin-1")
+    if name == b"iTXt":
+        language, packet = _read_international(content)
+        return None if packet is None or language else packet.decode(errors="replace")
+    return None
+
+
+def _make_comment(comment: str) -> bytes:
+    """Return a text chunk of the keyword `Comment`, empty for a comment without text."""
+    data = comment.rstrip("\0").replace("\0", " ").encode(errors="surrogateescape")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:  # of a JPEG that has no UTF-8
+        text = data.decode("latin-1")
+    if not text:
+        return b""
+    try:
+        return make_chunk(b"tEXt", _COMMENT + text.encode("latin-1"))
+    except UnicodeEncodeError:
+        return make_chunk(b"iTXt", _COMMENT + bytes(4) + text.encode())
