@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 
 from photochrom.errors import DataError
-from photochrom.imagefile.formats import FORMATS, READ_ONLY
+from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY
 
-SUFFIXES = frozenset((*FORMATS, ".jpe", ".jfif", *READ_ONLY))
+SUFFIXES = frozenset((*FORMATS, ".jpe", ".jfif", *READ_ONLY, *RAW_SUFFIXES))
 """Lower-case file suffixes of photos."""
 
 

@@ -15,10 +15,32 @@ FORMATS = {
 READ_ONLY = (
     *(".gif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".qoi", ".psd"),
     *(".pbm", ".pgm", ".ppm", ".pnm", ".pcx", ".sgi", ".tga"),
-    # Raw photos, which are reported as failed.
-    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".pef"),
 )
 """Further suffixes of photos in a folder."""
+
+RAW_SUFFIXES = {
+    **dict.fromkeys((".cr2", ".cr3", ".crw"), "Canon"),
+    **dict.fromkeys((".bay",), "Casio"),
+    **dict.fromkeys((".erf",), "Epson"),
+    **dict.fromkeys((".raf",), "Fujifilm"),
+    **dict.fromkeys((".gpr",), "GoPro"),
+    **dict.fromkeys((".3fr", ".fff"), "Hasselblad"),
+    **dict.fromkeys((".dcr", ".dcs", ".drf", ".k25", ".kdc"), "Kodak"),
+    **dict.fromkeys((".mos",), "Leaf"),
+    **dict.fromkeys((".rwl",), "Leica"),
+    **dict.fromkeys((".mef",), "Mamiya"),
+    **dict.fromkeys((".mdc", ".mrw"), "Minolta"),
+    **dict.fromkeys((".nef", ".nrw"), "Nikon"),
+    **dict.fromkeys((".orf", ".ori"), "Olympus"),
+    **dict.fromkeys((".rw2",), "Panasonic"),
+    **dict.fromkeys((".pef", ".ptx"), "Pentax"),
+    **dict.fromkeys((".eip", ".iiq"), "Phase One"),
+    **dict.fromkeys((".srw",), "Samsung"),
+    **dict.fromkeys((".x3f",), "Sigma"),
+    **dict.fromkeys((".arw", ".sr2", ".srf"), "Sony"),
+    **dict.fromkeys((".dng", ".raw"), ""),
+}
+"""Suffixes of camera raw photos, to the maker of the camera; empty: of several makers."""
 
 _SIGNATURES = {
     "PNG": (b"\x89PNG\r\n\x1a\n",),
