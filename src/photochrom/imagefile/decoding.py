@@ -48,7 +48,7 @@ class DamagedError(PhotoError):
 def open_image(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> ImageFile:
     """Read the header of an image, and raise `PhotoError` if it is not supported."""
     stream.seek(0)
-    start = stream.read(32)
+    start = stream.read(64)
     stream.seek(0)
     format_ = detect_format(start)
     with _decoder_errors(name):

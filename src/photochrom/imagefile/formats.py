@@ -48,12 +48,19 @@ _SIGNATURES = {
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "BMP": (b"BM",),
 }
+_AVIF_BRANDS = {b"avif", b"avis"}
 
 
 def detect_format(data: bytes) -> str | None:
-    """Return the format by the first 12 bytes of a file, None if it is not one of `FORMATS`."""
+    """Return the format by the first 64 bytes of a file, None if it is not one of `FORMATS`."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WebP"
-    if data[4:12] in (b"ftypavif", b"ftypavis"):
+    if data[4:8] == b"ftyp" and not _AVIF_BRANDS.isdisjoint(_read_brands(data)):
         return "AVIF"
     return next((name for name, starts in _SIGNATURES.items() if data.startswith(starts)), None)
+
+
+def _read_brands(data: bytes) -> list[bytes]:
+    """Return the brands of a FileTypeBox (ISO/IEC 14496-12, section 4.3)."""
+    end = min(int.from_bytes(data[:4]), len(data))
+    return [data[8:12], *(data[start : start + 4] for start in range(16, end - 3, 4))]
