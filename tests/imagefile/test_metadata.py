@@ -315,7 +315,9 @@ def test_comments_keep_their_bytes_in_a_jpeg():
 def test_comments_of_a_jpeg_become_those_of_a_png_and_back():
     read = jpeg.read_metadata(with_segments(*(jpeg.make_segment(0xFE, c) for c in COMMENTS)))
     written = png.write_metadata(encode("PNG"), read)
-    chunks = [chunk[4:-4] for name, chunk in png.iterate_chunks(written) if name in (b"tEXt", b"iTXt")]
+    chunks = [
+        chunk[4:-4] for name, chunk in png.iterate_chunks(written) if name in (b"tEXt", b"iTXt")
+    ]
     assert chunks == [
         b"tEXtComment\0plain",
         b"tEXtComment\0caf\xe9",

@@ -2,13 +2,14 @@
 
 import functools
 import struct
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.color.cie import f_inverse
+from photochrom.color.cie import FloatArray, f_inverse
 from photochrom.color.spaces import SRGB, ColorSpace
 from photochrom.errors import PhotochromError
 
@@ -27,6 +28,20 @@ _PARAMETER_COUNTS = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}
 
 class ProfileError(PhotochromError):
     """A colour profile that is damaged, or of a kind that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Primaries:
+    """Primaries and white of an RGB space, as CIE x and y."""
+
+    red: tuple[float, float]
+    green: tuple[float, float]
+    blue: tuple[float, float]
+    white: tuple[float, float]
+
+
+BT709 = Primaries((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.3127, 0.3290))
+"""Those of sRGB, too."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -110,10 +125,41 @@ def srgb_profile() -> bytes:
     """Return a profile of sRGB, always the same bytes."""
     from PIL import ImageCms
 
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)  # littleCMS writes the current time
-    profile[84:100] = bytes(16)  # the checksum is optional
-    return bytes(profile)
+    return _undated(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+
+
+def build_profile(curve: float | FloatArray, primaries: Primaries | None) -> bytes:
+    """Return a profile of RGB, or of grey without `primaries`, always the same bytes.
+
+    Args:
+        curve: Linear values of equally spaced pixel values in [0, 1], up to 4096; or the exponent
+            of a pure power.
+        primaries: Adapted to D50 by Bradford's method.
+
+    Raises:
+        ProfileError: If the primaries are not plausible.
+    """
+    from imagecodecs import CmsError, cms_profile
+
+    white = (primaries or BT709).white
+    colors = None if primaries is None else [*primaries.red, *primaries.green, *primaries.blue]
+    shape = {"gamma": curve} if isinstance(curve, float) else {"transferfunction": curve}
+    try:
+        kind = "gray" if primaries is None else "rgb"
+        profile = cms_profile(kind, whitepoint=[*white], primaries=colors, **shape)
+    except (CmsError, ValueError) as error:
+        raise ProfileError("the primaries are not plausible") from error
+    undated = _undated(profile)
+    read_profile(undated)  # raises if they are not
+    return undated
+
+
+def _undated(profile: bytes) -> bytes:
+    """Return a profile of littleCMS without the current time."""
+    undated = bytearray(profile)
+    undated[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
+    undated[84:100] = bytes(16)  # the checksum is optional
+    return bytes(undated)
 
 
 def _read_tags(icc: bytes) -> dict[bytes, bytes]:

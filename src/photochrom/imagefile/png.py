@@ -30,6 +30,11 @@ def make_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + zlib.crc32(name + content).to_bytes(4)
 
 
+def is_grey(data: bytes) -> bool:
+    """Tell whether a PNG is grey, with alpha or without, by its colour type."""
+    return not data[25] & 2
+
+
 def strip_metadata(data: bytes) -> bytes:
     """Return a PNG without metadata but intact EXIF."""
     chunks = [

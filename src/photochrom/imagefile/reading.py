@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg, png, tiff_pages
+from photochrom.imagefile import jpeg, png, png_color, tiff_pages
 from photochrom.imagefile.decoding import DamagedError, check_size, decode, open_image
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
@@ -113,14 +113,19 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
 def _decode_file(data: bytes, original: bytes, name: str, max_pixels: int) -> Photo:
     """Decode a file that is one image, with the metadata of the original."""
     image = open_image(BytesIO(data), name, max_pixels)
-    metadata = _read_metadata(original, image)
+    try:
+        metadata = _read_metadata(original, image)
+    except PhotoError as error:
+        raise PhotoError(f"{name}: {error}") from error
     return decode(image, data, metadata, _read_encoding(image, data), name)
 
 
 def _read_metadata(data: bytes, image: Image.Image) -> Metadata:
     if image.format in ("JPEG", "MPO"):
         return jpeg.read_metadata(data)
-    return png.read_metadata(data) if image.format == "PNG" else from_pillow_info(image.info)
+    if image.format == "PNG":
+        return png_color.with_color_profile(png.read_metadata(data), is_grey=png.is_grey(data))
+    return from_pillow_info(image.info)
 
 
 def _read_encoding(image: Image.Image, data: bytes) -> Encoding:
