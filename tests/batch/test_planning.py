@@ -3,7 +3,10 @@ import os
 import shutil
 from pathlib import Path
 
+import imagecodecs
+import numpy as np
 import pytest
+from PIL import Image
 
 from photochrom.batch.planning import Job, plan
 from photochrom.errors import PhotochromError
@@ -119,9 +122,17 @@ def test_a_pipe_and_a_pattern_without_photos_raise(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "result"),
     [
-        ("a.jpe", "a-color.jpg"),
-        ("a.JFIF", "a-color.jpg"),
-        ("a.gif", "a-color.png"),
+        ("a.jpe", "a-color.jpe"),
+        ("a.JFIF", "a-color.JFIF"),
+        ("a.gif", "a.gif-color.png"),
+        ("a.jp2", "a.jp2-color.png"),
+        ("a.HEIC", "a.HEIC-color.png"),
+        ("a.mpo", "a.mpo-color.jpg"),
+        ("a.btf", "a.btf-color.tif"),
+        ("a.NEF", "a.NEF-color.tif"),
+        ("a.dng", "a.dng-color.tif"),
+        ("a.xyz", "a.xyz-color.png"),
+        ("a.avif", "a-color.avif"),
         ("a", "a-color.png"),
         ("a.b.JPG", "a.b-color.JPG"),
     ],
@@ -148,10 +159,6 @@ def test_two_photos_with_the_same_output_raise(tree: Path, tmp_path: Path):
     shutil.copytree(tree, other)
     with pytest.raises(PhotochromError, match="would both become"):
         plan([str(tree), str(other)], tmp_path / "out")
-    (tree / "b.gif").touch()
-    (tree / "b.png").touch()
-    with pytest.raises(PhotochromError, match="would both become"):
-        plan([str(tree / "b.gif"), str(tree / "b.png")])
 
 
 def test_an_output_that_replaces_an_input_raises(tree: Path):
@@ -173,16 +180,33 @@ def test_a_pattern_that_leaves_its_folder_raises(tree: Path, tmp_path: Path):
     assert len(plan([f"{tree}/*/../b.jpg"])) == 1
 
 
-def test_read_only_formats_are_found(tmp_path: Path):
-    for name in ("a.gif", "b.dng", "c.HEIC", "d.txt", "e.jp2"):
+def test_read_only_formats_are_found_and_their_outputs_differ(tmp_path: Path):
+    names = ("a.gif", "a.HEIC", "a.jp2", "a.jpf", "a.mpo", "a.nef", "a.dng", "a.png", "a.psd")
+    for name in (*names, "a.txt"):
         (tmp_path / name).touch()
-    names = [(job.input.name, job.output.name) for job in plan([str(tmp_path)], tmp_path / "out")]
-    assert names == [
-        ("a.gif", "a.png"),
-        ("b.dng", "b.png"),
-        ("c.HEIC", "c.png"),
-        ("e.jp2", "e.png"),
-    ]
+    jobs = plan([str(tmp_path)], tmp_path / "out")
+    assert {job.input.name: job.output.name for job in jobs} == {
+        "a.gif": "a.gif.png",
+        "a.HEIC": "a.HEIC.png",
+        "a.jp2": "a.jp2.png",
+        "a.jpf": "a.jpf.png",
+        "a.mpo": "a.mpo.jpg",
+        "a.nef": "a.nef.tif",
+        "a.dng": "a.dng.tif",
+        "a.png": "a.png",
+        "a.psd": "a.psd.png",
+    }
+
+
+def test_an_avif_of_more_than_8_bits_becomes_a_png(tmp_path: Path):
+    Image.new("RGB", (16, 16)).save(tmp_path / "8.avif")
+    pixels = np.zeros((16, 16, 3), np.uint16)
+    data = imagecodecs.avif_encode(pixels, bitspersample=10)
+    (tmp_path / "10.AVIF").write_bytes(data)
+    outputs = [job.output.name for job in plan([str(tmp_path)], tmp_path / "out")]
+    assert outputs == ["10.AVIF.png", "8.avif"]
+    beside = [job.output.name for job in plan([str(tmp_path)])]
+    assert beside == ["10.AVIF-color.png", "8-color.avif"]
 
 
 def test_broken_and_circular_links_are_skipped(tree: Path):

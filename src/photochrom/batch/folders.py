@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from photochrom.errors import DataError
 from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY
 
-SUFFIXES = frozenset((*FORMATS, ".jpe", ".jfif", *READ_ONLY, *RAW_SUFFIXES))
+SUFFIXES = frozenset((*FORMATS, *READ_ONLY, *RAW_SUFFIXES))
 """Lower-case file suffixes of photos."""
 
 

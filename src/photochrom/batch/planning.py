@@ -9,14 +9,19 @@ from pathlib import Path, PurePath
 
 from photochrom.batch.folders import SUFFIXES, has_photo_suffix, walk_photos
 from photochrom.errors import PhotochromError
-from photochrom.imagefile.formats import FORMATS
+from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY
+from photochrom.imagefile.heif_items import needs_png
 
 OUTPUT_MARK = "-color"
 """Appended to the stem of an output that is written beside its photo."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_OUTPUT_SUFFIXES = {suffix: suffix for suffix in FORMATS} | {".jpe": ".jpg", ".jfif": ".jpg"}
-"""Suffixes of photos to suffixes of outputs. All others become PNGs."""
+_ADDED_SUFFIXES = {
+    **dict.fromkeys(FORMATS, ""),
+    **READ_ONLY,
+    **dict.fromkeys(RAW_SUFFIXES, ".tif"),
+}
+"""Suffixes of photos to what their outputs append to it. All others append .png."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +147,29 @@ def is_url(location: str) -> bool:
     return bool(_URL.match(location))
 
 
-def output_name(name: str, mark: str = "") -> str:
-    """Return the file name of an output, in a format that can be written."""
+def output_name(name: str, mark: str = "", *, as_png: bool = False) -> str:
+    """Return the file name of an output, in a format that can be written.
+
+    Photos of other formats keep their suffix before that of the output, as NAME.jp2.png, so that
+    the name depends on the photo alone and no other photo in its folder has the same output.
+
+    Args:
+        name: The file name of the photo.
+        mark: Appended to the stem.
+        as_png: Whether a suffix that can be written becomes .png all the same.
+    """
     path = PurePath(name)
-    suffix = _OUTPUT_SUFFIXES.get(path.suffix.lower(), ".png")
-    return path.stem + mark + (path.suffix if suffix == path.suffix.lower() else suffix)
+    added = _ADDED_SUFFIXES.get(path.suffix.lower(), ".png") or ".png" * as_png
+    return f"{name}{mark}{added}" if added else f"{path.stem}{mark}{path.suffix}"
+
+
+def becomes_png(location: str) -> bool:
+    """Return whether a photo becomes a PNG although its suffix can be written.
+
+    Only AVIFs on the disk are opened.
+    """
+    is_avif = location.lower().endswith(".avif") and not is_url(location)
+    return is_avif and needs_png(Path(location))
 
 
 def _resolve(location: str) -> str:
@@ -155,7 +178,8 @@ def _resolve(location: str) -> str:
 
 def _beside(location: str) -> str:
     name = PurePath(location).name
-    return location.removesuffix(name) + output_name(name, OUTPUT_MARK)
+    output = output_name(name, OUTPUT_MARK, as_png=becomes_png(location))
+    return location.removesuffix(name) + output
 
 
 def _below(out: str, photo: FoundPhoto) -> str:
@@ -171,7 +195,8 @@ def _below(out: str, photo: FoundPhoto) -> str:
             "URL of an object store for the results"
         )
     folder, slash, name = photo.relative.rpartition("/")
-    return f"{out.rstrip('/')}/{folder}{slash}{output_name(name)}"
+    output = output_name(name, as_png=becomes_png(photo.location))
+    return f"{out.rstrip('/')}/{folder}{slash}{output}"
 
 
 def _check_collisions(pairs: Iterable[tuple[str, str]]) -> None:

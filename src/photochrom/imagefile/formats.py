@@ -3,6 +3,8 @@
 FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
     ".tif": "TIFF",
     ".tiff": "TIFF",
@@ -12,11 +14,16 @@ FORMATS = {
 }
 """Suffixes that can be written, to Pillow's names of the formats."""
 
-READ_ONLY = (
-    *(".gif", ".heic", ".heif", ".jp2", ".j2k", ".jpx", ".qoi", ".psd"),
-    *(".pbm", ".pgm", ".ppm", ".pnm", ".pcx", ".sgi", ".tga"),
-)
-"""Further suffixes of photos in a folder."""
+READ_ONLY = {
+    **dict.fromkeys((".mpo", ".jps"), ".jpg"),
+    **dict.fromkeys((".btf", ".tf8", ".ptif"), ".tif"),
+    **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jpm", ".jph"), ".png"),
+    **dict.fromkeys((".heic", ".heif", ".hif", ".heics", ".heifs", ".avifs", ".jxl"), ".png"),
+    **dict.fromkeys((".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm"), ".png"),
+    **dict.fromkeys((".tga", ".vda", ".icb", ".vst", ".sgi", ".rgb", ".rgba", ".bw"), ".png"),
+    **dict.fromkeys((".psd", ".psb", ".gif", ".dib", ".pcx", ".qoi", ".ras"), ".png"),
+}
+"""Further suffixes of photos in a folder, to those of their outputs."""
 
 RAW_SUFFIXES = {
     **dict.fromkeys((".cr2", ".cr3", ".crw"), "Canon"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from photochrom.batch.folders import has_photo_suffix
-from photochrom.batch.planning import OUTPUT_MARK, Job, output_name
+from photochrom.batch.planning import OUTPUT_MARK, Job, becomes_png, output_name
 from photochrom.colorize.options import OPTIONS
 from photochrom.web.tasks import PhotoInfo
 
@@ -52,7 +52,7 @@ class UploadedPhoto:
     @property
     def output_name(self) -> str:
         """The file name of the result, for the client."""
-        return output_name(self.name, OUTPUT_MARK)
+        return output_name(self.name, OUTPUT_MARK, as_png=becomes_png(str(self.path)))
 
     def new_job(self) -> Job:
         """Return a job with an output file of its own."""

@@ -156,6 +156,7 @@ def test_urls_are_planned_by_the_rules_for_paths(store: Any, bucket: str, tree: 
 def test_invalid_plans_raise(store: Any, bucket: str, tmp_path: Path) -> None:
     store.pipe(f"{bucket}/x//up.jpg", b"")
     store.pipe(f"{bucket}/y/a.gif", b"")
+    store.pipe(f"{bucket}/y/a.gif.png", b"")
     store.pipe(f"{bucket}/y/a.png", b"")
     for inputs, out, reason in [
         ([f"s3://{bucket}/none"], None, "there is no file or folder"),
