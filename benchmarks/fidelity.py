@@ -1,0 +1,259 @@
+"""Colorize a folder of photos, and print by format what of them was lost.
+
+    python benchmarks/fidelity.py SCANS                                  # the table
+    python benchmarks/fidelity.py SCANS --list --results NEW --recolor   # and every loss
+
+Needs exiftool, which compares metadata, and ImageMagick, which decodes pixels independently of
+photochrom (without it they are not compared). Nothing is written into SCANS.
+
+Tags: sizes, encodings and thumbnails are not counted. A tag is kept if the result has its value,
+under any name, or if the turn of a photo has to change it. Otherwise it is lost: "warned" if a
+warning of its file names it or its kind, else "silent". |dL*|: the mean difference in lightness
+between a photo and its result. A JPEG's is a few tenths, as it is encoded again; a format without
+loss should have less than 0.25, the rounding of 8 bits.
+
+**"silent" and "inputs changed" should be 0.** If not, --list names the files and tags.
+"""
+
+import argparse
+import collections
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageCms
+
+Tags = list[tuple[str, str, Any]]
+"""Groups such as `EXIF:IFD0`, name and value of each tag of a file."""
+
+COUNTS = ("files", "done", "refused", "left out", "tags", "kept", "silent", "warned")
+COLUMNS = (*COUNTS, "mean dL*", "highest dL*", "compared", "inputs changed")
+NOT_COUNTED = re.compile(
+    r"SourceFile|(File:System|ExifTool|Composite|APP14|MPF:MPF0):.*"
+    r"|.*(Thumbnail|PreviewImage|PreviewTIFF|JpgFromRaw|IPTCDigest|XMPToolkit).*"
+    r"|(File|QuickTime|RIFF|Jpeg2000|GIF|JFIF):(?!.*(Comment|Resolution|PixelsPer|Auxiliary)).*"
+    r"|PNG:(Image(Width|Height)|BitDepth|ColorType|Compression|Filter|Interlace|Palette"
+    r"|Transparency)"
+    r"|Photoshop:(NumChannels|Image(Width|Height)|BitDepth|ColorMode|Compression)"
+    r"|EXIF:(IFD|SubIFD)\d*:(Image(Width|Height)|BitsPerSample|SamplesPerPixel|Compression"
+    r"|SampleFormat|PhotometricInterpretation|PlanarConfiguration|RowsPerStrip|(Strip|Tile)\w+"
+    r"|Predictor|FillOrder|YCbCr\w+|ReferenceBlackWhite|T[46]Options|JPEG\w+|(Old)?SubfileType"
+    r"|Free\w+|ColorMap|GrayResponse\w+)"
+)
+"""How the pixels are encoded, what exiftool computes, and previews."""
+CHANGED_BY_TURN = re.compile(
+    r"Rotation|Subject(Area|Location)|Region\w*|\w*(Width|Height)|ImageLength|Pixel[XY]Dimension"
+    r"|[XY]Resolution|PixelsPerUnit[XY]"
+)
+RESOLUTION = re.compile(r"([XY]Resolution|PixelsPer(Unit|Meter)[XY])$")
+RESOLUTION_UNIT = re.compile(r"ResolutionUnit$|PixelUnits$|(Capture|Display)\w+Unit$")
+INCHES = {"cm": 1 / 2.54, "meters": 1 / 0.0254, "m": 1 / 0.0254}
+WARNED_BY = {
+    "EXIF|MakerNotes|GeoTiff|PrintIM": "exif",
+    "MakerNotes": "maker note",
+    "XMP": "xmp",
+    "IPTC": "iptc",
+    "ICC_Profile": "profile",
+    "Photoshop": "photoshop|image resource",
+    "Photoshop:Layer": "layer",
+    "MPF|QuickTime": "gain map|second picture|other picture|auxiliary|depth",
+    "EXIF:SubIFD": "reduced|smaller|pyramid",
+    "XML": "xml",
+    "AFCP|FotoStation|PhotoMechanic|Samsung|IPTC:IPTC2": "trailer|behind the end",
+    ".*(Resolution|PixelsPer|PixelUnits)": "resolution",
+    ".*Comment": "comment",
+    ".*ExtraSamples": "channel",
+    ".*": "metadata",
+}
+"""Starts of tags to the words by which a warning names them."""
+
+
+def read_tags(folder: Path) -> dict[Path, Tags]:
+    """Return the tags of all files in a folder by exiftool."""
+    options = ["-json", "-a", "-u", "-G0:1:4", "-s", "-struct", "-b", "-r", "-ext", "*"]
+    printed = subprocess.run(["exiftool", *options, "."], cwd=folder, capture_output=True).stdout
+    files = {}
+    for values in json.loads(printed.decode(errors="surrogateescape") or "[]"):
+        tags = files[folder / values["SourceFile"]] = []
+        for key, value in values.items():
+            *groups, name = (part for part in key.split(":") if not re.fullmatch(r"Copy\d+", part))
+            tags.append((":".join(groups), name, value))
+    return files
+
+
+def counted(tags: Tags) -> Tags:
+    """Return the tags that a result should have."""
+    is_tiff = ("File", "FileType", "TIFF") in tags
+    return [
+        (groups, name, value)
+        for groups, name, value in tags
+        if not NOT_COUNTED.fullmatch(f"{groups}:{name}".lstrip(":"))
+        and (is_tiff or groups != "EXIF:IFD1")  # of the thumbnail
+    ]
+
+
+def densities(tags: Tags) -> list[float]:
+    """Return all resolutions in px per inch; without a unit as they are."""
+    factors = {g: 1 / INCHES.get(v, 1) for g, n, v in tags if RESOLUTION_UNIT.search(n)}
+    factors |= {g: 1 / INCHES["m"] for g, n, _ in tags if n.startswith("PixelsPerMeter")}
+    found = [(g, str(v)) for g, n, v in tags if RESOLUTION.search(n)]
+    return [float(v) * factors.get(g, 1) for g, v in found if re.fullmatch(r"[\d.]+", v)]
+
+
+def find_losses(before: Tags, after: Tags) -> Iterator[tuple[str, str]]:
+    """Yield each counted tag that a result lacks, and what it became."""
+    orientations = {str(v) for _, n, v in before if n == "Orientation"}
+    is_turned = bool(orientations - {"Horizontal (normal)"})
+    new, old_densities, new_densities = counted(after), densities(before), densities(after)
+    is_density_kept = all(any(abs(x - y) < x / 100 for y in new_densities) for x in old_densities)
+    is_tagged = any(groups.startswith("ICC_Profile") for groups, _, _ in new)
+    named = {(name, json.dumps(value)) for _, name, value in new}
+    texts = {value for _, _, value in new if isinstance(value, str) and len(value) > 5}
+    for groups, name, value in counted(before):
+        is_kept = (
+            (name, json.dumps(value)) in named
+            or (isinstance(value, str) and value in texts)
+            or name == "Orientation"
+            or (is_turned and CHANGED_BY_TURN.fullmatch(name))
+            or (is_density_kept and (RESOLUTION.search(name) or RESOLUTION_UNIT.search(name)))
+            or (is_tagged and groups.startswith("ICC_Profile"))  # converted, as dL* confirms
+        )
+        if not is_kept:
+            values = [str(v)[:40] for g, n, v in new if (g, n) == (groups, name)]
+            yield f"{groups}:{name}", f" {str(value)[:40]!r} became {values}" if values else ""
+
+
+def is_warned(tag: str, warnings: str) -> bool:
+    """Tell whether warnings name a tag or its kind."""
+    words = [words for start, words in WARNED_BY.items() if re.match(start, tag)]
+    return bool(re.search("|".join([*words, tag.rpartition(":")[2]]), warnings, re.IGNORECASE))
+
+
+def read_lightness(path: Path, profiles: Path) -> NDArray[np.float32] | None:
+    """Return L* by ImageMagick and littleCMS, upright; None if it cannot read the file."""
+    first = f"{path}[0]"
+    found = subprocess.run(["identify", "-format", "%[profile:icc]", first], capture_output=True)
+    command = ["convert", first, "-auto-orient", "-alpha", "off"]
+    if not found.stdout.strip():
+        command += ["-colorspace", "sRGB", "-profile", str(profiles / "sRGB.icc")]
+    command += ["-intent", "relative", "-black-point-compensation"]
+    command += ["-profile", str(profiles / "LAB.icc")]
+    command += ["-channel", "R", "-separate", "+set", "comment", "-depth", "16", "pgm:-"]
+    image = subprocess.run(command, capture_output=True).stdout
+    match = re.match(rb"P5\s(\d+) (\d+)\s65535\s", image)
+    if match is None:
+        return None
+    values = np.frombuffer(image, ">u2", int(match[1]) * int(match[2]), match.end())
+    return values.reshape(int(match[2]), int(match[1])) / np.float32(655.35)
+
+
+def lightness_difference(photo: Path, result: Path, profiles: Path) -> float | None:
+    """Return the mean |dL*|, infinite if the sizes differ, None if it was not compared."""
+    if not shutil.which("convert"):
+        return None
+    a, b = (read_lightness(path, profiles) for path in (photo, result))
+    if a is None or b is None:
+        return None
+    return float(np.abs(a - b).mean()) if a.shape == b.shape else float("inf")
+
+
+def read_checksums(folder: Path) -> dict[Path, str]:
+    """Return the SHA-256 of every file, without hidden ones."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {
+        path: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    }
+
+
+def colorize(folder: Path, out: Path, options: list[str]) -> dict[Path, dict[str, Any]]:
+    """Colorize a folder by the command line, and return its JSON by input."""
+    command = [sys.executable, "-P", "-m", "photochrom", "colorize", folder, "-o", out, "--json"]
+    done = subprocess.run([*command, *options], stdout=subprocess.PIPE, text=True)
+    if done.returncode not in (0, 1):
+        sys.exit(done.returncode)
+    return {Path(line["input"]): line for line in map(json.loads, done.stdout.splitlines())}
+
+
+def compare(folder: Path, out: Path, options: list[str], *, is_listed: bool) -> list[str]:
+    """Colorize a folder into `out`, print losses if they are listed, and return the table."""
+    checksums, tags = read_checksums(folder), read_tags(folder)
+    lines = colorize(folder, out, options)
+    new_tags, new_checksums = read_tags(out), read_checksums(folder)
+    rows: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    differences: dict[str, list[float]] = collections.defaultdict(list)
+    with tempfile.TemporaryDirectory() as profiles:
+        for name in ("sRGB", "LAB"):
+            profile = ImageCms.ImageCmsProfile(ImageCms.createProfile(name))
+            Path(profiles, f"{name}.icc").write_bytes(profile.tobytes())
+        for path, checksum in checksums.items():
+            before = tags.get(path, [])
+            format_ = next((v for _, n, v in before if n == "FileType"), f"unknown {path.suffix}")
+            line = lines.get(path, {"status": "no line in the report", "error": ""})
+            status = {"done": "done", "failed": "refused"}.get(line["status"], "left out")
+            row, notes = rows[format_], []
+            row.update(["files", status])
+            row["inputs changed"] += new_checksums.get(path) != checksum
+            if status == "done":
+                result, warnings = Path(line["output"]), "; ".join(line["warnings"])
+                losses = list(find_losses(before, new_tags.get(result, [])))
+                row["tags"] += len(counted(before))
+                row["kept"] += len(counted(before)) - len(losses)
+                for tag, change in losses:
+                    kind = "warned" if is_warned(tag, warnings) else "silent"
+                    row[kind] += 1
+                    notes.append(f"{kind}: {tag}{change}")
+                difference = lightness_difference(path, result, Path(profiles))
+                if difference is not None:
+                    differences[format_].append(difference)
+                    notes.append(f"|dL*|: {difference:.2f}")
+                notes += [f"warning: {warning}" for warning in line["warnings"]]
+            else:
+                notes.append(f"{line['status']}: {line['error']}")
+            for note in notes if is_listed else ():
+                print(f"{path.relative_to(folder)}: {note}")
+    table = [f"| format | {' | '.join(COLUMNS)} |", f"| --- |{' ---: |' * len(COLUMNS)}"]
+    for format_, row in sorted(rows.items()):
+        dL = differences[format_]  # noqa: N806
+        means = [f"{np.mean(dL):.2f}", f"{max(dL):.2f}"] if dL else ["-", "-"]
+        cells = [*(row[name] for name in COUNTS), *means, len(dL), row["inputs changed"]]
+        table.append(f"| {format_} | {' | '.join(map(str, cells))} |")
+    return table
+
+
+def main() -> None:
+    """Print the table, and the losses if asked to."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Other options are passed to `photochrom colorize`, such as --recolor or --model.",
+    )
+    parser.add_argument("folder", type=Path, help="photos, also in subfolders")
+    parser.add_argument("--out", type=Path, metavar="TABLE.md", help="write the table there too")
+    parser.add_argument("--list", action="store_true", help="print every loss by file and tag")
+    parser.add_argument("--results", type=Path, metavar="NEW", help="keep the results there")
+    arguments, options = parser.parse_known_args()
+    if shutil.which("exiftool") is None:
+        print("exiftool is missing; install it, see https://exiftool.org", file=sys.stderr)
+        sys.exit(2)
+    with tempfile.TemporaryDirectory(prefix="photochrom-fidelity-") as temporary:
+        out = arguments.results or Path(temporary)
+        out.mkdir(exist_ok=True)
+        table = compare(arguments.folder, out, options, is_listed=arguments.list)
+    print("\n".join(table))
+    if arguments.out:
+        arguments.out.write_text("\n".join(table) + "\n")
+
+
+if __name__ == "__main__":
+    main()
