@@ -68,7 +68,9 @@ def _transfer_curve(transfer: int) -> float | FloatArray | None:
         return _two_part_curve(values, 0.099, 4.5, 0.081)
     if transfer == 7:
         return _two_part_curve(values, 0.1115, 4.0, 0.0913)
-    return {4: 2.2, 5: 2.8, 8: 1.0, _SRGB: srgb_to_linear(values)}.get(transfer)
+    if transfer == _SRGB:
+        return srgb_to_linear(values)
+    return {4: 2.2, 5: 2.8, 8: 1.0}.get(transfer)
 
 
 def _two_part_curve(values: FloatArray, offset: float, slope: float, end: float) -> FloatArray:
