@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg, png, png_color, tiff_pages
+from photochrom.imagefile import jpeg, png, png_color, raw, tiff_pages
 from photochrom.imagefile.decoding import DamagedError, check_size, decode, open_image
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
@@ -82,7 +82,10 @@ def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo
         return photo
 
     # These generators bind no photo to a variable: it would stay in memory until the next one.
-    if detect_format(start) == "TIFF":
+    kind = raw.detect_kind(start, name)
+    if kind is not None:
+        yield check_unchanged(raw.develop(stream, kind, name, max_pixels))
+    elif detect_format(start) == "TIFF":
         yield from map(check_unchanged, _read_tiff_pages(stream, name, max_pixels))
     else:
         yield check_unchanged(_read_single(stream, name, max_pixels))
@@ -164,10 +167,8 @@ def _read_tiff_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[
             f"{name} is a TIFF that is damaged or of a kind that cannot be read: {error}"
         ) from error
     if tiff_pages.is_raw(pages[0]):
-        raise PhotoError(
-            f"{name} is a raw photo of a camera (DNG and the like), of which only the preview "
-            "could be read; develop it and give the TIFF or JPEG"
-        )
+        yield raw.develop(stream, "raw photo of a camera", name, max_pixels)
+        return
     for number, page in enumerate(pages):
         page_name = name if len(pages) == 1 else f"page {number + 1} of {name}"
         yield _read_tiff_page(stream, page, number, page_name, max_pixels)

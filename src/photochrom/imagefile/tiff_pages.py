@@ -77,10 +77,10 @@ class Page:
         """Return the values of a tag of unsigned integers, () if the page has none."""
         return self.tiff.read_numbers(self.directory.fields.get(tag))
 
-    def read_metadata(self) -> Metadata:
-        """Return the metadata of the page, without what is damaged."""
+    def read_metadata(self, *, excluded: Set[int] = frozenset()) -> Metadata:
+        """Return the metadata of the page, without what is damaged and without excluded tags."""
         order = self.tiff.order
-        tree = self.tiff.read_tree(self.directory, _NOT_EXIF)
+        tree = self.tiff.read_tree(self.directory, _NOT_EXIF | excluded)
         exif = None
         if tree:
             header = SIGNATURES[order] + struct.pack(order + "I", 8)
