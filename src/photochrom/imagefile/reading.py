@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg, png, png_color, raw, tiff_pages
+from photochrom.imagefile import jpeg, jpeg_tables, png, png_color, raw, tiff_pages
 from photochrom.imagefile.decoding import DamagedError, check_size, decode, open_image
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
@@ -120,7 +120,7 @@ def _decode_file(data: bytes, original: bytes, name: str, max_pixels: int) -> Ph
         metadata = _read_metadata(original, image)
     except PhotoError as error:
         raise PhotoError(f"{name}: {error}") from error
-    return decode(image, data, metadata, _read_encoding(image, data), name)
+    return decode(image, data, metadata, _read_encoding(image, data, metadata), name)
 
 
 def _read_metadata(data: bytes, image: Image.Image) -> Metadata:
@@ -131,15 +131,17 @@ def _read_metadata(data: bytes, image: Image.Image) -> Metadata:
     return from_pillow_info(image.info)
 
 
-def _read_encoding(image: Image.Image, data: bytes) -> Encoding:
+def _read_encoding(image: Image.Image, data: bytes, metadata: Metadata) -> Encoding:
     if image.format in ("JPEG", "MPO"):
-        # The luminance table for colours as well: the file's own chrominance table may be coarse.
-        table = next(iter(getattr(image, "quantization", {}).values()), ())
-        if not table:
+        table = jpeg_tables.result_table(
+            image,
+            metadata.orientation or 1,
+            keeps_values=image.mode == "RGB" or metadata.icc is None,
+        )
+        if table is None:
             return Encoding("JPEG")
-        qtables = [[min(step, 255) for step in table]]  # the limit of a baseline JPEG
         progressive = bool(image.info.get("progressive"))
-        return Encoding("JPEG", {"qtables": qtables, "progressive": progressive})
+        return Encoding("JPEG", {"qtables": [table], "progressive": progressive})
     if image.format == "WEBP":
         return Encoding("WEBP", {"lossless": _is_lossless_webp(data)})
     return Encoding(image.format or "")
