@@ -54,12 +54,13 @@ _SIGNATURES = {
     "JPEG": (b"\xff\xd8\xff",),
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "BMP": (b"BM",),
+    "PSD": (b"8BPS",),
 }
 _AVIF_BRANDS = {b"avif", b"avis"}
 
 
 def detect_format(data: bytes) -> str | None:
-    """Return the format by the first 64 bytes of a file, None if it is not one of `FORMATS`."""
+    """Return the format by the first 64 bytes of a file, None if it has no known one."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WebP"
     if data[4:8] == b"ftyp" and not _AVIF_BRANDS.isdisjoint(_read_brands(data)):

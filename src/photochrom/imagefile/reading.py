@@ -5,7 +5,7 @@ then pixels, profile and orientation (`decoding`).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg, jpeg_tables, png, png_color, raw, tiff_pages
+from photochrom.imagefile import jpeg, jpeg_tables, png, png_color, psd, raw, tiff_pages
 from photochrom.imagefile.decoding import DamagedError, check_size, decode, open_image
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
@@ -27,6 +27,8 @@ MAX_PIXELS = 200_000_000
 
 _TIFF_COMPRESSIONS = {1: "raw", 8: "tiff_adobe_deflate", 32946: "tiff_adobe_deflate"}
 """Compression of a TIFF to that of the output; all others become LZW."""
+_READERS: dict[str, Callable[[bytes, str, int], Photo]] = {"PSD": psd.read}
+"""Functions of those formats that Pillow does not decode here."""
 _STRIP_METADATA = {"JPEG": jpeg.strip_metadata, "PNG": png.strip_metadata}
 
 
@@ -104,10 +106,13 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
     """Read a file that is one image. If that fails, it is decoded with less metadata."""
     stream.seek(0)
     data = stream.read()
+    format_ = detect_format(data) or ""
+    if format_ in _READERS:
+        return _READERS[format_](data, name, max_pixels)
     try:
         return _decode_file(data, data, name, max_pixels)
     except DamagedError:
-        strip_metadata = _STRIP_METADATA.get(detect_format(data) or "")
+        strip_metadata = _STRIP_METADATA.get(format_)
         if strip_metadata is None:
             raise
         return _decode_file(strip_metadata(data), data, name, max_pixels)
