@@ -12,7 +12,13 @@ from photochrom.errors import PhotochromError
 
 
 @contextlib.contextmanager
-def open_atomic(path: Path, *, overwrite: bool = True) -> Iterator[IO[bytes]]:
+def open_atomic(
+    path: Path,
+    *,
+    overwrite: bool = True,
+    like: os.stat_result | None = None,
+    keep_times: bool = False,
+) -> Iterator[IO[bytes]]:
     """Open a new file that appears under its name once it is complete and on the disk.
 
     After an error, a kill or a full disk, `path` is as it was before. On Linux the new file has no
@@ -22,6 +28,9 @@ def open_atomic(path: Path, *, overwrite: bool = True) -> Iterator[IO[bytes]]:
     Args:
         path: Its folder has to exist.
         overwrite: Whether an existing file may be replaced.
+        like: Of a file whose group and mode the new one gets as far as permitted, and never more
+            open; None: those of the process.
+        keep_times: Whether it gets the times of access and modification of that file as well.
 
     Yields:
         A binary stream to write, read and seek in.
@@ -34,8 +43,13 @@ def open_atomic(path: Path, *, overwrite: bool = True) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".photochrom-{uuid.uuid4().hex}.tmp")
     try:
         with _open_unnamed(path.parent) or temporary.open("x+b") as stream:
+            if like is not None:
+                _copy_group_and_mode(stream.fileno(), like)
             yield stream
             stream.flush()
+            if like is not None and keep_times:
+                file = stream.fileno() if os.utime in os.supports_fd else temporary
+                os.utime(file, ns=(like.st_atime_ns, like.st_mtime_ns))
             os.fsync(stream.fileno())
             if os.fstat(stream.fileno()).st_nlink == 0:
                 _link_unnamed(stream, temporary)
@@ -64,6 +78,19 @@ def make_folder(folder: Path, error_type: type[PhotochromError]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise error_type(f"cannot make folder {folder}: {error.strerror or error}") from error
+
+
+def _copy_group_and_mode(descriptor: int, like: os.stat_result) -> None:
+    """Give an open file the group and the mode of another, as far as permitted."""
+    if not hasattr(os, "fchown"):  # Windows
+        return
+    mode = like.st_mode & 0o777
+    try:
+        os.fchown(descriptor, -1, like.st_gid)
+    except OSError:  # the group remains another, which may do what everybody may
+        mode &= ~0o070 | (mode & 0o007) << 3
+    with contextlib.suppress(OSError):  # a file system without modes
+        os.fchmod(descriptor, mode)
 
 
 def _open_unnamed(folder: Path) -> IO[bytes] | None:

@@ -1,6 +1,7 @@
 """Writing of photographs to files, atomically and with their metadata."""
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -61,7 +62,12 @@ def save_photo(
 
 
 def save_pages(
-    photos: Iterable[Photo | Image.Image], path: str | Path, *, overwrite: bool = False
+    photos: Iterable[Photo | Image.Image],
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    like: os.stat_result | None = None,
+    keep_times: bool = False,
 ) -> list[str]:
     """Write photos as the pages of one TIFF, or one photo as `save_photo` does.
 
@@ -69,6 +75,8 @@ def save_pages(
         photos: At least one; each is written before the next is requested.
         path: Has to end in .tif or .tiff for more than one photo.
         overwrite: Whether an existing file may be replaced.
+        like: As of `open_atomic`.
+        keep_times: As of `open_atomic`.
 
     Returns:
         As `save_photo`, of all pages, each once.
@@ -87,7 +95,7 @@ def save_pages(
     warnings: dict[str, None] = {}  # a set in the order of insertion
     pages = (Photo.from_image(p) if isinstance(p, Image.Image) else p for p in photos)
     try:
-        with open_atomic(path, overwrite=overwrite) as stream:
+        with open_atomic(path, overwrite=overwrite, like=like, keep_times=keep_times) as stream:
             if format_ == "TIFF":
                 writer = PageWriter(stream)
                 for photo in pages:

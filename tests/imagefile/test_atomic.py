@@ -1,0 +1,85 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from photochrom.imagefile import atomic
+from photochrom.imagefile.atomic import open_atomic
+
+
+@pytest.fixture(params=["unnamed", "named"])
+def temporary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways of a file to stay invisible until it is complete."""
+    if request.param == "named":
+        monkeypatch.setattr(atomic, "_open_unnamed", lambda _: None)
+    return request.param
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def write_like(source: Path, target: Path, **options: bool) -> None:
+    with open_atomic(target, like=source.stat(), **options) as stream:
+        assert stat.S_IMODE(os.fstat(stream.fileno()).st_mode) == source.stat().st_mode & 0o777
+        stream.write(b"new")
+
+
+@pytest.mark.usefixtures("temporary")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444, 0o4755])
+def test_the_mode_follows_another_file(tmp_path: Path, mode: int):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.touch()
+    source.chmod(mode)
+    write_like(source, target)
+    assert mode_of(target) == mode & 0o777
+    write_like(source, target)  # replaces it
+    assert target.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root sets any group")
+def test_the_group_follows_another_file(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.touch()
+    os.chown(source, -1, 54321)
+    write_like(source, target)
+    assert target.stat().st_gid == 54321
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o660, 0o600), (0o664, 0o644), (0o606, 0o606)])
+def test_another_group_may_do_no_more_than_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, expected: int
+):
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.touch()
+    source.chmod(mode)
+    monkeypatch.setattr(os, "fchown", refuse)
+    with open_atomic(target, like=source.stat()):
+        pass
+    assert mode_of(target) == expected
+
+
+@pytest.mark.usefixtures("temporary")
+def test_times_follow_another_file_on_request(tmp_path: Path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.touch()
+    os.utime(source, ns=(1_000_000_000_123_456_789, 900_000_000_987_654_321))
+    write_like(source, target)
+    assert target.stat().st_mtime > 1.5e9
+    write_like(source, target, keep_times=True)
+    times = target.stat().st_atime_ns, target.stat().st_mtime_ns
+    assert times == (1_000_000_000_123_456_789, 900_000_000_987_654_321)
+
+
+def test_mode_and_times_are_those_of_the_process_without_another_file(tmp_path: Path):
+    mask = os.umask(0o027)
+    try:
+        with open_atomic(tmp_path / "target"):
+            pass
+    finally:
+        os.umask(mask)
+    assert mode_of(tmp_path / "target") == 0o640
