@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from photochrom import color
-from photochrom.color import FloatArray
+from photochrom.color import FloatArray, Pixels
 from photochrom.imagefile.photo import Photo
 
 _SIDE = 64
@@ -45,7 +45,7 @@ def _examined_lab(photo: Photo) -> tuple[FloatArray, FloatArray]:
     """Return L*, shape (n,), and a*b*, shape (n, 2), of a small copy without its margins."""
     height, width = photo.pixels.shape[:2]
     step = max(1, min(height, width) // (_SIDE * _OVERSAMPLING))
-    pixels = np.ascontiguousarray(photo.pixels[::step, ::step])
+    pixels: Pixels = photo.pixels[::step, ::step].copy()
     scale = _SIDE / min(pixels.shape[:2])
     if scale < 1:
         pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
