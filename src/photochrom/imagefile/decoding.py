@@ -159,6 +159,16 @@ def _unidentified_error(name: str, start: bytes, format_: str | None) -> PhotoEr
 
 
 @contextmanager
+def reader_errors(name: str) -> Iterator[None]:
+    """Name the file in errors: a `PhotoError` is prefixed, all others become `DamagedError`."""
+    with _decoder_errors(name):
+        try:
+            yield
+        except PhotoError as error:
+            raise type(error)(f"{name}: {error}") from error
+
+
+@contextmanager
 def _decoder_errors(name: str) -> Iterator[None]:
     """Raise `DamagedError` for the exceptions of decoders, which can be of any type."""
     try:
@@ -193,8 +203,6 @@ def _has_deep_color(image: ImageFile) -> bool:
     if image.mode.startswith("I"):
         return False
     arguments = [tile[3] if isinstance(tile[3], tuple) else (tile[3],) for tile in image.tile]
-    if image.format == "PPM":
-        return any(len(args) > 1 and args[1] > 255 for args in arguments)
     bits = getattr(image, "tag_v2", {}).get(Tag.BitsPerSample, ())
     return any(";16" in str(args[0]) for args in arguments) or max(bits, default=0) > 8
 

@@ -1,5 +1,7 @@
 """File formats of photographs: name suffixes and signatures."""
 
+import re
+
 FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -65,6 +67,8 @@ def detect_format(data: bytes) -> str | None:
         return "WebP"
     if data[4:8] == b"ftyp" and not _AVIF_BRANDS.isdisjoint(_read_brands(data)):
         return "AVIF"
+    if re.match(rb"P[1-7Ff][\s#]", data):
+        return "PNM"
     return next((name for name, starts in _SIGNATURES.items() if data.startswith(starts)), None)
 
 

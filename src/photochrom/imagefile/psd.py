@@ -16,7 +16,7 @@ from PIL import Image
 from photochrom.color import Pixels
 from photochrom.errors import PhotoError
 from photochrom.imagefile import exif
-from photochrom.imagefile.decoding import DamagedError, check_size, finish
+from photochrom.imagefile.decoding import check_size, finish, reader_errors
 from photochrom.imagefile.metadata import IPTC_RESOURCE, Density, Metadata, iterate_resources
 from photochrom.imagefile.photo import Encoding, Photo
 
@@ -75,17 +75,11 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
         PhotoError: If it has none, too many pixels, or a colour mode that cannot be used.
         DamagedError: If it is damaged or cut off.
     """
-    try:
+    with reader_errors(name):
         header = _Header(*struct.unpack_from(">4xH6xHIIHH", data))
-    except struct.error as error:
-        raise DamagedError(f"{name} is a PSD that is cut off") from error
     check_size(header.width, header.height, name, max_pixels)
-    try:
+    with reader_errors(name):
         return _read_merged(data, header)
-    except PhotoError as error:
-        raise PhotoError(f"{name}: {error}") from error
-    except (struct.error, ValueError, IndexError, zlib.error, RuntimeError) as error:
-        raise DamagedError(f"{name} is a PSD that is damaged or cut off: {error}") from error
 
 
 def _read_merged(data: bytes, header: _Header) -> Photo:

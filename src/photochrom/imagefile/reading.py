@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg, jpeg_tables, png, png_color, psd, raw, tiff_pages
+from photochrom.imagefile import jpeg, jpeg_tables, netpbm, png, png_color, psd, raw, tiff_pages
 from photochrom.imagefile.decoding import DamagedError, check_size, decode, open_image
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
@@ -27,7 +27,10 @@ MAX_PIXELS = 200_000_000
 
 _TIFF_COMPRESSIONS = {1: "raw", 8: "tiff_adobe_deflate", 32946: "tiff_adobe_deflate"}
 """Compression of a TIFF to that of the output; all others become LZW."""
-_READERS: dict[str, Callable[[bytes, str, int], Photo]] = {"PSD": psd.read}
+_READERS: dict[str, Callable[[bytes, str, int], Photo]] = {
+    "PNM": netpbm.read,
+    "PSD": psd.read,
+}
 """Functions of those formats that Pillow does not decode here."""
 _STRIP_METADATA = {"JPEG": jpeg.strip_metadata, "PNG": png.strip_metadata}
 
