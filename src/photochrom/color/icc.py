@@ -1,5 +1,6 @@
 """ICC profiles: curves and a matrix become a `ColorSpace`; littleCMS converts all others."""
 
+import dataclasses
 import functools
 import struct
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from photochrom.color.cie import FloatArray, f_inverse
-from photochrom.color.spaces import SRGB, ColorSpace
+from photochrom.color.spaces import SRGB, ColorSpace, srgb_to_linear
 from photochrom.errors import PhotochromError
 
 _VALUES = np.linspace(0, 1, 65536)
@@ -22,6 +23,10 @@ _SRGB_D50 = np.array(
     ]
 )
 """Linear sRGB to the XYZ of profiles, which is relative to D50."""
+_GAMMA_TOLERANCE = 0.05
+"""Within it, an exponent of 2.2 stands for sRGB's curve, as in libpng."""
+_CHROMATICITY_TOLERANCE = 0.01
+_MAX_EXPONENT = 10
 _PARAMETER_COUNTS = {0: 1, 1: 3, 2: 4, 3: 5, 4: 7}
 """Type of a parametric curve to its number of parameters."""
 
@@ -152,6 +157,38 @@ def build_profile(curve: float | FloatArray, primaries: Primaries | None) -> byt
     undated = _undated(profile)
     read_profile(undated)  # raises if they are not
     return undated
+
+
+def calibrated_profile(
+    exponent: float | None, primaries: Primaries | None, *, is_grey: bool = False
+) -> bytes | None:
+    """Return a profile of RGB, or of grey, for what a file says of its colours.
+
+    Args:
+        exponent: From pixel values to linear values; None: sRGB's curve.
+        primaries: None: sRGB's.
+        is_grey: Whether the pixels are grey; they have no primaries.
+
+    Returns:
+        None if it is sRGB, or is meant to be.
+
+    Raises:
+        ProfileError: If exponent or primaries are not plausible.
+    """
+    if exponent is not None and not 1 / _MAX_EXPONENT < exponent < _MAX_EXPONENT:
+        raise ProfileError("the gamma is not plausible")
+    has_srgb_curve = exponent is None or abs(exponent / 2.2 - 1) < _GAMMA_TOLERANCE
+    if primaries is None or is_grey:
+        has_srgb_primaries = True
+    else:
+        differences = np.subtract(dataclasses.astuple(primaries), dataclasses.astuple(BT709))
+        has_srgb_primaries = bool(np.abs(differences).max() < _CHROMATICITY_TOLERANCE)
+    if has_srgb_curve and has_srgb_primaries:
+        return None
+    curve = srgb_to_linear(np.linspace(0, 1, 4096, dtype=np.float32))
+    return build_profile(
+        curve if exponent is None else exponent, None if is_grey else primaries or BT709
+    )
 
 
 def _undated(profile: bytes) -> bytes:

@@ -171,7 +171,7 @@ def lost_metadata(metadata: Metadata, format_: str) -> list[str]:
         "TIFF": kinds.keys() - {"comment"},
         "WEBP": {"EXIF", "XMP", "the colour profile"},
         "AVIF": {"EXIF", "XMP", "the colour profile"},
-        "BMP": {"resolution"},
+        "BMP": {"the colour profile", "resolution"},
     }
     return [
         f"{kind} is lost: a {format_} cannot hold it"

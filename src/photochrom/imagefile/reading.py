@@ -15,7 +15,17 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg, jpeg_tables, netpbm, png, png_color, psd, raw, tiff_pages
+from photochrom.imagefile import (
+    bmp,
+    jpeg,
+    jpeg_tables,
+    netpbm,
+    png,
+    png_color,
+    psd,
+    raw,
+    tiff_pages,
+)
 from photochrom.imagefile.decoding import DamagedError, check_size, decode, open_image
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
@@ -28,6 +38,7 @@ MAX_PIXELS = 200_000_000
 _TIFF_COMPRESSIONS = {1: "raw", 8: "tiff_adobe_deflate", 32946: "tiff_adobe_deflate"}
 """Compression of a TIFF to that of the output; all others become LZW."""
 _READERS: dict[str, Callable[[bytes, str, int], Photo]] = {
+    "BMP": bmp.read,
     "PNM": netpbm.read,
     "PSD": psd.read,
 }

@@ -13,7 +13,7 @@ from PIL import Image
 
 from photochrom.color import Pixels
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg, png
+from photochrom.imagefile import bmp, jpeg, png
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.metadata import lost_metadata, to_pillow_options
@@ -151,6 +151,8 @@ def encode_photo(photo: Photo, suffix: str, name: str = "the photo") -> bytes:
             data = buffer.getvalue()
     except Exception as error:  # encoders raise anything, for example if an image is too wide
         raise PhotoError(f"cannot write {name} as {format_}: {error}") from error
+    if format_ == "BMP":
+        return bmp.write_profile(data, photo.metadata.icc)
     if format_ == "JPEG":
         return jpeg.write_metadata(data, photo.metadata)
     return png.write_metadata(data, photo.metadata) if format_ == "PNG" else data
