@@ -124,8 +124,8 @@ def finish(
     Raises:
         PhotoError: If the colour profile cannot be used.
     """
-    photo = _apply_profile(photo, metadata, image)
-    return _apply_orientation(photo, encoding, is_upright=is_upright)
+    photo = dataclasses.replace(_apply_profile(photo, metadata, image), encoding=encoding)
+    return make_upright(photo, is_upright=is_upright)
 
 
 def _pillow_formats(start: bytes, format_: str | None) -> list[str]:
@@ -279,9 +279,13 @@ def _apply_profile(photo: Photo, metadata: Metadata, image: Image.Image | None) 
     return dataclasses.replace(photo, space=space, metadata=metadata)
 
 
-def _apply_orientation(photo: Photo, encoding: Encoding, *, is_upright: bool) -> Photo:
-    """Make a photo upright, and reset its orientation."""
-    orientation = photo.metadata.orientation or 1
+def make_upright(photo: Photo, *, is_upright: bool = False) -> Photo:
+    """Apply the orientation in the metadata of a photo, and reset it.
+
+    `is_upright` says that it is applied to the pixels already.
+    """
+    own = photo.metadata.orientation
+    orientation = own or 1
     metadata = photo.metadata.make_upright(swap_sides=orientation >= 5)
     pixels, alpha = photo.pixels, photo.alpha
     transform = _UPRIGHT.get(orientation)
@@ -289,5 +293,5 @@ def _apply_orientation(photo: Photo, encoding: Encoding, *, is_upright: bool) ->
         pixels = np.ascontiguousarray(transform(pixels))
         alpha = None if alpha is None else np.ascontiguousarray(transform(alpha))
     return dataclasses.replace(
-        photo, pixels=pixels, alpha=alpha, metadata=metadata, encoding=encoding
+        photo, pixels=pixels, alpha=alpha, metadata=metadata, orientation=own
     )

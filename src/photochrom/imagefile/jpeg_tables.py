@@ -45,10 +45,15 @@ def result_table(image: Image.Image, orientation: int, *, keeps_values: bool) ->
     if orientation >= 5:
         table = [table[column * _BLOCK + row] for row in range(_BLOCK) for column in range(_BLOCK)]
     if any(image.size[side] % _BLOCK for side in _FLIPPED.get(orientation, ())):
-        return _at_least(table, _OTHER_BLOCKS)
+        return finer_table(table)
     if not (keeps_values and _has_luma(image)) or sum(table) > _COARSE:
         return _at_least(table, _OTHER_VALUES)
     return table
+
+
+def finer_table(table: list[int]) -> list[int]:
+    """Return steps for a result whose blocks are not those of the file."""
+    return _at_least(table, _OTHER_BLOCKS)
 
 
 def _at_least(table: list[int], quality: int) -> list[int]:

@@ -35,6 +35,8 @@ class Photo:
     """Colour space of `pixels`."""
     metadata: Metadata = field(default_factory=Metadata)
     encoding: Encoding = field(default_factory=Encoding)
+    orientation: int | None = None
+    """Of the file, 1 to 8 as in EXIF, which was applied to the pixels; None: it had none."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,0 +1,145 @@
+"""XMP sidecars: files beside a photo in which other programs keep captions and orientation.
+
+NAME.EXT.xmp is that of darktable and digiKam, NAME.xmp that of Adobe.
+"""
+
+import dataclasses
+import os
+from glob import escape
+from io import BytesIO
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from photochrom.imagefile import xmp
+from photochrom.imagefile.atomic import open_atomic
+from photochrom.imagefile.decoding import make_upright
+from photochrom.imagefile.formats import RAW_SUFFIXES
+from photochrom.imagefile.jpeg_tables import finer_table
+from photochrom.imagefile.photo import Encoding, Photo
+
+SUFFIX = ".xmp"
+_MAX_SIZE = 1 << 24
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_DEVELOPMENT = (
+    "{http://ns.adobe.com/camera-raw-",
+    "{http://darktable.sf.net/",
+    "{http://ns.adobe.com/photoshop/1.0/}SidecarForExtension",
+)
+"""Starts of the properties that are about developing the file, not about the photo."""
+_PACKET = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{}\n<?xpacket end="w"?>'
+_EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF[1:-1]}"/></x:xmpmeta>'
+
+
+def sidecar_path(photo: Path) -> Path:
+    """Return where the sidecar of a photo is written: NAME.EXT.xmp."""
+    return photo.with_name(photo.name + SUFFIX)
+
+
+def find_sidecar(photo: Path) -> Path | None:
+    """Return the sidecar of a photo, NAME.EXT.xmp, else NAME.xmp; None if it has none.
+
+    If there is a raw photo of that name, NAME.xmp belongs to it alone.
+    """
+    paths = [sidecar_path(photo)]
+    siblings = photo.parent.glob(escape(photo.stem) + ".*")
+    if photo.suffix.lower() in RAW_SUFFIXES or not any(
+        sibling.suffix.lower() in RAW_SUFFIXES for sibling in siblings
+    ):
+        paths.append(photo.with_suffix(SUFFIX))
+    candidates = (path.with_suffix(suffix) for path in paths for suffix in (SUFFIX, ".XMP"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def apply_sidecar(photo: Photo, sidecar: Path) -> Photo:
+    """Return a photo with the properties of its sidecar.
+
+    They replace properties of the same name, as in darktable and digiKam; those about developing
+    the file are left out. The orientation is applied if the file has none. A sidecar that cannot be
+    used becomes a warning.
+    """
+    try:
+        if sidecar.stat().st_size > _MAX_SIZE:
+            raise ValueError(f"it has more than {_MAX_SIZE} bytes")
+        packet = sidecar.read_bytes()
+        orientation = xmp.read_orientation(packet)
+        if photo.orientation is not None:
+            packet = xmp.reset_orientation(packet)
+        merged = merge_packets(photo.metadata.xmp, packet)
+    except (OSError, ValueError, ET.ParseError) as error:
+        metadata = photo.metadata.with_warning(f"the sidecar {sidecar.name} is not used: {error}")
+        return dataclasses.replace(photo, metadata=metadata)
+    metadata = dataclasses.replace(photo.metadata, xmp=merged)
+    if photo.orientation is not None and orientation not in (None, photo.orientation):
+        metadata = metadata.with_warning(
+            f"the orientation of the sidecar {sidecar.name} is not that of the file, which counts"
+        )
+    photo = dataclasses.replace(photo, metadata=metadata)
+    if photo.orientation is not None:
+        return photo
+    options = dict(photo.encoding.options)
+    if "qtables" in options and orientation not in (None, 1):
+        options["qtables"] = [finer_table(table) for table in options["qtables"]]
+    return make_upright(
+        dataclasses.replace(photo, encoding=Encoding(photo.encoding.format, options))
+    )
+
+
+def write_sidecar(photo: Path, packet: bytes, *, overwrite: bool, like: os.stat_result) -> None:
+    """Write the sidecar of a photo atomically; arguments are those of `open_atomic`.
+
+    Raises:
+        FileExistsError: If it exists and `overwrite` is not set.
+        OSError: If writing fails.
+    """
+    with open_atomic(sidecar_path(photo), overwrite=overwrite, like=like) as stream:
+        stream.write(packet)
+
+
+def merge_packets(packet: bytes | None, sidecar: bytes) -> bytes:
+    """Return an XMP packet with the properties of a sidecar added, or in place of its own.
+
+    Raises:
+        ValueError: If one of them is no XMP.
+        xml.etree.ElementTree.ParseError: If one of them is no XML.
+    """
+    root = _parse(packet or _EMPTY.encode())
+    rdf = _find_rdf(root)
+    added = ET.Element(f"{_RDF}Description", {f"{_RDF}about": ""})
+    for description in _find_rdf(_parse(sidecar)):
+        for name, value in description.items():
+            ET.SubElement(added, name).text = value
+        added.extend(description)
+    for element in list(added):
+        if element.tag.startswith((_RDF, *_DEVELOPMENT)):
+            added.remove(element)
+    names = {element.tag for element in added}
+    for description in rdf:
+        added.set(f"{_RDF}about", description.get(f"{_RDF}about", ""))
+        for name in names.intersection(description.attrib):
+            del description.attrib[name]
+        for element in list(description):
+            if element.tag in names:
+                description.remove(element)
+    rdf.append(added)
+    return _PACKET.format(ET.tostring(root, encoding="unicode")).encode()
+
+
+def _parse(packet: bytes) -> ET.Element:
+    """Parse XML, whose prefixes are used again when it is written."""
+    if b"<!DOCTYPE" in packet or b"<!\0D\0O" in packet:  # entities could take all memory
+        raise ValueError("it has a document type, which XMP does not have")
+    events = ET.iterparse(BytesIO(packet), events=("start-ns", "end"))
+    for event, item in events:
+        if event == "start-ns":
+            prefix, uri = item
+            if prefix and not prefix.startswith("ns"):  # those are the module's own
+                ET.register_namespace(prefix, uri)
+    root: ET.Element = events.root  # type: ignore[attr-defined]
+    return root
+
+
+def _find_rdf(root: ET.Element) -> ET.Element:
+    rdf = next(root.iter(f"{_RDF}RDF"), None)
+    if rdf is None:
+        raise ValueError("it is no XMP")
+    return rdf
