@@ -79,7 +79,7 @@ def test_all_metadata_are_kept(
         if suffix != ".png":
             assert IptcImagePlugin.getiptcinfo(now) == IptcImagePlugin.getiptcinfo(was)
             assert IptcImagePlugin.getiptcinfo(now)[(2, 120)] == b"caption"
-    described, marked = xmp.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
+    marked, described = xmp.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
     assert described.get("{http://ns.adobe.com/tiff/1.0/}Orientation") == "1"
     assert "colours added by photochrom" in str(marked.get("{urn:photochrom:}colorized"))
     photo = open_photo(after)

@@ -15,6 +15,7 @@ from photochrom.errors import PhotoError
 from photochrom.imagefile import png, tiff_pages
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.tiff import Tiff, TiffError
+from photochrom.imagefile.turning import Turn
 from support.metadata import IPTC, SRGB, XMP, exif_block, resource
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
@@ -337,7 +338,7 @@ def use(data: bytes) -> None:
         metadata = page.read_metadata()
         assert metadata.orientation in (None, *range(1, 9))
         tiff_pages.read_pages(
-            write_pages((encode(), metadata.make_upright(swap_sides=True).with_mark("text")))
+            write_pages((encode(), metadata.make_upright(Turn(6, 9, 9)).with_mark("text")))
         )
         tiff_pages.is_raw(page)
         try:

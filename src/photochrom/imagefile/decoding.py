@@ -19,6 +19,7 @@ from photochrom.errors import PhotoError
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.turning import Turn
 
 _UNSUPPORTED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "FITS"}
 """Formats that Pillow only identifies, or decodes with another program."""
@@ -286,7 +287,10 @@ def make_upright(photo: Photo, *, is_upright: bool = False) -> Photo:
     """
     own = photo.metadata.orientation
     orientation = own or 1
-    metadata = photo.metadata.make_upright(swap_sides=orientation >= 5)
+    width, height = photo.size
+    if is_upright and orientation >= 5:
+        width, height = height, width
+    metadata = photo.metadata.make_upright(Turn(orientation, width, height))
     pixels, alpha = photo.pixels, photo.alpha
     transform = _UPRIGHT.get(orientation)
     if transform is not None and not is_upright:

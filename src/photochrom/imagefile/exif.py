@@ -1,15 +1,19 @@
-"""EXIF blocks: read the orientation, and reset it in place. Every other byte stays as it is."""
+"""EXIF blocks: read the orientation, and make upright in place. Other bytes stay as they are."""
 
+from collections.abc import Sequence
 from io import BytesIO
+from typing import Literal
 
 from PIL.ExifTags import Base as Tag
 
 from photochrom.imagefile.tiff import Directory, Field, Tiff, TiffError
+from photochrom.imagefile.turning import Turn
 
 PREFIX = b"Exif\0\0"
 """What precedes the block in JPEG and WebP."""
 _SIDES = ((Tag.ImageWidth, Tag.ImageLength), (Tag.XResolution, Tag.YResolution))
 _EXIF_SIDES = (Tag.ExifImageWidth, Tag.ExifImageHeight)
+_SUBJECTS = (Tag.SubjectLocation, 0x9214)  # the area
 
 
 def is_valid(block: bytes) -> bool:
@@ -26,8 +30,8 @@ def read_orientation(block: bytes) -> int | None:
     return _orientation_of(tiff, directory.fields.get(Tag.Orientation))
 
 
-def make_upright(block: bytes, *, swap_sides: bool) -> bytes:
-    """Set orientation to 1, unlink the thumbnail and swap width and height if asked to."""
+def make_upright(block: bytes, turn: Turn) -> bytes:
+    """Set orientation to 1, unlink the thumbnail, and turn sizes and the place of the subject."""
     parsed = _parse(block)
     if parsed is None:
         return block
@@ -36,27 +40,36 @@ def make_upright(block: bytes, *, swap_sides: bool) -> bytes:
     output = bytearray(block)
     field = fields.get(Tag.Orientation)
     if field is not None and _orientation_of(tiff, field) is not None:
-        one = (1).to_bytes(field.size, "little" if tiff.order == "<" else "big")
-        output[field.offset : field.offset + field.size] = one
+        _write_numbers(output, tiff, field, (1,))
     if directory.next_offset:
         output[directory.link_offset : directory.link_offset + tiff.offset_size] = bytes(
             tiff.offset_size
         )
-    if swap_sides:
-        pairs = [tuple(map(fields.get, tags)) for tags in _SIDES]
-        try:
-            (offset,) = tiff.read_numbers(fields.get(Tag.ExifOffset))
-            pairs.append(tuple(map(tiff.read_directory(offset).fields.get, _EXIF_SIDES)))
-        except ValueError:  # there is no Exif directory, or it is damaged
-            pass
-        for width, height in pairs:
-            if width is not None and height is not None:
-                size = 2 + 2 * tiff.offset_size  # of an entry without its tag
-                a, b = (
-                    slice(f.entry_offset + 2, f.entry_offset + 2 + size) for f in (width, height)
-                )
-                output[a], output[b] = block[b], block[a]
+    pairs = [tuple(map(fields.get, tags)) for tags in _SIDES]
+    try:
+        (offset,) = tiff.read_numbers(fields.get(Tag.ExifOffset))
+        exif_fields = tiff.read_directory(offset).fields
+        pairs.append(tuple(map(exif_fields.get, _EXIF_SIDES)))
+        for subject in filter(None, map(exif_fields.get, _SUBJECTS)):
+            numbers = tiff.read_numbers(subject)
+            if 2 <= len(numbers) <= 4:
+                _write_numbers(output, tiff, subject, turn.move_subject(numbers))
+    except ValueError:  # there is no Exif directory, or it is damaged
+        pass
+    for width, height in pairs if turn.swaps_sides else ():
+        if width is not None and height is not None:
+            size = 2 + 2 * tiff.offset_size  # of an entry without its tag
+            a, b = (slice(f.entry_offset + 2, f.entry_offset + 2 + size) for f in (width, height))
+            output[a], output[b] = block[b], block[a]
     return bytes(output)
+
+
+def _write_numbers(output: bytearray, tiff: Tiff, field: Field, numbers: Sequence[int]) -> None:
+    """Replace the values of a field of unsigned integers by as many others that fit."""
+    size = field.size // field.count
+    order: Literal["little", "big"] = "little" if tiff.order == "<" else "big"
+    data = b"".join(number.to_bytes(size, order) for number in numbers)
+    output[field.offset : field.offset + field.size] = data
 
 
 def _parse(block: bytes) -> tuple[Tiff, Directory] | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from photochrom.imagefile import exif, xmp
+from photochrom.imagefile.turning import Turn
 
 Density = tuple[float, float, str]
 
@@ -50,17 +51,14 @@ class Metadata:
         orientation = exif.read_orientation(self.exif or b"")
         return xmp.read_orientation(self.xmp or b"") if orientation is None else orientation
 
-    def make_upright(self, *, swap_sides: bool) -> "Metadata":
+    def make_upright(self, turn: Turn) -> "Metadata":
         """Return the metadata of the photo after its orientation was applied.
 
-        Positions in EXIF stay, as maker notes depend on them. Thumbnails, which show the photo
-        before, are dropped; EXIF's is unlinked.
-
-        Args:
-            swap_sides: Whether width and height were swapped.
+        Faces, other regions and sizes are turned. Offsets in EXIF stay, as maker notes depend on
+        them. Thumbnails, which show the photo before, are dropped; EXIF's is unlinked.
         """
         density, photoshop = self.density, self.photoshop
-        if density is not None and swap_sides:
+        if density is not None and turn.swaps_sides:
             density = (density[1], density[0], density[2])
         if photoshop is not None:
             resources = iterate_resources(photoshop)
@@ -69,8 +67,8 @@ class Metadata:
             )
         return dataclasses.replace(
             self,
-            exif=exif.make_upright(self.exif, swap_sides=swap_sides) if self.exif else None,
-            xmp=xmp.reset_orientation(self.xmp) if self.xmp else None,
+            exif=exif.make_upright(self.exif, turn) if self.exif else None,
+            xmp=xmp.make_upright(self.xmp, turn) if self.xmp else None,
             density=density,
             photoshop=photoshop or None,
         )
@@ -91,8 +89,13 @@ class Metadata:
         return xmp.read_mark(self.xmp or b"")
 
     def with_mark(self, text: str) -> "Metadata":
-        """Return a copy with an XMP property that says that colours were added."""
-        return dataclasses.replace(self, xmp=xmp.set_mark(self.xmp or b"", text))
+        """Return a copy with XMP properties that say that colours were added."""
+        packet = self.xmp or xmp.EMPTY_PACKET
+        marked = xmp.set_mark(packet, text)
+        if marked is not None:
+            return dataclasses.replace(self, xmp=marked)
+        replaced = dataclasses.replace(self, xmp=xmp.set_mark(xmp.EMPTY_PACKET, text))
+        return replaced.with_warning("XMP is damaged, and replaced by the mark")
 
 
 def iterate_resources(photoshop: bytes) -> Iterator[tuple[int, bytes, bytes]]:

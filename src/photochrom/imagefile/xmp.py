@@ -1,84 +1,164 @@
-"""XMP packets: read and set orientation and mark. Every other byte stays as it is."""
+"""Properties of XMP packets, read and set. Every other byte of a packet in UTF-8 stays as it is.
+
+Packets in UTF-16 or UTF-32 become UTF-8.
+"""
 
 import re
+from collections.abc import Iterable
 from html import escape, unescape
-from itertools import islice
 
-_RDF = b"http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-_TIFF = b"http://ns.adobe.com/tiff/1.0/"
-_PHOTOCHROM = b"urn:photochrom:"
-_VALUE = re.compile(
-    rb"""(?:\s*=\s*(?P<quote>["'])|(?:\s[^<>]*)?>)(?P<value>[^<]*?)(?(quote)(?P=quote)|<)"""
+from photochrom.imagefile.turning import Turn
+from photochrom.imagefile.xmp_regions import turn_regions
+from photochrom.imagefile.xmp_tree import (
+    RDF,
+    Edit,
+    Node,
+    apply,
+    outside,
+    parse,
+    properties,
+    to_utf8,
 )
-"""After a property's name: its value, in quotes as an attribute or between tags."""
+
+_XMP = b"http://ns.adobe.com/xap/1.0/"
+_ORIENTATION = b"http://ns.adobe.com/tiff/1.0/Orientation"
+_THUMBNAILS = (_XMP + b"Thumbnails", _XMP + b"PageInfo")
+_OUR_NAMES = {
+    namespace + local: (prefix, namespace, local)
+    for prefix, namespace, local in (
+        (b"photochrom", b"urn:photochrom:", b"colorized"),
+        (b"Iptc4xmpExt", b"http://iptc.org/std/Iptc4xmpExt/2008-02-29/", b"DigitalSourceType"),
+    )
+}
+_MARK, _SOURCE_TYPE = _OUR_NAMES
+_COMPOSITE = b"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 _NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_EMPTY_PACKET = (
+_EMPTY_RDF = b'<rdf:RDF xmlns:rdf="%b">\n</rdf:RDF>' % RDF
+EMPTY_PACKET = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="%b">\n</rdf:RDF></x:xmpmeta>\n'
-    b'<?xpacket end="w"?>' % _RDF
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/">%b</x:xmpmeta>\n'
+    b'<?xpacket end="w"?>' % _EMPTY_RDF
 )
 
 
 def read_orientation(packet: bytes) -> int | None:
     """Return the orientation, 1 to 8 as in EXIF; None if it is missing or invalid."""
-    match = _find_orientation(packet)
-    return None if match is None else int(match["value"])
+    packet = to_utf8(packet)
+    nodes = _find_orientations(packet, parse(packet))
+    return int(_value(packet, nodes[0])) if nodes else None
 
 
-def reset_orientation(packet: bytes) -> bytes:
-    """Return the packet with orientation 1, if it has one."""
-    match = _find_orientation(packet)
-    return packet if match is None else _replace_value(packet, match, b"1")
+def make_upright(packet: bytes, turn: Turn) -> bytes:
+    """Return the packet for the upright photo.
+
+    Its orientation becomes 1, sizes and regions are turned, and thumbnails, which show the photo
+    before, are removed.
+    """
+    packet = to_utf8(packet)
+    root = parse(packet)
+    edits = [_set_value(node, b"1") for node in _find_orientations(packet, root)]
+    edits += (_remove(node) for node in properties(root) if node.name in _THUMBNAILS and node.end)
+    if turn.orientation > 1:
+        edits += turn_regions(packet, root, turn)
+    return apply(packet, edits)
+
+
+def remove_namespaces(packet: bytes, namespaces: Iterable[str]) -> bytes:
+    """Return the packet without the elements and attributes of namespaces, given as URIs."""
+    packet = to_utf8(packet)
+    unwanted = [namespace.encode() for namespace in namespaces]
+    nodes = parse(packet).walk()
+    return apply(packet, [_remove(n) for n in nodes if n.end and _is_in(n.name, unwanted)])
 
 
 def read_mark(packet: bytes) -> str | None:
     """Return the text of `set_mark`, None if there is none."""
-    match = _find_property(packet, _PHOTOCHROM, b"colorized")
-    return None if match is None else unescape(match["value"].decode(errors="replace"))
+    packet = to_utf8(packet)
+    node = next((node for node in properties(parse(packet)) if node.name == _MARK), None)
+    return None if node is None else unescape(_value(packet, node).decode(errors="replace"))
 
 
-def set_mark(packet: bytes, text: str) -> bytes:
-    """Return the packet with a property that says that colours were added.
+def set_mark(packet: bytes, text: str) -> bytes | None:
+    """Return the packet with properties that say that colours were added.
 
-    An earlier one is replaced. A packet without RDF, such as an empty one, is replaced altogether.
-    Characters that XML cannot hold are left out.
+    They are a text and IPTC's DigitalSourceType; earlier ones are replaced. Characters that XML
+    cannot hold are left out.
+
+    Returns:
+        None: Nothing can be added, as it is no packet.
     """
-    value = escape(_NOT_IN_XML.sub("", text)).encode()
-    match = _find_property(packet, _PHOTOCHROM, b"colorized")
-    if match is not None:
-        return _replace_value(packet, match, value)
-    ends = list(re.finditer(rb"</(?:([\w.-]+):)?RDF\s*>", packet))
-    if not ends:
-        return set_mark(_EMPTY_PACKET, text)
-    end, prefix = ends[-1].start(), ends[-1][1]
-    rdf = prefix or b"rdf"
-    about = re.search(rb"""%b:about\s*=\s*("[^"<]*"|'[^'<]*')""" % rdf, packet)
-    line = b"<%b:Description %b:about=%b" % (rdf, rdf, about[1] if about else b'""')
-    if prefix is None:  # RDF is the default namespace
-        line += b' xmlns:rdf="%b"' % _RDF
-    line += b' xmlns:photochrom="%b" photochrom:colorized="%b"/>\n' % (_PHOTOCHROM, value)
-    return packet[:end] + line + packet[end:]
+    packet = to_utf8(packet)
+    root = parse(packet)
+    rdf = _find_outside(root, RDF + b"RDF")
+    if rdf is None:
+        outer = _find_outside(root, b"adobe:ns:meta/xmpmeta")
+        if outer is None or _is_single_tag(packet, outer):
+            return None
+        return set_mark(apply(packet, [(outer.value_start, outer.value_start, _EMPTY_RDF)]), text)
+    values = {_MARK: escape(_NOT_IN_XML.sub("", text)).encode(), _SOURCE_TYPE: _COMPOSITE}
+    edits: list[Edit] = []
+    missing = dict(values)
+    for node in properties(root):
+        if node.name in values and node.end:
+            is_simple = node.value_start < node.value_end and not node.children
+            if is_simple and node.name in missing:
+                del missing[node.name]
+                edits.append(_set_value(node, values[node.name]))
+            else:
+                edits.append(_remove(node))
+    if missing:
+        edits.append(_add_description(packet, root, rdf, missing))
+    return apply(packet, edits)
 
 
-def _find_orientation(packet: bytes) -> re.Match[bytes] | None:
-    match = _find_property(packet, _TIFF, b"Orientation")
-    return match if match and re.fullmatch(b"[1-8]", match["value"]) else None
+def _add_description(packet: bytes, root: Node, rdf: Node, values: dict[bytes, bytes]) -> Edit:
+    """Return an edit that adds a description, of properties in our two namespaces."""
+    start = packet[rdf.start : rdf.value_start]
+    name = start.split(b">")[0].split()[0].removeprefix(b"<")
+    prefix = name.rpartition(b":")[0]
+    about = root.search(RDF + b"about")
+    subject = packet[about.value_start - 1 : about.value_end + 1] if about else b'""'
+    line = b"\n<%b:Description %b:about=%b" % (prefix or b"rdf", prefix or b"rdf", subject)
+    if not prefix:  # RDF is the default namespace
+        line += b' xmlns:rdf="%b"' % RDF
+    for key, value in values.items():
+        short, namespace, local = _OUR_NAMES[key]
+        line += b' xmlns:%b="%b" %b:%b="%b"' % (short, namespace, short, local, value)
+    line += b"/>"
+    if _is_single_tag(packet, rdf):
+        return rdf.start, rdf.end, b"%b>%b</%b>" % (start[: start.rindex(b"/")], line, name)
+    return rdf.value_start, rdf.value_start, line
 
 
-def _replace_value(packet: bytes, match: re.Match[bytes], value: bytes) -> bytes:
-    return packet[: match.start("value")] + value + packet[match.end("value") :]
+def _find_outside(root: Node, name: bytes) -> Node | None:
+    """Return the first node of a name outside of descriptions."""
+    return next((node for node in outside(root) if node.name == name), None)
 
 
-def _find_property(packet: bytes, namespace: bytes, name: bytes) -> re.Match[bytes] | None:
-    """Find the simple value of a property, an attribute or an element.
+def _is_single_tag(packet: bytes, node: Node) -> bool:
+    return packet[node.value_start - 2 : node.value_start] == b"/>"
 
-    The number of candidates is limited: a malicious packet could otherwise take hours.
-    """
-    prefixes = re.findall(rb"""\sxmlns:([\w.-]+)\s*=\s*["']%b["']""" % re.escape(namespace), packet)
-    for prefix in islice(dict.fromkeys(prefixes), 4):
-        candidates = re.finditer(rb"[\s<]%b:%b(?=[\s=>])" % (re.escape(prefix), name), packet)
-        for candidate in islice(candidates, 16):
-            match = _VALUE.match(packet, candidate.end())
-            if match is not None:
-                return match
-    return None
+
+def _find_orientations(packet: bytes, root: Node) -> list[Node]:
+    return [
+        node
+        for node in properties(root)
+        if node.name == _ORIENTATION and re.fullmatch(rb"\s*[1-8]\s*", _value(packet, node))
+    ]
+
+
+def _is_in(name: bytes, namespaces: Iterable[bytes]) -> bool:
+    locals_ = (name.removeprefix(space) for space in namespaces if name.startswith(space))
+    return any(re.fullmatch(rb"[^/#]+", local) for local in locals_)
+
+
+def _value(packet: bytes, node: Node) -> bytes:
+    return packet[node.value_start : node.value_end]
+
+
+def _set_value(node: Node, value: bytes) -> Edit:
+    return node.value_start, node.value_end, value
+
+
+def _remove(node: Node) -> Edit:
+    return node.start, node.end, b""
