@@ -287,10 +287,8 @@ def make_upright(photo: Photo, *, is_upright: bool = False) -> Photo:
     """
     own = photo.metadata.orientation
     orientation = own or 1
-    width, height = photo.size
-    if is_upright and orientation >= 5:
-        width, height = height, width
-    metadata = photo.metadata.make_upright(Turn(orientation, width, height))
+    stored = photo.size[::-1] if is_upright and orientation >= 5 else photo.size
+    metadata = photo.metadata.make_upright(Turn(orientation, *stored))
     pixels, alpha = photo.pixels, photo.alpha
     transform = _UPRIGHT.get(orientation)
     if transform is not None and not is_upright:

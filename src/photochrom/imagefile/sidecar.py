@@ -16,6 +16,7 @@ from photochrom.imagefile.decoding import make_upright
 from photochrom.imagefile.formats import RAW_SUFFIXES
 from photochrom.imagefile.jpeg_tables import finer_table
 from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.turning import Turn
 
 SUFFIX = ".xmp"
 _MAX_SIZE = 1 << 24
@@ -63,7 +64,8 @@ def apply_sidecar(photo: Photo, sidecar: Path) -> Photo:
         packet = sidecar.read_bytes()
         orientation = xmp.read_orientation(packet)
         if photo.orientation is not None:
-            packet = xmp.reset_orientation(packet)
+            stored = photo.size[::-1] if photo.orientation >= 5 else photo.size
+            packet = xmp.make_upright(packet, Turn(photo.orientation, *stored))
         merged = merge_packets(photo.metadata.xmp, packet)
     except (OSError, ValueError, ET.ParseError) as error:
         metadata = photo.metadata.with_warning(f"the sidecar {sidecar.name} is not used: {error}")
