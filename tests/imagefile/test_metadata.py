@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, IptcImagePlugin
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg, png
+from photochrom.imagefile import jpeg, jpeg_segments, png
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info, to_pillow_options
 from photochrom.imagefile.turning import Turn
@@ -40,15 +40,15 @@ def with_chunks(*chunks: bytes) -> bytes:
 
 
 FULL_JPEG = with_segments(
-    jpeg.make_segment(0xE1, b"Exif\0\0" + exif_block()),
-    jpeg.make_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
-    jpeg.make_segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(40)),
-    jpeg.make_segment(0xE2, b"ICC_PROFILE\0\2\2" + SRGB[300:]),
-    jpeg.make_segment(0xE2, b"ICC_PROFILE\0\1\2" + SRGB[:300]),
-    jpeg.make_segment(0xE2, b"MPF\0" + bytes(8)),
-    jpeg.make_segment(0xED, b"Photoshop 3.0\0" + resource(0x0404, IPTC, b"odd")),
-    jpeg.make_segment(0xEC, b"Ducky" + bytes(4)),
-    jpeg.make_segment(0xFE, b"from the archive"),
+    jpeg_segments.make_segment(0xE1, b"Exif\0\0" + exif_block()),
+    jpeg_segments.make_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
+    jpeg_segments.make_segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(40)),
+    jpeg_segments.make_segment(0xE2, b"ICC_PROFILE\0\2\2" + SRGB[300:]),
+    jpeg_segments.make_segment(0xE2, b"ICC_PROFILE\0\1\2" + SRGB[:300]),
+    jpeg_segments.make_segment(0xE2, b"MPF\0" + bytes(8)),
+    jpeg_segments.make_segment(0xED, b"Photoshop 3.0\0" + resource(0x0404, IPTC, b"odd")),
+    jpeg_segments.make_segment(0xEC, b"Ducky" + bytes(4)),
+    jpeg_segments.make_segment(0xFE, b"from the archive"),
 )
 FULL_PNG = with_chunks(
     png.make_chunk(b"gAMA", struct.pack(">I", 45455)),
@@ -228,7 +228,7 @@ def test_png_color_chunks_are_dropped_with_the_profile():
     # A PNG must not have both.
     written = png.write_metadata(encode("PNG"), dataclasses.replace(read, icc=SRGB))
     assert b"sRGB" not in [name for name, _ in png.iterate_chunks(written)]
-    other = Metadata(jpeg_segments=(jpeg.make_segment(0xEC, b"sRGB"),))
+    other = Metadata(jpeg_segments=(jpeg_segments.make_segment(0xEC, b"sRGB"),))
     assert other.with_profile(SRGB).jpeg_segments == other.jpeg_segments
 
 
@@ -246,14 +246,16 @@ COMMENTS = (b"plain", b"caf\xe9", "\u0416 \u2713".encode(), b"a\0b\0", b"\0", b"
 
 
 def test_comments_keep_their_bytes_in_a_jpeg():
-    segments = [jpeg.make_segment(0xFE, comment) for comment in COMMENTS]
+    segments = [jpeg_segments.make_segment(0xFE, comment) for comment in COMMENTS]
     read = jpeg.read_metadata(with_segments(*segments))
     assert len(read.comments) == len(COMMENTS)
     assert b"".join(segments) in jpeg.write_metadata(encode("JPEG"), read)
 
 
 def test_comments_of_a_jpeg_become_those_of_a_png_and_back():
-    read = jpeg.read_metadata(with_segments(*(jpeg.make_segment(0xFE, c) for c in COMMENTS)))
+    read = jpeg.read_metadata(
+        with_segments(*(jpeg_segments.make_segment(0xFE, c) for c in COMMENTS))
+    )
     written = png.write_metadata(encode("PNG"), read)
     chunks = [
         chunk[4:-4] for name, chunk in png.iterate_chunks(written) if name in (b"tEXt", b"iTXt")
@@ -293,7 +295,7 @@ def test_long_profiles_and_resources_are_split_into_segments():
     assert read.icc == long
     assert read.iptc == IPTC
     assert read.photoshop == resource(0x0404, IPTC) + resource(0x0BB8, long)
-    assert len([1 for marker, _ in jpeg.iterate_segments(written) if marker == 0xE2]) == 3
+    assert len([1 for marker, _ in jpeg_segments.iterate_segments(written) if marker == 0xE2]) == 3
     with Image.open(BytesIO(written)) as image:
         assert image.info["icc_profile"] == long
         info = IptcImagePlugin.getiptcinfo(image)
@@ -304,7 +306,6 @@ def test_long_profiles_and_resources_are_split_into_segments():
 @pytest.mark.parametrize(
     "metadata",
     [
-        Metadata(exif=b"II*\0" + bytes(65524)),
         Metadata(xmp=b"x" * 65503),
         Metadata(icc=bytes(255 * 65519 + 1)),
     ],
@@ -357,18 +358,22 @@ def test_metadata_from_pillow_info():
 
 
 def test_damaged_metadata_are_dropped():
-    good = jpeg.make_segment(0xFE, b"good")
+    good = jpeg_segments.make_segment(0xFE, b"good")
     data = with_segments(
-        jpeg.make_segment(0xE1, b"Exif\0\0"),
-        jpeg.make_segment(0xE1, b"Exif\0\0II*\0\xff\xff\xff\xff"),
-        jpeg.make_segment(0xE2, b"ICC_PROFILE\0\1\2" + SRGB),
-        jpeg.make_segment(0xE2, b"ICC_PROFILE"),
-        jpeg.make_segment(0xED, b"Photoshop 3.0\0"),
+        jpeg_segments.make_segment(0xE1, b"Exif\0\0"),
+        jpeg_segments.make_segment(0xE1, b"Exif\0\0II*\0\xff\xff\xff\xff"),
+        jpeg_segments.make_segment(0xE2, b"ICC_PROFILE\0\1\2" + SRGB[:300]),
+        jpeg_segments.make_segment(0xE2, b"ICC_PROFILE"),
+        jpeg_segments.make_segment(0xED, b"Photoshop 3.0\0"),
         b"\xff" + good,
     )
     read = jpeg.read_metadata(data)
     assert read.comments == ("good",)
-    assert dataclasses.replace(read, jpeg_segments=(), comments=()) == Metadata()
+    assert dataclasses.replace(read, jpeg_segments=(), comments=(), warnings=()) == Metadata()
+    assert read.warnings == (
+        "damaged EXIF is dropped",
+        "the colour profile is incomplete and dropped",
+    )
     cut = FULL_JPEG[: FULL_JPEG.index(b"from the archive") + 3]
     assert len(jpeg.read_metadata(cut).jpeg_segments) == 2
 

@@ -24,7 +24,7 @@ from PIL import Image, IptcImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from photochrom.cli import main
 from photochrom.color import icc
-from photochrom.imagefile import jpeg
+from photochrom.imagefile import jpeg_segments
 from photochrom.imagefile.boxes import iterate_boxes
 from support.icc_profiles import SPACES
 from support.metadata import IPTC, resource
@@ -71,7 +71,7 @@ def encode(format_: str, image: Image.Image = PICTURE, **options: Any) -> bytes:
 def jpeg_files() -> dict[str, bytes]:
     """Return a JPEG for each kind of metadata."""
     plain = encode("JPEG")
-    iptc = jpeg.make_segment(0xED, b"Photoshop 3.0\0" + resource(0x0404, IPTC))
+    iptc = jpeg_segments.make_segment(0xED, b"Photoshop 3.0\0" + resource(0x0404, IPTC))
     return {
         "EXIF": encode("JPEG", exif=exif()),
         "XMP": encode("JPEG", xmp=XMP),

@@ -1,10 +1,24 @@
-"""JPEG segments, and the metadata in them."""
+"""Metadata of a JPEG: what its segments hold, and what lies behind its image."""
 
+import dataclasses
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
 
 from photochrom.errors import PhotoError
 from photochrom.imagefile import exif
+from photochrom.imagefile.jpeg_segments import (
+    COM,
+    MAX_CONTENT,
+    METADATA_MARKERS,
+    find_image_end,
+    is_intact,
+    iterate_segments,
+    locate_segments,
+    make_segment,
+)
+from photochrom.imagefile.jpeg_trailers import ISO_GAIN_MAP, Trailers, read_trailers
 from photochrom.imagefile.metadata import (
     IPTC_RESOURCE,
     Density,
@@ -12,50 +26,37 @@ from photochrom.imagefile.metadata import (
     convert_density,
     iterate_resources,
 )
+from photochrom.imagefile.tiff import Tiff, TiffError
 
 _APP0, _APP1, _APP2, _APP8, _APP11, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xE8, 0xEB, 0xED, 0xEE
-_SOS, _COM = 0xDA, 0xFE
-_METADATA_MARKERS = {_COM, *range(0xE0, 0xF0)} - {_APP14}
-"""Comments and application segments, without Adobe's, which names the colour transform."""
 
 _JFIF = b"JFIF\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
+_MPF = b"MPF\0"
+_SPIFF = b"SPIFF\0"
 _PHOTOSHOP = b"Photoshop 3.0\0"
-_DROPPED = {
-    _APP0: (_JFIF, b"JFXX\0", b"AVI1"),
-    _APP1: (exif.PREFIX[:5], _XMP),
-    _APP2: (_ICC, b"MPF\0", b"urn:iso:std:iso:ts:21496"),  # further images in the file
-    _APP8: (b"SPIFF\0",),
-    _APP11: (b"",),  # JPEG XT layers, signatures of the original pixels
-    _APP13: (_PHOTOSHOP,),
-}
-"""Marker to prefixes of segments that are parsed, or would be wrong with other pixels."""
-_MAX_CONTENT = 65533
+_KINDS = (
+    (_APP0, _JFIF, "JFIF"),
+    (_APP0, b"JFXX\0", "JFXX"),  # a thumbnail
+    (_APP0, b"AVI1", "AVI1"),  # fields of a video
+    (_APP1, exif.PREFIX[:5], "EXIF"),
+    (_APP1, _XMP, "XMP"),
+    (_APP2, _ICC, "colour profile"),
+    (_APP2, _MPF, "MPF"),
+    (_APP2, ISO_GAIN_MAP, "gain map"),
+    (_APP8, _SPIFF, "SPIFF"),
+    (_APP11, b"JP", "JPEG XT"),
+    (_APP11, b"HDR_RI", "JPEG-HDR"),
+    (_APP13, _PHOTOSHOP, "Photoshop"),
+    (_APP13, b"Adobe_Photoshop2.5:", "Photoshop"),
+    (COM, b"", "comment"),
+)
+"""Marker and start of the segments that are parsed, or would be wrong with other pixels."""
 _MAX_XMP = 65502  # by Adobe's specification
 _UNITS = ("", "inch", "cm")
-
-
-def iterate_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and bytes (marker, length, content) of each segment.
-
-    The last item is the rest of the file: from the start of the scan on (marker 0xDA), or from
-    where the data are damaged (0). Any segment may be cut off.
-    """
-    start = 2
-    while start + 4 <= len(data) and data[start] == 0xFF and data[start + 1] != _SOS:
-        marker, length = data[start + 1], int.from_bytes(data[start + 2 : start + 4])
-        if marker == 0xFF:  # a fill byte
-            start += 1
-            continue
-        yield marker, data[start : start + 2 + length]
-        start += 2 + length
-    yield _SOS if data[start : start + 2] == b"\xff\xda" else 0, data[start:]
-
-
-def make_segment(marker: int, content: bytes) -> bytes:
-    """Return the bytes of a segment; `content` has at most 65533."""
-    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+_TIFF_STARTS = (b"II", b"MM")
+_MP_ENTRIES = 0xB002
 
 
 def strip_metadata(data: bytes) -> bytes:
@@ -66,56 +67,162 @@ def strip_metadata(data: bytes) -> bytes:
     segments = [
         segment
         for marker, segment in iterate_segments(data)
-        if marker not in _METADATA_MARKERS - {_APP1}
-        and not (marker == _APP14 and len(segment) < 16)  # cut off
+        if marker not in METADATA_MARKERS - {_APP1}
+        and (marker != _APP1 or is_intact(segment))
+        and (marker != _APP14 or len(segment) >= 16)  # not cut off
     ]
     return b"".join([data[:2], *segments])
 
 
 def read_metadata(data: bytes) -> Metadata:
     """Read the metadata of a JPEG; of several images in the file, the first."""
-    block = packet = density = None
-    profile: dict[bytes, bytes] = {}
-    photoshop: list[bytes] = []
-    comments: list[str] = []
-    others: list[bytes] = []
-    for marker, segment in iterate_segments(data):
-        content = segment[4:]
-        if marker not in _METADATA_MARKERS or len(content) + 2 != int.from_bytes(segment[2:4]):
-            continue
-        if marker == _APP0 and content.startswith(_JFIF) and len(content) > 11:
-            unit, x, y = struct.unpack_from(">BHH", content, 7)
-            # A ratio of 1:1 is what encoders write by default.
-            if unit < len(_UNITS) and x and y and (unit, x, y) != (0, 1, 1):
-                density = (x, y, _UNITS[unit])
-        elif marker == _APP1 and content.startswith(exif.PREFIX[:5]):
-            if block is None and exif.is_valid(content[6:]):
-                block = content[6:]
-        elif marker == _APP1 and content.startswith(_XMP):
-            packet = packet or content[len(_XMP) :]
-        elif marker == _APP2 and content.startswith(_ICC):
-            start = len(_ICC) + 2
-            profile.setdefault(content[start - 2 : start], content[start:])
-        elif marker == _APP13 and content.startswith(_PHOTOSHOP):
-            photoshop.append(content[len(_PHOTOSHOP) :])
-        elif marker == _COM:
-            comments.append(content.decode(errors="surrogateescape"))
-        elif not content.startswith(_DROPPED.get(marker, ())):
-            others.append(segment)
-    resources = b"".join(photoshop)
-    iptc = next(
-        (content for number, _, content in iterate_resources(resources) if number == IPTC_RESOURCE),
-        None,
+    found = _Found()
+    for marker, start, end in locate_segments(data):
+        if marker in METADATA_MARKERS:
+            found.add(data, marker, start, end)
+    metadata = found.metadata()
+    trailers = read_trailers(
+        data,
+        find_image_end(data),
+        previews=found.previews,
+        is_turned=metadata.orientation not in (None, 1),
     )
-    return Metadata(
-        block,
-        packet or None,
-        _join_profile(profile) or None,
-        resources or None,
-        iptc or None,
-        density,
-        tuple(comments),
-        jpeg_segments=tuple(others),
+    return _with_trailers(metadata, trailers)
+
+
+@dataclass
+class _Found:
+    """What is in the segments of a JPEG, in their order."""
+
+    exif: list[bytes] = field(default_factory=list)
+    xmp: list[bytes] = field(default_factory=list)
+    profile: dict[bytes, bytes] = field(default_factory=dict)
+    photoshop: list[bytes] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
+    boxes: dict[bytes, list[bytes]] = field(default_factory=dict)
+    """Segments of JPEG XT and JUMBF by number (ISO/IEC 18477-3, section 6.2)."""
+    others: list[bytes] = field(default_factory=list)
+    previews: list[int] = field(default_factory=list)
+    """Where in the file images start that show the photo smaller."""
+    density: Density | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, data: bytes, marker: int, start: int, end: int) -> None:
+        """Add a segment. A wrong length is corrected if more segments follow."""
+        content = data[start + 4 : end]
+        kind, prefix = next(
+            (
+                (name, prefix)
+                for code, prefix, name in _KINDS
+                if code == marker and content.startswith(prefix)
+            ),
+            ("", b""),
+        )
+        if not is_intact(data[start:end]):
+            name = kind or f"APP{marker - _APP0}"
+            if end == len(data) or len(content) > MAX_CONTENT:
+                self.warnings.append(f"a damaged segment ({name}) is dropped")
+                return
+            self.warnings.append(f"the wrong length of a segment ({name}) is corrected")
+        if kind == "JFIF" and len(content) > 11:
+            self._add_density(*struct.unpack_from(">BHH", content, 7))
+        elif kind == "SPIFF" and len(content) >= 30:
+            unit, y, x = struct.unpack_from(">BII", content, 21)
+            if self.density is None:
+                self._add_density(unit, x, y)
+        elif kind == "EXIF":
+            block = content[len(exif.PREFIX) :]
+            if self.exif and block and not block.startswith(_TIFF_STARTS):
+                self.exif[-1] += block  # of more than a segment
+            else:
+                self.exif.append(block)
+        elif kind == "XMP":
+            self.xmp.append(content[len(prefix) :])
+        elif kind == "colour profile":
+            numbers, part = content[len(prefix) :][:2], content[len(prefix) + 2 :]
+            self.profile.setdefault(numbers, part)
+        elif kind == "MPF":
+            base = start + 4 + len(prefix)
+            self.previews += (base + offset for offset in _find_previews(content[len(prefix) :]))
+        elif kind == "JPEG XT":
+            self.boxes.setdefault(content[2:4], []).append(make_segment(marker, content))
+        elif kind == "JPEG-HDR":
+            self.warnings.append("the layer of JPEG-HDR is dropped")
+        elif kind == "Photoshop":
+            self.photoshop.append(content[len(prefix) :])
+        elif kind == "comment":
+            self.comments.append(content.decode(errors="surrogateescape"))
+        elif not kind:
+            self.others.append(make_segment(marker, content))
+
+    def metadata(self) -> Metadata:
+        """Return the metadata of all segments, with warnings of what is dropped."""
+        blocks = [block for block in self.exif if exif.is_valid(block)]
+        if any(block.strip(b"\0") for block in self.exif if block not in blocks):
+            self.warnings.append("damaged EXIF is dropped")
+        if any(block != blocks[0] for block in blocks[1:]):
+            self.warnings.append("a second block of EXIF is dropped")
+        packets = [packet for packet in self.xmp if packet.strip(b"\0")]
+        if any(packet != packets[0] for packet in packets[1:]):
+            self.warnings.append("a second packet of XMP is dropped")
+        profile = _join_profile(self.profile)
+        if self.profile and not profile:
+            self.warnings.append("the colour profile is incomplete and dropped")
+        resources = b"".join(self.photoshop)
+        iptc = next(
+            (
+                content
+                for number, _, content in iterate_resources(resources)
+                if number == IPTC_RESOURCE
+            ),
+            None,
+        )
+        return Metadata(
+            blocks[0] if blocks else None,
+            packets[0] if packets else None,
+            profile or None,
+            resources or None,
+            iptc or None,
+            self.density,
+            tuple(self.comments),
+            jpeg_segments=(*self.others, *self._kept_boxes()),
+            warnings=tuple(dict.fromkeys(self.warnings)),
+        )
+
+    def _add_density(self, unit: int, x: int, y: int) -> None:
+        # A ratio of 1:1 is what encoders write by default.
+        if x and y and (unit, x, y) != (0, 1, 1):
+            if unit < len(_UNITS):
+                self.density = (x, y, _UNITS[unit])
+            else:
+                self.warnings.append("the resolution is dropped: its unit is unknown")
+
+    def _kept_boxes(self) -> list[bytes]:
+        """Return the segments of boxes of JUMBF that are not about the original pixels."""
+        kept: list[bytes] = []
+        for segments in self.boxes.values():
+            first = segments[0]
+            if first[16:20] != b"jumb":
+                self.warnings.append("the layers of JPEG XT are dropped")
+            elif b"c2pa" in first:
+                self.warnings.append(
+                    "content credentials (C2PA) are dropped: they sign the original pixels"
+                )
+            else:
+                kept += segments
+        return kept
+
+
+def _with_trailers(metadata: Metadata, trailers: Trailers) -> Metadata:
+    """Return metadata with the IPTC of trailers, if they have none, and the trailers kept."""
+    warnings = [*metadata.warnings, *trailers.dropped]
+    if trailers.iptc and metadata.iptc not in (None, trailers.iptc) and not trailers.iptc_is_kept:
+        warnings.append("the IPTC of the AFCP trailer is dropped: the photo has other IPTC")
+    return dataclasses.replace(
+        metadata,
+        iptc=metadata.iptc or trailers.iptc,
+        jpeg_trailer=trailers.kept,
+        warnings=tuple(warnings),
     )
 
 
@@ -130,12 +237,12 @@ def write_metadata(data: bytes, metadata: Metadata) -> bytes:
     for marker, segment in iterate_segments(data):
         if marker == _APP0 and segment[4:].startswith(_JFIF):
             jfif = [_set_density(segment, metadata.density)]
-        elif marker not in _METADATA_MARKERS:
+        elif marker not in METADATA_MARKERS:
             image.append(segment)
     added: list[bytes] = []
     if metadata.exif is not None:
-        block = _check_length("EXIF", metadata.exif, _MAX_CONTENT - len(exif.PREFIX))
-        added.append(make_segment(_APP1, exif.PREFIX + block))
+        for part in _split(metadata.exif, MAX_CONTENT - len(exif.PREFIX)):
+            added.append(make_segment(_APP1, exif.PREFIX + part))
     if metadata.xmp is not None:
         packet = metadata.xmp
         if len(packet) > _MAX_XMP:  # remove the padding
@@ -143,24 +250,43 @@ def write_metadata(data: bytes, metadata: Metadata) -> bytes:
             packet = start.rstrip() + end + rest
         added.append(make_segment(_APP1, _XMP + _check_length("XMP", packet, _MAX_XMP)))
     if metadata.icc is not None:
-        size = _MAX_CONTENT - len(_ICC) - 2
+        size = MAX_CONTENT - len(_ICC) - 2
         parts = _split(_check_length("colour profile", metadata.icc, 255 * size), size)
         for number, part in enumerate(parts, 1):
             added.append(make_segment(_APP2, _ICC + bytes((number, len(parts))) + part))
-    for part in _split(_resources_with_iptc(metadata), _MAX_CONTENT - len(_PHOTOSHOP)):
+    for part in _split(_resources_with_iptc(metadata), MAX_CONTENT - len(_PHOTOSHOP)):
         added.append(make_segment(_APP13, _PHOTOSHOP + part))
     added += metadata.jpeg_segments
     for comment in metadata.comments:
-        parts = _split(comment.encode(errors="surrogateescape"), _MAX_CONTENT)
-        added += (make_segment(_COM, part) for part in parts)
-    return b"".join([data[:2], *jfif, *added, *image])
+        parts = _split(comment.encode(errors="surrogateescape"), MAX_CONTENT)
+        added += (make_segment(COM, part) for part in parts)
+    return b"".join([data[:2], *jfif, *added, *image, metadata.jpeg_trailer])
 
 
 def _join_profile(parts: Mapping[bytes, bytes]) -> bytes | None:
-    """Join the parts of a profile by (number, count); None if they are not complete."""
+    """Join the parts of a profile by (number, count); None if they are not complete.
+
+    The profile itself begins with its size, as some programs write other numbers and counts.
+    """
+    joined = b"".join(parts[key] for key in sorted(parts))
     count = min(len(parts), 255)
-    expected = {bytes((number, count)) for number in range(1, count + 1)}
-    return b"".join(parts[key] for key in sorted(parts)) if expected == set(parts) else None
+    is_numbered = {bytes((number, count)) for number in range(1, count + 1)} == set(parts)
+    return joined if is_numbered or int.from_bytes(joined[:4]) == len(joined) else None
+
+
+def _find_previews(block: bytes) -> list[int]:
+    """Return the offsets in an MPF block of the images of type "large thumbnail".
+
+    They follow CIPA DC-007, section 5.2.3.3.
+    """
+    try:
+        tiff = Tiff(BytesIO(block))
+        field_ = tiff.read_directory(tiff.first_offset).fields[_MP_ENTRIES]
+        entries = tiff.read(field_.offset, field_.size)
+    except (TiffError, KeyError):
+        return []
+    numbers = struct.iter_unpack(tiff.order + "III4x", entries[: len(entries) // 16 * 16])
+    return [offset for attributes, _, offset in numbers if attributes >> 16 & 0xFF == 1]
 
 
 def _resources_with_iptc(metadata: Metadata) -> bytes:

@@ -17,6 +17,8 @@ Density = tuple[float, float, str]
 PNG_COLOR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 IPTC_RESOURCE = 0x0404
 _THUMBNAIL_RESOURCES = (0x0409, 0x040C)
+_MAX_JPEG_EXIF = 65527
+"""Bytes of a block in one segment."""
 _METRES = {"m": 1.0, "cm": 0.01, "inch": 0.0254}
 
 
@@ -40,6 +42,8 @@ class Metadata:
     """Text comments of the file. Bytes of a JPEG that are not UTF-8 are surrogate escapes."""
     jpeg_segments: tuple[bytes, ...] = ()
     """Further segments, which only a JPEG can hold; without comments."""
+    jpeg_trailer: bytes = b""
+    """What follows the end of a JPEG's image, which only a JPEG can hold."""
     png_chunks: tuple[bytes, ...] = ()
     """Further chunks, which only a PNG can hold; without comments."""
     warnings: tuple[str, ...] = ()
@@ -176,8 +180,32 @@ def lost_metadata(metadata: Metadata, format_: str) -> list[str]:
         "AVIF": {"EXIF", "XMP", "the colour profile"},
         "BMP": {"the colour profile", "resolution"},
     }
-    return [
+    lost = [
         f"{kind} is lost: a {format_} cannot hold it"
         for kind, value in kinds.items()
         if value is not None and kind not in kept[format_]
     ]
+    return lost + (_lost_in_jpeg(metadata) if format_ == "JPEG" else _lost_of_jpeg(metadata))
+
+
+def _lost_in_jpeg(metadata: Metadata) -> list[str]:
+    """Return what is different about the metadata of other formats in a JPEG, each a phrase."""
+    lost = []
+    if metadata.density and convert_density(metadata.density, "inch", 65535) is None:
+        lost.append("the resolution is lost: a JPEG holds 1 to 65535 pixels per inch")
+    if len(metadata.exif or b"") > _MAX_JPEG_EXIF:
+        lost.append("EXIF takes several segments of the JPEG, of which many programs read one")
+    return lost
+
+
+def _lost_of_jpeg(metadata: Metadata) -> list[str]:
+    """Return what of a JPEG no other format can hold, each a phrase."""
+    lost = []
+    if metadata.jpeg_trailer:
+        lost.append("what lies behind the end of the JPEG is lost")
+    names = {
+        f"APP{segment[1] - 0xE0}" for segment in metadata.jpeg_segments if segment[4:9] != b"Ducky"
+    }
+    if names:
+        lost.append(f"segments of the JPEG are lost: {', '.join(sorted(names))}")
+    return lost
