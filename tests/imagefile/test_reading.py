@@ -14,7 +14,7 @@ from photochrom.errors import PhotoError
 from photochrom.imagefile import tiff_pages
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.photo import Photo
-from photochrom.imagefile.reading import open_pages, open_photo
+from photochrom.imagefile.reading import open_pages, open_photo, read_size
 from photochrom.imagefile.tiff import TiffError
 from photochrom.imagefile.writing import save_photo
 
@@ -452,3 +452,32 @@ def test_wrong_suffix_is_ignored(tmp_path: Path, picture: Image.Image):
     picture.save(tmp_path / "a.jpg", "PNG")
     photo = open_photo(tmp_path / "a.jpg")
     assert photo.encoding.format == "PNG"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp", ".ppm", ".gif"])
+def test_sides_are_read_without_decoding(
+    suffix: str, tmp_path: Path, picture: Image.Image, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        raise AssertionError
+
+    path = tmp_path / f"a{suffix}"
+    picture.save(path)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
+    monkeypatch.setattr("cv2.imdecode", refuse)
+    assert read_size(path) == (64, 48)
+    with pytest.raises(PhotoError, match="3072 pixels, the limit 3071"):
+        read_size(path, max_pixels=3071)
+
+
+def test_sides_of_what_is_refused_are_refused_with_the_same_reason(tmp_path: Path):
+    frames = [Image.new("L", (4, 4), value) for value in (0, 255)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    (tmp_path / "text.jpg").write_text("text " * 9)
+    (tmp_path / "empty.png").touch()
+    for path in (*tmp_path.iterdir(), tmp_path / "missing.tif"):
+        with pytest.raises(PhotoError) as expected:
+            open_photo(path)
+        with pytest.raises(PhotoError) as found:
+            read_size(path)
+        assert str(found.value) == str(expected.value)

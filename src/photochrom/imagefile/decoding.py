@@ -46,6 +46,15 @@ class DamagedError(PhotoError):
     """An image that is incomplete or damaged, or whose metadata are."""
 
 
+class TooLargeError(PhotoError):
+    """An image of more pixels than are allowed."""
+
+    def __init__(self, message: str, size: tuple[int, int]) -> None:
+        """Keep width and height."""
+        super().__init__(message)
+        self.size = size
+
+
 def open_image(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> ImageFile:
     """Read the header of an image, and raise `PhotoError` if it is not supported."""
     stream.seek(0)
@@ -60,18 +69,19 @@ def open_image(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) ->
                     image.seek(frame)
         except UnidentifiedImageError as error:
             raise _unidentified_error(name, start, format_) from error
-        check_size(*image.size, name, max_pixels)
         if image.format not in _NO_ANIMATIONS and getattr(image, "n_frames", 1) > 1:
             raise PhotoError(f"{name} is an animation; give its frames one by one")
+        check_size(*image.size, name, max_pixels)
     return image
 
 
 def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
-    """Raise `PhotoError` if an image has too many pixels."""
+    """Raise `TooLargeError` if an image has too many pixels."""
     if width * height > max_pixels:
-        raise PhotoError(
+        raise TooLargeError(
             f"{name} is too large: {width}x{height} is {width * height} pixels, the limit "
-            f"{max_pixels}; allow more with --max-pixels"
+            f"{max_pixels}; allow more with --max-pixels",
+            (width, height),
         )
 
 

@@ -6,7 +6,7 @@ then pixels, profile and orientation (`decoding`).
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -26,7 +26,13 @@ from photochrom.imagefile import (
     raw,
     tiff_pages,
 )
-from photochrom.imagefile.decoding import DamagedError, check_size, decode, open_image
+from photochrom.imagefile.decoding import (
+    DamagedError,
+    TooLargeError,
+    check_size,
+    decode,
+    open_image,
+)
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
 from photochrom.imagefile.photo import Encoding, Photo
@@ -83,6 +89,36 @@ def open_pages(file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) ->
             yield from _read_pages(stream, name, max_pixels)
     except OSError as error:
         raise PhotoError(f"cannot read {name}: {error.strerror or error}") from error
+
+
+def read_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return the sides in px of a photo, before it is turned; of a TIFF, of its first page.
+
+    Only its header is read, except of camera raw and of formats that Pillow does not decode here.
+    Damage behind the header is not noticed.
+
+    Raises:
+        PhotoError: If the file is missing, too large, or of a kind that cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(16)
+            is_read_by_pillow = (
+                start
+                and raw.detect_kind(start, path.name) is None
+                and detect_format(start) not in ("TIFF", *_READERS)
+            )
+            try:
+                if is_read_by_pillow:
+                    with suppress(DamagedError):  # its metadata may be, which can be left out
+                        open_image(stream, str(path), 0)
+                photo = next(_read_pages(stream, str(path), 0))
+            except TooLargeError as found:  # every reader checks this before it decodes
+                check_size(*found.size, str(path), max_pixels)
+                return found.size
+            return photo.size
+    except OSError as error:
+        raise PhotoError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
