@@ -18,6 +18,7 @@ from photochrom.errors import PhotoError
 from photochrom.imagefile import (
     bmp,
     jpeg,
+    jpeg2000,
     jpeg_tables,
     netpbm,
     png,
@@ -45,6 +46,7 @@ _TIFF_COMPRESSIONS = {1: "raw", 8: "tiff_adobe_deflate", 32946: "tiff_adobe_defl
 """Compression of a TIFF to that of the output; all others become LZW."""
 _READERS: dict[str, Callable[[bytes, str, int], Photo]] = {
     "BMP": bmp.read,
+    "JPEG2000": jpeg2000.read,
     "PNM": netpbm.read,
     "PSD": psd.read,
 }
