@@ -301,7 +301,7 @@ def test_heic_without_pillow_heif_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
-    monkeypatch.setattr("photochrom.imagefile.decoding.find_spec", lambda name: None)
+    monkeypatch.setattr("photochrom.imagefile.heif.find_spec", lambda name: None)
     with pytest.raises(PhotoError, match="is a HEIC, which needs the package pillow-heif"):
         open_photo(tmp_path / "a.heic")
 

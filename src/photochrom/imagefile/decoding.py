@@ -5,7 +5,6 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import IO
 
 import cv2
@@ -25,7 +24,6 @@ _UNSUPPORTED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "FITS"}
 """Formats that Pillow only identifies, or decodes with another program."""
 _NO_ANIMATIONS = {"MPO", "PSD", "ICO", "ICNS", "TIFF"}
 """Formats whose first frame is the photo, or that are read page by page."""
-_HEIC_BRANDS = (b"heic", b"heix", b"mif1", b"hevc")
 _UPRIGHT = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -58,17 +56,16 @@ class TooLargeError(PhotoError):
 def open_image(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> ImageFile:
     """Read the header of an image, and raise `PhotoError` if it is not supported."""
     stream.seek(0)
-    start = stream.read(64)
+    format_ = detect_format(stream.read(64))
     stream.seek(0)
-    format_ = detect_format(start)
     with _decoder_errors(name):
         try:
             with _no_pillow_limit():
-                image = Image.open(stream, formats=_pillow_formats(start, format_))
+                image = Image.open(stream, formats=_pillow_formats(format_))
                 if frame:
                     image.seek(frame)
         except UnidentifiedImageError as error:
-            raise _unidentified_error(name, start, format_) from error
+            raise _unidentified_error(name, format_) from error
         if image.format not in _NO_ANIMATIONS and getattr(image, "n_frames", 1) > 1:
             raise PhotoError(f"{name} is an animation; give its frames one by one")
         check_size(*image.size, name, max_pixels)
@@ -122,6 +119,7 @@ def finish(
     *,
     image: Image.Image | None = None,
     is_upright: bool = False,
+    orientation: int | None = None,
 ) -> Photo:
     """Add metadata to decoded pixels, and apply their colour profile and orientation.
 
@@ -131,37 +129,28 @@ def finish(
         encoding: Of the file.
         image: The image of 8 bits that `photo` is from, to convert LUT profiles; None: it has more.
         is_upright: The orientation is applied to the pixels already.
+        orientation: 1 to 8, in place of that of the metadata.
 
     Raises:
         PhotoError: If the colour profile cannot be used.
     """
     photo = dataclasses.replace(_apply_profile(photo, metadata, image), encoding=encoding)
-    return make_upright(photo, is_upright=is_upright)
+    return make_upright(photo, is_upright=is_upright, orientation=orientation)
 
 
-def _pillow_formats(start: bytes, format_: str | None) -> list[str]:
+def _pillow_formats(format_: str | None) -> list[str]:
     """Return Pillow's names of the formats to try: the detected one, or all that are supported."""
     if format_ is not None:
         return [format_.upper()]
-    if start[4:8] == b"ftyp" and find_spec("pillow_heif") is not None:
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
     Image.init()
     return sorted(set(Image.OPEN) - _UNSUPPORTED_FORMATS)
 
 
-def _unidentified_error(name: str, start: bytes, format_: str | None) -> PhotoError:
+def _unidentified_error(name: str, format_: str | None) -> PhotoError:
     if format_ is not None:
         return DamagedError(
             f"{name} is a {format_} that is damaged or of a kind that cannot be read; save it "
             "again as JPEG or PNG"
-        )
-    if start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS:
-        return PhotoError(
-            f"{name} is a HEIC, which needs the package pillow-heif; install it"
-            if find_spec("pillow_heif") is None
-            else f"{name} is a HEIC that is damaged; save it again as JPEG"
         )
     return PhotoError(
         f"{name} is not a photo in a format that can be read, such as JPEG, PNG, TIFF or WebP, "
@@ -290,12 +279,14 @@ def _apply_profile(photo: Photo, metadata: Metadata, image: Image.Image | None) 
     return dataclasses.replace(photo, space=space, metadata=metadata)
 
 
-def make_upright(photo: Photo, *, is_upright: bool = False) -> Photo:
+def make_upright(
+    photo: Photo, *, is_upright: bool = False, orientation: int | None = None
+) -> Photo:
     """Apply the orientation in the metadata of a photo, and reset it.
 
-    `is_upright` says that it is applied to the pixels already.
+    `is_upright` says that it is applied to the pixels already; `orientation` replaces it.
     """
-    own = photo.metadata.orientation
+    own = orientation or photo.metadata.orientation
     orientation = own or 1
     stored = photo.size[::-1] if is_upright and orientation >= 5 else photo.size
     metadata = photo.metadata.make_upright(Turn(orientation, *stored))

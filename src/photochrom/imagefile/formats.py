@@ -60,14 +60,18 @@ _SIGNATURES = {
     "JPEG2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
 }
 _AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
 def detect_format(data: bytes) -> str | None:
     """Return the format by the first 64 bytes of a file, None if it has no known one."""
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WebP"
-    if data[4:8] == b"ftyp" and not _AVIF_BRANDS.isdisjoint(_read_brands(data)):
-        return "AVIF"
+    if data[4:8] == b"ftyp":
+        brands = _read_brands(data)
+        if not _AVIF_BRANDS.isdisjoint(brands):
+            return "AVIF"
+        return None if _HEIC_BRANDS.isdisjoint(brands) else "HEIC"
     if re.match(rb"P[1-7Ff][\s#]", data):
         return "PNM"
     return next((name for name, starts in _SIGNATURES.items() if data.startswith(starts)), None)

@@ -17,6 +17,7 @@ from PIL.ExifTags import Base as Tag
 from photochrom.errors import PhotoError
 from photochrom.imagefile import (
     bmp,
+    heif,
     jpeg,
     jpeg2000,
     jpeg_tables,
@@ -45,7 +46,9 @@ MAX_PIXELS = 200_000_000
 _TIFF_COMPRESSIONS = {1: "raw", 8: "tiff_adobe_deflate", 32946: "tiff_adobe_deflate"}
 """Compression of a TIFF to that of the output; all others become LZW."""
 _READERS: dict[str, Callable[[bytes, str, int], Photo]] = {
+    "AVIF": heif.read_avif,
     "BMP": bmp.read,
+    "HEIC": heif.read_heic,
     "JPEG2000": jpeg2000.read,
     "PNM": netpbm.read,
     "PSD": psd.read,
