@@ -80,7 +80,7 @@ def colorize(engine_name: str, photos: Path, out: Path, workers: int) -> Iterato
     """Colorize a folder with one of the engines, with one thread per worker."""
     if engine_name == "ray":
         return colorize_on_ray(plan_tasks([str(photos)], str(out)), Settings(), actors=workers)
-    jobs = plan([str(photos)], out)
+    jobs = plan([str(photos)], out).jobs
     return colorize_locally(jobs, workers)
 
 

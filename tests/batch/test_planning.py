@@ -1,6 +1,8 @@
 import errno
 import os
 import shutil
+import time
+import unicodedata
 from pathlib import Path
 
 import imagecodecs
@@ -8,8 +10,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photochrom.batch.planning import Job, plan
+from photochrom.batch import planning
+from photochrom.batch.planning import Job
 from photochrom.errors import PhotochromError
+
+
+def plan(inputs: list[str], out: Path | None = None) -> list[Job]:
+    """Return the jobs of a plan without failures."""
+    planned = planning.plan(inputs, out)
+    assert [result.error for result in planned.results if result.status == "failed"] == []
+    return planned.jobs
+
+
+def plan_failures(inputs: list[str], out: Path | None = None) -> dict[str, str]:
+    """Return the names and errors of what a plan says that fails."""
+    results = planning.plan(inputs, out).results
+    return {Path(r.input).name: str(r.error) for r in results if r.status == "failed"}
+
+
+def plan_ignored(inputs: list[str], out: Path | None = None) -> dict[str, str]:
+    """Return the names and reasons of what a plan ignores."""
+    results = planning.plan(inputs, out).results
+    return {Path(r.input).name: str(r.reason) for r in results if r.status == "ignored"}
 
 
 def pairs(jobs: list[Job], root: Path) -> list[tuple[str, str]]:
@@ -98,17 +120,46 @@ def test_a_pattern_skips_earlier_outputs(tree: Path, monkeypatch: pytest.MonkeyP
         assert plan([pattern], Path("out")) == before
 
 
-def test_an_unreadable_folder_raises(tree: Path, monkeypatch: pytest.MonkeyPatch):
-    scandir = os.scandir
+@pytest.fixture
+def unreadable(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder `deep`, made unreadable in a way that also holds for root."""
+    scandir, access = os.scandir, os.access
 
-    def guarded(path: str | Path) -> object:
+    def guarded_scandir(path: str | Path = ".") -> object:
         if Path(path).name == "deep":
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(os, "scandir", guarded)
-    with pytest.raises(PhotochromError, match=r"cannot read .*deep: Permission denied"):
-        plan([str(tree)])
+    def guarded_access(path: str | Path, mode: int) -> bool:
+        return Path(path).name != "deep" and access(path, mode)
+
+    monkeypatch.setattr(os, "scandir", guarded_scandir)
+    monkeypatch.setattr(os, "access", guarded_access)
+    return tree / "deep"
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*", "**", "*"])
+def test_an_unreadable_folder_fails_alone(unreadable: Path, pattern: str, tmp_path: Path):
+    inputs = [str(unreadable.parent / pattern)]
+    planned = planning.plan(inputs, tmp_path / "out")
+    assert [job.input.name for job in planned.jobs] == ["a.PNG", "b.jpg"]
+    assert plan_failures(inputs) == {"deep": f"cannot read {unreadable}: Permission denied"}
+    assert plan_failures([str(unreadable)]).keys() == {"deep"}
+
+
+def test_a_file_that_cannot_be_looked_at_fails_alone(tree: Path, monkeypatch: pytest.MonkeyPatch):
+    is_file = Path.is_file
+
+    def guarded(path: Path) -> bool:
+        if path.name == "b.jpg":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", guarded)
+    planned = planning.plan([str(tree)], tree.parent / "out")
+    assert [job.input.name for job in planned.jobs] == ["a.PNG", "b-color.jpg", "c.tif"]
+    assert plan_failures([str(tree)]).keys() == {"b.jpg"}
+    assert plan_failures([str(tree / "b.jpg")]).keys() == {"b.jpg"}
 
 
 def test_a_pipe_and_a_pattern_without_photos_raise(tmp_path: Path):
@@ -154,18 +205,149 @@ def test_missing_inputs_raise(tree: Path, tmp_path: Path):
             plan([str(tree), str(wrong)])
 
 
-def test_two_photos_with_the_same_output_raise(tree: Path, tmp_path: Path):
-    other = tmp_path / "other"
-    shutil.copytree(tree, other)
-    with pytest.raises(PhotochromError, match="would both become"):
-        plan([str(tree), str(other)], tmp_path / "out")
+def test_photos_with_the_same_output_fail_and_are_all_named(tree: Path, tmp_path: Path):
+    other, third, out = tmp_path / "other", tmp_path / "third", tmp_path / "out"
+    shutil.copytree(tree / "deep", other / "deep")
+    shutil.copytree(tree / "deep", third / "deep")
+    inputs = [str(tree), str(other), str(third)]
+    planned = planning.plan(inputs, out)
+    assert pairs(planned.jobs, tmp_path) == [
+        ("photos/a.PNG", "out/a.PNG"),
+        ("photos/b.jpg", "out/b.jpg"),
+    ]
+    clashing = [Path(folder, "deep/er/c.tif") for folder in inputs]
+    failures = [result for result in planned.results if result.status == "failed"]
+    assert [Path(result.input) for result in failures] == clashing
+    assert {result.output for result in failures} == {str(out / "deep/er/c.tif")}
+    assert {result.error for result in failures} == {
+        f"{clashing[0]}, {clashing[1]} and {clashing[2]} would all become {out}/deep/er/c.tif; "
+        "rename one or colorize them separately"
+    }
 
 
-def test_an_output_that_replaces_an_input_raises(tree: Path):
-    with pytest.raises(PhotochromError, match="would be replaced"):
-        plan([str(tree)], tree)
-    with pytest.raises(PhotochromError, match="would be replaced"):
-        plan([str(tree / "deep/er/c.tif"), str(tree / "b.jpg")], tree / "deep" / "..")
+def test_several_clashes_are_named(tmp_path: Path):
+    for name in ("x/a.jpg", "y/a.jpg", "x/b.jpg", "y/b.jpg", "x/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    planned = planning.plan([str(tmp_path / "x"), str(tmp_path / "y")], tmp_path / "out")
+    assert [job.input for job in planned.jobs] == [tmp_path / "x/c.jpg"]
+    assert [Path(r.input).relative_to(tmp_path).as_posix() for r in planned.results] == [
+        *("x/a.jpg", "x/b.jpg", "y/a.jpg", "y/b.jpg"),
+    ]
+    assert all("would both become" in str(result.error) for result in planned.results)
+
+
+def test_an_output_that_replaces_an_input_fails(tree: Path):
+    names = {"a.PNG", "b.jpg", "c.tif"}
+    failures = plan_failures([str(tree)], tree)
+    assert failures.keys() == names
+    assert all("is an input and would be replaced" in error for error in failures.values())
+    inputs = [str(tree / "deep/er/c.tif"), str(tree / "b.jpg")]
+    assert plan_failures(inputs, tree / "deep" / "..").keys() == {"b.jpg"}
+    (job,) = planning.plan(inputs, tree).jobs
+    assert job.output == tree / "c.tif"
+
+
+def test_an_output_that_replaces_the_target_of_a_link_fails(tree: Path, tmp_path: Path):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "b.jpg").symlink_to(tree / "b.jpg")
+    assert plan_failures([str(tmp_path / "links")], tree).keys() == {"b.jpg"}
+
+
+def test_a_link_and_its_target_are_two_photos(tree: Path, tmp_path: Path):
+    (tree / "link.jpg").symlink_to("b.jpg")
+    (tree / "0.tif").symlink_to(tree / "deep/er/c.tif")
+    assert pairs(plan([str(tree)], tmp_path / "out"), tmp_path) == [
+        ("photos/0.tif", "out/0.tif"),
+        ("photos/a.PNG", "out/a.PNG"),
+        ("photos/b.jpg", "out/b.jpg"),
+        ("photos/deep/er/c.tif", "out/deep/er/c.tif"),
+        ("photos/link.jpg", "out/link.jpg"),
+    ]
+    by_name = [str(tree / "link.jpg"), str(tree / "b.jpg"), str(tree / "link.jpg")]
+    assert pairs(plan(by_name), tree) == [
+        ("link.jpg", "link-color.jpg"),
+        ("b.jpg", "b-color.jpg"),
+    ]
+
+
+def test_a_folder_given_by_two_paths_is_planned_once(tree: Path, tmp_path: Path):
+    (tmp_path / "link").symlink_to(tree)
+    assert len(plan([str(tree), str(tmp_path / "link")], tmp_path / "out")) == 3
+
+
+@pytest.mark.parametrize(
+    ("ignores_case", "ignores_form", "clashing"),
+    [
+        (False, False, []),
+        (True, False, ["IMG.JPG", "img.jpg"]),
+        (False, True, ["\u00e9.jpg", "e\u0301.jpg"]),
+        (True, True, ["IMG.JPG", "\u00e9.jpg", "e\u0301.jpg", "img.jpg"]),
+    ],
+)
+def test_names_clash_that_the_disk_takes_for_the_same(
+    ignores_case: bool,
+    ignores_form: bool,
+    clashing: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    for name in ("x/IMG.JPG", "x/\u00e9.jpg", "x/other.jpg", "y/img.jpg", "y/e\u0301.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    exists = Path.exists
+
+    def exists_on_such_a_disk(path: Path) -> bool:
+        if not path.parent.is_dir():
+            return False
+        name = path.name
+        names = os.listdir(path.parent)  # noqa: PTH208
+        if ignores_form:
+            name, *names = (unicodedata.normalize("NFC", n) for n in (name, *names))
+        if ignores_case:
+            name, *names = (n.lower() for n in (name, *names))
+        return name in names
+
+    monkeypatch.setattr(Path, "exists", exists_on_such_a_disk)
+    inputs = [str(tmp_path / "x"), str(tmp_path / "y")]
+    assert list(plan_failures(inputs, tmp_path / "out" / "new")) == clashing
+    monkeypatch.setattr(Path, "exists", exists)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "y"]
+
+
+def test_an_output_replaces_no_input_on_a_disk_that_ignores_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.jpg").touch()
+    monkeypatch.setattr("photochrom.batch.clashes.find_name_rule", lambda _: str.casefold)
+    assert plan_failures([str(tmp_path / "scans")], tmp_path / "SCANS").keys() == {"a.jpg"}
+
+
+def test_other_files_are_ignored_with_the_reason(tree: Path, tmp_path: Path):
+    Image.new("L", (9, 9)).save(tree / "deep" / "scan", "JPEG")
+    (tree / "README").write_text("no photo")
+    (tree / "broken.jpg").symlink_to(tree / "none.jpg")
+    (tree / "self.jpg").symlink_to("self.jpg")
+    (tree / "loop").symlink_to(tree)
+    os.mkfifo(tree / "pipe.jpg")
+    os.mkfifo(tree / "pipe")
+    for inputs in ([str(tree)], [str(tree / "**")]):
+        assert plan_ignored(inputs, tmp_path / "out") == {
+            "README": "it has no suffix of a photo; give the file by name if it is one",
+            "b-color.jpg": f"it is named like a result of {tree / 'b.jpg'}; colorize it on its own",
+            "broken.jpg": "a broken link",
+            "loop": "a link to a folder; give it by name to colorize what is in it",
+            "notes.txt": ".txt is not the suffix of a photo; give the file by name if it is one",
+            "pipe": "it has no suffix of a photo; give the file by name if it is one",
+            "pipe.jpg": "not a regular file",
+            "scan": "it starts like a JPEG, but it has no suffix of a photo; "
+            "give the file by name if it is one",
+            "self.jpg": "a broken link",
+        }
+    by_name = planning.plan([str(tree), str(tree / "deep" / "scan")], tmp_path / "out")
+    assert "scan" in [job.input.name for job in by_name.jobs]
+    assert "scan" not in [Path(result.input).name for result in by_name.results]
 
 
 def test_an_output_folder_that_is_a_file_raises(tree: Path, tmp_path: Path):
@@ -174,9 +356,9 @@ def test_an_output_folder_that_is_a_file_raises(tree: Path, tmp_path: Path):
             plan([str(tree)], out)
 
 
-def test_a_pattern_that_leaves_its_folder_raises(tree: Path, tmp_path: Path):
-    with pytest.raises(PhotochromError, match="cannot keep its name as a file under"):
-        plan([f"{tree}/*/../b.jpg"], tmp_path / "out")
+def test_a_photo_whose_name_leaves_the_output_folder_fails(tree: Path, tmp_path: Path):
+    failures = plan_failures([f"{tree}/*/../b.jpg"], tmp_path / "out")
+    assert "cannot keep its name as a file under" in failures["b.jpg"]
     assert len(plan([f"{tree}/*/../b.jpg"])) == 1
 
 
@@ -217,6 +399,21 @@ def test_broken_and_circular_links_are_skipped(tree: Path):
     for link in ("self.jpg", "broken.jpg"):
         with pytest.raises(PhotochromError, match=r"there is no file|cannot read"):
             plan([str(tree / link)])
+
+
+@pytest.mark.parametrize("pattern", ["", "**", "**/*", "*/**/*.tif"])
+def test_circles_of_links_to_folders_end(tree: Path, pattern: str, tmp_path: Path):
+    for name in ("1", "2", "deep/3", "deep/er/4"):
+        (tree / name).symlink_to(tree)
+    start = time.monotonic()
+    jobs = plan([str(tree / pattern)], tmp_path / "out")
+    assert time.monotonic() - start < 5
+    assert len(jobs) == (1 if pattern.endswith("tif") else 3)
+
+
+def test_hidden_names_match_patterns_that_name_them(tree: Path):
+    assert [job.input.name for job in plan([str(tree / "**" / "*.jpg")])] == ["b.jpg"]
+    assert [job.input.name for job in plan([str(tree / ".h*" / "*.jpg")])] == ["d.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -12,29 +12,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photochrom.batch.planning import Job, plan
+from photochrom.batch import planning
+from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import WorkerPool
+from photochrom.batch.report import Result, read_version
 from photochrom.batch.runner import (
-    Result,
     Settings,
     colorize_all,
-    colorize_file,
     failed_by_death,
-    open_report,
-    read_finished,
-    skip_finished,
 )
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.errors import ModelError, PhotochromError
+from photochrom.errors import ModelError
 from photochrom.imagefile.reading import open_pages
 from support.processes import default_sigint
 
 
-@pytest.fixture
-def colorize_here(tiny_onnx: Path) -> Callable[..., list[Result]]:
-    """Return a function that colorizes jobs in this process."""
-    colorizer = Colorizer(tiny_onnx)
-    return lambda jobs, **options: [colorize_file(job, colorizer, **options) for job in jobs]
+def plan(inputs: list[str], out: Path | None = None) -> list[Job]:
+    """Return the jobs of a plan."""
+    return planning.plan(inputs, out).jobs
 
 
 def test_all_photos_are_colorized_and_unchanged(tree: Path, tmp_path: Path, colorize_here):
@@ -90,6 +85,7 @@ def test_an_empty_file_fails_alone(tree: Path, tmp_path: Path, colorize_here):
         "failed",
         first.seconds,
         error=f"{jobs[0].input} is empty: 0 bytes",
+        input_version=read_version(jobs[0].input),
     )
     assert [result.status for result in rest] == ["done"] * 2
     assert not jobs[0].output.exists()
@@ -158,48 +154,6 @@ def test_16_bits_with_a_jpeg_suffix_fail(tmp_path: Path, colorize_here):
     Image.fromarray(np.zeros((16, 16), np.uint16)).save(tmp_path / "a.jpg", "PNG")
     (result,) = colorize_here([Job(tmp_path / "a.jpg", tmp_path / "b.jpg")])
     assert "is a PNG of 16 bits" in str(result.error)
-
-
-def test_a_report_resumes(tree: Path, tmp_path: Path, colorize_here):
-    report = tmp_path / "report.jsonl"
-    (tree / "a.PNG").write_bytes(b"")
-    jobs = plan([str(tree)], tmp_path / "out")
-    with open_report(report) as add:
-        for result in colorize_here(jobs):
-            add(result)
-    lines = [json.loads(line) for line in report.read_text().splitlines()]
-    assert [line["status"] for line in lines] == ["failed", "done", "done"]
-    assert lines[1]["model"] == "tiny"
-    # Failed photos are repeated, and photos whose output was deleted.
-    jobs[2].output.unlink()
-    assert skip_finished(jobs, read_finished(report)) == [jobs[0], jobs[2]]
-    with pytest.raises(PhotochromError, match="exists already"), open_report(report):
-        pass
-    with report.open("ab") as stream:
-        stream.write(b'{"input": "cut o')
-    assert skip_finished(jobs, read_finished(report)) == [jobs[0], jobs[2]]
-    with open_report(report, append=True) as add:
-        add(colorize_here([jobs[2]])[0])
-    assert [json.loads(line)["status"] for line in report.read_text().splitlines()] == [
-        "failed",
-        "done",
-        "done",
-        "done",
-    ]
-
-
-@pytest.mark.parametrize("content", [b"no json\n", b"[]\n", b'{"status": "done"}\n', b"\xff\n"])
-def test_a_file_that_is_not_a_report_raises(content: bytes, tmp_path: Path):
-    (tmp_path / "a").write_bytes(content)
-    with pytest.raises(PhotochromError, match="report"):
-        read_finished(tmp_path / "a")
-
-
-def test_undecodable_names_survive_a_report(tmp_path: Path):
-    odd = Path(os.fsdecode(b"\xff\n.jpg"))
-    with open_report(tmp_path / "report") as add:
-        add(Result(odd, odd, "done", 0.1))
-    assert read_finished(tmp_path / "report") == {(str(odd), str(odd))}
 
 
 def test_a_killed_batch_resumes(tmp_path: Path, tiny_onnx: Path):

@@ -14,9 +14,15 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import photochrom
-from photochrom.batch.runner import Result as BatchResult
+from photochrom.batch.report import Result as BatchResult
 from photochrom.cli import main
 from photochrom.errors import RunError
+
+KEYS = [
+    *("input", "output", "status", "seconds", "width", "height", "model", "error", "reason"),
+    *("warnings", "input_version", "output_version"),
+]
+"""Of a line of a report."""
 
 
 @pytest.fixture
@@ -55,8 +61,7 @@ def test_json_has_one_object_per_photo(run, photo_file: Path, tmp_path: Path):
     assert result.exit_code == 1
     lines = map(json.loads, result.stdout.splitlines())  # in any order
     good, bad = sorted(lines, key=lambda line: line["status"])
-    keys = ["input", "output", "status", "seconds", "width", "height", "model", "error", "warnings"]
-    assert list(bad) == list(good) == keys
+    assert list(bad) == list(good) == KEYS
     assert (bad["status"], bad["width"]) == ("failed", None)
     assert "not a photo" in bad["error"]
     assert (good["status"], good["width"], good["height"]) == ("done", 64, 48)
@@ -104,7 +109,6 @@ def test_wrong_usage_exits_with_2(run, photo_file: Path, tmp_path: Path):
         ((), "Missing argument"),
         ((tmp_path / "none.jpg",), "there is no file or folder"),
         ((tmp_path / "empty",), "has no photo"),
-        ((photo_file, "-o", photo_file.parent), "would be replaced"),
         ((photo_file, "-o", photo_file), "give a folder"),
         ((photo_file, "--colour"), "No such option"),
     ]:
@@ -113,6 +117,74 @@ def test_wrong_usage_exits_with_2(run, photo_file: Path, tmp_path: Path):
         assert reason in result.stderr
         assert result.stdout == ""
     assert list(photo_file.parent.iterdir()) == [photo_file]
+
+
+def test_a_clash_of_names_fails_alone(run, photo_file: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("old.jpg", "new.jpg"):
+        (other / name).write_bytes(photo_file.read_bytes())
+    result = run(photo_file.parent, other, "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    *reasons, summary = result.stderr.splitlines()
+    assert summary == "1 done, 0 skipped, 2 failed"
+    assert [reason.split(": ")[0] for reason in reasons] == [
+        f"failed {photo_file}",
+        f"failed {other / 'old.jpg'}",
+    ]
+    assert len(result.stdout.splitlines()) == 3
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new.jpg"]
+
+
+def test_an_output_in_place_of_a_photo_fails(run, photo_file: Path):
+    before = photo_file.read_bytes()
+    result = run(photo_file, "-o", photo_file.parent, "--overwrite")
+    assert result.exit_code == 1
+    assert "would be replaced" in result.stderr
+    assert photo_file.read_bytes() == before
+
+
+def test_ignored_files_are_counted_and_reported(run, photo_file: Path, tmp_path: Path):
+    for name in ("notes.txt", "Thumbs.db", ".hidden"):
+        (photo_file.parent / name).touch()
+    report = tmp_path / "report"
+    result = run(photo_file.parent, "-o", tmp_path / "out", "--json", "--report", report)
+    assert (result.exit_code, result.stderr) == (0, "1 done, 0 skipped, 0 failed, 2 ignored\n")
+    assert result.stdout == report.read_text()
+    lines = {Path(line["input"]).name: line for line in map(json.loads, result.stdout.splitlines())}
+    assert lines.keys() == {"old.jpg", "notes.txt", "Thumbs.db"}
+    assert (lines["notes.txt"]["status"], lines["notes.txt"]["output"]) == ("ignored", None)
+    assert ".txt is not the suffix of a photo" in lines["notes.txt"]["reason"]
+
+
+def test_checksums_are_reported_on_request(run, photo_file: Path):
+    for options in ((), ("--checksum", "--overwrite")):
+        line = json.loads(run(photo_file, "--json", *options).stdout)
+        for key in ("input", "output"):
+            path, version = Path(line[key]), line[f"{key}_version"]
+            assert version["size"] == path.stat().st_size
+            assert version["mtime_ns"] == path.stat().st_mtime_ns
+            sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if options else None
+            assert version["sha256"] == sha256
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+def test_a_broken_pipe_ends_quietly_with_an_intact_report(photo_file: Path, tiny_onnx: Path):
+    for number in range(40):
+        (photo_file.parent / f"{number:02}.jpg").write_bytes(photo_file.read_bytes())
+    report = photo_file.parent.parent / "report.jsonl"
+    command = [sys.executable, "-m", "photochrom", "colorize", photo_file.parent]
+    command += ["--model", tiny_onnx, "-j", "2", "--json", "--report", report]
+    line = " ".join(shlex.quote(str(part)) for part in command)
+    answer = subprocess.run(
+        f"{line} | head -1", shell=True, capture_output=True, text=True, check=False
+    )
+    assert len(answer.stdout.splitlines()) == 1
+    assert answer.stderr == ""
+    lines = report.read_text().splitlines(keepends=True)
+    assert 1 <= len(lines) < 41
+    assert all(json.loads(line)["status"] == "done" and line[-1] == "\n" for line in lines)
+    assert lines[0] == answer.stdout
 
 
 def test_an_invalid_model_exits_with_2(run, photo_file: Path, tmp_path: Path):
@@ -231,9 +303,7 @@ def test_a_report_resumes(run, photo_file: Path, tmp_path: Path):
     assert run(photo_file.parent, "-o", out, "--report", report).exit_code == 1
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     assert sorted(line["status"] for line in lines) == ["done", "failed"]
-    assert set(lines[0]) == {
-        *("input", "output", "status", "seconds", "width", "height", "model", "error", "warnings")
-    }
+    assert list(lines[0]) == KEYS
     Image.new("L", (30, 20), 90).save(bad)
     again = run(photo_file.parent, "-o", out, "--resume", report)
     assert (again.exit_code, again.stderr) == (0, "1 done, 0 skipped, 0 failed\n")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from photochrom.errors import DataError
@@ -11,9 +12,69 @@ SUFFIXES = frozenset((*FORMATS, *READ_ONLY, *RAW_SUFFIXES))
 """Lower-case file suffixes of photos."""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A file in a folder, or a folder that is not entered."""
+
+    path: Path
+    ignored: str | None = None
+    """Why it is not taken for a photo; None if it is one."""
+    error: OSError | None = None
+    """Why it cannot be read."""
+
+
 def has_photo_suffix(name: str | PurePath, suffixes: Collection[str] = SUFFIXES) -> bool:
     """Return whether a file is named like a photo."""
     return PurePath(name).suffix.lower() in suffixes
+
+
+def classify(path: Path, suffixes: Collection[str] = SUFFIXES) -> Entry:
+    """Tell whether what is at a path is taken for a photo: a file that is named like one."""
+    if not has_photo_suffix(path, suffixes):
+        return Entry(path, describe_suffix(path))
+    try:
+        if path.is_file():
+            return Entry(path)
+        return Entry(path, "a broken link" if path.is_symlink() else "not a regular file")
+    except OSError as error:
+        return Entry(path, error=error)
+
+
+def describe_suffix(path: PurePath) -> str:
+    """Return why a file is not taken for a photo, by its name."""
+    suffix = f"{path.suffix} is not the" if path.suffix else "it has no"
+    return f"{suffix} suffix of a photo; give the file by name if it is one"
+
+
+def walk_folder(
+    folder: Path, suffixes: Collection[str] = SUFFIXES, *, skip: Path | None = None
+) -> list[Entry]:
+    """Return the files in a folder and its subfolders, sorted by path.
+
+    Hidden files and folders are left out. Links to folders are not followed, so links in a circle
+    do no harm; they and folders that cannot be read are entries.
+
+    Args:
+        folder: The folder.
+        suffixes: Of photos.
+        skip: A folder below, which is left out.
+    """
+    entries: list[Entry] = []
+
+    def add_unreadable(error: OSError) -> None:
+        entries.append(Entry(Path(os.fsdecode(error.filename or folder)), error=error))
+
+    for root, folders, names in os.walk(folder, onerror=add_unreadable):
+        visible = [Path(root, name) for name in folders if not name.startswith(".")]
+        entries += [
+            Entry(path, "a link to a folder; give it by name to colorize what is in it")
+            for path in visible
+            if path.is_symlink()
+        ]
+        folders[:] = [path.name for path in visible if path != skip]
+        files = [Path(root, name) for name in names if not name.startswith(".")]
+        entries += [classify(path, suffixes) for path in files]
+    return sorted(entries, key=lambda entry: entry.path)
 
 
 def walk_photos(folder: Path, suffixes: Collection[str] = SUFFIXES) -> list[Path]:
@@ -22,16 +83,11 @@ def walk_photos(folder: Path, suffixes: Collection[str] = SUFFIXES) -> list[Path
     Raises:
         OSError: If a folder cannot be read. Skipping it would silently lose photos.
     """
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    photos = []
-    for root, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = [Path(root, name) for name in names if not name.startswith(".")]
-        photos += [path for path in visible if has_photo_suffix(path, suffixes) and path.is_file()]
-    return sorted(photos)
+    entries = walk_folder(folder, suffixes)
+    for entry in entries:
+        if entry.error is not None:
+            raise entry.error
+    return [entry.path for entry in entries if entry.ignored is None]
 
 
 def find_photos(

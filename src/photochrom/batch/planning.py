@@ -1,21 +1,25 @@
 """Decide which photos a batch colorizes and where each output goes."""
 
+import contextlib
 import glob
 import itertools
-import re
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import Generic, TypeVar
 
-from photochrom.batch.folders import SUFFIXES, has_photo_suffix, walk_photos
+from photochrom.batch.clashes import find_clashes
+from photochrom.batch.folders import Entry, classify, has_photo_suffix, walk_folder
+from photochrom.batch.locations import is_url, new_resolver
+from photochrom.batch.report import FileVersion, Result, is_unchanged, read_version
 from photochrom.errors import PhotochromError
-from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY
+from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY, detect_format
 from photochrom.imagefile.heif_items import needs_png
 
 OUTPUT_MARK = "-color"
 """Appended to the stem of an output that is written beside its photo."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _ADDED_SUFFIXES = {
     **dict.fromkeys(FORMATS, ""),
     **READ_ONLY,
@@ -30,10 +34,42 @@ class Job:
 
     input: Path
     output: Path
+    replaces: FileVersion | str | None = None
+    """An earlier version of the output that may be replaced."""
 
     def has_output(self) -> bool:
         """Return whether the output exists."""
         return self.output.exists()
+
+    def read_input_version(self, checksum: bool = False) -> FileVersion | str | None:
+        """Return the version of the photo, None if it cannot be read."""
+        return read_version(self.input, checksum=checksum)
+
+    def is_input(self, version: FileVersion | str, checksum: bool = False) -> bool:
+        """Return whether the photo is as it was."""
+        return is_unchanged(self.input, version, checksum=checksum)
+
+    def is_output(self, version: FileVersion | str, checksum: bool = False) -> bool:
+        """Return whether the output is as it was."""
+        return is_unchanged(self.output, version, checksum=checksum)
+
+    def is_outdated(self) -> bool:
+        """Return whether the photo is newer than its output."""
+        photo, output = read_version(self.input), read_version(self.output)
+        return photo is not None and output is not None and photo.mtime_ns > output.mtime_ns
+
+
+AnyJob = TypeVar("AnyJob")
+
+
+@dataclass(frozen=True)
+class Plan(Generic[AnyJob]):
+    """What a batch does."""
+
+    jobs: list[AnyJob]
+    """One per photo, in the order of the inputs, then by name."""
+    results: list[Result]
+    """Of what is not colorized: ignored files, folders that cannot be read, clashes of names."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +82,13 @@ class FoundPhoto:
     """The path below the folder that was given, with forward slashes."""
 
 
-def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
+def plan(inputs: Sequence[str], out: Path | None = None) -> Plan[Job]:
     """Find photos and decide where their outputs go.
 
     An input is a file, a folder (all photos below it, except hidden ones) or a pattern with `*`,
     `?`, `[...]` or `**`. Outputs of earlier runs are skipped: NAME-color.EXT if the photo NAME.EXT
-    is an input as well, and everything in `out` for folders and patterns.
+    is an input as well, and everything in `out` for folders and patterns. Each path is a photo of
+    its own, even if it is a link to another.
 
     Args:
         inputs: Paths and patterns.
@@ -59,24 +96,26 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> list[Job]:
             the folder that was given. None: beside the photo, as NAME-color.EXT.
 
     Returns:
-        One job per photo, in the order of the inputs, then by name.
+        The jobs, and results of what is not colorized. Photos fail that cannot be read, that would
+        have the same output, or whose output would replace an input. Files in folders that are not
+        named like photos are ignored.
 
     Raises:
-        PhotochromError: If an input does not exist, cannot be read or has no photo, if two photos
-            would have the same output, if an output would replace an input, or if `out` is a file.
+        PhotochromError: If an input does not exist or has no photo, or if `out` is a file.
     """
-    pairs = plan_outputs(inputs, None if out is None else str(out), find_on_disk)
-    return [Job(Path(photo), Path(output)) for photo, output in pairs]
+    pairs, results = plan_outputs(inputs, None if out is None else str(out), find_on_disk)
+    return Plan([Job(Path(photo), Path(output)) for photo, output in pairs], results)
 
 
 def plan_outputs(
     inputs: Sequence[str],
     out: str | None,
-    find: Callable[[str, str | None], Iterable[FoundPhoto]],
-) -> list[tuple[str, str]]:
-    """Return pairs of photo and output, by the rules of `plan`, for paths and URLs.
+    find: Callable[[str, str | None], Iterable[FoundPhoto | Result]],
+) -> tuple[list[tuple[str, str]], list[Result]]:
+    """Return pairs of photo and output, and other results, by the rules of `plan`.
 
-    `find` returns the photos that one input names, without those in `out`.
+    `find` returns what one input, a path or a URL, names: photos, without those in `out`, and
+    results of what is not colorized.
 
     Raises:
         PhotochromError: As `plan`.
@@ -87,35 +126,66 @@ def plan_outputs(
         raise PhotochromError(
             f"{out} is a file or named like a file; give a folder for the results"
         )
-    photos: dict[str, FoundPhoto] = {}
+    resolve = new_resolver()
+    found: dict[str, FoundPhoto | Result] = {}
     for text in inputs:
+        for item in _find_some(text, out, find):
+            key = resolve(str(item.input) if isinstance(item, Result) else item.location)
+            # Each once, but what a folder ignores may be given by name as well.
+            if key not in found or isinstance(found[key], Result):
+                found[key] = item
+    photos = {key: item for key, item in found.items() if isinstance(item, FoundPhoto)}
+    results = [item for item in found.values() if isinstance(item, Result)]
+    sources = {resolve(_beside(photo.location)): photo.location for photo in photos.values()}
+    pairs = []
+    for key, photo in photos.items():
+        if key in sources:
+            if out is not None:  # otherwise it is the output in the result of its photo
+                reason = f"it is named like a result of {sources[key]}; colorize it on its own"
+                results.append(ignored(photo.location, reason))
+            continue
         try:
-            found = list(find(text, out))
-        except OSError as error:
-            reason = error.strerror or error
-            raise PhotochromError(f"cannot read {error.filename or text}: {reason}") from error
-        if not found and glob.has_magic(text):
-            raise PhotochromError(f"no photo matches {text}")
-        if not found:
-            raise PhotochromError(f"{text} has no photo ({', '.join(sorted(SUFFIXES))})")
-        for photo in found:
-            photos.setdefault(_resolve(photo.location), photo)
-    earlier_outputs = {_resolve(_beside(photo.location)) for photo in photos.values()}
-    pairs = [
-        (photo.location, _beside(photo.location) if out is None else _below(out, photo))
-        for resolved, photo in photos.items()
-        if resolved not in earlier_outputs
+            output = _beside(photo.location) if out is None else _below(out, photo)
+        except PhotochromError as error:
+            results.append(failed(photo.location, str(error)))
+        else:
+            pairs.append((photo.location, output))
+    clashes = find_clashes(pairs, resolve)
+    results += [
+        failed(photo, clashes[photo], output) for photo, output in pairs if photo in clashes
     ]
-    _check_collisions(pairs)
-    return pairs
+    return [pair for pair in pairs if pair[0] not in clashes], results
 
 
-def find_on_disk(text: str, out: str | None) -> Iterator[FoundPhoto]:
+def _find_some(
+    text: str,
+    out: str | None,
+    find: Callable[[str, str | None], Iterable[FoundPhoto | Result]],
+) -> list[FoundPhoto | Result]:
+    """Return what an input names, at least one photo or a reason why there is none.
+
+    Raises:
+        PhotochromError: If there is nothing, or nothing that is named like a photo.
+    """
+    try:
+        found = list(find(text, out))
+    except OSError as error:
+        return [_unreadable(Path(text), error)]
+    if all(isinstance(item, Result) and item.status == "ignored" for item in found):
+        start = f"no photo matches {text}" if glob.has_magic(text) else f"{text} has no photo"
+        advice = "; give files without the suffix of a photo by name" if found else ""
+        raise PhotochromError(start + advice)
+    return found
+
+
+def find_on_disk(text: str, out: str | None) -> Iterator[FoundPhoto | Result]:
     """Yield the photos that a path or a pattern names, without those in `out`.
+
+    Of a folder or a pattern, what is ignored or cannot be read is yielded as a result.
 
     Raises:
         PhotochromError: If the path does not exist.
-        OSError: If a folder cannot be read.
+        OSError: If it cannot be read.
     """
     path = Path(text)
     if path.is_file():
@@ -126,25 +196,81 @@ def find_on_disk(text: str, out: str | None) -> Iterator[FoundPhoto]:
     elif path.exists():
         raise PhotochromError(f"{text} is neither a file nor a folder; give photos")
     elif glob.has_magic(text):
-        parts = itertools.takewhile(lambda part: not glob.has_magic(part), path.parts)
-        root = Path(*parts)
-        # Path.glob takes no absolute patterns.
-        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]  # noqa: PTH207
+        parts = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+        root, pattern = Path(*parts), PurePath(*path.parts[len(parts) :])
+        matches = sorted(_match(root, pattern))
+        for folder in _unreadable_folders(root, pattern):
+            yield failed(str(folder), f"cannot read {folder}: Permission denied")
     else:
         raise PhotochromError(f"there is no file or folder {text}")
     outputs = None if out is None or is_url(out) else Path(out).resolve()
     if outputs is not None and root.resolve() not in outputs.parents:
         outputs = None  # a folder that contains the photos does not make them outputs
     for match in matches:
-        is_photo = has_photo_suffix(match) and match.is_file()
-        for file in walk_photos(match) if match.is_dir() else [match] * is_photo:
-            if outputs is None or outputs not in file.resolve().parents:
-                yield FoundPhoto(str(file), file.relative_to(root).as_posix())
+        for entry in _find_entries(match, outputs):
+            if entry.error is not None:
+                yield _unreadable(entry.path, entry.error)
+            elif entry.ignored is not None:
+                yield ignored(str(entry.path), _describe_ignored(entry))
+            else:
+                yield FoundPhoto(str(entry.path), entry.path.relative_to(root).as_posix())
 
 
-def is_url(location: str) -> bool:
-    """Return whether a location is a URL, not a path."""
-    return bool(_URL.match(location))
+def _find_entries(match: Path, outputs: Path | None) -> list[Entry]:
+    """Return what a match of a pattern names, without what is in the folder `outputs`."""
+    resolved = match.parent.resolve() / match.name
+    if outputs is not None and (outputs == resolved or outputs in resolved.parents):
+        return []
+    if not match.is_dir():
+        return [classify(match)]
+    resolved = match.resolve()
+    is_below = outputs is not None and resolved in outputs.parents
+    skip = match / outputs.relative_to(resolved) if outputs is not None and is_below else None
+    return walk_folder(match, skip=skip)
+
+
+def _match(root: Path, pattern: PurePath) -> Iterator[Path]:
+    """Yield what a pattern matches below a folder; hidden names only if it names them.
+
+    Unlike `glob.glob`, `**` follows no links, which may form circles.
+    """
+    names_hidden = any(part.startswith(".") for part in pattern.parts)
+    for match in root.glob(str(pattern)):
+        relative = match.relative_to(root)
+        if names_hidden or not any(part.startswith(".") for part in relative.parts):
+            yield match
+
+
+def _unreadable_folders(root: Path, pattern: PurePath) -> Iterator[Path]:
+    """Yield the folders in which a pattern cannot be looked up; `Path.glob` passes over them."""
+    parents = [parent for parent in pattern.parents if parent.parts]
+    folders = [root, *(match for parent in parents for match in _match(root, parent))]
+    for folder in folders:
+        if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+            yield folder
+
+
+def _describe_ignored(entry: Entry) -> str:
+    """Return why a file is ignored; of one without suffix, also what its first bytes say."""
+    format_ = None
+    if not entry.path.suffix and entry.path.is_file():
+        with contextlib.suppress(OSError), entry.path.open("rb") as stream:
+            format_ = detect_format(stream.read(64))
+    return f"it starts like a {format_}, but {entry.ignored}" if format_ else str(entry.ignored)
+
+
+def ignored(location: str, reason: str) -> Result:
+    """Return the result of a file that is not taken for a photo."""
+    return Result(location, None, "ignored", 0.0, reason=reason)
+
+
+def failed(location: str, error: str, output: str | None = None) -> Result:
+    """Return the result of a photo that cannot be colorized."""
+    return Result(location, output, "failed", 0.0, error=error)
+
+
+def _unreadable(path: Path, error: OSError) -> Result:
+    return failed(str(path), f"cannot read {error.filename or path}: {error.strerror or error}")
 
 
 def output_name(name: str, mark: str = "", *, as_png: bool = False) -> str:
@@ -172,10 +298,6 @@ def becomes_png(location: str) -> bool:
     return is_avif and needs_png(Path(location))
 
 
-def _resolve(location: str) -> str:
-    return location if is_url(location) else str(Path(location).resolve())
-
-
 def _beside(location: str) -> str:
     name = PurePath(location).name
     output = output_name(name, OUTPUT_MARK, as_png=becomes_png(location))
@@ -197,21 +319,3 @@ def _below(out: str, photo: FoundPhoto) -> str:
     folder, slash, name = photo.relative.rpartition("/")
     output = output_name(name, as_png=becomes_png(photo.location))
     return f"{out.rstrip('/')}/{folder}{slash}{output}"
-
-
-def _check_collisions(pairs: Iterable[tuple[str, str]]) -> None:
-    """Check that no output replaces another output or a photo."""
-    photos_by_output: dict[str, str] = {}
-    for photo, output in pairs:
-        other = photos_by_output.setdefault(_resolve(output), photo)
-        if other != photo:
-            raise PhotochromError(
-                f"{other} and {photo} would both become {output}; rename one or colorize them "
-                "separately"
-            )
-    for photo, _ in pairs:
-        if _resolve(photo) in photos_by_output:
-            raise PhotochromError(
-                f"{photo} is an input and would be replaced by a result; give another folder for "
-                "the results"
-            )

@@ -1,7 +1,9 @@
 """`photochrom colorize`."""
 
+from collections import Counter
 from collections.abc import Generator
 from contextlib import ExitStack, closing
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from photochrom.cli.text import printable
 from photochrom.colorize.options import check_options
 
 if TYPE_CHECKING:
-    from photochrom.batch.runner import Result
+    from photochrom.batch.report import Result
 
 
 @click.command()
@@ -65,7 +67,12 @@ if TYPE_CHECKING:
     "--resume",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Skip photos that this report lists as done, and append to it.",
+    help="Skip photos that this report lists as done, unless they have changed; append to it.",
+)
+@click.option(
+    "--checksum",
+    is_flag=True,
+    help="Put the SHA-256 of photos and results into the report, and let --resume compare them.",
 )
 @click.pass_context
 def colorize(
@@ -83,6 +90,7 @@ def colorize(
     device: str,
     max_pixels: int | None,
     overwrite: bool,
+    checksum: bool,
     **options: Any,
 ) -> None:
     """Colorize photos: files, folders including subfolders, or patterns.
@@ -90,15 +98,12 @@ def colorize(
     A result has the metadata and the bit depth of its photo. Photos are never changed. Exit code:
     0 all done, 1 some failed, 2 wrong usage.
     """
-    from photochrom.batch.planning import is_url, plan
+    from photochrom.batch.locations import is_url
+    from photochrom.batch.planning import plan
     from photochrom.batch.ray import ClusterError
-    from photochrom.batch.runner import (
-        Settings,
-        colorize_all,
-        open_report,
-        read_finished,
-        skip_finished,
-    )
+    from photochrom.batch.report import open_report
+    from photochrom.batch.resuming import read_finished, skip_finished
+    from photochrom.batch.runner import Settings, colorize_all
     from photochrom.errors import ModelError, PhotochromError
     from photochrom.imagefile.reading import MAX_PIXELS
     from photochrom.progress import progress_bar
@@ -115,52 +120,68 @@ def colorize(
             options=options,
             max_pixels=max_pixels or MAX_PIXELS,
             overwrite=overwrite,
+            checksum=checksum,
         )
-        finished = read_finished(resume) if resume else set()
+        finished = read_finished(resume) if resume else {}
+        renewal = {"checksum": checksum, "overwrite": overwrite}
+        known: list[Result]
         results: Generator[Result, None, None]
         if engine == "ray":
             need("ray")
             from photochrom.batch.ray.engine import colorize_on_ray
             from photochrom.batch.ray.tasks import plan_tasks
 
-            tasks = skip_finished(plan_tasks(inputs, out), finished)
-            count = len(tasks)
-            results = colorize_on_ray(tasks, settings, address=address, actors=jobs)
+            tasks = skip_finished(plan_tasks(inputs, out), finished, **renewal)
+            known, count = tasks.results, len(tasks.jobs)
+            results = colorize_on_ray(tasks.jobs, settings, address=address, actors=jobs)
         else:
             for location in (*inputs, out or ""):
                 if is_url(location):
                     raise click.UsageError(f"{location} is a URL; give a path, or --engine ray")
-            planned = skip_finished(plan(inputs, None if out is None else Path(out)), finished)
-            count = len(planned)
-            results = colorize_all(planned, settings, processes=jobs)
+            planned = plan(inputs, None if out is None else Path(out))
+            planned = skip_finished(planned, finished, **renewal)
+            known, count = planned.results, len(planned.jobs)
+            results = colorize_all(planned.jobs, settings, processes=jobs)
     except PhotochromError as error:
         raise click.UsageError(printable(error)) from error
-    counts = {"done": 0, "skipped": 0, "failed": 0}
+    counts = Counter(done=0, skipped=0, failed=0)
     path = report or resume
+    is_quiet = False
     # Messages go to stderr, since stdout is for JSON.
     try:
         with ExitStack() as stack:
             stack.enter_context(closing(results))  # kills the worker processes after Ctrl-C
             write = stack.enter_context(open_report(path, append=bool(resume))) if path else None
             bar = stack.enter_context(progress_bar(total=count, unit="photo", disable=count < 2))
-            for result in results:
+            for number, result in enumerate(chain(known, results)):
                 counts[result.status] += 1
                 if write:
                     write(result)
                 with bar.external_write_mode():
-                    if result.status != "done":
-                        reason = result.error or f"{result.output} exists"
-                        line = printable(f"{result.status} {result.input}: {reason}")
-                        click.echo(line, err=True)
-                    if result.warnings:
-                        line = f"warning {result.input}: {'; '.join(result.warnings)}"
-                        click.echo(printable(line), err=True)
+                    _print_messages(result)
                     if as_json:
-                        click.echo(result.to_json())
-                bar.update()
+                        try:
+                            click.echo(result.to_json())
+                        except BrokenPipeError:  # of `| head`
+                            bar.disable = is_quiet = True
+                            raise
+                if number >= len(known):
+                    bar.update()
     except (ClusterError, ModelError) as error:
         raise click.UsageError(printable(error)) from error
     finally:  # also after Ctrl-C
-        click.echo(", ".join(f"{count} {status}" for status, count in counts.items()), err=True)
+        if not is_quiet:
+            line = ", ".join(f"{count} {status}" for status, count in counts.items())
+            click.echo(line, err=True)
     if counts["failed"]:
         ctx.exit(1)
+
+
+def _print_messages(result: "Result") -> None:
+    """Print on stderr why a photo was not colorized, and what was lost of it."""
+    if result.status in ("skipped", "failed"):
+        reason = result.error or result.reason
+        click.echo(printable(f"{result.status} {result.input}: {reason}"), err=True)
+    if result.warnings:
+        line = f"warning {result.input}: {'; '.join(result.warnings)}"
+        click.echo(printable(line), err=True)

@@ -17,14 +17,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from photochrom.batch.planning import Job, plan
+from photochrom.batch import planning
+from photochrom.batch.planning import Job, Plan
+from photochrom.batch.report import Result, open_report
+from photochrom.batch.resuming import read_finished, skip_finished
 from photochrom.batch.runner import (
-    Result,
     Settings,
     colorize_all,
-    open_report,
-    read_finished,
-    skip_finished,
 )
 from photochrom.cli import main
 from photochrom.colorize.colorizer import Colorizer
@@ -35,11 +34,12 @@ s3fs = pytest.importorskip("s3fs", reason="the extra ray is not installed")
 moto_server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
 
 from photochrom.batch.ray import ClusterError, engine  # noqa: E402
+from photochrom.batch.ray import tasks as ray_tasks  # noqa: E402
 from photochrom.batch.ray.actors import plan_actors  # noqa: E402
 from photochrom.batch.ray.engine import colorize_on_ray  # noqa: E402
 from photochrom.batch.ray.execution import run_task  # noqa: E402
 from photochrom.batch.ray.storage import download, get_version, upload  # noqa: E402
-from photochrom.batch.ray.tasks import Task, plan_tasks  # noqa: E402
+from photochrom.batch.ray.tasks import Task  # noqa: E402
 from photochrom.batch.runner import colorize_file  # noqa: E402
 
 pytestmark = [
@@ -48,6 +48,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),  # of its own
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+
+
+def plan(inputs: list[str], out: Path | None = None) -> list[Job]:
+    """Return the jobs of a plan."""
+    return planning.plan(inputs, out).jobs
+
+
+def plan_tasks(inputs: list[str], out: str | None = None) -> list[Task]:
+    """Return the tasks of a plan."""
+    return ray_tasks.plan_tasks(inputs, out).jobs
+
 
 INVALID_FILES = {
     "cut.jpg": b"\xff\xd8\xff\xe0 cut off",
@@ -154,9 +165,6 @@ def test_urls_are_planned_by_the_rules_for_paths(store: Any, bucket: str, tree: 
 
 
 def test_invalid_plans_raise(store: Any, bucket: str, tmp_path: Path) -> None:
-    store.pipe(f"{bucket}/x//up.jpg", b"")
-    store.pipe(f"{bucket}/y/a.gif", b"")
-    store.pipe(f"{bucket}/y/a.gif.png", b"")
     store.pipe(f"{bucket}/y/a.png", b"")
     for inputs, out, reason in [
         ([f"s3://{bucket}/none"], None, "there is no file or folder"),
@@ -164,15 +172,36 @@ def test_invalid_plans_raise(store: Any, bucket: str, tmp_path: Path) -> None:
         (["s3://no-such-bucket-here/a"], None, "there is no file or folder"),
         (["s3://*/a.jpg"], None, "name the bucket"),
         (["s3://"], None, "names no bucket"),
-        ([f"s3://{bucket}/x"], str(tmp_path), "cannot keep its name"),
-        ([f"s3://{bucket}/y"], f"s3://{bucket}/out", "would both become"),
-        ([f"s3://{bucket}/y/a.png"], f"s3://{bucket}/y", "would be replaced"),
         ([f"s3://{bucket}/y/a.png"], f"s3://{bucket}/a.png", "named like a file"),
         ([f"s3://{bucket}/y/a.png"], "s3://no-such-bucket-here/a", "no such bucket"),
         (["nonsense://a"], None, "cannot reach nonsense://a"),
     ]:
         with pytest.raises(PhotochromError, match=reason):
             plan_tasks(inputs, out)
+
+
+def test_photos_whose_names_clash_fail_alone(store: Any, bucket: str, tmp_path: Path) -> None:
+    store.pipe(f"{bucket}/x//up.jpg", b"")
+    for name in ("a.gif", "a.gif.png", "b.png", "notes.txt"):
+        store.pipe(f"{bucket}/y/{name}", b"")
+    for inputs, out, expected in [
+        ([f"s3://{bucket}/x"], str(tmp_path), {"up.jpg": "cannot keep its name"}),
+        (
+            [f"s3://{bucket}/y"],
+            f"s3://{bucket}/out",
+            {
+                "notes.txt": ".txt is not the suffix of a photo",
+                "a.gif": "would both become",
+                "a.gif.png": "would both become",
+            },
+        ),
+        ([f"s3://{bucket}/y/b.png"], f"s3://{bucket}/y", {"b.png": "would be replaced"}),
+    ]:
+        plan_ = ray_tasks.plan_tasks(inputs, out)
+        reasons = {Path(r.input).name: r.error or r.reason or "" for r in plan_.results}
+        assert reasons.keys() == expected.keys()
+        assert all(expected[name] in reason for name, reason in reasons.items())
+        assert [Path(task.input).name for task in plan_.jobs] == ["b.png"] * (len(expected) == 3)
 
 
 # One photo.
@@ -242,6 +271,46 @@ def test_errors_name_urls_instead_of_temporary_files(
     refused = run_task(Task(url, f"s3://{bucket}/b.jpg"), colorize)
     assert refused.error == f"cannot read {url}: permission denied; Access Denied"
     assert list(versions(store, bucket, "")) == ["a.jpg"]
+
+
+def test_replaced_photos_in_a_store_are_found(
+    store: Any, bucket: str, photo_file: Path, tmp_path: Path, colorize: Any
+) -> None:
+    url, out, report = f"s3://{bucket}/in/a.jpg", f"s3://{bucket}/out", tmp_path / "report"
+    upload(photo_file, url, overwrite=False)
+    tasks = plan_tasks([url], out)
+    with open_report(report) as add:
+        add(run_task(tasks[0], colorize))
+
+    def resume() -> Plan[Task]:
+        return skip_finished(ray_tasks.plan_tasks([url], out), read_finished(report))
+
+    assert resume() == Plan([], [])
+    time.sleep(1.1)  # a store's clock has seconds
+    Image.new("L", (64, 48), 9).save(photo_file)
+    upload(photo_file, url, overwrite=True)
+    (task,) = resume().jobs
+    assert Task.from_json(task.to_json()) == task
+    assert run_task(task, colorize).status == "done"
+    assert versions(store, bucket, "out") == {"out/a.jpg": 2}
+    # The report still has the first version: the result is not as it says.
+    (result,) = resume().results
+    assert (result.status, "has changed, but" in str(result.error)) == ("failed", True)
+
+
+def test_replaced_photos_at_paths_are_found(
+    photo_file: Path, tmp_path: Path, colorize: Any
+) -> None:
+    report, output = tmp_path / "report", tmp_path / "out" / "old.jpg"
+    (task,) = plan_tasks([str(photo_file)], str(tmp_path / "out"))
+    with open_report(report) as add:
+        add(run_task(task, colorize))
+    before = output.read_bytes()
+    Image.new("L", (64, 48), 9).save(photo_file)
+    plan_ = ray_tasks.plan_tasks([str(photo_file)], str(tmp_path / "out"))
+    (task,) = skip_finished(plan_, read_finished(report)).jobs
+    assert run_task(Task.from_json(task.to_json()), colorize).status == "done"
+    assert output.read_bytes() != before
 
 
 # The number of actors.
@@ -374,11 +443,13 @@ def test_a_killed_machine_loses_and_repeats_no_photo(
     for path in good:
         name = Path(path).relative_to(tmp_path / "local")
         assert store.cat(f"{bucket}/out/{name}") == Path(path).read_bytes()
-    assert skip_finished(tasks, read_finished(report)) == tasks  # none was there when planned
+    finished = read_finished(report)
+    # None was there when planned.
+    assert skip_finished(Plan(tasks, []), finished) == Plan(tasks, [])
     left = skip_finished(
-        plan_tasks([f"s3://{bucket}/in"], f"s3://{bucket}/out"), read_finished(report)
+        ray_tasks.plan_tasks([f"s3://{bucket}/in"], f"s3://{bucket}/out"), finished
     )
-    assert {Path(task.input).name for task in left} == set(failed)
+    assert {Path(task.input).name for task in left.jobs} == set(failed)
 
 
 @pytest.mark.slow

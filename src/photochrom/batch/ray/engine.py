@@ -32,13 +32,16 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
-from photochrom.batch.planning import Job, is_url
+from photochrom.batch.locations import is_url
+from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import WorkerDiedError, WorkerError, WorkerPool, available_cores
 from photochrom.batch.ray import ClusterError
 from photochrom.batch.ray.actors import ActorPlan, plan_actors
 from photochrom.batch.ray.execution import run_task
 from photochrom.batch.ray.tasks import Task
-from photochrom.batch.runner import Result, Settings, failed_by_death
+from photochrom.batch.report import Result
+from photochrom.batch.resuming import skipped
+from photochrom.batch.runner import Settings, failed_by_death
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import make_folder, write_atomic
@@ -120,8 +123,8 @@ def _colorize(
     OnnxModel(settings.model or default_model_path(), device="cpu")  # fails before any work
     remaining = {}
     for number, task in enumerate(tasks):
-        if task.has_output() and not settings.overwrite:
-            yield Result(task.input, task.output, "skipped", 0.0)
+        if task.has_output() and not settings.overwrite and task.replaces is None:
+            yield skipped(task)
         else:
             remaining[number] = task
     if not remaining:
@@ -150,10 +153,7 @@ def _run_round(
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # the next round repeats them
     context.execution_no_progress_timeout_s = _NO_PROGRESS_TIMEOUT
-    items = [
-        {"number": number, "task": json.dumps(dataclasses.asdict(task))}
-        for number, task in tasks.items()
-    ]
+    items = [{"number": number, "task": task.to_json()} for number, task in tasks.items()]
     dataset = ray.data.from_items(items, override_num_blocks=math.ceil(len(items) / rows))
     answers = dataset.map_batches(
         _Actor,
@@ -169,10 +169,10 @@ def _run_round(
     try:
         for batch in answers.iter_batches(batch_size=None, prefetch_batches=0):
             for number, line in zip(batch["number"], batch["answer"], strict=True):
-                answer = json.loads(str(line))
-                if "cluster_error" in answer:
-                    raise ClusterError(answer["cluster_error"])
-                yield int(number), Result(**answer)
+                error = json.loads(str(line)).get("cluster_error")
+                if error is not None:
+                    raise ClusterError(error)
+                yield int(number), Result.from_json(str(line))
     except ExecutionTimeoutError:
         return
     except RayError as error:
@@ -221,7 +221,7 @@ class _Actor:
         if self._error is not None:
             lines = [json.dumps({"cluster_error": self._error})] * len(batch["number"])
         else:
-            tasks = [Task(**json.loads(str(line))) for line in batch["task"]]
+            tasks = [Task.from_json(str(line)) for line in batch["task"]]
             # While one photo is colorized, the next is downloaded and the last one uploaded.
             with ThreadPoolExecutor(3) as threads:
                 lines = [result.to_json() for result in threads.map(self._run_task, tasks)]

@@ -6,10 +6,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from photochrom.batch.planning import Job, is_url
+from photochrom.batch.locations import is_url
+from photochrom.batch.planning import Job
 from photochrom.batch.ray.storage import download, exists, get_version, upload
 from photochrom.batch.ray.tasks import Task
-from photochrom.batch.runner import Result
+from photochrom.batch.report import Result
 from photochrom.errors import PhotochromError
 
 
@@ -28,14 +29,16 @@ def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool =
             return result
         with tempfile.TemporaryDirectory(prefix="photochrom-") as scratch:
             photo = _local_path(task.input, Path(scratch, "photo"))
-            job = Job(photo, _local_path(task.output, Path(scratch, "result")))
+            output = _local_path(task.output, Path(scratch, "result"))
+            job = Job(photo, output, task.replaces)
             locations = {job.input: task.input, job.output: task.output}
             if is_url(task.input):
                 download(task.input, job.input)
             colorized = colorize(job)
             if colorized.status == "done" and is_url(task.output):
-                upload(job.output, task.output, overwrite=overwrite)
-            result, error = colorized, colorized.error
+                is_replaced = overwrite or task.replaces is not None
+                upload(job.output, task.output, overwrite=is_replaced)
+            result, error = _with_versions(colorized, task), colorized.error
     except PhotochromError as failure:
         error = str(failure)
     except OSError as failure:
@@ -53,6 +56,16 @@ def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool =
         status="failed" if error else "done",
         error=error,
     )
+
+
+def _with_versions(result: Result, task: Task) -> Result:
+    """Return a result with the versions of the files in object stores, not of their copies."""
+    if is_url(task.input):
+        result = dataclasses.replace(result, input_version=task.input_version)
+    if is_url(task.output):
+        version = get_version(task.output) if result.status == "done" else None
+        result = dataclasses.replace(result, output_version=version)
+    return result
 
 
 def _local_path(location: str, scratch: Path) -> Path:

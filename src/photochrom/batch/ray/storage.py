@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from photochrom.batch.planning import is_url
+from photochrom.batch.locations import is_url
 from photochrom.errors import PhotochromError
 
 _MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "updated")

@@ -1,13 +1,24 @@
 """Plan batches of photos at paths and in object stores."""
 
+import dataclasses
 import glob
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from photochrom.batch.folders import has_photo_suffix
-from photochrom.batch.planning import FoundPhoto, find_on_disk, is_url, plan_outputs
+from photochrom.batch.folders import describe_suffix, has_photo_suffix
+from photochrom.batch.locations import is_url
+from photochrom.batch.planning import (
+    FoundPhoto,
+    Job,
+    Plan,
+    find_on_disk,
+    ignored,
+    plan_outputs,
+)
 from photochrom.batch.ray.storage import compile_pattern, get_kind, get_version, list_files
+from photochrom.batch.report import FileVersion, Result, is_unchanged, read_version
 from photochrom.errors import PhotochromError
 
 
@@ -19,13 +30,57 @@ class Task:
     output: str
     planned_version: str | None = None
     """Version of the output when the batch was planned; None if there was none."""
+    input_version: str | None = None
+    """Version of the photo when the batch was planned; None if it is at a path."""
+    replaces: FileVersion | str | None = None
+    """An earlier version of the output that may be replaced."""
 
     def has_output(self) -> bool:
         """Return whether the output existed when the batch was planned."""
         return self.planned_version is not None
 
+    def read_input_version(self, checksum: bool = False) -> FileVersion | str | None:
+        """Return the version of the photo; in an object store, when the batch was planned."""
+        if is_url(self.input):
+            return self.input_version
+        return read_version(Path(self.input), checksum=checksum)
 
-def plan_tasks(inputs: Sequence[str], out: str | None = None) -> list[Task]:
+    def is_input(self, version: FileVersion | str, checksum: bool = False) -> bool:
+        """Return whether the photo is as it was; `checksum` is of no use in an object store."""
+        if is_url(self.input):
+            return self.input_version == version
+        return is_unchanged(Path(self.input), version, checksum=checksum)
+
+    def is_output(self, version: FileVersion | str, checksum: bool = False) -> bool:
+        """Return whether the output is as it was; `checksum` is of no use in an object store."""
+        if is_url(self.output):
+            return self.planned_version == version
+        return is_unchanged(Path(self.output), version, checksum=checksum)
+
+    def is_outdated(self) -> bool:
+        """Return whether the photo is newer than its output; not known in an object store."""
+        if is_url(self.input) or is_url(self.output):
+            return False
+        return self.at_paths().is_outdated()
+
+    def at_paths(self) -> Job:
+        """Return the job of a task that has paths only."""
+        return Job(Path(self.input), Path(self.output), self.replaces)
+
+    def to_json(self) -> str:
+        """Return one line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> "Task":
+        """Return the task of a line of JSON."""
+        fields = json.loads(line)
+        if isinstance(fields["replaces"], dict):
+            fields["replaces"] = FileVersion(**fields["replaces"])
+        return cls(**fields)
+
+
+def plan_tasks(inputs: Sequence[str], out: str | None = None) -> Plan[Task]:
     """Plan as `plan` does; inputs and `out` may also be URLs.
 
     Raises:
@@ -40,13 +95,17 @@ def plan_tasks(inputs: Sequence[str], out: str | None = None) -> list[Task]:
             raise PhotochromError(f"{location} names no bucket; give one, and a folder in it")
     stores = _Stores()
 
-    def find(text: str, out: str | None) -> Iterable[FoundPhoto]:
+    def find(text: str, out: str | None) -> Iterable[FoundPhoto | Result]:
         return stores.find(text.rstrip("/"), out) if is_url(text) else find_on_disk(text, out)
 
-    pairs = plan_outputs(inputs, out, find)
+    pairs, results = plan_outputs(inputs, out, find)
     if out is not None and is_url(out):
         stores.list_folder(out)
-    return [Task(photo, output, stores.get_version(output)) for photo, output in pairs]
+    tasks = []
+    for photo, output in pairs:
+        version = stores.get_version(photo) if is_url(photo) else None
+        tasks.append(Task(photo, output, stores.get_version(output), version))
+    return Plan(tasks, results)
 
 
 class _Stores:
@@ -69,8 +128,8 @@ class _Stores:
             return self._versions.get(location)
         return self._versions.get(location) or get_version(location)
 
-    def find(self, url: str, out: str | None) -> Iterator[FoundPhoto]:
-        """Yield the photos that a URL or a pattern names, without those in `out`.
+    def find(self, url: str, out: str | None) -> Iterator[FoundPhoto | Result]:
+        """Yield what a URL or a pattern names: photos, without those in `out`, and ignored files.
 
         Raises:
             PhotochromError: If there is nothing at the URL, or the request fails.
@@ -90,12 +149,15 @@ class _Stores:
         for name in sorted(self.list_folder(folder)):
             relative = name.removeprefix(f"{folder}/")
             if (
-                has_photo_suffix(PurePosixPath(relative))
-                and not any(part.startswith(".") for part in relative.split("/"))
-                and not (skip_outputs and name.startswith(f"{out}/"))
-                and (pattern is None or any(map(pattern.fullmatch, _with_parents(name, folder))))
+                any(part.startswith(".") for part in relative.split("/"))
+                or (skip_outputs and name.startswith(f"{out}/"))
+                or not (pattern is None or any(map(pattern.fullmatch, _with_parents(name, folder))))
             ):
+                continue
+            if has_photo_suffix(PurePosixPath(relative)):
                 yield FoundPhoto(name, relative)
+            else:
+                yield ignored(name, describe_suffix(PurePosixPath(relative)))
 
 
 def _fixed_part(pattern: str) -> str:

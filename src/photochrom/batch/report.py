@@ -1,0 +1,183 @@
+"""Results of photos, and reports of a batch, from which a run resumes."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from photochrom.errors import PhotochromError
+
+Status = Literal["done", "skipped", "failed", "ignored"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """What tells whether a file was changed or replaced."""
+
+    size: int
+    """In bytes."""
+    mtime_ns: int
+    """Time of modification, in ns since 1970."""
+    sha256: str | None = None
+    """In hexadecimal; None if it was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Result of one photo; the fields are the keys of a report."""
+
+    input: Path | str
+    """A string if it is a URL, or a path on another machine."""
+    output: Path | str | None
+    """None if none was planned."""
+    status: Status
+    """`skipped`: the output existed. `ignored`: it is not named like a photo, or is no file."""
+    seconds: float
+    width: int | None = None
+    """Of the first page, in px; None if the photo was not read."""
+    height: int | None = None
+    model: str | None = None
+    """Name of the model; None if the photo was not read."""
+    error: str | None = None
+    """Why it failed."""
+    reason: str | None = None
+    """Why it was skipped or ignored."""
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    """What of the file could not be kept, each a phrase."""
+    input_version: FileVersion | str | None = None
+    """Of the file that was read; a string if it is in an object store, None if it was not read."""
+    output_version: FileVersion | str | None = None
+    """Of the file that was written; None if none was."""
+
+    def to_json(self) -> str:
+        """Return one line of JSON. Undecodable bytes of file names are surrogates."""
+        return json.dumps(dataclasses.asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, line: str) -> "Result":
+        """Return the result of a line of JSON, also of earlier versions of photochrom.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        names = {field.name for field in dataclasses.fields(cls)}
+        try:
+            fields = {name: value for name, value in json.loads(line).items() if name in names}
+            for name in ("input_version", "output_version"):
+                if isinstance(fields.get(name), dict):
+                    fields[name] = FileVersion(**fields[name])
+            return cls(**({"seconds": 0.0} | fields))
+        except (AttributeError, TypeError) as error:
+            raise ValueError("it is not a result") from error
+
+
+def read_version(path: Path, *, checksum: bool = False) -> FileVersion | None:
+    """Return the version of a file, with its SHA-256 on request; None if it cannot be read."""
+    try:
+        status = path.stat()
+        sha256 = None
+        if checksum:
+            with path.open("rb") as stream:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
+    return FileVersion(status.st_size, status.st_mtime_ns, sha256)
+
+
+def is_unchanged(path: Path, version: FileVersion | str, *, checksum: bool = False) -> bool:
+    """Return whether a file is as it was.
+
+    A text is the version of a file in an object store, and no file is like it.
+    With equal size and time it is, unless `checksum` asks for its SHA-256. With another time it is
+    if its SHA-256 is known to be the same.
+    """
+    current = read_version(path)
+    if current is None or isinstance(version, str) or current.size != version.size:
+        return False
+    is_as_old = current.mtime_ns == version.mtime_ns
+    if version.sha256 is None or (is_as_old and not checksum):
+        return is_as_old
+    current = read_version(path, checksum=True)
+    return current is not None and current.sha256 == version.sha256
+
+
+def read_report(path: Path) -> Iterator[Result]:
+    """Yield the results in a report.
+
+    An incomplete last line, left by a kill or a full disk, is left out.
+
+    Raises:
+        PhotochromError: If the report cannot be read, or another line is not a result.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise PhotochromError(f"cannot read report {path}: {reason}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.endswith("\n"):
+            break
+        try:
+            yield Result.from_json(line)
+        except ValueError as error:
+            raise PhotochromError(
+                f"line {number} of {path} is not a line of a report; give a file that --report "
+                "wrote"
+            ) from error
+
+
+@contextmanager
+def open_report(path: Path, *, append: bool = False) -> Iterator[Callable[[Result], None]]:
+    """Yield a function that writes a result as a line of a report.
+
+    With `append`, the report must exist; an incomplete last line is removed. The function raises a
+    PhotochromError if it cannot write.
+
+    Raises:
+        PhotochromError: If the file exists and `append` is not set, or if it cannot be opened.
+    """
+    # The caller's own errors pass: a broken pipe of stdout is none of the report.
+    with _naming(path):
+        stream = _open(path, append)
+
+    def write(result: Result) -> None:
+        with _naming(path):
+            stream.write(result.to_json().encode() + b"\n")
+            stream.flush()  # keeps the line if the process is killed
+
+    try:
+        yield write
+    finally:
+        with _naming(path):
+            stream.close()
+
+
+def _open(path: Path, append: bool) -> IO[bytes]:
+    if not append:
+        return path.open("xb")
+    stream = path.open("r+b")
+    stream.truncate(stream.read().rfind(b"\n") + 1)
+    stream.seek(0, os.SEEK_END)
+    return stream
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the report in errors.
+
+    Raises:
+        PhotochromError: In place of an OSError.
+    """
+    try:
+        yield
+    except FileExistsError as error:
+        raise PhotochromError(
+            f"report {path} exists already; continue it with --resume, or name another"
+        ) from error
+    except OSError as error:
+        raise PhotochromError(f"cannot write report {path}: {error.strerror or error}") from error

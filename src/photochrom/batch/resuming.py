@@ -1,0 +1,81 @@
+"""Resume a batch from its report: what is finished, and what has changed since."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from photochrom.batch.planning import Job, Plan, failed
+from photochrom.batch.report import Result, read_report
+
+if TYPE_CHECKING:
+    from photochrom.batch.ray.tasks import Task
+
+AnyJob = TypeVar("AnyJob", Job, "Task")
+Finished = Mapping[tuple[str, str], Result]
+"""Results by input and output."""
+
+
+def read_finished(report: Path) -> Finished:
+    """Return the last results of the photos that a report lists as done, skipped or ignored.
+
+    Raises:
+        PhotochromError: As `read_report`.
+    """
+    return {
+        (str(result.input), str(result.output)): result
+        for result in read_report(report)
+        if result.status != "failed"
+    }
+
+
+def skip_finished(
+    plan: Plan[AnyJob], finished: Finished, *, checksum: bool = False, overwrite: bool = False
+) -> Plan[AnyJob]:
+    """Return a plan without what is finished.
+
+    A photo whose output no longer exists is colorized again. So is a photo that has changed, if its
+    output is as it was written. If somebody has changed the output as well, the photo fails.
+
+    Args:
+        plan: Of the whole batch.
+        finished: From `read_finished`. A result without versions, of an earlier version of
+            photochrom, is taken for unchanged.
+        checksum: Whether files of equal size and time are compared by their SHA-256.
+        overwrite: Whether an output may be replaced that somebody has changed.
+    """
+    jobs = []
+    results = [r for r in plan.results if (str(r.input), str(r.output)) not in finished]
+    for job in plan.jobs:
+        earlier = finished.get((str(job.input), str(job.output)))
+        if earlier is None or not job.has_output():
+            jobs.append(job)
+        elif earlier.input_version is None or job.is_input(earlier.input_version, checksum):
+            if earlier.status == "skipped" and job.is_outdated():
+                jobs.append(job)  # is skipped again, which says so
+        elif overwrite:
+            jobs.append(job)
+        elif earlier.output_version and job.is_output(earlier.output_version, checksum):
+            jobs.append(dataclasses.replace(job, replaces=earlier.output_version))
+        else:
+            results.append(changed_output(job))
+    return Plan(jobs, results)
+
+
+def changed_output(job: "Job | Task") -> Result:
+    """Return the result of a changed photo whose output is not as it was written."""
+    return failed(
+        str(job.input),
+        f"{job.input} has changed, but {job.output} is not as this report says that it was "
+        "written; move it, or replace it with --overwrite",
+        str(job.output),
+    )
+
+
+def skipped(job: "Job | Task", *, checksum: bool = False) -> Result:
+    """Return the result of a photo whose output exists."""
+    reason = f"{job.output} exists"
+    if job.is_outdated():
+        reason += ", but the photo is newer; replace it with --overwrite"
+    version = job.read_input_version(checksum)
+    return Result(job.input, job.output, "skipped", 0.0, reason=reason, input_version=version)
