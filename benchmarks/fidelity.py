@@ -40,9 +40,9 @@ COLUMNS = (*COUNTS, "mean dL*", "highest dL*", "compared", "inputs changed")
 NOT_COUNTED = re.compile(
     r"SourceFile|(File:System|ExifTool|Composite|APP14|MPF:MPF0):.*"
     r"|.*(Thumbnail|PreviewImage|PreviewTIFF|JpgFromRaw|IPTCDigest|XMPToolkit).*"
-    r"|(File|QuickTime|RIFF|Jpeg2000|GIF|JFIF):(?!.*(Comment|Resolution|PixelsPer|Auxiliary)).*"
+    r"|(File|QuickTime|RIFF|Jpeg2000|GIF|JFIF):(?!.*(Comment|[XY]Resolution|PixelsPer|Auxiliary)).*"
     r"|PNG:(Image(Width|Height)|BitDepth|ColorType|Compression|Filter|Interlace|Palette"
-    r"|Transparency)"
+    r"|Transparency|BackgroundColor|SuggestedPalette|DigitalSignature)"
     r"|Photoshop:(NumChannels|Image(Width|Height)|BitDepth|ColorMode|Compression)"
     r"|EXIF:(IFD|SubIFD)\d*:(Image(Width|Height)|BitsPerSample|SamplesPerPixel|Compression"
     r"|SampleFormat|PhotometricInterpretation|PlanarConfiguration|RowsPerStrip|(Strip|Tile)\w+"
@@ -55,7 +55,17 @@ CHANGED_BY_TURN = re.compile(
     r"|[XY]Resolution|PixelsPerUnit[XY]"
 )
 RESOLUTION = re.compile(r"([XY]Resolution|PixelsPer(Unit|Meter)[XY])$")
-RESOLUTION_UNIT = re.compile(r"ResolutionUnit$|PixelUnits$|(Capture|Display)\w+Unit$")
+RESOLUTION_UNIT = re.compile(r"ResolutionUnit$|PixelUnits$|(Capture|Display)\w+Units?")
+TURNS = {
+    "Mirror horizontal": "top-right",
+    "Rotate 180": "bottom-right",
+    "Mirror vertical": "bottom-left",
+    "Mirror horizontal and rotate 270 CW": "left-top",
+    "Rotate 90 CW": "right-top",
+    "Mirror horizontal and rotate 90 CW": "right-bottom",
+    "Rotate 270 CW": "left-bottom",
+}
+"""EXIF's orientations, as exiftool and ImageMagick name them."""
 INCHES = {"cm": 1 / 2.54, "meters": 1 / 0.0254, "m": 1 / 0.0254}
 WARNED_BY = {
     "EXIF|MakerNotes|GeoTiff|PrintIM": "exif",
@@ -105,7 +115,7 @@ def densities(tags: Tags) -> list[float]:
     """Return all resolutions in px per inch; without a unit as they are."""
     factors = {g: 1 / INCHES.get(v, 1) for g, n, v in tags if RESOLUTION_UNIT.search(n)}
     factors |= {g: 1 / INCHES["m"] for g, n, _ in tags if n.startswith("PixelsPerMeter")}
-    found = [(g, str(v)) for g, n, v in tags if RESOLUTION.search(n)]
+    found = [(g, str(v)) for g, n, v in tags if RESOLUTION.search(n) and v]
     return [float(v) * factors.get(g, 1) for g, v in found if re.fullmatch(r"[\d.]+", v)]
 
 
@@ -123,6 +133,7 @@ def find_losses(before: Tags, after: Tags) -> Iterator[tuple[str, str]]:
             (name, json.dumps(value)) in named
             or (isinstance(value, str) and value in texts)
             or name == "Orientation"
+            or (name in ("ExtraSamples", "AuxiliaryImageType") and is_alpha_kept(value, after))
             or (is_turned and CHANGED_BY_TURN.fullmatch(name))
             or (is_density_kept and (RESOLUTION.search(name) or RESOLUTION_UNIT.search(name)))
             or (is_tagged and groups.startswith("ICC_Profile"))  # converted, as dL* confirms
@@ -132,17 +143,24 @@ def find_losses(before: Tags, after: Tags) -> Iterator[tuple[str, str]]:
             yield f"{groups}:{name}", f" {str(value)[:40]!r} became {values}" if values else ""
 
 
+def is_alpha_kept(value: Any, after: Tags) -> bool:
+    """Tell whether a channel is alpha, which the result has as well."""
+    is_alpha = str(value).lower().endswith("alpha")
+    return is_alpha and any("alpha" in str(v).lower() for _, _, v in after)
+
+
 def is_warned(tag: str, warnings: str) -> bool:
     """Tell whether warnings name a tag or its kind."""
     words = [words for start, words in WARNED_BY.items() if re.match(start, tag)]
     return bool(re.search("|".join([*words, tag.rpartition(":")[2]]), warnings, re.IGNORECASE))
 
 
-def read_lightness(path: Path, profiles: Path) -> NDArray[np.float32] | None:
-    """Return L* by ImageMagick and littleCMS, upright; None if it cannot read the file."""
+def read_lightness(path: Path, turn: str, profiles: Path) -> NDArray[np.float32] | None:
+    """Return L* on white by ImageMagick and littleCMS, None if it cannot read the file."""
     first = f"{path}[0]"
     found = subprocess.run(["identify", "-format", "%[profile:icc]", first], capture_output=True)
-    command = ["convert", first, "-auto-orient", "-alpha", "off"]
+    command = ["convert", first, "-orient", turn, "-auto-orient"]
+    command += ["-background", "white", "-alpha", "remove"]
     if not found.stdout.strip():
         command += ["-colorspace", "sRGB", "-profile", str(profiles / "sRGB.icc")]
     command += ["-intent", "relative", "-black-point-compensation"]
@@ -156,11 +174,15 @@ def read_lightness(path: Path, profiles: Path) -> NDArray[np.float32] | None:
     return values.reshape(int(match[2]), int(match[1])) / np.float32(655.35)
 
 
-def lightness_difference(photo: Path, result: Path, profiles: Path) -> float | None:
+def lightness_difference(photo: Path, before: Tags, result: Path, profiles: Path) -> float | None:
     """Return the mean |dL*|, infinite if the sizes differ, None if it was not compared."""
     if not shutil.which("convert"):
         return None
-    a, b = (read_lightness(path, profiles) for path in (photo, result))
+    turn = next((TURNS.get(v) for _, n, v in before if n == "Orientation"), None)
+    if any(groups == "QuickTime" for groups, _, _ in before):
+        turn = None  # HEIC's own turn, which ImageMagick applies
+    a = read_lightness(photo, turn or "top-left", profiles)
+    b = read_lightness(result, "top-left", profiles)
     if a is None or b is None:
         return None
     return float(np.abs(a - b).mean()) if a.shape == b.shape else float("inf")
@@ -213,7 +235,7 @@ def compare(folder: Path, out: Path, options: list[str], *, is_listed: bool) -> 
                     kind = "warned" if is_warned(tag, warnings) else "silent"
                     row[kind] += 1
                     notes.append(f"{kind}: {tag}{change}")
-                difference = lightness_difference(path, result, Path(profiles))
+                difference = lightness_difference(path, before, result, Path(profiles))
                 if difference is not None:
                     differences[format_].append(difference)
                     notes.append(f"|dL*|: {difference:.2f}")

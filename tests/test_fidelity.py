@@ -96,6 +96,8 @@ DPM = [
         ([("File", "PixelsPerMeterX", 11811)], DPI),
         ([TURN, ("EXIF:ExifIFD", "SubjectArea", "1 2")], [("EXIF:ExifIFD", "SubjectArea", "3 4")]),
         ([JPEG, ("EXIF:IFD1", "XResolution", 72)], []),
+        ([("Photoshop", "XResolution", 0), ("Photoshop", "DisplayedUnitsX", "inches")], []),
+        ([("QuickTime", "AuxiliaryImageType", "urn:alpha")], [("PNG", "ColorType", "RGB Alpha")]),
         ([("EXIF:IFD0", "StripOffsets", 8), ("EXIF:SubIFD1", "ImageWidth", 8)], []),
         ([("ICC_Profile", "GrayTRC", "base64:AA")], [("ICC_Profile", "RedTRC", "base64:BB")]),
     ],
@@ -160,6 +162,8 @@ def test_lightness_is_that_of_littlecms(tmp_path: Path):
     Image.fromarray(np.zeros((5, 4), np.uint8)).save(paths[2])
     Image.fromarray(grey.T).save(paths[3])
     expected = [0, 0, 50, float("inf")]
-    found = [lightness_difference(paths[0], path, tmp_path) for path in paths]
+    turned = [("EXIF:IFD0", "Orientation", "Rotate 90 CW")]
+    assert lightness_difference(paths[3], turned, paths[0], tmp_path) == 0
+    found = [lightness_difference(paths[0], [], path, tmp_path) for path in paths]
     assert found == pytest.approx(expected, abs=0.05)
-    assert lightness_difference(paths[0], tmp_path / "missing.png", tmp_path) is None
+    assert lightness_difference(paths[0], [], tmp_path / "missing.png", tmp_path) is None
