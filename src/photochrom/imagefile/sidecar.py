@@ -5,7 +5,6 @@ NAME.EXT.xmp is that of darktable and digiKam, NAME.xmp that of Adobe.
 
 import dataclasses
 import os
-from glob import escape
 from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -41,14 +40,19 @@ def find_sidecar(photo: Path) -> Path | None:
 
     If there is a raw photo of that name, NAME.xmp belongs to it alone.
     """
-    paths = [sidecar_path(photo)]
-    siblings = photo.parent.glob(escape(photo.stem) + ".*")
-    if photo.suffix.lower() in RAW_SUFFIXES or not any(
-        sibling.suffix.lower() in RAW_SUFFIXES for sibling in siblings
-    ):
-        paths.append(photo.with_suffix(SUFFIX))
-    candidates = (path.with_suffix(suffix) for path in paths for suffix in (SUFFIX, ".XMP"))
-    return next((path for path in candidates if path.is_file()), None)
+    own, shared = sidecar_path(photo), photo.with_suffix(SUFFIX)
+    for path in (own, shared, own.with_suffix(".XMP"), shared.with_suffix(".XMP")):
+        if path.is_file() and (path.stem == photo.name or not _has_raw_sibling(photo)):
+            return path
+    return None
+
+
+def _has_raw_sibling(photo: Path) -> bool:
+    """Tell whether a photo that is none has a raw photo of its name beside it."""
+    suffixes = (other for suffix in RAW_SUFFIXES for other in (suffix, suffix.upper()))
+    return photo.suffix.lower() not in RAW_SUFFIXES and any(
+        photo.with_suffix(suffix).exists() for suffix in suffixes
+    )
 
 
 def apply_sidecar(photo: Photo, sidecar: Path) -> Photo:
