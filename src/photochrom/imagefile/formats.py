@@ -58,6 +58,12 @@ _SIGNATURES = {
     "BMP": (b"BM",),
     "PSD": (b"8BPS",),
     "JPEG2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    "QOI": (b"qoif",),
+}
+_PATTERNS = {
+    "PNM": re.compile(rb"P[1-7Ff][\s#]"),
+    "PCX": re.compile(rb"\n[\0\2-\5][\0\1][\1\2\4\x08]"),
+    "SGI": re.compile(rb"\x01\xda[\0\1][\1\2]"),
 }
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -72,8 +78,9 @@ def detect_format(data: bytes) -> str | None:
         if not _AVIF_BRANDS.isdisjoint(brands):
             return "AVIF"
         return None if _HEIC_BRANDS.isdisjoint(brands) else "HEIC"
-    if re.match(rb"P[1-7Ff][\s#]", data):
-        return "PNM"
+    for format_, pattern in _PATTERNS.items():
+        if pattern.match(data):
+            return format_
     return next((name for name, starts in _SIGNATURES.items() if data.startswith(starts)), None)
 
 

@@ -22,10 +22,13 @@ from photochrom.imagefile import (
     jpeg2000,
     jpeg_tables,
     netpbm,
+    pcx,
     png,
     png_color,
     psd,
+    qoi,
     raw,
+    sgi,
     tiff_pages,
 )
 from photochrom.imagefile.decoding import (
@@ -51,9 +54,12 @@ _READERS: dict[str, Callable[[bytes, str, int], Photo]] = {
     "HEIC": heif.read_heic,
     "JPEG2000": jpeg2000.read,
     "PNM": netpbm.read,
+    "PCX": pcx.read,
     "PSD": psd.read,
+    "QOI": qoi.read,
+    "SGI": sgi.read,
 }
-"""Functions of those formats that Pillow does not decode here."""
+"""Functions for the formats of which Pillow does not read all."""
 _STRIP_METADATA = {"JPEG": jpeg.strip_metadata, "PNG": png.strip_metadata}
 
 
