@@ -1,4 +1,5 @@
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from support.icc_profiles import (
     parametric,
     profile,
     rgb,
+    table_profile,
     to_lab,
 )
 
@@ -44,7 +46,7 @@ def test_matrix_profiles_agree_with_littlecms(name: str):
     space = icc.read_profile(SPACES[name])
     assert space.matrix is not None
     values = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    expected = np.asarray(icc.convert_to_srgb(Image.fromarray(values), SPACES[name]))
+    expected = icc.convert_to_srgb(values, SPACES[name])
     linear = space.matrix @ to_linear(values.reshape(-1, 3), space)
     inside = ((linear > 0.001) & (linear < 0.999)).all(axis=0)
     result = linear_to_srgb(np.clip(linear, 0, 1)).T[inside] * 255
@@ -101,8 +103,8 @@ def test_grey_profile_that_leads_to_lab():
     profile = to_lab(grey(curve()))
     L = color.lightness(values[..., None], icc.read_profile(profile))
     np.testing.assert_allclose(L, values / 2.55, atol=0.01)
-    srgb = icc.convert_to_srgb(Image.fromarray(values), profile)
-    np.testing.assert_allclose(L, color.lightness(np.asarray(srgb)), atol=0.5)
+    srgb = icc.convert_to_srgb(values[..., None], profile)
+    np.testing.assert_allclose(L, color.lightness(srgb), atol=0.5)
 
 
 def test_damaged_profiles_are_read_or_refused():
@@ -189,25 +191,43 @@ def test_rendered_colors_do_not_depend_on_the_space(name: str, picture: Image.Im
             return zero_ab(L) + 9
 
     output, expected = (Colorizer(Warm())(photo, mark=False) for photo in (wide, narrow))
-    srgb = icc.convert_to_srgb(output.to_image(), profile) if name != "linear" else None
+    srgb = icc.convert_to_srgb(np.asarray(output.to_image()), profile) if name != "linear" else None
     if srgb is not None:
-        difference = np.abs(np.asarray(srgb).astype(int) - expected.pixels)
+        difference = np.abs(srgb.astype(int) - expected.pixels)
         assert difference.mean() < 1
         assert np.percentile(difference, 99) <= 3
 
 
 def test_littlecms_error_becomes_profile_error():
     with pytest.raises(ProfileError, match="cannot be used"):
-        icc.convert_to_srgb(Image.new("RGB", (4, 4)), b"no profile")
+        icc.convert_to_srgb(np.zeros((4, 4, 3), np.uint8), bytes(16) + b"RGB " + bytes(300))
     assert not icc.is_valid(b"no profile")
     assert icc.is_valid(ImageCms.ImageCmsProfile(BytesIO(SPACES["adobe"])).tobytes())
 
 
-def test_conversion_keeps_alpha(picture: Image.Image):
-    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-    output = icc.convert_to_srgb(picture, SPACES["adobe"])
-    assert output.mode == "RGBA"
-    np.testing.assert_array_equal(output.getchannel("A"), picture.getchannel("A"))
+def test_profile_for_other_channels_is_refused():
+    with pytest.raises(ProfileError, match="other channels"):
+        icc.convert_to_srgb(np.zeros((4, 4, 1), np.uint8), SPACES["adobe"])
+
+
+@pytest.mark.parametrize("profile", [SPACES["adobe"], table_profile()], ids=["matrix", "table"])
+def test_conversion_of_16_bits_agrees_with_that_of_8(profile: bytes):
+    values = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    shallow = icc.convert_to_srgb(values, profile)
+    deep = icc.convert_to_srgb(values.astype(np.uint16) * 257, profile)
+    assert (shallow.dtype, deep.dtype) == (np.uint8, np.uint16)
+    assert np.abs(deep / 257 - shallow).mean() < 0.4
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_lab_becomes_srgb(dtype: type[Any]):
+    L = np.linspace(0, 65535, 101).round().astype(np.uint16)
+    lab = np.dstack([L, np.full_like(L, 128 * 257), np.full_like(L, 128 * 257)])
+    srgb = icc.lab_to_srgb(lab, dtype)
+    assert srgb.dtype == dtype
+    np.testing.assert_allclose(
+        color.lightness(srgb)[0], L / 655.35, atol=0.26 if dtype == np.uint8 else 0.01
+    )
 
 
 def test_equal_profiles_share_one_space():

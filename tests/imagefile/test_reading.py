@@ -211,12 +211,6 @@ def test_12_bit_grey_tiff():
     np.testing.assert_allclose(photo.pixels[..., 0], values * (65535 / 4095), atol=1)
 
 
-def test_planar_16_bit_tiff_is_refused():
-    data = tiff(8, 8, (16, 16, 16), bytes(8 * 8 * 6), planar=2)
-    with pytest.raises(PhotoError, match="interleaved"):
-        open_photo(BytesIO(data))
-
-
 def test_memory_error_is_not_reported_as_damage(photo_file: Path, monkeypatch: pytest.MonkeyPatch):
     def greedy(*_: object, **__: object) -> None:
         raise MemoryError

@@ -24,6 +24,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import tifffile
 from numpy.random import Generator
 from PIL import Image, ImageCms
 
@@ -110,6 +111,30 @@ def seeds() -> dict[str, bytes]:
         files[f"opencv{suffix}"] = cv2.imencode(suffix, deep)[1].tobytes()
     four = np.dstack([deep, deep[..., 0]])
     files["opencv-alpha.tiff"] = cv2.imencode(".tiff", four)[1].tobytes()
+    return files | _tifffile_seeds(deep)
+
+
+def _tifffile_seeds(deep: np.ndarray) -> dict[str, bytes]:
+    """Return TIFFs of kinds that tifffile and imagecodecs decode, from RGB of 16 bits."""
+    shallow = (deep >> 8).astype(np.uint8)
+    inks = np.dstack([deep, deep[..., :2]])
+    kinds: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+        "planar-16": (np.moveaxis(deep, -1, 0), {"planarconfig": "separate"}),
+        "cmyk-alpha-16": (inks, {"photometric": "separated", "extrasamples": [1]}),
+        "lab-16": (deep, {"photometric": "cielab", "compression": "lzw", "predictor": True}),
+        "12": (deep >> 4, {"bitspersample": 12}),
+        "float": (deep / np.float32(65535), {"compression": "zlib", "predictor": 3}),
+        "zstd": (deep, {"compression": "zstd", "tile": (16, 16)}),
+        "lerc": (deep, {"compression": "lerc"}),
+        "jpeg2000": (deep, {"compression": "jpeg2000"}),
+        "jpegxl": (shallow, {"compression": "jpegxl"}),
+        "webp": (shallow, {"compression": "webp"}),
+    }
+    files = {}
+    for name, (samples, options) in kinds.items():
+        stream = BytesIO()
+        tifffile.imwrite(stream, samples, metadata=None, **{"photometric": "rgb"} | options)
+        files[f"tifffile-{name}"] = stream.getvalue()
     return files
 
 

@@ -79,3 +79,24 @@ GREYS = {
     "gamma 2.2": grey(gamma(2.2)),
     "dot gain": grey(curve(*(np.linspace(0, 1, 256) ** 1.75 * 65535).astype(int))),
 }
+
+
+def table_profile(space: bytes = b"RGB ", gamma: float = 1.8) -> bytes:
+    """Return a profile of a table (lut16Type) from RGB, grey or CMYK to Lab, without colour.
+
+    L* is 100 times the mean of the channels, or of the light that CMYK leaves, to the power of
+    1 / `gamma`.
+    """
+    channels = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}[space]
+    points = 9
+    axes = np.meshgrid(*[np.linspace(0, 1, points)] * channels, indexing="ij")
+    light = (1 - axes[3]) * (3 - sum(axes[:3])) / 3 if channels == 4 else sum(axes) / channels
+    L = 65280 * light ** (1 / gamma)
+    table = np.stack([L, np.full_like(L, 32768), np.full_like(L, 32768)], axis=-1)
+    linear = struct.pack(">2H", 0, 65535)
+    lut = b"mft2" + bytes(4) + struct.pack(">4B", channels, 3, points, 0)
+    lut += fixed(1, 0, 0, 0, 1, 0, 0, 0, 1) + struct.pack(">2H", 2, 2)
+    lut += linear * channels + table.round().astype(">u2").tobytes() + linear * 3
+    block = bytearray(to_lab(profile(space, A2B0=lut)))
+    block[8:16] = b"\x02\x40\0\0prtr" if space == b"CMYK" else b"\x02\x40\0\0scnr"
+    return bytes(block)

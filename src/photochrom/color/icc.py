@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from numpy.typing import DTypeLike, NDArray
 
 from photochrom.color.cie import FloatArray, f_inverse
+from photochrom.color.pixels import Pixels
 from photochrom.color.spaces import SRGB, ColorSpace, srgb_to_linear
 from photochrom.errors import PhotochromError
 
 _VALUES = np.linspace(0, 1, 65536)
+_KINDS = {b"GRAY": ("gray", 1), b"RGB ": ("rgb", 3), b"CMYK": ("cmyk", 4)}
+"""Colour space of a profile to its name in imagecodecs, and its number of channels."""
 _SRGB_D50 = np.array(
     [
         [0.4360747, 0.3850649, 0.1430804],
@@ -84,33 +86,55 @@ def read_profile(icc: bytes) -> ColorSpace:
     return SRGB if _is_srgb(space) else space
 
 
-def convert_to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
-    """Convert an image of 8 bits, relative colorimetric with black point compensation.
+def convert_to_srgb(pixels: Pixels, icc: bytes) -> Pixels:
+    """Convert pixels to sRGB by littleCMS, relative colorimetric with black point compensation.
+
+    Args:
+        pixels: Grey, RGB or CMYK as `icc` says, shape (H, W, 1), (H, W, 3) or (H, W, 4). The
+            largest value is white, and the full ink of CMYK.
+        icc: A profile of any kind.
+
+    Returns:
+        RGB of the type of `pixels`, shape (H, W, 3).
 
     Raises:
-        ProfileError: If littleCMS cannot use the profile, or not for this image.
+        ProfileError: If littleCMS cannot use the profile, or it is one for other channels.
     """
-    alpha = None
-    if image.mode in ("P", "RGBA", "PA", "RGBa"):
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-        image = image.convert("RGB")
-    from PIL import ImageCms  # slow to import, and few photos need it
+    kind, channels = _KINDS.get(icc[16:20], ("", 0))
+    if pixels.shape[2] != channels:
+        raise ProfileError("the colour profile is one for other channels")
+    return _transform(pixels[..., 0] if channels == 1 else pixels, icc, kind, pixels.dtype)
+
+
+def lab_to_srgb(lab: NDArray[np.uint16], dtype: DTypeLike) -> Pixels:
+    """Convert CIELAB, relative to its white, to sRGB of 8 or 16 bits.
+
+    Args:
+        lab: Shape (H, W, 3), encoded as by ICC.1:2022, section 6.3.4.2: L* is 0 to 100 over all
+            values, a* and b* are -128 to 127.
+        dtype: Of the pixels.
+    """
+    from imagecodecs import cms_profile
+
+    return _transform(lab, cms_profile("lab4"), "lab", dtype)
+
+
+def _transform(values: Pixels, icc: bytes, kind: str, dtype: DTypeLike) -> Pixels:
+    from imagecodecs import CMS, CmsError, cms_transform  # few photos need it
 
     try:
-        converted = ImageCms.profileToProfile(
-            image,
-            ImageCms.ImageCmsProfile(BytesIO(icc)),
-            ImageCms.ImageCmsProfile(BytesIO(srgb_profile())),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        converted: Pixels = cms_transform(
+            np.ascontiguousarray(values),
+            icc,
+            srgb_profile(),
+            colorspace=kind,
+            outcolorspace="rgb",
+            outdtype=dtype,
+            intent=CMS.INTENT.RELATIVE_COLORIMETRIC,
+            flags=CMS.FLAGS.BLACKPOINTCOMPENSATION,
         )
-    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+    except (CmsError, ValueError) as error:
         raise ProfileError(f"the colour profile cannot be used: {error}") from error
-    assert converted is not None
-    if alpha is not None and alpha.getextrema() != (255, 255):
-        converted.putalpha(alpha)
     return converted
 
 

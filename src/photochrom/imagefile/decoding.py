@@ -34,8 +34,8 @@ _UPRIGHT = {
     8: lambda a: a[:, ::-1].swapaxes(0, 1),
 }
 """EXIF orientation to the transformation that makes the pixels upright."""
-_PLANAR = 2
 _WHITE_IS_ZERO = 0
+IDEAL_INKS = "CMYK without a colour profile is converted to RGB as if inks were ideal"
 
 _pillow_lock = threading.Lock()
 
@@ -99,17 +99,14 @@ def decode(
     Raises:
         PhotoError: If it is incomplete, or of a kind that is not supported.
     """
-    with _decoder_errors(name):
-        try:
-            if _has_deep_color(image):
-                photo, converted = _decode_deep_color(image, data), None
-            else:
-                with _no_warnings():
-                    image.load()
-                photo, converted = _scale_values(image), image
-            return finish(photo, metadata, encoding, image=converted, is_upright=is_upright)
-        except PhotoError as error:
-            raise PhotoError(f"{name}: {error}") from error
+    with reader_errors(name):
+        if _has_deep_color(image):
+            photo, converted = _decode_deep_color(image, data), None
+        else:
+            with _no_warnings():
+                image.load()
+            photo, converted = _scale_values(image), image
+        return finish(photo, metadata, encoding, image=converted, is_upright=is_upright)
 
 
 def finish(
@@ -209,15 +206,11 @@ def _has_deep_color(image: ImageFile) -> bool:
 
 def _decode_deep_color(image: ImageFile, data: bytes | None) -> Photo:
     """Decode several channels of 16 bits with OpenCV."""
-    tags = getattr(image, "tag_v2", {})
-    if data is None or image.mode == "CMYK" or tags.get(Tag.PlanarConfiguration) == _PLANAR:
-        raise PhotoError(
-            "16 bits for each channel are read as grey or RGB, with transparency or without, "
-            "interleaved; save it so, or with 8 bits"
-        )
+    if data is None:
+        raise PhotoError("it is damaged: the location of its pixels is missing or wrong")
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or decoded.shape[:2] != image.size[::-1]:
-        raise PhotoError("it is damaged, or 16 bits of a kind that cannot be read; give 8 or 16")
+        raise PhotoError("it is damaged, or 16 bits of a kind that cannot be read")
     values = np.atleast_3d(decoded)
     if values.shape[2] < 3:
         return Photo(values)
@@ -235,14 +228,12 @@ def _decode_deep_color(image: ImageFile, data: bytes | None) -> Photo:
 
 
 def _scale_values(image: Image.Image) -> Photo:
-    """Return a decoded image; grey of a TIFF is scaled to 16 bits, with 0 as black."""
+    """Return a decoded image; in grey of 16 bits of a TIFF, 0 becomes black."""
     photo = Photo.from_image(image)
     if not image.mode.startswith("I;16"):
         return photo
     tags = getattr(image, "tag_v2", {})
     values: Pixels = photo.pixels
-    if tags.get(Tag.BitsPerSample) == (12,):
-        values = ((values << 4) | (values >> 8)).astype(np.uint16)
     if tags.get(Tag.PhotometricInterpretation) == _WHITE_IS_ZERO:  # Pillow inverts 8 bits only
         values = np.uint16(65535) - values
     return dataclasses.replace(photo, pixels=values)
@@ -251,32 +242,41 @@ def _scale_values(image: Image.Image) -> Photo:
 def _apply_profile(photo: Photo, metadata: Metadata, image: Image.Image | None) -> Photo:
     """Set colour space and metadata of a photo.
 
-    Matrix and grey profiles give the space. Others are converted to sRGB, which needs the `image`
-    of 8 bits that the photo is from. A damaged profile, or one for another number of channels, is
-    dropped.
+    Matrix and grey profiles give the space. Others are converted to sRGB. A damaged profile, or one
+    for another number of channels, is dropped.
     """
+    is_cmyk = image is not None and image.mode == "CMYK"
     if metadata.icc is None:
+        metadata = metadata.with_warning(IDEAL_INKS) if is_cmyk else metadata
         return dataclasses.replace(photo, metadata=metadata)
-    untagged = dataclasses.replace(photo, metadata=metadata.with_profile(None))
     try:
         space = icc.read_profile(metadata.icc)
     except icc.ProfileError:
-        if not icc.is_valid(metadata.icc):
-            return untagged
-        if image is None or photo.pixels.dtype != np.uint8:
-            raise PhotoError(
-                "16 bits with a LUT colour profile cannot be converted; convert it to a profile "
-                "such as sRGB or Adobe RGB, or save it with 8 bits"
-            ) from None
-        try:
-            converted = Photo.from_image(icc.convert_to_srgb(image, metadata.icc))
-        except icc.ProfileError:
-            return untagged
-        tagged = metadata.with_profile(icc.srgb_profile())
-        return dataclasses.replace(converted, metadata=tagged)
+        return convert_to_srgb(photo, np.asarray(image) if is_cmyk else photo.pixels, metadata)
     if photo.pixels.shape[2] != len(space.curves):
-        return untagged
+        return _drop_profile(photo, metadata, "it is one for other channels")
     return dataclasses.replace(photo, space=space, metadata=metadata)
+
+
+def convert_to_srgb(photo: Photo, pixels: Pixels, metadata: Metadata) -> Photo:
+    """Return a photo with `pixels`, of any colour model, converted to sRGB by their profile.
+
+    If it cannot be used, the pixels of the photo stay.
+    """
+    assert metadata.icc is not None
+    try:
+        converted = icc.convert_to_srgb(pixels, metadata.icc)
+    except icc.ProfileError as error:
+        return _drop_profile(photo, metadata, str(error))
+    metadata = metadata.with_profile(icc.srgb_profile()).with_warning(
+        "the colours are converted from the photo's colour profile to sRGB"
+    )
+    return dataclasses.replace(photo, pixels=converted, metadata=metadata)
+
+
+def _drop_profile(photo: Photo, metadata: Metadata, reason: str) -> Photo:
+    metadata = metadata.with_profile(None).with_warning(f"the colour profile is dropped: {reason}")
+    return dataclasses.replace(photo, metadata=metadata)
 
 
 def make_upright(

@@ -29,6 +29,7 @@ from photochrom.imagefile import (
     qoi,
     raw,
     sgi,
+    tiff_decoding,
     tiff_pages,
 )
 from photochrom.imagefile.decoding import (
@@ -36,7 +37,9 @@ from photochrom.imagefile.decoding import (
     TooLargeError,
     check_size,
     decode,
+    finish,
     open_image,
+    reader_errors,
 )
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
@@ -249,13 +252,17 @@ def _read_tiff_page(
     size = page.numbers(Tag.ImageWidth)[:1] + page.numbers(Tag.ImageLength)[:1]
     if len(size) == 2:  # before the pixels are copied
         check_size(*size, name, max_pixels)
+    (code,) = page.numbers(Tag.Compression)[:1] or (1,)
+    encoding = Encoding("TIFF", {"compression": _TIFF_COMPRESSIONS.get(code, "tiff_lzw")})
+    if not tiff_decoding.is_ordinary(page):
+        with reader_errors(name):
+            photo = tiff_decoding.decode_page(page, page.read_metadata(), max_pixels)
+            return finish(photo, photo.metadata, encoding)
     try:
         data = tiff_pages.extract_page(page)
         image = open_image(BytesIO(data), name, max_pixels)
     except (TiffError, DamagedError):  # such as old-style JPEG
         data = None
         image = open_image(stream, name, max_pixels, number)
-    (code,) = page.numbers(Tag.Compression)[:1] or (1,)
-    encoding = Encoding("TIFF", {"compression": _TIFF_COMPRESSIONS.get(code, "tiff_lzw")})
     # Pillow applies the orientation of a TIFF, which an extracted page does not have.
     return decode(image, data, page.read_metadata(), encoding, name, is_upright=data is None)

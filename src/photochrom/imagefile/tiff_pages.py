@@ -145,8 +145,12 @@ def is_raw(page: Page) -> bool:
     )
 
 
-def extract_page(page: Page) -> bytes:
+def extract_page(page: Page, changed: Tree | None = None) -> bytes:
     """Return a TIFF of one page with its pixels, without any other tags.
+
+    Args:
+        page: The page.
+        changed: Fields that replace those of the page.
 
     Raises:
         TiffError: If pixels are missing, or compressed as old-style JPEG, whose parts cannot be
@@ -156,7 +160,7 @@ def extract_page(page: Page) -> bytes:
     if page.numbers(Tag.Compression) == (_OLD_JPEG,):
         raise TiffError("it is compressed as old-style JPEG")
     stream = BytesIO()
-    PageWriter(stream).copy_pixels(page)
+    PageWriter(stream).copy_pixels(page, changed or {})
     return stream.getvalue()
 
 
@@ -202,14 +206,16 @@ class PageWriter:
         kept = _PIXEL_TAGS if Tag.XResolution in tree else _PIXEL_TAGS | _DENSITY_TAGS
         self._write_directory(first, kept, tree, locations)
 
-    def copy_pixels(self, page: Page) -> None:
+    def copy_pixels(self, page: Page, changed: Tree) -> None:
         """Append the pixels of a page of another file, without its metadata.
+
+        Fields in `changed` replace those of the page.
 
         Raises:
             TiffError: If pixels are missing, or the byte order differs from that of earlier pages.
             PhotoError: If the file becomes larger than a TIFF can be.
         """
-        self._write_directory(page, _PIXEL_TAGS, {}, self._write_pixels(page))
+        self._write_directory(page, _PIXEL_TAGS, changed, self._write_pixels(page))
 
     def _write_pixels(self, page: Page) -> list[tuple[int, int]]:
         """Append a page's strips or tiles, and return their new offsets and sizes."""

@@ -1,0 +1,114 @@
+"""Strips and tiles of a TIFF, checked before they are decoded: a few bytes can claim gigapixels."""
+
+import math
+import struct
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from photochrom.imagefile.jpeg import iterate_segments
+from photochrom.imagefile.tiff import TiffError
+
+if TYPE_CHECKING:
+    import tifffile
+
+EMBEDDED_FORMATS = {
+    **dict.fromkeys((7, 34892), "JPEG"),
+    **dict.fromkeys((33003, 33005, 34712), "JPEG2000"),
+    **dict.fromkeys((34927, 50001), "WEBP"),
+    **dict.fromkeys((50002, 52546), "JPEG XL"),
+    34933: "PNG",
+    34887: "LERC",
+}
+"""Compressions whose segments are images that tell their own size."""
+_MAX_SEGMENT = 1 << 24
+"""Pixels of a tile of a smaller page."""
+_PADDING = 16
+"""Rows and columns that a segment may have more, blocks of a JPEG."""
+_FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+
+
+def check_segments(page: "tifffile.TiffPage", data: bytes) -> None:
+    """Raise `TiffError` if strips or tiles are missing, or larger than they should be.
+
+    Args:
+        page: Of the file in `data`.
+        data: The whole file.
+    """
+    if len(page.dataoffsets) != math.prod(page.chunked) or 0 in page.databytecounts:
+        raise TiffError("strips or tiles are missing")
+    width, height = (
+        (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+    )
+    if width * height > max(page.imagewidth * page.imagelength, _MAX_SEGMENT):
+        raise TiffError("its tiles are far larger than the page")
+    format_ = EMBEDDED_FORMATS.get(page.compression)
+    if format_ is None:
+        return
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        across, down = _read_size(data[offset : offset + count], format_, page.bitspersample)
+        if across > width + _PADDING or down > height + _PADDING:
+            raise TiffError("a strip or tile is larger than it should be")
+
+
+def _read_size(segment: bytes, format_: str, bits: object) -> tuple[int, int]:
+    """Return width and height of an image."""
+    if format_ == "LERC":
+        return _read_lerc_size(segment)
+    if format_ == "JPEG XL":
+        return _read_jxl_size(segment)
+    if format_ == "JPEG":
+        return _read_jpeg_size(segment, bits)
+    with Image.open(BytesIO(segment), formats=[format_]) as image:
+        return image.size
+
+
+def _read_jpeg_size(segment: bytes, bits: object) -> tuple[int, int]:
+    """Return the size in the frame header (ITU-T T.81, section B.2.2); Pillow knows 8 bits only."""
+    for marker, content in iterate_segments(segment):
+        if marker in _FRAME_MARKERS:
+            precision, height, width = struct.unpack_from(">BHH", content, 4)
+            if precision != bits:
+                raise TiffError(f"its JPEG has {precision} bits, not {bits}")
+            return width, height
+    raise TiffError("its JPEG is damaged")
+
+
+def _read_lerc_size(segment: bytes) -> tuple[int, int]:
+    """Follow the LERC specification, "Lerc2" and "CntZImage"."""
+    if segment.startswith(b"Lerc2 "):
+        (version,) = struct.unpack_from("<i", segment, 6)
+        height, width = struct.unpack_from("<2i", segment, 14 if version >= 3 else 10)
+    elif segment.startswith(b"CntZImage "):
+        height, width = struct.unpack_from("<2i", segment, 18)
+    else:
+        raise TiffError("its LERC is damaged, or compressed a second time")
+    return width, height
+
+
+def _read_jxl_size(segment: bytes) -> tuple[int, int]:
+    """Follow ISO/IEC 18181-1, SizeHeader, of a codestream or of one in boxes."""
+    start = segment.find(b"\xff\x0a")  # in boxes, the first of them starts the codestream
+    if start < 0:
+        raise TiffError("its JPEG XL is damaged")
+    bits = int.from_bytes(segment[start + 2 : start + 14], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    is_small = take(1)
+
+    def take_side() -> int:
+        return (take(5) + 1) * 8 if is_small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    height = take_side()
+    ratio = take(3)
+    if ratio == 0:
+        return take_side(), height
+    across, down = _JXL_RATIOS[ratio - 1]
+    return height * across // down, height
