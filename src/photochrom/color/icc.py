@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import struct
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -136,17 +135,6 @@ def _transform(values: Pixels, icc: bytes, kind: str, dtype: DTypeLike) -> Pixel
     except (CmsError, ValueError) as error:
         raise ProfileError(f"the colour profile cannot be used: {error}") from error
     return converted
-
-
-def is_valid(icc: bytes) -> bool:
-    """Tell whether littleCMS can read a profile."""
-    from PIL import ImageCms
-
-    try:
-        ImageCms.ImageCmsProfile(BytesIO(icc))
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return False
-    return True
 
 
 @functools.cache

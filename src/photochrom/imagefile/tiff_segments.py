@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from photochrom.imagefile.jpeg import iterate_segments
+from photochrom.imagefile.jpeg_segments import iterate_segments
 from photochrom.imagefile.tiff import TiffError
 
 if TYPE_CHECKING:
@@ -48,19 +48,19 @@ def check_segments(page: "tifffile.TiffPage", data: bytes) -> None:
     if format_ is None:
         return
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        across, down = _read_size(data[offset : offset + count], format_, page.bitspersample)
+        across, down = _read_size(data[offset : offset + count], format_, page)
         if across > width + _PADDING or down > height + _PADDING:
             raise TiffError("a strip or tile is larger than it should be")
 
 
-def _read_size(segment: bytes, format_: str, bits: object) -> tuple[int, int]:
+def _read_size(segment: bytes, format_: str, page: "tifffile.TiffPage") -> tuple[int, int]:
     """Return width and height of an image."""
     if format_ == "LERC":
-        return _read_lerc_size(segment)
+        return _read_lerc_size(segment, page.samplesperpixel)
     if format_ == "JPEG XL":
         return _read_jxl_size(segment)
     if format_ == "JPEG":
-        return _read_jpeg_size(segment, bits)
+        return _read_jpeg_size(segment, page.bitspersample)
     with Image.open(BytesIO(segment), formats=[format_]) as image:
         return image.size
 
@@ -76,11 +76,14 @@ def _read_jpeg_size(segment: bytes, bits: object) -> tuple[int, int]:
     raise TiffError("its JPEG is damaged")
 
 
-def _read_lerc_size(segment: bytes) -> tuple[int, int]:
+def _read_lerc_size(segment: bytes, samples: int) -> tuple[int, int]:
     """Follow the LERC specification, "Lerc2" and "CntZImage"."""
     if segment.startswith(b"Lerc2 "):
         (version,) = struct.unpack_from("<i", segment, 6)
-        height, width = struct.unpack_from("<2i", segment, 14 if version >= 3 else 10)
+        start = 14 if version >= 3 else 10
+        height, width = struct.unpack_from("<2i", segment, start)
+        if version >= 4 and struct.unpack_from("<i", segment, start + 8)[0] > samples:
+            raise TiffError("its LERC has more samples than it should have")
     elif segment.startswith(b"CntZImage "):
         height, width = struct.unpack_from("<2i", segment, 18)
     else:
