@@ -42,7 +42,7 @@ def with_chunks(*chunks: bytes) -> bytes:
 FULL_JPEG = with_segments(
     jpeg_segments.make_segment(0xE1, b"Exif\0\0" + exif_block()),
     jpeg_segments.make_segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
-    jpeg_segments.make_segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(40)),
+    jpeg_segments.make_segment(0xE5, b"http://of.a/camera\0" + bytes(40)),
     jpeg_segments.make_segment(0xE2, b"ICC_PROFILE\0\2\2" + SRGB[300:]),
     jpeg_segments.make_segment(0xE2, b"ICC_PROFILE\0\1\2" + SRGB[:300]),
     jpeg_segments.make_segment(0xE2, b"MPF\0" + bytes(8)),
@@ -73,7 +73,7 @@ def test_jpeg_metadata_survive_a_round_trip():
     assert read.iptc == IPTC
     assert read.density is None
     assert [segment[:10] for segment in read.jpeg_segments] == [
-        b"\xff\xe1\0\x4dhttp:/",
+        b"\xff\xe5\0\x3dhttp:/",
         b"\xff\xec\0\x0bDucky\0",
     ]
     assert read.comments == ("from the archive",)

@@ -27,11 +27,14 @@ from photochrom.imagefile.metadata import (
     iterate_resources,
 )
 from photochrom.imagefile.tiff import Tiff, TiffError
+from photochrom.imagefile.xmp_container import drop_contained
+from photochrom.imagefile.xmp_extension import cut_extension, join_packets, split_packet
 
 _APP0, _APP1, _APP2, _APP8, _APP11, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xE8, 0xEB, 0xED, 0xEE
 
 _JFIF = b"JFIF\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_XMP_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _ICC = b"ICC_PROFILE\0"
 _MPF = b"MPF\0"
 _SPIFF = b"SPIFF\0"
@@ -42,6 +45,7 @@ _KINDS = (
     (_APP0, b"AVI1", "AVI1"),  # fields of a video
     (_APP1, exif.PREFIX[:5], "EXIF"),
     (_APP1, _XMP, "XMP"),
+    (_APP1, _XMP_EXTENSION, "extended XMP"),
     (_APP2, _ICC, "colour profile"),
     (_APP2, _MPF, "MPF"),
     (_APP2, ISO_GAIN_MAP, "gain map"),
@@ -96,6 +100,7 @@ class _Found:
 
     exif: list[bytes] = field(default_factory=list)
     xmp: list[bytes] = field(default_factory=list)
+    xmp_extension: list[bytes] = field(default_factory=list)
     profile: dict[bytes, bytes] = field(default_factory=dict)
     photoshop: list[bytes] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
@@ -138,6 +143,8 @@ class _Found:
                 self.exif.append(block)
         elif kind == "XMP":
             self.xmp.append(content[len(prefix) :])
+        elif kind == "extended XMP":
+            self.xmp_extension.append(content[len(prefix) :])
         elif kind == "colour profile":
             numbers, part = content[len(prefix) :][:2], content[len(prefix) + 2 :]
             self.profile.setdefault(numbers, part)
@@ -165,6 +172,11 @@ class _Found:
         packets = [packet for packet in self.xmp if packet.strip(b"\0")]
         if any(packet != packets[0] for packet in packets[1:]):
             self.warnings.append("a second packet of XMP is dropped")
+        packet = packets[0] if packets else None
+        if self.xmp_extension:
+            packet, is_complete = join_packets(packet or b"", self.xmp_extension)
+            if not is_complete:
+                self.warnings.append("extended XMP is incomplete and dropped")
         profile = _join_profile(self.profile)
         if self.profile and not profile:
             self.warnings.append("the colour profile is incomplete and dropped")
@@ -179,7 +191,7 @@ class _Found:
         )
         return Metadata(
             blocks[0] if blocks else None,
-            packets[0] if packets else None,
+            packet or None,
             profile or None,
             resources or None,
             iptc or None,
@@ -214,12 +226,19 @@ class _Found:
 
 
 def _with_trailers(metadata: Metadata, trailers: Trailers) -> Metadata:
-    """Return metadata with the IPTC of trailers, if they have none, and the trailers kept."""
+    """Return metadata with the IPTC of trailers, if they have none, and the trailers kept.
+
+    XMP does not speak of images and a video that are dropped.
+    """
     warnings = [*metadata.warnings, *trailers.dropped]
     if trailers.iptc and metadata.iptc not in (None, trailers.iptc) and not trailers.iptc_is_kept:
         warnings.append("the IPTC of the AFCP trailer is dropped: the photo has other IPTC")
+    packet = metadata.xmp
+    if packet and (trailers.has_images or trailers.has_video):
+        packet = drop_contained(packet, images=trailers.has_images, video=trailers.has_video)
     return dataclasses.replace(
         metadata,
+        xmp=packet,
         iptc=metadata.iptc or trailers.iptc,
         jpeg_trailer=trailers.kept,
         warnings=tuple(warnings),
@@ -244,11 +263,10 @@ def write_metadata(data: bytes, metadata: Metadata) -> bytes:
         for part in _split(metadata.exif, MAX_CONTENT - len(exif.PREFIX)):
             added.append(make_segment(_APP1, exif.PREFIX + part))
     if metadata.xmp is not None:
-        packet = metadata.xmp
-        if len(packet) > _MAX_XMP:  # remove the padding
-            start, end, rest = packet.rpartition(b"<?xpacket end")
-            packet = start.rstrip() + end + rest
+        packet, extension = split_packet(metadata.xmp, _MAX_XMP)
         added.append(make_segment(_APP1, _XMP + _check_length("XMP", packet, _MAX_XMP)))
+        for part in cut_extension(extension or b"", MAX_CONTENT - len(_XMP_EXTENSION)):
+            added.append(make_segment(_APP1, _XMP_EXTENSION + part))
     if metadata.icc is not None:
         size = MAX_CONTENT - len(_ICC) - 2
         parts = _split(_check_length("colour profile", metadata.icc, 255 * size), size)

@@ -10,11 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from photochrom.imagefile.jpeg_segments import find_image_end
+from photochrom.imagefile.xmp_container import GAIN_MAP_NAMESPACES
 
-GAIN_MAP_NAMESPACES = (
-    "http://ns.adobe.com/hdr-gain-map/1.0/",
-    "http://ns.apple.com/HDRGainMap/1.0/",
-)
 ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496"
 
 _PADDING = b"\0\xff \r\n"
@@ -37,8 +34,10 @@ class Trailers:
     """IPTC records of a trailer."""
     iptc_is_kept: bool = True
     """Whether `kept` has them too."""
+    has_images: bool = False
+    """Whether further images are dropped."""
     has_video: bool = False
-    """Whether `kept` has what XMP calls the motion photo."""
+    """Whether a video is dropped."""
     dropped: tuple[str, ...] = ()
     """Phrases."""
 
@@ -50,6 +49,7 @@ class _Part:
     start: int
     kept: bytes
     iptc: bytes | None = None
+    has_images: bool = False
     has_video: bool = False
     dropped: tuple[str, ...] = ()
 
@@ -84,7 +84,8 @@ def read_trailers(
         front.kept + behind,
         iptc,
         any(part.iptc == iptc and part.kept for part in parts),
-        any(part.has_video for part in (front, *parts)),
+        front.has_images,
+        front.has_video,
         (*front.dropped, *(phrase for part in parts for phrase in part.dropped)),
     )
 
@@ -127,13 +128,18 @@ def _read_front(
         which = "a further picture" if pictures == 1 else f"{pictures} further pictures"
         dropped.append(f"{which} behind the image {'is' if pictures == 1 else 'are'} dropped")
     is_video = data.startswith(b"ftyp", start + 4)
-    if is_video and keeps_video:
-        return _Part(start, data[start:end], has_video=True, dropped=tuple(dropped))
-    if is_video:
+    kept = data[start:end] if is_video and keeps_video else b""
+    if is_video and not kept:
         dropped.append("the video behind the image is dropped")
-    elif unknown := len(data[start:end].rstrip(_PADDING)):
+    elif not kept and (unknown := len(data[start:end].rstrip(_PADDING))):
         dropped.append(f"{unknown} bytes behind the end of the image are dropped")
-    return _Part(start, b"", dropped=tuple(dropped))
+    return _Part(
+        start,
+        kept,
+        has_images=gain_maps + pictures > 0,
+        has_video=is_video and not kept,
+        dropped=tuple(dropped),
+    )
 
 
 def _skip_padding(data: bytes, start: int, end: int) -> int:
@@ -145,8 +151,7 @@ def _skip_padding(data: bytes, start: int, end: int) -> int:
 
 
 def _is_gain_map(header: bytes) -> bool:
-    names = (ISO_GAIN_MAP, *(namespace.encode() for namespace in GAIN_MAP_NAMESPACES))
-    return any(name in header for name in names)
+    return any(name in header for name in (ISO_GAIN_MAP, *GAIN_MAP_NAMESPACES))
 
 
 def _read_afcp(data: bytes, start: int, end: int, _is_turned: bool) -> _Part | None:
@@ -226,8 +231,7 @@ def _read_samsung(data: bytes, start: int, end: int, _is_turned: bool) -> _Part 
     first = directory - max(
         struct.unpack_from("<I", data, directory + 16 + 12 * number)[0] for number in range(count)
     )
-    kept = data[first:stop]
-    return _Part(first, kept, has_video=b"MotionPhoto" in kept)
+    return _Part(first, data[first:stop])
 
 
 def _read_mie(data: bytes, start: int, end: int, _is_turned: bool) -> _Part | None:
