@@ -265,7 +265,7 @@ def test_16_bit_grey_with_white_as_zero(tmp_path: Path):
         ),
         (b"BM" + b"\0" * 60, "damaged"),
         (b"RIFF\0\0\0\0AVI " + bytes(60), "not a photo"),
-        (b"GIF89a" + b"\0" * 60, "not a photo"),
+        (b"GIF89a" + b"\0" * 60, "a GIF that is damaged"),
         (b"\0\0\0\x18ftypheic" + bytes(60), "a HEIC that is damaged"),
         (b"II*\0\x10\0\0\0CR\2\0" + bytes(60), "raw photo"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a photo"),

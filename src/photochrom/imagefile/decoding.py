@@ -147,7 +147,7 @@ def _unidentified_error(name: str, format_: str | None) -> PhotoError:
     if format_ is not None:
         return DamagedError(
             f"{name} is a {format_} that is damaged or of a kind that cannot be read; save it "
-            "again as JPEG or PNG"
+            "again as PNG or TIFF"
         )
     return PhotoError(
         f"{name} is not a photo in a format that can be read, such as JPEG, PNG, TIFF or WebP, "

@@ -59,6 +59,7 @@ _SIGNATURES = {
     "PSD": (b"8BPS",),
     "JPEG2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
     "QOI": (b"qoif",),
+    "GIF": (b"GIF87a", b"GIF89a"),
 }
 _PATTERNS = {
     "PNM": re.compile(rb"P[1-7Ff][\s#]"),

@@ -111,12 +111,8 @@ def _read_pam_header(data: bytes) -> _Header:
 
 def _read_comments(header: bytes) -> tuple[str, ...]:
     """Return the comments, lines that follow each other as one."""
-    lines = [line.strip() for line in _COMMENT.findall(header)]
-    try:
-        text = b"\n".join(lines).decode()
-    except UnicodeDecodeError:
-        text = b"\n".join(lines).decode("latin-1")
-    return (text,) if text.strip() else ()
+    lines = b"\n".join(line.strip() for line in _COMMENT.findall(header))
+    return (lines.decode(errors="surrogateescape"),) if lines.strip() else ()
 
 
 def _read_plain(raster: bytes, magic: bytes, header: _Header) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from PIL.ExifTags import Base as Tag
 from photochrom.errors import PhotoError
 from photochrom.imagefile import (
     bmp,
+    gif,
     heif,
     jpeg,
     jpeg2000,
@@ -29,6 +30,7 @@ from photochrom.imagefile import (
     qoi,
     raw,
     sgi,
+    tga,
     tiff_decoding,
     tiff_pages,
 )
@@ -54,6 +56,7 @@ _TIFF_COMPRESSIONS = {1: "raw", 8: "tiff_adobe_deflate", 32946: "tiff_adobe_defl
 _READERS: dict[str, Callable[[bytes, str, int], Photo]] = {
     "AVIF": heif.read_avif,
     "BMP": bmp.read,
+    "GIF": gif.read,
     "HEIC": heif.read_heic,
     "JPEG2000": jpeg2000.read,
     "PNM": netpbm.read,
@@ -185,6 +188,8 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
 def _decode_file(data: bytes, original: bytes, name: str, max_pixels: int) -> Photo:
     """Decode a file that is one image, with the metadata of the original."""
     image = open_image(BytesIO(data), name, max_pixels)
+    if image.format == "TGA":
+        return tga.decode(image, data, name)
     try:
         metadata = _read_metadata(original, image)
     except PhotoError as error:

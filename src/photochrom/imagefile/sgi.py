@@ -57,7 +57,7 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
         alpha = None
         if channels in (2, 4):
             values, alpha = values[..., :-1].copy(), values[..., -1].copy()
-        title = header.name.split(b"\0")[0].decode("latin-1").strip()
+        title = header.name.split(b"\0")[0].decode(errors="surrogateescape").strip()
         comments = (title,) if title and title != "no name" else ()
         return finish(Photo(values, alpha), Metadata(comments=comments), Encoding("SGI"))
 
