@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from photochrom.batch.folders import find_photos, has_photo_suffix, walk_photos
+from photochrom.batch.folders import find_photos, has_photo_suffix, walk_folder, walk_photos
 from photochrom.errors import DataError
 
 
@@ -34,3 +34,9 @@ def test_folders_with_the_same_name_raise(tmp_path: Path):
 @pytest.mark.parametrize(("name", "expected"), [("a.JPE", True), ("a.nef", True), ("jpg", False)])
 def test_photo_suffixes(name: str, expected: bool):
     assert has_photo_suffix(name) == expected
+
+
+def test_sidecars_of_photos_are_not_listed(tmp_path: Path):
+    write_files(tmp_path, "a.jpg", "a.xmp", "b.NEF", "b.NEF.xmp", "b.XMP", "other.xmp", "c.txt.xmp")
+    listed = [entry.path.name for entry in walk_folder(tmp_path)]
+    assert listed == ["a.jpg", "b.NEF", "c.txt.xmp", "other.xmp"]

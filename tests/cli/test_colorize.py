@@ -17,6 +17,7 @@ import photochrom
 from photochrom.batch.report import Result as BatchResult
 from photochrom.cli import main
 from photochrom.errors import RunError
+from photochrom.imagefile.reading import open_photo
 
 KEYS = [
     *("input", "output", "status", "seconds", "width", "height", "model", "error", "reason"),
@@ -337,3 +338,75 @@ def test_a_photo_above_max_pixels_fails(run, photo_file: Path):
     result = run(photo_file, "--max-pixels", "100")
     assert result.exit_code == 1
     assert "64x48 is 3072 pixels, the limit 100" in result.stderr
+
+
+@pytest.fixture
+def colored(photo_file: Path, picture: Image.Image) -> Path:
+    """A photo in colour beside the grey one."""
+    path = photo_file.with_name("new.png")
+    picture.resize((256, 192)).save(path)
+    return path
+
+
+def test_a_batch_leaves_out_photos_in_color_with_a_line_each(run, photo_file: Path, colored: Path):
+    result = run(photo_file.parent, "--json")
+    assert result.exit_code == 0
+    assert f"ignored {colored}: it is in colour already; --recolor colorizes it\n" in result.stderr
+    assert result.stderr.endswith("1 done, 0 skipped, 0 failed, 1 ignored\n")
+    (line,) = (
+        line for line in map(json.loads, result.stdout.splitlines()) if "new" in line["input"]
+    )
+    assert (line["status"], line["width"], line["model"]) == ("ignored", 256, None)
+    assert not colored.with_name("new-color.png").exists()
+
+
+def test_recolor_colorizes_photos_in_color(run, photo_file: Path, colored: Path):
+    result = run(photo_file.parent, "--recolor")
+    assert result.stderr.splitlines()[-1] == "2 done, 0 skipped, 0 failed"
+    assert "warning" not in result.stderr
+
+
+def test_a_single_photo_in_color_is_colorized_with_a_warning(run, colored: Path):
+    result = run(colored)
+    assert "warning" in result.stderr
+    assert "it is in colour; its own colours are lost" in result.stderr
+    assert result.stderr.splitlines()[-1] == "1 done, 0 skipped, 0 failed"
+
+
+def test_a_photo_with_our_mark_is_in_color(run, photo_file: Path, tmp_path: Path):
+    run(photo_file, "-o", tmp_path / "out")
+    (tmp_path / "out" / "old.jpg").rename(photo_file.with_name("marked.jpg"))
+    assert "1 ignored" in run(photo_file.parent, "-o", tmp_path / "out").stderr
+
+
+def test_results_get_the_mode_of_their_photos_and_their_times_on_request(run, photo_file: Path):
+    photo_file.chmod(0o640)
+    os.utime(photo_file, ns=(10**18, 9 * 10**17))
+    output = photo_file.with_name("old-color.jpg")
+    run(photo_file)
+    assert output.stat().st_mode & 0o777 == 0o640
+    assert output.stat().st_mtime > 1.5e9
+    run(photo_file, "--overwrite", "--times", "--sidecar")
+    assert output.stat().st_mtime_ns == 9 * 10**17
+    assert output.with_name("old-color.jpg.xmp").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_sidecar_is_read_and_one_is_written_on_request(run, photo_file: Path, tmp_path: Path):
+    sidecar = photo_file.with_suffix(".xmp")
+    sidecar.write_text(
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6" '
+        'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" photoshop:City="Ulm"/>'
+        "</rdf:RDF></x:xmpmeta>"
+    )
+    result = run(photo_file.parent, "-o", tmp_path / "out", "--sidecar")
+    assert result.stderr == "1 done, 0 skipped, 0 failed\n"  # the sidecar is no ignored file
+    photo = open_photo(tmp_path / "out" / "old.jpg")
+    assert photo.size == (48, 64)
+    assert b"Ulm" in photo.metadata.xmp
+    written = (tmp_path / "out" / "old.jpg.xmp").read_bytes()
+    assert b"Ulm" in written
+    assert b"photochrom:colorized" in written
+    assert not run(photo_file, "-o", tmp_path / "2", "--no-mark").exit_code
+    assert [path.name for path in (tmp_path / "2").iterdir()] == ["old.jpg"]

@@ -40,6 +40,17 @@ def classify(path: Path, suffixes: Collection[str] = SUFFIXES) -> Entry:
         return Entry(path, error=error)
 
 
+def is_sidecar(path: Path) -> bool:
+    """Tell whether a file is an XMP sidecar, NAME.EXT.xmp or NAME.xmp, of a photo beside it."""
+    if path.suffix.lower() != ".xmp":
+        return False
+    owner = path.with_suffix("")
+    if has_photo_suffix(owner) and owner.exists():
+        return True
+    suffixes = (other for suffix in SUFFIXES for other in (suffix, suffix.upper()))
+    return any(path.with_suffix(suffix).exists() for suffix in suffixes)
+
+
 def describe_suffix(path: PurePath) -> str:
     """Return why a file is not taken for a photo, by its name."""
     suffix = f"{path.suffix} is not the" if path.suffix else "it has no"
@@ -51,8 +62,8 @@ def walk_folder(
 ) -> list[Entry]:
     """Return the files in a folder and its subfolders, sorted by path.
 
-    Hidden files and folders are left out. Links to folders are not followed, so links in a circle
-    do no harm; they and folders that cannot be read are entries.
+    Hidden files and folders and the sidecars of photos are left out. Links to folders are not
+    followed, so links in a circle do no harm; they and folders that cannot be read are entries.
 
     Args:
         folder: The folder.
@@ -73,7 +84,7 @@ def walk_folder(
         ]
         folders[:] = [path.name for path in visible if path != skip]
         files = [Path(root, name) for name in names if not name.startswith(".")]
-        entries += [classify(path, suffixes) for path in files]
+        entries += [classify(path, suffixes) for path in files if not is_sidecar(path)]
     return sorted(entries, key=lambda entry: entry.path)
 
 

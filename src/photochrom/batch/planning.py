@@ -10,7 +10,13 @@ from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
 from photochrom.batch.clashes import find_clashes
-from photochrom.batch.folders import Entry, classify, has_photo_suffix, walk_folder
+from photochrom.batch.folders import (
+    Entry,
+    classify,
+    has_photo_suffix,
+    is_sidecar,
+    walk_folder,
+)
 from photochrom.batch.locations import is_url, new_resolver
 from photochrom.batch.report import FileVersion, Result, is_unchanged, read_version
 from photochrom.errors import PhotochromError
@@ -222,7 +228,7 @@ def _find_entries(match: Path, outputs: Path | None) -> list[Entry]:
     if outputs is not None and (outputs == resolved or outputs in resolved.parents):
         return []
     if not match.is_dir():
-        return [classify(match)]
+        return [] if is_sidecar(match) else [classify(match)]
     resolved = match.resolve()
     is_below = outputs is not None and resolved in outputs.parents
     skip = match / outputs.relative_to(resolved) if outputs is not None and is_below else None

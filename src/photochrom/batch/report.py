@@ -36,7 +36,7 @@ class Result:
     output: Path | str | None
     """None if none was planned."""
     status: Status
-    """`skipped`: the output existed. `ignored`: it is not named like a photo, or is no file."""
+    """`skipped`: the output existed. `ignored`: it is no photo by its name, or is in colour."""
     seconds: float
     width: int | None = None
     """Of the first page, in px; None if the photo was not read."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from photochrom.batch.process_pool import WorkerDiedError, WorkerPool, available
 from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import changed_output, skipped
 from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.detection import is_colored
 from photochrom.errors import PhotochromError, PhotoError
 from photochrom.imagefile.atomic import make_folder
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import MAX_PIXELS, open_pages
+from photochrom.imagefile.sidecar import apply_sidecar, find_sidecar, write_sidecar
 from photochrom.imagefile.writing import save_pages
 
 
@@ -38,6 +41,18 @@ class Settings:
     overwrite: bool = False
     checksum: bool = False
     """Whether the SHA-256 of inputs and outputs is in the results."""
+    recolor: bool | None = None
+    """Whether photos are colorized that are in colour already; None: yes, with a warning."""
+    keep_times: bool = False
+    """Whether outputs get the times of access and modification of their photos."""
+    sidecar: bool = False
+    """Whether the XMP of outputs is written beside them as well."""
+
+    def for_batch(self, count: int) -> "Settings":
+        """Return the settings for a number of photos: a batch leaves out what is in colour."""
+        if self.recolor is None and count > 1:
+            return dataclasses.replace(self, recolor=False)
+        return self
 
     def load_model(self) -> Callable[[Job], Result]:
         """Load the model and return `colorize_file` with these settings.
@@ -53,6 +68,9 @@ class Settings:
             overwrite=self.overwrite,
             checksum=self.checksum,
             max_pixels=self.max_pixels,
+            recolor=self.recolor,
+            keep_times=self.keep_times,
+            sidecar=self.sidecar,
             **self.options,
         )
 
@@ -64,24 +82,42 @@ def colorize_file(
     overwrite: bool = False,
     checksum: bool = False,
     max_pixels: int = MAX_PIXELS,
+    recolor: bool | None = None,
+    keep_times: bool = False,
+    sidecar: bool = False,
     **options: Any,
 ) -> Result:
     """Colorize all pages of a file; errors are reported in the result.
 
-    A photo with an existing output is skipped without `overwrite`; a photo of more than
-    `max_pixels` fails. With `checksum`, the result has the SHA-256 of both files. `options` are the
-    rendering options of `Colorizer.__call__`.
+    A photo with an existing output is skipped without `overwrite`; one of more than `max_pixels`
+    fails; one whose first page is in colour is ignored if `recolor` is False. The other arguments
+    are those of `Settings`; `options` are the rendering options of `Colorizer.__call__`.
+
+    The output gets the group and mode of the photo, as far as permitted, and the properties of an
+    XMP sidecar.
     """
     start = time.perf_counter()
     size: tuple[int, int] | None = None
+    packet: bytes | None = None
 
     def colorize_page(page: Photo) -> Photo:
-        nonlocal size
+        nonlocal size, packet
+        is_first = size is None
         size = size or page.size
         _check_bit_depth(job, page)
-        return colorizer(page, **options)
+        if properties is not None:
+            page = apply_sidecar(page, properties)
+        if recolor is not True and is_colored(page):
+            if recolor is False and is_first:
+                raise _InColorError
+            metadata = page.metadata.with_warning("it is in colour; its own colours are lost")
+            page = dataclasses.replace(page, metadata=metadata)
+        page = colorizer(page, **options)
+        if is_first:
+            packet = page.metadata.xmp
+        return page
 
-    error = input_version = output_version = None
+    error = reason = input_version = output_version = None
     warnings: list[str] = []
     try:
         if not overwrite and job.has_output():
@@ -89,13 +125,21 @@ def colorize_file(
                 return skipped(job, checksum=checksum)
             if not job.is_output(job.replaces, checksum):  # changed since the batch was planned
                 return changed_output(job)
+        status = _read_status(job.input)
         input_version = read_version(job.input, checksum=checksum)
+        properties = find_sidecar(job.input)
         make_folder(job.output.parent, PhotoError)
         # Lazily, so that only one page is in memory.
         pages = map(colorize_page, open_pages(job.input, max_pixels=max_pixels))
         is_replaced = overwrite or job.replaces is not None
-        warnings = save_pages(pages, job.output, overwrite=is_replaced)
+        warnings = save_pages(
+            pages, job.output, overwrite=is_replaced, like=status, keep_times=keep_times
+        )
+        if sidecar and packet is not None:
+            write_sidecar(job.output, packet, overwrite=is_replaced, like=status)
         output_version = read_version(job.output, checksum=checksum)
+    except _InColorError:
+        reason = "it is in colour already; --recolor colorizes it"
     except PhotochromError as failure:
         error = str(failure)
     except OSError as failure:
@@ -106,16 +150,33 @@ def colorize_file(
     return Result(
         job.input,
         job.output,
-        status="failed" if error else "done",
+        status="failed" if error else "ignored" if reason else "done",
         seconds=time.perf_counter() - start,
         width=width,
         height=height,
-        model=colorizer.model.name if size else None,
+        model=colorizer.model.name if size and not reason else None,
         error=error,
+        reason=reason,
         warnings=warnings,
         input_version=input_version,
         output_version=output_version,
     )
+
+
+class _InColorError(Exception):
+    """A photo is left out since it is in colour already."""
+
+
+def _read_status(path: Path) -> os.stat_result:
+    """Return size, times, group and mode of a file.
+
+    Raises:
+        PhotoError: If it cannot be read.
+    """
+    try:
+        return path.stat()
+    except OSError as error:
+        raise PhotoError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _check_bit_depth(job: Job, page: Photo) -> None:

@@ -55,6 +55,18 @@ if TYPE_CHECKING:
     metavar="N",
     help="Number of processes. Default: one per core.",
 )
+@click.option(
+    "--recolor",
+    is_flag=True,
+    help="Colorize photos that are in colour already too. Default: leave them out of a batch, and "
+    "colorize a single one with a warning.",
+)
+@click.option("--times", is_flag=True, help="Give results the times of their photos.")
+@click.option(
+    "--sidecar",
+    is_flag=True,
+    help="Write the XMP of a result beside it as well, as RESULT.xmp.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing results.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per photo.")
 @click.option(
@@ -89,6 +101,9 @@ def colorize(
     model: Path | None,
     device: str,
     max_pixels: int | None,
+    recolor: bool,
+    times: bool,
+    sidecar: bool,
     overwrite: bool,
     checksum: bool,
     **options: Any,
@@ -121,6 +136,9 @@ def colorize(
             max_pixels=max_pixels or MAX_PIXELS,
             overwrite=overwrite,
             checksum=checksum,
+            recolor=recolor or None,
+            keep_times=times,
+            sidecar=sidecar,
         )
         finished = read_finished(resume) if resume else {}
         renewal = {"checksum": checksum, "overwrite": overwrite}
@@ -128,10 +146,14 @@ def colorize(
         results: Generator[Result, None, None]
         if engine == "ray":
             need("ray")
+            if sidecar and any(map(is_url, (*inputs, out or ""))):
+                raise click.UsageError("--sidecar needs paths; leave it out for URLs")
             from photochrom.batch.ray.engine import colorize_on_ray
             from photochrom.batch.ray.tasks import plan_tasks
 
-            tasks = skip_finished(plan_tasks(inputs, out), finished, **renewal)
+            tasks = plan_tasks(inputs, out)
+            settings = settings.for_batch(len(tasks.jobs))
+            tasks = skip_finished(tasks, finished, **renewal)
             known, count = tasks.results, len(tasks.jobs)
             results = colorize_on_ray(tasks.jobs, settings, address=address, actors=jobs)
         else:
@@ -139,6 +161,7 @@ def colorize(
                 if is_url(location):
                     raise click.UsageError(f"{location} is a URL; give a path, or --engine ray")
             planned = plan(inputs, None if out is None else Path(out))
+            settings = settings.for_batch(len(planned.jobs))
             planned = skip_finished(planned, finished, **renewal)
             known, count = planned.results, len(planned.jobs)
             results = colorize_all(planned.jobs, settings, processes=jobs)
@@ -179,7 +202,8 @@ def colorize(
 
 def _print_messages(result: "Result") -> None:
     """Print on stderr why a photo was not colorized, and what was lost of it."""
-    if result.status in ("skipped", "failed"):
+    is_photo = result.output is not None  # other ignored files are counted only
+    if result.status in ("skipped", "failed") or (result.status == "ignored" and is_photo):
         reason = result.error or result.reason
         click.echo(printable(f"{result.status} {result.input}: {reason}"), err=True)
     if result.warnings:

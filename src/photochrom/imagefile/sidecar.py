@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from photochrom.errors import PhotoError
 from photochrom.imagefile import xmp
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.decoding import make_upright
@@ -94,11 +95,16 @@ def write_sidecar(photo: Path, packet: bytes, *, overwrite: bool, like: os.stat_
     """Write the sidecar of a photo atomically; arguments are those of `open_atomic`.
 
     Raises:
-        FileExistsError: If it exists and `overwrite` is not set.
-        OSError: If writing fails.
+        PhotoError: If it exists and `overwrite` is not set, or if writing fails.
     """
-    with open_atomic(sidecar_path(photo), overwrite=overwrite, like=like) as stream:
-        stream.write(packet)
+    path = sidecar_path(photo)
+    try:
+        with open_atomic(path, overwrite=overwrite, like=like) as stream:
+            stream.write(packet)
+    except FileExistsError as error:
+        raise PhotoError(f"{path} exists already; remove it or ask to overwrite") from error
+    except OSError as error:
+        raise PhotoError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def merge_packets(packet: bytes | None, sidecar: bytes) -> bytes:

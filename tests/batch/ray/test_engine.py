@@ -223,6 +223,17 @@ def test_a_photo_is_downloaded_and_uploaded(
     assert output.read_bytes() == photo_file.with_name("back.jpg").read_bytes() == local
 
 
+def test_a_photo_in_color_stays_ignored(
+    store: Any, bucket: str, photo_file: Path, tiny_onnx: Path, picture: Image.Image
+) -> None:
+    picture.resize((256, 192)).save(photo_file)
+    colorize = Settings(tiny_onnx, recolor=False).load_model()
+    result = run_task(Task(str(photo_file), f"s3://{bucket}/new.jpg"), colorize)
+    assert result.status == "ignored"
+    assert "--recolor" in (result.reason or "")
+    assert versions(store, bucket, "") == {}
+
+
 def test_an_output_of_an_earlier_attempt_is_kept(
     store: Any, bucket: str, photo_file: Path, colorize: Any
 ) -> None:

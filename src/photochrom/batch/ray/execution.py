@@ -53,7 +53,7 @@ def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool =
         result,
         input=task.input,
         output=task.output,
-        status="failed" if error else "done",
+        status="failed" if error else result.status if result.status == "ignored" else "done",
         error=error,
     )
 
