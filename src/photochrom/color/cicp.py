@@ -44,13 +44,7 @@ def cicp_profile(primaries: int, transfer: int, *, is_grey: bool = False) -> byt
     """
     primaries = _BT709 if primaries == UNSPECIFIED else primaries
     transfer = _SRGB if transfer == UNSPECIFIED else transfer
-    curve = _transfer_curve(transfer)
-    if curve is None:
-        name = _TRANSFER_NAMES.get(transfer, f"number {transfer} of H.273")
-        raise icc.ProfileError(
-            f"its transfer curve, {name}, cannot be used; convert it to sRGB, Display P3 or "
-            "Adobe RGB, with 16 bits"
-        )
+    curve = transfer_curve(transfer)
     if not is_grey and primaries not in _PRIMARIES:
         raise icc.ProfileError(
             f"its primaries, number {primaries} of H.273, cannot be used; convert it to sRGB, "
@@ -61,8 +55,12 @@ def cicp_profile(primaries: int, transfer: int, *, is_grey: bool = False) -> byt
     return icc.build_profile(curve, None if is_grey else _PRIMARIES[primaries])
 
 
-def _transfer_curve(transfer: int) -> float | FloatArray | None:
-    """Return linear values as `icc.build_profile` takes them; None: it cannot be used."""
+def transfer_curve(transfer: int) -> float | FloatArray:
+    """Return linear values as `icc.build_profile` takes them.
+
+    Raises:
+        ProfileError: If the curve is one of HDR, or unknown.
+    """
     values = np.linspace(0, 1, 4096, dtype=np.float32)
     if transfer in (_BT709, 6, 11, 12, 14, 15):
         return _two_part_curve(values, 0.099, 4.5, 0.081)
@@ -70,7 +68,14 @@ def _transfer_curve(transfer: int) -> float | FloatArray | None:
         return _two_part_curve(values, 0.1115, 4.0, 0.0913)
     if transfer == _SRGB:
         return srgb_to_linear(values)
-    return {4: 2.2, 5: 2.8, 8: 1.0}.get(transfer)
+    exponents = {4: 2.2, 5: 2.8, 8: 1.0}
+    if transfer not in exponents:
+        name = _TRANSFER_NAMES.get(transfer, f"number {transfer} of H.273")
+        raise icc.ProfileError(
+            f"its transfer curve, {name}, cannot be used; convert it to sRGB, Display P3 or "
+            "Adobe RGB, with 16 bits"
+        )
+    return exponents[transfer]
 
 
 def _two_part_curve(values: FloatArray, offset: float, slope: float, end: float) -> FloatArray:

@@ -57,6 +57,7 @@ _SIGNATURES = {
     "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "BMP": (b"BM",),
     "PSD": (b"8BPS",),
+    "JXL": (b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a"),
     "JPEG2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
     "QOI": (b"qoif",),
     "GIF": (b"GIF87a", b"GIF89a"),

@@ -28,7 +28,7 @@ from photochrom.imagefile.decoding import (
 from photochrom.imagefile.heif_items import HeifError, HeifItems, Item, parse_meta
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
-from photochrom.imagefile.samples import from_unit_range, to_full_range
+from photochrom.imagefile.samples import to_photo
 
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _AUXILIARY_NAMES = {
@@ -66,7 +66,7 @@ def read_avif(data: bytes, name: str, max_pixels: int) -> Photo:
         if bits > 8:
             import imagecodecs  # slow to import
 
-            photo = _to_photo(imagecodecs.avif_decode(data), bits)
+            photo = to_photo(imagecodecs.avif_decode(data), bits)
         else:
             image.load()
             photo = Photo.from_image(image)
@@ -91,7 +91,7 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> Photo:
     with reader_errors(name):
         mode, _, depth = image.mode.partition(";")
         samples = np.asarray(image)[:height, :width]
-        photo = _to_photo(samples, int(depth or 8), is_premultiplied=mode == "RGBa")
+        photo = to_photo(samples, int(depth or 8), is_premultiplied=mode == "RGBa")
     return _finish(photo, metadata, heif, name, "HEIF", is_upright=True)  # and cropped, by libheif
 
 
@@ -183,19 +183,6 @@ def _count_other_images(heif: HeifItems) -> int:
         and not any(kind in (b"auxl", b"thmb") for kind, _ in item.references)
         for number, item in heif.items.items()
     )
-
-
-def _to_photo(samples: NDArray[Any], bits: int, *, is_premultiplied: bool = False) -> Photo:
-    """Split decoded samples into colours and alpha, and scale them to 8 or 16 bits."""
-    samples = np.atleast_3d(samples)
-    count = samples.shape[2]
-    if count in (1, 3):
-        return Photo(to_full_range(samples, bits))
-    colors, alpha = samples[..., :-1], samples[..., -1]
-    if is_premultiplied:
-        straight = colors / np.maximum(alpha, 1).astype(np.float32)[..., None]
-        return Photo(from_unit_range(straight, bits), to_full_range(alpha, bits))
-    return Photo(to_full_range(_contiguous(colors), bits), to_full_range(_contiguous(alpha), bits))
 
 
 def _contiguous(values: NDArray[Any]) -> NDArray[Any]:

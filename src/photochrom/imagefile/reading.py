@@ -22,6 +22,7 @@ from photochrom.imagefile import (
     jpeg,
     jpeg2000,
     jpeg_tables,
+    jpegxl,
     netpbm,
     pcx,
     png,
@@ -59,6 +60,7 @@ _READERS: dict[str, Callable[[bytes, str, int], Photo]] = {
     "GIF": gif.read,
     "HEIC": heif.read_heic,
     "JPEG2000": jpeg2000.read,
+    "JXL": jpegxl.read,
     "PNM": netpbm.read,
     "PCX": pcx.read,
     "PSD": psd.read,
@@ -174,6 +176,8 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
     stream.seek(0)
     data = stream.read()
     format_ = detect_format(data) or ""
+    if format_ == "JXL" and (jpeg_data := jpegxl.reconstruct_jpeg(data, name, max_pixels)):
+        data, format_ = jpeg_data, "JPEG"
     if format_ in _READERS:
         return _READERS[format_](data, name, max_pixels)
     try:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from photochrom.color import Pixels
 from photochrom.color.cie import FloatArray
+from photochrom.imagefile.photo import Photo
 
 
 def pixel_type(bits: int) -> type[np.uint8] | type[np.uint16]:
@@ -38,3 +39,23 @@ def from_unit_range(values: FloatArray, bits: int) -> Pixels:
     largest = np.float32(np.iinfo(dtype).max)
     rounded: NDArray[Any] = (np.clip(values, 0, 1) * largest + np.float32(0.5)).astype(dtype)
     return rounded
+
+
+def to_photo(samples: NDArray[Any], bits: int, *, is_premultiplied: bool = False) -> Photo:
+    """Split decoded samples into colours and alpha, and scale them to 8 or 16 bits.
+
+    Args:
+        samples: Shape (H, W) or (H, W, 1 to 4); the second and the fourth channel are alpha.
+        bits: Of the samples, 1 to 16.
+        is_premultiplied: The colours are multiplied by alpha.
+    """
+    samples = np.atleast_3d(samples)
+    count = samples.shape[2]
+    if count in (1, 3):
+        return Photo(to_full_range(samples, bits))
+    colors = np.ascontiguousarray(samples[..., :-1])
+    alpha = np.ascontiguousarray(samples[..., -1])
+    if is_premultiplied:
+        straight = colors / np.maximum(alpha, 1).astype(np.float32)[..., None]
+        return Photo(from_unit_range(straight, bits), to_full_range(alpha, bits))
+    return Photo(to_full_range(colors, bits), to_full_range(alpha, bits))
