@@ -20,8 +20,8 @@ from photochrom.batch.folders import (
 from photochrom.batch.locations import is_url, new_resolver
 from photochrom.batch.report import FileVersion, Result, is_unchanged, read_version
 from photochrom.errors import PhotochromError
+from photochrom.imagefile import heif_items, jpeg_deep
 from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY, detect_format
-from photochrom.imagefile.heif_items import needs_png
 
 OUTPUT_MARK = "-color"
 """Appended to the stem of an output that is written beside its photo."""
@@ -32,6 +32,10 @@ _ADDED_SUFFIXES = {
     **dict.fromkeys(RAW_SUFFIXES, ".tif"),
 }
 """Suffixes of photos to what their outputs append to it. All others append .png."""
+
+
+_NEED_PNG = {"AVIF": heif_items.needs_png, "JPEG": jpeg_deep.needs_png}
+"""Tests of files whose values their own format cannot be written with."""
 
 
 @dataclass(frozen=True)
@@ -298,10 +302,11 @@ def output_name(name: str, mark: str = "", *, as_png: bool = False) -> str:
 def becomes_png(location: str) -> bool:
     """Return whether a photo becomes a PNG although its suffix can be written.
 
-    Only AVIFs on the disk are opened.
+    Only AVIFs and JPEGs on the disk are opened.
     """
-    is_avif = location.lower().endswith(".avif") and not is_url(location)
-    return is_avif and needs_png(Path(location))
+    format_ = FORMATS.get(PurePath(location).suffix.lower())
+    needs_png = _NEED_PNG.get(format_ or "")
+    return needs_png is not None and not is_url(location) and needs_png(Path(location))
 
 
 def _beside(location: str) -> str:

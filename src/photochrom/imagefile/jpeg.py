@@ -50,6 +50,7 @@ _KINDS = (
     (_APP2, _MPF, "MPF"),
     (_APP2, ISO_GAIN_MAP, "gain map"),
     (_APP8, _SPIFF, "SPIFF"),
+    (_APP8, b"mrfx", "mrfx"),  # the colour transform of a JPEG-LS
     (_APP11, b"JP", "JPEG XT"),
     (_APP11, b"HDR_RI", "JPEG-HDR"),
     (_APP13, _PHOTOSHOP, "Photoshop"),

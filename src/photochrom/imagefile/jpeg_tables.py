@@ -23,7 +23,7 @@ _LUMINANCE = (
 """ISO/IEC 10918-1, table K.1."""
 
 
-def result_table(image: Image.Image, orientation: int, *, keeps_values: bool) -> list[int] | None:
+def result_table(image: Image.Image, orientation: int, *, keeps_values: bool) -> list[int]:
     """Return 64 steps, row by row, for luma and chroma of the upright result in colour.
 
     The file's own chrominance table may be coarse.
@@ -34,13 +34,13 @@ def result_table(image: Image.Image, orientation: int, *, keeps_values: bool) ->
         keeps_values: Whether the result has the colour space of the file.
 
     Returns:
-        The steps; None if the file has no table.
+        The steps; of a lossless JPEG, which has no table, 1.
     """
     components = getattr(image, "layer", ())
     tables = getattr(image, "quantization", {})
     own = tables.get(components[0][3]) if components else None
     if not own:
-        return None
+        return [1] * _BLOCK**2
     table = [min(step, _MAX_STEP) for step in own]
     if orientation >= 5:
         table = [table[column * _BLOCK + row] for row in range(_BLOCK) for column in range(_BLOCK)]

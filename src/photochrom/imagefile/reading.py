@@ -21,6 +21,7 @@ from photochrom.imagefile import (
     heif,
     jpeg,
     jpeg2000,
+    jpeg_deep,
     jpeg_tables,
     jpegxl,
     netpbm,
@@ -180,6 +181,8 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
         data, format_ = jpeg_data, "JPEG"
     if format_ in _READERS:
         return _READERS[format_](data, name, max_pixels)
+    if format_ == "JPEG" and (photo := jpeg_deep.read(data, name, max_pixels)) is not None:
+        return photo
     try:
         return _decode_file(data, data, name, max_pixels)
     except DamagedError:
@@ -216,8 +219,6 @@ def _read_encoding(image: Image.Image, data: bytes, metadata: Metadata) -> Encod
             metadata.orientation or 1,
             keeps_values=image.mode == "RGB" or metadata.icc is None,
         )
-        if table is None:
-            return Encoding("JPEG")
         progressive = bool(image.info.get("progressive"))
         return Encoding("JPEG", {"qtables": [table], "progressive": progressive})
     if image.format == "WEBP":
