@@ -33,7 +33,9 @@ from photochrom.imagefile import (
     raw,
     sgi,
     tga,
+    tiff_color,
     tiff_decoding,
+    tiff_losses,
     tiff_pages,
 )
 from photochrom.imagefile.decoding import (
@@ -250,23 +252,38 @@ def _read_tiff_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[
     if tiff_pages.is_raw(pages[0]):
         yield raw.develop(stream, "raw photo of a camera", name, max_pixels)
         return
-    for number, page in enumerate(pages):
-        page_name = name if len(pages) == 1 else f"page {number + 1} of {name}"
-        yield _read_tiff_page(stream, page, number, page_name, max_pixels)
+    photos = tiff_losses.select_photos(pages)
+    dropped = len(pages) - len(photos)
+    losses = [f"smaller copies and masks are dropped: {dropped} of {len(pages)} pages"] * (
+        dropped > 0
+    )
+    for number, page in photos:
+        page_name = name if len(photos) == 1 else f"page {number + 1} of {name}"
+        yield _read_tiff_page(stream, page, number, page_name, max_pixels, losses)
+        losses = []
 
 
 def _read_tiff_page(
-    stream: IO[bytes], page: tiff_pages.Page, number: int, name: str, max_pixels: int
+    stream: IO[bytes],
+    page: tiff_pages.Page,
+    number: int,
+    name: str,
+    max_pixels: int,
+    losses: list[str],
 ) -> Photo:
-    """Read a page, extracted from its file so that its other tags cannot disturb decoders."""
+    """Read a page, extracted from its file so that its other tags cannot disturb decoders.
+
+    `losses` are those of pages that belong to it.
+    """
     size = page.numbers(Tag.ImageWidth)[:1] + page.numbers(Tag.ImageLength)[:1]
     if len(size) == 2:  # before the pixels are copied
         check_size(*size, name, max_pixels)
     (code,) = page.numbers(Tag.Compression)[:1] or (1,)
     encoding = Encoding("TIFF", {"compression": _TIFF_COMPRESSIONS.get(code, "tiff_lzw")})
+    metadata = _read_tiff_metadata(page, losses)
     if not tiff_decoding.is_ordinary(page):
         with reader_errors(name):
-            photo = tiff_decoding.decode_page(page, page.read_metadata(), max_pixels)
+            photo = tiff_decoding.decode_page(page, metadata, max_pixels)
             return finish(photo, photo.metadata, encoding)
     try:
         data = tiff_pages.extract_page(page)
@@ -275,4 +292,12 @@ def _read_tiff_page(
         data = None
         image = open_image(stream, name, max_pixels, number)
     # Pillow applies the orientation of a TIFF, which an extracted page does not have.
-    return decode(image, data, page.read_metadata(), encoding, name, is_upright=data is None)
+    return decode(image, data, metadata, encoding, name, is_upright=data is None)
+
+
+def _read_tiff_metadata(page: tiff_pages.Page, losses: list[str]) -> Metadata:
+    excluded = tiff_color.wrong_color_tags(page)
+    metadata = page.read_metadata(excluded=excluded)
+    for loss in (*losses, *tiff_losses.find_losses(page, excluded)):
+        metadata = metadata.with_warning(loss)
+    return tiff_color.with_color_profile(page, metadata)

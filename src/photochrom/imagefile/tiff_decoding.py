@@ -71,7 +71,7 @@ def is_ordinary(page: Page) -> bool:
         )
     )
     bits = set(page.numbers(Tag.BitsPerSample)) or {1}
-    extra = page.numbers(Tag.ExtraSamples)
+    extra = page.extra_samples
     if compression == _OLD_JPEG or color is None:
         return True
     if set(page.numbers(Tag.SampleFormat)) - {_UNSIGNED, _UNDEFINED}:
@@ -81,13 +81,11 @@ def is_ordinary(page: Page) -> bool:
     if color == _PALETTE or bits <= {1, 2, 4}:
         is_single = samples == 1 and max(bits) <= 8 and color in (*_GREYS, _PALETTE)
         return is_single and compression in _PILLOW_COMPRESSIONS
-    is_unspecified = color == _RGB and samples == 4 and not extra
-    is_complete = samples == _COLORS.get(color, 0) + len(extra) or is_unspecified
+    is_complete = samples == _COLORS.get(color, 0) + len(extra)
     is_interleaved = planar != _PLANAR or samples == 1
     if bits == {8} and color in (*_GREYS, _RGB, _CMYK):
-        is_plain = not extra and not is_unspecified
         is_alpha = len(extra) <= 1 and is_interleaved and color != _CMYK
-        return compression in _PILLOW_COMPRESSIONS and is_complete and (is_plain or is_alpha)
+        return compression in _PILLOW_COMPRESSIONS and is_complete and (not extra or is_alpha)
     return (
         bits == {16}
         and page.numbers(Tag.FillOrder) in ((), (1,))
@@ -140,7 +138,7 @@ def decode_page(page: Page, metadata: Metadata, max_pixels: int) -> Photo:
         metadata = metadata.with_warning(f"samples of {bits} bits are reduced to 16")
     values = _scale(samples[..., :colors], bits)
     alpha = None
-    extra = page.numbers(Tag.ExtraSamples)
+    extra = page.extra_samples
     kinds = [kind for kind in extra if kind in (_ASSOCIATED, _UNASSOCIATED)][:1]
     if kinds and samples.shape[2] >= colors + len(extra):
         alpha = _scale(samples[..., samples.shape[2] - len(extra) + extra.index(*kinds)], bits)

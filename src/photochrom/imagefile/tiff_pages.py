@@ -36,10 +36,12 @@ _TOO_LARGE = (
 _STRIPS = (Tag.StripOffsets, Tag.StripByteCounts)
 _TILES = (Tag.TileOffsets, Tag.TileByteCounts)
 _OLD_JPEG = 6
+_RGB = 2
+_UNASSOCIATED_ALPHA = 2
 _DENSITY_UNITS = {1: "", 2: "inch", 3: "cm"}
-_BLOCKS = frozenset((Tag.XMLPacket, Tag.IPTCNAA, Tag.ImageResources, Tag.InterColorProfile))
+BLOCKS = frozenset((Tag.XMLPacket, Tag.IPTCNAA, Tag.ImageResources, Tag.InterColorProfile))
 
-_PIXEL_TAGS = frozenset(
+PIXEL_TAGS = frozenset(
     [
         *range(255, 260),  # size, bits, compression
         *(262, 266, 277, 278, 284, 292, 293, 317, 320, 332, 334, 336, 338, 339, 340, 341, 347),
@@ -50,11 +52,11 @@ _PIXEL_TAGS = frozenset(
 )
 """Needed to decode the pixels."""
 _DENSITY_TAGS = frozenset((Tag.XResolution, Tag.YResolution, Tag.ResolutionUnit))
-_NOT_EXIF = frozenset(
+NOT_EXIF = frozenset(
     [
-        *(*_PIXEL_TAGS, *_BLOCKS),
+        *(*PIXEL_TAGS, *BLOCKS),
         *(Tag.NewSubfileType, Tag.SubIFDs, 400),  # relations to other pages, other directories
-        *(263, 264, 265, 280, 281, 288, 289, 290, 291, 300, 301, 318, 319, 321, 333, 342),
+        *(263, 264, 265, 280, 281, 288, 289, 290, 291, 300, 333, 342),
         *(326, 327, 328, 343, 344, 345, 346, 351, 433, 434, 559, 34016),  # fax, paths, print
         *range(401, 406),  # fax profiles
         *range(512, 522),  # old-style JPEG; in EXIF the thumbnail
@@ -77,34 +79,52 @@ class Page:
         """Return the values of a tag of unsigned integers, () if the page has none."""
         return self.tiff.read_numbers(self.directory.fields.get(tag))
 
+    @property
+    def extra_samples(self) -> tuple[int, ...]:
+        """The meaning of each extra sample; RGB with a fourth one of no meaning has opacity."""
+        extra = self.numbers(Tag.ExtraSamples)
+        is_rgba = (
+            self.numbers(Tag.PhotometricInterpretation) == (_RGB,)
+            and self.numbers(Tag.SamplesPerPixel) == (4,)
+            and Tag.ExtraSamples not in self.directory.fields
+        )
+        return (_UNASSOCIATED_ALPHA,) if is_rgba else extra
+
+    def fractions(self, tag: int) -> tuple[float, ...]:
+        """Return the values of a tag of unsigned fractions, () if the page has none."""
+        field = self.directory.fields.get(tag)
+        if field is None or field.kind != RATIONAL:
+            return ()
+        numbers = self.tiff.unpack(f"{2 * field.count}I", field.offset)
+        pairs = zip(numbers[::2], numbers[1::2], strict=True)
+        return tuple(over / under if under else 0.0 for over, under in pairs)
+
     def read_metadata(self, *, excluded: Set[int] = frozenset()) -> Metadata:
         """Return the metadata of the page, without what is damaged and without excluded tags."""
         order = self.tiff.order
-        tree = self.tiff.read_tree(self.directory, _NOT_EXIF | excluded)
+        tree = self.tiff.read_tree(self.directory, NOT_EXIF | excluded)
         exif = None
         if tree:
             header = SIGNATURES[order] + struct.pack(order + "I", 8)
             exif = header + pack_directory(tree, order, len(header))
         xmp, icc, photoshop, iptc = map(
-            self._read_block,
+            self.read_block,
             (Tag.XMLPacket, Tag.InterColorProfile, Tag.ImageResources, Tag.IPTCNAA),
         )
         return Metadata(exif, xmp, icc, photoshop, iptc, self._read_density())
 
-    def _read_block(self, tag: int) -> bytes | None:
+    def read_block(self, tag: int) -> bytes | None:
+        """Return the bytes of a tag, None if the page has none."""
         field = self.directory.fields.get(tag)
         return None if field is None else self.tiff.read(field.offset, field.size)
 
     def _read_density(self) -> Density | None:
-        fields = self.directory.fields
-        both = [fields[tag] for tag in (Tag.XResolution, Tag.YResolution) if tag in fields]
+        both = [self.fractions(tag) for tag in (Tag.XResolution, Tag.YResolution)]
         (unit,) = self.numbers(Tag.ResolutionUnit)[:1] or (2,)
-        if [(field.kind, field.count) for field in both] != [(RATIONAL, 1)] * 2:
+        if [len(numbers) for numbers in both] != [1, 1] or unit not in _DENSITY_UNITS:
             return None
-        (a, b), (c, d) = (self.tiff.unpack("II", field.offset) for field in both)
-        if not (a and b and c and d) or unit not in _DENSITY_UNITS:
-            return None
-        return a / b, c / d, _DENSITY_UNITS[unit]
+        (x,), (y,) = both
+        return (x, y, _DENSITY_UNITS[unit]) if x and y else None
 
 
 def read_pages(stream: IO[bytes]) -> list[Page]:
@@ -203,7 +223,7 @@ class PageWriter:
         ):
             # OpenCV does not tag the fourth sample as alpha.
             tree[Tag.ExtraSamples] = SHORT, struct.pack(order + "H", 2)
-        kept = _PIXEL_TAGS if Tag.XResolution in tree else _PIXEL_TAGS | _DENSITY_TAGS
+        kept = PIXEL_TAGS if Tag.XResolution in tree else PIXEL_TAGS | _DENSITY_TAGS
         self._write_directory(first, kept, tree, locations)
 
     def copy_pixels(self, page: Page, changed: Tree) -> None:
@@ -215,7 +235,7 @@ class PageWriter:
             TiffError: If pixels are missing, or the byte order differs from that of earlier pages.
             PhotoError: If the file becomes larger than a TIFF can be.
         """
-        self._write_directory(page, _PIXEL_TAGS, changed, self._write_pixels(page))
+        self._write_directory(page, PIXEL_TAGS, changed, self._write_pixels(page))
 
     def _write_pixels(self, page: Page) -> list[tuple[int, int]]:
         """Append a page's strips or tiles, and return their new offsets and sizes."""
@@ -272,7 +292,7 @@ def _metadata_tree(metadata: Metadata, order: str) -> Tree:
     tree: Tree = {}
     with suppress(TiffError):  # damaged EXIF is dropped
         exif = Tiff(BytesIO(metadata.exif or b""))
-        tree = exif.read_tree(exif.read_directory(exif.first_offset), _NOT_EXIF)
+        tree = exif.read_tree(exif.read_directory(exif.first_offset), NOT_EXIF)
         if exif.order != order:
             tree = swap_byte_order(tree)
     if metadata.density is not None and not {Tag.XResolution, Tag.YResolution} <= tree.keys():
