@@ -135,3 +135,15 @@ def test_what_cannot_be_used_is_said(tmp_path: Path):
     assert photo.warnings == ("the colour profile is cut off and dropped",)
     photo = read(bmp(CALIBRATED, endpoints=((1, 1, 1),) * 3, gammas=(1.0,) * 3), tmp_path)
     assert "the colours of its header are dropped" in photo.warnings[0]
+
+
+def test_grey_with_an_rgb_profile_keeps_its_lightness(tmp_path: Path):
+    for profile in (SPACES["prophoto"], icc.srgb_profile()):
+        ramp = Image.fromarray(np.arange(0, 256, 15, np.uint8)[None])
+        for image in (ramp, ramp.convert("RGB")):
+            image.save(tmp_path / f"{image.mode}.png", icc_profile=profile)
+        grey, rgb = (open_photo(tmp_path / f"{mode}.png") for mode in ("L", "RGB"))
+        expected = color.lightness(rgb.pixels, rgb.space)
+        assert color.lightness(grey.pixels, grey.space) == pytest.approx(expected, abs=1e-4)
+        assert grey.warnings == ()
+        assert grey.metadata.icc == profile

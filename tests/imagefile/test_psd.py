@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from photochrom import color
 from photochrom.color import SRGB, icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile.photo import Photo
@@ -17,7 +18,7 @@ from photochrom.imagefile.reading import open_photo
 from support.fuzzing import XMP, exif
 from support.icc_profiles import GREYS, SPACES
 
-BITMAP, GREY, INDEXED, RGB, CMYK, MULTICHANNEL, DUOTONE = 0, 1, 2, 3, 4, 7, 8
+BITMAP, GREY, INDEXED, RGB, CMYK, MULTICHANNEL, DUOTONE, LAB = 0, 1, 2, 3, 4, 7, 8, 9
 RAW, PACKBITS, ZIP, PREDICTED = range(4)
 IPTC = b"\x1c\x02\x78\0\x07caption"
 RESOLUTION = struct.pack(">IHHIHH", 300 << 16, 2, 1, 150 << 16, 2, 1)
@@ -136,12 +137,36 @@ def test_palette_is_applied(tmp_path: Path):
     assert np.array_equal(photo.alpha == 0, planes[0] == 7)
 
 
-def test_cmyk_has_ink_where_values_are_small(tmp_path: Path):
-    planes = np.full((4, 2, 2), 255, np.uint8)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_cmyk_has_ink_where_values_are_small(dtype: type, tmp_path: Path):
+    white = np.iinfo(dtype).max
+    planes = np.full((4, 3, 2), white, dtype)
     planes[3, 0] = 0
-    pixels = read(psd(planes, CMYK), tmp_path).pixels
-    assert pixels[1].min() > 250
-    assert pixels[0].max() < 5
+    planes[3, 1] = white // 2
+    planes[0, 2] = 0
+    photo = read(psd(planes, CMYK), tmp_path)
+    assert photo.pixels.dtype == dtype
+    assert photo.pixels[0].max() == 0
+    assert (photo.pixels[1] == white // 2).all()
+    assert (photo.pixels[2] == (0, white, white)).all()
+    assert "as if inks were ideal" in photo.warnings[0]
+
+
+@pytest.mark.parametrize(("dtype", "zero"), [(np.uint8, 128), (np.uint16, 32768)])
+def test_lab_becomes_srgb(dtype: type, zero: int, tmp_path: Path):
+    white = np.iinfo(dtype).max
+    planes = np.full((3, 1, 5), zero, dtype)
+    planes[0] = np.linspace(0, white, 5)
+    planes[1, 0, 2] += 40 * (white // 255)  # a* = 40
+    photo = read(psd(planes, LAB), tmp_path)
+    assert photo.pixels.dtype == dtype
+    assert photo.space is SRGB
+    assert "Lab is converted to sRGB" in photo.warnings
+    lightness = color.lightness(photo.pixels)[0]
+    assert lightness == pytest.approx([0, 25, 50, 75, 100], abs=0.6 if dtype == np.uint8 else 0.3)
+    neutral = photo.pixels[0, [0, 1, 3, 4]].astype(int)
+    assert np.ptp(neutral, axis=1).max() <= white // 200
+    assert photo.pixels[0, 2, 0] > photo.pixels[0, 2, 1] * 1.4
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -249,6 +274,8 @@ def test_metadata_are_read(tmp_path: Path):
     metadata = read(psd(noise(3), resources=resources), tmp_path).metadata
     assert metadata.density in ((300, 150, "inch"), (150, 300, "inch"))  # EXIF says turned
     assert metadata.iptc == IPTC
+    nothing = struct.pack(">IHHIHH", 1, 1, 1, 1, 1, 1)  # as ImageMagick writes
+    assert read(psd(noise(3), resources={1005: nothing}), tmp_path).metadata.density is None
     assert metadata.icc == SPACES["adobe"]
     assert metadata.exif is not None
     assert b"a caption" in metadata.exif

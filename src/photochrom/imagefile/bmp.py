@@ -7,8 +7,6 @@ the point.
 import struct
 from io import BytesIO
 
-from PIL import Image
-
 from photochrom.color import icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile.decoding import finish, open_image, reader_errors
@@ -30,13 +28,10 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
         PhotoError: If it has too many pixels, or colours that cannot be used.
         DamagedError: If it is damaged or cut off.
     """
-    image: Image.Image = open_image(BytesIO(data), name, max_pixels)
+    image = open_image(BytesIO(data), name, max_pixels)
     with reader_errors(name):
         metadata = _read_color(data, Metadata(density=_read_density(data)))
         image.load()
-        # A grey palette is read as grey, which an RGB profile does not fit.
-        if metadata.icc is not None and image.mode in ("1", "L"):
-            image = image.convert("RGB")
         return finish(Photo.from_image(image), metadata, Encoding("BMP"), image=image)
 
 

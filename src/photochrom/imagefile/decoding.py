@@ -5,15 +5,16 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 from PIL.ImageFile import ImageFile
 
-from photochrom.color import Pixels, icc
+from photochrom.color import SRGB, Pixels, icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata
@@ -242,8 +243,8 @@ def _scale_values(image: Image.Image) -> Photo:
 def _apply_profile(photo: Photo, metadata: Metadata, image: Image.Image | None) -> Photo:
     """Set colour space and metadata of a photo.
 
-    Matrix and grey profiles give the space. Others are converted to sRGB. A damaged profile, or one
-    for another number of channels, is dropped.
+    Matrix and grey profiles give the space. Others are converted to sRGB. Grey with an RGB profile
+    becomes RGB. A damaged profile, or one for another number of channels, is dropped.
     """
     is_cmyk = image is not None and image.mode == "CMYK"
     if metadata.icc is None:
@@ -252,10 +253,32 @@ def _apply_profile(photo: Photo, metadata: Metadata, image: Image.Image | None) 
     try:
         space = icc.read_profile(metadata.icc)
     except icc.ProfileError:
-        return convert_to_srgb(photo, np.asarray(image) if is_cmyk else photo.pixels, metadata)
-    if photo.pixels.shape[2] != len(space.curves):
+        pixels = np.asarray(image) if is_cmyk else photo.pixels
+        if pixels.shape[2] == 1 and metadata.icc[16:20] == b"RGB ":
+            pixels = np.repeat(pixels, 3, axis=2)
+        return convert_to_srgb(photo, pixels, metadata)
+    if photo.pixels.shape[2] == 1 and len(space.curves) == 3 and space is not SRGB:
+        rgb: NDArray[Any] = np.repeat(photo.pixels, 3, axis=2)
+        photo = dataclasses.replace(photo, pixels=rgb)
+    if photo.pixels.shape[2] != len(space.curves) and space is not SRGB:
         return _drop_profile(photo, metadata, "it is one for other channels")
     return dataclasses.replace(photo, space=space, metadata=metadata)
+
+
+def convert_cmyk(inks: Pixels, alpha: Pixels | None, metadata: Metadata) -> Photo:
+    """Return a photo of CMYK, shape (H, W, 4), converted to sRGB by its profile.
+
+    Without a profile it is converted as if inks were ideal, as Pillow does.
+    """
+    pixels = np.empty_like(inks[..., :3])
+    largest = np.iinfo(inks.dtype).max
+    for row, out in zip(~inks, pixels, strict=True):
+        light = row.astype(np.uint32)
+        out[:] = (light[:, :3] * light[:, 3:] + largest // 2) // largest
+    photo = Photo(pixels, alpha)
+    if metadata.icc is not None:
+        return convert_to_srgb(photo, inks, metadata)
+    return dataclasses.replace(photo, metadata=metadata.with_warning(IDEAL_INKS))
 
 
 def convert_to_srgb(photo: Photo, pixels: Pixels, metadata: Metadata) -> Photo:

@@ -7,8 +7,6 @@ XMP Specification Part 3, section 1.1.2.
 from collections.abc import Iterator
 from io import BytesIO
 
-from PIL import Image
-
 from photochrom.imagefile.decoding import finish, open_image, reader_errors
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
@@ -27,12 +25,10 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
         PhotoError: If it is an animation, or has too many pixels.
         DamagedError: If it is damaged or cut off.
     """
-    image: Image.Image = open_image(BytesIO(data), name, max_pixels)
+    image = open_image(BytesIO(data), name, max_pixels)
     with reader_errors(name):
         metadata = read_metadata(data)
         image.load()
-        if metadata.icc is not None and image.mode == "L":  # the palette is grey
-            image = image.convert("RGB")
         return finish(Photo.from_image(image), metadata, Encoding("GIF"), image=image)
 
 

@@ -11,20 +11,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from photochrom.color import Pixels
+from photochrom.color import Pixels, icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile import exif
-from photochrom.imagefile.decoding import check_size, finish, reader_errors
+from photochrom.imagefile.decoding import check_size, convert_cmyk, finish, reader_errors
 from photochrom.imagefile.metadata import IPTC_RESOURCE, Density, Metadata, iterate_resources
 from photochrom.imagefile.photo import Encoding, Photo
 
-_BITMAP, _GREY, _INDEXED, _RGB, _CMYK, _MULTICHANNEL, _DUOTONE = 0, 1, 2, 3, 4, 7, 8
-_CHANNELS = {_BITMAP: 1, _GREY: 1, _INDEXED: 1, _RGB: 3, _CMYK: 4, _DUOTONE: 1}
+_BITMAP, _GREY, _INDEXED, _RGB, _CMYK, _MULTICHANNEL, _DUOTONE, _LAB = 0, 1, 2, 3, 4, 7, 8, 9
+_CHANNELS = {_BITMAP: 1, _GREY: 1, _INDEXED: 1, _RGB: 3, _CMYK: 4, _DUOTONE: 1, _LAB: 3}
 """Colour mode to its number of channels; further ones are transparency or something else."""
-_DEPTHS = {_BITMAP: (1,), _INDEXED: (8,), _CMYK: (8,)}
-_MODE_NAMES = {_MULTICHANNEL: "multichannel", 9: "Lab"}
+_DEPTHS = {_BITMAP: (1,), _INDEXED: (8,)}
 
 _RESOLUTION, _PROFILE, _EXIF, _EXIF_3, _XMP = 1005, 1039, 1058, 1059, 1060
 _TRANSPARENT_INDEX, _ALPHA_IDENTIFIERS, _VERSION_INFO = 1047, 1053, 1057
@@ -106,16 +104,17 @@ def _read_merged(data: bytes, header: _Header) -> Photo:
     pixels: Pixels = np.ascontiguousarray(np.moveaxis(planes[:color_channels], 0, -1))
     if header.mode == _INDEXED:
         pixels, alpha = _apply_palette(pixels[..., 0], palette, resources, alpha)
-    elif alpha is not None:
+    elif alpha is not None and header.mode in (_GREY, _RGB, _DUOTONE):
         _remove_white(pixels, alpha)
     metadata = _read_metadata(resource_blocks, resources)
     for warning in _losses(header, layers, header.channels - len(wanted)):
         metadata = metadata.with_warning(warning)
-    if header.mode == _CMYK:  # without ink the value is the largest
-        image = Image.fromarray(np.invert(pixels), "CMYK")
-        photo = dataclasses.replace(Photo.from_image(image), alpha=alpha)
-        return finish(photo, metadata, Encoding("PSD"), image=image)
-    return finish(Photo(pixels, alpha), metadata, Encoding("PSD"))
+    photo = Photo(pixels, alpha, metadata=metadata)
+    if header.mode == _CMYK:  # without ink, values are the largest
+        photo = convert_cmyk(np.invert(pixels), alpha, metadata)
+    elif header.mode == _LAB:
+        photo = _convert_lab(photo)
+    return finish(photo, photo.metadata, Encoding("PSD"))
 
 
 def _check_kind(header: _Header) -> None:
@@ -128,9 +127,9 @@ def _check_kind(header: _Header) -> None:
             "to 16 bits"
         )
     if header.mode not in _CHANNELS:
-        mode = _MODE_NAMES.get(header.mode, f"of the unknown mode {header.mode}")
+        mode = "multichannel mode" if header.mode == _MULTICHANNEL else f"mode {header.mode}"
         raise PhotoError(
-            f"a {mode} PSD cannot be read; convert it to Grayscale or RGB with the same bits"
+            f"a PSD of {mode} cannot be read; convert it to Grayscale or RGB with the same bits"
         )
     if (
         header.depth not in _DEPTHS.get(header.mode, (8, 16))
@@ -259,6 +258,20 @@ def _remove_white(pixels: Pixels, alpha: Pixels) -> None:
     pixels[is_blended] = np.clip(color + 0.5, 0, white).astype(pixels.dtype)
 
 
+def _convert_lab(photo: Photo) -> Photo:
+    """Convert Lab to sRGB; a* and b* of 0 are 128 in 8 bits, 0x8000 in 16 bits."""
+    values = photo.pixels.astype(np.uint32)
+    if photo.pixels.dtype == np.uint8:
+        values *= 257
+    else:
+        values[..., 1:] = np.minimum((values[..., 1:] * 257 + 128) // 256, 65535)
+    pixels = icc.lab_to_srgb(values.astype(np.uint16), photo.pixels.dtype)
+    metadata = photo.metadata.with_profile(icc.srgb_profile())
+    return dataclasses.replace(
+        photo, pixels=pixels, metadata=metadata.with_warning("Lab is converted to sRGB")
+    )
+
+
 def _read_metadata(blocks: bytes, resources: Mapping[int, bytes]) -> Metadata:
     exif_blocks = (resources.get(number, b"") for number in (_EXIF, _EXIF_3))
     others = [b for number, b, _ in iterate_resources(blocks) if number not in _DROPPED_RESOURCES]
@@ -277,7 +290,7 @@ def _read_density(content: bytes) -> Density | None:
     if len(content) < 12:
         return None
     x, y = (number / 65536 for number in struct.unpack_from(">I4xI", content))
-    return (x, y, "inch") if min(x, y) > 0 else None
+    return (x, y, "inch") if min(x, y) >= 1 else None
 
 
 def _losses(header: _Header, layers: _Layers, extra_channels: int) -> list[str]:

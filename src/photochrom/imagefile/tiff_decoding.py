@@ -6,7 +6,6 @@ TIFF 6.0, and Adobe's technical notes for Photoshop (ICCLab, floating point).
 
 import logging
 import struct
-from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -17,7 +16,7 @@ from PIL.ExifTags import Base as Tag
 
 from photochrom.color import Pixels, icc
 from photochrom.errors import PhotoError
-from photochrom.imagefile.decoding import IDEAL_INKS, convert_to_srgb
+from photochrom.imagefile.decoding import convert_cmyk
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.samples import from_unit_range, to_full_range
@@ -154,21 +153,8 @@ def _to_rgb(values: Pixels, alpha: Pixels | None, color: int, metadata: Metadata
         pixels = _lab_to_srgb(values, color)
         return Photo(pixels, alpha, metadata=metadata.with_profile(icc.srgb_profile()))
     if color == _CMYK:
-        photo = Photo(_ideal_inks_to_rgb(values), alpha)
-        if metadata.icc is not None:
-            return convert_to_srgb(photo, values, metadata)
-        return replace(photo, metadata=metadata.with_warning(IDEAL_INKS))
+        return convert_cmyk(values, alpha, metadata)
     return Photo(~values if color == _WHITE_IS_ZERO else values, alpha, metadata=metadata)
-
-
-def _ideal_inks_to_rgb(values: Pixels) -> Pixels:
-    """Convert CMYK without a profile as Pillow does."""
-    rgb = np.empty_like(values[..., :3])
-    ink = np.iinfo(values.dtype).max
-    for row, out in zip(~values, rgb, strict=True):
-        light = row.astype(np.uint32)
-        out[:] = (light[:, :3] * light[:, 3:] + ink // 2) // ink
-    return rgb
 
 
 def _refuse_unsupported(page: Page, color: int, compression: int) -> None:
