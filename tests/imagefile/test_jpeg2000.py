@@ -9,11 +9,13 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from photochrom.color import icc
 from photochrom.errors import PhotoError
+from photochrom.imagefile.decoding import IDEAL_INKS
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from support.boxes import box, channel_definitions, enumerated, jp2, profiled
-from support.icc_profiles import gamma, grey
+from support.icc_profiles import gamma, grey, table_profile
 from support.metadata import exif_block, resource
 
 SRGB, GREY, SYCC = map(enumerated, (16, 17, 18))
@@ -73,17 +75,17 @@ def test_signed_samples_start_at_the_lowest(bits: int):
 
 
 def test_profile_is_honoured_and_kept():
-    icc = grey(gamma(1.0))
-    photo = read(jp2(encode(RAMP, 8), profiled(icc)))
-    assert photo.metadata.icc == icc
+    profile = grey(gamma(1.0))
+    photo = read(jp2(encode(RAMP, 8), profiled(profile)))
+    assert photo.metadata.icc == profile
     assert photo.space.curves[0, 32768] == pytest.approx(0.5, abs=1e-4)
     np.testing.assert_array_equal(photo.pixels[..., 0], RAMP)
 
 
 def test_the_first_usable_color_specification_counts():
-    icc = grey(gamma(1.0))
-    photo = read(jp2(encode(RAMP, 8), enumerated(20), profiled(icc), GREY))
-    assert photo.metadata.icc == icc
+    profile = grey(gamma(1.0))
+    photo = read(jp2(encode(RAMP, 8), enumerated(20), profiled(profile), GREY))
+    assert photo.metadata.icc == profile
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -171,9 +173,52 @@ def test_bilevel_zero_is_white():
     assert read(jp2(encode(RAMP, 8), enumerated(0))).pixels[0, 1, 0] == 1
 
 
-@pytest.mark.parametrize(
-    ("number", "name"), [(12, "CMYK"), (13, "YCCK"), (14, "CIELab"), (20, "e-sRGB"), (99, "99")]
-)
+@pytest.mark.parametrize("bits", [8, 12])
+def test_lab_becomes_srgb(bits: int):
+    expected = np.array([[255, 255, 255], [0, 0, 0], [220, 60, 40], [40, 90, 160]], np.uint8)
+    encoded = imagecodecs.cms_transform(
+        expected[None],
+        icc.srgb_profile(),
+        imagecodecs.cms_profile("lab4"),
+        colorspace="rgb",
+        outcolorspace="lab",
+        outdtype="uint16",
+    )
+    lab = encoded[0] / 65535 * (100, 255, 255) - (0, 128, 128)
+    largest = (1 << bits) - 1
+    offsets = np.array([0, 1 << bits - 1, (1 << bits - 2) + (1 << bits - 3)])
+    samples = np.round(lab * largest / (100, 170, 200) + offsets)[None]
+    photo = read(jp2(encode(np.repeat(samples, 8, 0), bits), enumerated(14)))
+    assert photo.pixels.dtype == (np.uint8 if bits == 8 else np.uint16)
+    assert np.abs(photo.to_image() - expected.astype(int)).max() <= (3 if bits == 8 else 1)
+    assert photo.warnings == ("Lab is converted to sRGB",)
+
+
+def test_ranges_of_lab_are_honoured():
+    ranges = struct.pack(">6I4s", 100, 0, 256, 128, 256, 128, b"\0D50")
+    color = box(b"colr", b"\1\0\0", struct.pack(">I", 14), ranges)
+    photo = read(jp2(encode(np.full((8, 8, 3), 128), 8), color))
+    assert np.ptp(photo.pixels.astype(int)) <= 1  # neutral
+    assert photo.pixels[0, 0, 0] == pytest.approx(119, abs=2)  # L* 50
+
+
+def test_cmyk_without_a_profile_is_converted_and_said():
+    samples = np.dstack([RAMP, RAMP // 2, RAMP * 0, RAMP * 0])
+    photo = read(jp2(encode(samples, 8), enumerated(12)))
+    np.testing.assert_array_equal(photo.pixels, 255 - samples[..., :3])
+    assert photo.warnings == (IDEAL_INKS,)
+
+
+def test_cmyk_is_converted_by_its_profile():
+    cmyk = table_profile(b"CMYK")
+    samples = np.dstack([RAMP, RAMP // 2, RAMP * 0, RAMP // 3])
+    photo = read(jp2(encode(samples, 8), profiled(cmyk)))
+    expected = icc.convert_to_srgb(samples.astype(np.uint8), cmyk)
+    np.testing.assert_array_equal(photo.pixels, expected)
+    assert photo.metadata.icc == icc.srgb_profile()
+
+
+@pytest.mark.parametrize(("number", "name"), [(13, "YCCK"), (20, "e-sRGB"), (99, "99")])
 def test_other_colors_are_refused_by_name(number: int, name: str):
     data = jp2(encode(np.dstack([RAMP] * 4), 8), enumerated(number))
     with pytest.raises(PhotoError, match=f"its colours are .*{name}"):

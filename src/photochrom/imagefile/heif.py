@@ -29,6 +29,7 @@ from photochrom.imagefile.heif_items import HeifError, HeifItems, Item, parse_me
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.samples import to_photo
+from photochrom.imagefile.xmp_container import drop_contained
 
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _AUXILIARY_NAMES = {
@@ -161,6 +162,8 @@ def _read_metadata(data: bytes, heif: HeifItems) -> Metadata:
     others = _count_other_images(heif)
     if others:
         warnings.append(f"{others} further image{'s are' if others > 1 else ' is'} dropped")
+    if packet is not None and "the gain map is dropped" in warnings:
+        packet = drop_contained(packet, images=True, video=False)
     metadata = Metadata(block, packet)
     for warning in warnings:
         metadata = metadata.with_warning(warning)
@@ -233,14 +236,12 @@ def _finish(
     turns = next(iter(item.all_properties(b"irot")), b"\0")[:1]
     mirror = next(iter(item.all_properties(b"imir")), b"")[:1]
     orientation = _ORIENTATIONS[turns[0] & 3 if turns else 0, mirror[0] & 1 if mirror else None]
-    image = photo.to_image() if photo.pixels.dtype == np.uint8 else None
     with reader_errors(name):
         profile = _read_profile(heif, is_grey=photo.pixels.shape[2] == 1)
         return finish(
             photo,
             dataclasses.replace(metadata, icc=profile),
             Encoding(format_),
-            image=image,
             is_upright=is_upright,
             orientation=orientation,
         )

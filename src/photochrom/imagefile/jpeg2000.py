@@ -15,28 +15,36 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.color import Pixels
+from photochrom.color import icc
 from photochrom.color.cie import FloatArray
 from photochrom.errors import PhotoError
 from photochrom.imagefile.boxes import find_box, iterate_boxes
-from photochrom.imagefile.decoding import DamagedError, check_size, finish
+from photochrom.imagefile.decoding import (
+    DamagedError,
+    check_size,
+    convert_cmyk,
+    finish,
+)
 from photochrom.imagefile.jpeg2000_metadata import read_metadata
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
-from photochrom.imagefile.samples import from_unit_range, to_full_range
+from photochrom.imagefile.samples import (
+    from_unit_range,
+    pixel_type,
+    to_full_range,
+)
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _ENUMERATED, _ICC_METHODS = 1, (2, 3)
-_BILEVEL, _BILEVEL_2, _SRGB, _GREY, _SYCC = 0, 15, 16, 17, 18
+_BILEVEL, _BILEVEL_2, _CMYK, _LAB, _SRGB, _GREY, _SYCC = 0, 15, 12, 14, 16, 17, 18
 _COLOR_COUNTS: dict[int | bytes, int] = {
     **{_BILEVEL: 1, _BILEVEL_2: 1, _SRGB: 3, _GREY: 1, _SYCC: 3},
-    **{b"GRAY": 1, b"RGB ": 3},
+    **{_CMYK: 4, _LAB: 3, b"GRAY": 1, b"RGB ": 3, b"CMYK": 4},
 }
 """Channels of colour spaces: numbers (15444-2, table M.25), and those of profiles."""
 _COLOR_NAMES: dict[int | bytes, str] = {
     **{1: "YCbCr(1)", 3: "YCbCr(2)", 4: "YCbCr(3)", 9: "PhotoYCC", 11: "CMY"},
-    **{12: "CMYK", 13: "YCCK", 14: "CIELab", 19: "CIEJab", 20: "e-sRGB"},
-    **{21: "ROMM-RGB", 22: "YPbPr", 24: "e-sYCC"},
+    **{13: "YCCK", 19: "CIEJab", 20: "e-sRGB", 21: "ROMM-RGB", 22: "YPbPr", 24: "e-sYCC"},
 }
 """Those that are refused."""
 _COLOR, _OPACITY, _PREMULTIPLIED_OPACITY = 0, 1, 2
@@ -66,6 +74,8 @@ class _Color:
     space: int | bytes
     """The number, or the profile's name of it."""
     icc: bytes | None = None
+    ranges: tuple[int, ...] = ()
+    """Of CIELab: ranges and offsets of L*, a* and b* in turns; empty: the defaults."""
 
 
 def read(data: bytes, name: str, max_pixels: int) -> Photo:
@@ -95,9 +105,7 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
         raise type(error)(f"{name}: {error}") from error
     except (ValueError, IndexError, struct.error) as error:
         raise DamagedError(f"{name} is a JPEG 2000 file that is damaged or cut off") from error
-    is_8_bit = photo.pixels.dtype == np.uint8
-    image = photo.to_image() if is_8_bit else None  # with the alpha, for conversion by a LUT
-    return finish(photo, metadata, Encoding("JPEG2000"), image=image)
+    return finish(photo, metadata, Encoding("JPEG2000"))
 
 
 def _read_size(codestream: bytes, name: str) -> tuple[int, int, list[_Component]]:
@@ -224,7 +232,9 @@ def _read_color_specifications(header: bytes) -> Iterator[_Color]:
             continue
         method, value = content[0], content[3:]
         if method == _ENUMERATED:
-            yield _Color(int.from_bytes(value[:4]))
+            space = int.from_bytes(value[:4])
+            has_ranges = space == _LAB and len(value) >= 28
+            yield _Color(space, None, struct.unpack_from(">6I", value, 4) if has_ranges else ())
         elif method in _ICC_METHODS:
             yield _Color(value[16:20], value)
 
@@ -247,7 +257,10 @@ def _to_photo(
     alpha = None
     if opacity is not None:
         alpha = to_full_range(channels[opacity].samples, channels[opacity].bits, bits)
-    pixels: Pixels
+    if color.space == _LAB:
+        pixels = icc.lab_to_srgb(_encode_lab(parts, color.ranges), pixel_type(bits))
+        metadata = metadata.with_warning("Lab is converted to sRGB")
+        return Photo(pixels, alpha), dataclasses.replace(metadata, icc=icc.srgb_profile())
     if color.space == _SYCC or is_premultiplied:
         values = _stack([_to_unit_range(part) for part in parts])
         if color.space == _SYCC:
@@ -257,9 +270,13 @@ def _to_photo(
         pixels = from_unit_range(values, bits)
     else:
         pixels = _stack([to_full_range(part.samples, part.bits, bits) for part in parts])
+    metadata = dataclasses.replace(metadata, icc=color.icc)
     if color.space == _BILEVEL:  # 0 is white
-        pixels = np.uint8(255) - pixels
-    return Photo(pixels, alpha), dataclasses.replace(metadata, icc=color.icc)
+        pixels = ~pixels
+    if count == 4:
+        photo = convert_cmyk(pixels, alpha, metadata)
+        return photo, photo.metadata
+    return Photo(pixels, alpha), metadata
 
 
 def _read_definitions(header: bytes, total: int, count: int) -> tuple[list[int], int | None, bool]:
@@ -304,6 +321,19 @@ def _ycc_to_rgb(values: FloatArray, chroma_bits: int) -> FloatArray:
     y, cb, cr = values[..., 0], values[..., 1] - zero, values[..., 2] - zero
     red, blue = y + np.float32(1.402) * cr, y + np.float32(1.772) * cb
     return _stack([red, y - np.float32(0.344136) * cb - np.float32(0.714136) * cr, blue])
+
+
+def _encode_lab(parts: list[_Channel], ranges: tuple[int, ...]) -> NDArray[np.uint16]:
+    """Return CIELab (15444-2, section M.11.7.4.1) as `icc.lab_to_srgb` takes it."""
+    planes = []
+    for index, part in enumerate(parts):
+        n = part.bits
+        defaults = ((100, 0), (170, 1 << n >> 1), (200, (1 << n >> 2) + (1 << n >> 3)))[index]
+        range_, offset = ranges[2 * index : 2 * index + 2] or defaults
+        values = (part.samples - np.float32(offset)) * np.float32(range_ / ((1 << n) - 1))
+        planes.append(values / 100 if index == 0 else (values + 128) / 255)
+    encoded: NDArray[np.uint16] = from_unit_range(_stack(planes), 16).astype(np.uint16)
+    return encoded
 
 
 def _stack(planes: list[Any]) -> NDArray[Any]:

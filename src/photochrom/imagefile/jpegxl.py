@@ -31,6 +31,7 @@ from photochrom.imagefile.jpegxl_header import (
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.samples import to_photo
+from photochrom.imagefile.xmp_container import drop_contained
 
 _MAX_BROTLI_SIZE = 1 << 26
 _WHITES = {1: (0.3127, 0.3290), 10: (1 / 3, 1 / 3), 11: (0.314, 0.351)}
@@ -89,7 +90,6 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
             photo,
             dataclasses.replace(metadata, icc=profile),
             Encoding("JXL"),
-            image=photo.to_image() if photo.pixels.dtype == np.uint8 else None,
             is_upright=True,  # by libjxl; the orientation of EXIF is void
             orientation=header.orientation,
         )
@@ -149,6 +149,9 @@ def _read_metadata(boxes: list[tuple[bytes, bytes]]) -> Metadata:
             metadata = metadata.with_warning(
                 "the box jumb, such as Content Credentials, is dropped"
             )
+    if metadata.xmp is not None and any(kind == _GAIN_MAP for kind, _ in boxes):
+        packet = drop_contained(metadata.xmp, images=True, video=False)
+        metadata = dataclasses.replace(metadata, xmp=packet)
     return metadata
 
 
