@@ -9,7 +9,7 @@ from PIL import Image
 
 from photochrom.imagefile import jpeg
 from photochrom.imagefile.jpeg_segments import find_image_end, iterate_segments, make_segment
-from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.metadata import Metadata, lost_metadata
 from photochrom.imagefile.reading import open_photo
 from support.metadata import IPTC, SRGB, XMP, exif_block, resource
 
@@ -197,3 +197,45 @@ def test_resolution_of_spiff():
 def test_resources_of_an_old_photoshop():
     old = make_segment(0xED, b"Adobe_Photoshop2.5:" + resource(0x0404, IPTC))
     assert jpeg.read_metadata(with_segments(old)).iptc == IPTC
+
+
+@pytest.mark.parametrize("start", [b"Exif\0", b"junkExif\0\0", b"EXIF\0\0"])
+def test_exif_with_an_unusual_start(start: bytes):
+    read = jpeg.read_metadata(with_segments(make_segment(0xE1, start + exif_block())))
+    assert read == Metadata(exif=exif_block())
+
+
+def test_previews_of_the_photo_before_are_left_out():
+    preview = b"\xff\xd8\xff\xdb" + bytes(70_000)
+    other = make_segment(0xE5, b"RMETA\0")
+    parts = make_segment(0xE3, preview[:65000]), make_segment(0xE4, preview[65000:])
+    assert jpeg.read_metadata(with_segments(*parts, other)).jpeg_segments == (other,)
+
+
+def test_paths_and_guides_of_a_turned_photo_are_said_to_be_wrong():
+    exif = make_segment(0xE1, b"Exif\0\0" + exif_block(orientation=3))
+    no_guides, guides = bytes(16), bytes(15) + b"\1" + bytes(5)
+    for number, content, is_wrong in (
+        (2000, bytes(26), True),
+        (1032, guides, True),
+        (1032, no_guides, False),
+    ):
+        block = resource(number, content)
+        photoshop = make_segment(0xED, b"Photoshop 3.0\0" + block)
+        turned = open_photo(BytesIO(with_segments(exif, photoshop)))
+        upright = open_photo(BytesIO(with_segments(photoshop)))
+        assert turned.metadata.photoshop == upright.metadata.photoshop == block
+        assert len(turned.warnings) == is_wrong
+        assert upright.warnings == ()
+
+
+def test_what_a_jpeg_holds_in_another_way_is_said():
+    assert lost_metadata(Metadata(exif=exif_block() + bytes(66_000)), "JPEG") == [
+        "EXIF takes several segments of the JPEG, of which many programs read one"
+    ]
+    assert lost_metadata(Metadata(density=(1e9, 1e9, "m")), "JPEG") == [
+        "the resolution is lost: a JPEG holds 1 to 65535 pixels per inch"
+    ]
+    flir = Metadata(jpeg_segments=(make_segment(0xE1, b"FLIR\0"), make_segment(0xEC, b"Ducky")))
+    assert lost_metadata(flir, "JPEG") == []
+    assert lost_metadata(flir, "PNG") == ["segments of the JPEG are lost: APP1"]

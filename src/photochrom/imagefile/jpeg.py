@@ -1,6 +1,7 @@
 """Metadata of a JPEG: what its segments hold, and what lies behind its image."""
 
 import dataclasses
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,9 +59,14 @@ _KINDS = (
     (COM, b"", "comment"),
 )
 """Marker and start of the segments that are parsed, or would be wrong with other pixels."""
+_PREVIEW_MARKERS = (0xE3, 0xE4, 0xE5)
+_PREVIEW_PART = 60_000
+"""Bytes of a segment of a preview that goes on in the next one."""
 _MAX_XMP = 65502  # by Adobe's specification
 _UNITS = ("", "inch", "cm")
 _TIFF_STARTS = (b"II", b"MM")
+_UNUSUAL_EXIF = re.compile(rb".{0,4}exif\0\0?(?=II|MM)", re.DOTALL | re.IGNORECASE)
+"""Some cameras write one zero, or garbage before; exiftool reads the same."""
 _MP_ENTRIES = 0xB002
 
 
@@ -110,6 +116,8 @@ class _Found:
     others: list[bytes] = field(default_factory=list)
     previews: list[int] = field(default_factory=list)
     """Where in the file images start that show the photo smaller."""
+    in_preview: bool = False
+    """Whether the last segment is of a picture of the photo, which may go on."""
     density: Density | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -124,6 +132,14 @@ class _Found:
             ),
             ("", b""),
         )
+        if marker == _APP1 and (match := _UNUSUAL_EXIF.match(content)):
+            kind, prefix = "EXIF", match.group()
+        is_preview = marker in _PREVIEW_MARKERS and (
+            content.startswith(b"\xff\xd8\xff") or (self.in_preview and not kind)
+        )
+        self.in_preview = is_preview and len(content) > _PREVIEW_PART
+        if is_preview:
+            return
         if not is_intact(data[start:end]):
             name = kind or f"APP{marker - _APP0}"
             if end == len(data) or len(content) > MAX_CONTENT:
@@ -137,7 +153,7 @@ class _Found:
             if self.density is None:
                 self._add_density(unit, x, y)
         elif kind == "EXIF":
-            block = content[len(exif.PREFIX) :]
+            block = content[len(prefix) :].removeprefix(b"\0")
             if self.exif and block and not block.startswith(_TIFF_STARTS):
                 self.exif[-1] += block  # of more than a segment
             else:

@@ -17,6 +17,7 @@ Density = tuple[float, float, str]
 PNG_COLOR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 IPTC_RESOURCE = 0x0404
 _THUMBNAIL_RESOURCES = (0x0409, 0x040C)
+_PATH_RESOURCES, _GUIDES = range(2000, 2998), 1032
 _MAX_JPEG_EXIF = 65527
 """Bytes of a block in one segment."""
 _METRES = {"m": 1.0, "cm": 0.01, "inch": 0.0254}
@@ -62,15 +63,20 @@ class Metadata:
         them. Thumbnails, which show the photo before, are dropped; EXIF's is unlinked.
         """
         density, photoshop = self.density, self.photoshop
+        turned = self
         if density is not None and turn.swaps_sides:
             density = (density[1], density[0], density[2])
         if photoshop is not None:
-            resources = iterate_resources(photoshop)
+            resources = list(iterate_resources(photoshop))
             photoshop = b"".join(
                 block for number, block, _ in resources if number not in _THUMBNAIL_RESOURCES
             )
+            if turn.orientation > 1 and any(
+                _has_positions(n, content) for n, _, content in resources
+            ):
+                turned = self.with_warning("paths and guides of Photoshop are not turned")
         return dataclasses.replace(
-            self,
+            turned,
             exif=exif.make_upright(self.exif, turn) if self.exif else None,
             xmp=xmp.make_upright(self.xmp, turn) if self.xmp else None,
             density=density,
@@ -115,6 +121,11 @@ def iterate_resources(photoshop: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         yield number, photoshop[offset:end], photoshop[start : start + size]
         offset = end
     yield -1, photoshop[offset:], b""
+
+
+def _has_positions(number: int, content: bytes) -> bool:
+    """Tell whether an image resource has paths, or guides (Photoshop File Formats, 2019)."""
+    return number in _PATH_RESOURCES or (number == _GUIDES and any(content[12:16]))
 
 
 def convert_density(
