@@ -31,7 +31,8 @@ from photochrom.batch.ray.actors import ActorPlan
 from photochrom.batch.ray.engine import colorize_on_ray
 from photochrom.batch.ray.storage import list_files
 from photochrom.batch.ray.tasks import Task, plan_tasks
-from photochrom.batch.runner import Result, Settings, failed_by_death
+from photochrom.batch.report import Result
+from photochrom.batch.runner import Settings, failed_by_death
 
 
 def measure(results: Iterator[Result], count: int) -> float:

@@ -1,7 +1,10 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +127,51 @@ def test_an_idle_worker_that_was_killed_is_replaced():
         process.kill()
         process.join()
         assert pool.submit(4).result() == 16
+
+
+def create_slow_square() -> Callable[[int], Outcome]:
+    return slow_square
+
+
+def slow_square(number: int) -> int:
+    time.sleep(60 if number == 5 else 0.8)
+    return number * number
+
+
+STOPPED = """
+from batch.test_process_pool import create_slow_square, describe_death
+from photochrom.batch.process_pool import WorkerPool
+
+if __name__ == "__main__":
+    with WorkerPool(create_slow_square, processes=2, timeout=2) as pool:
+        pool.wait_until_ready()
+        print("ready", flush=True)
+        for outcome in pool.map([1, 2, 3, 5], on_death=describe_death):
+            print(outcome, flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
+@pytest.mark.parametrize("with_workers", [False, True])
+def test_a_pause_fails_no_item_but_a_hanging_one(tmp_path: Path, with_workers: bool):
+    """Stop the main process, alone or as Ctrl-Z does with its workers, beyond the limit."""
+    script = tmp_path / "main.py"
+    script.write_text(STOPPED)
+    tests = Path(__file__).parents[1]
+    path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
+    with subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        send = os.killpg if with_workers else os.kill
+        time.sleep(0.3)
+        send(process.pid, signal.SIGSTOP)
+        time.sleep(3)
+        send(process.pid, signal.SIGCONT)
+        outcomes = sorted(process.stdout.read().splitlines())
+    assert outcomes == ["1", "4", "5: the worker process took more than 2 s", "9"]

@@ -6,6 +6,7 @@ restarts of workers that cannot start. It also fails every later task once an id
 
 import contextlib
 import itertools
+import math
 import multiprocessing
 import os
 import pickle
@@ -17,12 +18,16 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_objects
 from typing import Any, Generic, Self, TypeVar
 
+from photochrom.safe_path import safe_path
+
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 MAX_START_ATTEMPTS = 3
 MIN_START_TIMEOUT = 60.0
 """In seconds. Imports and the initializer may take longer than an item."""
+_TICKS = 20
+"""A timeout is counted in so many waits, of at most a second each."""
 KILLED = -signal.SIGTERM if os.name == "nt" else -9
 """Exit code after `Process.kill` or the kernel's OOM killer. Windows has no signal.SIGKILL."""
 
@@ -64,7 +69,8 @@ class WorkerPool(Generic[Item, Outcome]):
             initializer: Called once in each process; returns the function to call with each item.
                 It, the items and the outcomes are pickled.
             processes: Number of processes.
-            timeout: Seconds after which a process that works on an item is killed.
+            timeout: Seconds after which a process that works on an item is killed. The time for
+                which this process was stopped, as by Ctrl-Z, does not count.
             pin_cores: Pin each process to a core if there are as many processes as cores. Without,
                 a kernel may keep two processes on one core for minutes.
         """
@@ -196,7 +202,8 @@ class _Worker:
             self._process = _CONTEXT.Process(
                 target=_serve, args=(child_pipe, *self._arguments), daemon=True
             )
-            self._process.start()
+            with safe_path():
+                self._process.start()
             child_pipe.close()
 
     def _restart(self) -> int | None:
@@ -208,7 +215,7 @@ class _Worker:
 
     def _receive(self, timeout: float) -> Any:
         try:
-            timed_out = not self._pipe.poll(timeout)
+            timed_out = not _poll(self._pipe, timeout)
             if not timed_out:
                 return self._pipe.recv()
             self._process.kill()
@@ -218,6 +225,16 @@ class _Worker:
         if timed_out:
             raise WorkerTimeoutError(f"the worker process took more than {timeout:g} s")
         raise WorkerDiedError(f"the worker process {describe_exit(exit_code)}")
+
+
+def _poll(pipe: Connection, timeout: float) -> bool:
+    """Wait until there is something to receive, and return whether there is.
+
+    The time is counted in short waits: if this process is stopped meanwhile, only one of them has
+    passed when it goes on, and the worker may have been stopped as well.
+    """
+    tick = min(1.0, timeout / _TICKS)
+    return any(pipe.poll(tick) for _ in range(math.ceil(timeout / tick))) or pipe.poll(0)
 
 
 def available_cores() -> list[int]:

@@ -17,6 +17,7 @@ from photochrom.cli.training import COMMANDS
 from photochrom.cli.video import video
 from photochrom.cli.web import web
 from photochrom.errors import PhotochromError
+from photochrom.safe_path import safe_path
 from photochrom.version import __version__
 
 
@@ -26,7 +27,8 @@ class _Main(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         _open_streams()
         try:
-            return super().invoke(ctx)
+            with safe_path():
+                return super().invoke(ctx)
         except PhotochromError as error:
             raise click.ClickException(printable(error)) from error
         except OSError as error:

@@ -45,6 +45,7 @@ from photochrom.batch.runner import Settings, failed_by_death
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import make_folder, write_atomic
+from photochrom.safe_path import safe_path
 from photochrom.version import __version__
 
 MAX_ROWS = 32
@@ -316,7 +317,8 @@ def _cluster(address: str | None) -> Iterator[None]:
             "object_store_memory": 200_000_000,  # enough, as blocks hold only file names
         }
     try:
-        with _silence_stderr():
+        # Ray adds the current folder to where its workers find modules: not that of the photos.
+        with _silence_stderr(), safe_path(), contextlib.chdir(Path.cwd().anchor):
             ray.init(
                 address or "local",
                 logging_level=logging.CRITICAL,
@@ -350,7 +352,7 @@ def _check_address(address: str) -> None:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ClusterError(f"there is no Ray cluster at {address}: {reason}") from error
-    command = [sys.executable, "-c", _JOIN_SCRIPT, address]
+    command = [sys.executable, "-P", "-c", _JOIN_SCRIPT, address]
     try:
         subprocess.run(command, capture_output=True, timeout=_JOIN_TIMEOUT, check=True)
         return

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from photochrom.batch.process_pool import describe_exit
 from photochrom.errors import PhotochromError, RecipeError, RunError
 from photochrom.progress import print_message
+from photochrom.safe_path import safe_path
 
 GRACE_PERIOD = 2.0
 """Seconds from the first failure of a process until the others are terminated."""
@@ -148,11 +149,13 @@ def launch(function: Callable[..., Path], devices: int, nodes: int) -> Path:
         "TORCHELASTIC_RUN_ID": "photochrom",
     }
     first_rank = int(os.environ.get("NODE_RANK", 0)) * devices
-    messages: SimpleQueue[Path | Exception] = multiprocessing.get_context("spawn").SimpleQueue()
-    arguments = (function, environment, first_rank, messages)
-    context = spawn(  # type: ignore[no-untyped-call]
-        _train_in_process, arguments, devices, join=False, daemon=True
-    )
+    messages: SimpleQueue[Path | Exception]
+    with safe_path():
+        messages = multiprocessing.get_context("spawn").SimpleQueue()
+        arguments = (function, environment, first_rank, messages)
+        context = spawn(  # type: ignore[no-untyped-call]
+            _train_in_process, arguments, devices, join=False, daemon=True
+        )
     failed: int | None = None
     try:
         while not context.join(grace_period=GRACE_PERIOD):
