@@ -9,7 +9,8 @@ from PIL import Image
 
 from photochrom.imagefile import jpeg
 from photochrom.imagefile.jpeg_segments import make_segment
-from photochrom.imagefile.metadata import Metadata, lost_metadata
+from photochrom.imagefile.losses import lost_metadata
+from photochrom.imagefile.metadata import Metadata
 from support.metadata import IPTC, exif_block, resource
 
 

@@ -1,12 +1,22 @@
-"""EXIF blocks: read the orientation, and make upright in place. Other bytes stay as they are."""
+"""EXIF blocks, read and changed. Everything else stays as it is, and where it is."""
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Collection, Sequence
 from io import BytesIO
 from typing import Literal
 
 from PIL.ExifTags import Base as Tag
 
-from photochrom.imagefile.tiff import Directory, Field, Tiff, TiffError
+from photochrom.imagefile.tiff import (
+    SIGNATURES,
+    Directory,
+    Field,
+    Tiff,
+    TiffError,
+    Tree,
+    pack_directory,
+    swap_byte_order,
+)
 from photochrom.imagefile.turning import Turn
 
 PREFIX = b"Exif\0\0"
@@ -61,6 +71,66 @@ def make_upright(block: bytes, turn: Turn) -> bytes:
             size = 2 + 2 * tiff.offset_size  # of an entry without its tag
             a, b = (slice(f.entry_offset + 2, f.entry_offset + 2 + size) for f in (width, height))
             output[a], output[b] = block[b], block[a]
+    return bytes(output)
+
+
+def read_values(block: bytes, tags: Collection[int]) -> dict[int, bytes]:
+    """Return the bytes of fields of the first directory, of those that it has."""
+    parsed = _parse(block)
+    if parsed is None:
+        return {}
+    tiff, directory = parsed
+    fields = ((tag, directory.fields.get(tag)) for tag in tags)
+    return {tag: tiff.read(field.offset, field.size) for tag, field in fields if field is not None}
+
+
+def set_fields(block: bytes | None, fields: Tree) -> bytes:
+    """Return the block with fields, in little-endian order, set in its first directory.
+
+    The directory moves behind the rest, which keeps its place. A damaged block is returned as it
+    is; None stands for an empty one.
+    """
+    if block is None:
+        header = SIGNATURES["<"] + struct.pack("<I", 8)
+        return header + pack_directory(fields, "<", len(header))
+    parsed = _parse(block)
+    if parsed is None or parsed[0].offset_size != 4:
+        return block
+    tiff, directory = parsed
+    kept = {
+        tag: block[field.entry_offset : field.entry_offset + 12]
+        for tag, field in directory.fields.items()
+        if tag not in fields
+    }
+    added = fields if tiff.order == "<" else swap_byte_order(fields)
+    start = len(block) + len(block) % 2
+    packed = pack_directory(added, tiff.order, start + 12 * len(kept))
+    entries = kept | {tag: packed[2 + 12 * index :][:12] for index, tag in enumerate(sorted(added))}
+    output = bytearray(block.ljust(start, b"\0"))
+    output += struct.pack(tiff.order + "H", len(entries))
+    output += b"".join(entry for _, entry in sorted(entries.items()))
+    output += struct.pack(tiff.order + "I", directory.next_offset)
+    output += packed[2 + 12 * len(added) + 4 :]
+    output[4:8] = struct.pack(tiff.order + "I", start)
+    return bytes(output)
+
+
+def remove_field(block: bytes, tag: int) -> bytes:
+    """Return the block without a field of its first directory; all values keep their place."""
+    parsed = _parse(block)
+    field = parsed and parsed[1].fields.get(tag)
+    if not parsed or not field:
+        return block
+    tiff, directory = parsed
+    size = 12 if tiff.offset_size == 4 else 20
+    end = directory.link_offset + tiff.offset_size
+    count_format = tiff.order + ("H" if size == 12 else "Q")
+    (count,) = struct.unpack_from(count_format, block, tiff.first_offset)
+    if end > len(block):
+        return block
+    output = bytearray(block)
+    output[field.entry_offset : end] = block[field.entry_offset + size : end] + bytes(size)
+    struct.pack_into(count_format, output, tiff.first_offset, count - 1)
     return bytes(output)
 
 

@@ -64,6 +64,13 @@ def make_segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
+def describe_segment(segment: bytes) -> str:
+    """Return a name of a segment to a reader, such as `APP12 (Ducky)`."""
+    identifier = re.match(rb"[ -~]{2,40}", segment[4:])
+    name = f"APP{segment[1] - APP0}"
+    return name if identifier is None else f"{name} ({identifier[0].decode()})"
+
+
 def find_image_end(data: bytes, start: int = 0) -> int:
     """Return where the image that starts at `start` ends, behind its EOI or at the end of `data`.
 

@@ -9,17 +9,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from PIL.ExifTags import Base as Tag
+
 from photochrom.imagefile import exif, xmp
+from photochrom.imagefile.png_chunks import COLOR_CHUNKS, turn_chunks
+from photochrom.imagefile.tiff import ASCII, Tree, density_fields
 from photochrom.imagefile.turning import Turn
 
 Density = tuple[float, float, str]
 
-PNG_COLOR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 IPTC_RESOURCE = 0x0404
+_RESOLUTION_RESOURCE = 0x03ED
 _THUMBNAIL_RESOURCES = (0x0409, 0x040C)
 _PATH_RESOURCES, _GUIDES = range(2000, 2998), 1032
-_MAX_JPEG_EXIF = 65527
-"""Bytes of a block in one segment."""
 _METRES = {"m": 1.0, "cm": 0.01, "inch": 0.0254}
 
 
@@ -46,7 +48,7 @@ class Metadata:
     jpeg_trailer: bytes = b""
     """What follows the end of a JPEG's image, which only a JPEG can hold."""
     png_chunks: tuple[bytes, ...] = ()
-    """Further chunks, which only a PNG can hold; without comments."""
+    """Further chunks, which only a PNG can hold; without comments, as of `adapt_chunk`."""
     warnings: tuple[str, ...] = ()
     """What of the file could not be kept, each a phrase such as "the gain map is dropped"."""
 
@@ -68,19 +70,18 @@ class Metadata:
             density = (density[1], density[0], density[2])
         if photoshop is not None:
             resources = list(iterate_resources(photoshop))
-            photoshop = b"".join(
-                block for number, block, _ in resources if number not in _THUMBNAIL_RESOURCES
-            )
             if turn.orientation > 1 and any(
-                _has_positions(n, content) for n, _, content in resources
+                _has_positions(number, content) for number, _, content in resources
             ):
                 turned = self.with_warning("paths and guides of Photoshop are not turned")
+            photoshop = b"".join(_upright_resources(photoshop, turn))
         return dataclasses.replace(
             turned,
             exif=exif.make_upright(self.exif, turn) if self.exif else None,
             xmp=xmp.make_upright(self.xmp, turn) if self.xmp else None,
             density=density,
             photoshop=photoshop or None,
+            png_chunks=tuple(turn_chunks(self.png_chunks, turn)),
         )
 
     def with_warning(self, text: str) -> "Metadata":
@@ -90,7 +91,7 @@ class Metadata:
 
     def with_profile(self, icc: bytes | None) -> "Metadata":
         """Return a copy with another colour profile, and without a PNG's colour chunks."""
-        chunks = tuple(chunk for chunk in self.png_chunks if chunk[4:8] not in PNG_COLOR_CHUNKS)
+        chunks = tuple(chunk for chunk in self.png_chunks if chunk[4:8] not in COLOR_CHUNKS)
         return dataclasses.replace(self, icc=icc, png_chunks=chunks)
 
     @property
@@ -126,6 +127,21 @@ def iterate_resources(photoshop: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 def _has_positions(number: int, content: bytes) -> bool:
     """Tell whether an image resource has paths, or guides (Photoshop File Formats, 2019)."""
     return number in _PATH_RESOURCES or (number == _GUIDES and any(content[12:16]))
+
+
+def find_iptc(photoshop: bytes) -> bytes | None:
+    """Return the IPTC in image resources, None if there is none."""
+    resources = iterate_resources(photoshop)
+    return next((content for number, _, content in resources if number == IPTC_RESOURCE), None)
+
+
+def _upright_resources(photoshop: bytes, turn: Turn) -> Iterator[bytes]:
+    """Yield image resources for the upright photo, without thumbnails."""
+    for number, block, content in iterate_resources(photoshop):
+        if number == _RESOLUTION_RESOURCE and turn.swaps_sides and len(content) == 16:
+            block = block[:-16] + content[8:] + content[:8]
+        if number not in _THUMBNAIL_RESOURCES:
+            yield block
 
 
 def convert_density(
@@ -164,59 +180,39 @@ def from_pillow_info(info: Mapping[Any, Any]) -> Metadata:
     )
 
 
+def clean_comment(comment: str) -> str:
+    """Return a comment without NULs; bytes of it that are not UTF-8 are taken for Latin-1."""
+    data = comment.rstrip("\0").replace("\0", " ").encode(errors="surrogateescape")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def to_exif(metadata: Metadata) -> bytes | None:
+    """Return EXIF for a format that has no other place for resolution and comments.
+
+    Those that EXIF has already are kept; `lost_metadata` tells of comments.
+    """
+    tags = (Tag.XResolution, Tag.YResolution, Tag.ImageDescription)
+    present = exif.read_values(metadata.exif or b"", tags)
+    fields: Tree = {}
+    if metadata.density is not None and not {*tags[:2]} <= present.keys():
+        fields |= density_fields(*metadata.density)
+    text = "\n".join(map(clean_comment, metadata.comments))
+    if text and Tag.ImageDescription not in present:
+        fields[Tag.ImageDescription] = ASCII, text.encode() + b"\0"
+    return exif.set_fields(metadata.exif, fields) if fields else metadata.exif
+
+
 def to_pillow_options(metadata: Metadata, format_: str) -> dict[str, Any]:
     """Return arguments of Pillow's `save`; none for JPEG, PNG and TIFF, whose metadata we write."""
     if format_ in ("WEBP", "AVIF"):
-        options = {"exif": metadata.exif, "xmp": metadata.xmp, "icc_profile": metadata.icc}
+        block = to_exif(metadata)
+        if block is not None and format_ == "AVIF" and exif.read_orientation(block) == 1:
+            # Pillow would pack it anew, and lose the offsets in maker notes.
+            block = exif.remove_field(block, Tag.Orientation)
+        options = {"exif": block, "xmp": metadata.xmp, "icc_profile": metadata.icc}
         return {key: value for key, value in options.items() if value is not None}
     density = convert_density(metadata.density, "inch", 100_000)
     return {"dpi": density[:2]} if format_ == "BMP" and density and density[2] else {}
-
-
-def lost_metadata(metadata: Metadata, format_: str) -> list[str]:
-    """Return what a format, by Pillow's name, cannot hold of the metadata, each a phrase."""
-    kinds = {
-        "EXIF": metadata.exif,
-        "XMP": metadata.xmp,
-        "the colour profile": metadata.icc,
-        "IPTC": metadata.iptc,
-        "resolution": metadata.density,
-        "comment": metadata.comments or None,
-    }
-    kept = {
-        "JPEG": kinds.keys(),
-        "PNG": kinds.keys() - {"IPTC"},
-        "TIFF": kinds.keys() - {"comment"},
-        "WEBP": {"EXIF", "XMP", "the colour profile"},
-        "AVIF": {"EXIF", "XMP", "the colour profile"},
-        "BMP": {"the colour profile", "resolution"},
-    }
-    lost = [
-        f"{kind} is lost: a {format_} cannot hold it"
-        for kind, value in kinds.items()
-        if value is not None and kind not in kept[format_]
-    ]
-    return lost + (_lost_in_jpeg(metadata) if format_ == "JPEG" else _lost_of_jpeg(metadata))
-
-
-def _lost_in_jpeg(metadata: Metadata) -> list[str]:
-    """Return what is different about the metadata of other formats in a JPEG, each a phrase."""
-    lost = []
-    if metadata.density and convert_density(metadata.density, "inch", 65535) is None:
-        lost.append("the resolution is lost: a JPEG holds 1 to 65535 pixels per inch")
-    if len(metadata.exif or b"") > _MAX_JPEG_EXIF:
-        lost.append("EXIF takes several segments of the JPEG, of which many programs read one")
-    return lost
-
-
-def _lost_of_jpeg(metadata: Metadata) -> list[str]:
-    """Return what of a JPEG no other format can hold, each a phrase."""
-    lost = []
-    if metadata.jpeg_trailer:
-        lost.append("what lies behind the end of the JPEG is lost")
-    names = {
-        f"APP{segment[1] - 0xE0}" for segment in metadata.jpeg_segments if segment[4:9] != b"Ducky"
-    }
-    if names:
-        lost.append(f"segments of the JPEG are lost: {', '.join(sorted(names))}")
-    return lost

@@ -1,33 +1,42 @@
-"""PNG chunks, and the metadata in them."""
+"""Metadata of a PNG: what its chunks hold."""
 
 import struct
 import zlib
-from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from photochrom.imagefile import exif
-from photochrom.imagefile.metadata import PNG_COLOR_CHUNKS, Metadata, convert_density
+from photochrom.imagefile.metadata import (
+    IPTC_RESOURCE,
+    Density,
+    Metadata,
+    clean_comment,
+    convert_density,
+    find_iptc,
+    iterate_resources,
+)
+from photochrom.imagefile.png_chunks import (
+    SIGNATURE,
+    TEXT_CHUNKS,
+    Header,
+    adapt_chunk,
+    describe_chunks,
+    fit_chunk,
+    inflate,
+    is_intact,
+    iterate_chunks,
+    make_chunk,
+    make_raw_profile,
+    make_text,
+    read_header,
+    read_raw_profile,
+    read_text,
+)
+from photochrom.imagefile.xmp_tree import to_utf8
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _IMAGE_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-_KEPT_CHUNKS = (*PNG_COLOR_CHUNKS, b"tEXt", b"zTXt", b"iTXt", b"tIME")
-_XMP = b"XML:com.adobe.xmp\0"
-_COMMENT = b"Comment\0"
-_MAX_INFLATED = 1 << 26
-"""Bytes of a compressed profile or packet."""
-
-
-def iterate_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and bytes (length, name, content, checksum) of each chunk, the last maybe cut."""
-    start = len(_SIGNATURE)
-    while start + 8 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, start)
-        yield name, data[start : start + length + 12]
-        start += length + 12
-
-
-def make_chunk(name: bytes, content: bytes) -> bytes:
-    """Return the bytes of a chunk."""
-    return struct.pack(">I", len(content)) + name + content + zlib.crc32(name + content).to_bytes(4)
+_DECODER_HINTS = (b"iDOT",)
+_XMP, _XMP_IN_JPEG = "XML:com.adobe.xmp", b"http://ns.adobe.com/xap/1.0/\0"
+_COMMENT = "Comment"
 
 
 def is_grey(data: bytes) -> bool:
@@ -40,44 +49,133 @@ def strip_metadata(data: bytes) -> bytes:
     chunks = [
         chunk
         for name, chunk in iterate_chunks(data)
-        if name in _IMAGE_CHUNKS or (name == b"eXIf" and _is_intact(chunk))
+        if name in _IMAGE_CHUNKS or (name == b"eXIf" and is_intact(chunk))
     ]
-    return b"".join([_SIGNATURE, *chunks])
+    return b"".join([SIGNATURE, *chunks])
 
 
 def read_metadata(data: bytes) -> Metadata:
-    """Read the metadata of a PNG; chunks with a wrong checksum are ignored."""
-    block = packet = icc = density = None
-    comments: list[str] = []
-    others: list[bytes] = []
+    """Read the metadata of a PNG.
+
+    Profiles in ImageMagick's form become EXIF, XMP, IPTC and Photoshop's resources.
+    """
+    found = _Found(read_header(data))
     for name, chunk in iterate_chunks(data):
+        found.add(name, chunk)
+    return found.metadata()
+
+
+@dataclass
+class _Found:
+    """What is in the chunks of a PNG, in their order."""
+
+    header: Header
+    exif: list[bytes] = field(default_factory=list)
+    xmp: list[bytes] = field(default_factory=list)
+    icc: list[bytes] = field(default_factory=list)
+    raw: dict[str, bytes] = field(default_factory=dict)
+    """Content of profiles in ImageMagick's form, by kind."""
+    comments: list[str] = field(default_factory=list)
+    others: list[bytes] = field(default_factory=list)
+    density: Density | None = None
+    dropped: list[bytes] = field(default_factory=list)
+    """Chunks that are about the old pixels."""
+    damaged: list[str] = field(default_factory=list)
+    """Names of chunks."""
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, name: bytes, chunk: bytes) -> None:
+        """Add a chunk."""
         content = chunk[8:-4]
-        if name in _IMAGE_CHUNKS or not _is_intact(chunk):
-            continue
-        if name == b"eXIf":
-            content = content.removeprefix(exif.PREFIX)
-            if block is None and exif.is_valid(content):
-                block = content
+        if name in (*_IMAGE_CHUNKS, *_DECODER_HINTS):
+            return
+        if not name:
+            if chunk.strip(b"\0\r\n "):
+                self.warnings.append("what lies behind the end of the PNG is dropped")
+        elif not is_intact(chunk):
+            self.damaged.append(name.decode("latin-1"))
+        elif name == b"eXIf":
+            self.exif.append(content)
         elif name == b"iCCP":
-            icc = icc or _inflate(content.partition(b"\0")[2][1:])
-        elif name == b"pHYs" and len(content) == 9:
+            profile = inflate(content.partition(b"\0")[2][1:])
+            self.icc += [] if profile is None else [profile]
+            self.damaged += ["iCCP"] if profile is None else []
+        elif name == b"pHYs":
+            self._add_density(content)
+        elif name in TEXT_CHUNKS:
+            self._add_text(chunk)
+        elif name == b"caBX":
+            self.warnings.append(
+                "content credentials (C2PA) are dropped: they sign the original pixels"
+            )
+        elif (adapted := adapt_chunk(chunk, self.header)) is not None:
+            self.others.append(adapted)
+        else:
+            self.dropped.append(chunk)
+
+    def metadata(self) -> Metadata:
+        """Return the metadata of all chunks, with warnings of what is dropped."""
+        raw = self.raw
+        blocks = [b.removeprefix(exif.PREFIX) for b in (*self.exif, raw.get("exif", b"")) if b]
+        valid = [block for block in blocks if exif.is_valid(block)]
+        if len(valid) < len(blocks):
+            self.damaged.append("EXIF")
+        packets = [packet for packet in (*self.xmp, raw.get("xmp", b"")) if packet]
+        for kind, items in (("block of EXIF", valid), ("packet of XMP", packets)):
+            if any(item != items[0] for item in items[1:]):
+                self.warnings.append(f"a second {kind} is dropped")
+        if self.damaged:
+            names = ", ".join(dict.fromkeys(self.damaged))
+            self.warnings.append(f"damaged metadata of the PNG are dropped: {names}")
+        if self.dropped:
+            names = ", ".join(describe_chunks(self.dropped))
+            self.warnings.append(f"chunks about the original pixels are dropped: {names}")
+        resources, iptc = raw.get("8bim", b""), raw.get("iptc", b"")
+        if iptc.startswith(b"8BIM"):
+            resources, iptc = resources or iptc, find_iptc(iptc) or b""
+        return Metadata(
+            valid[0] if valid else None,
+            packets[0] if packets else None,
+            self.icc[0] if self.icc else None,
+            resources or None,
+            iptc or find_iptc(resources),
+            self.density,
+            tuple(self.comments),
+            png_chunks=tuple(self.others),
+            warnings=tuple(dict.fromkeys(self.warnings)),
+        )
+
+    def _add_density(self, content: bytes) -> None:
+        if len(content) == 9:
             x, y, unit = struct.unpack(">IIB", content)
             if x and y and unit < 2:
-                density = (x, y, "m" if unit else "")
-        elif name == b"iTXt" and content.startswith(_XMP):
-            packet = packet or _read_international(content)[1]
-        elif (comment := _read_comment(name, content)) is not None:
-            comments.append(comment)
-        elif name in _KEPT_CHUNKS or (name[0] & name[3] & 0x20 and name != b"pHYs"):
-            others.append(chunk)  # ancillary and safe to copy
-    return Metadata(
-        block,
-        packet,
-        icc,
-        density=density,
-        comments=tuple(comments),
-        png_chunks=tuple(others),
-    )
+                self.density = (x, y, "m" if unit else "")
+                return
+        self.damaged.append("pHYs")
+
+    def _add_text(self, chunk: bytes) -> None:
+        text = read_text(chunk)
+        if text is None:
+            self.damaged.append(chunk[4:8].decode())
+        elif text.keyword == _XMP:
+            self.xmp += [text.data] if text.data else []
+        elif text.keyword == _COMMENT and not text.is_translated:
+            encoding = "utf-8" if text.is_utf8 else "latin-1"
+            self.comments.append(text.data.decode(encoding, errors="replace"))
+        elif (profile := read_raw_profile(text)) is not None:
+            self._add_raw_profile(*profile, chunk)
+        else:
+            self.others.append(chunk)
+
+    def _add_raw_profile(self, kind: str, content: bytes, chunk: bytes) -> None:
+        if kind == "app1" and content.startswith(_XMP_IN_JPEG):
+            kind, content = "xmp", content.removeprefix(_XMP_IN_JPEG)
+        elif kind == "app1":
+            kind = "exif"
+        if kind in ("exif", "xmp", "iptc", "8bim"):
+            self.raw.setdefault(kind, content)
+        else:
+            self.others.append(chunk)
 
 
 def write_metadata(data: bytes, metadata: Metadata) -> bytes:
@@ -92,63 +190,30 @@ def write_metadata(data: bytes, metadata: Metadata) -> bytes:
     if metadata.exif is not None:
         added.append(make_chunk(b"eXIf", metadata.exif))
     if metadata.xmp is not None:
-        added.append(make_chunk(b"iTXt", _XMP + bytes(4) + metadata.xmp))
-    added += filter(None, map(_make_comment, metadata.comments))
+        packet = to_utf8(metadata.xmp).rstrip(b"\0")
+        added.append(make_chunk(b"iTXt", _XMP.encode() + bytes(5) + packet))
+    if metadata.iptc is not None:
+        added.append(make_raw_profile("iptc", metadata.iptc))
+    resources = _other_resources(metadata)
+    if resources:
+        added.append(make_raw_profile("8bim", resources))
+    texts = map(clean_comment, metadata.comments)
+    added += (make_text(_COMMENT, text) for text in texts if text)
+    header = read_header(data)
     # A PNG must not have both sRGB and iCCP.
-    added += [c for c in metadata.png_chunks if icc is None or c[4:8] != b"sRGB"]
-    header, *image = (chunk for name, chunk in iterate_chunks(data) if name in _IMAGE_CHUNKS)
-    return b"".join([_SIGNATURE, header, *added, *image])
+    added += (
+        fit_chunk(chunk, header)
+        for chunk in metadata.png_chunks
+        if icc is None or chunk[4:8] != b"sRGB"
+    )
+    first, *image = (chunk for name, chunk in iterate_chunks(data) if name in _IMAGE_CHUNKS)
+    return b"".join([SIGNATURE, first, *added, *image])
 
 
-def _is_intact(chunk: bytes) -> bool:
-    """Tell whether a chunk is complete and has the right checksum."""
-    length = int.from_bytes(chunk[:4])
-    return len(chunk) == length + 12 and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:])
-
-
-def _inflate(data: bytes) -> bytes | None:
-    """Decompress; None if the data are damaged, empty or too long."""
-    stream = zlib.decompressobj()
-    try:
-        inflated = stream.decompress(data, _MAX_INFLATED)
-    except zlib.error:
-        return None
-    return inflated if stream.eof and inflated else None
-
-
-def _read_international(content: bytes) -> tuple[bytes, bytes | None]:
-    """Return language and translated keyword, and text, of an `iTXt`; None if it is damaged."""
-    _, _, rest = content.partition(b"\0")
-    language, translated, text, *_ = *rest[2:].split(b"\0", 2), b"", b"", b""
-    return language + translated, (_inflate(text) if rest[:1] == b"\1" else text) or None
-
-
-def _read_comment(name: bytes, content: bytes) -> str | None:
-    """Return the text of a chunk of the keyword `Comment`, None of others."""
-    if not content.startswith(_COMMENT):
-        return None
-    text = content[len(_COMMENT) :]
-    if name == b"tEXt":
-        return text.decode("latin-1")
-    if name == b"zTXt":
-        inflated = _inflate(text[1:])
-        return None if inflated is None else inflated.decode("latin-1")
-    if name == b"iTXt":
-        language, packet = _read_international(content)
-        return None if packet is None or language else packet.decode(errors="replace")
-    return None
-
-
-def _make_comment(comment: str) -> bytes:
-    """Return a text chunk of the keyword `Comment`, empty for a comment without text."""
-    data = comment.rstrip("\0").replace("\0", " ").encode(errors="surrogateescape")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:  # of a JPEG that has no UTF-8
-        text = data.decode("latin-1")
-    if not text:
-        return b""
-    try:
-        return make_chunk(b"tEXt", _COMMENT + text.encode("latin-1"))
-    except UnicodeEncodeError:
-        return make_chunk(b"iTXt", _COMMENT + bytes(4) + text.encode())
+def _other_resources(metadata: Metadata) -> bytes:
+    """Return Photoshop's resources without the IPTC that is written on its own."""
+    return b"".join(
+        block
+        for number, block, content in iterate_resources(metadata.photoshop or b"")
+        if number != IPTC_RESOURCE or content != metadata.iptc
+    )

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Set
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import IO, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from photochrom.imagefile.formats import detect_format
 
 SIGNATURES = {"<": b"II*\0", ">": b"MM\0*"}
 """Byte order, as of `struct`, to the first bytes of a TIFF."""
-BYTE, SHORT, LONG, RATIONAL, UNDEFINED = 1, 3, 4, 5, 7
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 KIND_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """Field type to bytes of a value, without directory offsets and the types of BigTIFF."""
 _ALL_KIND_SIZES = KIND_SIZES | {13: 4, 16: 8, 17: 8, 18: 8}
@@ -182,6 +183,17 @@ class Tiff:
         wide = np.frombuffer(data, f"{self.order}{dtype[0]}8")
         narrow = wide.astype(f"{self.order}{dtype}")
         return (kind, narrow.tobytes()) if (narrow == wide).all() else None
+
+
+def density_fields(x: float, y: float, unit: str) -> Tree:
+    """Return fields of a resolution per `inch`, `cm` or `m`, or ``, in little-endian order."""
+    divisor = 100 if unit == "m" else 1  # TIFF has no metres
+    fields: Tree = {Tag.ResolutionUnit: (SHORT, struct.pack("<H", {"": 1, "inch": 2}.get(unit, 3)))}
+    for tag, number in ((Tag.XResolution, x), (Tag.YResolution, y)):
+        ratio = Fraction(number).limit_denominator(10000) / divisor
+        numbers = (min(part, 2**32 - 1) for part in ratio.as_integer_ratio())
+        fields[tag] = RATIONAL, struct.pack("<II", *numbers)
+    return fields
 
 
 def swap_byte_order(tree: Tree) -> Tree:

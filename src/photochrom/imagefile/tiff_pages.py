@@ -4,7 +4,6 @@ import struct
 from collections.abc import Iterable, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from io import BytesIO
 from typing import IO
 
@@ -12,7 +11,7 @@ import numpy as np
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile.metadata import Density, Metadata
+from photochrom.imagefile.metadata import Density, Metadata, to_exif
 from photochrom.imagefile.tiff import (
     BYTE,
     LONG,
@@ -291,18 +290,10 @@ def _metadata_tree(metadata: Metadata, order: str) -> Tree:
     """Return metadata as fields of a page."""
     tree: Tree = {}
     with suppress(TiffError):  # damaged EXIF is dropped
-        exif = Tiff(BytesIO(metadata.exif or b""))
+        exif = Tiff(BytesIO(to_exif(metadata) or b""))
         tree = exif.read_tree(exif.read_directory(exif.first_offset), NOT_EXIF)
         if exif.order != order:
             tree = swap_byte_order(tree)
-    if metadata.density is not None and not {Tag.XResolution, Tag.YResolution} <= tree.keys():
-        x, y, unit = metadata.density
-        divisor = 100 if unit == "m" else 1  # TIFF has no metres
-        for tag, number in ((Tag.XResolution, x), (Tag.YResolution, y)):
-            ratio = Fraction(number).limit_denominator(10000) / divisor
-            tree[tag] = RATIONAL, struct.pack(order + "II", *ratio.as_integer_ratio())
-        code = {"": 1, "inch": 2}.get(unit, 3)
-        tree[Tag.ResolutionUnit] = SHORT, struct.pack(order + "H", code)
     for tag, kind, data in (
         (Tag.XMLPacket, BYTE, metadata.xmp),
         (Tag.IPTCNAA, UNDEFINED, metadata.iptc),

@@ -16,7 +16,8 @@ from photochrom.errors import PhotoError
 from photochrom.imagefile import bmp, jpeg, png
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.formats import FORMATS
-from photochrom.imagefile.metadata import lost_metadata, to_pillow_options
+from photochrom.imagefile.losses import lost_metadata
+from photochrom.imagefile.metadata import to_pillow_options
 from photochrom.imagefile.photo import Photo, to_8_bits
 from photochrom.imagefile.tiff_pages import PageWriter
 
