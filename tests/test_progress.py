@@ -76,4 +76,4 @@ def test_message_is_a_line_of_its_own(stream_type: type[io.StringIO]):
 def test_durations_are_readable():
     seconds = (0, 89, 90, 5399, 5400, 36_000)
     expected = ["0 s", "89 s", "2 min", "90 min", "1.5 h", "10.0 h"]
-    assert [progress._duration(number) for number in seconds] == expected
+    assert [progress.format_duration(number) for number in seconds] == expected

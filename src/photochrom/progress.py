@@ -56,13 +56,14 @@ class _Lines(tqdm):  # type: ignore[type-arg] # tqdm is not generic at run time
             line += f" of {number(self.total)} ({int(100 * self.n / self.total)} %)"
         line += f", {self.format_sizeof(rate)}/s"
         if is_last:
-            line += f", took {_duration(elapsed)}"
+            line += f", took {format_duration(elapsed)}"
         elif self.total and rate > 0:
-            line += f", {_duration((self.total - self.n) / rate)} left"
+            line += f", {format_duration((self.total - self.n) / rate)} left"
         self.fp.write(line + "\n")
 
 
-def _duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
+    """Return a time such as "3 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

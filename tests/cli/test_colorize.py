@@ -410,3 +410,61 @@ def test_a_sidecar_is_read_and_one_is_written_on_request(run, photo_file: Path, 
     assert b"photochrom:colorized" in written
     assert not run(photo_file, "-o", tmp_path / "2", "--no-mark").exit_code
     assert [path.name for path in (tmp_path / "2").iterdir()] == ["old.jpg"]
+
+
+def snapshot(folder: Path) -> list[tuple[Path, int]]:
+    return [(path, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*"))]
+
+
+def test_a_dry_run_says_what_becomes_what_and_writes_nothing(
+    run, photo_file: Path, colored: Path, tmp_path: Path
+):
+    folder = photo_file.parent
+    (folder / "bad.tif").write_text("text")
+    (folder / "notes.txt").touch()
+    (folder / "there.png").write_bytes(colored.read_bytes())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "there.png").touch()
+    before = snapshot(tmp_path)
+    result = run(folder, "-o", tmp_path / "out", "--dry-run")
+    assert snapshot(tmp_path) == before
+    assert result.exit_code == 1  # as of the run itself
+    out = tmp_path / "out"
+    lines = [f"{colored} -> {out / 'new.png'}", f"{photo_file} -> {out / 'old.jpg'}"]
+    assert result.stdout.splitlines() == lines
+    assert f"failed {folder / 'bad.tif'}: " in result.stderr
+    assert f"skipped {folder / 'there.png'}: " in result.stderr
+    assert "estimate for 2 photos of 0.1 megapixels: " in result.stderr
+    assert f"measured: {photo_file}, 0.0 megapixels: " in result.stderr
+    assert result.stderr.endswith("2 planned, 1 skipped, 1 failed, 1 ignored\n")
+
+
+def test_a_dry_run_in_json_ends_with_the_estimate(run, photo_file: Path, colored: Path):
+    result = run(photo_file.parent, "--dry-run", "--json")
+    assert result.exit_code == 0
+    *photos, last = map(json.loads, result.stdout.splitlines())
+    assert [(photo["status"], photo["width"]) for photo in photos] == [
+        ("planned", 256),
+        ("planned", 64),
+    ]
+    estimate = last["estimate"]
+    assert (estimate["photos"], estimate["left_out"]) == (2, 0)
+    assert estimate["megapixels"] == pytest.approx((256 * 192 + 64 * 48) / 1e6)
+    assert estimate["seconds"] > 0
+    sizes = [sample["bytes"] for sample in estimate["samples"]]
+    assert estimate["bytes"] == sum(sizes)
+
+
+def test_a_dry_run_of_damaged_photos_says_that_they_are_not_in_the_estimate(run, photo_file: Path):
+    photo_file.write_bytes(photo_file.read_bytes()[:400])  # the header is complete
+    result = run(photo_file, "--dry-run")
+    assert "not in the estimate: 1 photos" in result.stderr
+
+
+def test_a_dry_run_takes_no_report(run, photo_file: Path, tmp_path: Path):
+    assert run(photo_file, "--dry-run", "--report", tmp_path / "r").exit_code == 2
+    run(photo_file, "--report", tmp_path / "r")
+    before = (tmp_path / "r").read_bytes()
+    result = run(photo_file, "--dry-run", "--resume", tmp_path / "r")
+    assert result.stderr == "0 planned, 0 skipped, 0 failed\n"
+    assert (tmp_path / "r").read_bytes() == before

@@ -14,7 +14,7 @@ from photochrom.errors import PhotoError
 from photochrom.imagefile import tiff_pages
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.photo import Photo
-from photochrom.imagefile.reading import open_pages, open_photo, read_size
+from photochrom.imagefile.reading import open_pages, open_photo, read_sizes
 from photochrom.imagefile.tiff import TiffError
 from photochrom.imagefile.writing import save_photo
 
@@ -459,9 +459,9 @@ def test_sides_are_read_without_decoding(
     picture.save(path)
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
     monkeypatch.setattr("cv2.imdecode", refuse)
-    assert read_size(path) == (64, 48)
+    assert read_sizes(path) == [(64, 48)]
     with pytest.raises(PhotoError, match="3072 pixels, the limit 3071"):
-        read_size(path, max_pixels=3071)
+        read_sizes(path, max_pixels=3071)
 
 
 def test_sides_of_what_is_refused_are_refused_with_the_same_reason(tmp_path: Path):
@@ -473,5 +473,11 @@ def test_sides_of_what_is_refused_are_refused_with_the_same_reason(tmp_path: Pat
         with pytest.raises(PhotoError) as expected:
             open_photo(path)
         with pytest.raises(PhotoError) as found:
-            read_size(path)
+            read_sizes(path)
         assert str(found.value) == str(expected.value)
+
+
+def test_sides_of_all_pages_are_read(tmp_path: Path):
+    pages = [Image.new("L", size) for size in ((8, 6), (4, 5))]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    assert read_sizes(tmp_path / "a.tif") == [(8, 6), (4, 5)]

@@ -12,7 +12,7 @@ from typing import IO, Literal
 
 from photochrom.errors import PhotochromError
 
-Status = Literal["done", "skipped", "failed", "ignored"]
+Status = Literal["done", "skipped", "failed", "ignored", "planned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Result:
     output: Path | str | None
     """None if none was planned."""
     status: Status
-    """`skipped`: the output existed. `ignored`: it is no photo by its name, or is in colour."""
+    """`skipped`: the output existed. `ignored`: it is no photo by its name, or is in colour.
+    `planned`: in a dry run, it would be done."""
     seconds: float
     width: int | None = None
     """Of the first page, in px; None if the photo was not read."""

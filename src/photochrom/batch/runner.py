@@ -204,11 +204,17 @@ def colorize_all(
     if len(jobs) <= 1:
         yield from map(settings.load_model(), jobs)
         return
-    cores = len(available_cores())
-    processes = min(processes or cores, len(jobs))
-    shared = dataclasses.replace(settings, threads=max(1, cores // processes))
+    processes, threads = divide_cores(len(jobs), processes)
+    shared = dataclasses.replace(settings, threads=threads)
     with WorkerPool(shared.load_model, processes=processes, pin_cores=True) as pool:
         yield from pool.map(jobs, on_death=failed_by_death)
+
+
+def divide_cores(count: int, processes: int | None = None) -> tuple[int, int]:
+    """Return the number of processes for a number of photos, and of threads in each."""
+    cores = len(available_cores())
+    processes = max(1, min(processes or cores, count))
+    return processes, max(1, cores // processes)
 
 
 def failed_by_death(job: Job, error: WorkerDiedError) -> Result:

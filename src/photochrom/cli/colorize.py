@@ -1,5 +1,7 @@
 """`photochrom colorize`."""
 
+import dataclasses
+import json
 from collections import Counter
 from collections.abc import Generator
 from contextlib import ExitStack, closing
@@ -67,6 +69,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Write the XMP of a result beside it as well, as RESULT.xmp.",
 )
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what becomes what, what is refused, and an estimate of time and disk; write nothing.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace existing results.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per photo.")
 @click.option(
@@ -104,6 +111,7 @@ def colorize(
     recolor: bool,
     times: bool,
     sidecar: bool,
+    dry_run: bool,
     overwrite: bool,
     checksum: bool,
     **options: Any,
@@ -113,6 +121,7 @@ def colorize(
     A result has the metadata and the bit depth of its photo. Photos are never changed. Exit code:
     0 all done, 1 some failed, 2 wrong usage.
     """
+    from photochrom.batch.dry_run import DryRun
     from photochrom.batch.locations import is_url
     from photochrom.batch.planning import plan
     from photochrom.batch.ray import ClusterError
@@ -125,6 +134,8 @@ def colorize(
 
     if report and resume:
         raise click.UsageError("--resume appends to its own file; leave out --report")
+    if dry_run and (report or engine == "ray"):
+        raise click.UsageError("--dry-run writes no --report and needs --engine local")
     if address is not None and engine != "ray":
         raise click.UsageError("--address needs --engine ray; add it, or leave out --address")
     try:
@@ -144,6 +155,7 @@ def colorize(
         renewal = {"checksum": checksum, "overwrite": overwrite}
         known: list[Result]
         results: Generator[Result, None, None]
+        preview: DryRun | None = None
         if engine == "ray":
             need("ray")
             if sidecar and any(map(is_url, (*inputs, out or ""))):
@@ -164,11 +176,15 @@ def colorize(
             settings = settings.for_batch(len(planned.jobs))
             planned = skip_finished(planned, finished, **renewal)
             known, count = planned.results, len(planned.jobs)
-            results = colorize_all(planned.jobs, settings, processes=jobs)
+            if dry_run:
+                preview = DryRun(planned.jobs, settings, processes=jobs)
+                results = preview.run()
+            else:
+                results = colorize_all(planned.jobs, settings, processes=jobs)
     except PhotochromError as error:
         raise click.UsageError(printable(error)) from error
-    counts = Counter(done=0, skipped=0, failed=0)
-    path = report or resume
+    counts = Counter({"planned" if dry_run else "done": 0, "skipped": 0, "failed": 0})
+    path = None if dry_run else report or resume
     is_quiet = False
     # Messages go to stderr, since stdout is for JSON.
     try:
@@ -182,14 +198,21 @@ def colorize(
                     write(result)
                 with bar.external_write_mode():
                     _print_messages(result)
-                    if as_json:
+                    if as_json or dry_run:
                         try:
-                            click.echo(result.to_json())
+                            _print_result(result, as_json=as_json)
                         except BrokenPipeError:  # of `| head`
                             bar.disable = is_quiet = True
                             raise
                 if number >= len(known):
                     bar.update()
+        if preview is not None and counts["planned"]:
+            estimate = preview.estimate()
+            if as_json:
+                click.echo(json.dumps({"estimate": dataclasses.asdict(estimate)}, default=str))
+            else:
+                for line in estimate.describe():
+                    click.echo(printable(line), err=True)
     except (ClusterError, ModelError) as error:
         raise click.UsageError(printable(error)) from error
     finally:  # also after Ctrl-C
@@ -198,6 +221,14 @@ def colorize(
             click.echo(line, err=True)
     if counts["failed"]:
         ctx.exit(1)
+
+
+def _print_result(result: "Result", *, as_json: bool) -> None:
+    """Print a result on stdout: as JSON, or of a dry run as a line that says what becomes what."""
+    if as_json:
+        click.echo(result.to_json())
+    elif result.status == "planned":
+        click.echo(printable(f"{result.input} -> {result.output}"))
 
 
 def _print_messages(result: "Result") -> None:

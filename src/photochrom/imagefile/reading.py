@@ -113,34 +113,47 @@ def open_pages(file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) ->
         raise PhotoError(f"cannot read {name}: {error.strerror or error}") from error
 
 
-def read_size(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Return the sides in px of a photo, before it is turned; of a TIFF, of its first page.
+def read_sizes(path: Path, *, max_pixels: int = MAX_PIXELS) -> list[tuple[int, int]]:
+    """Return width and height in px of the pages of a photo, before they are turned.
 
-    Only its header is read, except of camera raw and of formats that Pillow does not decode here.
-    Damage behind the header is not noticed.
+    Only headers are read, except of camera raw and of formats that Pillow does not decode here.
+    Damage behind a header is not noticed.
 
     Raises:
-        PhotoError: If the file is missing, too large, or of a kind that cannot be read.
+        PhotoError: If the file is missing, a page is too large, or the first one of a kind that
+            cannot be read.
     """
+    name = str(path)
     try:
         with path.open("rb") as stream:
-            start = stream.read(16)
-            is_read_by_pillow = (
-                start
-                and raw.detect_kind(start, path.name) is None
-                and detect_format(start) not in ("TIFF", *_READERS)
-            )
-            try:
-                if is_read_by_pillow:
-                    with suppress(DamagedError):  # its metadata may be, which can be left out
-                        open_image(stream, str(path), 0)
-                photo = next(_read_pages(stream, str(path), 0))
-            except TooLargeError as found:  # every reader checks this before it decodes
-                check_size(*found.size, str(path), max_pixels)
-                return found.size
-            return photo.size
+            sizes = [_read_first_size(stream, name), *_read_further_sizes(stream, name)]
     except OSError as error:
-        raise PhotoError(f"cannot read {path}: {error.strerror or error}") from error
+        raise PhotoError(f"cannot read {name}: {error.strerror or error}") from error
+    for size in sizes:
+        check_size(*size, name, max_pixels)
+    return sizes
+
+
+def _read_first_size(stream: IO[bytes], name: str) -> tuple[int, int]:
+    start = stream.read(16)
+    is_raw = raw.detect_kind(start, name) is not None
+    try:  # every reader checks the number of pixels before it decodes
+        if start and not is_raw and detect_format(start) not in ("TIFF", *_READERS):
+            with suppress(DamagedError):  # its metadata may be, which can be left out
+                open_image(stream, name, 0)
+        return next(_read_pages(stream, name, 0)).size
+    except TooLargeError as error:
+        return error.size
+
+
+def _read_further_sizes(stream: IO[bytes], name: str) -> list[tuple[int, int]]:
+    stream.seek(0)
+    start = stream.read(16)
+    if detect_format(start) != "TIFF" or raw.detect_kind(start, name) is not None:
+        return []
+    first, *further = tiff_pages.read_pages(stream)
+    sides = [page.numbers(Tag.ImageWidth) + page.numbers(Tag.ImageLength) for page in further]
+    return [] if tiff_pages.is_raw(first) else [(side[0], side[1]) for side in sides if side[1:]]
 
 
 def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
