@@ -10,6 +10,7 @@ from PIL import Image
 
 from photochrom.color import SRGB, cicp, icc
 from photochrom.errors import PhotoError
+from photochrom.imagefile.av1 import read_code_points
 from photochrom.imagefile.heif_items import needs_png
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
@@ -170,6 +171,29 @@ def test_code_points_of_srgb_leave_the_photo_untagged():
 def test_hdr_is_refused(transfer: int, name: str, bits: int):
     with pytest.raises(PhotoError, match=rf"its transfer curve, {name} \(HDR\), cannot be used"):
         read(encode(colors(bits), bits, primaries=9, transfer=transfer))
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_without_nclx_the_code_points_of_the_bitstream_count(bits: int):
+    def without_nclx(primaries: int, transfer: int) -> bytes:
+        data = encode(colors(bits), bits, primaries=primaries, transfer=transfer)
+        return data.replace(b"colrnclx", b"freenclx")
+
+    assert read(without_nclx(12, 13)).metadata.icc == cicp.cicp_profile(12, 13)
+    with pytest.raises(PhotoError, match="PQ"):
+        read(without_nclx(9, 16))
+
+
+def test_code_points_of_bitstreams():
+    video = bytes.fromhex("12000a0d0000000337fbe7dfca84880482")  # by SVT-AV1, after a delimiter
+    assert read_code_points(video) == (9, 16)
+    assert read_code_points(video[2:]) == (9, 16)
+    random = np.random.default_rng(0)
+    for end in range(2, len(video) - 2):
+        assert read_code_points(video[:end]) is None
+    for _ in range(300):
+        read_code_points(video[:4] + random.bytes(13))
+        read_code_points(random.bytes(17))
 
 
 def test_hdr_is_refused_with_a_profile_too():

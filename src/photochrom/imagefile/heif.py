@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from photochrom.color import cicp, icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile import exif
+from photochrom.imagefile.av1 import read_code_points
 from photochrom.imagefile.boxes import find_box
 from photochrom.imagefile.decoding import (
     DamagedError,
@@ -72,7 +73,7 @@ def read_avif(data: bytes, name: str, max_pixels: int) -> Photo:
             image.load()
             photo = Photo.from_image(image)
         photo, metadata = _crop(photo, metadata, heif.items[heif.primary])
-    return _finish(photo, metadata, heif, name, "AVIF")
+    return _finish(photo, metadata, data, heif, name, "AVIF")
 
 
 def read_heic(data: bytes, name: str, max_pixels: int) -> Photo:
@@ -93,7 +94,9 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> Photo:
         mode, _, depth = image.mode.partition(";")
         samples = np.asarray(image)[:height, :width]
         photo = to_photo(samples, int(depth or 8), is_premultiplied=mode == "RGBa")
-    return _finish(photo, metadata, heif, name, "HEIF", is_upright=True)  # and cropped, by libheif
+    return _finish(
+        photo, metadata, data, heif, name, "HEIF", is_upright=True
+    )  # and cropped, by libheif
 
 
 def _read_header(data: bytes, kind: str, name: str) -> tuple[HeifItems, int, Metadata]:
@@ -116,24 +119,31 @@ def _read_header(data: bytes, kind: str, name: str) -> tuple[HeifItems, int, Met
     return heif, heif.bit_depth(), metadata
 
 
-def _read_profile(heif: HeifItems, *, is_grey: bool) -> bytes | None:
+def _read_profile(data: bytes, heif: HeifItems, *, is_grey: bool) -> bytes | None:
     """Return the profile of the primary image, or one of its code points; None: sRGB.
+
+    Code points are those of nclx; without, those in an AV1 bitstream (AVIF, section 2.2.1).
 
     Raises:
         PhotoError: If the code points name colours that cannot be used, such as those of HDR.
     """
-    profile = described = None
+    profile = code_points = None
     parts = [heif.items[heif.primary], *heif.referred(b"dimg", heif.primary)]
     for content in next(filter(None, (item.all_properties(b"colr") for item in parts)), []):
         if content[:4] in (b"prof", b"rICC"):
             profile = profile or content[4:]
         elif content[:4] == b"nclx" and len(content) >= 8:
-            # HDR is refused with a profile, too: that is one of tone mapping.
-            primaries, transfer = struct.unpack_from(">2H", content, 4)
-            try:
-                described = cicp.cicp_profile(primaries, transfer, is_grey=is_grey)
-            except icc.ProfileError as error:
-                raise PhotoError(str(error)) from error
+            code_points = struct.unpack_from(">2H", content, 4)
+    if code_points is None and profile is None:
+        obus = (heif.read(item, data) for item in parts if item.kind == b"av01")
+        code_points = next(filter(None, map(read_code_points, obus)), None)
+    if code_points is None:
+        return profile
+    try:
+        # HDR is refused with a profile, too: that is one of tone mapping.
+        described = cicp.cicp_profile(*code_points, is_grey=is_grey)
+    except icc.ProfileError as error:
+        raise PhotoError(str(error)) from error
     return profile or described
 
 
@@ -225,6 +235,7 @@ def _aperture_range(size: int, length: bytes, offset: bytes) -> slice | None:
 def _finish(
     photo: Photo,
     metadata: Metadata,
+    data: bytes,
     heif: HeifItems,
     name: str,
     format_: str,
@@ -237,7 +248,7 @@ def _finish(
     mirror = next(iter(item.all_properties(b"imir")), b"")[:1]
     orientation = _ORIENTATIONS[turns[0] & 3 if turns else 0, mirror[0] & 1 if mirror else None]
     with reader_errors(name):
-        profile = _read_profile(heif, is_grey=photo.pixels.shape[2] == 1)
+        profile = _read_profile(data, heif, is_grey=photo.pixels.shape[2] == 1)
         return finish(
             photo,
             dataclasses.replace(metadata, icc=profile),
