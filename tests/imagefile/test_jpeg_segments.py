@@ -9,7 +9,8 @@ from PIL import Image
 
 from photochrom.imagefile import jpeg
 from photochrom.imagefile.jpeg_segments import find_image_end, iterate_segments, make_segment
-from photochrom.imagefile.metadata import Metadata, lost_metadata
+from photochrom.imagefile.losses import lost_metadata
+from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.reading import open_photo
 from support.metadata import IPTC, SRGB, XMP, exif_block, resource
 
@@ -238,4 +239,4 @@ def test_what_a_jpeg_holds_in_another_way_is_said():
     ]
     flir = Metadata(jpeg_segments=(make_segment(0xE1, b"FLIR\0"), make_segment(0xEC, b"Ducky")))
     assert lost_metadata(flir, "JPEG") == []
-    assert lost_metadata(flir, "PNG") == ["segments of the JPEG are lost: APP1"]
+    assert lost_metadata(flir, "PNG") == ["segments of the JPEG are lost: APP1 (FLIR)"]

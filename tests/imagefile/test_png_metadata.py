@@ -342,7 +342,12 @@ def test_comments_beside_a_description_are_said():
 
 def test_resolution_out_of_range_is_said():
     huge = Metadata(density=(1e12, 1e12, "inch"))
-    for format_ in ("JPEG", "PNG", "BMP"):
-        assert lost_metadata(huge, format_) == cannot(format_, "the resolution")
+    for format_, limit in (
+        ("JPEG", "65535 pixels per inch"),
+        ("PNG", "2147483647 pixels per m"),
+        ("BMP", "100000 pixels per inch"),
+    ):
+        expected = f"the resolution is lost: a {format_} holds 1 to {limit}"
+        assert lost_metadata(huge, format_) == [expected]
     ratio = dataclasses.replace(huge, density=(4, 3, ""))
     assert [bool(lost_metadata(ratio, f)) for f in ("JPEG", "PNG", "BMP")] == [False, False, True]

@@ -28,6 +28,7 @@ def lost_metadata(metadata: Metadata, format_: str) -> list[str]:
     """Return what a format, by Pillow's name, cannot hold of the metadata, each a phrase."""
     return [
         *(f"{what} is lost: a {format_} cannot hold it" for what in _lost_kinds(metadata, format_)),
+        *_lost_density(metadata, format_),
         *_lost_in_jpeg(metadata, format_),
         *_lost_of_jpeg(metadata, format_),
         *_lost_of_png(metadata, format_),
@@ -45,19 +46,21 @@ def _lost_kinds(metadata: Metadata, format_: str) -> list[str]:
         resources = iterate_resources(metadata.photoshop or b"")
         if any(number not in (IPTC_RESOURCE, -1) for number, *_ in resources):
             lost.append("what Photoshop stored (image resources)")
-    if metadata.density and not _has_density(metadata, format_):
-        lost.append("the resolution")
     if any(map(clean_comment, metadata.comments)) and not _has_comments(metadata, format_):
         lost.append("the comment")
     return lost
 
 
-def _has_density(metadata: Metadata, format_: str) -> bool:
-    if format_ not in _MAX_DENSITIES:
-        return True  # in EXIF
+def _lost_density(metadata: Metadata, format_: str) -> list[str]:
+    if metadata.density is None or format_ not in _MAX_DENSITIES:  # others have EXIF
+        return []
     unit, maximum = _MAX_DENSITIES[format_]
     converted = convert_density(metadata.density, unit, maximum)
-    return converted is not None and not (format_ == "BMP" and not converted[2])
+    if converted is None:
+        return [f"the resolution is lost: a {format_} holds 1 to {maximum} pixels per {unit}"]
+    if format_ == "BMP" and not converted[2]:
+        return ["the resolution is lost: a BMP cannot hold a ratio without unit"]
+    return []
 
 
 def _has_comments(metadata: Metadata, format_: str) -> bool:
