@@ -366,6 +366,19 @@ def test_recolor_colorizes_photos_in_color(run, photo_file: Path, colored: Path)
     assert "warning" not in result.stderr
 
 
+def test_resume_looks_at_photos_in_color_again_only_if_they_changed(
+    run, photo_file: Path, colored: Path, tmp_path: Path
+):
+    report = tmp_path / "r"
+    run(photo_file.parent, "--report", report)
+    again = (photo_file.parent, "--resume", report)
+    assert run(*again).stderr == "0 done, 0 skipped, 0 failed\n"
+    assert run(*again, "--recolor").stderr == "1 done, 0 skipped, 0 failed\n"
+    colored.with_name("new-color.png").unlink()
+    Image.new("RGB", (40, 30), (90, 80, 60)).save(colored)
+    assert run(*again).stderr == "1 done, 0 skipped, 0 failed\n"
+
+
 def test_a_single_photo_in_color_is_colorized_with_a_warning(run, colored: Path):
     result = run(colored)
     assert "warning" in result.stderr

@@ -167,7 +167,7 @@ def test_without_rawpy_the_refusal_names_kind_and_package(
     scene: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("photochrom.imagefile.raw.find_spec", lambda _: None)
-    for name, kind in [("a.nef", r"Nikon raw photo \(NEF\)"), ("a.tif", "raw photo of a camera")]:
+    for name, kind in [("a.nef", r"Nikon raw photo \(NEF\)"), ("a.tif", "a raw photo")]:
         (tmp_path / name).write_bytes(make_dng(scene))
         with pytest.raises(PhotoError, match=kind + r".*install photochrom\[formats\]"):
             open_photo(tmp_path / name)

@@ -30,7 +30,12 @@ def read_finished(report: Path) -> Finished:
 
 
 def skip_finished(
-    plan: Plan[AnyJob], finished: Finished, *, checksum: bool = False, overwrite: bool = False
+    plan: Plan[AnyJob],
+    finished: Finished,
+    *,
+    checksum: bool = False,
+    overwrite: bool = False,
+    recolor: bool = False,
 ) -> Plan[AnyJob]:
     """Return a plan without what is finished.
 
@@ -43,12 +48,17 @@ def skip_finished(
             photochrom, is taken for unchanged.
         checksum: Whether files of equal size and time are compared by their SHA-256.
         overwrite: Whether an output may be replaced that somebody has changed.
+        recolor: Whether photos are colorized that were ignored since they are in colour.
     """
     jobs = []
     results = [r for r in plan.results if (str(r.input), str(r.output)) not in finished]
     for job in plan.jobs:
         earlier = finished.get((str(job.input), str(job.output)))
-        if earlier is None or not job.has_output():
+        if earlier is not None and earlier.status == "ignored":  # it is in colour
+            version = earlier.input_version
+            if recolor or version is None or not job.is_input(version, checksum):
+                jobs.append(job)
+        elif earlier is None or not job.has_output():
             jobs.append(job)
         elif earlier.input_version is None or job.is_input(earlier.input_version, checksum):
             if earlier.status == "skipped" and job.is_outdated():

@@ -152,7 +152,7 @@ def colorize(
             sidecar=sidecar,
         )
         finished = read_finished(resume) if resume else {}
-        renewal = {"checksum": checksum, "overwrite": overwrite}
+        renewal = {"checksum": checksum, "overwrite": overwrite, "recolor": recolor}
         known: list[Result]
         results: Generator[Result, None, None]
         preview: DryRun | None = None

@@ -263,7 +263,7 @@ def _read_tiff_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[
             f"{name} is a TIFF that is damaged or of a kind that cannot be read: {error}"
         ) from error
     if tiff_pages.is_raw(pages[0]):
-        yield raw.develop(stream, "raw photo of a camera", name, max_pixels)
+        yield raw.develop(stream, "raw photo", name, max_pixels)
         return
     photos = tiff_losses.select_photos(pages)
     dropped = len(pages) - len(photos)
