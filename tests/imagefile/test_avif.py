@@ -59,7 +59,7 @@ def test_damaged_boxes_need_no_png_and_raise_nothing(tmp_path: Path):
 
 def encode(pixels: np.ndarray, bits: int = 8, **options: Any) -> bytes:
     """Return a lossless AVIF."""
-    return imagecodecs.avif_encode(pixels, bitspersample=bits, **options)
+    return imagecodecs.avif_encode(pixels, bitspersample=bits, speed=10, **options)
 
 
 def read(data: bytes) -> Photo:

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import imagecodecs
 import numpy as np
+import pillow_heif
 import tifffile
 from numpy.random import Generator
 from PIL import Image, ImageCms
@@ -34,6 +36,7 @@ from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.reading import open_pages
 from photochrom.imagefile.writing import FORMATS, save_pages
+from support.boxes import HeifItem, box, channel_definitions, enumerated, heif, jp2
 
 TIMEOUT = 10.0
 """Seconds for one file."""
@@ -111,7 +114,34 @@ def seeds() -> dict[str, bytes]:
         files[f"opencv{suffix}"] = cv2.imencode(suffix, deep)[1].tobytes()
     four = np.dstack([deep, deep[..., 0]])
     files["opencv-alpha.tiff"] = cv2.imencode(".tiff", four)[1].tobytes()
-    return files | _tifffile_seeds(deep)
+    return files | _tifffile_seeds(deep) | _box_seeds(deep)
+
+
+def _box_seeds(deep: np.ndarray) -> dict[str, bytes]:
+    """Return files of boxes that imagecodecs and pillow-heif decode, from RGB of 16 bits."""
+    shallow = (deep >> 8).astype(np.uint8)
+    codestream = imagecodecs.jpeg2k_encode(deep, codecformat="J2K", reversible=True)
+    index = imagecodecs.jpeg2k_encode(shallow[..., 0] & 1, codecformat="J2K", bitspersample=1)
+    palette = box(b"pclr", b"\0\2\3\7\7\7", b"abcdef")
+    mapping = box(b"cmap", b"".join(bytes([0, 0, 1, column]) for column in range(3)))
+    block = box(b"uuid", b"JpgTiffExif->JP2", exif()[6:])
+    jpeg = BytesIO()
+    Image.fromarray(shallow).save(jpeg, "JPEG", exif=exif())
+    avif = imagecodecs.avif_encode(deep >> 6, bitspersample=10, speed=10)
+    turned = [box(b"irot", b"\1"), box(b"clap", struct.pack(">8I", 32, 1, 32, 1, 0, 1, 0, 1))]
+    items = [HeifItem(b"Exif", bytes(4) + exif()[6:], reference=b"cdsc")]
+    heic = BytesIO()
+    pillow_heif.from_bytes("RGB;16", deep.shape[1::-1], deep.tobytes()).save(heic)
+    return {
+        "j2k": codestream,
+        "jp2-palette": jp2(index, enumerated(16), palette, mapping, after=block),
+        "jp2-16": jp2(codestream, enumerated(18), channel_definitions((0, 0, 1), (1, 0, 2))),
+        "jxl": imagecodecs.jpegxl_encode(shallow, level=90),
+        "jxl-16": imagecodecs.jpegxl_encode(deep),
+        "jxl-jpeg": imagecodecs.jpegxl_encode_jpeg(jpeg.getvalue()),
+        "avif-10": heif(avif, *turned, items=items),
+        "heic-10": heif(heic.getvalue(), *turned, items=items),
+    }
 
 
 def _tifffile_seeds(deep: np.ndarray) -> dict[str, bytes]:
