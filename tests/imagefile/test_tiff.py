@@ -280,16 +280,15 @@ def test_pages_of_different_byte_order_are_refused():
         writer.add([tifffile_pages([{}], byteorder=">").getvalue()], Metadata())
 
 
-@pytest.mark.parametrize("already", [2**32 - 500, 2**32 + 10])
-def test_file_of_more_than_4_gb_is_refused(already: int, tmp_path: Path):
-    path = tmp_path / "large.tif"
-    with path.open("w+b") as stream:
-        writer = tiff_pages.PageWriter(stream)
+@pytest.mark.parametrize("space", [10, PIXELS.size + 20], ids=["pixels", "directory"])
+def test_file_of_more_than_4_gb_is_refused(space: int, monkeypatch: pytest.MonkeyPatch):
+    stream = BytesIO()
+    writer = tiff_pages.PageWriter(stream)
+    writer.add([encode()], Metadata())
+    monkeypatch.setattr(tiff_pages, "_MAX_OFFSET", len(stream.getvalue()) + space)
+    with pytest.raises(PhotoError, match="4 GB"):
         writer.add([encode()], Metadata())
-        stream.truncate(already)  # sparse
-        with pytest.raises(PhotoError, match="4 GB"):
-            writer.add([encode()], Metadata())
-        assert len(tiff_pages.read_pages(stream)) == 1
+    assert len(tiff_pages.read_pages(stream)) == 1
 
 
 def test_raw_photos_are_detected():

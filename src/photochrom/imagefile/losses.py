@@ -4,6 +4,7 @@ from PIL.ExifTags import Base as Tag
 
 from photochrom.imagefile import exif
 from photochrom.imagefile.jpeg_segments import describe_segment
+from photochrom.imagefile.maker_notes import MOVED
 from photochrom.imagefile.metadata import (
     IPTC_RESOURCE,
     Metadata,
@@ -32,6 +33,7 @@ def lost_metadata(metadata: Metadata, format_: str) -> list[str]:
         *_lost_in_jpeg(metadata, format_),
         *_lost_of_jpeg(metadata, format_),
         *_lost_of_png(metadata, format_),
+        *_moved_notes(metadata, format_),
     ]
 
 
@@ -102,3 +104,9 @@ def _lost_of_png(metadata: Metadata, format_: str) -> list[str]:
     chunks = [chunk for chunk in metadata.png_chunks if chunk[4:8] not in COLOR_CHUNKS]
     names = ", ".join(describe_chunks(chunks))
     return [f"chunks of the PNG are lost: {names}"] if names else []
+
+
+def _moved_notes(metadata: Metadata, format_: str) -> list[str]:
+    """Return that maker notes are moved; `PageWriter` tells it for a TIFF."""
+    is_moved = metadata.note_offset is not None and format_ in _HAVE_EXIF_AND_XMP
+    return [MOVED] if is_moved and format_ != "TIFF" else []

@@ -49,6 +49,8 @@ class Metadata:
     """What follows the end of a JPEG's image, which only a JPEG can hold."""
     png_chunks: tuple[bytes, ...] = ()
     """Further chunks, which only a PNG can hold; without comments, as of `adapt_chunk`."""
+    note_offset: int | None = None
+    """Offset in its file of the maker note, if `exif` has it at another; None: it has not."""
     warnings: tuple[str, ...] = ()
     """What of the file could not be kept, each a phrase such as "the gain map is dropped"."""
 

@@ -209,19 +209,24 @@ def swap_byte_order(tree: Tree) -> Tree:
     return swapped
 
 
-def pack_directory(tree: Tree, order: str, offset: int) -> bytes:
-    """Return the bytes of a last directory at an offset, with its values and subdirectories."""
+def pack_directory(tree: Tree, order: str, offset: int, note_offset: int | None = None) -> bytes:
+    """Return the bytes of a last directory at an offset, with its values and subdirectories.
+
+    With `note_offset`, a maker note is left out: the directory points to it there.
+    """
     entries, values = bytearray(), bytearray()
     values_offset = offset + 2 + 12 * len(tree) + 4
     for tag, value in sorted(tree.items()):
         value_offset = values_offset + len(values)
         if isinstance(value, dict):
             kind, count, data = LONG, 1, struct.pack(order + "I", value_offset)
-            values += pack_directory(value, order, value_offset)
+            values += pack_directory(value, order, value_offset, note_offset)
         else:
             kind, data = value
             count = len(data) // KIND_SIZES[kind]
-            if len(data) > 4:
+            if tag == Tag.MakerNote and note_offset is not None:
+                data = struct.pack(order + "I", note_offset)
+            elif len(data) > 4:
                 values += data + bytes(len(data) % 2)
                 data = struct.pack(order + "I", value_offset)
         entries += struct.pack(order + "HHI4s", tag, kind, count, data)

@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Iterable, Set
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO
@@ -11,6 +10,7 @@ import numpy as np
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
+from photochrom.imagefile import maker_notes
 from photochrom.imagefile.metadata import Density, Metadata, to_exif
 from photochrom.imagefile.tiff import (
     BYTE,
@@ -27,6 +27,7 @@ from photochrom.imagefile.tiff import (
     swap_byte_order,
 )
 
+_HEADER_SIZE = 8
 _MAX_OFFSET = 2**32 - 1
 _TOO_LARGE = (
     "the pages make more than 4 GB, which a TIFF cannot hold; write them to several files, or as "
@@ -102,15 +103,22 @@ class Page:
         """Return the metadata of the page, without what is damaged and without excluded tags."""
         order = self.tiff.order
         tree = self.tiff.read_tree(self.directory, NOT_EXIF | excluded)
-        exif = None
+        exif, offset, is_moved = None, maker_notes.find_offset(self.tiff, self.directory), False
         if tree:
-            header = SIGNATURES[order] + struct.pack(order + "I", 8)
-            exif = header + pack_directory(tree, order, len(header))
+            exif, is_moved = maker_notes.pack_exif(tree, order, offset)
         xmp, icc, photoshop, iptc = map(
             self.read_block,
             (Tag.XMLPacket, Tag.InterColorProfile, Tag.ImageResources, Tag.IPTCNAA),
         )
-        return Metadata(exif, xmp, icc, photoshop, iptc, self._read_density())
+        return Metadata(
+            exif,
+            xmp,
+            icc,
+            photoshop,
+            iptc,
+            self._read_density(),
+            note_offset=offset if is_moved else None,
+        )
 
     def read_block(self, tag: int) -> bytes | None:
         """Return the bytes of a tag, None if the page has none."""
@@ -192,18 +200,28 @@ class PageWriter:
         self._order = ""
         self._link_offset = 4
         """Where the offset of the next page is written."""
+        self._end = _HEADER_SIZE
+        """Of what is written, but for what is reserved."""
+        self._reserved: list[range] = []
+        """Offsets of maker notes."""
 
-    def add(self, parts: Iterable[bytes], metadata: Metadata) -> None:
-        """Append a page.
+    def add(self, parts: Iterable[bytes], metadata: Metadata) -> list[str]:
+        """Append a page, with its maker note where it was if possible.
 
         Args:
             parts: TIFFs of one byte order, whose pixels are stacked vertically. All but the last
                 have full strips of the same height.
             metadata: Without segments of a JPEG and chunks of a PNG.
 
+        Returns:
+            What is different about the metadata in the file, each a phrase.
+
         Raises:
             PhotoError: If the file becomes larger than a TIFF can be.
         """
+        exif, exif_order, offset = _read_exif(metadata)
+        note = maker_notes.get_note(exif)
+        note_offset = None if note is None else self._reserve(offset, len(note))
         first: Page | None = None
         locations: list[tuple[int, int]] = []
         height = 0
@@ -214,7 +232,9 @@ class PageWriter:
             height += page.numbers(Tag.ImageLength)[0]
         assert first is not None
         order = first.tiff.order
-        tree = _metadata_tree(metadata, order)
+        if exif_order not in ("", order):
+            exif = swap_byte_order(exif)
+        tree = _metadata_tree(metadata, exif, order)
         tree[Tag.ImageLength] = LONG, struct.pack(order + "I", height)
         if (
             first.numbers(Tag.SamplesPerPixel) == (4,)
@@ -223,7 +243,13 @@ class PageWriter:
             # OpenCV does not tag the fourth sample as alpha.
             tree[Tag.ExtraSamples] = SHORT, struct.pack(order + "H", 2)
         kept = PIXEL_TAGS if Tag.XResolution in tree else PIXEL_TAGS | _DENSITY_TAGS
-        self._write_directory(first, kept, tree, locations)
+        if note_offset is not None and note is not None:
+            self._write_at(note_offset, note)
+        self._write_directory(first, kept, tree, locations, note_offset)
+        if note is None:
+            return []
+        moved = [maker_notes.MOVED] if note_offset is None else []
+        return moved + ([maker_notes.OTHER_ORDER] if exif_order != order else [])
 
     def copy_pixels(self, page: Page, changed: Tree) -> None:
         """Append the pixels of a page of another file, without its metadata.
@@ -248,15 +274,42 @@ class PageWriter:
             raise TiffError("its pixels lie outside of the file")
         if not self._order:
             self._order = order
-            self._stream.write(SIGNATURES[order] + bytes(4))
-        offset = self._stream.seek(0, 2)
-        if offset + sum(counts) + len(counts) > _MAX_OFFSET:
+            self._write_at(0, SIGNATURES[order] + bytes(4))
+        return [
+            (self._append(tiff.read(start, count)), count)
+            for start, count in zip(starts, counts, strict=True)
+        ]
+
+    def _reserve(self, offset: int | None, size: int) -> int | None:
+        """Reserve bytes at an offset and return it; None if it is taken, or out of reach."""
+        if offset is None or offset < self._end or offset + size > _MAX_OFFSET:
+            return None
+        if any(offset < taken.stop and taken.start < offset + size for taken in self._reserved):
+            return None
+        self._reserved.append(range(offset, offset + size))
+        return offset
+
+    def _append(self, data: bytes) -> int:
+        """Write behind everything, but for what is reserved, and return the offset."""
+        offset = self._allocate(len(data))
+        self._write_at(offset, data)
+        return offset
+
+    def _allocate(self, size: int) -> int:
+        """Return the even offset of free bytes."""
+        for taken in sorted(self._reserved, key=lambda taken: taken.start):
+            if self._end < taken.stop and taken.start < self._end + size:
+                self._end = taken.stop + taken.stop % 2
+        offset = self._end
+        self._end += size + size % 2
+        if self._end > _MAX_OFFSET:
             raise PhotoError(_TOO_LARGE)
-        locations = []
-        for start, count in zip(starts, counts, strict=True):
-            locations.append((offset, count))
-            offset += self._stream.write(tiff.read(start, count) + bytes(count % 2))
-        return locations
+        return offset
+
+    def _write_at(self, offset: int, data: bytes) -> None:
+        """Write at an offset; a gap before it becomes zeros."""
+        self._stream.seek(offset)
+        self._stream.write(data)
 
     def _write_directory(
         self,
@@ -264,20 +317,20 @@ class PageWriter:
         kept: Set[int],
         added: Tree,
         locations: list[tuple[int, int]],
+        note_offset: int | None = None,
     ) -> None:
-        """Append a directory of kept and added fields for pixels that are written."""
+        """Append a directory of kept and added fields for pixels that are written.
+
+        A maker note is written at `note_offset` already, unless it is None.
+        """
         order = self._order
         tree = page.tiff.read_tree(page.directory, page.directory.fields.keys() - kept) | added
         for tag, numbers in zip(_location_tags(page), zip(*locations, strict=True), strict=True):
             tree[tag] = LONG, np.array(numbers).astype(f"{order}u4").tobytes()
-        start = self._stream.seek(0, 2)
-        packed = pack_directory(tree, order, start)
-        if start + len(packed) > _MAX_OFFSET:
-            raise PhotoError(_TOO_LARGE)
-        self._stream.write(packed)
+        start = self._allocate(len(pack_directory(tree, order, 0, note_offset)))
+        self._write_at(start, pack_directory(tree, order, start, note_offset))
         # Linked last, so that the chain has complete pages only.
-        self._stream.seek(self._link_offset)
-        self._stream.write(struct.pack(order + "I", start))
+        self._write_at(self._link_offset, struct.pack(order + "I", start))
         self._link_offset = start + 2 + 12 * len(tree)
 
 
@@ -286,14 +339,22 @@ def _location_tags(page: Page) -> tuple[int, int]:
     return _TILES if _TILES[0] in page.directory.fields else _STRIPS
 
 
-def _metadata_tree(metadata: Metadata, order: str) -> Tree:
-    """Return metadata as fields of a page."""
-    tree: Tree = {}
-    with suppress(TiffError):  # damaged EXIF is dropped
-        exif = Tiff(BytesIO(to_exif(metadata) or b""))
-        tree = exif.read_tree(exif.read_directory(exif.first_offset), NOT_EXIF)
-        if exif.order != order:
-            tree = swap_byte_order(tree)
+def _read_exif(metadata: Metadata) -> tuple[Tree, str, int | None]:
+    """Return EXIF as fields of a page, its byte order, and the offset of its maker note."""
+    try:
+        tiff = Tiff(BytesIO(to_exif(metadata) or b""))
+        directory = tiff.read_directory(tiff.first_offset)
+    except TiffError:  # damaged EXIF is dropped
+        return {}, "", None
+    offset = metadata.note_offset
+    if offset is None:
+        offset = maker_notes.find_offset(tiff, directory)
+    return tiff.read_tree(directory, NOT_EXIF), tiff.order, offset
+
+
+def _metadata_tree(metadata: Metadata, exif: Tree, order: str) -> Tree:
+    """Return metadata as fields of a page, with those of EXIF in its byte order."""
+    tree = dict(exif)
     for tag, kind, data in (
         (Tag.XMLPacket, BYTE, metadata.xmp),
         (Tag.IPTCNAA, UNDEFINED, metadata.iptc),

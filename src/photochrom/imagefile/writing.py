@@ -103,7 +103,7 @@ def save_pages(
                     warnings |= dict.fromkeys(
                         (*photo.warnings, *lost_metadata(photo.metadata, format_))
                     )
-                    writer.add(_encode_tiff_parts(photo), photo.metadata)
+                    warnings |= dict.fromkeys(writer.add(_encode_tiff_parts(photo), photo.metadata))
                     del photo  # frees its memory before the next is read
             else:
                 photo = next(pages)
