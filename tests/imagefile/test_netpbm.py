@@ -126,6 +126,7 @@ def test_raster_may_start_with_whitespace(tmp_path: Path):
         b"P4\n9 2\n" + bytes(3),
         b"P2 5 3 255 " + b"1 " * 14,
         b"P2 1 1 255 x",
+        b"P2 1 1 255 \n ",
         b"P2 1 1 255 256",
         b"P2 1 1 255 -1",
         b"P2 1 1 255 " + b"9" * 1000,

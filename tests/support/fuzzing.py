@@ -1,6 +1,7 @@
 """Fuzz test: damaged photos are read, colorized, written and read again.
 
-    python tests/support/fuzzing.py --count 20000        # prints the table of docs/reliability.md
+    # prints the table of docs/reliability.md
+    PYTHONPATH=tests python tests/support/fuzzing.py --count 20000
 
 Each file is mutated from one or two valid files. Its number is the seed of the mutations, so that
 `--start 1234 --count 1` reproduces it.
@@ -36,6 +37,7 @@ from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.reading import open_pages
 from photochrom.imagefile.writing import FORMATS, save_pages
+from support import photoshop
 from support.boxes import HeifItem, box, channel_definitions, enumerated, heif, jp2
 
 TIMEOUT = 10.0
@@ -110,6 +112,15 @@ def seeds() -> dict[str, bytes]:
     add("ico", transparent.resize((32, 32)), "ICO")
     add("qoi", color, "QOI")
     add("dds", color, "DDS")
+    add("sgi-16", color, "SGI", bpc=2)
+    resources = {1005: struct.pack(">IHHIHH", 300 << 16, 1, 1, 300 << 16, 1, 1), 1039: icc}
+    resources |= {1058: exif()[6:], 1060: XMP}
+    planes = np.moveaxis(np.asarray(transparent), -1, 0)
+    files["psd"] = photoshop.psd(planes, resources=resources, layer_count=-1)
+    files["psd-packbits"] = photoshop.psd(
+        np.moveaxis(deep, -1, 0), compression=photoshop.PACKBITS, resources=resources
+    )
+    files["psb-cmyk"] = photoshop.psd(planes, photoshop.CMYK, version=2)
     for suffix in (".png", ".tiff", ".ppm"):
         files[f"opencv{suffix}"] = cv2.imencode(suffix, deep)[1].tobytes()
     four = np.dstack([deep, deep[..., 0]])

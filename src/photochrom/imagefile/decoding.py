@@ -21,8 +21,8 @@ from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.turning import Turn
 
-_UNSUPPORTED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "FITS"}
-"""Formats that Pillow only identifies, or decodes with another program."""
+_UNSUPPORTED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "FITS", "PCD"}
+"""Formats that Pillow only identifies, decodes with another program, or at a small size only."""
 _NO_ANIMATIONS = {"MPO", "PSD", "ICO", "ICNS", "TIFF"}
 """Formats whose first frame is the photo, or that are read page by page."""
 _UPRIGHT = {

@@ -3,12 +3,12 @@
 Follows the PCX Technical Reference Manual of ZSoft (revision 5).
 """
 
-import re
 import struct
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from photochrom.errors import PhotoError
 from photochrom.imagefile.decoding import check_size, finish, reader_errors
@@ -16,7 +16,6 @@ from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 
 _HEADER_SIZE = 128
-_RUN = re.compile(rb"[\xc0-\xff].", re.DOTALL)
 _NO_PALETTE = 3
 """Version without a palette, whose colours are the default ones."""
 _EGA = np.array(
@@ -92,10 +91,13 @@ def _unpack(data: bytes, header: _Header) -> NDArray[np.uint8]:
     row_size = (width * header.bits + 7) // 8
     row_size = header.row_size if header.row_size >= row_size else row_size + row_size % 2
     content = data[_HEADER_SIZE:]
-    if header.is_compressed:
-        content = _RUN.sub(lambda run: run[0][1:] * (run[0][0] & 0x3F), content)
     count = height * header.planes * row_size
-    rows = np.frombuffer(content, np.uint8, count).reshape(height, header.planes, row_size)
+    if header.is_compressed:  # decoded as one row, as runs may cross the ends of rows
+        image = Image.frombytes("L", (count, 1), content, "pcx", "L", count)
+        rows = np.asarray(image)
+    else:
+        rows = np.frombuffer(content, np.uint8, count)
+    rows = rows.reshape(height, header.planes, row_size)
     if header.bits == 8:
         rows = rows[..., :width]
         return rows[:, 0] if header.planes == 1 else np.ascontiguousarray(rows.swapaxes(1, 2))

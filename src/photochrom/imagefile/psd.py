@@ -6,7 +6,7 @@ Follows Adobe's Photoshop File Formats Specification (2019). Layers are not read
 import dataclasses
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +56,11 @@ class _Header(NamedTuple):
     depth: int
     mode: int
 
+    @property
+    def row_size(self) -> int:
+        """Bytes of a row of a channel."""
+        return (self.width * self.depth + 7) // 8
+
 
 @dataclasses.dataclass(frozen=True)
 class _Layers:
@@ -99,9 +104,10 @@ def _read_merged(data: bytes, header: _Header) -> Photo:
     color_channels = _CHANNELS[header.mode]
     transparency = _transparency_channel(header, layers, resources.get(_ALPHA_IDENTIFIERS, b""))
     wanted = [*range(color_channels), *([] if transparency is None else [transparency])]
-    planes = _decode_planes(data[offset:], header, wanted)
-    alpha = None if transparency is None else planes[-1].copy()
-    pixels: Pixels = np.ascontiguousarray(np.moveaxis(planes[:color_channels], 0, -1))
+    values = _decode_channels(data[offset:], header, wanted)
+    pixels, alpha = values, None
+    if transparency is not None:
+        pixels, alpha = values[..., :-1].copy(), values[..., -1].copy()
     if header.mode == _INDEXED:
         pixels, alpha = _apply_palette(pixels[..., 0], palette, resources, alpha)
     elif alpha is not None and header.mode in (_GREY, _RGB, _DUOTONE):
@@ -185,57 +191,57 @@ def _transparency_channel(header: _Header, layers: _Layers, identifiers: bytes) 
     return None
 
 
-def _decode_planes(data: bytes, header: _Header, channels: Sequence[int]) -> NDArray[Any]:
-    """Decode channels of the merged image, shape (len(channels), H, W), 1 bit as 0 and 255.
+def _decode_channels(data: bytes, header: _Header, channels: Sequence[int]) -> NDArray[Any]:
+    """Decode channels of the merged image, shape (H, W, len(channels)), 1 bit as 0 and 255.
 
     Raises:
         ValueError, RuntimeError, zlib.error: If it is damaged or cut off.
     """
-    row_size = (header.width * header.depth + 7) // 8
-    shape = header.channels, header.height, row_size
+    size = header.height * header.row_size
     compression = int.from_bytes(data[:2])
+    parts: Iterable[bytes]
     if compression == _PACKBITS:
-        rows = _decode_packbits(data[2:], header, channels, row_size)
+        parts = _decode_packbits(data[2:], header, channels)
     else:
         if compression == _RAW:
             content = data[2:]
         elif compression in (_ZIP, _ZIP_WITH_PREDICTION):
-            content = zlib.decompressobj().decompress(data[2:], int(np.prod(shape)))
+            content = zlib.decompressobj().decompress(data[2:], size * header.channels)
         else:
             raise ValueError(f"the compression has the unknown number {compression}")
-        size = header.height * row_size
-        parts = [content[size * channel : size * (channel + 1)] for channel in channels]
-        rows = np.frombuffer(b"".join(parts), np.uint8)
-    rows = rows.reshape(len(channels), header.height, row_size)
-    if header.depth == 1:  # 1 is black
-        bits = np.unpackbits(rows, axis=-1, count=header.width)
-        return np.where(bits, np.uint8(0), np.uint8(255))
-    planes: NDArray[Any] = rows.view(">u2") if header.depth == 16 else rows
-    if compression == _ZIP_WITH_PREDICTION:
-        planes = np.cumsum(planes, axis=-1, dtype=planes.dtype)
-    return planes.astype(np.uint16 if header.depth == 16 else np.uint8)
+        parts = (content[size * channel : size * (channel + 1)] for channel in channels)
+    dtype = np.uint16 if header.depth == 16 else np.uint8
+    values = np.empty((header.height, header.width, len(channels)), dtype)
+    for index, part in enumerate(parts):
+        rows = np.frombuffer(part, np.uint8).reshape(header.height, header.row_size)
+        if header.depth == 1:  # 1 is black
+            bits = np.unpackbits(rows, axis=1, count=header.width)
+            values[..., index] = np.where(bits, 0, 255)
+            continue
+        plane: NDArray[Any] = rows.view(">u2") if header.depth == 16 else rows
+        if compression == _ZIP_WITH_PREDICTION:
+            np.cumsum(plane, axis=1, dtype=dtype, out=values[..., index])
+        else:
+            values[..., index] = plane
+    return values
 
 
-def _decode_packbits(
-    data: bytes, header: _Header, channels: Sequence[int], row_size: int
-) -> NDArray[np.uint8]:
+def _decode_packbits(data: bytes, header: _Header, channels: Sequence[int]) -> Iterator[bytes]:
     """Decode rows that are compressed one by one; what a row has beyond its width is padding."""
     from imagecodecs import packbits_decode
 
     kind = ">u2" if header.version == 1 else ">u4"
     counts = np.frombuffer(data, kind, header.channels * header.height)
     ends = counts.nbytes + np.cumsum(counts, dtype=np.int64)
-    if ends[header.height * (max(channels) + 1) - 1] > len(data):
-        raise ValueError("rows are missing")
-    rows = []
     for channel in channels:
         part = slice(channel * header.height, (channel + 1) * header.height)
+        rows = []
         for end, count in zip(ends[part].tolist(), counts[part].tolist(), strict=True):
             row = packbits_decode(data[end - count : end])
-            if len(row) < row_size:
+            if len(row) < header.row_size or end > len(data):
                 raise ValueError("a row is too short")
-            rows.append(row[:row_size])
-    return np.frombuffer(b"".join(rows), np.uint8)
+            rows.append(row[: header.row_size])
+        yield b"".join(rows)
 
 
 def _apply_palette(
