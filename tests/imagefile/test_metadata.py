@@ -248,6 +248,7 @@ def test_segments_and_chunks_stay_in_their_format():
     assert output == Metadata(
         *(of_jpeg.exif, of_jpeg.xmp, of_jpeg.icc),
         iptc=IPTC,
+        density=(2835, 11811, "m"),  # of EXIF
         comments=("from the archive",),
     )
 
@@ -371,6 +372,16 @@ def test_metadata_from_pillow_info():
     for dpi in [(0, 0), (float("nan"), 1), (1,), "ab", None, (float("inf"), 1), 3, (10**400, 1)]:
         broken = {"exif": b"Exif\0\0", "xmp": 3, "icc_profile": "", "dpi": dpi}
         assert from_pillow_info(broken) == Metadata()
+
+
+def test_comments_of_any_format_of_pillow():
+    for comment, expected in (
+        (b"caf\xe9", ("caf\udce9",)),
+        ("text", ("text",)),
+        (b"", ()),
+        (7, ()),
+    ):
+        assert from_pillow_info({"comment": comment}) == Metadata(comments=expected)
 
 
 def test_damaged_metadata_are_dropped():

@@ -14,7 +14,7 @@ from photochrom.imagefile import png
 from photochrom.imagefile.losses import lost_metadata
 from photochrom.imagefile.metadata import Metadata, to_pillow_options
 from photochrom.imagefile.photo import Photo
-from photochrom.imagefile.png_chunks import iterate_chunks, make_chunk
+from photochrom.imagefile.png_chunks import SIGNATURE, iterate_chunks, make_chunk
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.turning import Turn
 from photochrom.imagefile.writing import save_photo
@@ -182,6 +182,36 @@ def test_background_of_few_bits_is_scaled():
     data = data[:8] + make_chunk(b"IHDR", header) + data[33:]
     written = png.write_metadata(with_chunks(mode="RGB"), png.read_metadata(data))
     assert chunks_of(written)[b"bKGD"] == struct.pack(">3H", 170, 170, 170)
+
+
+def test_resolution_of_exif_becomes_that_of_the_png():
+    def phys(metadata: Metadata) -> bytes | None:
+        return chunks_of(png.write_metadata(with_chunks(), metadata)).get(b"pHYs")
+
+    for order in "<>":
+        block = exif_block(order)  # 72 and 300 per inch
+        assert phys(Metadata(block)) == struct.pack(">IIB", 2835, 11811, 1)
+    block = exif_block()
+    assert phys(Metadata(block, density=(1, 2, ""))) == struct.pack(">IIB", 1, 2, 0)
+    for damage in (block[:304] + bytes(4) + block[308:], block[:50] + b"\x09" + block[51:]):
+        assert phys(Metadata(damage)) is None
+
+
+@pytest.mark.parametrize(("depth", "row"), [(1, 0x80), (2, 0x90), (4, 0xA3), (8, 0x05)])
+def test_transparent_grey_of_few_bits(depth: int, row: int):
+    values = [row >> (8 - depth * (i + 1)) & ((1 << depth) - 1) for i in range(8 // depth)]
+    data = b"".join(
+        [
+            SIGNATURE,
+            make_chunk(b"IHDR", struct.pack(">IIBBBBB", len(values), 1, depth, 0, 0, 0, 0)),
+            make_chunk(b"tRNS", struct.pack(">H", values[0])),
+            make_chunk(b"IDAT", zlib.compress(bytes((0, row)))),
+            make_chunk(b"IEND", b""),
+        ]
+    )
+    photo = open_photo(BytesIO(data))
+    assert photo.alpha is not None
+    assert photo.alpha[0].tolist() == [0 if value == values[0] else 255 for value in values]
 
 
 def test_physical_scale_turns_with_the_photo():

@@ -8,7 +8,9 @@ from typing import Literal
 from PIL.ExifTags import Base as Tag
 
 from photochrom.imagefile.tiff import (
+    RATIONAL,
     SIGNATURES,
+    UNITS,
     Directory,
     Field,
     Tiff,
@@ -82,6 +84,20 @@ def read_values(block: bytes, tags: Collection[int]) -> dict[int, bytes]:
     tiff, directory = parsed
     fields = ((tag, directory.fields.get(tag)) for tag in tags)
     return {tag: tiff.read(field.offset, field.size) for tag, field in fields if field is not None}
+
+
+def read_density(block: bytes) -> tuple[float, float, str] | None:
+    """Return pixels per `inch` or `cm`, or the ratio ``; None if they are missing or invalid."""
+    parsed = _parse(block)
+    if parsed is None:
+        return None
+    tiff, directory = parsed
+    fields = [directory.fields.get(tag) for tag in (Tag.XResolution, Tag.YResolution)]
+    (unit,) = tiff.read_numbers(directory.fields.get(Tag.ResolutionUnit))[:1] or (2,)
+    if any(f is None or (f.kind, f.count) != (RATIONAL, 1) for f in fields) or unit not in UNITS:
+        return None
+    (a, b), (c, d) = (tiff.unpack("II", field.offset) for field in fields if field is not None)
+    return (a / b, c / d, UNITS[unit]) if a and b and c and d else None
 
 
 def set_fields(block: bytes | None, fields: Tree) -> bytes:

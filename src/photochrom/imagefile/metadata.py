@@ -167,6 +167,9 @@ def from_pillow_info(info: Mapping[Any, Any]) -> Metadata:
         packet = packet.encode(errors="ignore")
     if isinstance(block, bytes):
         block = block.removeprefix(exif.PREFIX)
+    comment = info.get("comment")
+    if isinstance(comment, bytes):
+        comment = comment.decode(errors="surrogateescape")
     density = None
     try:
         x, y = map(float, info["dpi"])
@@ -179,6 +182,7 @@ def from_pillow_info(info: Mapping[Any, Any]) -> Metadata:
         packet if isinstance(packet, bytes) and packet else None,
         icc if isinstance(icc, bytes) and icc else None,
         density=density,
+        comments=(comment,) if isinstance(comment, str) and comment else (),
     )
 
 

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from photochrom.imagefile import exif
 from photochrom.imagefile.metadata import (
@@ -42,6 +43,15 @@ _COMMENT = "Comment"
 def is_grey(data: bytes) -> bool:
     """Tell whether a PNG is grey, with alpha or without, by its colour type."""
     return not data[25] & 2
+
+
+def scale_transparency(info: dict[str | tuple[int, int], Any], data: bytes) -> None:
+    """Scale the transparent grey in the `info` of a Pillow image to 8 bits, as its pixels are."""
+    header = read_header(data)
+    if header.color_type == 0 and header.depth in (2, 4):  # Pillow leaves it as it is
+        value = info.get("transparency")
+        if isinstance(value, int):
+            info["transparency"] = value * 255 // ((1 << header.depth) - 1)
 
 
 def strip_metadata(data: bytes) -> bytes:
@@ -181,7 +191,8 @@ class _Found:
 def write_metadata(data: bytes, metadata: Metadata) -> bytes:
     """Return a PNG with its metadata replaced."""
     added: list[bytes] = []
-    icc, density = metadata.icc, convert_density(metadata.density, "m", 2**31 - 1)
+    icc, density = metadata.icc, metadata.density or exif.read_density(metadata.exif or b"")
+    density = convert_density(density, "m", 2**31 - 1)
     if icc is not None:
         added.append(make_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
     if density is not None:

@@ -223,6 +223,7 @@ def _read_metadata(data: bytes, image: Image.Image) -> Metadata:
     if image.format in ("JPEG", "MPO"):
         return jpeg.read_metadata(data)
     if image.format == "PNG":
+        png.scale_transparency(image.info, data)
         return png_color.with_color_profile(png.read_metadata(data), is_grey=png.is_grey(data))
     return from_pillow_info(image.info)
 

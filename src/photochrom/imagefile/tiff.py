@@ -14,6 +14,8 @@ from photochrom.imagefile.formats import detect_format
 SIGNATURES = {"<": b"II*\0", ">": b"MM\0*"}
 """Byte order, as of `struct`, to the first bytes of a TIFF."""
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
+UNITS = {1: "", 2: "inch", 3: "cm"}
+"""ResolutionUnit to the unit of a resolution; ``: a ratio."""
 KIND_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """Field type to bytes of a value, without directory offsets and the types of BigTIFF."""
 _ALL_KIND_SIZES = KIND_SIZES | {13: 4, 16: 8, 17: 8, 18: 8}
