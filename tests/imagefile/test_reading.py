@@ -469,6 +469,8 @@ def test_sides_of_what_is_refused_are_refused_with_the_same_reason(tmp_path: Pat
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     (tmp_path / "text.jpg").write_text("text " * 9)
     (tmp_path / "empty.png").touch()
+    header = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 8, 9, 9, 8, 7)  # multichannel
+    (tmp_path / "inks.psd").write_bytes(header + bytes(900))
     for path in (*tmp_path.iterdir(), tmp_path / "missing.tif"):
         with pytest.raises(PhotoError) as expected:
             open_photo(path)

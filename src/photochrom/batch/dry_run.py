@@ -73,7 +73,7 @@ class Estimate:
         ]
         if self.left_out:
             lines.append(f"not in the estimate: {self.left_out} photos, as trials failed")
-        lines.append("not looked at: damage behind headers, and which photos are in colour")
+        lines.append("not looked at: damage and colour profiles, and which photos are in colour")
         return lines
 
 

@@ -77,7 +77,6 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
     boxes = _read_boxes(data)
     header = _read_header(data, boxes, name, max_pixels)
     with reader_errors(name):
-        _check_kind(header)
         metadata = _read_metadata(boxes)
         profile: bytes | None
         if header.color.has_profile:
@@ -112,6 +111,8 @@ def _read_header(
         header = parse_header(b"".join(parts) if boxes else data)
     except ValueError as error:
         raise DamagedError(f"{name} is a JPEG XL that is damaged or cut off: {error}") from error
+    with reader_errors(name):
+        _check_kind(header)
     check_size(header.width, header.height, name, max_pixels)
     return header
 

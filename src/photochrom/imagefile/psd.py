@@ -80,13 +80,13 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
     """
     with reader_errors(name):
         header = _Header(*struct.unpack_from(">4xH6xHIIHH", data))
+        _check_kind(header)
     check_size(header.width, header.height, name, max_pixels)
     with reader_errors(name):
         return _read_merged(data, header)
 
 
 def _read_merged(data: bytes, header: _Header) -> Photo:
-    _check_kind(header)
     palette, offset = _read_section(data, 26, 4)
     resource_blocks, offset = _read_section(data, offset, 4)
     layer_section, offset = _read_section(data, offset, 4 * header.version)
