@@ -25,7 +25,13 @@ def test_library_has_exactly_these_options():
 @pytest.mark.parametrize(
     ("name", "others"),
     [
-        ("colorize", {"out", "as_json", "report", "resume", "engine", "address", "jobs"}),
+        (
+            "colorize",
+            {
+                *("out", "as_json", "report", "resume", "checksum", "engine", "address", "jobs"),
+                *("recolor", "times", "sidecar", "dry_run"),
+            },
+        ),
         ("video", {"codec", "quality", "steady", "processes", "restart"}),
     ],
 )

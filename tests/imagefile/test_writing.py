@@ -20,7 +20,7 @@ def test_every_format_is_written_and_read(suffix: str, tmp_path: Path, picture: 
     path = tmp_path / f"photo{suffix}"
     save_photo(picture, path)
     difference = np.abs(open_photo(path).pixels.astype(int) - np.asarray(picture))
-    assert difference.mean() < (4 if suffix in (".jpg", ".jpeg", ".webp", ".avif") else 1e-9)
+    assert difference.mean() < (4 if FORMATS[suffix] in ("JPEG", "WEBP", "AVIF") else 1e-9)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
@@ -54,7 +54,7 @@ def test_alpha_is_dropped_only_if_opaque(suffix: str, tmp_path: Path, picture: I
 
 
 def test_unknown_suffix_is_refused(tmp_path: Path, picture: Image.Image):
-    with pytest.raises(PhotoError, match=r"\.avif, \.bmp, \.jpeg, \.jpg, \.png, \.tif"):
+    with pytest.raises(PhotoError, match=r"\.avif, \.bmp, .*\.jpg, \.png, \.tif"):
         save_photo(picture, tmp_path / "a.gif")
     assert list(tmp_path.iterdir()) == []
 
