@@ -126,6 +126,29 @@ def test_tga_alpha_is_what_the_header_says(kind: int, tmp_path: Path):
     assert np.abs(photo.pixels - np.array(expected)).max() <= 1
 
 
+def plain_tga(depth: int, attribute_bits: int, pixel: bytes) -> bytes:
+    """Return 2x2 pixels without an extension area."""
+    return struct.pack("<BBB9xHHBB", 0, 0, 2, 2, 2, depth, attribute_bits) + pixel * 4
+
+
+@pytest.mark.parametrize("attribute_bits", [0, 1])
+@pytest.mark.parametrize("pixel", [0x7C1F, 0xFC1F])
+def test_tga_of_16_bits_is_opaque(pixel: int, attribute_bits: int, tmp_path: Path):
+    photo = read(plain_tga(16, attribute_bits, struct.pack("<H", pixel)), tmp_path)
+    assert photo.alpha is None
+    assert photo.pixels[0, 0].tolist() == [255, 0, 255]
+    assert bool(photo.warnings) == bool(attribute_bits)
+
+
+@pytest.mark.parametrize("attribute_bits", [0, 8])
+def test_tga_that_is_wholly_transparent_is_opaque(attribute_bits: int, tmp_path: Path):
+    photo = read(plain_tga(32, attribute_bits, bytes((1, 2, 3, 0))), tmp_path)
+    assert photo.alpha is None
+    assert photo.pixels[0, 0].tolist() == [3, 2, 1]
+    assert bool(photo.warnings) == bool(attribute_bits)
+    assert read(plain_tga(32, attribute_bits, bytes((1, 2, 3, 9))), tmp_path).alpha is not None
+
+
 def test_tga_cut_off_is_refused(tmp_path: Path):
     data = encode(RAMP.convert("RGB"), "TGA")
     with pytest.raises(PhotoError, match="cut off"):

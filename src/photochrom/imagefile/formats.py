@@ -63,7 +63,7 @@ _SIGNATURES = {
     "GIF": (b"GIF87a", b"GIF89a"),
 }
 _PATTERNS = {
-    "PNM": re.compile(rb"P[1-7Ff][\s#]"),
+    "PNM": re.compile(rb"P(?:[1-6Ff][\s#]|7\s*\n)"),
     "PCX": re.compile(rb"\n[\0\2-\5][\0\1][\1\2\4\x08]"),
     "SGI": re.compile(rb"\x01\xda[\0\1][\1\2]"),
 }

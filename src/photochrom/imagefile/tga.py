@@ -11,7 +11,6 @@ from PIL.ImageFile import ImageFile
 
 from photochrom.color import Pixels, icc
 from photochrom.imagefile.decoding import finish, reader_errors
-from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 
 _SIGNATURE = b"TRUEVISION-XFILE.\0"
@@ -27,27 +26,11 @@ def decode(image: ImageFile, data: bytes, name: str) -> Photo:
     """
     with reader_errors(name):
         image.load()
-        photo = Photo.from_image(image)
-        comments = [data[18 : 18 + data[0]]]  # the image ID (6)
+        photo = _check_alpha(Photo.from_image(image), data[16], attribute_bits=data[17] & 15)
         extension = _read_extension(data)
-        profile, warning = None, ""
         if extension is not None:
-            photo = _apply_alpha_kind(photo, extension[494])
-            lines = [_text(extension[start : start + 81]) for start in range(43, 367, 81)]
-            # Author (11), its comments (12), job (14)
-            comments += [extension[2:43], b"\n".join(filter(None, lines)), extension[379:420]]
-            numerator, denominator = struct.unpack_from("<2H", extension, 478)  # gamma (20)
-            try:
-                if numerator and denominator:
-                    profile = icc.calibrated_profile(
-                        numerator / denominator, None, is_grey=photo.pixels.shape[2] == 1
-                    )
-            except icc.ProfileError as error:
-                warning = f"the gamma of its header is dropped: {error}"
-        texts = filter(None, (_text(c).decode(errors="surrogateescape") for c in comments))
-        metadata = Metadata(icc=profile, comments=tuple(texts))
-        if warning:
-            metadata = metadata.with_warning(warning)
+            photo = _read_gamma(_apply_alpha_kind(photo, extension[494]), extension)
+        metadata = dataclasses.replace(photo.metadata, comments=_read_comments(data, extension))
         return finish(photo, metadata, Encoding("TGA"), image=image)
 
 
@@ -61,6 +44,25 @@ def _read_extension(data: bytes) -> bytes | None:
     return extension if offset and len(extension) == _EXTENSION_SIZE else None
 
 
+def _check_alpha(photo: Photo, depth: int, *, attribute_bits: int) -> Photo:
+    """Drop alpha that cannot be meant as opacity.
+
+    Programs disagree on the single bit of pixels of 16 bits. In pixels of 32 bits they write
+    opacity whether or not the header says that there are attribute bits.
+    """
+    is_single_bit = depth == 16 and photo.pixels.shape[2] == 3
+    if photo.alpha is None or (photo.alpha.any() and not is_single_bit):
+        return photo
+    metadata = photo.metadata
+    if attribute_bits:
+        metadata = metadata.with_warning(
+            "the transparency of 1 bit is dropped"
+            if is_single_bit
+            else "the opacity, 0 everywhere, is dropped"
+        )
+    return dataclasses.replace(photo, alpha=None, metadata=metadata)
+
+
 def _apply_alpha_kind(photo: Photo, kind: int) -> Photo:
     """Apply the attributes type (24): drop what is no opacity, undo premultiplied opacity."""
     if photo.alpha is None or kind in _NO_ALPHA:
@@ -70,6 +72,30 @@ def _apply_alpha_kind(photo: Photo, kind: int) -> Photo:
     opacity = np.maximum(photo.alpha, 1)[..., None] / np.float32(255)
     pixels: Pixels = np.minimum(photo.pixels / opacity + np.float32(0.5), 255).astype(np.uint8)
     return dataclasses.replace(photo, pixels=pixels)
+
+
+def _read_gamma(photo: Photo, extension: bytes) -> Photo:
+    """Set the profile of the gamma (20), an exponent."""
+    numerator, denominator = struct.unpack_from("<2H", extension, 478)
+    if not numerator or not denominator:
+        return photo
+    is_grey = photo.pixels.shape[2] == 1
+    try:
+        profile = icc.calibrated_profile(numerator / denominator, None, is_grey=is_grey)
+        metadata = photo.metadata.with_profile(profile)
+    except icc.ProfileError as error:
+        metadata = photo.metadata.with_warning(f"the gamma of its header is dropped: {error}")
+    return dataclasses.replace(photo, metadata=metadata)
+
+
+def _read_comments(data: bytes, extension: bytes | None) -> tuple[str, ...]:
+    """Return the texts of image ID (6), author (11), author comments (12) and job (14)."""
+    texts = [_text(data[18 : 18 + data[0]])]
+    if extension is not None:
+        lines = [_text(extension[start : start + 81]) for start in range(43, 367, 81)]
+        comments = b"\n".join(filter(None, lines))
+        texts += [_text(extension[2:43]), comments, _text(extension[379:420])]
+    return tuple(text.decode(errors="surrogateescape") for text in texts if text)
 
 
 def _text(content: bytes) -> bytes:
