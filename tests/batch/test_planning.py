@@ -148,17 +148,19 @@ def test_an_unreadable_folder_fails_alone(unreadable: Path, pattern: str, tmp_pa
 
 
 def test_a_file_that_cannot_be_looked_at_fails_alone(tree: Path, monkeypatch: pytest.MonkeyPatch):
-    is_file = Path.is_file
+    stat = os.stat
 
-    def guarded(path: Path) -> bool:
-        if path.name == "b.jpg":
+    def guarded(path: str | Path, **options: bool) -> os.stat_result:
+        if str(path).endswith("/b.jpg"):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return is_file(path)
+        return stat(path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Path, "is_file", guarded)
-    planned = planning.plan([str(tree)], tree.parent / "out")
-    assert [job.input.name for job in planned.jobs] == ["a.PNG", "b-color.jpg", "c.tif"]
-    assert plan_failures([str(tree)]).keys() == {"b.jpg"}
+    monkeypatch.setattr(os, "stat", guarded)
+    for inputs in ([str(tree)], [str(tree / "**" / "*")], [str(tree / "*"), str(tree / "deep")]):
+        planned = planning.plan(inputs, tree.parent / "out")
+        assert [job.input.name for job in planned.jobs] == ["a.PNG", "b-color.jpg", "c.tif"]
+        error = f"cannot read {tree / 'b.jpg'}: Permission denied"
+        assert plan_failures(inputs) == {"b.jpg": error}
     assert plan_failures([str(tree / "b.jpg")]).keys() == {"b.jpg"}
 
 

@@ -45,10 +45,9 @@ def is_sidecar(path: Path) -> bool:
     if path.suffix.lower() != ".xmp":
         return False
     owner = path.with_suffix("")
-    if has_photo_suffix(owner) and owner.exists():
-        return True
-    suffixes = (other for suffix in SUFFIXES for other in (suffix, suffix.upper()))
-    return any(path.with_suffix(suffix).exists() for suffix in suffixes)
+    suffixes = [other for suffix in SUFFIXES for other in (suffix, suffix.upper())]
+    photos = [owner] * has_photo_suffix(owner) + [path.with_suffix(suffix) for suffix in suffixes]
+    return any(map(os.path.exists, photos))  # does not raise if permission is denied
 
 
 def describe_suffix(path: PurePath) -> str:

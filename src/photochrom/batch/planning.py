@@ -231,7 +231,7 @@ def _find_entries(match: Path, outputs: Path | None) -> list[Entry]:
     resolved = match.parent.resolve() / match.name
     if outputs is not None and (outputs == resolved or outputs in resolved.parents):
         return []
-    if not match.is_dir():
+    if not os.path.isdir(match):  # noqa: PTH112 (does not raise if permission is denied)
         return [] if is_sidecar(match) else [classify(match)]
     resolved = match.resolve()
     is_below = outputs is not None and resolved in outputs.parents
@@ -256,7 +256,8 @@ def _unreadable_folders(root: Path, pattern: PurePath) -> Iterator[Path]:
     parents = [parent for parent in pattern.parents if parent.parts]
     folders = [root, *(match for parent in parents for match in _match(root, parent))]
     for folder in folders:
-        if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        is_folder = os.path.isdir(folder)  # noqa: PTH112 (does not raise)
+        if is_folder and not os.access(folder, os.R_OK | os.X_OK):
             yield folder
 
 
