@@ -401,6 +401,20 @@ def test_ycbcr_without_jpeg(compression: int, sampling: tuple[int, int]):
     assert red_blue[8:, 28:36].min() > 50
 
 
+def test_old_compressions():
+    levels = np.arange(16) % 4 / 3
+    row = b"\0" + bytes([0b00011011] * 4)
+    photo = open_photo(write_plain(np.zeros((4, 16, 1)), 2, 1, "<", row * 4, t259=32766))
+    assert_pixels(photo, np.tile(levels, (4, 1))[..., None], 8)
+    single = bytes(0xC0 | level for level in range(16))
+    photo = open_photo(write_plain(np.zeros((4, 16, 1)), 4, 1, "<", single * 4, t259=32809))
+    assert_pixels(photo, np.tile(np.arange(16) / 15, (4, 1))[..., None], 8)
+    colors = quantize(COLORS, 8)
+    raw = bytes(imagecodecs.pixarlog_encode(colors))
+    photo = open_photo(write_plain(colors, 8, 2, "<", raw, t259=32909))
+    np.testing.assert_allclose(photo.pixels / 255, COLORS, atol=0.02)
+
+
 @pytest.mark.parametrize(
     ("stream", "message"),
     [

@@ -98,6 +98,7 @@ def seeds() -> dict[str, bytes]:
     add("tiff-pages", grey, "TIFF", save_all=True, append_images=[color, grey], icc_profile=icc)
     add("tiff-alpha", transparent, "TIFF")
     add("tiff-cmyk", color.convert("CMYK"), "TIFF")
+    add("tiff-ycbcr", color.convert("YCbCr"), "TIFF")
     add("tiff-16", Image.fromarray(deep[..., 0]), "TIFF")
     add("webp", color, "WEBP", **metadata)
     add("webp-lossless", transparent, "WEBP", lossless=True)

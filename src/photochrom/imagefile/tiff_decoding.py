@@ -9,7 +9,6 @@ import struct
 from io import BytesIO
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL.ExifTags import Base as Tag
@@ -20,9 +19,9 @@ from photochrom.imagefile.decoding import convert_cmyk
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.samples import from_unit_range, to_full_range
-from photochrom.imagefile.tiff import LONG, SHORT, Tree
+from photochrom.imagefile.tiff import LONG, SHORT, TiffError, Tree
 from photochrom.imagefile.tiff_pages import Page, extract_page
-from photochrom.imagefile.tiff_segments import EMBEDDED_FORMATS, check_segments
+from photochrom.imagefile.tiff_segments import EMBEDDED_FORMATS, check_segments, check_tile_size
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _GREYS = (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
@@ -47,7 +46,7 @@ _OLD_JPEG, _JPEG = 6, 7
 _PILLOW_COMPRESSIONS = {1, 2, 3, 4, 5, _OLD_JPEG, _JPEG, 8, 32771, 32773, 32946}
 _OPENCV_COMPRESSIONS = {1, 5, 8, 32773, 32946}
 _LIBTIFF_COMPRESSIONS = {32766, 32809, 32908, 32909, 34661}
-"""NeXT, ThunderScan, Pixar, PixarLog and JBIG, which OpenCV may decode."""
+"""NeXT, ThunderScan, PixarFilm, PixarLog and JBIG."""
 _TIFFFILE_COMPRESSIONS = {1, 2, 3, 4, 5, 8, 32773, 32946, 34925, 34926, 50000, *EMBEDDED_FORMATS}
 _FLOAT_TOLERANCE = 0.01
 """By which resampling may exceed black or white."""
@@ -119,7 +118,7 @@ def decode_page(page: Page, metadata: Metadata, max_pixels: int) -> Photo:
     if compression in _LIBTIFF_COMPRESSIONS or (
         color == _YCBCR and compression not in EMBEDDED_FORMATS
     ):
-        return Photo(_decode_by_opencv(page, is_grey=color in _GREYS), metadata=metadata)
+        return Photo(_decode_by_libtiff(page, is_grey=color in _GREYS), metadata=metadata)
     _refuse_unsupported(page, color, compression)
     samples, bits = _decode_samples(page, max_pixels)
     colors = _COLORS[color]
@@ -248,15 +247,17 @@ def _decode_by_tifffile(data: bytes, max_pixels: int) -> tuple[NDArray[Any], int
     return samples, bits
 
 
-def _decode_by_opencv(page: Page, *, is_grey: bool) -> NDArray[np.uint8]:
-    """Decode 8 bits by the conversion to RGB of libtiff, which knows subsampled YCbCr."""
-    size = page.numbers(Tag.ImageLength)[:1] + page.numbers(Tag.ImageWidth)[:1]
-    decoded = cv2.imdecode(np.frombuffer(extract_page(page), np.uint8), cv2.IMREAD_COLOR_RGB)
-    if decoded is None or decoded.dtype != np.uint8 or decoded.shape[:2] != size:
-        raise PhotoError(
-            "it is damaged, or a TIFF of YCbCr or of an old compression that is not supported"
-        )
-    return np.ascontiguousarray(decoded[..., :1] if is_grey else decoded).astype(np.uint8)
+def _decode_by_libtiff(page: Page, *, is_grey: bool) -> NDArray[np.uint8]:
+    """Decode 8 bits by libtiff's conversion to RGB, which knows subsampled YCbCr."""
+    from imagecodecs import tiff_decode
+
+    check_tile_size(page)
+    if max(page.numbers(Tag.BitsPerSample), default=1) > 8:
+        raise _unsupported("of YCbCr, or of an old compression, with more than 8 bits")
+    rgba: NDArray[np.uint8] = tiff_decode(extract_page(page), asrgb=True)
+    if rgba.shape[:2] != page.numbers(Tag.ImageLength)[:1] + page.numbers(Tag.ImageWidth)[:1]:
+        raise TiffError("its size is not that of its pixels")
+    return rgba[..., : 1 if is_grey else 3].copy()
 
 
 def _describe_float(values: NDArray[Any], metadata: Metadata) -> Metadata:

@@ -6,9 +6,12 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
+from photochrom.imagefile import jpegxl_header
 from photochrom.imagefile.jpeg_segments import iterate_segments
 from photochrom.imagefile.tiff import TiffError
+from photochrom.imagefile.tiff_pages import Page
 
 if TYPE_CHECKING:
     import tifffile
@@ -27,7 +30,6 @@ _MAX_SEGMENT = 1 << 24
 _PADDING = 16
 """Rows and columns that a segment may have more, blocks of a JPEG."""
 _FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def check_segments(page: "tifffile.TiffPage", data: bytes) -> None:
@@ -39,11 +41,10 @@ def check_segments(page: "tifffile.TiffPage", data: bytes) -> None:
     """
     if len(page.dataoffsets) != math.prod(page.chunked) or 0 in page.databytecounts:
         raise TiffError("strips or tiles are missing")
+    _check_area(page.tilewidth * page.tilelength, page.imagewidth * page.imagelength)
     width, height = (
         (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
     )
-    if width * height > max(page.imagewidth * page.imagelength, _MAX_SEGMENT):
-        raise TiffError("its tiles are far larger than the page")
     format_ = EMBEDDED_FORMATS.get(page.compression)
     if format_ is None:
         return
@@ -53,12 +54,29 @@ def check_segments(page: "tifffile.TiffPage", data: bytes) -> None:
             raise TiffError("a strip or tile is larger than it should be")
 
 
+def check_tile_size(page: Page) -> None:
+    """Raise `TiffError` if tiles are far larger than the page."""
+    sides, tile = (
+        [*page.numbers(first)[:1], *page.numbers(second)[:1]]
+        for first, second in ((Tag.ImageWidth, Tag.ImageLength), (Tag.TileWidth, Tag.TileLength))
+    )
+    _check_area(math.prod(tile), math.prod(sides))
+
+
+def _check_area(tile: int, page: int) -> None:
+    if tile > max(page, _MAX_SEGMENT):
+        raise TiffError("its tiles are far larger than the page")
+
+
 def _read_size(segment: bytes, format_: str, page: "tifffile.TiffPage") -> tuple[int, int]:
     """Return width and height of an image."""
     if format_ == "LERC":
         return _read_lerc_size(segment, page.samplesperpixel)
     if format_ == "JPEG XL":
-        return _read_jxl_size(segment)
+        header = jpegxl_header.parse_header(
+            segment[max(0, segment.find(jpegxl_header.SIGNATURE)) :]
+        )
+        return header.width, header.height
     if format_ == "JPEG":
         return _read_jpeg_size(segment, page.bitspersample)
     with Image.open(BytesIO(segment), formats=[format_]) as image:
@@ -89,29 +107,3 @@ def _read_lerc_size(segment: bytes, samples: int) -> tuple[int, int]:
     else:
         raise TiffError("its LERC is damaged, or compressed a second time")
     return width, height
-
-
-def _read_jxl_size(segment: bytes) -> tuple[int, int]:
-    """Follow ISO/IEC 18181-1, SizeHeader, of a codestream or of one in boxes."""
-    start = segment.find(b"\xff\x0a")  # in boxes, the first of them starts the codestream
-    if start < 0:
-        raise TiffError("its JPEG XL is damaged")
-    bits = int.from_bytes(segment[start + 2 : start + 14], "little")
-
-    def take(count: int) -> int:
-        nonlocal bits
-        value = bits & ((1 << count) - 1)
-        bits >>= count
-        return value
-
-    is_small = take(1)
-
-    def take_side() -> int:
-        return (take(5) + 1) * 8 if is_small else take((9, 13, 18, 30)[take(2)]) + 1
-
-    height = take_side()
-    ratio = take(3)
-    if ratio == 0:
-        return take_side(), height
-    across, down = _JXL_RATIOS[ratio - 1]
-    return height * across // down, height
