@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.color import icc
+from photochrom.color import cicp, icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile.decoding import IDEAL_INKS
 from photochrom.imagefile.photo import Photo
@@ -288,3 +288,29 @@ def test_files_of_pillow_keep_their_pixels():
     image.save(buffer, "JPEG2000")
     photo = read(buffer.getvalue())
     np.testing.assert_array_equal(photo.to_image(), image)
+
+
+def parameterized(primaries: int, transfer: int, matrix: int = 0) -> bytes:
+    """Return a colr box of code points, in full range."""
+    return box(b"colr", b"\5\0\0", struct.pack(">3HB", primaries, transfer, matrix, 0x80))
+
+
+def test_code_points_become_a_profile():
+    color = read(jp2(encode(np.dstack([RAMP] * 3), 8), parameterized(12, 13)))
+    assert color.metadata.icc == cicp.cicp_profile(12, 13)
+    monochrome = read(jp2(encode(RAMP, 8), parameterized(1, 8)))
+    assert monochrome.metadata.icc == cicp.cicp_profile(1, 8, is_grey=True)
+    for box_, message in ((parameterized(9, 16), "PQ"), (parameterized(1, 1, 1), "YCbCr")):
+        with pytest.raises(PhotoError, match=message):
+            read(jp2(encode(np.dstack([RAMP] * 3), 8), box_))
+
+
+def test_colors_of_a_jpx_layer_are_honoured():
+    profile = grey(gamma(1.0))
+    layer = box(b"jplh", box(b"cgrp", profiled(profile)))
+    assert read(jp2(encode(RAMP, 8), after=layer)).metadata.icc == profile
+
+
+def test_colors_are_refused_before_the_size():
+    with pytest.raises(PhotoError, match="e-sRGB"):
+        open_photo(BytesIO(jp2(encode(np.dstack([RAMP] * 3), 8), enumerated(20))), max_pixels=1)

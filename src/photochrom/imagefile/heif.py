@@ -60,8 +60,9 @@ def read_avif(data: bytes, name: str, max_pixels: int) -> Photo:
     Raises:
         PhotoError: If it is damaged, or of a kind that cannot be read, such as HDR.
     """
+    heif, metadata = _read_header(data, "AVIF", name)
     image = open_image(BytesIO(data), name, max_pixels)
-    heif, bits, metadata = _read_header(data, "AVIF", name)
+    bits = heif.bit_depth()
     if bits > 8:
         metadata = metadata.with_warning(f"{bits} bits are kept in a PNG or TIFF of 16 bits only")
     with reader_errors(name):
@@ -73,7 +74,7 @@ def read_avif(data: bytes, name: str, max_pixels: int) -> Photo:
             image.load()
             photo = Photo.from_image(image)
         photo, metadata = _crop(photo, metadata, heif.items[heif.primary])
-    return _finish(photo, metadata, data, heif, name, "AVIF")
+    return _finish(photo, metadata, heif, name, "AVIF")
 
 
 def read_heic(data: bytes, name: str, max_pixels: int) -> Photo:
@@ -84,7 +85,7 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> Photo:
         )
     import pillow_heif
 
-    heif, _, metadata = _read_header(data, "HEIC", name)
+    heif, metadata = _read_header(data, "HEIC", name)
     with reader_errors(name):
         file = pillow_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
         image = file[file.primary_index]
@@ -94,13 +95,11 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> Photo:
         mode, _, depth = image.mode.partition(";")
         samples = np.asarray(image)[:height, :width]
         photo = to_photo(samples, int(depth or 8), is_premultiplied=mode == "RGBa")
-    return _finish(
-        photo, metadata, data, heif, name, "HEIF", is_upright=True
-    )  # and cropped, by libheif
+    return _finish(photo, metadata, heif, name, "HEIF", is_upright=True)  # and cropped, by libheif
 
 
-def _read_header(data: bytes, kind: str, name: str) -> tuple[HeifItems, int, Metadata]:
-    """Return items, bits for each channel, and metadata."""
+def _read_header(data: bytes, kind: str, name: str) -> tuple[HeifItems, Metadata]:
+    """Return items, and metadata with the profile."""
     meta = find_box(data, b"meta")
     if meta is None:
         raise PhotoError(
@@ -116,10 +115,11 @@ def _read_header(data: bytes, kind: str, name: str) -> tuple[HeifItems, int, Met
     metadata = _read_metadata(data, heif)
     if find_box(data, b"moov") is not None:
         metadata = metadata.with_warning("the sequence of images beside the photo is dropped")
-    return heif, heif.bit_depth(), metadata
+    with reader_errors(name):
+        return heif, dataclasses.replace(metadata, icc=_read_profile(data, heif))
 
 
-def _read_profile(data: bytes, heif: HeifItems, *, is_grey: bool) -> bytes | None:
+def _read_profile(data: bytes, heif: HeifItems) -> bytes | None:
     """Return the profile of the primary image, or one of its code points; None: sRGB.
 
     Code points are those of nclx; without, those in an AV1 bitstream (AVIF, section 2.2.1).
@@ -141,7 +141,7 @@ def _read_profile(data: bytes, heif: HeifItems, *, is_grey: bool) -> bytes | Non
         return profile
     try:
         # HDR is refused with a profile, too: that is one of tone mapping.
-        described = cicp.cicp_profile(*code_points, is_grey=is_grey)
+        described = cicp.cicp_profile(*code_points, is_grey=heif.is_grey())
     except icc.ProfileError as error:
         raise PhotoError(str(error)) from error
     return profile or described
@@ -235,7 +235,6 @@ def _aperture_range(size: int, length: bytes, offset: bytes) -> slice | None:
 def _finish(
     photo: Photo,
     metadata: Metadata,
-    data: bytes,
     heif: HeifItems,
     name: str,
     format_: str,
@@ -248,10 +247,9 @@ def _finish(
     mirror = next(iter(item.all_properties(b"imir")), b"")[:1]
     orientation = _ORIENTATIONS[turns[0] & 3 if turns else 0, mirror[0] & 1 if mirror else None]
     with reader_errors(name):
-        profile = _read_profile(data, heif, is_grey=photo.pixels.shape[2] == 1)
         return finish(
             photo,
-            dataclasses.replace(metadata, icc=profile),
+            metadata,
             Encoding(format_),
             is_upright=is_upright,
             orientation=orientation,

@@ -80,6 +80,11 @@ class HeifItems:
         parts = [self.items[self.primary], *self.referred(b"dimg", self.primary)]
         return max(map(_bit_depth, parts))
 
+    def is_grey(self) -> bool:
+        """Tell whether the primary image, or a tile of it, is monochrome."""
+        parts = [self.items[self.primary], *self.referred(b"dimg", self.primary)]
+        return any(map(_is_grey, parts))
+
 
 def needs_png(path: Path) -> bool:
     """Tell whether a file is an AVIF of more than 8 bits, which becomes a PNG of 16 bits.
@@ -212,3 +217,12 @@ def _bit_depth(item: Item) -> int:
         elif kind == b"pixi":
             depths += content[5:]
     return max(depths)
+
+
+def _is_grey(item: Item) -> bool:
+    for kind, content in item.properties:
+        if kind == b"av1C" and len(content) >= 3:
+            return bool(content[2] & 0x10)
+        if kind == b"hvcC" and len(content) >= 17:
+            return content[16] & 3 == 0
+    return False

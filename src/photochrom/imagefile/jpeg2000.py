@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.color import icc
+from photochrom.color import cicp, icc
 from photochrom.color.cie import FloatArray
 from photochrom.errors import PhotoError
 from photochrom.imagefile.boxes import find_box, iterate_boxes
@@ -24,6 +24,7 @@ from photochrom.imagefile.decoding import (
     check_size,
     convert_cmyk,
     finish,
+    reader_errors,
 )
 from photochrom.imagefile.jpeg2000_metadata import read_metadata
 from photochrom.imagefile.metadata import Metadata
@@ -35,7 +36,7 @@ from photochrom.imagefile.samples import (
 )
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
-_ENUMERATED, _ICC_METHODS = 1, (2, 3)
+_ENUMERATED, _ICC_METHODS, _CODE_POINTS = 1, (2, 3), 5
 _BILEVEL, _BILEVEL_2, _CMYK, _LAB, _SRGB, _GREY, _SYCC = 0, 15, 12, 14, 16, 17, 18
 _COLOR_COUNTS: dict[int | bytes, int] = {
     **{_BILEVEL: 1, _BILEVEL_2: 1, _SRGB: 3, _GREY: 1, _SYCC: 3},
@@ -91,38 +92,59 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
     """
     is_bare = data.startswith(_CODESTREAM)
     codestream = data if is_bare else find_box(data, b"jp2c")
-    header = b"" if is_bare else find_box(data, b"jp2h") or b""
     if codestream is None:
         raise DamagedError(f"{name} is a JPEG 2000 file without an image; it may be cut off")
-    width, height, components = _read_size(codestream, name)
+    with reader_errors(name):
+        header = b"" if is_bare else _join_headers(data)
+        width, height, components = _read_size(codestream)
+        is_ycc = _is_subsampled(components)
+        color = _read_color(header, _channel_bits(components, header), is_ycc=is_ycc)
     check_size(width, height, name, max_pixels)
-    try:
+    with reader_errors(name):
         metadata = read_metadata(b"" if is_bare else data, header, codestream)
         channels = _apply_palette(_decode(codestream, components), header)
-        color = _read_color(header, channels, is_ycc=_is_subsampled(components))
         photo, metadata = _to_photo(channels, color, header, metadata, is_bare=is_bare)
-    except PhotoError as error:
-        raise type(error)(f"{name}: {error}") from error
-    except (ValueError, IndexError, struct.error) as error:
-        raise DamagedError(f"{name} is a JPEG 2000 file that is damaged or cut off") from error
-    return finish(photo, metadata, Encoding("JPEG2000"))
+        return finish(photo, metadata, Encoding("JPEG2000"))
 
 
-def _read_size(codestream: bytes, name: str) -> tuple[int, int, list[_Component]]:
+def _join_headers(data: bytes) -> bytes:
+    """Return the boxes in jp2h, then those of the first codestream and layer of a JPX."""
+    paths = [(b"jp2h",), (b"jpch",), (b"jplh",), (b"jplh", b"cgrp")]
+    return b"".join(find_box(data, *path) or b"" for path in paths)
+
+
+def _read_size(codestream: bytes) -> tuple[int, int, list[_Component]]:
     """Return width, height and components by the marker segment SIZ."""
-    try:
-        right, bottom, left, top = struct.unpack_from(">4I", codestream, 8)
-        (count,) = struct.unpack_from(">H", codestream, 40)
-    except struct.error:
-        raise DamagedError(f"{name} is a JPEG 2000 file that is cut off") from None
+    right, bottom, left, top = struct.unpack_from(">4I", codestream, 8)
+    (count,) = struct.unpack_from(">H", codestream, 40)
     parts = codestream[42 : 42 + 3 * count]
     components = [
         _Component((depth & 0x7F) + 1, bool(depth & 0x80), (across, down))
         for depth, across, down in zip(parts[::3], parts[1::3], parts[2::3], strict=False)
     ]
     if right <= left or bottom <= top or not components:
-        raise DamagedError(f"{name} is a JPEG 2000 file without pixels")
+        raise DamagedError("it has no pixels")
     return right - left, bottom - top, components
+
+
+def _channel_bits(components: list[_Component], header: bytes) -> list[int]:
+    """Return the bits of the channels, with those of a palette."""
+    bits = [component.bits for component in components]
+    palette = find_box(header, b"pclr")
+    if palette is None:
+        return bits
+    return [
+        (palette[3 + column] & 0x7F) + 1 if is_palette else bits[component]
+        for component, is_palette, column in _read_mapping(header, palette)
+    ]
+
+
+def _read_mapping(header: bytes, palette: bytes) -> list[tuple[int, int, int]]:
+    """Return component, whether it is an index, and column of each channel (section I.5.3.5)."""
+    mapping = find_box(header, b"cmap")
+    if mapping is None:  # the first component is an index
+        return [(0, 1, column) for column in range(palette[2])]
+    return list(struct.iter_unpack(">HBB", mapping))
 
 
 def _is_subsampled(components: Sequence[_Component]) -> bool:
@@ -179,7 +201,7 @@ def _decode_mixed_depths(codestream: bytes, bits: list[int]) -> NDArray[Any]:
 
 def _apply_palette(components: list[_Channel], header: bytes) -> list[_Channel]:
     """Return the channels of components by the boxes pclr and cmap (sections I.5.3.4, I.5.3.5)."""
-    palette, mapping = find_box(header, b"pclr"), find_box(header, b"cmap")
+    palette = find_box(header, b"pclr")
     if palette is None:
         return components
     count, columns = struct.unpack_from(">HB", palette)
@@ -188,10 +210,8 @@ def _apply_palette(components: list[_Channel], header: bytes) -> list[_Channel]:
         raise PhotoError("it has a palette of signed values or more than 16 bits; save it as RGB")
     row = np.dtype([(str(n), ">u2" if depth > 8 else ">u1") for n, depth in enumerate(bits)])
     entries = np.frombuffer(palette, row, count, 3 + columns)
-    # A palette without a mapping maps the first component.
-    mapping = mapping or b"".join(struct.pack(">HBB", 0, 1, n) for n in range(columns))
     channels = []
-    for component, is_palette, column in struct.iter_unpack(">HBB", mapping):
+    for component, is_palette, column in _read_mapping(header, palette):
         channel = components[component]
         if is_palette:
             values = entries[str(column)].astype(np.uint16)
@@ -200,13 +220,13 @@ def _apply_palette(components: list[_Channel], header: bytes) -> list[_Channel]:
     return channels
 
 
-def _read_color(header: bytes, channels: list[_Channel], *, is_ycc: bool) -> _Color:
+def _read_color(header: bytes, bits: list[int], *, is_ycc: bool) -> _Color:
     """Return the first colour specification that can be used (section I.5.3.3).
 
     Raises:
         PhotoError: If there are some, and none of them can.
     """
-    specifications = list(_read_color_specifications(header))
+    specifications = list(_read_color_specifications(header, is_grey=len(bits) < 3))
     usable = [s for s in specifications if s.space in _COLOR_COUNTS]
     if specifications and not usable:
         space = specifications[0].space
@@ -216,17 +236,17 @@ def _read_color(header: bytes, channels: list[_Channel], *, is_ycc: bool) -> _Co
             f"its colours are {name}, which cannot be read in JPEG 2000; "
             "save it as grey or RGB with a colour profile"
         )
-    default = _Color(_GREY if len(channels) < 3 else _SRGB)
+    default = _Color(_GREY if len(bits) < 3 else _SRGB)
     color = usable[0] if usable else default
-    if color.space == _SRGB and len(channels) < 3:
+    if color.space == _SRGB and len(bits) < 3:
         return default
-    if color.space in (_BILEVEL, _BILEVEL_2) and channels[0].bits > 1:
+    if color.space in (_BILEVEL, _BILEVEL_2) and bits[0] > 1:
         return default  # OpenJPEG writes 0 where it is unspecified
     # OpenJPEG's tools take subsampled channels for YCbCr, and `_decode` converts them.
     return _Color(_SRGB) if is_ycc and color.space == _SYCC else color
 
 
-def _read_color_specifications(header: bytes) -> Iterator[_Color]:
+def _read_color_specifications(header: bytes, *, is_grey: bool) -> Iterator[_Color]:
     for kind, content in iterate_boxes(header):
         if kind != b"colr" or len(content) < 7:
             continue
@@ -237,6 +257,16 @@ def _read_color_specifications(header: bytes) -> Iterator[_Color]:
             yield _Color(space, None, struct.unpack_from(">6I", value, 4) if has_ranges else ())
         elif method in _ICC_METHODS:
             yield _Color(value[16:20], value)
+        elif method == _CODE_POINTS and len(value) >= 7:
+            primaries, transfer, matrix, is_full = struct.unpack_from(">3HB", value)
+            if matrix or not is_full & 0x80:
+                yield _Color(b"YCbCr")
+                continue
+            try:
+                profile = cicp.cicp_profile(primaries, transfer, is_grey=is_grey)
+            except icc.ProfileError as error:
+                raise PhotoError(str(error)) from error
+            yield _Color(_GREY if is_grey else _SRGB, profile)
 
 
 def _to_photo(

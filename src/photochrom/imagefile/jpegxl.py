@@ -56,7 +56,8 @@ def reconstruct_jpeg(data: bytes, name: str, max_pixels: int) -> bytes | None:
     boxes = _read_boxes(data)
     if not any(kind == b"jbrd" for kind, _ in boxes):
         return None
-    _read_header(data, boxes, name, max_pixels)
+    header = _read_header(data, boxes, name)
+    check_size(header.width, header.height, name, max_pixels)
     import imagecodecs  # slow to import
 
     with reader_errors(name):
@@ -75,14 +76,17 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
         PhotoError: If it is damaged, or of a kind that cannot be read.
     """
     boxes = _read_boxes(data)
-    header = _read_header(data, boxes, name, max_pixels)
+    header = _read_header(data, boxes, name)
+    color = header.color
+    with reader_errors(name):
+        _check_kind(header)
+        profile = None if color.has_profile else _make_profile(color)
+    check_size(header.width, header.height, name, max_pixels)
     with reader_errors(name):
         metadata = _read_metadata(boxes)
-        profile: bytes | None
-        if header.color.has_profile:
+        if color.has_profile:
             samples, profile = _decode_with_profile(data, header)
         else:
-            profile = _make_profile(header.color)
             samples = _decode(data)
         photo, metadata = _to_photo(samples, header, metadata)
         return finish(
@@ -98,9 +102,7 @@ def _read_boxes(data: bytes) -> list[tuple[bytes, bytes]]:
     return [] if data.startswith(SIGNATURE) else list(iterate_boxes(data))
 
 
-def _read_header(
-    data: bytes, boxes: list[tuple[bytes, bytes]], name: str, max_pixels: int
-) -> JpegXlHeader:
+def _read_header(data: bytes, boxes: list[tuple[bytes, bytes]], name: str) -> JpegXlHeader:
     """Parse the header of the codestream, in jxlc or in jxlp, which start with their number."""
     parts = [
         content if kind == b"jxlc" else content[4:]
@@ -108,13 +110,9 @@ def _read_header(
         if kind in (b"jxlc", b"jxlp")
     ]
     try:
-        header = parse_header(b"".join(parts) if boxes else data)
+        return parse_header(b"".join(parts) if boxes else data)
     except ValueError as error:
         raise DamagedError(f"{name} is a JPEG XL that is damaged or cut off: {error}") from error
-    with reader_errors(name):
-        _check_kind(header)
-    check_size(header.width, header.height, name, max_pixels)
-    return header
 
 
 def _check_kind(header: JpegXlHeader) -> None:
