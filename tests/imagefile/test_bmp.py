@@ -10,6 +10,7 @@ from PIL import Image
 from photochrom import color
 from photochrom.color import SRGB, icc
 from photochrom.errors import PhotoError
+from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import save_photo
@@ -77,6 +78,20 @@ def test_profile_is_written_back(suffix: str, tmp_path: Path):
     with Image.open(tmp_path / f"b{suffix}") as image:  # others can still read it
         assert image.size == (16, 1)
         image.load()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("profile", [None, SPACES["adobe"]])
+def test_transparency_is_written(channels: int, profile: bytes | None, tmp_path: Path):
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (5, 7, channels), np.uint8)
+    alpha = random.integers(0, 256, (5, 7), np.uint8)
+    save_photo(Photo(pixels, alpha, metadata=Metadata(icc=profile)), tmp_path / "a.bmp")
+    photo = open_photo(tmp_path / "a.bmp")
+    assert photo.alpha is not None
+    assert np.array_equal(photo.alpha, alpha)
+    assert np.array_equal(photo.pixels, np.broadcast_to(pixels, (5, 7, 3)))
+    assert photo.metadata.icc == profile
 
 
 def test_without_profile_the_header_stays_short(tmp_path: Path):

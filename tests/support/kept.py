@@ -26,6 +26,7 @@ from photochrom.cli import main
 from photochrom.color import icc
 from photochrom.imagefile import jpeg_segments
 from photochrom.imagefile.boxes import iterate_boxes
+from photochrom.imagefile.reading import open_photo
 from support.icc_profiles import SPACES
 from support.metadata import IPTC, resource
 from support.models import write_model
@@ -329,6 +330,8 @@ def read_xmp(image: Image.Image) -> bytes:
 def has_profile(image: Image.Image) -> bool:
     """Tell whether an image has the profile, or another of the same colours (JPEG XL's)."""
     found = image.info.get("icc_profile")
+    if image.format == "BMP":  # Pillow does not read it
+        found = open_photo(image.filename).metadata.icc  # type: ignore[attr-defined]
     if found is None:
         return False
     a, b = (icc.read_profile(data) for data in (found, ICC))

@@ -15,7 +15,8 @@ from photochrom.imagefile.photo import Encoding, Photo
 
 _FILE_HEADER_SIZE = 14
 _V3_SIZE, _V4_SIZE, _V5_SIZE = 40, 108, 124
-_CALIBRATED, _EMBEDDED, _LINKED = b"\0\0\0\0", b"DEBM", b"KNIL"
+_BITFIELDS = 3
+_SRGB, _CALIBRATED, _EMBEDDED, _LINKED = b"BGRs", b"\0\0\0\0", b"DEBM", b"KNIL"
 _RELATIVE_COLORIMETRIC = 2  # LCS_GM_GRAPHICS
 _CHROMATICITY_SUM = range(990, 1011)
 """Of x, y and z, in thousandths; XYZ of primaries have other sums."""
@@ -35,23 +36,30 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
         return finish(Photo.from_image(image), metadata, Encoding("BMP"), image=image)
 
 
-def write_profile(data: bytes, profile: bytes | None) -> bytes:
-    """Return a bitmap with a header of version 3 as one of version 5 with a profile."""
-    (size,) = struct.unpack_from("<I", data, _FILE_HEADER_SIZE)
-    if profile is None or size != _V3_SIZE:
-        return data
+def write_header(data: bytes, profile: bytes | None) -> bytes:
+    """Return a bitmap by Pillow, of version 3, as one of version 5 if it has a profile or alpha."""
     headers_end = _FILE_HEADER_SIZE + _V3_SIZE
+    has_alpha = struct.unpack_from("<H", data, 28) == (32,)
+    if profile is None and not has_alpha:
+        return data
     growth = _V5_SIZE - _V3_SIZE
     (pixels_start,) = struct.unpack_from("<I", data, 10)
     end = len(data) + growth
-    place = _RELATIVE_COLORIMETRIC, end - _FILE_HEADER_SIZE, len(profile), 0
+    header = bytearray(data[_FILE_HEADER_SIZE:headers_end]).ljust(_V5_SIZE, b"\0")
+    struct.pack_into("<I", header, 0, _V5_SIZE)
+    if has_alpha:
+        struct.pack_into("<I", header, 16, _BITFIELDS)
+        struct.pack_into("<4I", header, 40, 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header[56:60] = _SRGB if profile is None else _EMBEDDED
+    place = (end - _FILE_HEADER_SIZE, len(profile)) if profile else (0, 0)
+    struct.pack_into("<3I", header, 108, _RELATIVE_COLORIMETRIC, *place)
+    size = end + len(profile or b"")
     return b"".join(
         [
-            struct.pack("<2sIII", b"BM", end + len(profile), 0, pixels_start + growth),
-            struct.pack("<I", _V5_SIZE) + data[_FILE_HEADER_SIZE + 4 : headers_end],
-            bytes(16) + _EMBEDDED + bytes(48) + struct.pack("<4I", *place),
+            struct.pack("<2sIII", b"BM", size, 0, pixels_start + growth),
+            header,
             data[headers_end:],
-            profile,
+            profile or b"",
         ]
     )
 

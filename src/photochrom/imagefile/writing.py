@@ -28,7 +28,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
     "BMP": {},
 }
-_NO_ALPHA = ("JPEG", "BMP")
+_LEFT_OUT_IF_OPAQUE = ("JPEG", "BMP")
+"""Formats that have no alpha, or that few programs read with it."""
 _TIFF_STRIP_SIZE = 1 << 18  # bytes before compression
 _TIFF_STRIPS_PER_PART = 64
 _TIFF_COMPRESSIONS = {
@@ -129,13 +130,14 @@ def encode_photo(photo: Photo, suffix: str, name: str = "the photo") -> bytes:
     """
     format_ = FORMATS[suffix.lower()]
     alpha = photo.alpha
-    if format_ in _NO_ALPHA and alpha is not None:
-        if (alpha != np.iinfo(alpha.dtype).max).any():
+    if format_ in _LEFT_OUT_IF_OPAQUE and alpha is not None:
+        if (alpha == np.iinfo(alpha.dtype).max).all():
+            photo = dataclasses.replace(photo, alpha=None)
+        elif format_ == "JPEG":
             raise PhotoError(
-                f"cannot write {name}: {format_} has no transparency and the photo has; give the "
+                f"cannot write {name}: a JPEG has no transparency and the photo has; give the "
                 "photo as .png, .tif or .webp"
             )
-        photo = dataclasses.replace(photo, alpha=None)
     options = dict(_OPTIONS[format_])
     if photo.encoding.format == format_:
         options |= photo.encoding.options
@@ -153,7 +155,7 @@ def encode_photo(photo: Photo, suffix: str, name: str = "the photo") -> bytes:
     except Exception as error:  # encoders raise anything, for example if an image is too wide
         raise PhotoError(f"cannot write {name} as {format_}: {error}") from error
     if format_ == "BMP":
-        return bmp.write_profile(data, photo.metadata.icc)
+        return bmp.write_header(data, photo.metadata.icc)
     if format_ == "JPEG":
         return jpeg.write_metadata(data, photo.metadata)
     return png.write_metadata(data, photo.metadata) if format_ == "PNG" else data
@@ -184,7 +186,8 @@ def _to_pillow_image(photo: Photo, format_: str) -> Image.Image:
         # Pillow's own memory layout, which it uses without a copy.
         padded = cv2.cvtColor(to_8_bits(photo.pixels), cv2.COLOR_RGB2RGBA)
         return Image.frombuffer("RGBX", photo.size, padded, "raw", "RGBX", 0, 1)
-    return photo.to_image()
+    image = photo.to_image()
+    return image.convert("RGBA") if format_ == "BMP" and image.mode == "LA" else image
 
 
 def _encode_by_opencv(
