@@ -74,6 +74,17 @@ def test_signed_samples_start_at_the_lowest(bits: int):
     np.testing.assert_array_equal(photo.pixels[..., 0], np.round(RAMP * scale))
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_more_than_16_bits_are_reduced_and_said(signed: bool):
+    samples = (RAMP * 4001).astype(np.int32 if signed else np.uint32)
+    data = imagecodecs.jpeg2k_encode(
+        samples - (1 << 19) * signed, codecformat="J2K", bitspersample=20, reversible=True
+    )
+    photo = read(data)
+    np.testing.assert_array_equal(photo.pixels[..., 0], samples >> 4)
+    assert photo.warnings == ("samples of 20 bits are reduced to 16",)
+
+
 def test_profile_is_honoured_and_kept():
     profile = grey(gamma(1.0))
     photo = read(jp2(encode(RAMP, 8), profiled(profile)))
@@ -314,3 +325,10 @@ def test_colors_of_a_jpx_layer_are_honoured():
 def test_colors_are_refused_before_the_size():
     with pytest.raises(PhotoError, match="e-sRGB"):
         open_photo(BytesIO(jp2(encode(np.dstack([RAMP] * 3), 8), enumerated(20))), max_pixels=1)
+
+
+def test_documents_and_films_are_refused_by_name():
+    for brand, name in ((b"jpm ", "document"), (b"mjp2", "film")):
+        data = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", brand, bytes(4), brand) + bytes(60)
+        with pytest.raises(PhotoError, match=name):
+            read(data)

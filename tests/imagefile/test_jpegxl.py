@@ -144,11 +144,21 @@ def test_extra_channels_are_dropped_and_said():
     assert photo.warnings == ("2 extra channels are dropped",)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_floating_point_is_reduced_to_16_bits_and_said(kind: type):
+    values = RAMPS[..., :3].astype(kind)
+    photo = read(imagecodecs.jpegxl_encode(values))
+    assert photo.pixels.dtype == np.uint16
+    assert np.abs(photo.pixels - values.astype(float) * 65535).max() <= 1
+    assert photo.warnings == ("floating-point samples are reduced to 16 bits",)
+
+
 def test_kinds_that_are_refused():
     frames = np.stack([samples(8), samples(8)])
+    bright = RAMPS[..., :3].astype(np.float32) * 4
     for data, message in (
         (imagecodecs.jpegxl_encode(frames), "is an animation"),
-        (imagecodecs.jpegxl_encode(RAMPS[..., :3].astype(np.float32)), "floating-point"),
+        (imagecodecs.jpegxl_encode(bright), "floating-point samples from 0 to 4"),
     ):
         with pytest.raises(PhotoError, match=message):
             read(data)

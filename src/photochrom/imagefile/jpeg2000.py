@@ -36,6 +36,7 @@ from photochrom.imagefile.samples import (
 )
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
+_OTHER_BRANDS = {b"jpm ": "a JPEG 2000 document (JPM)", b"mjp2": "a Motion JPEG 2000 film"}
 _ENUMERATED, _ICC_METHODS, _CODE_POINTS = 1, (2, 3), 5
 _BILEVEL, _BILEVEL_2, _CMYK, _LAB, _SRGB, _GREY, _SYCC = 0, 15, 12, 14, 16, 17, 18
 _COLOR_COUNTS: dict[int | bytes, int] = {
@@ -93,6 +94,9 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
     is_bare = data.startswith(_CODESTREAM)
     codestream = data if is_bare else find_box(data, b"jp2c")
     if codestream is None:
+        brand = (find_box(data, b"ftyp") or b"")[:4]
+        if brand in _OTHER_BRANDS:
+            raise PhotoError(f"{name} is {_OTHER_BRANDS[brand]}, which cannot be read")
         raise DamagedError(f"{name} is a JPEG 2000 file without an image; it may be cut off")
     with reader_errors(name):
         header = b"" if is_bare else _join_headers(data)
@@ -102,6 +106,9 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
     check_size(width, height, name, max_pixels)
     with reader_errors(name):
         metadata = read_metadata(b"" if is_bare else data, header, codestream)
+        depth = max(component.bits for component in components)
+        if depth > 16:
+            metadata = metadata.with_warning(f"samples of {depth} bits are reduced to 16")
         channels = _apply_palette(_decode(codestream, components), header)
         photo, metadata = _to_photo(channels, color, header, metadata, is_bare=is_bare)
         return finish(photo, metadata, Encoding("JPEG2000"))
@@ -154,8 +161,6 @@ def _is_subsampled(components: Sequence[_Component]) -> bool:
 def _decode(codestream: bytes, components: list[_Component]) -> list[_Channel]:
     """Decode the components; those of subsampled YCbCr become R, G and B."""
     bits = [component.bits for component in components]
-    if max(bits) > 16:
-        raise PhotoError(f"it has {max(bits)} bits for each channel; up to 16 can be read")
     is_uniform = len({(part.bits, part.is_signed) for part in components}) == 1
     if _is_subsampled(components) and not (is_uniform and _is_subsampled_ycc(components)):
         raise PhotoError(
@@ -181,8 +186,9 @@ def _decode(codestream: bytes, components: list[_Component]) -> list[_Channel]:
     for index, component in enumerate(components):
         samples = decoded[..., index]
         if component.is_signed and is_uniform:
-            samples = samples.astype(np.int32) + (1 << component.bits - 1)
-        channels.append(_Channel(samples, component.bits))
+            samples = samples.astype(np.int64) + (1 << component.bits - 1)
+        excess = max(0, component.bits - 16)
+        channels.append(_Channel(samples >> excess, component.bits - excess))
     return channels
 
 

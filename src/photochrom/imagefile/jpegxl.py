@@ -30,7 +30,7 @@ from photochrom.imagefile.jpegxl_header import (
 )
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
-from photochrom.imagefile.samples import to_photo
+from photochrom.imagefile.samples import from_unit_range, to_photo
 from photochrom.imagefile.xmp_container import drop_contained
 
 _MAX_BROTLI_SIZE = 1 << 26
@@ -45,6 +45,8 @@ _D65, _SRGB_PRIMARIES, _SRGB_TRANSFER = 1, 1, 13
 _UNKNOWN_TRANSFER, _DCI_TRANSFER = 2, 17
 _DCI_EXPONENT = 2.6
 _GAIN_MAP = b"jhgm"
+_OVERSHOOT = 0.05
+"""Of floating-point samples after lossy compression."""
 
 
 def reconstruct_jpeg(data: bytes, name: str, max_pixels: int) -> bytes | None:
@@ -118,9 +120,8 @@ def _read_header(data: bytes, boxes: list[tuple[bytes, bytes]], name: str) -> Jp
 def _check_kind(header: JpegXlHeader) -> None:
     if header.is_animation:
         raise PhotoError("it is an animation; give its frames one by one")
-    if header.is_float or header.bits > 16:
-        kind = "floating-point samples" if header.is_float else f"{header.bits} bits"
-        raise PhotoError(f"it has {kind}; save it with 16 bits for each channel")
+    if header.is_float and header.bits not in (16, 32):
+        raise PhotoError(f"it has floating-point samples of {header.bits} bits; give 16 or 32")
     if BLACK in header.extra_channels:
         raise PhotoError("it is CMYK; convert it to RGB with a colour profile")
     if header.color.space not in (RGB, GREY):
@@ -243,4 +244,15 @@ def _to_photo(
         metadata = metadata.with_warning(
             f"{extra} extra channel{'s are' if extra > 1 else ' is'} dropped"
         )
-    return to_photo(samples, header.bits, is_premultiplied=header.is_premultiplied), metadata
+    bits = header.bits
+    if samples.dtype.kind == "f":  # of integers of more than 16 bits, too
+        lowest, highest = float(samples.min()), float(samples.max())
+        if not -_OVERSHOOT <= lowest <= highest <= 1 + _OVERSHOOT:  # also if NaN
+            raise PhotoError(
+                f"it has floating-point samples from {lowest:g} to {highest:g}; only those from 0, "
+                "black, to 1, white, can be read"
+            )
+        kind = "floating-point samples" if header.is_float else f"samples of {bits} bits"
+        metadata = metadata.with_warning(f"{kind} are reduced to 16 bits")
+        samples, bits = from_unit_range(samples.astype(np.float32), 16), 16
+    return to_photo(samples, bits, is_premultiplied=header.is_premultiplied), metadata
