@@ -192,7 +192,9 @@ def test_resolution_of_exif_becomes_that_of_the_png():
         block = exif_block(order)  # 72 and 300 per inch
         assert phys(Metadata(block)) == struct.pack(">IIB", 2835, 11811, 1)
     block = exif_block()
-    assert phys(Metadata(block, density=(1, 2, ""))) == struct.pack(">IIB", 1, 2, 0)
+    assert phys(Metadata(block, density=(1, 2, ""))) == struct.pack(">IIB", 2835, 11811, 1)
+    assert phys(Metadata(density=(1, 2, ""))) == struct.pack(">IIB", 1, 2, 0)
+    assert phys(Metadata(block, density=(5, 6, "m"))) == struct.pack(">IIB", 5, 6, 1)
     for damage in (block[:304] + bytes(4) + block[308:], block[:50] + b"\x09" + block[51:]):
         assert phys(Metadata(damage)) is None
 

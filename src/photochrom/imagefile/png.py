@@ -191,7 +191,9 @@ class _Found:
 def write_metadata(data: bytes, metadata: Metadata) -> bytes:
     """Return a PNG with its metadata replaced."""
     added: list[bytes] = []
-    icc, density = metadata.icc, metadata.density or exif.read_density(metadata.exif or b"")
+    icc, density = metadata.icc, metadata.density
+    if density is None or not density[2]:  # a ratio
+        density = exif.read_density(metadata.exif or b"") or density
     density = convert_density(density, "m", 2**31 - 1)
     if icc is not None:
         added.append(make_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))

@@ -84,8 +84,10 @@ def inflate(data: bytes) -> bytes | None:
 def read_header(data: bytes) -> Header:
     """Read IHDR, the first chunk, and the palette."""
     content = data[16:26].ljust(10, b"\0")
-    palette = next((chunk[8:-4] for name, chunk in iterate_chunks(data) if name == b"PLTE"), b"")
     width, height, depth, color_type = struct.unpack(">IIBB", content)
+    palette = b""
+    if color_type == _PALETTE:
+        palette = next((c[8:-4] for name, c in iterate_chunks(data) if name == b"PLTE"), b"")
     return Header(width, height, depth, color_type, palette)
 
 
