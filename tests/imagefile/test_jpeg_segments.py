@@ -213,23 +213,6 @@ def test_previews_of_the_photo_before_are_left_out():
     assert jpeg.read_metadata(with_segments(*parts, other)).jpeg_segments == (other,)
 
 
-def test_paths_and_guides_of_a_turned_photo_are_said_to_be_wrong():
-    exif = make_segment(0xE1, b"Exif\0\0" + exif_block(orientation=3))
-    no_guides, guides = bytes(16), bytes(15) + b"\1" + bytes(5)
-    for number, content, is_wrong in (
-        (2000, bytes(26), True),
-        (1032, guides, True),
-        (1032, no_guides, False),
-    ):
-        block = resource(number, content)
-        photoshop = make_segment(0xED, b"Photoshop 3.0\0" + block)
-        turned = open_photo(BytesIO(with_segments(exif, photoshop)))
-        upright = open_photo(BytesIO(with_segments(photoshop)))
-        assert turned.metadata.photoshop == upright.metadata.photoshop == block
-        assert len(turned.warnings) == is_wrong
-        assert upright.warnings == ()
-
-
 def test_what_a_jpeg_holds_in_another_way_is_said():
     assert lost_metadata(Metadata(exif=exif_block() + bytes(66_000)), "JPEG") == [
         "EXIF takes several segments of the JPEG, of which many programs read one"

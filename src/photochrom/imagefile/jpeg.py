@@ -21,12 +21,11 @@ from photochrom.imagefile.jpeg_segments import (
 )
 from photochrom.imagefile.jpeg_trailers import ISO_GAIN_MAP, Trailers, read_trailers
 from photochrom.imagefile.metadata import (
-    IPTC_RESOURCE,
     Density,
     Metadata,
     convert_density,
-    iterate_resources,
 )
+from photochrom.imagefile.photoshop import IPTC, find_iptc, iterate_resources
 from photochrom.imagefile.tiff import Tiff, TiffError
 from photochrom.imagefile.xmp_container import drop_contained
 from photochrom.imagefile.xmp_extension import cut_extension, join_packets, split_packet
@@ -198,20 +197,12 @@ class _Found:
         if self.profile and not profile:
             self.warnings.append("the colour profile is incomplete and dropped")
         resources = b"".join(self.photoshop)
-        iptc = next(
-            (
-                content
-                for number, _, content in iterate_resources(resources)
-                if number == IPTC_RESOURCE
-            ),
-            None,
-        )
         return Metadata(
             blocks[0] if blocks else None,
             packet or None,
             profile or None,
             resources or None,
-            iptc or None,
+            find_iptc(resources) or None,
             self.density,
             tuple(self.comments),
             jpeg_segments=(*self.others, *self._kept_boxes()),
@@ -327,9 +318,9 @@ def _find_previews(block: bytes) -> list[int]:
 def _resources_with_iptc(metadata: Metadata) -> bytes:
     """Return image resource blocks that contain the IPTC."""
     resources, iptc = metadata.photoshop or b"", metadata.iptc
-    if iptc is None or any(number == IPTC_RESOURCE for number, *_ in iterate_resources(resources)):
+    if iptc is None or any(number == IPTC for number, *_ in iterate_resources(resources)):
         return resources
-    head = struct.pack(">4sHHI", b"8BIM", IPTC_RESOURCE, 0, len(iptc))
+    head = struct.pack(">4sHHI", b"8BIM", IPTC, 0, len(iptc))
     return head + iptc + bytes(len(iptc) % 2) + resources
 
 

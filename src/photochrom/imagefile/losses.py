@@ -6,12 +6,11 @@ from photochrom.imagefile import exif
 from photochrom.imagefile.jpeg_segments import describe_segment
 from photochrom.imagefile.maker_notes import MOVED
 from photochrom.imagefile.metadata import (
-    IPTC_RESOURCE,
     Metadata,
     clean_comment,
     convert_density,
-    iterate_resources,
 )
+from photochrom.imagefile.photoshop import IPTC, iterate_resources
 from photochrom.imagefile.png_chunks import COLOR_CHUNKS, describe_chunks
 
 _HAVE_EXIF_AND_XMP = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF")
@@ -46,7 +45,7 @@ def _lost_kinds(metadata: Metadata, format_: str) -> list[str]:
     if format_ not in _HAVE_IPTC:
         lost += ["IPTC"] if metadata.iptc else []
         resources = iterate_resources(metadata.photoshop or b"")
-        if any(number not in (IPTC_RESOURCE, -1) for number, *_ in resources):
+        if any(number not in (IPTC, -1) for number, *_ in resources):
             lost.append("what Photoshop stored (image resources)")
     if any(map(clean_comment, metadata.comments)) and not _has_comments(metadata, format_):
         lost.append("the comment")

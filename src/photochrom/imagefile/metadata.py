@@ -4,24 +4,19 @@ Damaged metadata are dropped; they never stop an image that is intact.
 """
 
 import dataclasses
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from PIL.ExifTags import Base as Tag
 
-from photochrom.imagefile import exif, xmp
+from photochrom.imagefile import exif, photoshop, xmp
 from photochrom.imagefile.png_chunks import COLOR_CHUNKS, turn_chunks
 from photochrom.imagefile.tiff import ASCII, Tree, density_fields
 from photochrom.imagefile.turning import Turn
 
 Density = tuple[float, float, str]
 
-IPTC_RESOURCE = 0x0404
-_RESOLUTION_RESOURCE = 0x03ED
-_THUMBNAIL_RESOURCES = (0x0409, 0x040C)
-_PATH_RESOURCES, _GUIDES = range(2000, 2998), 1032
 _METRES = {"m": 1.0, "cm": 0.01, "inch": 0.0254}
 
 
@@ -63,26 +58,18 @@ class Metadata:
     def make_upright(self, turn: Turn) -> "Metadata":
         """Return the metadata of the photo after its orientation was applied.
 
-        Faces, other regions and sizes are turned. Offsets in EXIF stay, as maker notes depend on
-        them. Thumbnails, which show the photo before, are dropped; EXIF's is unlinked.
+        Faces, other regions, paths and sizes are turned. Offsets in EXIF stay, as maker notes
+        depend on them. Thumbnails, which show the photo before, are dropped; EXIF's is unlinked.
         """
-        density, photoshop = self.density, self.photoshop
-        turned = self
+        density = self.density
         if density is not None and turn.swaps_sides:
             density = (density[1], density[0], density[2])
-        if photoshop is not None:
-            resources = list(iterate_resources(photoshop))
-            if turn.orientation > 1 and any(
-                _has_positions(number, content) for number, _, content in resources
-            ):
-                turned = self.with_warning("paths and guides of Photoshop are not turned")
-            photoshop = b"".join(_upright_resources(photoshop, turn))
         return dataclasses.replace(
-            turned,
+            self,
             exif=exif.make_upright(self.exif, turn) if self.exif else None,
             xmp=xmp.make_upright(self.xmp, turn) if self.xmp else None,
             density=density,
-            photoshop=photoshop or None,
+            photoshop=photoshop.make_upright(self.photoshop or b"", turn) or None,
             png_chunks=tuple(turn_chunks(self.png_chunks, turn)),
         )
 
@@ -109,41 +96,6 @@ class Metadata:
             return dataclasses.replace(self, xmp=marked)
         replaced = dataclasses.replace(self, xmp=xmp.set_mark(xmp.EMPTY_PACKET, text))
         return replaced.with_warning("XMP is damaged, and replaced by the mark")
-
-
-def iterate_resources(photoshop: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield number, block and content of image resources; a damaged rest has number -1."""
-    offset = 0
-    while offset + 12 <= len(photoshop):
-        (number, name_length) = struct.unpack_from(">HB", photoshop, offset + 4)
-        start = offset + 6 + name_length + 2 - name_length % 2 + 4
-        size = int.from_bytes(photoshop[start - 4 : start])
-        end = start + size + size % 2
-        if start + size > len(photoshop):
-            break
-        yield number, photoshop[offset:end], photoshop[start : start + size]
-        offset = end
-    yield -1, photoshop[offset:], b""
-
-
-def _has_positions(number: int, content: bytes) -> bool:
-    """Tell whether an image resource has paths, or guides (Photoshop File Formats, 2019)."""
-    return number in _PATH_RESOURCES or (number == _GUIDES and any(content[12:16]))
-
-
-def find_iptc(photoshop: bytes) -> bytes | None:
-    """Return the IPTC in image resources, None if there is none."""
-    resources = iterate_resources(photoshop)
-    return next((content for number, _, content in resources if number == IPTC_RESOURCE), None)
-
-
-def _upright_resources(photoshop: bytes, turn: Turn) -> Iterator[bytes]:
-    """Yield image resources for the upright photo, without thumbnails."""
-    for number, block, content in iterate_resources(photoshop):
-        if number == _RESOLUTION_RESOURCE and turn.swaps_sides and len(content) == 16:
-            block = block[:-16] + content[8:] + content[:8]
-        if number not in _THUMBNAIL_RESOURCES:
-            yield block
 
 
 def convert_density(

@@ -7,14 +7,12 @@ from typing import Any
 
 from photochrom.imagefile import exif
 from photochrom.imagefile.metadata import (
-    IPTC_RESOURCE,
     Density,
     Metadata,
     clean_comment,
     convert_density,
-    find_iptc,
-    iterate_resources,
 )
+from photochrom.imagefile.photoshop import IPTC, find_iptc, iterate_resources
 from photochrom.imagefile.png_chunks import (
     SIGNATURE,
     TEXT_CHUNKS,
@@ -228,5 +226,5 @@ def _other_resources(metadata: Metadata) -> bytes:
     return b"".join(
         block
         for number, block, content in iterate_resources(metadata.photoshop or b"")
-        if number != IPTC_RESOURCE or content != metadata.iptc
+        if number != IPTC or content != metadata.iptc
     )

@@ -16,8 +16,9 @@ from photochrom.color import Pixels, icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile import exif
 from photochrom.imagefile.decoding import check_size, convert_cmyk, finish, reader_errors
-from photochrom.imagefile.metadata import IPTC_RESOURCE, Density, Metadata, iterate_resources
+from photochrom.imagefile.metadata import Density, Metadata
 from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.photoshop import IPTC, iterate_resources
 
 _BITMAP, _GREY, _INDEXED, _RGB, _CMYK, _MULTICHANNEL, _DUOTONE, _LAB = 0, 1, 2, 3, 4, 7, 8, 9
 _CHANNELS = {_BITMAP: 1, _GREY: 1, _INDEXED: 1, _RGB: 3, _CMYK: 4, _DUOTONE: 1, _LAB: 3}
@@ -286,7 +287,7 @@ def _read_metadata(blocks: bytes, resources: Mapping[int, bytes]) -> Metadata:
         resources.get(_XMP) or None,
         resources.get(_PROFILE) or None,
         b"".join(others) or None,
-        resources.get(IPTC_RESOURCE) or None,
+        resources.get(IPTC) or None,
         _read_density(resources.get(_RESOLUTION, b"")),
     )
 

@@ -1,0 +1,87 @@
+"""Photoshop's image resources, which hold IPTC, paths and more.
+
+Follows Adobe's Photoshop File Formats Specification (2019), sections "Image Resource Blocks" and
+"Path resource format".
+"""
+
+import struct
+from collections.abc import Iterator
+
+from photochrom.imagefile.turning import Turn
+
+IPTC = 0x0404
+_RESOLUTION, _GUIDES, _WORKING_PATH = 1005, 1032, 1025
+_PATHS = (_WORKING_PATH, *range(2000, 2998))
+_THUMBNAILS = (1033, 1036)
+_KNOTS = (1, 2, 4, 5)
+"""Selectors of the records of a path that hold points."""
+_FRACTION = 1 << 24
+"""Width and height of the photo in a path."""
+_GUIDE_STEPS = 32
+"""Positions of guides in a pixel."""
+
+
+def iterate_resources(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield number, block and content of image resources; a damaged rest has number -1."""
+    offset = 0
+    while offset + 12 <= len(data):
+        (number, name_length) = struct.unpack_from(">HB", data, offset + 4)
+        start = offset + 6 + name_length + 2 - name_length % 2 + 4
+        size = int.from_bytes(data[start - 4 : start])
+        end = start + size + size % 2
+        if start + size > len(data):
+            break
+        yield number, data[offset:end], data[start : start + size]
+        offset = end
+    yield -1, data[offset:], b""
+
+
+def find_iptc(data: bytes) -> bytes | None:
+    """Return the IPTC in image resources, None if there is none."""
+    return next((content for number, _, content in iterate_resources(data) if number == IPTC), None)
+
+
+def make_upright(data: bytes, turn: Turn) -> bytes:
+    """Return image resources for the upright photo: paths and guides turned, no thumbnails."""
+    blocks = []
+    for number, block, content in iterate_resources(data):
+        if number in _THUMBNAILS:
+            continue
+        turned = content
+        if number == _RESOLUTION and turn.swaps_sides and len(content) == 16:
+            turned = content[8:] + content[:8]
+        elif number in _PATHS:
+            turned = _turn_path(content, turn)
+        elif number == _GUIDES:
+            turned = _turn_guides(content, turn)
+        start = len(block) - len(content) - len(content) % 2
+        blocks.append(block[:start] + turned + block[start + len(content) :])
+    return b"".join(blocks)
+
+
+def _turn_path(content: bytes, turn: Turn) -> bytes:
+    """Turn the points of a path: records of 26 bytes, those of a knot with three points."""
+    output = bytearray(content)
+    for start in range(0, len(content) - 25, 26):
+        selector, *numbers = struct.unpack_from(">H6i", content, start)
+        if selector in _KNOTS:
+            points = zip(numbers[1::2], numbers[::2], strict=True)
+            moved = (turn.move_box(x, y, 0, 0, (_FRACTION, _FRACTION)) for x, y in points)
+            turned = [number for x, y, _, _ in moved for number in (y, x)]
+            if all(-(2**31) <= number < 2**31 for number in turned):
+                struct.pack_into(">6i", output, start + 2, *turned)
+    return bytes(output)
+
+
+def _turn_guides(content: bytes, turn: Turn) -> bytes:
+    """Turn guides: a header of 16 bytes, then position and direction (0: vertical) of each."""
+    output = bytearray(content)
+    extents = turn.width * _GUIDE_STEPS, turn.height * _GUIDE_STEPS
+    for start in range(16, len(content) - 4, 5):
+        position, direction = struct.unpack_from(">iB", content, start)
+        x, y, _, _ = turn.move_box(position, position, 0, 0, extents)
+        is_vertical = (direction == 0) != turn.swaps_sides
+        position = x if is_vertical else y
+        if -(2**31) <= position < 2**31:
+            struct.pack_into(">iB", output, start, position, 0 if is_vertical else 1)
+    return bytes(output)
