@@ -344,6 +344,35 @@ def test_image_compressions(compression: str, bits: int):
     assert_pixels(open_photo(stream), COLORS, bits)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("step", [1, 256, 257])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_palettes(bits: int, step: int, has_alpha: bool):
+    entries = np.random.default_rng(0).integers(0, 65536, (3, 1 << bits), np.uint16) // step * step
+    indices = np.random.default_rng(1).integers(0, 1 << bits, (20, 30), TYPES[bits])
+    opacity = quantize(GREY[:20, :30, 0], bits)
+    stream = write(
+        np.dstack([indices, opacity]) if has_alpha else indices,
+        photometric="minisblack",
+        planarconfig="contig",
+        extrasamples=[2] if has_alpha else None,
+        extratags=[(65000, "H", entries.size, entries.ravel().tolist(), True)],
+    )
+    data = stream.getvalue().replace(struct.pack("<HH", 65000, 3), struct.pack("<HH", 320, 3))
+    grey, palette = (struct.pack("<HHIHH", 262, 3, 1, kind, 0) for kind in (1, 3))
+    assert grey in data
+    photo = open_photo(BytesIO(data.replace(grey, palette)))
+    expected = np.moveaxis(entries[:, indices], 0, -1)
+    if photo.pixels.dtype == np.uint8:  # Pillow reads 8 bits of any palette without alpha
+        assert step > 1 or bits == 8
+        expected = (expected >> 8).astype(np.uint8)
+    np.testing.assert_array_equal(photo.pixels, expected)
+    assert (photo.alpha is not None) == has_alpha
+    if photo.alpha is not None:
+        largest = np.iinfo(photo.alpha.dtype).max
+        np.testing.assert_allclose(photo.alpha / largest, opacity / (2**bits - 1), atol=1 / 255)
+
+
 @pytest.mark.parametrize("bits", [8, 12])
 @pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
 def test_jpeg(bits: int, photometric: str):

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from photochrom.color import SRGB, lightness
+from photochrom.color.icc import build_profile
 from photochrom.imagefile.reading import open_pages, open_photo
 from photochrom.imagefile.tiff_pages import read_pages
 from photochrom.imagefile.writing import save_photo
@@ -182,3 +183,24 @@ def test_color_tags_of_grey_are_said_once_they_are_wrong():
     assert photo.warnings == (
         "TIFF tags that describe the stored pixels are dropped: WhitePoint, PrimaryChromaticities",
     )
+
+
+def test_neutral_palette_with_a_grey_profile_is_grey():
+    ramp = np.arange(256, dtype=np.uint16) * 257
+    profile = build_profile(1.0, None)
+    page = {
+        "data": PIXELS[..., 0],
+        "photometric": "palette",
+        "colormap": np.stack([ramp] * 3),
+        "extratags": [(34675, 7, len(profile), profile, True)],
+    }
+    photo = open_photo(write(page))
+    np.testing.assert_array_equal(photo.pixels, PIXELS[..., :1])
+    assert photo.space.matrix is None
+    assert photo.warnings == ()
+
+
+def test_tile_sizes_of_strips_are_ignored():
+    tags = [(322, "H", 1, 1, True), (323, "H", 1, 1, True)]
+    data = write({"rowsperstrip": 8, "compression": "zlib", "extratags": tags}).getvalue()
+    np.testing.assert_array_equal(open_photo(BytesIO(data)).pixels, PIXELS)

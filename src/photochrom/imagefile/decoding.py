@@ -260,6 +260,9 @@ def _apply_profile(photo: Photo, metadata: Metadata, image: Image.Image | None) 
     if photo.pixels.shape[2] == 1 and len(space.curves) == 3 and space is not SRGB:
         rgb: NDArray[Any] = np.repeat(photo.pixels, 3, axis=2)
         photo = dataclasses.replace(photo, pixels=rgb)
+    if photo.pixels.shape[2] == 3 and space.matrix is None and _is_neutral(photo.pixels):
+        # such as grey in a palette
+        photo = dataclasses.replace(photo, pixels=photo.pixels[..., :1].copy())
     if photo.pixels.shape[2] != len(space.curves) and space is not SRGB:
         return _drop_profile(photo, metadata, "it is one for other channels")
     return dataclasses.replace(photo, space=space, metadata=metadata)
@@ -295,6 +298,11 @@ def convert_to_srgb(photo: Photo, pixels: Pixels, metadata: Metadata) -> Photo:
         "the colours are converted from the photo's colour profile to sRGB"
     )
     return dataclasses.replace(photo, pixels=converted, metadata=metadata)
+
+
+def _is_neutral(pixels: Pixels) -> bool:
+    """Tell whether RGB is grey."""
+    return bool((pixels[..., :1] == pixels[..., 1:]).all())
 
 
 def _drop_profile(photo: Photo, metadata: Metadata, reason: str) -> Photo:

@@ -26,12 +26,9 @@ from photochrom.imagefile.tiff_segments import EMBEDDED_FORMATS, check_segments,
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _GREYS = (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
 _CIELAB, _ICCLAB, _ITULAB = _LABS = 8, 9, 10
-_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _CMYK: 4, _YCBCR: 3} | dict.fromkeys(
-    _LABS, 3
-)
+_COLORS = {0: 1, 1: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3} | dict.fromkeys(_LABS, 3)
 """Photometric interpretation to its number of samples, without extra samples."""
 _OTHER_COLORS = {
-    _PALETTE: "of a palette with more than 8 bits",
     4: "that is a transparency mask",
     32803: "of a raw photo's colour filter array",
     32844: "of CIE log L",
@@ -41,7 +38,7 @@ _OTHER_COLORS = {
 _SIGNED_NAME = "of signed integers, whose black and white are not defined"
 _PLANAR = 2
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED, _COMPLEX = 1, 2, 3, 4, {5, 6}
-_ASSOCIATED, _UNASSOCIATED = 1, 2
+_ASSOCIATED, _UNASSOCIATED = _ALPHAS = 1, 2
 _OLD_JPEG, _JPEG = 6, 7
 _PILLOW_COMPRESSIONS = {1, 2, 3, 4, 5, _OLD_JPEG, _JPEG, 8, 32771, 32773, 32946}
 _OPENCV_COMPRESSIONS = {1, 5, 8, 32773, 32946}
@@ -128,6 +125,10 @@ def decode_page(page: Page, metadata: Metadata, max_pixels: int) -> Photo:
         raise PhotoError(f"it has {samples.shape[2]} samples for each pixel instead of {colors}")
     if bits == 32 and samples.dtype.kind in "iu" and 0 <= samples.min() <= samples.max() < 1 << 16:
         samples, bits = samples.astype(np.uint16), 16  # as Pillow and others write 16 bits
+    if color == _PALETTE:
+        if bits > 16:
+            raise _unsupported(f"of a palette of {bits} bits")
+        return _look_up(page, samples, bits, metadata)
     if samples.dtype.kind == "i" and color not in _LABS:
         raise _unsupported(_SIGNED_NAME)
     if samples.dtype.kind == "f":
@@ -135,14 +136,33 @@ def decode_page(page: Page, metadata: Metadata, max_pixels: int) -> Photo:
     elif bits > 16:
         metadata = metadata.with_warning(f"samples of {bits} bits are reduced to 16")
     values = _scale(samples[..., :colors], bits)
-    alpha = None
-    extra = page.extra_samples
-    kinds = [kind for kind in extra if kind in (_ASSOCIATED, _UNASSOCIATED)][:1]
-    if kinds and samples.shape[2] >= colors + len(extra):
-        alpha = _scale(samples[..., samples.shape[2] - len(extra) + extra.index(*kinds)], bits)
-        if kinds == [_ASSOCIATED]:
-            values = _divide_by_alpha(values, alpha)
+    alpha = _read_alpha(page, samples, bits)
+    if alpha is not None and _ASSOCIATED in page.extra_samples:
+        values = _divide_by_alpha(values, alpha)
     return _to_rgb(values, alpha, color, metadata)
+
+
+def _read_alpha(page: Page, samples: NDArray[Any], bits: int) -> Pixels | None:
+    """Return the first extra sample that is opacity."""
+    extra = page.extra_samples
+    index = next((i for i, kind in enumerate(extra) if kind in _ALPHAS), None)
+    if index is None or samples.shape[2] <= len(extra):
+        return None
+    return _scale(samples[..., samples.shape[2] - len(extra) + index], bits)
+
+
+def _look_up(page: Page, samples: NDArray[Any], bits: int, metadata: Metadata) -> Photo:
+    """Return the colours of a palette (ColorMap), with 16 bits if it has more than 8."""
+    palette: Pixels = np.array(page.numbers(Tag.ColorMap), np.uint16)
+    if len(palette) != 3 << bits:
+        raise TiffError("its palette is missing or has a wrong length")
+    if not (palette % 257).any() or not (palette % 256).any():  # 8 bits, scaled in two ways
+        palette = (palette >> 8).astype(np.uint8)
+    colors = palette.reshape(3, -1).T.copy()[samples[..., 0]]
+    alpha = _read_alpha(page, samples, bits)
+    if alpha is not None:
+        alpha = to_full_range(alpha, alpha.itemsize * 8, palette.itemsize * 8)
+    return Photo(colors, alpha, metadata=metadata)
 
 
 def _to_rgb(values: Pixels, alpha: Pixels | None, color: int, metadata: Metadata) -> Photo:
@@ -163,7 +183,7 @@ def _refuse_unsupported(page: Page, color: int, compression: int) -> None:
     if color not in _COLORS:
         name = _OTHER_COLORS.get(color, f"of photometric interpretation {color}")
     elif compression not in _TIFFFILE_COMPRESSIONS:
-        name = f"of compression {compression}"
+        name = f"of compression {compression} ({_name_compression(compression)})"
     elif color == _YCBCR and compression != _JPEG:
         name = f"of YCbCr in compression {compression}"
     elif _SIGNED in formats and color not in _LABS and {*bits} != {32}:
@@ -178,6 +198,12 @@ def _refuse_unsupported(page: Page, color: int, compression: int) -> None:
         name = "of ITULab with another range than the usual one of 8 bits"
     if name is not None:
         raise _unsupported(name)
+
+
+def _name_compression(code: int) -> str:
+    from tifffile import COMPRESSION
+
+    return COMPRESSION(code).name if code in {*COMPRESSION} else "unknown"
 
 
 def _unsupported(name: str) -> PhotoError:

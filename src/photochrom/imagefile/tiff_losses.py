@@ -11,9 +11,10 @@ _COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 """Photometric interpretation to its number of samples, without extra samples."""
 _ALPHAS = (1, 2)
 _LAYERS = 37724
+_LERC = 50674
 _DIRECTORY_KIND = 13
 _READ_DIRECTORIES = {Tag.SubIFDs, Tag.ExifOffset, Tag.GPSInfo}
-_UNSAID = PIXEL_TAGS | BLOCKS | {Tag.NewSubfileType, Tag.SubIFDs, _LAYERS, *range(512, 522)}
+_UNSAID = PIXEL_TAGS | BLOCKS | {Tag.NewSubfileType, Tag.SubIFDs, _LAYERS, _LERC, *range(512, 522)}
 """Kept otherwise, said by a sentence of its own, or of an old compression."""
 _REDUCED, _MASK = 1, 4
 _OLD_REDUCED = 2
@@ -45,9 +46,14 @@ def find_losses(page: Page, excluded: Set[int]) -> list[str]:
         or (field.kind == _DIRECTORY_KIND and tag not in _READ_DIRECTORIES)
     }
     if dropped:
-        names = ", ".join(TiffTags.lookup(tag).name or f"tag {tag}" for tag in sorted(dropped))
+        names = ", ".join(map(_name, sorted(dropped)))
         losses.append(f"TIFF tags that describe the stored pixels are dropped: {names}")
     return losses
+
+
+def _name(tag: int) -> str:
+    name = TiffTags.lookup(tag).name
+    return f"tag {tag}" if name == "unknown" else name
 
 
 def _count_dropped_samples(page: Page) -> int:

@@ -324,6 +324,8 @@ class PageWriter:
         A maker note is written at `note_offset` already, unless it is None.
         """
         order = self._order
+        if _location_tags(page) == _STRIPS and Tag.RowsPerStrip in page.directory.fields:
+            kept = kept - {Tag.TileWidth, Tag.TileLength}
         tree = page.tiff.read_tree(page.directory, page.directory.fields.keys() - kept) | added
         for tag, numbers in zip(_location_tags(page), zip(*locations, strict=True), strict=True):
             tree[tag] = LONG, np.array(numbers).astype(f"{order}u4").tobytes()
