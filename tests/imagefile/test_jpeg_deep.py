@@ -11,7 +11,7 @@ import pytest
 from photochrom.batch.planning import becomes_png
 from photochrom.errors import PhotoError
 from photochrom.imagefile.jpeg_segments import make_segment
-from photochrom.imagefile.reading import open_photo, read_size
+from photochrom.imagefile.reading import open_photo, read_sizes
 from photochrom.imagefile.writing import encode_photo
 from support.metadata import XMP, exif_block
 
@@ -35,7 +35,7 @@ def test_lossless_jpeg_of_more_than_8_bits_keeps_them(bits: int, in_color: bool,
     assert photo.pixels.dtype == np.uint16
     assert photo.warnings == (f"{bits} bits are kept in a PNG or TIFF of 16 bits only",)
     assert becomes_png(str(path))
-    assert read_size(path) == (56, 40)
+    assert read_sizes(path) == [(56, 40)]
     with pytest.raises(PhotoError, match=r"too large: 56x40"):
         open_photo(path, max_pixels=1000)
 
