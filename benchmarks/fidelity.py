@@ -39,17 +39,18 @@ COUNTS = ("files", "done", "refused", "left out", "tags", "kept", "silent", "war
 COLUMNS = (*COUNTS, "mean dL*", "highest dL*", "compared", "inputs changed")
 NOT_COUNTED = re.compile(
     r"SourceFile|(File:System|ExifTool|Composite|APP14|MPF:MPF0):.*"
-    r"|.*(Thumbnail|PreviewImage|PreviewTIFF|JpgFromRaw|IPTCDigest|XMPToolkit).*"
+    r"|.*(Thumbnail|PreviewImage|PreviewTIFF|PageInfo|JpgFromRaw|IPTCDigest|XMPToolkit"
+    r"|DigitalSourceType|HasExtendedXMP).*"
     r"|(File|QuickTime|RIFF|Jpeg2000|GIF|JFIF):(?!.*(Comment|[XY]Resolution|PixelsPer|Auxiliary)).*"
     r"|PNG:(Image(Width|Height)|BitDepth|ColorType|Compression|Filter|Interlace|Palette"
-    r"|Transparency|BackgroundColor|SuggestedPalette|DigitalSignature)"
+    r"|Transparency|BackgroundColor|SuggestedPalette|DigitalSignature|(White|Red|Green|Blue)\w+)"
     r"|Photoshop:(NumChannels|Image(Width|Height)|BitDepth|ColorMode|Compression)"
     r"|EXIF:(IFD|SubIFD)\d*:(Image(Width|Height)|BitsPerSample|SamplesPerPixel|Compression"
     r"|SampleFormat|PhotometricInterpretation|PlanarConfiguration|RowsPerStrip|(Strip|Tile)\w+"
     r"|Predictor|FillOrder|YCbCr\w+|ReferenceBlackWhite|T[46]Options|JPEG\w+|(Old)?SubfileType"
-    r"|Free\w+|ColorMap|GrayResponse\w+)"
+    r"|Free\w+|ColorMap|InkSet|S?M(ax|in)SampleValue|Exif_0xc5f2|GrayResponse\w+)"
 )
-"""How the pixels are encoded, what exiftool computes, and previews."""
+"""How the pixels are encoded, what exiftool computes, previews, and the mark."""
 CHANGED_BY_TURN = re.compile(
     r"Rotation|Subject(Area|Location)|Region\w*|\w*(Width|Height)|ImageLength|Pixel[XY]Dimension"
     r"|[XY]Resolution|PixelsPerUnit[XY]"
@@ -112,11 +113,12 @@ def counted(tags: Tags) -> Tags:
 
 
 def densities(tags: Tags) -> list[float]:
-    """Return all resolutions in px per inch; without a unit as they are."""
+    """Return all resolutions in px per inch; without a unit as they are, but for 0 and 1."""
     factors = {g: 1 / INCHES.get(v, 1) for g, n, v in tags if RESOLUTION_UNIT.search(n)}
     factors |= {g: 1 / INCHES["m"] for g, n, _ in tags if n.startswith("PixelsPerMeter")}
-    found = [(g, str(v)) for g, n, v in tags if RESOLUTION.search(n) and v]
-    return [float(v) * factors.get(g, 1) for g, v in found if re.fullmatch(r"[\d.]+", v)]
+    found = [(g, str(v)) for g, n, v in tags if RESOLUTION.search(n)]
+    numbers = [(g, float(v)) for g, v in found if re.fullmatch(r"[\d.]+", v)]
+    return [number * factors.get(g, 1) for g, number in numbers if number > 1]
 
 
 def find_losses(before: Tags, after: Tags) -> Iterator[tuple[str, str]]:
@@ -145,8 +147,8 @@ def find_losses(before: Tags, after: Tags) -> Iterator[tuple[str, str]]:
 
 def is_alpha_kept(value: Any, after: Tags) -> bool:
     """Tell whether a channel is alpha, which the result has as well."""
-    is_alpha = str(value).lower().endswith("alpha")
-    return is_alpha and any("alpha" in str(v).lower() for _, _, v in after)
+    is_alpha = re.search("(?i)alpha$|auxid:1$", str(value))
+    return bool(is_alpha) and any("alpha" in str(v).lower() for _, _, v in after)
 
 
 def is_warned(tag: str, warnings: str) -> bool:
@@ -155,34 +157,51 @@ def is_warned(tag: str, warnings: str) -> bool:
     return bool(re.search("|".join([*words, tag.rpartition(":")[2]]), warnings, re.IGNORECASE))
 
 
-def read_lightness(path: Path, turn: str, profiles: Path) -> NDArray[np.float32] | None:
-    """Return L* on white by ImageMagick and littleCMS, None if it cannot read the file."""
-    first = f"{path}[0]"
-    found = subprocess.run(["identify", "-format", "%[profile:icc]", first], capture_output=True)
-    command = ["convert", first, "-orient", turn, "-auto-orient"]
-    command += ["-background", "white", "-alpha", "remove"]
-    if not found.stdout.strip():
-        command += ["-colorspace", "sRGB", "-profile", str(profiles / "sRGB.icc")]
-    command += ["-intent", "relative", "-black-point-compensation"]
-    command += ["-profile", str(profiles / "LAB.icc")]
-    command += ["-channel", "R", "-separate", "+set", "comment", "-depth", "16", "pgm:-"]
+def decode(path: Path, turn: str, *options: str) -> NDArray[np.float32] | None:
+    """Return a plane of values from 0 to 1, upright; None if ImageMagick cannot read the file."""
+    command = ["convert", f"{path}[0]", *(["-orient", turn] if turn else []), "-auto-orient"]
+    command += [*options, "+set", "comment", "-depth", "16", "pgm:-"]
     image = subprocess.run(command, capture_output=True).stdout
     match = re.match(rb"P5\s(\d+) (\d+)\s65535\s", image)
     if match is None:
         return None
     values = np.frombuffer(image, ">u2", int(match[1]) * int(match[2]), match.end())
-    return values.reshape(int(match[2]), int(match[1])) / np.float32(655.35)
+    return values.reshape(int(match[2]), int(match[1])) / np.float32(65535)
 
 
-def lightness_difference(photo: Path, before: Tags, result: Path, profiles: Path) -> float | None:
-    """Return the mean |dL*|, infinite if the sizes differ, None if it was not compared."""
+def read_lightness(
+    path: Path, tags: Tags, profiles: Path, *, on_white: bool
+) -> NDArray[np.float32] | None:
+    """Return L* by ImageMagick and littleCMS, None if it cannot read the file."""
+    identify = ["identify", "-format", "%[orientation]\n%A\n%[profile:icc]", f"{path}[0]"]
+    found = subprocess.run(identify, capture_output=True, text=True, errors="replace").stdout
+    orientation, alpha, profile = (*found.split("\n", 2), "", "", "")[:3]
+    turns = [TURNS.get(value) for _, name, value in tags if name == "Orientation"]
+    turn = (turns[0] or "") if turns and orientation == "Undefined" else ""  # such as of a PNG
+    to_lab = [] if profile.strip() else ["-colorspace", "sRGB", "-profile", f"{profiles}/sRGB.icc"]
+    to_lab += ["-intent", "relative", "-black-point-compensation", "-profile"]
+    to_lab += [f"{profiles}/LAB.icc", "-channel", "R", "-separate"]
+    L = decode(path, turn, "-alpha", "off", *to_lab)
+    if L is not None and on_white and alpha in ("True", "Blend"):
+        opacity = decode(path, turn, "-alpha", "extract")
+        L = None if opacity is None else L * opacity + 1 - opacity
+    return None if L is None else L * 100
+
+
+def lightness_difference(
+    files: tuple[Path, Path], tags: tuple[Tags, Tags], profiles: Path
+) -> float | None:
+    """Return the mean |dL*| of a photo and its result.
+
+    It is infinite if the sizes differ, None if they were not compared.
+    """
     if not shutil.which("convert"):
         return None
-    turn = next((TURNS.get(v) for _, n, v in before if n == "Orientation"), None)
-    if any(groups == "QuickTime" for groups, _, _ in before):
-        turn = None  # HEIC's own turn, which ImageMagick applies
-    a = read_lightness(photo, turn or "top-left", profiles)
-    b = read_lightness(result, "top-left", profiles)
+    on_white = all(groups != "QuickTime" for groups, _, _ in tags[0])  # HEIC's alpha is not read
+    a, b = (
+        read_lightness(file, t, profiles, on_white=on_white)
+        for file, t in zip(files, tags, strict=True)
+    )
     if a is None or b is None:
         return None
     return float(np.abs(a - b).mean()) if a.shape == b.shape else float("inf")
@@ -221,27 +240,28 @@ def compare(folder: Path, out: Path, options: list[str], *, is_listed: bool) -> 
         for path, checksum in checksums.items():
             before = tags.get(path, [])
             format_ = next((v for _, n, v in before if n == "FileType"), f"unknown {path.suffix}")
-            line = lines.get(path, {"status": "no line in the report", "error": ""})
+            line = lines.get(path, {"status": "no line in the report"})
             status = {"done": "done", "failed": "refused"}.get(line["status"], "left out")
             row, notes = rows[format_], []
             row.update(["files", status])
             row["inputs changed"] += new_checksums.get(path) != checksum
             if status == "done":
                 result, warnings = Path(line["output"]), "; ".join(line["warnings"])
-                losses = list(find_losses(before, new_tags.get(result, [])))
+                after = new_tags.get(result, [])
+                losses = list(find_losses(before, after))
                 row["tags"] += len(counted(before))
                 row["kept"] += len(counted(before)) - len(losses)
                 for tag, change in losses:
                     kind = "warned" if is_warned(tag, warnings) else "silent"
                     row[kind] += 1
                     notes.append(f"{kind}: {tag}{change}")
-                difference = lightness_difference(path, before, result, Path(profiles))
+                difference = lightness_difference((path, result), (before, after), Path(profiles))
                 if difference is not None:
                     differences[format_].append(difference)
                     notes.append(f"|dL*|: {difference:.2f}")
                 notes += [f"warning: {warning}" for warning in line["warnings"]]
             else:
-                notes.append(f"{line['status']}: {line['error']}")
+                notes.append(f"{line['status']}: {line.get('error') or line.get('reason')}")
             for note in notes if is_listed else ():
                 print(f"{path.relative_to(folder)}: {note}")
     table = [f"| format | {' | '.join(COLUMNS)} |", f"| --- |{' ---: |' * len(COLUMNS)}"]

@@ -163,7 +163,8 @@ def test_lightness_is_that_of_littlecms(tmp_path: Path):
     Image.fromarray(grey.T).save(paths[3])
     expected = [0, 0, 50, float("inf")]
     turned = [("EXIF:IFD0", "Orientation", "Rotate 90 CW")]
-    assert lightness_difference(paths[3], turned, paths[0], tmp_path) == 0
-    found = [lightness_difference(paths[0], [], path, tmp_path) for path in paths]
+    assert lightness_difference((paths[3], paths[0]), (turned, []), tmp_path) == 0
+    found = [lightness_difference((paths[0], path), ([], []), tmp_path) for path in paths]
     assert found == pytest.approx(expected, abs=0.05)
-    assert lightness_difference(paths[0], [], tmp_path / "missing.png", tmp_path) is None
+    missing = (paths[0], tmp_path / "missing.png")
+    assert lightness_difference(missing, ([], []), tmp_path) is None
