@@ -3,7 +3,6 @@
 Follows the XMP Specification, part 3, section 1.1.3.1.
 """
 
-import hashlib
 import re
 import struct
 from collections.abc import Iterable
@@ -92,7 +91,7 @@ def split_packet(packet: bytes, limit: int) -> tuple[bytes, bytes | None]:
     declarations.pop(b"rdf", None)
     descriptions = (_describe(short[node.start : node.end], subject) for node in moved)
     extension = _EXTENSION % (_declarations(declarations), b"".join(descriptions))
-    guid = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper().encode()
+    guid = _guid(extension)
     removed += [(node.start, node.end, b"") for node in moved]
     added = (rdf.value_start, rdf.value_start, _GUID_DESCRIPTION % (subject, guid))
     return apply(short, [*removed, added]), extension
@@ -100,12 +99,18 @@ def split_packet(packet: bytes, limit: int) -> tuple[bytes, bytes | None]:
 
 def cut_extension(extension: bytes, size: int) -> list[bytes]:
     """Return the parts of an extension for segments, of at most `size` bytes each."""
-    guid = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper().encode()
+    guid = _guid(extension) if extension else b""
     step = size - _HEADER.size
     return [
         _HEADER.pack(guid, len(extension), start) + extension[start : start + step]
         for start in range(0, len(extension), step)
     ]
+
+
+def _guid(extension: bytes) -> bytes:
+    from hashlib import md5  # as few JPEGs need it
+
+    return md5(extension, usedforsecurity=False).hexdigest().upper().encode()
 
 
 def _assemble(parts: Iterable[bytes], guid: bytes) -> bytes | None:
