@@ -143,6 +143,10 @@ def test_exif_of_more_than_a_segment():
             (0xEB, b"JP\0\1\0\0\0\1\0\0\0\x20jumb\0\0\0\x18jumdc2pa"),
             "content credentials (C2PA) are dropped: they sign the original pixels",
         ),
+        (
+            (0xEB, b"JP\0\1\0\0\0\1\0\0\0\x20jumb\0\0\0\x18jumdcacb\0\3cai\0"),
+            "content credentials (C2PA) are dropped: they sign the original pixels",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said_to_be_dropped(segment: tuple[int, bytes], warning: str):
@@ -156,7 +160,6 @@ def test_what_does_not_fit_is_said_to_be_dropped(segment: tuple[int, bytes], war
     "segment",
     [
         (0xE0, b"JFXX\0\x10" + THUMBNAIL),
-        (0xE0, b"AVI1\0\0"),
         (0xE1, b"Exif\0\0" + exif_block(orientation=3) + THUMBNAIL),  # again
         (0xE1, b"Exif\0\0"),
         (0xEE, b"Adobe\0\x64\0\0\0\0\0"),
@@ -171,6 +174,7 @@ def test_what_is_no_loss_is_dropped_without_a_word(segment: tuple[int, bytes]):
     "segment",
     [
         (0xE1, b"FLIR\0\1\0\0"),
+        (0xE0, b"AVI1\0\0"),
         (0xE2, b"FPXR\0\0"),
         (0xE0, b"II\x1a\0\0\0HEAPJPGM"),
         (0xEB, b"JP\0\1\0\0\0\1\0\0\0\x20jumb\0\0\0\x18jumdxml "),
@@ -193,6 +197,7 @@ def test_resolution_of_spiff():
         encode()[:2] + make_segment(0xE8, b"SPIFF\0" + header) + encode()[20:]
     )
     assert read.density == (300, 72, "inch")
+    assert read.warnings == ("the header of SPIFF is dropped, but for the resolution",)
 
 
 def test_resources_of_an_old_photoshop():

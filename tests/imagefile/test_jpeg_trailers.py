@@ -75,6 +75,9 @@ CANON = (
     + b"\xff\xd9"
 )
 NIKON = b"NIKON APP\0".ljust(64, b"\0") + struct.pack(">I", 84) + b"\0\0\0\0\0\0/NIKON APP"
+VIVO = b'vivo{"a":1}\0\0\0\5' + b"\xff\xff\xff\xff\x1b*9HWfu\x84\x93\xa2\xb1"
+ONEPLUS = b"12345" + b'[{"name":"a","offset":5,"length":5}]'
+ONEPLUS += b"jxrs" + struct.pack("<I", len(ONEPLUS) - 5 + 8)
 VIDEO = b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + b"\0\0\0\x0cmdat1234"
 
 
@@ -110,11 +113,25 @@ def test_iptc_of_the_photo_has_precedence_over_that_of_a_trailer():
         mie(),
         CANON,
         NIKON,
+        VIVO,
+        ONEPLUS,
         VIDEO,
         CANON + photo_mechanic(222),
         VIDEO + samsung(Image_UTC_Data=b"1577880000000"),
     ],
-    ids=["FotoStation", "PhotoMechanic", "Samsung", "MIE", "Canon", "Nikon", "video", "2", "3"],
+    ids=[
+        "FotoStation",
+        "PhotoMechanic",
+        "Samsung",
+        "MIE",
+        "Canon",
+        "Nikon",
+        "Vivo",
+        "OnePlus",
+        "video",
+        "2",
+        "3",
+    ],
 )
 @pytest.mark.parametrize("padding", [b"", bytes(24)], ids=["", "padding"])
 def test_trailers_are_kept_byte_for_byte(trailer: bytes, padding: bytes):
@@ -139,6 +156,13 @@ def test_sound_of_samsung_is_kept_without_its_offset_in_the_file():
     audio = struct.pack("<IIIII4s", 101, 1, 4000, 5000, 20, b"QDIO")
     read = jpeg.read_metadata(encode() + sef + b"QDIO" + audio + b"BS")
     assert read.jpeg_trailer == sef
+
+
+def test_picture_of_vivo_is_said_to_be_dropped():
+    picture = b"streamdata" + encode() + b"streaminfo"
+    read = jpeg.read_metadata(encode() + picture + VIVO)
+    assert read.jpeg_trailer == VIVO
+    assert read.warnings == ("the HDR image of Vivo is dropped",)
 
 
 def test_crops_of_a_turned_photo_are_dropped():
@@ -206,7 +230,16 @@ def test_pictures_of_an_mpo(kind: int, count: int):
 
 def test_damaged_trailers_are_dropped():
     for trailer in (
-        *(foto_station((1, IPTC)), photo_mechanic(222), samsung(a=b"b"), mie(), CANON, NIKON),
+        *(
+            foto_station((1, IPTC)),
+            photo_mechanic(222),
+            samsung(a=b"b"),
+            mie(),
+            CANON,
+            NIKON,
+            VIVO,
+            ONEPLUS,
+        ),
         afcp(b"", {b"IPTC": IPTC}),
     ):
         for cut in range(1, len(trailer)):

@@ -42,7 +42,6 @@ _PHOTOSHOP = b"Photoshop 3.0\0"
 _KINDS = (
     (_APP0, _JFIF, "JFIF"),
     (_APP0, b"JFXX\0", "JFXX"),  # a thumbnail
-    (_APP0, b"AVI1", "AVI1"),  # fields of a video
     (_APP1, exif.PREFIX[:5], "EXIF"),
     (_APP1, _XMP, "XMP"),
     (_APP1, _XMP_EXTENSION, "extended XMP"),
@@ -58,6 +57,8 @@ _KINDS = (
     (COM, b"", "comment"),
 )
 """Marker and start of the segments that are parsed, or would be wrong with other pixels."""
+_CREDENTIALS = (b"c2pa", b"cai\0")
+"""Labels of C2PA, and of its predecessor."""
 _PREVIEW_MARKERS = (0xE3, 0xE4, 0xE5)
 _PREVIEW_PART = 60_000
 """Bytes of a segment of a preview that goes on in the next one."""
@@ -151,6 +152,7 @@ class _Found:
             unit, y, x = struct.unpack_from(">BII", content, 21)
             if self.density is None:
                 self._add_density(unit, x, y)
+            self.warnings.append("the header of SPIFF is dropped, but for the resolution")
         elif kind == "EXIF":
             block = content[len(prefix) :].removeprefix(b"\0")
             if self.exif and block and not block.startswith(_TIFF_STARTS):
@@ -224,7 +226,7 @@ class _Found:
             first = segments[0]
             if first[16:20] != b"jumb":
                 self.warnings.append("the layers of JPEG XT are dropped")
-            elif b"c2pa" in first:
+            elif any(kind in first for kind in _CREDENTIALS):
                 self.warnings.append(
                     "content credentials (C2PA) are dropped: they sign the original pixels"
                 )

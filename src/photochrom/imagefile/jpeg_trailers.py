@@ -4,6 +4,7 @@ Trailers are found from the end of the file, as exiftool does. They are kept byt
 nothing in them counts from the start of the file.
 """
 
+import json
 import re
 import struct
 from collections.abc import Callable, Collection, Sequence
@@ -21,6 +22,7 @@ _MIE_END = re.compile(
     rb"~\0\x04\0zmie~\0\0(?:\x06(?P<short>.{4})[\x10\x18]\x04|\x0a(?P<long>.{8})[\x10\x18]\x08)\Z",
     re.DOTALL,
 )
+_VIVO_END = b"\xff\xff\xff\xff\x1b*9HWfu\x84\x93\xa2\xb1"
 _PHOTO_MECHANIC_CROPS = {*range(209, 215), *range(216, 221), *range(236, 240)}
 
 
@@ -97,7 +99,7 @@ def _read_last(data: bytes, start: int, end: int, *, is_turned: bool) -> _Part |
     for read in _READERS:
         try:
             part = read(data, start, end, is_turned)
-        except (struct.error, IndexError, ValueError):  # it is damaged
+        except (struct.error, IndexError, KeyError, TypeError, ValueError):  # it is damaged
             continue
         if part is not None and start <= part.start < end:
             return part
@@ -132,7 +134,9 @@ def _read_front(
     if is_video and not kept:
         dropped.append("the video behind the image is dropped")
     elif not kept and (unknown := len(data[start:end].rstrip(_PADDING))):
-        dropped.append(f"{unknown} bytes behind the end of the image are dropped")
+        what = "1 byte" if unknown == 1 else f"{unknown} bytes"
+        verb = "is" if unknown == 1 else "are"
+        dropped.append(f"{what} behind the end of the image {verb} dropped")
     return _Part(
         start,
         kept,
@@ -244,6 +248,28 @@ def _read_mie(data: bytes, start: int, end: int, _is_turned: bool) -> _Part | No
     return _Part(first, data[first:end])
 
 
+def _read_vivo(data: bytes, start: int, end: int, _is_turned: bool) -> _Part | None:
+    """Vivo: an HDR image of the photo before, and JSON."""
+    if not data.endswith(_VIVO_END, start, end):
+        return None
+    first = data.find(b'vivo{"', start, end)
+    image = data.find(b"streamdata", start, end if first < 0 else first)
+    if image < 0:
+        return _Part(first, data[first:end]) if first >= 0 else None
+    kept = data[first:end] if first >= 0 else b""
+    return _Part(image, kept, dropped=("the HDR image of Vivo is dropped",))
+
+
+def _read_oneplus(data: bytes, start: int, end: int, _is_turned: bool) -> _Part | None:
+    """OnePlus: contents at offsets from JSON about them."""
+    if data[end - 8 : end - 4] != b"jxrs" or data[end - 1]:
+        return None
+    size = int.from_bytes(data[end - 4 : end], "little")
+    entries = json.loads(data[end - size : end - 8].rstrip(b"\0"))
+    first = end - size - max((int(entry["offset"]) for entry in entries), default=0)
+    return _Part(first, data[first:end])
+
+
 def _read_sized(
     magic: bytes, name: str, footer: int, format_: str, added: int = 0
 ) -> Callable[[bytes, int, int, bool], _Part | None]:
@@ -277,6 +303,8 @@ _READERS: Sequence[Callable[[bytes, int, int, bool], _Part | None]] = (
     _read_photo_mechanic,
     _read_samsung,
     _read_mie,
+    _read_vivo,
+    _read_oneplus,
     _read_sized(b"CANON OPTIONAL DATA\0", "the edits of Canon's DPP", 64, ">20xI", 0x5C),
     _read_sized(b"\0\0\0\0\0\0/NIKON APP", "the edits of NX MobileAir", 20, ">I"),
     _read_sized(b"8db42d694ccc418790edff439fe026bf", "", 78, "<38xI"),  # Insta360
