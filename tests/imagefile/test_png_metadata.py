@@ -359,6 +359,12 @@ def test_what_is_not_said_to_be_lost_is_there(suffix: str, tmp_path: Path):
     }
 
 
+def test_a_mark_that_is_lost_is_not_called_xmp():
+    marked = Metadata().with_mark("text & more")
+    assert lost_metadata(marked, "BMP") == cannot("BMP", "the mark")
+    assert lost_metadata(FULL.with_mark("text"), "BMP")[1] == cannot("BMP", "XMP")[0]
+
+
 def test_comments_beside_a_description_are_said():
     for comment, format_, is_lost in (
         *(

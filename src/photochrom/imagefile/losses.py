@@ -2,7 +2,7 @@
 
 from PIL.ExifTags import Base as Tag
 
-from photochrom.imagefile import exif
+from photochrom.imagefile import exif, xmp
 from photochrom.imagefile.jpeg_segments import describe_segment
 from photochrom.imagefile.maker_notes import MOVED
 from photochrom.imagefile.metadata import (
@@ -41,7 +41,8 @@ def _lost_kinds(metadata: Metadata, format_: str) -> list[str]:
     lost = []
     if format_ not in _HAVE_EXIF_AND_XMP:
         lost += ["EXIF"] if metadata.exif else []
-        lost += ["XMP"] if metadata.xmp else []
+        if metadata.xmp:
+            lost.append("the mark" if _is_mark(metadata.xmp) else "XMP")
     if format_ not in _HAVE_IPTC:
         lost += ["IPTC"] if metadata.iptc else []
         resources = iterate_resources(metadata.photoshop or b"")
@@ -50,6 +51,11 @@ def _lost_kinds(metadata: Metadata, format_: str) -> list[str]:
     if any(map(clean_comment, metadata.comments)) and not _has_comments(metadata, format_):
         lost.append("the comment")
     return lost
+
+
+def _is_mark(packet: bytes) -> bool:
+    """Tell whether a packet has nothing but the mark."""
+    return packet == xmp.set_mark(xmp.EMPTY_PACKET, xmp.read_mark(packet) or "")
 
 
 def _lost_density(metadata: Metadata, format_: str) -> list[str]:
