@@ -251,3 +251,14 @@ def test_pages_are_written(tmp_path: Path):
     with pytest.raises(PhotoError, match=r"need a \.tif"):
         save_pages(photos, tmp_path / "a.png")
     assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
+def test_loss_of_bits_is_said(suffix: str, tmp_path: Path):
+    values = np.full((8, 8, 3), 1000, np.uint16)
+    warnings = save_photo(Photo(values), tmp_path / f"deep{suffix}")
+    assert save_photo(Photo(values.astype(np.uint8)), tmp_path / f"shallow{suffix}") == []
+    if open_photo(tmp_path / f"deep{suffix}").pixels.dtype == np.uint16:
+        assert warnings == []
+    else:
+        assert warnings == [f"16 bits are reduced to 8: a {FORMATS[suffix]} cannot hold them"]

@@ -28,6 +28,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "AVIF": {"quality": 90, "subsampling": "4:4:4"},
     "BMP": {},
 }
+_FORMATS_OF_16_BITS = ("PNG", "TIFF")
 _LEFT_OUT_IF_OPAQUE = ("JPEG", "BMP")
 """Formats that have no alpha, or that few programs read with it."""
 _TIFF_STRIP_SIZE = 1 << 18  # bytes before compression
@@ -101,16 +102,12 @@ def save_pages(
             if format_ == "TIFF":
                 writer = PageWriter(stream)
                 for photo in pages:
-                    warnings |= dict.fromkeys(
-                        (*photo.warnings, *lost_metadata(photo.metadata, format_))
-                    )
+                    warnings |= dict.fromkeys(_warnings(photo, format_))
                     warnings |= dict.fromkeys(writer.add(_encode_tiff_parts(photo), photo.metadata))
                     del photo  # frees its memory before the next is read
             else:
                 photo = next(pages)
-                warnings |= dict.fromkeys(
-                    (*photo.warnings, *lost_metadata(photo.metadata, format_))
-                )
+                warnings |= dict.fromkeys(_warnings(photo, format_))
                 stream.write(encode_photo(photo, path.suffix, str(path)))
                 del photo
                 if next(pages, None) is not None:
@@ -120,6 +117,14 @@ def save_pages(
     except OSError as error:
         raise PhotoError(f"cannot write {path}: {error.strerror or error}") from error
     return list(warnings)
+
+
+def _warnings(photo: Photo, format_: str) -> list[str]:
+    """Return the warnings of a photo, and what a format cannot hold of it."""
+    warnings = [*photo.warnings, *lost_metadata(photo.metadata, format_)]
+    if photo.pixels.dtype == np.uint16 and format_ not in _FORMATS_OF_16_BITS:
+        warnings.append(f"16 bits are reduced to 8: a {format_} cannot hold them")
+    return warnings
 
 
 def encode_photo(photo: Photo, suffix: str, name: str = "the photo") -> bytes:
