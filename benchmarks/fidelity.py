@@ -43,8 +43,9 @@ NOT_COUNTED = re.compile(
     r"|DigitalSourceType|HasExtendedXMP).*"
     r"|(File|QuickTime|RIFF|Jpeg2000|GIF|JFIF):(?!.*(Comment|[XY]Resolution|PixelsPer|Auxiliary)).*"
     r"|PNG:(Image(Width|Height)|BitDepth|ColorType|Compression|Filter|Interlace|Palette"
-    r"|Transparency|BackgroundColor|SuggestedPalette|DigitalSignature|(White|Red|Green|Blue)\w+)"
-    r"|Photoshop:(NumChannels|Image(Width|Height)|BitDepth|ColorMode|Compression)"
+    r"|Transparency|BackgroundColor|SuggestedPalette|DigitalSignature|ProfileName|(White|Red|Green|Blue)\w+)"
+    r"|Photoshop:(NumChannels|Image(Width|Height)|BitDepth|ColorMode|Compression|LayerCount"
+    r"|HasRealMergedData|WriterName|ReaderName)"
     r"|EXIF:(IFD|SubIFD)\d*:(Image(Width|Height)|BitsPerSample|SamplesPerPixel|Compression"
     r"|SampleFormat|PhotometricInterpretation|PlanarConfiguration|RowsPerStrip|(Strip|Tile)\w+"
     r"|Predictor|FillOrder|YCbCr\w+|ReferenceBlackWhite|T[46]Options|JPEG\w+|(Old)?SubfileType"
@@ -70,8 +71,10 @@ TURNS = {
 INCHES = {"cm": 1 / 2.54, "meters": 1 / 0.0254, "m": 1 / 0.0254}
 WARNED_BY = {
     "EXIF|MakerNotes|GeoTiff|PrintIM": "exif",
+    "GeoTiff|EXIF:IFD0:(PixelScale|ModelT)": "map",
     "MakerNotes": "maker note",
     "XMP": "xmp",
+    "XMP:XMP-(hdrgm|Container|GContainer)": "gain map",
     "IPTC": "iptc",
     "ICC_Profile": "profile",
     "Photoshop": "photoshop|image resource",
@@ -82,7 +85,7 @@ WARNED_BY = {
     "AFCP|FotoStation|PhotoMechanic|Samsung|IPTC:IPTC2": "trailer|behind the end",
     ".*(Resolution|PixelsPer|PixelUnits)": "resolution",
     ".*Comment": "comment",
-    ".*ExtraSamples": "channel",
+    ".*ExtraSamples|Photoshop:.*Alpha|Photoshop:DisplayInfo": "channel",
     ".*": "metadata",
 }
 """Starts of tags to the words by which a warning names them."""
