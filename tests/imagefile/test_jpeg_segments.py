@@ -196,8 +196,7 @@ def test_resolution_of_spiff():
     read = jpeg.read_metadata(
         encode()[:2] + make_segment(0xE8, b"SPIFF\0" + header) + encode()[20:]
     )
-    assert read.density == (300, 72, "inch")
-    assert read.warnings == ("the header of SPIFF is dropped, but for the resolution",)
+    assert read == Metadata(density=(300, 72, "inch"))
 
 
 def test_resources_of_an_old_photoshop():

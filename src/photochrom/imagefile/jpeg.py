@@ -48,7 +48,8 @@ _KINDS = (
     (_APP2, _ICC, "colour profile"),
     (_APP2, _MPF, "MPF"),
     (_APP2, ISO_GAIN_MAP, "gain map"),
-    (_APP8, _SPIFF, "SPIFF"),
+    (_APP8, _SPIFF, "SPIFF"),  # size, encoding and resolution
+    (_APP8, b"\0\0\0\1\xff\xd8", "end of SPIFF"),
     (_APP8, b"mrfx", "mrfx"),  # the colour transform of a JPEG-LS
     (_APP11, b"JP", "JPEG XT"),
     (_APP11, b"HDR_RI", "JPEG-HDR"),
@@ -152,7 +153,6 @@ class _Found:
             unit, y, x = struct.unpack_from(">BII", content, 21)
             if self.density is None:
                 self._add_density(unit, x, y)
-            self.warnings.append("the header of SPIFF is dropped, but for the resolution")
         elif kind == "EXIF":
             block = content[len(prefix) :].removeprefix(b"\0")
             if self.exif and block and not block.startswith(_TIFF_STARTS):
