@@ -185,6 +185,18 @@ def test_subject_of_exif_turns_with_the_photo():
             assert image.get_ifd(0x8769)[tag] == expected
 
 
+def test_one_side_alone_in_exif_is_turned():
+    for tag, before, after in ((0xA002, 40, 30), (0xA003, 30, 40)):
+        image = Image.Exif()
+        image.get_ifd(0x8769)[tag] = before
+        image[0x011A] = 72.0  # a resolution alone stays
+        upright = Metadata(image.tobytes()[6:]).make_upright(Turn(6, 40, 30))
+        image = Image.Exif()
+        image.load(b"Exif\0\0" + bytes(upright.exif or b""))
+        assert image.get_ifd(0x8769)[tag] == after
+        assert image[0x011A] == 72
+
+
 def test_photoshop_thumbnails_are_dropped():
     kept = resource(0x03ED, bytes(16)) + resource(0x0404, IPTC, b"name")
     given = resource(0x040C, b"grey!") + kept + resource(0x0409, b"grey") + b"8BIMcut"

@@ -73,6 +73,11 @@ def make_upright(block: bytes, turn: Turn) -> bytes:
             size = 2 + 2 * tiff.offset_size  # of an entry without its tag
             a, b = (slice(f.entry_offset + 2, f.entry_offset + 2 + size) for f in (width, height))
             output[a], output[b] = block[b], block[a]
+            continue
+        for field, side in ((width, turn.height), (height, turn.width)):
+            is_count = len(tiff.read_numbers(field)) == 1  # of pixels, no resolution
+            if field is not None and is_count and side < 1 << 8 * field.size:
+                _write_numbers(output, tiff, field, (side,))
     return bytes(output)
 
 
