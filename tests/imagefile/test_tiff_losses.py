@@ -201,6 +201,8 @@ def test_neutral_palette_with_a_grey_profile_is_grey():
 
 
 def test_tile_sizes_of_strips_are_ignored():
-    tags = [(322, "H", 1, 1, True), (323, "H", 1, 1, True)]
+    tags = [(tag, "H", 1, 1, True) for tag in (65000, 65001)]
     data = write({"rowsperstrip": 8, "compression": "zlib", "extratags": tags}).getvalue()
+    for tag, replaced in ((322, 65000), (323, 65001)):
+        data = data.replace(struct.pack("<HH", replaced, 3), struct.pack("<HH", tag, 3))
     np.testing.assert_array_equal(open_photo(BytesIO(data)).pixels, PIXELS)
