@@ -217,6 +217,18 @@ def test_conversion_of_16_bits_agrees_with_that_of_8(profile: bytes):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_tables_are_interpolated_between_their_own_points(dtype: type[Any]):
+    """LittleCMS would else make a table of its own, whose points are others."""
+    largest = np.iinfo(dtype).max
+    black = np.linspace(0, largest, 200).astype(dtype)
+    inks = np.dstack([np.zeros((1, 200, 3), dtype), black[None]])
+    L = color.lightness(icc.convert_to_srgb(inks, table_profile(b"CMYK")))[0]
+    points = np.linspace(0, 1, 9)
+    expected = 100 * np.interp(1 - black / largest, points, points ** (1 / 1.8))
+    np.testing.assert_allclose(L, expected, atol=0.26 if dtype == np.uint8 else 0.02)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_lab_becomes_srgb(dtype: type[Any]):
     L = np.linspace(0, 65535, 101).round().astype(np.uint16)
     lab = np.dstack([L, np.full_like(L, 128 * 257), np.full_like(L, 128 * 257)])

@@ -3,8 +3,10 @@
 import dataclasses
 import functools
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
@@ -14,6 +16,7 @@ from photochrom.color.spaces import SRGB, ColorSpace, srgb_to_linear
 from photochrom.errors import PhotochromError
 
 _VALUES = np.linspace(0, 1, 65536)
+_BAND_ROWS = 256
 _KINDS = {b"GRAY": ("gray", 1), b"RGB ": ("rgb", 3), b"CMYK": ("cmyk", 4)}
 """Colour space of a profile to its name in imagecodecs, and its number of channels."""
 _SRGB_D50 = np.array(
@@ -119,19 +122,31 @@ def lab_to_srgb(lab: NDArray[np.uint16], dtype: DTypeLike) -> Pixels:
 
 
 def _transform(values: Pixels, icc: bytes, kind: str, dtype: DTypeLike) -> Pixels:
+    """Convert pixels without a table of 17 to 33 points that littleCMS would compute before.
+
+    It is three times as fast, but L* of CMYK is wrong by 1 to 10 between its points.
+    """
     from imagecodecs import CMS, CmsError, cms_transform  # few photos need it
 
-    try:
-        converted: Pixels = cms_transform(
-            np.ascontiguousarray(values),
+    output = srgb_profile()
+    converted = np.empty((*values.shape[:2], 3), dtype)
+
+    def convert(top: int) -> None:
+        rows = slice(top, top + _BAND_ROWS)
+        converted[rows] = cms_transform(
+            np.ascontiguousarray(values[rows]),
             icc,
-            srgb_profile(),
+            output,
             colorspace=kind,
             outcolorspace="rgb",
             outdtype=dtype,
             intent=CMS.INTENT.RELATIVE_COLORIMETRIC,
-            flags=CMS.FLAGS.BLACKPOINTCOMPENSATION,
+            flags=CMS.FLAGS.BLACKPOINTCOMPENSATION | CMS.FLAGS.NOOPTIMIZE,
         )
+
+    try:
+        with ThreadPoolExecutor(cv2.getNumThreads()) as pool:
+            list(pool.map(convert, range(0, len(values), _BAND_ROWS)))
     except (CmsError, ValueError) as error:
         raise ProfileError(f"the colour profile cannot be used: {error}") from error
     return converted
