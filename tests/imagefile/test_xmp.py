@@ -352,6 +352,17 @@ def test_mark_in_a_packet_without_rdf():
     assert b"<r:RDF xmlns:r='%b' >\n<r:Description" % RDF.encode() in mark(single)
 
 
+def test_mark_in_a_damaged_packet():
+    for old, new in (
+        (b"<rdf:Description rdf:about", b"<rdf:Description<rdf:about"),
+        (b"<rdf:Description ", b"<rdf:about>text</rdf:about><rdf:Description "),
+    ):
+        marked = xmp.set_mark(packet("<dc:title>kept</dc:title>").replace(old, new), "text")
+        assert marked is not None
+        assert xmp.read_mark(marked) == "text"
+        assert b"kept" in marked
+
+
 def test_mark_in_a_packet_that_is_cut_off():
     cut = packet("<dc:title>kept</dc:title>")[:-60]
     marked = xmp.set_mark(cut, "text")

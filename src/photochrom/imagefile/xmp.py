@@ -17,6 +17,7 @@ from photochrom.imagefile.xmp_tree import (
     outside,
     parse,
     properties,
+    subject,
     to_utf8,
 )
 
@@ -116,9 +117,9 @@ def _add_description(packet: bytes, root: Node, rdf: Node, values: dict[bytes, b
     start = packet[rdf.start : rdf.value_start]
     name = start.split(b">")[0].split()[0].removeprefix(b"<")
     prefix = name.rpartition(b":")[0]
-    about = root.search(RDF + b"about")
-    subject = packet[about.value_start - 1 : about.value_end + 1] if about else b'""'
-    line = b"\n<%b:Description %b:about=%b" % (prefix or b"rdf", prefix or b"rdf", subject)
+    rdf_prefix = prefix or b"rdf"
+    about = subject(packet, root)
+    line = b"\n<%b:Description %b:about=%b" % (rdf_prefix, rdf_prefix, about)
     if not prefix:  # RDF is the default namespace
         line += b' xmlns:rdf="%b"' % RDF
     for key, value in values.items():

@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Iterable
 
-from photochrom.imagefile.xmp_tree import RDF, Node, apply, parse, properties, to_utf8
+from photochrom.imagefile.xmp_tree import RDF, Node, apply, parse, properties, subject, to_utf8
 
 _NOTE = b"http://ns.adobe.com/xmp/note/"
 _GUID = _NOTE + b"HasExtendedXMP"
@@ -75,9 +75,8 @@ def split_packet(packet: bytes, limit: int) -> tuple[bytes, bytes | None]:
         return packet, None
     names = [node for node in properties(root) if node.end and not node.name.startswith(RDF)]
     removed = [(node.start, node.end, b"") for node in names if node.name == _GUID]
-    about = root.search(RDF + b"about")
-    subject = short[about.value_start - 1 : about.value_end + 1] if about else b'""'
-    size = len(short) + len(_GUID_DESCRIPTION % (subject, bytes(32)))
+    about = subject(short, root)
+    size = len(short) + len(_GUID_DESCRIPTION % (about, bytes(32)))
     moved: list[Node] = []
     movable = (node for node in names if node.name != _GUID)
     for node in sorted(movable, key=lambda node: node.start - node.end):
@@ -89,11 +88,11 @@ def split_packet(packet: bytes, limit: int) -> tuple[bytes, bytes | None]:
         return packet, None
     declarations = dict(_NAMESPACE.findall(short))
     declarations.pop(b"rdf", None)
-    descriptions = (_describe(short[node.start : node.end], subject) for node in moved)
+    descriptions = (_describe(short[node.start : node.end], about) for node in moved)
     extension = _EXTENSION % (_declarations(declarations), b"".join(descriptions))
     guid = _guid(extension)
     removed += [(node.start, node.end, b"") for node in moved]
-    added = (rdf.value_start, rdf.value_start, _GUID_DESCRIPTION % (subject, guid))
+    added = (rdf.value_start, rdf.value_start, _GUID_DESCRIPTION % (about, guid))
     return apply(short, [*removed, added]), extension
 
 
@@ -148,8 +147,8 @@ def _declarations(namespaces: dict[bytes, bytes]) -> bytes:
     return b"".join(b" xmlns:%b=%b" % item for item in namespaces.items())
 
 
-def _describe(prop: bytes, subject: bytes) -> bytes:
+def _describe(prop: bytes, about: bytes) -> bytes:
     """Return the description of one property, an element or an attribute with a space before."""
     if prop.startswith(b"<"):
-        return b"<rdf:Description rdf:about=%b>%b</rdf:Description>" % (subject, prop)
-    return b"<rdf:Description rdf:about=%b%b/>" % (subject, prop)
+        return b"<rdf:Description rdf:about=%b>%b</rdf:Description>" % (about, prop)
+    return b"<rdf:Description rdf:about=%b%b/>" % (about, prop)

@@ -17,7 +17,7 @@ _MAX_TAGS = 100_000
 _MAX_NAMESPACES = 500
 """Limits of time and memory; what exceeds them is not read."""
 _TAG = re.compile(
-    rb"""<(?:(?P<name>[^\s<>/!?"'=]++)(?P<attributes>(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+)
+    rb"""<(?:(?P<name>[^\s<>/!?"'=]++)(?=[\s/>])(?P<attributes>(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+)
     |/(?P<closed>[^\s<>]++)\s*+)>
     |<(?P<skipped>!--|!\[CDATA\[|\?)""",
     re.VERBOSE,
@@ -146,6 +146,13 @@ def properties(root: Node) -> Iterator[Node]:
     for node in outside(root):
         if node.name == RDF + b"Description":
             yield from node.children
+
+
+def subject(packet: bytes, root: Node) -> bytes:
+    """Return what descriptions of a packet are about, in quotes."""
+    nodes = (node for node in root.walk() if node.name == RDF + b"about")
+    texts = (packet[node.value_start - 1 : node.value_end + 1] for node in nodes)
+    return next((text for text in texts if text[:1] in b"\"'"), b'""')
 
 
 def _read_element(
