@@ -19,6 +19,7 @@ from photochrom.imagefile.tiff import (
     SHORT,
     SIGNATURES,
     UNDEFINED,
+    UNITS,
     Directory,
     Tiff,
     TiffError,
@@ -38,7 +39,6 @@ _TILES = (Tag.TileOffsets, Tag.TileByteCounts)
 _OLD_JPEG = 6
 _RGB = 2
 _UNASSOCIATED_ALPHA = 2
-_DENSITY_UNITS = {1: "", 2: "inch", 3: "cm"}
 BLOCKS = frozenset((Tag.XMLPacket, Tag.IPTCNAA, Tag.ImageResources, Tag.InterColorProfile))
 
 PIXEL_TAGS = frozenset(
@@ -128,10 +128,10 @@ class Page:
     def _read_density(self) -> Density | None:
         both = [self.fractions(tag) for tag in (Tag.XResolution, Tag.YResolution)]
         (unit,) = self.numbers(Tag.ResolutionUnit)[:1] or (2,)
-        if [len(numbers) for numbers in both] != [1, 1] or unit not in _DENSITY_UNITS:
+        if [len(numbers) for numbers in both] != [1, 1] or unit not in UNITS:
             return None
         (x,), (y,) = both
-        return (x, y, _DENSITY_UNITS[unit]) if x and y else None
+        return (x, y, UNITS[unit]) if x and y else None
 
 
 def read_pages(stream: IO[bytes]) -> list[Page]:
