@@ -94,7 +94,7 @@ def _convert_mode(image: Image.Image) -> Image.Image:
     if image.mode == mode:
         return image
     if image.mode == "F":
-        raise PhotoError("the image has floating-point pixels; give one with 8 or 16 bits")
+        raise PhotoError("the image has floating-point pixels; give one with 16 bits")
     try:
         return image.convert(mode)
     except ValueError as error:
@@ -106,7 +106,7 @@ def _convert_mode(image: Image.Image) -> Image.Image:
 def _from_16_bit_grey(image: Image.Image) -> Photo:
     values: NDArray[Any] = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
-        raise PhotoError("the image has more than 16 bits for each pixel; give 8 or 16")
+        raise PhotoError("the image has more than 16 bits for each pixel; give one with 16")
     pixels = values.astype(np.uint16)
     transparent = image.info.get("transparency")
     alpha = None
