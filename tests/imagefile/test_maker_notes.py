@@ -12,6 +12,7 @@ from PIL import Image
 
 from photochrom.imagefile import exif, maker_notes
 from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.reading import open_pages, open_photo
 from photochrom.imagefile.tiff import Tiff
 from photochrom.imagefile.tiff_pages import PageWriter, read_pages
@@ -69,12 +70,44 @@ def test_note_of_a_tiff_stays_readable_in_a_tiff(
     order: str, offset: int, start: bytes, tmp_path: Path
 ):
     photo = open_photo(BytesIO(make_tiff(offset, order, start)))
-    warnings = save_photo(photo, tmp_path / "a.tif")
+    assert save_photo(photo, tmp_path / "a.tif") == []
     with (tmp_path / "a.tif").open("rb") as stream:
-        assert read_value(read_pages(stream)[0].tiff) == TEXT
-    assert warnings == ([] if order == "<" else [maker_notes.OTHER_ORDER])
+        (page,) = read_pages(stream)
+        assert read_value(page.tiff) == TEXT
+        assert page.tiff.order == order
     np.testing.assert_array_equal(open_photo(tmp_path / "a.tif").pixels[..., 0], PIXELS[..., 0])
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.tif"), 0), PIXELS[..., 0])
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_pixels_in_the_byte_order_of_a_note(
+    compression: str, dtype: Any, channels: int, has_alpha: bool, tmp_path: Path
+):
+    random = np.random.default_rng(0)
+    largest = np.iinfo(dtype).max
+    pixels = random.integers(0, largest + 1, (700, 500, channels), dtype)
+    alpha = random.integers(0, largest + 1, (700, 500), dtype) if has_alpha else None
+    metadata = open_photo(BytesIO(make_tiff(301, ">"))).metadata
+    encoding = Encoding("TIFF", {"compression": compression})
+    little = Photo(pixels, alpha, metadata=Metadata(), encoding=encoding)
+    big = Photo(pixels, alpha, metadata=metadata, encoding=encoding)
+    assert save_pages([big, little, big], tmp_path / "a.tif") == [maker_notes.MOVED]
+    for page in open_pages(tmp_path / "a.tif"):
+        np.testing.assert_array_equal(page.pixels, np.broadcast_to(pixels, page.pixels.shape))
+        if alpha is not None:
+            np.testing.assert_array_equal(page.alpha, alpha)
+        assert page.encoding == encoding
+        assert page.metadata.density is None
+
+
+def test_order_of_pages_before_stays(tmp_path: Path):
+    pages = [
+        open_photo(BytesIO(make_tiff(offset, order))) for offset, order in ((301, "<"), (5000, ">"))
+    ]
+    assert save_pages(pages, tmp_path / "a.tif") == [maker_notes.OTHER_ORDER]
 
 
 @pytest.mark.parametrize("size", [(40, 50), (400, 500)])

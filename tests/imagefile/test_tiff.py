@@ -121,7 +121,7 @@ def test_written_pages_are_read_by_other_libraries(order: str, tmp_path: Path):
         write_pages(
             (encode(compression="tiff_adobe_deflate", dpi=(5, 5)), one),
             (opencv(DEEP), two),
-            (encode(dpi=(50, 60)), Metadata()),
+            (encode(dpi=(5, 5)), Metadata(density=(50, 60, "inch"))),
         ).getvalue()
     )
 

@@ -51,7 +51,6 @@ PIXEL_TAGS = frozenset(
     ]
 )
 """Needed to decode the pixels."""
-_DENSITY_TAGS = frozenset((Tag.XResolution, Tag.YResolution, Tag.ResolutionUnit))
 NOT_EXIF = frozenset(
     [
         *(*PIXEL_TAGS, *BLOCKS),
@@ -205,6 +204,14 @@ class PageWriter:
         self._reserved: list[range] = []
         """Offsets of maker notes."""
 
+    def choose_order(self, metadata: Metadata) -> str:
+        """Return the byte order, as of `struct`, that the parts of the next page should have.
+
+        It is that of the pages before, else of a maker note that depends on it.
+        """
+        tree, order, _ = _read_exif(metadata)
+        return self._order or (order if maker_notes.get_note(tree) is not None else "<")
+
     def add(self, parts: Iterable[bytes], metadata: Metadata) -> list[str]:
         """Append a page, with its maker note where it was if possible.
 
@@ -242,10 +249,9 @@ class PageWriter:
         ):
             # OpenCV does not tag the fourth sample as alpha.
             tree[Tag.ExtraSamples] = SHORT, struct.pack(order + "H", 2)
-        kept = PIXEL_TAGS if Tag.XResolution in tree else PIXEL_TAGS | _DENSITY_TAGS
         if note_offset is not None and note is not None:
             self._write_at(note_offset, note)
-        self._write_directory(first, kept, tree, locations, note_offset)
+        self._write_directory(first, PIXEL_TAGS, tree, locations, note_offset)
         if note is None:
             return []
         moved = [maker_notes.MOVED] if note_offset is None else []

@@ -38,6 +38,7 @@ _TIFF_COMPRESSIONS = {
     "tiff_lzw": cv2.IMWRITE_TIFF_COMPRESSION_LZW,
     "tiff_adobe_deflate": cv2.IMWRITE_TIFF_COMPRESSION_ADOBE_DEFLATE,
 }
+_TIFFFILE_COMPRESSIONS = {"raw": None, "tiff_lzw": "lzw", "tiff_adobe_deflate": "zlib"}
 
 
 def save_photo(
@@ -103,7 +104,8 @@ def save_pages(
                 writer = PageWriter(stream)
                 for photo in pages:
                     warnings |= dict.fromkeys(_warnings(photo, format_))
-                    warnings |= dict.fromkeys(writer.add(_encode_tiff_parts(photo), photo.metadata))
+                    parts = _encode_tiff_parts(photo, writer.choose_order(photo.metadata))
+                    warnings |= dict.fromkeys(writer.add(parts, photo.metadata))
                     del photo  # frees its memory before the next is read
             else:
                 photo = next(pages)
@@ -170,8 +172,8 @@ def _exists_error(path: Path) -> PhotoError:
     return PhotoError(f"{path} exists already; remove it or ask to overwrite")
 
 
-def _encode_tiff_parts(photo: Photo) -> Iterator[bytes]:
-    """Encode a page as TIFFs of some rows each, which `PageWriter` joins."""
+def _encode_tiff_parts(photo: Photo, order: str) -> Iterator[bytes]:
+    """Encode a page as TIFFs of some rows each in a byte order, which `PageWriter` joins."""
     compression = photo.encoding.options.get("compression", "tiff_lzw")
     height, width, channels = photo.pixels.shape
     rows = max(1, _TIFF_STRIP_SIZE // (width * channels * photo.pixels.itemsize))
@@ -183,7 +185,32 @@ def _encode_tiff_parts(photo: Photo) -> Iterator[bytes]:
     for top in range(0, height, step):
         part = slice(top, top + step)
         alpha = None if photo.alpha is None else photo.alpha[part]
-        yield _encode_by_opencv(photo.pixels[part], alpha, ".tif", settings)
+        if order == ">":
+            yield _encode_big_endian(photo.pixels[part], alpha, compression, rows)
+        else:
+            yield _encode_by_opencv(photo.pixels[part], alpha, ".tif", settings)
+
+
+def _encode_big_endian(
+    pixels: Pixels, alpha: Pixels | None, compression: str, rows_per_strip: int
+) -> bytes:
+    """Encode a TIFF by tifffile, as OpenCV has only the byte order of the machine."""
+    import tifffile
+
+    pixels = _with_alpha(pixels, alpha)
+    stream = BytesIO()
+    tifffile.imwrite(
+        stream,
+        pixels[..., 0] if pixels.shape[2] == 1 else pixels,
+        byteorder=">",
+        photometric="minisblack" if pixels.shape[2] == 1 else "rgb",
+        extrasamples=None if alpha is None else ["unassalpha"],
+        compression=_TIFFFILE_COMPRESSIONS[compression],
+        predictor=compression != "raw",
+        rowsperstrip=rows_per_strip,
+        metadata=None,
+    )
+    return stream.getvalue()
 
 
 def _to_pillow_image(photo: Photo, format_: str) -> Image.Image:
@@ -199,11 +226,18 @@ def _encode_by_opencv(
     pixels: Pixels, alpha: Pixels | None, suffix: str, settings: list[int]
 ) -> bytes:
     """Encode 8 or 16 bits; Pillow cannot write 16 bits in colour."""
-    if alpha is not None:
-        pixels = np.dstack([np.broadcast_to(pixels, (*pixels.shape[:2], 3)), alpha])
+    pixels = _with_alpha(pixels, alpha)
     if pixels.shape[2] > 1:
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]  # OpenCV expects BGR
     success, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels), settings)
     if not success:
         raise PhotoError(f"OpenCV could not encode {pixels.shape[1]}x{pixels.shape[0]} pixels")
     return bytes(encoded)
+
+
+def _with_alpha(pixels: Pixels, alpha: Pixels | None) -> Pixels:
+    """Return pixels, or RGBA."""
+    if alpha is None:
+        return pixels
+    rgba: Pixels = np.dstack([np.broadcast_to(pixels, (*pixels.shape[:2], 3)), alpha])
+    return rgba
