@@ -39,6 +39,7 @@ COUNTS = ("files", "done", "refused", "left out", "tags", "kept", "silent", "war
 COLUMNS = (*COUNTS, "mean dL*", "highest dL*", "compared", "inputs changed")
 NOT_COUNTED = re.compile(
     r"SourceFile|(File:System|ExifTool|Composite|APP14|MPF:MPF0):.*"
+    r"|MPF:MPImage\d+:(MPImage(Flags|Format|Type|Length|Start)|DependentImage\w+)"
     r"|.*(Thumbnail|PreviewImage|PreviewTIFF|PageInfo|JpgFromRaw|IPTCDigest|XMPToolkit"
     r"|DigitalSourceType|HasExtendedXMP).*"
     r"|(File|QuickTime|RIFF|Jpeg2000|GIF|JFIF):(?!.*(Comment|[XY]Resolution|PixelsPer|Auxiliary)).*"
@@ -79,7 +80,10 @@ WARNED_BY = {
     "ICC_Profile": "profile",
     "Photoshop": "photoshop|image resource",
     "Photoshop:Layer": "layer",
-    "MPF|QuickTime": "gain map|second picture|other picture|auxiliary|depth",
+    "APP8:SPIFF": "SPIFF",
+    "APP11:JPEG-HDR": "JPEG-HDR",
+    "JUMBF|JSON": "content credentials",
+    "MPF|QuickTime": "gain map|further picture|second picture|other picture|auxiliary|depth",
     "EXIF:SubIFD": "reduced|smaller|pyramid",
     "XML": "xml",
     "AFCP|FotoStation|PhotoMechanic|Samsung|IPTC:IPTC2": "trailer|behind the end",

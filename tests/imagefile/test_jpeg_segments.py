@@ -191,12 +191,14 @@ def test_other_segments_are_kept(segment: tuple[int, bytes]):
     assert read.warnings == ()
 
 
-def test_resolution_of_spiff():
+def test_header_of_spiff():
     header = b"\1\0\1\3" + struct.pack(">II", 30, 40) + b"\3\x08\5\1" + struct.pack(">II", 72, 300)
-    read = jpeg.read_metadata(
-        encode()[:2] + make_segment(0xE8, b"SPIFF\0" + header) + encode()[20:]
-    )
-    assert read == Metadata(density=(300, 72, "inch"))
+    spiff = make_segment(0xE8, b"SPIFF\0" + header) + make_segment(0xE8, b"\0\0\0\1\xff\xd8")
+    jfif = encode(dpi=(99, 99))
+    assert jpeg.read_metadata(jfif[:2] + spiff + jfif[20:]) == Metadata(density=(300, 72, "inch"))
+    read = jpeg.read_metadata(jfif[:20] + spiff + jfif[20:])
+    assert read.density == (99, 99, "inch")
+    assert read.warnings == ("the header of SPIFF is dropped: there is one of JFIF",)
 
 
 def test_resources_of_an_old_photoshop():

@@ -119,6 +119,7 @@ class _Found:
     """Where in the file images start that show the photo smaller."""
     in_preview: bool = False
     """Whether the last segment is of a picture of the photo, which may go on."""
+    has_jfif: bool = False
     density: Density | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -148,10 +149,13 @@ class _Found:
                 return
             self.warnings.append(f"the wrong length of a segment ({name}) is corrected")
         if kind == "JFIF" and len(content) > 11:
+            self.has_jfif = True
             self._add_density(*struct.unpack_from(">BHH", content, 7))
         elif kind == "SPIFF" and len(content) >= 30:
             unit, y, x = struct.unpack_from(">BII", content, 21)
-            if self.density is None:
+            if self.has_jfif:
+                self.warnings.append("the header of SPIFF is dropped: there is one of JFIF")
+            else:
                 self._add_density(unit, x, y)
         elif kind == "EXIF":
             block = content[len(prefix) :].removeprefix(b"\0")
