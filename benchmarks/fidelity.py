@@ -50,7 +50,7 @@ NOT_COUNTED = re.compile(
     r"|EXIF:(IFD|SubIFD)\d*:(Image(Width|Height)|BitsPerSample|SamplesPerPixel|Compression"
     r"|SampleFormat|PhotometricInterpretation|PlanarConfiguration|RowsPerStrip|(Strip|Tile)\w+"
     r"|Predictor|FillOrder|YCbCr\w+|ReferenceBlackWhite|T[46]Options|JPEG\w+|(Old)?SubfileType"
-    r"|Free\w+|ColorMap|InkSet|S?M(ax|in)SampleValue|Exif_0xc5f2|GrayResponse\w+)"
+    r"|Free\w+|ColorMap|InkSet|S?M(ax|in)SampleValue|Exif_0xc5f2|GrayResponse\w+|Thresholding)"
 )
 """How the pixels are encoded, what exiftool computes, previews, and the mark."""
 CHANGED_BY_TURN = re.compile(
@@ -83,7 +83,7 @@ WARNED_BY = {
     "APP8:SPIFF": "SPIFF",
     "APP11:JPEG-HDR": "JPEG-HDR",
     "JUMBF|JSON": "content credentials",
-    "MPF|QuickTime": "gain map|further picture|second picture|other picture|auxiliary|depth",
+    "MPF|QuickTime": "gain map|(second|other|further) (picture|image)|auxiliary|depth",
     "EXIF:SubIFD": "reduced|smaller|pyramid",
     "XML": "xml",
     "AFCP|FotoStation|PhotoMechanic|Samsung|IPTC:IPTC2": "trailer|behind the end",
