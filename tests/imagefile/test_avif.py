@@ -10,8 +10,8 @@ from PIL import Image
 
 from photochrom.color import SRGB, cicp, icc
 from photochrom.errors import PhotoError
-from photochrom.imagefile.av1 import read_code_points
-from photochrom.imagefile.heif_items import needs_png
+from photochrom.imagefile.codecs.av1 import read_code_points
+from photochrom.imagefile.codecs.heif_items import needs_png
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from support.boxes import HeifItem, box, heif, nclx

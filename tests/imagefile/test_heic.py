@@ -8,8 +8,8 @@ from PIL import Image
 
 from photochrom.color import cicp
 from photochrom.errors import PhotoError
-from photochrom.imagefile.boxes import find_box
-from photochrom.imagefile.heif_items import parse_meta
+from photochrom.imagefile.codecs.boxes import find_box
+from photochrom.imagefile.codecs.heif_items import parse_meta
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from support.boxes import HeifItem, box, heif, nclx

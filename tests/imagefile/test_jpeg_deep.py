@@ -10,7 +10,7 @@ import pytest
 
 from photochrom.batch.planning import becomes_png
 from photochrom.errors import PhotoError
-from photochrom.imagefile.jpeg_segments import make_segment
+from photochrom.imagefile.jpeg.segments import make_segment
 from photochrom.imagefile.reading import open_photo, read_sizes
 from photochrom.imagefile.writing import encode_photo
 from support.metadata import XMP, exif_block

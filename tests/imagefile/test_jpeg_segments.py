@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from photochrom.imagefile import jpeg
-from photochrom.imagefile.jpeg_segments import find_image_end, iterate_segments, make_segment
+from photochrom.imagefile.jpeg import metadata as jpeg
+from photochrom.imagefile.jpeg.segments import find_image_end, iterate_segments, make_segment
 from photochrom.imagefile.losses import lost_metadata
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.reading import open_photo

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from photochrom.imagefile import jpeg
-from photochrom.imagefile.jpeg_segments import make_segment
+from photochrom.imagefile.jpeg import metadata as jpeg
+from photochrom.imagefile.jpeg.segments import make_segment
 from photochrom.imagefile.losses import lost_metadata
 from photochrom.imagefile.metadata import Metadata
 from support.metadata import IPTC, exif_block, resource

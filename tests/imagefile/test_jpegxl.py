@@ -9,8 +9,8 @@ from PIL import Image
 
 from photochrom.color import SRGB
 from photochrom.errors import PhotoError
-from photochrom.imagefile.boxes import iterate_boxes
-from photochrom.imagefile.jpegxl_header import ColorEncoding, parse_header
+from photochrom.imagefile.codecs.boxes import iterate_boxes
+from photochrom.imagefile.codecs.jpegxl_header import ColorEncoding, parse_header
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from support.boxes import box
@@ -132,7 +132,7 @@ def test_profile_is_honoured_and_kept():
 
 
 def test_profile_without_its_package_names_the_package(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("photochrom.imagefile.jpegxl.find_spec", lambda name: None)
+    monkeypatch.setattr("photochrom.imagefile.codecs.jpegxl.find_spec", lambda name: None)
     with pytest.raises(PhotoError, match=r"install photochrom\[formats\]"):
         read(with_profile(rgb(SRGB_COLUMNS, gamma(1.0))))
 

@@ -14,8 +14,8 @@ from photochrom.imagefile import exif, maker_notes
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.reading import open_pages, open_photo
-from photochrom.imagefile.tiff import Tiff
-from photochrom.imagefile.tiff_pages import PageWriter, read_pages
+from photochrom.imagefile.tiff.pages import PageWriter, read_pages
+from photochrom.imagefile.tiff.structure import Tiff
 from photochrom.imagefile.writing import save_pages, save_photo
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image, IptcImagePlugin
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg, jpeg_segments, png, png_chunks
 from photochrom.imagefile.formats import detect_format
+from photochrom.imagefile.jpeg import metadata as jpeg
+from photochrom.imagefile.jpeg import segments as jpeg_segments
 from photochrom.imagefile.metadata import Metadata, from_pillow_info, to_pillow_options
+from photochrom.imagefile.png import chunks as png_chunks
+from photochrom.imagefile.png import metadata as png
 from photochrom.imagefile.turning import Turn
 from support.metadata import IPTC, SRGB, XMP, exif_block, resource
 

@@ -10,8 +10,8 @@ import pytest
 from photochrom import color
 from photochrom.color import SRGB
 from photochrom.errors import PhotoError
-from photochrom.imagefile import png
 from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.png import metadata as png
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import save_photo
 

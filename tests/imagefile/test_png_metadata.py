@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photochrom.imagefile import png
 from photochrom.imagefile.losses import lost_metadata
 from photochrom.imagefile.metadata import Metadata, to_pillow_options
 from photochrom.imagefile.photo import Photo
-from photochrom.imagefile.png_chunks import SIGNATURE, iterate_chunks, make_chunk
+from photochrom.imagefile.png import metadata as png
+from photochrom.imagefile.png.chunks import SIGNATURE, iterate_chunks, make_chunk
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.turning import Turn
 from photochrom.imagefile.writing import save_photo

@@ -8,12 +8,12 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import raw
+from photochrom.imagefile.codecs import raw
+from photochrom.imagefile.codecs.raw import detect_kind
 from photochrom.imagefile.formats import RAW_SUFFIXES
-from photochrom.imagefile.raw import detect_kind
 from photochrom.imagefile.reading import open_photo
-from photochrom.imagefile.tiff import Tree, pack_directory
-from photochrom.imagefile.tiff_pages import read_pages
+from photochrom.imagefile.tiff.pages import read_pages
+from photochrom.imagefile.tiff.structure import Tree, pack_directory
 from photochrom.imagefile.writing import save_photo
 from support.raw_photos import make_dng
 
@@ -166,7 +166,7 @@ def test_what_libraw_cannot_read_is_refused_with_its_kind(suffix: str, tmp_path:
 def test_without_rawpy_the_refusal_names_kind_and_package(
     scene: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("photochrom.imagefile.raw.find_spec", lambda _: None)
+    monkeypatch.setattr("photochrom.imagefile.codecs.raw.find_spec", lambda _: None)
     for name, kind in [("a.nef", r"Nikon raw photo \(NEF\)"), ("a.tif", "a raw photo")]:
         (tmp_path / name).write_bytes(make_dng(scene))
         with pytest.raises(PhotoError, match=kind + r".*install photochrom\[formats\]"):

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import tiff_pages
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_pages, open_photo, read_sizes
-from photochrom.imagefile.tiff import TiffError
+from photochrom.imagefile.tiff import pages as tiff_pages
+from photochrom.imagefile.tiff.structure import TiffError
 from photochrom.imagefile.writing import save_photo
 
 
@@ -295,7 +295,7 @@ def test_heic_without_pillow_heif_names_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(60))
-    monkeypatch.setattr("photochrom.imagefile.heif.find_spec", lambda name: None)
+    monkeypatch.setattr("photochrom.imagefile.codecs.heif.find_spec", lambda name: None)
     with pytest.raises(PhotoError, match="is a HEIC, which needs the package pillow-heif"):
         open_photo(tmp_path / "a.heic")
 

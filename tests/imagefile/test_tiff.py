@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image, IptcImagePlugin, TiffImagePlugin
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import png, tiff_pages
 from photochrom.imagefile.metadata import Metadata
-from photochrom.imagefile.tiff import Tiff, TiffError
+from photochrom.imagefile.png import metadata as png
+from photochrom.imagefile.tiff import pages as tiff_pages
+from photochrom.imagefile.tiff.structure import Tiff, TiffError
 from photochrom.imagefile.turning import Turn
 from support.metadata import IPTC, SRGB, XMP, exif_block, resource
 

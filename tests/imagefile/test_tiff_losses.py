@@ -12,7 +12,7 @@ import tifffile
 from photochrom.color import SRGB, lightness
 from photochrom.color.icc import build_profile
 from photochrom.imagefile.reading import open_pages, open_photo
-from photochrom.imagefile.tiff_pages import read_pages
+from photochrom.imagefile.tiff.pages import read_pages
 from photochrom.imagefile.writing import save_photo
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)

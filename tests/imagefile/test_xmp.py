@@ -5,10 +5,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from photochrom.imagefile import xmp
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.turning import Turn
-from photochrom.imagefile.xmp_tree import parse
+from photochrom.imagefile.xmp import packet as xmp
+from photochrom.imagefile.xmp.tree import parse
 from support.metadata import XMP, exif_block
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"

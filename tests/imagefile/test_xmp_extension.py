@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg
-from photochrom.imagefile.jpeg_segments import iterate_segments, make_segment
+from photochrom.imagefile.jpeg import metadata as jpeg
+from photochrom.imagefile.jpeg.segments import iterate_segments, make_segment
 from photochrom.imagefile.metadata import Metadata
-from photochrom.imagefile.xmp_container import drop_contained
+from photochrom.imagefile.xmp.container import drop_contained
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XMP = b"http://ns.adobe.com/xap/1.0/\0"

@@ -4,8 +4,8 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from photochrom.imagefile.boxes import find_box
-from photochrom.imagefile.heif_items import parse_meta
+from photochrom.imagefile.codecs.boxes import find_box
+from photochrom.imagefile.codecs.heif_items import parse_meta
 
 
 def box(kind: bytes, *contents: bytes) -> bytes:

@@ -23,8 +23,8 @@ from click.testing import CliRunner
 from PIL import Image, IptcImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from photochrom.cli import main
-from photochrom.imagefile import jpeg_segments
-from photochrom.imagefile.boxes import iterate_boxes
+from photochrom.imagefile.codecs.boxes import iterate_boxes
+from photochrom.imagefile.jpeg import segments as jpeg_segments
 from support.icc_profiles import SPACES
 from support.metadata import IPTC, resource
 from support.models import write_model

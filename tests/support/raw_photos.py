@@ -5,7 +5,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from photochrom.imagefile.tiff import SIGNATURES, Tree, pack_directory
+from photochrom.imagefile.tiff.structure import SIGNATURES, Tree, pack_directory
 
 _XYZ_TO_SRGB = [3.2404542, -1.5371385, -0.4985314]
 _XYZ_TO_SRGB += [-0.9692660, 1.8760108, 0.0415560, 0.0556434, -0.2040259, 1.0572252]

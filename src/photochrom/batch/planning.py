@@ -20,8 +20,9 @@ from photochrom.batch.folders import (
 from photochrom.batch.locations import is_url, new_resolver
 from photochrom.batch.report import FileVersion, Result, is_unchanged, read_version
 from photochrom.errors import PhotochromError
-from photochrom.imagefile import heif_items, jpeg_deep
+from photochrom.imagefile.codecs import heif_items
 from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY, detect_format
+from photochrom.imagefile.jpeg import deep as jpeg_deep
 
 OUTPUT_MARK = "-color"
 """Appended to the stem of an output that is written beside its photo."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from PIL.ExifTags import Base as Tag
 
-from photochrom.imagefile.tiff import (
+from photochrom.imagefile.tiff.structure import (
     RATIONAL,
     SIGNATURES,
     UNITS,

@@ -2,8 +2,8 @@
 
 from PIL.ExifTags import Base as Tag
 
-from photochrom.imagefile import exif, xmp
-from photochrom.imagefile.jpeg_segments import describe_segment
+from photochrom.imagefile import exif
+from photochrom.imagefile.jpeg.segments import describe_segment
 from photochrom.imagefile.maker_notes import MOVED
 from photochrom.imagefile.metadata import (
     Metadata,
@@ -11,7 +11,8 @@ from photochrom.imagefile.metadata import (
     convert_density,
 )
 from photochrom.imagefile.photoshop import IPTC, iterate_resources
-from photochrom.imagefile.png_chunks import COLOR_CHUNKS, describe_chunks
+from photochrom.imagefile.png.chunks import COLOR_CHUNKS, describe_chunks
+from photochrom.imagefile.xmp import packet as xmp
 
 _HAVE_EXIF_AND_XMP = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF")
 _HAVE_IPTC = ("JPEG", "PNG", "TIFF")

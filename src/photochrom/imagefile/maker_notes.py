@@ -9,7 +9,7 @@ import struct
 
 from PIL.ExifTags import Base as Tag
 
-from photochrom.imagefile.tiff import SIGNATURES, Directory, Tiff, Tree, pack_directory
+from photochrom.imagefile.tiff.structure import SIGNATURES, Directory, Tiff, Tree, pack_directory
 
 MOVED = "the maker notes are moved, so that programs may not read all of their values"
 OTHER_ORDER = "the maker notes keep their byte order, which is no longer that of the file"

@@ -10,10 +10,11 @@ from typing import Any
 
 from PIL.ExifTags import Base as Tag
 
-from photochrom.imagefile import exif, photoshop, xmp
-from photochrom.imagefile.png_chunks import COLOR_CHUNKS, turn_chunks
-from photochrom.imagefile.tiff import ASCII, Tree, density_fields
+from photochrom.imagefile import exif, photoshop
+from photochrom.imagefile.png.chunks import COLOR_CHUNKS, turn_chunks
+from photochrom.imagefile.tiff.structure import ASCII, Tree, density_fields
 from photochrom.imagefile.turning import Turn
+from photochrom.imagefile.xmp import packet as xmp
 
 Density = tuple[float, float, str]
 

@@ -1,12 +1,13 @@
 """Reading of photographs from files.
 
-A file is read downwards: its pages (`tiff_pages`), their metadata (`jpeg`, `png`, `tiff_pages`),
-then pixels, profile and orientation (`decoding`).
+A reader reads a file's metadata and decodes its pixels; `decoding.finish` applies profile and
+orientation. Those of single formats are in `codecs` and `tiff.reading`.
 """
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -15,62 +16,41 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import (
-    bmp,
-    gif,
-    heif,
-    jpeg,
-    jpeg2000,
-    jpeg_deep,
-    jpeg_tables,
-    jpegxl,
-    netpbm,
-    pcx,
-    png,
-    png_color,
-    psd,
-    qoi,
-    raw,
-    sgi,
-    tga,
-    tiff_color,
-    tiff_decoding,
-    tiff_losses,
-    tiff_pages,
-)
+from photochrom.imagefile.codecs import raw
 from photochrom.imagefile.decoding import (
     DamagedError,
     TooLargeError,
     check_size,
     decode,
-    finish,
     open_image,
-    reader_errors,
 )
 from photochrom.imagefile.formats import detect_format
+from photochrom.imagefile.jpeg import deep, tables
+from photochrom.imagefile.jpeg import metadata as jpeg
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
 from photochrom.imagefile.photo import Encoding, Photo
-from photochrom.imagefile.tiff import TiffError
+from photochrom.imagefile.png import color
+from photochrom.imagefile.png import metadata as png
 
 MAX_PIXELS = 200_000_000
 """Limit of pixels unless the caller sets another."""
 
-_TIFF_COMPRESSIONS = {1: "raw", 8: "tiff_adobe_deflate", 32946: "tiff_adobe_deflate"}
-"""Compression of a TIFF to that of the output; all others become LZW."""
-_READERS: dict[str, Callable[[bytes, str, int], Photo]] = {
-    "AVIF": heif.read_avif,
-    "BMP": bmp.read,
-    "GIF": gif.read,
-    "HEIC": heif.read_heic,
-    "JPEG2000": jpeg2000.read,
-    "JXL": jpegxl.read,
-    "PNM": netpbm.read,
-    "PCX": pcx.read,
-    "PSD": psd.read,
-    "QOI": qoi.read,
-    "SGI": sgi.read,
+Reader = Callable[[bytes, str, int], Photo]
+"""Reads a file that is one image: its bytes, its name for errors, and the limit of pixels."""
+_READERS = {
+    "AVIF": "heif.read_avif",
+    "BMP": "bmp.read",
+    "GIF": "gif.read",
+    "HEIC": "heif.read_heic",
+    "JPEG2000": "jpeg2000.read",
+    "JXL": "jpegxl.read",
+    "PNM": "netpbm.read",
+    "PCX": "pcx.read",
+    "PSD": "psd.read",
+    "QOI": "qoi.read",
+    "SGI": "sgi.read",
 }
-"""Functions for the formats of which Pillow does not read all."""
+"""Formats of which Pillow does not read all, to functions of `codecs`, imported when needed."""
 _STRIP_METADATA = {"JPEG": jpeg.strip_metadata, "PNG": png.strip_metadata}
 
 
@@ -151,9 +131,11 @@ def _read_further_sizes(stream: IO[bytes], name: str) -> list[tuple[int, int]]:
     start = stream.read(16)
     if detect_format(start) != "TIFF" or raw.detect_kind(start, name) is not None:
         return []
-    first, *further = tiff_pages.read_pages(stream)
+    from photochrom.imagefile.tiff import pages
+
+    first, *further = pages.read_pages(stream)
     sides = [page.numbers(Tag.ImageWidth) + page.numbers(Tag.ImageLength) for page in further]
-    return [] if tiff_pages.is_raw(first) else [(side[0], side[1]) for side in sides if side[1:]]
+    return [] if pages.is_raw(first) else [(side[0], side[1]) for side in sides if side[1:]]
 
 
 def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
@@ -173,7 +155,9 @@ def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo
     if kind is not None:
         yield check_unchanged(raw.develop(stream, kind, name, max_pixels))
     elif detect_format(start) == "TIFF":
-        yield from map(check_unchanged, _read_tiff_pages(stream, name, max_pixels))
+        from photochrom.imagefile.tiff.reading import read_photos
+
+        yield from map(check_unchanged, read_photos(stream, name, max_pixels))
     else:
         yield check_unchanged(_read_single(stream, name, max_pixels))
 
@@ -192,11 +176,14 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
     stream.seek(0)
     data = stream.read()
     format_ = detect_format(data) or ""
-    if format_ == "JXL" and (jpeg_data := jpegxl.reconstruct_jpeg(data, name, max_pixels)):
-        data, format_ = jpeg_data, "JPEG"
+    if format_ == "JXL":
+        from photochrom.imagefile.codecs import jpegxl
+
+        if jpeg_data := jpegxl.reconstruct_jpeg(data, name, max_pixels):
+            data, format_ = jpeg_data, "JPEG"
     if format_ in _READERS:
-        return _READERS[format_](data, name, max_pixels)
-    if format_ == "JPEG" and (photo := jpeg_deep.read(data, name, max_pixels)) is not None:
+        return _find_reader(format_)(data, name, max_pixels)
+    if format_ == "JPEG" and (photo := deep.read(data, name, max_pixels)) is not None:
         return photo
     try:
         return _decode_file(data, data, name, max_pixels)
@@ -207,10 +194,18 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
         return _decode_file(strip_metadata(data), data, name, max_pixels)
 
 
+def _find_reader(format_: str) -> Reader:
+    module, _, function = _READERS[format_].partition(".")
+    reader: Reader = getattr(import_module(f"photochrom.imagefile.codecs.{module}"), function)
+    return reader
+
+
 def _decode_file(data: bytes, original: bytes, name: str, max_pixels: int) -> Photo:
     """Decode a file that is one image, with the metadata of the original."""
     image = open_image(BytesIO(data), name, max_pixels)
     if image.format == "TGA":
+        from photochrom.imagefile.codecs import tga
+
         return tga.decode(image, data, name)
     try:
         metadata = _read_metadata(original, image)
@@ -224,13 +219,13 @@ def _read_metadata(data: bytes, image: Image.Image) -> Metadata:
         return jpeg.read_metadata(data)
     if image.format == "PNG":
         png.scale_transparency(image.info, data)
-        return png_color.with_color_profile(png.read_metadata(data), is_grey=png.is_grey(data))
+        return color.with_color_profile(png.read_metadata(data), is_grey=png.is_grey(data))
     return from_pillow_info(image.info)
 
 
 def _read_encoding(image: Image.Image, data: bytes, metadata: Metadata) -> Encoding:
     if image.format in ("JPEG", "MPO"):
-        table = jpeg_tables.result_table(
+        table = tables.result_table(
             image,
             metadata.orientation or 1,
             keeps_values=image.mode == "RGB" or metadata.icc is None,
@@ -254,64 +249,3 @@ def _is_lossless_webp(data: bytes) -> bool:
             return name == b"VP8L"
         start += 8 + length + length % 2
     return False
-
-
-def _read_tiff_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
-    try:
-        pages = tiff_pages.read_pages(stream)
-    except TiffError as error:
-        raise PhotoError(
-            f"{name} is a TIFF that is damaged or of a kind that cannot be read: {error}"
-        ) from error
-    if tiff_pages.is_raw(pages[0]):
-        yield raw.develop(stream, "raw photo", name, max_pixels)
-        return
-    photos = tiff_losses.select_photos(pages)
-    dropped = len(pages) - len(photos)
-    losses = [f"smaller copies and masks are dropped: {dropped} of {len(pages)} pages"] * (
-        dropped > 0
-    )
-    for number, page in photos:
-        page_name = name if len(photos) == 1 else f"page {number + 1} of {name}"
-        yield _read_tiff_page(stream, page, number, page_name, max_pixels, losses)
-        losses = []
-
-
-def _read_tiff_page(
-    stream: IO[bytes],
-    page: tiff_pages.Page,
-    number: int,
-    name: str,
-    max_pixels: int,
-    losses: list[str],
-) -> Photo:
-    """Read a page, extracted from its file so that its other tags cannot disturb decoders.
-
-    `losses` are those of pages that belong to it.
-    """
-    size = page.numbers(Tag.ImageWidth)[:1] + page.numbers(Tag.ImageLength)[:1]
-    if len(size) == 2:  # before the pixels are copied
-        check_size(*size, name, max_pixels)
-    (code,) = page.numbers(Tag.Compression)[:1] or (1,)
-    encoding = Encoding("TIFF", {"compression": _TIFF_COMPRESSIONS.get(code, "tiff_lzw")})
-    metadata = _read_tiff_metadata(page, losses)
-    if not tiff_decoding.is_ordinary(page):
-        with reader_errors(name):
-            photo = tiff_decoding.decode_page(page, metadata, max_pixels)
-            return finish(photo, photo.metadata, encoding)
-    try:
-        data = tiff_pages.extract_page(page)
-        image = open_image(BytesIO(data), name, max_pixels)
-    except (TiffError, DamagedError):  # such as old-style JPEG
-        data = None
-        image = open_image(stream, name, max_pixels, number)
-    # Pillow applies the orientation of a TIFF, which an extracted page does not have.
-    return decode(image, data, metadata, encoding, name, is_upright=data is None)
-
-
-def _read_tiff_metadata(page: tiff_pages.Page, losses: list[str]) -> Metadata:
-    excluded = tiff_color.wrong_color_tags(page)
-    metadata = page.read_metadata(excluded=excluded)
-    for loss in (*losses, *tiff_losses.find_losses(page, excluded)):
-        metadata = metadata.with_warning(loss)
-    return tiff_color.with_color_profile(page, metadata)

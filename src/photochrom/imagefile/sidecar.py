@@ -10,13 +10,13 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import xmp
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.decoding import make_upright
 from photochrom.imagefile.formats import RAW_SUFFIXES
-from photochrom.imagefile.jpeg_tables import finer_table
+from photochrom.imagefile.jpeg.tables import finer_table
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.turning import Turn
+from photochrom.imagefile.xmp import packet as xmp
 
 SUFFIX = ".xmp"
 _MAX_SIZE = 1 << 24

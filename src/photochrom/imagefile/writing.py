@@ -13,13 +13,15 @@ from PIL import Image
 
 from photochrom.color import Pixels
 from photochrom.errors import PhotoError
-from photochrom.imagefile import bmp, jpeg, png
 from photochrom.imagefile.atomic import open_atomic
+from photochrom.imagefile.codecs import bmp
 from photochrom.imagefile.formats import FORMATS
+from photochrom.imagefile.jpeg import metadata as jpeg
 from photochrom.imagefile.losses import lost_metadata
 from photochrom.imagefile.metadata import to_pillow_options
 from photochrom.imagefile.photo import Photo, to_8_bits
-from photochrom.imagefile.tiff_pages import PageWriter
+from photochrom.imagefile.png import metadata as png
+from photochrom.imagefile.tiff.pages import PageWriter
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},  # subsampled colours would bleed

@@ -10,8 +10,8 @@ import struct
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from photochrom.imagefile.jpeg_segments import find_image_end
-from photochrom.imagefile.xmp_container import GAIN_MAP_NAMESPACES
+from photochrom.imagefile.jpeg.segments import find_image_end
+from photochrom.imagefile.xmp.container import GAIN_MAP_NAMESPACES
 
 ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496"
 

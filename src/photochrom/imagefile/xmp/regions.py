@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 
 from photochrom.imagefile.turning import Turn
-from photochrom.imagefile.xmp_tree import Edit, Node, properties
+from photochrom.imagefile.xmp.tree import Edit, Node, properties
 
 _TIFF, _EXIF = b"http://ns.adobe.com/tiff/1.0/", b"http://ns.adobe.com/exif/1.0/"
 _CAMERA_RAW = b"http://ns.adobe.com/camera-raw-settings/1.0/"

@@ -5,7 +5,7 @@ from collections.abc import Set
 from PIL import TiffTags
 from PIL.ExifTags import Base as Tag
 
-from photochrom.imagefile.tiff_pages import BLOCKS, NOT_EXIF, PIXEL_TAGS, Page
+from photochrom.imagefile.tiff.pages import BLOCKS, NOT_EXIF, PIXEL_TAGS, Page
 
 _COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
 """Photometric interpretation to its number of samples, without extra samples."""

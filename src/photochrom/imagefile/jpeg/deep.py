@@ -13,10 +13,10 @@ from typing import IO
 import numpy as np
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg
 from photochrom.imagefile.decoding import check_size, finish, reader_errors
 from photochrom.imagefile.formats import detect_format
-from photochrom.imagefile.jpeg_segments import find_image_end
+from photochrom.imagefile.jpeg import metadata as jpeg
+from photochrom.imagefile.jpeg.segments import find_image_end
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.samples import to_full_range
 

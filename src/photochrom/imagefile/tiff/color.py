@@ -8,7 +8,7 @@ from PIL.ExifTags import Base as Tag
 from photochrom.color import SRGB, icc
 from photochrom.color.cie import FloatArray
 from photochrom.imagefile.metadata import Metadata
-from photochrom.imagefile.tiff_pages import Page
+from photochrom.imagefile.tiff.pages import Page
 
 _GREYS = (0, 1)
 _RGBS = (2, 3, 6)

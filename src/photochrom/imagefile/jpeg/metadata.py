@@ -9,7 +9,7 @@ from io import BytesIO
 
 from photochrom.errors import PhotoError
 from photochrom.imagefile import exif
-from photochrom.imagefile.jpeg_segments import (
+from photochrom.imagefile.jpeg.segments import (
     COM,
     MAX_CONTENT,
     METADATA_MARKERS,
@@ -19,16 +19,16 @@ from photochrom.imagefile.jpeg_segments import (
     locate_segments,
     make_segment,
 )
-from photochrom.imagefile.jpeg_trailers import ISO_GAIN_MAP, Trailers, read_trailers
+from photochrom.imagefile.jpeg.trailers import ISO_GAIN_MAP, Trailers, read_trailers
 from photochrom.imagefile.metadata import (
     Density,
     Metadata,
     convert_density,
 )
 from photochrom.imagefile.photoshop import IPTC, find_iptc, iterate_resources
-from photochrom.imagefile.tiff import Tiff, TiffError
-from photochrom.imagefile.xmp_container import drop_contained
-from photochrom.imagefile.xmp_extension import cut_extension, join_packets, split_packet
+from photochrom.imagefile.tiff.structure import Tiff, TiffError
+from photochrom.imagefile.xmp.container import drop_contained
+from photochrom.imagefile.xmp.extension import cut_extension, join_packets, split_packet
 
 _APP0, _APP1, _APP2, _APP8, _APP11, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xE8, 0xEB, 0xED, 0xEE
 

@@ -12,7 +12,7 @@ from PIL.ExifTags import Base as Tag
 from photochrom.errors import PhotoError
 from photochrom.imagefile import maker_notes
 from photochrom.imagefile.metadata import Density, Metadata, to_exif
-from photochrom.imagefile.tiff import (
+from photochrom.imagefile.tiff.structure import (
     BYTE,
     LONG,
     RATIONAL,

@@ -16,9 +16,8 @@ from photochrom.color import cicp, icc
 from photochrom.color.cie import FloatArray
 from photochrom.errors import PhotoError
 from photochrom.imagefile import exif
-from photochrom.imagefile.boxes import iterate_boxes
-from photochrom.imagefile.decoding import DamagedError, check_size, finish, reader_errors
-from photochrom.imagefile.jpegxl_header import (
+from photochrom.imagefile.codecs.boxes import iterate_boxes
+from photochrom.imagefile.codecs.jpegxl_header import (
     ALPHA,
     BLACK,
     GREY,
@@ -28,10 +27,11 @@ from photochrom.imagefile.jpegxl_header import (
     JpegXlHeader,
     parse_header,
 )
+from photochrom.imagefile.decoding import DamagedError, check_size, finish, reader_errors
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.samples import from_unit_range, to_photo
-from photochrom.imagefile.xmp_container import drop_contained
+from photochrom.imagefile.xmp.container import drop_contained
 
 _MAX_BROTLI_SIZE = 1 << 26
 _WHITES = {1: (0.3127, 0.3290), 10: (1 / 3, 1 / 3), 11: (0.314, 0.351)}

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from photochrom.imagefile.boxes import find_box, iterate_boxes, read_box
+from photochrom.imagefile.codecs.boxes import find_box, iterate_boxes, read_box
 from photochrom.imagefile.formats import detect_format
 
 _MAX_ENTRIES = 100_000

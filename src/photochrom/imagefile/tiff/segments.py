@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-from photochrom.imagefile import jpegxl_header
-from photochrom.imagefile.jpeg_segments import iterate_segments
-from photochrom.imagefile.tiff import TiffError
-from photochrom.imagefile.tiff_pages import Page
+from photochrom.imagefile.codecs import jpegxl_header
+from photochrom.imagefile.jpeg.segments import iterate_segments
+from photochrom.imagefile.tiff.pages import Page
+from photochrom.imagefile.tiff.structure import TiffError
 
 if TYPE_CHECKING:
     import tifffile

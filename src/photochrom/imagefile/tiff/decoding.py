@@ -19,9 +19,9 @@ from photochrom.imagefile.decoding import convert_cmyk
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.samples import from_unit_range, to_full_range
-from photochrom.imagefile.tiff import LONG, SHORT, TiffError, Tree
-from photochrom.imagefile.tiff_pages import Page, extract_page
-from photochrom.imagefile.tiff_segments import EMBEDDED_FORMATS, check_segments, check_tile_size
+from photochrom.imagefile.tiff.pages import Page, extract_page
+from photochrom.imagefile.tiff.segments import EMBEDDED_FORMATS, check_segments, check_tile_size
+from photochrom.imagefile.tiff.structure import LONG, SHORT, TiffError, Tree
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _GREYS = (_WHITE_IS_ZERO, _BLACK_IS_ZERO)

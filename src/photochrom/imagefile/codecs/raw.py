@@ -16,13 +16,13 @@ from PIL.ExifTags import Base as Tag
 
 from photochrom.color import icc
 from photochrom.errors import PhotoError
-from photochrom.imagefile import jpeg
 from photochrom.imagefile.decoding import DamagedError, check_size, finish
 from photochrom.imagefile.formats import RAW_SUFFIXES, detect_format
+from photochrom.imagefile.jpeg import metadata as jpeg
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
-from photochrom.imagefile.tiff import SIGNATURES, Tiff, TiffError, Tree, pack_directory
-from photochrom.imagefile.tiff_pages import Page
+from photochrom.imagefile.tiff.pages import Page
+from photochrom.imagefile.tiff.structure import SIGNATURES, Tiff, TiffError, Tree, pack_directory
 
 _SIGNATURES = {
     b"FUJIFILMCCD-RAW": ".raf",

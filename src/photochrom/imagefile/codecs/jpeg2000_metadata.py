@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 
 from photochrom.imagefile import exif
-from photochrom.imagefile.boxes import find_box, iterate_boxes
+from photochrom.imagefile.codecs.boxes import find_box, iterate_boxes
 from photochrom.imagefile.metadata import Density, Metadata
 
 _UUID_EXIF = (b"JpgTiffExif->JP2", bytes.fromhex("0537cdab9d0c4431a72afa561f2a113e"))

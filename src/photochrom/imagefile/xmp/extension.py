@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Iterable
 
-from photochrom.imagefile.xmp_tree import RDF, Node, apply, parse, properties, subject, to_utf8
+from photochrom.imagefile.xmp.tree import RDF, Node, apply, parse, properties, subject, to_utf8
 
 _NOTE = b"http://ns.adobe.com/xmp/note/"
 _GUID = _NOTE + b"HasExtendedXMP"

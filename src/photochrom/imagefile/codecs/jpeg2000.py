@@ -18,7 +18,8 @@ from PIL import Image
 from photochrom.color import cicp, icc
 from photochrom.color.cie import FloatArray
 from photochrom.errors import PhotoError
-from photochrom.imagefile.boxes import find_box, iterate_boxes
+from photochrom.imagefile.codecs.boxes import find_box, iterate_boxes
+from photochrom.imagefile.codecs.jpeg2000_metadata import read_metadata
 from photochrom.imagefile.decoding import (
     DamagedError,
     check_size,
@@ -26,7 +27,6 @@ from photochrom.imagefile.decoding import (
     finish,
     reader_errors,
 )
-from photochrom.imagefile.jpeg2000_metadata import read_metadata
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.samples import (

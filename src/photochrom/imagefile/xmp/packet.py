@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from html import escape, unescape
 
 from photochrom.imagefile.turning import Turn
-from photochrom.imagefile.xmp_regions import turn_regions
-from photochrom.imagefile.xmp_tree import (
+from photochrom.imagefile.xmp.regions import turn_regions
+from photochrom.imagefile.xmp.tree import (
     RDF,
     Edit,
     Node,

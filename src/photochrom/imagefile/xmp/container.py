@@ -3,7 +3,7 @@
 Follows Google's Ultra HDR Image Format and Motion Photo format.
 """
 
-from photochrom.imagefile.xmp_tree import RDF, Node, apply, parse, properties, to_utf8
+from photochrom.imagefile.xmp.tree import RDF, Node, apply, parse, properties, to_utf8
 
 GAIN_MAP_NAMESPACES = (
     b"http://ns.adobe.com/hdr-gain-map/1.0/",

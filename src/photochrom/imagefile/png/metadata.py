@@ -13,7 +13,7 @@ from photochrom.imagefile.metadata import (
     convert_density,
 )
 from photochrom.imagefile.photoshop import IPTC, find_iptc, iterate_resources
-from photochrom.imagefile.png_chunks import (
+from photochrom.imagefile.png.chunks import (
     SIGNATURE,
     TEXT_CHUNKS,
     Header,
@@ -30,7 +30,7 @@ from photochrom.imagefile.png_chunks import (
     read_raw_profile,
     read_text,
 )
-from photochrom.imagefile.xmp_tree import to_utf8
+from photochrom.imagefile.xmp.tree import to_utf8
 
 _IMAGE_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _DECODER_HINTS = (b"iDOT",)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from photochrom.color import cicp, icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile import exif
-from photochrom.imagefile.av1 import read_code_points
-from photochrom.imagefile.boxes import find_box
+from photochrom.imagefile.codecs.av1 import read_code_points
+from photochrom.imagefile.codecs.boxes import find_box
+from photochrom.imagefile.codecs.heif_items import HeifError, HeifItems, Item, parse_meta
 from photochrom.imagefile.decoding import (
     DamagedError,
     check_size,
@@ -26,11 +27,10 @@ from photochrom.imagefile.decoding import (
     open_image,
     reader_errors,
 )
-from photochrom.imagefile.heif_items import HeifError, HeifItems, Item, parse_meta
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.samples import to_photo
-from photochrom.imagefile.xmp_container import drop_contained
+from photochrom.imagefile.xmp.container import drop_contained
 
 _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 _AUXILIARY_NAMES = {

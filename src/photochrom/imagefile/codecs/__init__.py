@@ -1,0 +1,1 @@
+"""Formats of which Pillow does not read all: their pixels, colours and metadata."""

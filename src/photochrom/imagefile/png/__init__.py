@@ -1,0 +1,1 @@
+"""PNG files: chunks, metadata and colours."""

@@ -1,0 +1,1 @@
+"""XMP packets: properties, regions, and packets in several parts."""
