@@ -72,6 +72,17 @@ def test_wrong_length_of_any_segment_is_corrected(number: int):
         assert (read.iptc, read.comments) == (expected.iptc, expected.comments)
 
 
+@pytest.mark.parametrize("change", [-5, 9, 60000])
+def test_wrong_length_of_the_segment_of_adobe(change: int):
+    rgb = encode(keep_rgb=True)
+    at = rgb.index(b"\xff\xee")
+    adobe = rgb[at : at + 16]
+    damaged = rgb[:at] + with_length(adobe, change) + b"".join(OTHERS) + rgb[at + 16 :]
+    photo = open_photo(BytesIO(damaged))
+    assert photo.metadata.comments == ("from the archive",)
+    assert photo.pixels.mean() == pytest.approx(90, abs=1)
+
+
 def test_padding_between_segments_is_no_damage():
     read = jpeg.read_metadata(with_segments(EXIF + bytes(7), *OTHERS))
     assert read.comments == ("from the archive",)

@@ -10,6 +10,7 @@ from io import BytesIO
 from photochrom.errors import PhotoError
 from photochrom.imagefile import exif
 from photochrom.imagefile.jpeg.segments import (
+    APP14,
     COM,
     MAX_CONTENT,
     METADATA_MARKERS,
@@ -30,7 +31,7 @@ from photochrom.imagefile.tiff.structure import Tiff, TiffError
 from photochrom.imagefile.xmp.container import drop_contained
 from photochrom.imagefile.xmp.extension import cut_extension, join_packets, split_packet
 
-_APP0, _APP1, _APP2, _APP8, _APP11, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xE8, 0xEB, 0xED, 0xEE
+_APP0, _APP1, _APP2, _APP8, _APP11, _APP13 = 0xE0, 0xE1, 0xE2, 0xE8, 0xEB, 0xED
 
 _JFIF = b"JFIF\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -77,11 +78,12 @@ def strip_metadata(data: bytes) -> bytes:
     With them, a JPEG that is damaged further on is still recognized as a JPEG.
     """
     segments = [
-        segment
+        # Adobe's has 12 bytes of content, whatever it claims.
+        segment if marker != APP14 or is_intact(segment) else make_segment(APP14, segment[4:16])
         for marker, segment in iterate_segments(data)
         if marker not in METADATA_MARKERS - {_APP1}
         and (marker != _APP1 or is_intact(segment))
-        and (marker != _APP14 or len(segment) >= 16)  # not cut off
+        and (marker != APP14 or len(segment) >= 16)  # not cut off
     ]
     return b"".join([data[:2], *segments])
 

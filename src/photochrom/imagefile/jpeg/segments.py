@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 APP0 = 0xE0
 COM = 0xFE
-METADATA_MARKERS = {COM, *range(0xE0, 0xF0)} - {0xEE}
+APP14 = 0xEE
+METADATA_MARKERS = {COM, *range(0xE0, 0xF0)} - {APP14}
 """Comments and application segments, without Adobe's, which names the colour transform."""
 MAX_CONTENT = 65533
 """Bytes of one segment."""
 
+_RESYNCHRONIZED = METADATA_MARKERS | {APP14}
 _SOI, _EOI, _SOS, _FILL = 0xD8, 0xD9, 0xDA, 0xFF
 _NO_SEGMENTS = {_FILL, *range(0xD0, 0xDA)}
 _BETWEEN_SCANS = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD, _SOS, COM, *range(0xE0, 0xF0)}
@@ -31,8 +33,8 @@ def iterate_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 def locate_segments(data: bytes, start: int = 0) -> Iterator[tuple[int, int, int]]:
     """Yield marker, start and end of the segments of the image that starts at `start`.
 
-    As `iterate_segments`. A metadata segment whose length leads to no further one ends where the
-    next ones start.
+    As `iterate_segments`. A segment of metadata, or Adobe's, whose length leads to no further one
+    ends where the next ones start.
     """
     position = start + 2
     while position + 4 <= len(data) and data[position] == 0xFF:
@@ -43,7 +45,7 @@ def locate_segments(data: bytes, start: int = 0) -> Iterator[tuple[int, int, int
         if marker == _SOS or not _can_have_segment(marker):
             break
         end = following = position + 2 + _length_at(data, position)
-        if marker in METADATA_MARKERS and not _is_boundary(data, end):
+        if marker in _RESYNCHRONIZED and not _is_boundary(data, end):
             found = _find_segments(data, position + 4)
             if found is not None:
                 is_padded = end <= found and not data[end:found].strip(b"\0\xff")
