@@ -483,3 +483,30 @@ def test_sides_of_all_pages_are_read(tmp_path: Path):
     pages = [Image.new("L", size) for size in ((8, 6), (4, 5))]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     assert read_sizes(tmp_path / "a.tif") == [(8, 6), (4, 5)]
+
+
+@pytest.mark.parametrize(("kind", "order"), [(1, [3, 2, 1]), (3, [1, 2, 3])])
+def test_unused_byte_of_a_sun_raster_is_first(tmp_path: Path, kind: int, order: list[int]):
+    pixels = bytes((0, 10, 20, 30)) * 4
+    path = tmp_path / "a.ras"
+    path.write_bytes(struct.pack(">8I", 0x59A66A95, 4, 1, 32, 16, kind, 0, 0) + pixels)
+    assert open_photo(path).pixels.tolist() == [[[10 * number for number in order]] * 4]
+
+
+@pytest.mark.parametrize("format_", ["GIF", "TIFF", "WEBP", "BMP", "PPM"])
+@pytest.mark.parametrize(
+    ("end", "program"),
+    [
+        (b"record" + struct.pack(">I", 6) + b"cbipcbbl", "Photo Mechanic"),
+        (b"text" + struct.pack(">HII", 1, 14, 0xA1B2C3D4), "FotoStation"),
+        (b"text" + b"AXS!" + bytes(8), "AFCP"),
+        (b"CANON OPTIONAL DATA\0" + bytes(44), "Canon's DPP"),
+    ],
+)
+def test_a_trailer_of_a_program_is_said_to_be_dropped(format_: str, end: bytes, program: str):
+    buffer = BytesIO()
+    Image.new("RGB", (9, 9)).save(buffer, format_)
+    plain = open_photo(BytesIO(buffer.getvalue())).warnings
+    buffer.write(end)
+    expected = (*plain, f"the trailer of {program} is dropped")
+    assert open_photo(buffer).warnings == expected

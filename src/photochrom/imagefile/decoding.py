@@ -65,12 +65,21 @@ def open_image(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) ->
                 image = Image.open(stream, formats=_pillow_formats(format_))
                 if frame:
                     image.seek(frame)
+                if image.format == "SUN":
+                    image.tile = [tile._replace(args=_sun_layout(tile.args)) for tile in image.tile]
         except UnidentifiedImageError as error:
             raise _unidentified_error(name, format_) from error
         if image.format not in _NO_ANIMATIONS and getattr(image, "n_frames", 1) > 1:
             raise PhotoError(f"{name} is an animation; give its frames one by one")
         check_size(*image.size, name, max_pixels)
     return image
+
+
+def _sun_layout(arguments: Any) -> Any:
+    """Return the layout of a Sun raster; of 32 bits, the unused byte is first (rasterfile(5))."""
+    mode, *others = arguments if isinstance(arguments, tuple) else (arguments,)
+    mode = {"RGBX": "XRGB", "BGRX": "XBGR"}.get(mode, mode)
+    return (mode, *others) if others else mode
 
 
 def check_size(width: int, height: int, name: str, max_pixels: int) -> None:

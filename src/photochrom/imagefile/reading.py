@@ -4,6 +4,7 @@ A reader reads a file's metadata and decodes its pixels; `decoding.finish` appli
 orientation. Those of single formats are in `codecs` and `tiff.reading`.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -25,7 +26,7 @@ from photochrom.imagefile.decoding import (
     open_image,
 )
 from photochrom.imagefile.formats import detect_format
-from photochrom.imagefile.jpeg import deep, tables
+from photochrom.imagefile.jpeg import deep, tables, trailers
 from photochrom.imagefile.jpeg import metadata as jpeg
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
 from photochrom.imagefile.photo import Encoding, Photo
@@ -145,10 +146,15 @@ def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo
     if not start:
         raise PhotoError(f"{name} is empty: 0 bytes")
 
+    trailer = _find_trailer(stream, start)
+
     def check_unchanged(photo: Photo) -> Photo:
         if _file_version(stream) != version:
             raise PhotoError(f"{name} changed while it was read; give it once it is complete")
-        return photo
+        if trailer is None:
+            return photo
+        metadata = photo.metadata.with_warning(f"the trailer of {trailer} is dropped")
+        return dataclasses.replace(photo, metadata=metadata)
 
     # These generators bind no photo to a variable: it would stay in memory until the next one.
     kind = raw.detect_kind(start, name)
@@ -160,6 +166,15 @@ def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo
         yield from map(check_unchanged, read_photos(stream, name, max_pixels))
     else:
         yield check_unchanged(_read_single(stream, name, max_pixels))
+
+
+def _find_trailer(stream: IO[bytes], start: bytes) -> str | None:
+    """Return whose trailer is lost; those of JPEG and PNG are their readers' work."""
+    if detect_format(start) in ("JPEG", "PNG"):
+        return None
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, end - 64))
+    return trailers.find_program(stream.read())
 
 
 def _file_version(stream: IO[bytes]) -> tuple[int, int] | None:

@@ -92,6 +92,19 @@ def read_trailers(
     )
 
 
+def find_program(data: bytes) -> str | None:
+    """Return whose trailer a file of any format ends with; None: there is none, or of others."""
+    if data.endswith(b"cbipcbbl"):
+        return "Photo Mechanic"
+    if data.endswith(b"\xa1\xb2\xc3\xd4"):
+        return "FotoStation"
+    if data[-12:-8] in (b"AXS!", b"AXS*"):
+        return "AFCP"
+    if b"CANON OPTIONAL DATA\0" in (data[-64:-44], data[-20:]):
+        return "Canon's DPP"
+    return "MIE" if _MIE_END.search(data[-32:]) else None
+
+
 def _read_last(data: bytes, start: int, end: int, *, is_turned: bool) -> _Part | None:
     """Read the trailer that ends at `end`."""
     if end - start < 12:
