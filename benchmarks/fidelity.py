@@ -44,7 +44,8 @@ NOT_COUNTED = re.compile(
     r"|DigitalSourceType|HasExtendedXMP).*"
     r"|(File|QuickTime|RIFF|Jpeg2000|GIF|JFIF):(?!.*(Comment|[XY]Resolution|PixelsPer|Auxiliary)).*"
     r"|PNG:(Image(Width|Height)|BitDepth|ColorType|Compression|Filter|Interlace|Palette"
-    r"|Transparency|BackgroundColor|SuggestedPalette|DigitalSignature|ProfileName|(White|Red|Green|Blue)\w+)"
+    r"|Transparency|BackgroundColor|SuggestedPalette|DigitalSignature|ProfileName|Gamma"
+    r"|SRGBRendering|(White|Red|Green|Blue)\w+)"
     r"|Photoshop:(NumChannels|Image(Width|Height)|BitDepth|ColorMode|Compression|LayerCount"
     r"|HasRealMergedData|WriterName|ReaderName)"
     r"|EXIF:(IFD|SubIFD)\d*:(Image(Width|Height)|BitsPerSample|SamplesPerPixel|Compression"
@@ -86,6 +87,7 @@ WARNED_BY = {
     "MPF|QuickTime": "gain map|(second|other|further) (picture|image)|auxiliary|depth",
     "EXIF:SubIFD": "reduced|smaller|pyramid",
     "XML": "xml",
+    "PNG": "chunks",
     "AFCP|FotoStation|PhotoMechanic|Samsung|IPTC:IPTC2": "trailer|behind the end",
     ".*(Resolution|PixelsPer|PixelUnits)": "resolution",
     ".*Comment": "comment",
