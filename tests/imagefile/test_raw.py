@@ -9,8 +9,7 @@ from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
 from photochrom.imagefile.codecs import raw
-from photochrom.imagefile.codecs.raw import detect_kind
-from photochrom.imagefile.formats import RAW_SUFFIXES
+from photochrom.imagefile.formats import RAW_SUFFIXES, detect_raw
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.tiff.pages import read_pages
 from photochrom.imagefile.tiff.structure import Tree, pack_directory
@@ -144,7 +143,7 @@ def test_panasonic_pixels_behind_the_end_are_missing(scene: np.ndarray):
     ],
 )
 def test_the_kind_is_told_by_signature_or_suffix(start: bytes, name: str, kind: str):
-    assert detect_kind(start.ljust(16, b"\0"), name) == kind
+    assert detect_raw(start.ljust(16, b"\0"), name) == kind
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,7 @@ def test_the_kind_is_told_by_signature_or_suffix(start: bytes, name: str, kind: 
     [(b"\xff\xd8\xff\xe0", "a.nef"), (b"II*\0", "a.tif"), (b"\x89PNG\r\n\x1a\n", "a.raw")],
 )
 def test_other_files_are_not_raw_photos(start: bytes, name: str):
-    assert detect_kind(start.ljust(16, b"\0"), name) is None
+    assert detect_raw(start.ljust(16, b"\0"), name) is None
 
 
 @pytest.mark.parametrize("suffix", RAW_SUFFIXES)

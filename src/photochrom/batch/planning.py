@@ -20,9 +20,7 @@ from photochrom.batch.folders import (
 from photochrom.batch.locations import is_url, new_resolver
 from photochrom.batch.report import FileVersion, Result, is_unchanged, read_version
 from photochrom.errors import PhotochromError
-from photochrom.imagefile.codecs import heif_items
 from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY, detect_format
-from photochrom.imagefile.jpeg import deep as jpeg_deep
 
 OUTPUT_MARK = "-color"
 """Appended to the stem of an output that is written beside its photo."""
@@ -33,10 +31,6 @@ _ADDED_SUFFIXES = {
     **dict.fromkeys(RAW_SUFFIXES, ".tif"),
 }
 """Suffixes of photos to what their outputs append to it. All others append .png."""
-
-
-_NEED_PNG = {"AVIF": heif_items.needs_png, "JPEG": jpeg_deep.needs_png}
-"""Tests of files whose values their own format cannot be written with."""
 
 
 @dataclass(frozen=True)
@@ -307,8 +301,13 @@ def becomes_png(location: str) -> bool:
     Only AVIFs and JPEGs on the disk are opened.
     """
     format_ = FORMATS.get(PurePath(location).suffix.lower())
-    needs_png = _NEED_PNG.get(format_ or "")
-    return needs_png is not None and not is_url(location) and needs_png(Path(location))
+    if is_url(location) or format_ not in ("AVIF", "JPEG"):
+        return False
+    if format_ == "AVIF":
+        from photochrom.imagefile.codecs.heif_items import needs_png
+    else:
+        from photochrom.imagefile.jpeg.deep import needs_png
+    return needs_png(Path(location))
 
 
 def _beside(location: str) -> str:

@@ -1,7 +1,6 @@
 """Results of photos, and reports of a batch, from which a run resumes."""
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -83,6 +82,8 @@ def read_version(path: Path, *, checksum: bool = False) -> FileVersion | None:
         status = path.stat()
         sha256 = None
         if checksum:
+            import hashlib  # loads OpenSSL
+
             with path.open("rb") as stream:
                 sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:

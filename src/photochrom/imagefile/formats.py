@@ -1,6 +1,7 @@
 """File formats of photographs: name suffixes and signatures."""
 
 import re
+from pathlib import PurePath
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -67,6 +68,19 @@ _PATTERNS = {
     "PCX": re.compile(rb"\n[\0\2-\5][\0\1][\1\2\4\x08]"),
     "SGI": re.compile(rb"\x01\xda[\0\1][\1\2]"),
 }
+_RAW_SIGNATURES = {
+    b"FUJIFILMCCD-RAW": ".raf",
+    b"II\x1a\0\0\0HEAPCCDR": ".crw",
+    b"FOVb": ".x3f",
+    b"\0MRM": ".mrw",
+    b"IIU\0": ".rw2",
+    b"IIRO": ".orf",
+    b"IIRS": ".orf",
+    b"MMOR": ".orf",
+}
+"""First bytes of raw formats that are no plain TIFFs."""
+CR3 = b"ftypcrx "
+"""Bytes 4 to 12 of a CR3."""
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
@@ -84,6 +98,26 @@ def detect_format(data: bytes) -> str | None:
         if pattern.match(data):
             return format_
     return next((name for name, starts in _SIGNATURES.items() if data.startswith(starts)), None)
+
+
+def detect_raw(start: bytes, name: str) -> str | None:
+    """Return what raw photo a file is, such as "Nikon raw photo (NEF)"; None: not known to be one.
+
+    Args:
+        start: At least 16 bytes.
+        name: Of the file. Its suffix counts unless the file is a JPEG, a PNG and the like.
+    """
+    suffix = PurePath(name).suffix.lower()
+    if start[4:12] == CR3:
+        suffix = ".cr3"
+    elif detect_format(start) not in (None, "TIFF"):
+        return None
+    else:
+        found = (value for key, value in _RAW_SIGNATURES.items() if start.startswith(key))
+        suffix = next(found, suffix)
+    if suffix not in RAW_SUFFIXES:
+        return None
+    return f"{RAW_SUFFIXES[suffix]} raw photo ({suffix[1:].upper()})".lstrip()
 
 
 def _read_brands(data: bytes) -> list[bytes]:

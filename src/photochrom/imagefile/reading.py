@@ -17,7 +17,6 @@ from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
-from photochrom.imagefile.codecs import raw
 from photochrom.imagefile.decoding import (
     DamagedError,
     TooLargeError,
@@ -25,7 +24,7 @@ from photochrom.imagefile.decoding import (
     decode,
     open_image,
 )
-from photochrom.imagefile.formats import detect_format
+from photochrom.imagefile.formats import detect_format, detect_raw
 from photochrom.imagefile.jpeg import deep, tables, trailers
 from photochrom.imagefile.jpeg import metadata as jpeg
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
@@ -117,7 +116,7 @@ def read_sizes(path: Path, *, max_pixels: int = MAX_PIXELS) -> list[tuple[int, i
 
 def _read_first_size(stream: IO[bytes], name: str) -> tuple[int, int]:
     start = stream.read(16)
-    is_raw = raw.detect_kind(start, name) is not None
+    is_raw = detect_raw(start, name) is not None
     try:  # every reader checks the number of pixels before it decodes
         if start and not is_raw and detect_format(start) not in ("TIFF", *_READERS):
             with suppress(DamagedError):  # its metadata may be, which can be left out
@@ -130,7 +129,7 @@ def _read_first_size(stream: IO[bytes], name: str) -> tuple[int, int]:
 def _read_further_sizes(stream: IO[bytes], name: str) -> list[tuple[int, int]]:
     stream.seek(0)
     start = stream.read(16)
-    if detect_format(start) != "TIFF" or raw.detect_kind(start, name) is not None:
+    if detect_format(start) != "TIFF" or detect_raw(start, name) is not None:
         return []
     from photochrom.imagefile.tiff import pages
 
@@ -157,8 +156,10 @@ def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo
         return dataclasses.replace(photo, metadata=metadata)
 
     # These generators bind no photo to a variable: it would stay in memory until the next one.
-    kind = raw.detect_kind(start, name)
+    kind = detect_raw(start, name)
     if kind is not None:
+        from photochrom.imagefile.codecs import raw
+
         yield check_unchanged(raw.develop(stream, kind, name, max_pixels))
     elif detect_format(start) == "TIFF":
         from photochrom.imagefile.tiff.reading import read_photos

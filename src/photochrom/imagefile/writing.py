@@ -21,7 +21,6 @@ from photochrom.imagefile.losses import lost_metadata
 from photochrom.imagefile.metadata import to_pillow_options
 from photochrom.imagefile.photo import Photo, to_8_bits
 from photochrom.imagefile.png import metadata as png
-from photochrom.imagefile.tiff.pages import PageWriter
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},  # subsampled colours would bleed
@@ -103,6 +102,8 @@ def save_pages(
     try:
         with open_atomic(path, overwrite=overwrite, like=like, keep_times=keep_times) as stream:
             if format_ == "TIFF":
+                from photochrom.imagefile.tiff.pages import PageWriter
+
                 writer = PageWriter(stream)
                 for photo in pages:
                     warnings |= dict.fromkeys(_warnings(photo, format_))

@@ -8,7 +8,6 @@ import struct
 from contextlib import suppress
 from importlib.util import find_spec
 from io import BytesIO
-from pathlib import PurePath
 from typing import IO, Any
 
 import numpy as np
@@ -17,29 +16,17 @@ from PIL.ExifTags import Base as Tag
 from photochrom.color import icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile.decoding import DamagedError, check_size, finish
-from photochrom.imagefile.formats import RAW_SUFFIXES, detect_format
+from photochrom.imagefile.formats import CR3
 from photochrom.imagefile.jpeg import metadata as jpeg
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.tiff.pages import Page
 from photochrom.imagefile.tiff.structure import SIGNATURES, Tiff, TiffError, Tree, pack_directory
 
-_SIGNATURES = {
-    b"FUJIFILMCCD-RAW": ".raf",
-    b"II\x1a\0\0\0HEAPCCDR": ".crw",
-    b"FOVb": ".x3f",
-    b"\0MRM": ".mrw",
-    b"IIU\0": ".rw2",
-    b"IIRO": ".orf",
-    b"IIRS": ".orf",
-    b"MMOR": ".orf",
-}
-"""First bytes of the formats that are no plain TIFFs."""
 _PANASONIC = b"IIU\0"
 _PANASONIC_OFFSET = 280
 """Tag of the offset of the pixels."""
 _TIFF_SIGNATURES = (_PANASONIC, b"IIRO", b"IIRS", b"MMOR")
-_CR3 = b"ftypcrx "
 _CR3_BOXES = {b"CMT1": 0, b"CMT2": Tag.ExifOffset, b"CMT4": Tag.GPSInfo}
 """Boxes of a CR3, each a TIFF of one directory, to the tag that points to it; 0: the first."""
 _CR3_HEADER_SIZE = 1 << 18
@@ -54,32 +41,12 @@ _RAW_TAGS = frozenset(
 """Of a directory: they describe the values of the sensor, or point into the file."""
 
 
-def detect_kind(start: bytes, name: str) -> str | None:
-    """Return what raw photo a file is, such as "Nikon raw photo (NEF)"; None: not known to be one.
-
-    Args:
-        start: At least 16 bytes.
-        name: Of the file. Its suffix counts unless the file is a JPEG, a PNG and the like.
-    """
-    suffix = PurePath(name).suffix.lower()
-    if start[4:12] == _CR3:
-        suffix = ".cr3"
-    elif detect_format(start) not in (None, "TIFF"):
-        return None
-    else:
-        found = (value for key, value in _SIGNATURES.items() if start.startswith(key))
-        suffix = next(found, suffix)
-    if suffix not in RAW_SUFFIXES:
-        return None
-    return f"{RAW_SUFFIXES[suffix]} raw photo ({suffix[1:].upper()})".lstrip()
-
-
 def develop(stream: IO[bytes], kind: str, name: str, max_pixels: int) -> Photo:
     """Develop a raw photo: upright, of 16 bits in sRGB.
 
     Args:
         stream: The file.
-        kind: As of `detect_kind`.
+        kind: As of `formats.detect_raw`.
         name: Of the file, for errors.
         max_pixels: A larger photo is refused before it is decoded.
 
@@ -160,7 +127,7 @@ def _read_metadata(data: bytes, tiff: Tiff | None, raw: Any) -> Metadata:
     """Return the metadata of the file, else those of the JPEG that it contains."""
     metadata = Metadata()
     with suppress(TiffError):
-        if data[4:12] == _CR3:
+        if data[4:12] == CR3:
             metadata = Metadata(exif=_read_cr3(data))
         elif tiff is not None and not data.startswith(_PANASONIC):  # which numbers tags anew
             page = Page(tiff, tiff.read_directory(tiff.first_offset))

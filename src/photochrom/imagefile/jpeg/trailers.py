@@ -18,10 +18,7 @@ ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496"
 _PADDING = b"\0\xff \r\n"
 _PADDING_RUN = re.compile(rb"(?:[\0 \r\n]|\xff(?!\xd8))*")
 _HEADER_SIZE = 1 << 16  # of a gain map
-_MIE_END = re.compile(
-    rb"~\0\x04\0zmie~\0\0(?:\x06(?P<short>.{4})[\x10\x18]\x04|\x0a(?P<long>.{8})[\x10\x18]\x08)\Z",
-    re.DOTALL,
-)
+_MIE_END = rb"(?s)~\0\x04\0zmie~\0\0(?:\x06(?P<short>.{4})[\x10\x18]\x04|\x0a(?P<long>.{8})[\x10\x18]\x08)\Z"
 _VIVO_END = b"\xff\xff\xff\xff\x1b*9HWfu\x84\x93\xa2\xb1"
 _PHOTO_MECHANIC_CROPS = {*range(209, 215), *range(216, 221), *range(236, 240)}
 
@@ -102,7 +99,7 @@ def find_program(data: bytes) -> str | None:
         return "AFCP"
     if b"CANON OPTIONAL DATA\0" in (data[-64:-44], data[-20:]):
         return "Canon's DPP"
-    return "MIE" if _MIE_END.search(data[-32:]) else None
+    return "MIE" if re.search(_MIE_END, data[-32:]) else None
 
 
 def _read_last(data: bytes, start: int, end: int, *, is_turned: bool) -> _Part | None:
@@ -253,7 +250,7 @@ def _read_samsung(data: bytes, start: int, end: int, _is_turned: bool) -> _Part 
 
 def _read_mie(data: bytes, start: int, end: int, _is_turned: bool) -> _Part | None:
     """MIE of exiftool: groups of metadata."""
-    match = _MIE_END.search(data[max(start, end - 32) : end])
+    match = re.search(_MIE_END, data[max(start, end - 32) : end])
     if match is None:
         return None
     order = "little" if data[end - 2] == 0x18 else "big"

@@ -33,7 +33,7 @@ _OUR_NAMES = {
 }
 _MARK, _SOURCE_TYPE = _OUR_NAMES
 _COMPOSITE = b"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-_NOT_IN_XML = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_IN_XML = "[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _EMPTY_RDF = b'<rdf:RDF xmlns:rdf="%b">\n</rdf:RDF>' % RDF
 EMPTY_PACKET = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
@@ -96,7 +96,7 @@ def set_mark(packet: bytes, text: str) -> bytes | None:
         if outer is None or _is_single_tag(packet, outer):
             return None
         return set_mark(apply(packet, [(outer.value_start, outer.value_start, _EMPTY_RDF)]), text)
-    values = {_MARK: escape(_NOT_IN_XML.sub("", text)).encode(), _SOURCE_TYPE: _COMPOSITE}
+    values = {_MARK: escape(re.sub(_NOT_IN_XML, "", text)).encode(), _SOURCE_TYPE: _COMPOSITE}
     edits: list[Edit] = []
     missing = dict(values)
     for node in properties(root):
