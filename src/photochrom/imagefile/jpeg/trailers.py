@@ -18,7 +18,10 @@ ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496"
 _PADDING = b"\0\xff \r\n"
 _PADDING_RUN = re.compile(rb"(?:[\0 \r\n]|\xff(?!\xd8))*")
 _HEADER_SIZE = 1 << 16  # of a gain map
-_MIE_END = rb"(?s)~\0\x04\0zmie~\0\0(?:\x06(?P<short>.{4})[\x10\x18]\x04|\x0a(?P<long>.{8})[\x10\x18]\x08)\Z"
+_MIE_END = (
+    rb"(?s)~\0\x04\0zmie~\0\0"
+    rb"(?:\x06(?P<short>.{4})[\x10\x18]\x04|\x0a(?P<long>.{8})[\x10\x18]\x08)\Z"
+)
 _VIVO_END = b"\xff\xff\xff\xff\x1b*9HWfu\x84\x93\xa2\xb1"
 _PHOTO_MECHANIC_CROPS = {*range(209, 215), *range(216, 221), *range(236, 240)}
 
