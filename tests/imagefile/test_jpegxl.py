@@ -83,6 +83,20 @@ def test_lossy_is_close():
     assert np.abs(photo.pixels - samples(8).astype(int)).mean() < 2
 
 
+@pytest.mark.parametrize("start", [bytes(4), b"\0\0\0\6Exif\0\0", bytes(4) + b"Exif\0\0", b""])
+def test_exif_starts_at_an_offset_or_without(start: bytes):
+    block = exif_block(orientation=1)
+    photo = read(in_boxes(encode(samples(8)), box(b"Exif", start, block)))
+    assert photo.metadata.exif is not None
+    assert b"maker note" in photo.metadata.exif
+    assert photo.warnings == ()
+
+
+def test_damaged_exif_is_said_to_be_dropped():
+    photo = read(in_boxes(encode(samples(8)), box(b"Exif", bytes(4), b"no TIFF")))
+    assert photo.warnings == ("damaged EXIF is dropped",)
+
+
 def test_metadata_of_boxes():
     exif = box(b"Exif", bytes(4), exif_block(orientation=6))
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'

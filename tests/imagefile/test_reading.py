@@ -510,3 +510,13 @@ def test_a_trailer_of_a_program_is_said_to_be_dropped(format_: str, end: bytes, 
     buffer.write(end)
     expected = (*plain, f"the trailer of {program} is dropped")
     assert open_photo(buffer).warnings == expected
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "WEBP", "HEIF"])
+def test_damaged_exif_is_said_to_be_dropped(format_: str):
+    pillow_heif.register_heif_opener()
+    buffer = BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, format_, exif=b"Exif\0\0 is no TIFF")
+    photo = open_photo(buffer)
+    assert photo.metadata.exif is None
+    assert photo.warnings == ("damaged EXIF is dropped",)

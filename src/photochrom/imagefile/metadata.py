@@ -18,6 +18,7 @@ from photochrom.imagefile.xmp import packet as xmp
 
 Density = tuple[float, float, str]
 
+DAMAGED_EXIF = "damaged EXIF is dropped"
 _METRES = {"m": 1.0, "cm": 0.01, "inch": 0.0254}
 
 
@@ -130,12 +131,14 @@ def from_pillow_info(info: Mapping[Any, Any]) -> Metadata:
             density = (x, y, "inch")
     except (KeyError, TypeError, ValueError, ArithmeticError):
         pass
+    is_damaged = bool(block) and not (isinstance(block, bytes) and exif.is_valid(block))
     return Metadata(
-        block if isinstance(block, bytes) and exif.is_valid(block) else None,
+        None if is_damaged else block or None,
         packet if isinstance(packet, bytes) and packet else None,
         icc if isinstance(icc, bytes) and icc else None,
         density=density,
         comments=(comment,) if isinstance(comment, str) and comment else (),
+        warnings=(DAMAGED_EXIF,) if is_damaged else (),
     )
 
 

@@ -27,7 +27,7 @@ from photochrom.imagefile.decoding import (
     open_image,
     reader_errors,
 )
-from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.metadata import DAMAGED_EXIF, Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.samples import to_photo
 from photochrom.imagefile.xmp.container import drop_contained
@@ -157,6 +157,7 @@ def _read_metadata(data: bytes, heif: HeifItems) -> Metadata:
             start = 4 + int.from_bytes(content[:4])  # ISO/IEC 23008-12, annex A.2.1
             candidates = (content[start:], content[4:].removeprefix(exif.PREFIX))
             block = next(filter(exif.is_valid, candidates), None)
+            warnings += [DAMAGED_EXIF] if block is None else []
         elif item.content_type == b"application/rdf+xml" and packet is None:
             packet = heif.read(item, data) or None
         elif item.kind in _METADATA_KINDS:

@@ -28,7 +28,7 @@ from photochrom.imagefile.codecs.jpegxl_header import (
     parse_header,
 )
 from photochrom.imagefile.decoding import DamagedError, check_size, finish, reader_errors
-from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.metadata import DAMAGED_EXIF, Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.samples import from_unit_range, to_photo
 from photochrom.imagefile.xmp.container import drop_contained
@@ -134,9 +134,12 @@ def _read_metadata(boxes: list[tuple[bytes, bytes]]) -> Metadata:
     for kind, content in _inflate_boxes(boxes):
         if kind == b"Exif":
             start = 4 + int.from_bytes(content[:4])
-            candidates = (content[start:], content[4:].removeprefix(exif.PREFIX))
+            # pillow-jxl-plugin writes no offset.
+            candidates = (content[start:], content[4:].removeprefix(exif.PREFIX), content)
             block = next(filter(exif.is_valid, candidates), None)
             metadata = dataclasses.replace(metadata, exif=metadata.exif or block)
+            if block is None:
+                metadata = metadata.with_warning(DAMAGED_EXIF)
         elif kind == b"xml " and b"adobe:ns:meta/" in content:
             metadata = dataclasses.replace(metadata, xmp=metadata.xmp or content)
         elif kind == b"xml ":

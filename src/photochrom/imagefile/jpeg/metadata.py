@@ -22,6 +22,7 @@ from photochrom.imagefile.jpeg.segments import (
 )
 from photochrom.imagefile.jpeg.trailers import ISO_GAIN_MAP, Trailers, read_trailers
 from photochrom.imagefile.metadata import (
+    DAMAGED_EXIF,
     Density,
     Metadata,
     convert_density,
@@ -190,7 +191,7 @@ class _Found:
         """Return the metadata of all segments, with warnings of what is dropped."""
         blocks = [block for block in self.exif if exif.is_valid(block)]
         if any(block.strip(b"\0") for block in self.exif if block not in blocks):
-            self.warnings.append("damaged EXIF is dropped")
+            self.warnings.append(DAMAGED_EXIF)
         if any(block != blocks[0] for block in blocks[1:]):
             self.warnings.append("a second block of EXIF is dropped")
         packets = [packet for packet in self.xmp if packet.strip(b"\0")]
