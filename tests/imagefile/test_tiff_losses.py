@@ -206,3 +206,21 @@ def test_tile_sizes_of_strips_are_ignored():
     for tag, replaced in ((322, 65000), (323, 65001)):
         data = data.replace(struct.pack("<HH", replaced, 3), struct.pack("<HH", tag, 3))
     np.testing.assert_array_equal(open_photo(BytesIO(data)).pixels, PIXELS)
+
+
+def test_damaged_tags_are_said_to_be_dropped():
+    data = bytearray(write({"extratags": [(315, "s", 0, "an author", True)]}).getvalue())
+    assert open_photo(BytesIO(data)).warnings == ()
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    entries = range(start + 2, start + 2 + 12 * count, 12)
+    author = next(entry for entry in entries if data[entry : entry + 2] == b"\x3b\1")
+    outside = struct.pack("<I", len(data) + 1)
+
+    data[author + 8 : author + 12] = outside
+    expected = ("damaged TIFF tags are dropped: Artist",)
+    assert open_photo(BytesIO(data)).warnings == expected
+
+    data[author : author + 12] = struct.pack("<HHI", 34665, 4, 1) + outside
+    expected = ("damaged TIFF tags are dropped: ExifIFD",)
+    assert open_photo(BytesIO(data)).warnings == expected

@@ -48,6 +48,9 @@ def find_losses(page: Page, excluded: Set[int]) -> list[str]:
     if dropped:
         names = ", ".join(map(_name, sorted(dropped)))
         losses.append(f"TIFF tags that describe the stored pixels are dropped: {names}")
+    damaged = page.tiff.find_damaged(page.directory) - PIXEL_TAGS
+    if damaged:
+        losses.append(f"damaged TIFF tags are dropped: {', '.join(map(_name, sorted(damaged)))}")
     return losses
 
 

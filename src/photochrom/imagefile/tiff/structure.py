@@ -64,6 +64,8 @@ class Directory:
     """Where `next_offset` is stored."""
     next_offset: int
     """Of the next directory; 0: this is the last."""
+    damaged: frozenset[int] = frozenset()
+    """Tags of fields that lie outside of the file, or have an unknown type."""
 
 
 class Tiff:
@@ -123,6 +125,7 @@ class Tiff:
         start = offset + count_size
         complete = min(count, (self.size - start) // entry_size)
         fields: dict[int, Field] = {}
+        damaged: set[int] = set()
         entries = struct.iter_unpack(
             self.order + ("HHQ8s" if is_big else "HHI4s"), self.read(start, complete * entry_size)
         )
@@ -134,10 +137,15 @@ class Tiff:
                 (value_offset,) = struct.unpack(self.order + self._offset_format, value)
             if 0 < size <= self.size - value_offset:
                 fields.setdefault(tag, Field(kind, value_count, entry_offset, value_offset))
+            elif value_count:
+                damaged.add(tag)
         link = start + complete * entry_size
         is_cut_off = complete < count or link + self.offset_size > self.size
         return Directory(
-            fields, link, 0 if is_cut_off else self.unpack(self._offset_format, link)[0]
+            fields,
+            link,
+            0 if is_cut_off else self.unpack(self._offset_format, link)[0],
+            frozenset(damaged - fields.keys()),
         )
 
     def read_numbers(self, field: Field | None) -> tuple[int, ...]:
@@ -173,6 +181,18 @@ class Tiff:
                 if value is not None:
                     tree[tag] = value
         return tree
+
+    def find_damaged(self, directory: Directory, parent: int = 0) -> set[int]:
+        """Return the tags of damaged fields of a directory and of those that `read_tree` reads."""
+        damaged = set(directory.damaged)
+        for tag in _SUBDIRECTORIES.get(parent, ()):
+            if tag in directory.fields:
+                try:
+                    (offset,) = self.read_numbers(directory.fields[tag])
+                    damaged |= self.find_damaged(self.read_directory(offset), tag)
+                except ValueError:
+                    damaged.add(tag)
+        return damaged
 
     def _read_narrowed(self, field: Field) -> tuple[int, bytes] | None:
         """Return type and values of a field for a TIFF of 32 bits, None if that cannot hold it."""
