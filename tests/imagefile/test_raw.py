@@ -9,6 +9,7 @@ from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotoError
 from photochrom.imagefile.codecs import raw
+from photochrom.imagefile.codecs.boxes import UUID_XMP
 from photochrom.imagefile.formats import RAW_SUFFIXES, detect_raw
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.tiff.pages import read_pages
@@ -85,7 +86,7 @@ def test_exif_and_xmp_are_kept_and_values_about_the_sensor_dropped(
     assert fields.keys().isdisjoint({50706, 50721, 50728, 50740, 33421, 33422})
 
 
-def test_exif_of_a_cr3_is_joined_from_its_boxes():
+def test_exif_and_xmp_of_a_cr3_are_read_from_its_boxes():
     def box(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", 8 + len(content)) + name + content
 
@@ -97,10 +98,12 @@ def test_exif_of_a_cr3_is_joined_from_its_boxes():
     data += box(b"CMT2", tiff({Tag.ISOSpeedRatings: (3, b"\x90\1")}))
     data += box(b"CMT4", tiff({1: (2, b"N\0")}))
     exif = Image.Exif()
-    exif.load(raw._read_cr3(data))
+    exif.load(raw._read_cr3_exif(data))
     assert (exif[Tag.Model], exif[Tag.Orientation]) == ("Camera", 6)
     assert exif.get_ifd(Tag.ExifOffset)[Tag.ISOSpeedRatings] == 400
     assert exif.get_ifd(Tag.GPSInfo)[1] == "N"
+    data += box(b"uuid", UUID_XMP + b"<x:xmpmeta/>")
+    assert raw._read_cr3_xmp(data) == b"<x:xmpmeta/>"
 
 
 def test_a_raw_photo_that_is_cut_off_is_damaged(scene: np.ndarray):

@@ -6,6 +6,9 @@ Follows ISO/IEC 14496-12, section 4.2, and ISO/IEC 15444-1, section I.4.
 from collections.abc import Iterator
 from typing import IO
 
+UUID_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+"""Start of the box `uuid` that has an XMP packet (XMP specification, part 3)."""
+
 
 def iterate_boxes(data: bytes, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
     """Yield kind and content of each box; the last one may be cut off.

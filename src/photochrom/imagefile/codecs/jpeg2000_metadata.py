@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 
 from photochrom.imagefile import exif
-from photochrom.imagefile.codecs.boxes import find_box, iterate_boxes
+from photochrom.imagefile.codecs.boxes import UUID_XMP, find_box, iterate_boxes
 from photochrom.imagefile.metadata import Density, Metadata
 
 _UUID_EXIF = (b"JpgTiffExif->JP2", bytes.fromhex("0537cdab9d0c4431a72afa561f2a113e"))
@@ -16,7 +16,6 @@ _UUID_IPTC = (
     bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38"),
     bytes.fromhex("09a14e97c0b442e0bebf36df6f0ce36f"),
 )
-_UUID_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _UUID_PHOTOSHOP = bytes.fromhex("2c4c0100850440b9a03e562148d6dfeb")
 _UUID_GEO = bytes.fromhex("b14bf8bd083d4b43a5ae8cd7d5a6ce03")
 _SMALLEST_SAID = 8
@@ -67,7 +66,7 @@ def _add_uuid(metadata: Metadata, uuid: bytes, content: bytes) -> Metadata:
         return metadata.with_warning("an EXIF block that is damaged or not the first is dropped")
     if uuid in _UUID_IPTC:
         return dataclasses.replace(metadata, iptc=metadata.iptc or content or None)
-    if uuid == _UUID_XMP:
+    if uuid == UUID_XMP:
         return dataclasses.replace(metadata, xmp=metadata.xmp or content or None)
     if uuid == _UUID_PHOTOSHOP:
         return dataclasses.replace(metadata, photoshop=metadata.photoshop or content or None)

@@ -15,6 +15,7 @@ from PIL.ExifTags import Base as Tag
 
 from photochrom.color import icc
 from photochrom.errors import PhotoError
+from photochrom.imagefile.codecs.boxes import UUID_XMP, iterate_boxes
 from photochrom.imagefile.decoding import DamagedError, check_size, finish
 from photochrom.imagefile.formats import CR3
 from photochrom.imagefile.jpeg import metadata as jpeg
@@ -128,7 +129,7 @@ def _read_metadata(data: bytes, tiff: Tiff | None, raw: Any) -> Metadata:
     metadata = Metadata()
     with suppress(TiffError):
         if data[4:12] == CR3:
-            metadata = Metadata(exif=_read_cr3(data))
+            metadata = Metadata(_read_cr3_exif(data), _read_cr3_xmp(data))
         elif tiff is not None and not data.startswith(_PANASONIC):  # which numbers tags anew
             page = Page(tiff, tiff.read_directory(tiff.first_offset))
             metadata = page.read_metadata(excluded=_RAW_TAGS)
@@ -139,7 +140,7 @@ def _read_metadata(data: bytes, tiff: Tiff | None, raw: Any) -> Metadata:
     return metadata
 
 
-def _read_cr3(data: bytes) -> bytes:
+def _read_cr3_exif(data: bytes) -> bytes:
     """Return the EXIF of a CR3, joined from three boxes.
 
     Raises:
@@ -161,6 +162,13 @@ def _read_cr3(data: bytes) -> bytes:
             tree |= part
     header = SIGNATURES[order] + struct.pack(order + "I", 8)
     return header + pack_directory(tree, order, len(header))
+
+
+def _read_cr3_xmp(data: bytes) -> bytes | None:
+    """Return the XMP packet of a CR3, None if it has none."""
+    contents = (content for kind, content in iterate_boxes(data) if kind == b"uuid")
+    packets = (c.removeprefix(UUID_XMP) for c in contents if c.startswith(UUID_XMP))
+    return next(packets, None) or None
 
 
 def _read_preview(raw: Any) -> Metadata:
