@@ -174,8 +174,11 @@ def decode(path: Path, turn: str, *options: str) -> NDArray[np.float32] | None:
     match = re.match(rb"P5\s(\d+) (\d+)\s65535\s", image)
     if match is None:
         return None
-    values = np.frombuffer(image, ">u2", int(match[1]) * int(match[2]), match.end())
-    return values.reshape(int(match[2]), int(match[1])) / np.float32(65535)
+    width, height = int(match[1]), int(match[2])
+    if len(image) != match.end() + 2 * width * height:  # it failed after the header
+        return None
+    values = np.frombuffer(image, ">u2", width * height, match.end())
+    return values.reshape(height, width) / np.float32(65535)
 
 
 def read_lightness(
