@@ -126,3 +126,9 @@ def test_lossy_420_is_close(picture: Image.Image):
     picture.save(buffer, "HEIF", quality=95)
     photo = read(buffer.getvalue())
     assert np.abs(photo.pixels.astype(int) - np.asarray(picture)).mean() < 6
+
+
+@pytest.mark.parametrize(("kind", "name"), [(b"unci", "values without"), (b"jpeg", "HEIF of JPEG")])
+def test_what_libheif_does_not_decode_is_refused_by_its_kind(kind: bytes, name: str):
+    with pytest.raises(PhotoError, match=name):
+        read(encode("RGB", (COLORS >> 8).astype(np.uint8), 8).replace(b"hvc1", kind))

@@ -258,6 +258,8 @@ def test_16_bit_grey_with_white_as_zero(tmp_path: Path):
     [
         (b"", "is empty"),
         (b"This is no photo, whatever its name says.\n" * 20, "not a photo in a format"),
+        (b"%PDF-1.7\n" * 20, "a PDF, not a photo"),
+        (b"\0\0\0\x18ftypisom" + bytes(90), "ISO media of the brand b'isom'"),
         (png(0, 0, 8, 2, b""), "a PNG that is damaged"),
         (
             png(60000, 60000, 8, 0, b""),

@@ -23,6 +23,19 @@ from photochrom.imagefile.turning import Turn
 
 _UNSUPPORTED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "FITS", "PCD"}
 """Formats that Pillow only identifies, decodes with another program, or at a small size only."""
+_KNOWN_KINDS = {
+    b"%PDF": "a PDF",
+    b"%!PS": "a PostScript file",
+    b"\xc5\xd0\xd3\xc6": "an EPS",
+    b"SIMPLE  =": "a FITS",
+    b"v/1\x01": "an OpenEXR",
+    b"#?R": "a Radiance HDR",
+    b"PK\3\4": "an archive (ZIP)",
+    b"\x1f\x8b": "an archive (gzip)",
+    b"<?xml": "XML",
+    b"<svg": "an SVG",
+}
+"""First bytes of files that are no photos here, to their kinds."""
 _NO_ANIMATIONS = {"MPO", "PSD", "ICO", "ICNS", "TIFF"}
 """Formats whose first frame is the photo, or that are read page by page."""
 _UPRIGHT = {
@@ -57,7 +70,8 @@ class TooLargeError(PhotoError):
 def open_image(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> ImageFile:
     """Read the header of an image, and raise `PhotoError` if it is not supported."""
     stream.seek(0)
-    format_ = detect_format(stream.read(64))
+    start = stream.read(64)
+    format_ = detect_format(start)
     stream.seek(0)
     with _decoder_errors(name):
         try:
@@ -68,7 +82,7 @@ def open_image(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) ->
                 if image.format == "SUN":
                     image.tile = [tile._replace(args=_sun_layout(tile.args)) for tile in image.tile]
         except UnidentifiedImageError as error:
-            raise _unidentified_error(name, format_) from error
+            raise _unidentified_error(name, start, format_) from error
         if image.format not in _NO_ANIMATIONS and getattr(image, "n_frames", 1) > 1:
             raise PhotoError(f"{name} is an animation; give its frames one by one")
         check_size(*image.size, name, max_pixels)
@@ -153,15 +167,19 @@ def _pillow_formats(format_: str | None) -> list[str]:
     return sorted(set(Image.OPEN) - _UNSUPPORTED_FORMATS)
 
 
-def _unidentified_error(name: str, format_: str | None) -> PhotoError:
+def _unidentified_error(name: str, start: bytes, format_: str | None) -> PhotoError:
     if format_ is not None:
+        article = "an" if format_ == "AVIF" else "a"
         return DamagedError(
-            f"{name} is a {format_} that is damaged or of a kind that cannot be read; save it "
-            "again as PNG or TIFF"
+            f"{name} is {article} {format_} that is damaged or of a kind that cannot be read; save "
+            "it again as PNG or TIFF"
         )
+    kind = next((kind for found, kind in _KNOWN_KINDS.items() if start.startswith(found)), None)
+    if start[4:8] == b"ftyp":
+        kind = f"a file of ISO media of the brand {start[8:12]!r}, such as a video"
     return PhotoError(
-        f"{name} is not a photo in a format that can be read, such as JPEG, PNG, TIFF or WebP, "
-        "whatever its suffix"
+        f"{name} is {f'{kind}, ' if kind else ''}not a photo in a format that can be read, such as "
+        "JPEG, PNG, TIFF or WebP, whatever its suffix"
     )
 
 

@@ -39,6 +39,17 @@ _AUXILIARY_NAMES = {
     b"urn:com:apple:photo:2020:aux:hdrgainmap": "the gain map",
 }
 _IMAGE_KINDS = (b"av01", b"hvc1", b"grid", b"iovl", b"iden", b"jpeg", b"j2k1", b"unci", b"vvc1")
+_HEIC_KINDS = {b"hvc1", b"grid", b"iovl", b"iden"}
+"""Items that pillow-heif decodes: HEVC, and images put together from others."""
+_KIND_NAMES = {
+    b"av01": "AV1",
+    b"avc1": "H.264",
+    b"vvc1": "VVC",
+    b"evc1": "EVC",
+    b"jpeg": "JPEG",
+    b"j2k1": "JPEG 2000",
+    b"unci": "values without compression",
+}
 _METADATA_KINDS = (b"Exif", b"mime")
 _GAIN_MAP = b"tmap"
 _ORIENTATIONS: dict[tuple[int, int | None], int] = {
@@ -86,6 +97,13 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> Photo:
     import pillow_heif
 
     heif, metadata = _read_header(data, "HEIC", name)
+    kinds = {item.kind for item in heif.parts()}
+    if not_decoded := sorted(kinds - _HEIC_KINDS):
+        found = " and ".join(_KIND_NAMES.get(kind, repr(kind)) for kind in not_decoded)
+        raise PhotoError(
+            f"{name} is a HEIF of {found}, where HEVC can be read; save it as a TIFF or PNG of as "
+            "many bits"
+        )
     with reader_errors(name):
         file = pillow_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
         image = file[file.primary_index]
@@ -128,7 +146,7 @@ def _read_profile(data: bytes, heif: HeifItems) -> bytes | None:
         PhotoError: If the code points name colours that cannot be used, such as those of HDR.
     """
     profile = code_points = None
-    parts = [heif.items[heif.primary], *heif.referred(b"dimg", heif.primary)]
+    parts = heif.parts()
     for content in next(filter(None, (item.all_properties(b"colr") for item in parts)), []):
         if content[:4] in (b"prof", b"rICC"):
             profile = profile or content[4:]

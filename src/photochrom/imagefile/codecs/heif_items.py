@@ -75,15 +75,17 @@ class HeifItems:
             parts.append(source[offset : offset + length if length else None])
         return b"".join(parts)
 
+    def parts(self) -> list[Item]:
+        """Return the primary image, and the images that it is put together from."""
+        return [self.items[self.primary], *self.referred(b"dimg", self.primary)]
+
     def bit_depth(self) -> int:
         """Return the bits per channel of the primary image, or of its tiles; 0 if unknown."""
-        parts = [self.items[self.primary], *self.referred(b"dimg", self.primary)]
-        return max(map(_bit_depth, parts))
+        return max(map(_bit_depth, self.parts()))
 
     def is_grey(self) -> bool:
         """Tell whether the primary image, or a tile of it, is monochrome."""
-        parts = [self.items[self.primary], *self.referred(b"dimg", self.primary)]
-        return any(map(_is_grey, parts))
+        return any(map(_is_grey, self.parts()))
 
 
 def needs_png(path: Path) -> bool:

@@ -236,7 +236,7 @@ def _read_color(header: bytes, bits: list[int], *, is_ycc: bool) -> _Color:
     usable = [s for s in specifications if s.space in _COLOR_COUNTS]
     if specifications and not usable:
         space = specifications[0].space
-        known = space.decode("latin-1").strip() if isinstance(space, bytes) else f"number {space}"
+        known = repr(space) if isinstance(space, bytes) else f"number {space}"
         name = _COLOR_NAMES.get(space, known)
         raise PhotoError(
             f"its colours are {name}, which cannot be read in JPEG 2000; "
