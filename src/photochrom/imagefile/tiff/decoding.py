@@ -6,6 +6,7 @@ TIFF 6.0, and Adobe's technical notes for Photoshop (ICCLab, floating point).
 
 import logging
 import struct
+from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
@@ -75,7 +76,9 @@ def is_ordinary(page: Page) -> bool:
         return compression == _JPEG and bits == {8}
     if color == _PALETTE or bits <= {1, 2, 4}:
         is_single = samples == 1 and max(bits) <= 8 and color in (*_GREYS, _PALETTE)
-        return is_single and compression in _PILLOW_COMPRESSIONS
+        # Pillow takes the upper 8 bits of a palette.
+        is_complete = color != _PALETTE or _has_upper_bits_only(page.numbers(Tag.ColorMap))
+        return is_single and is_complete and compression in _PILLOW_COMPRESSIONS
     is_complete = samples == _COLORS.get(color, 0) + len(extra)
     is_interleaved = planar != _PLANAR or samples == 1
     if bits == {8} and color in (*_GREYS, _RGB, _CMYK):
@@ -156,13 +159,20 @@ def _look_up(page: Page, samples: NDArray[Any], bits: int, metadata: Metadata) -
     palette: Pixels = np.array(page.numbers(Tag.ColorMap), np.uint16)
     if len(palette) != 3 << bits:
         raise TiffError("its palette is missing or has a wrong length")
-    if not (palette % 257).any() or not (palette % 256).any():  # 8 bits, scaled in two ways
+    if palette.max() < 256:  # some writers do not scale 8 bits to the 16 of TIFF
+        palette = palette.astype(np.uint8)
+    elif _has_upper_bits_only(palette):
         palette = (palette >> 8).astype(np.uint8)
     colors = palette.reshape(3, -1).T.copy()[samples[..., 0]]
     alpha = _read_alpha(page, samples, bits)
     if alpha is not None:
         alpha = to_full_range(alpha, alpha.itemsize * 8, palette.itemsize * 8)
     return Photo(colors, alpha, metadata=metadata)
+
+
+def _has_upper_bits_only(palette: Iterable[int]) -> bool:
+    """Tell whether values of 16 bits are those of 8, scaled by 256 or 257."""
+    return all(n % 256 == 0 for n in palette) or all(n % 257 == 0 for n in palette)
 
 
 def _to_rgb(values: Pixels, alpha: Pixels | None, color: int, metadata: Metadata) -> Photo:
