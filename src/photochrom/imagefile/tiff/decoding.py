@@ -68,10 +68,12 @@ def is_ordinary(page: Page) -> bool:
     )
     bits = set(page.numbers(Tag.BitsPerSample)) or {1}
     extra = page.extra_samples
-    if compression == _OLD_JPEG or color is None:
+    if compression == _OLD_JPEG:
         return True
     if set(page.numbers(Tag.SampleFormat)) - {_UNSIGNED, _UNDEFINED}:
         return False
+    if color is None:
+        return True
     if color == _YCBCR:
         return compression == _JPEG and bits == {8}
     if color == _PALETTE or bits <= {1, 2, 4}:
