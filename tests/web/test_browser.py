@@ -258,7 +258,7 @@ def test_latest_slider_value_wins(page: "Page", photos: list[Path]):
     add_files(page, photos[0])
     wait_for_colour(page)
     requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
+    page.on("request", lambda r: requests.append(r.url) if "/after?" in r.url else None)
     page.evaluate(
         """() => {
             const slider = document.getElementById("option-saturation");
