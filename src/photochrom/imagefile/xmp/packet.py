@@ -4,7 +4,6 @@ Packets in UTF-16 or UTF-32 become UTF-8.
 """
 
 import re
-from collections.abc import Iterable
 from html import escape, unescape
 
 from photochrom.imagefile.turning import Turn
@@ -62,14 +61,6 @@ def make_upright(packet: bytes, turn: Turn) -> bytes:
     if turn.orientation > 1:
         edits += turn_regions(packet, root, turn)
     return apply(packet, edits)
-
-
-def remove_namespaces(packet: bytes, namespaces: Iterable[str]) -> bytes:
-    """Return the packet without the elements and attributes of namespaces, given as URIs."""
-    packet = to_utf8(packet)
-    unwanted = [namespace.encode() for namespace in namespaces]
-    nodes = parse(packet).walk()
-    return apply(packet, [_remove(n) for n in nodes if n.end and _is_in(n.name, unwanted)])
 
 
 def read_mark(packet: bytes) -> str | None:
@@ -146,11 +137,6 @@ def _find_orientations(packet: bytes, root: Node) -> list[Node]:
         for node in properties(root)
         if node.name == _ORIENTATION and re.fullmatch(rb"\s*[1-8]\s*", _value(packet, node))
     ]
-
-
-def _is_in(name: bytes, namespaces: Iterable[bytes]) -> bool:
-    locals_ = (name.removeprefix(space) for space in namespaces if name.startswith(space))
-    return any(re.fullmatch(rb"[^/#]+", local) for local in locals_)
 
 
 def _value(packet: bytes, node: Node) -> bytes:
