@@ -2,11 +2,13 @@
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import click
 import pytest
 
+from photochrom.batch.report import Result
 from photochrom.cli import main
 from photochrom.training.recipes.named import RECIPES, get_recipe
 
@@ -40,6 +42,13 @@ def test_commands_in_the_documents_parse(line: str) -> None:
     parsed = command.make_context(command.name, arguments)  # raises on an unknown option
     if command.name == "train":
         assert get_recipe(parsed.params["recipe"])
+
+
+def test_every_key_of_a_report_is_documented() -> None:
+    text = (ROOT / "docs/colorize.md").read_text().partition("## Report")[2].partition("## ")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    documented = re.findall("`(.+?)`", "".join(rows))
+    assert sorted(documented) == sorted(field.name for field in fields(Result))
 
 
 def test_every_recipe_is_documented() -> None:
