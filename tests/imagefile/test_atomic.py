@@ -83,3 +83,26 @@ def test_mode_and_times_are_those_of_the_process_without_another_file(tmp_path: 
     finally:
         os.umask(mask)
     assert mode_of(tmp_path / "target") == 0o640
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has unnamed files")
+def test_a_new_file_has_no_other_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A kill between two names would leave the first one behind."""
+    names = []
+    link = os.link
+
+    def record(source: str, target: Path, **options: bool | int) -> None:
+        names.append(target.name)
+        link(source, target, **options)
+
+    monkeypatch.setattr(os, "link", record)
+    with open_atomic(tmp_path / "a", overwrite=False) as stream:
+        stream.write(b"1")
+    with pytest.raises(FileExistsError), open_atomic(tmp_path / "a", overwrite=False) as stream:
+        stream.write(b"2")
+    assert names == ["a", "a"]
+    assert (tmp_path / "a").read_bytes() == b"1"
+    with open_atomic(tmp_path / "a") as stream:
+        stream.write(b"3")
+    assert (tmp_path / "a").read_bytes() == b"3"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

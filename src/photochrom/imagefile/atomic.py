@@ -22,8 +22,8 @@ def open_atomic(
     """Open a new file that appears under its name once it is complete and on the disk.
 
     After an error, a kill or a full disk, `path` is as it was before. On Linux the new file has no
-    name until then, so a kill leaves nothing behind; elsewhere it has a hidden name in the same
-    folder.
+    name until then, so a kill leaves nothing behind; elsewhere, and for a moment where it replaces
+    a file, it has a hidden name in the same folder.
 
     Args:
         path: Its folder has to exist.
@@ -51,9 +51,11 @@ def open_atomic(
                 file = stream.fileno() if os.utime in os.supports_fd else temporary
                 os.utime(file, ns=(like.st_atime_ns, like.st_mtime_ns))
             os.fsync(stream.fileno())
-            if os.fstat(stream.fileno()).st_nlink == 0:
-                _link_unnamed(stream, temporary)
-        _rename(temporary, path, overwrite)
+            is_unnamed = os.fstat(stream.fileno()).st_nlink == 0
+            if is_unnamed:
+                _name(stream, path, temporary, overwrite)
+        if not is_unnamed:
+            _rename(temporary, path, overwrite)
     except OSError as error:
         error.filename = str(path)  # not the temporary name
         raise
@@ -103,6 +105,17 @@ def _open_unnamed(folder: Path) -> IO[bytes] | None:
         if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL):
             return None  # if the folder is the cause, opening the temporary file fails next
         raise
+
+
+def _name(stream: IO[bytes], path: Path, temporary: Path, overwrite: bool) -> None:
+    """Give an unnamed file its name; it has another for a moment only to replace a file."""
+    try:
+        _link_unnamed(stream, path)  # unlike a rename it never replaces a file
+    except FileExistsError:
+        if not overwrite:
+            raise
+        _link_unnamed(stream, temporary)
+        temporary.replace(path)
 
 
 def _link_unnamed(stream: IO[bytes], path: Path) -> None:
