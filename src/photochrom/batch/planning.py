@@ -141,7 +141,9 @@ def plan_outputs(
                 found[key] = item
     photos = {key: item for key, item in found.items() if isinstance(item, FoundPhoto)}
     results = [item for item in found.values() if isinstance(item, Result)]
-    sources = {resolve(_beside(photo.location)): photo.location for photo in photos.values()}
+    as_png = {key: becomes_png(photo.location) for key, photo in photos.items()}
+    beside = {key: _beside(photo.location, as_png[key]) for key, photo in photos.items()}
+    sources = {resolve(beside[key]): photo.location for key, photo in photos.items()}
     pairs = []
     for key, photo in photos.items():
         if key in sources:
@@ -150,7 +152,7 @@ def plan_outputs(
                 results.append(ignored(photo.location, reason))
             continue
         try:
-            output = _beside(photo.location) if out is None else _below(out, photo)
+            output = beside[key] if out is None else _below(out, photo, as_png[key])
         except PhotochromError as error:
             results.append(failed(photo.location, str(error)))
         else:
@@ -310,13 +312,12 @@ def becomes_png(location: str) -> bool:
     return needs_png(Path(location))
 
 
-def _beside(location: str) -> str:
+def _beside(location: str, as_png: bool) -> str:
     name = PurePath(location).name
-    output = output_name(name, OUTPUT_MARK, as_png=becomes_png(location))
-    return location.removesuffix(name) + output
+    return location.removesuffix(name) + output_name(name, OUTPUT_MARK, as_png=as_png)
 
 
-def _below(out: str, photo: FoundPhoto) -> str:
+def _below(out: str, photo: FoundPhoto, as_png: bool) -> str:
     """Return the output of a photo in `out`.
 
     Raises:
@@ -329,5 +330,4 @@ def _below(out: str, photo: FoundPhoto) -> str:
             "URL of an object store for the results"
         )
     folder, slash, name = photo.relative.rpartition("/")
-    output = output_name(name, as_png=becomes_png(photo.location))
-    return f"{out.rstrip('/')}/{folder}{slash}{output}"
+    return f"{out.rstrip('/')}/{folder}{slash}{output_name(name, as_png=as_png)}"

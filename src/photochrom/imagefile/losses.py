@@ -4,7 +4,7 @@ from PIL.ExifTags import Base as Tag
 
 from photochrom.imagefile import exif
 from photochrom.imagefile.jpeg.segments import describe_segment
-from photochrom.imagefile.maker_notes import MOVED
+from photochrom.imagefile.maker_notes import MAX_JPEG_EXIF, MOVED
 from photochrom.imagefile.metadata import (
     Metadata,
     clean_comment,
@@ -17,8 +17,6 @@ from photochrom.imagefile.xmp import packet as xmp
 _HAVE_EXIF_AND_XMP = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF")
 _HAVE_IPTC = ("JPEG", "PNG", "TIFF")
 _HAVE_COMMENTS = ("JPEG", "PNG")
-_MAX_JPEG_EXIF = 65527
-"""Bytes of a block in one segment."""
 _MAX_DENSITIES = {"JPEG": ("inch", 65535), "PNG": ("m", 2**31 - 1), "BMP": ("inch", 100_000)}
 """Format to unit and maximum of a resolution."""
 _ENCODING_SEGMENTS = (b"Ducky",)
@@ -85,7 +83,7 @@ def _has_comments(metadata: Metadata, format_: str) -> bool:
 
 def _lost_in_jpeg(metadata: Metadata, format_: str) -> list[str]:
     """Return what is different about the metadata of other formats in a JPEG."""
-    if format_ == "JPEG" and len(metadata.exif or b"") > _MAX_JPEG_EXIF:
+    if format_ == "JPEG" and len(metadata.exif or b"") > MAX_JPEG_EXIF:
         return ["EXIF takes several segments of the JPEG, of which many programs read one"]
     return []
 

@@ -28,7 +28,7 @@ _RELOCATABLE = (
     b"STMN",
 )
 """Starts of notes whose offsets count from their own start, and that tell their byte order."""
-_MAX_BLOCK = 65_527
+MAX_JPEG_EXIF = 65_527
 """Bytes of EXIF in one segment of a JPEG."""
 _START = 8
 """Of a TIFF's first directory, behind its header."""
@@ -69,7 +69,7 @@ def pack_exif(tree: Tree, order: str, offset: int | None) -> tuple[bytes, bool]:
         return block, False
     packed = pack_directory(tree, order, _START, offset)
     end = offset + len(note)
-    if offset < _START or end > _MAX_BLOCK:
+    if offset < _START or end > MAX_JPEG_EXIF:
         return block, True
     if _START + len(packed) <= offset:
         placed = (_pack_header(order, _START) + packed).ljust(offset, b"\0") + note
@@ -77,7 +77,7 @@ def pack_exif(tree: Tree, order: str, offset: int | None) -> tuple[bytes, bool]:
         start = end + end % 2
         placed = (_pack_header(order, start).ljust(offset, b"\0") + note).ljust(start, b"\0")
         placed += pack_directory(tree, order, start, offset)
-    return (block, True) if len(placed) > _MAX_BLOCK else (placed, False)
+    return (block, True) if len(placed) > MAX_JPEG_EXIF else (placed, False)
 
 
 def _pack_header(order: str, first: int) -> bytes:
