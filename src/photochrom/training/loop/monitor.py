@@ -23,6 +23,8 @@ GRID_ROWS = 6
 """Number of them in the image grid."""
 GREY_RATIO = 0.2
 """Below this share of the real photos' colourfulness, the output has collapsed to grey."""
+MAX_RATIO = 1.5
+"""Above this multiple of the real photos' colourfulness, the output is oversaturated."""
 MAX_ACCURACY = 0.98
 """Above this on both real and fake photos, the discriminator no longer helps the generator."""
 
@@ -114,6 +116,11 @@ def list_warnings(line: dict[str, Any]) -> list[str]:
         warnings.append(
             f"the output is nearly grey: {line['colorfulness_ratio']:.0%} of the real photos' "
             "colourfulness; a lower lambda_l1 or a stronger generator may help"
+        )
+    if line["colorfulness_ratio"] > MAX_RATIO:
+        warnings.append(
+            f"the output is oversaturated: {line['colorfulness_ratio']:.0%} of the real photos' "
+            "colourfulness; a higher lambda_l1 or a lower lr_g may help"
         )
     if min(line.get("d_real_accuracy", 0), line.get("d_fake_accuracy", 0)) > MAX_ACCURACY:
         warnings.append(
