@@ -225,7 +225,13 @@ def train(
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @_DATA
-@click.option("--split", type=click.Choice(["eval", "train"]), default="eval", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test", "eval"]),
+    default="validation",
+    show_default=True,
+    help="Report `test` once, of the model that `validation` chose; `eval` is its old name.",
+)
 @click.option(
     "--out", type=_DIRECTORY, help="Folder for JSON, CSV and Markdown tables and a contact sheet."
 )

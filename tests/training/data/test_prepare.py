@@ -10,7 +10,7 @@ from PIL import Image
 
 from photochrom.batch.folders import find_photos
 from photochrom.errors import DataError
-from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.packed import PackedPhotos, find_split
 from photochrom.training.data.prepare import Small, prepare
 from support.photos import write_photos
 
@@ -23,7 +23,7 @@ def test_splits_sizes_and_manifest(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 10)
     info = prepare(find_photos([photos]), tmp_path / "data", size=32, progress=False)
     assert (info["train"], info["eval"]) == (8, 2)
-    train, held_out = (PackedPhotos(tmp_path / "data", s) for s in ("train", "eval"))
+    train, held_out = (PackedPhotos(tmp_path / "data", s) for s in ("train", "validation"))
     assert (len(train), len(held_out)) == (8, 2)
     names = [name for name, _ in train.sources()]
     assert not set(names) & {name for name, _ in held_out.sources()}
@@ -155,7 +155,7 @@ def test_eval_names_select_the_eval_split(tmp_path: Path) -> None:
     names = ["03.png", "07.png", "05.png"]
     info = prepare(photos, tmp_path / "data", size=16, eval_names=names, progress=False)
     assert (info["eval"], info["train"], info["eval_fraction"]) == (3, 6, None)
-    held_out = PackedPhotos(tmp_path / "data", "eval")
+    held_out = PackedPhotos(tmp_path / "data", "validation")
     assert {name for name, _ in held_out.sources()} == set(names)
     for i, (name, _) in enumerate(held_out.sources()):
         with Image.open(photos[name]) as image:
@@ -184,7 +184,7 @@ def test_names_of_several_folders_start_with_the_folder(tmp_path: Path) -> None:
 def test_eval_fraction_of_1_leaves_no_training_photos(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3)
     prepare(find_photos([photos]), tmp_path / "data", size=16, eval_fraction=1, progress=False)
-    assert [len(PackedPhotos(tmp_path / "data", s)) for s in ("train", "eval")] == [0, 3]
+    assert [len(PackedPhotos(tmp_path / "data", s)) for s in ("train", "validation")] == [0, 3]
 
 
 def test_too_few_photos_are_an_error_and_leave_no_files(tmp_path: Path) -> None:
@@ -216,6 +216,47 @@ def test_invalid_folders_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not an empty folder"):
         prepare(find_photos([photos]), photos, progress=False)
     assert len(list(photos.iterdir())) == 2
+
+
+def write_format_2(folder: Path) -> None:
+    """Write a data set as photochrom did before there was a test split: 2 photos and 1."""
+    folder.mkdir()
+    rows = [
+        ("eval", "a.png", "aa", 3, 2),
+        ("train", "b.png", "bb", 2, 2),
+        ("train", "c", "cc", 1, 2),
+    ]
+    text = "split,source,sha256,width,height\n" + "".join(
+        f"{','.join(map(str, r))}\n" for r in rows
+    )
+    (folder / "manifest.csv").write_text(text)
+    np.save(folder / "eval.npy", np.arange(18, dtype=np.uint8))
+    np.save(folder / "eval.index.npy", np.array([[0, 2, 3]]))
+    np.save(folder / "train.npy", np.arange(100, 118, dtype=np.uint8))
+    np.save(folder / "train.index.npy", np.array([[0, 2, 2], [12, 2, 1]]))
+    content = {"format": 2, "size": 2, "train": 2, "eval": 1}
+    content["manifest_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    (folder / "data.json").write_text(json.dumps(content))
+
+
+def test_eval_of_format_2_is_read_as_validation(tmp_path: Path) -> None:
+    write_format_2(tmp_path / "old")
+    train, validation = (PackedPhotos(tmp_path / "old", s) for s in ("train", "validation"))
+    assert list(train.sources()) == [("b.png", "bb"), ("c", "cc")]
+    assert train.photo(1).ravel().tolist() == list(range(112, 118))
+    assert list(validation.sources()) == [("a.png", "aa")]
+    assert validation.photo(0).tolist() == np.arange(18).reshape(2, 3, 3).tolist()
+    assert find_split("eval") == "validation"
+    with pytest.raises(DataError, match="of format 2, which has no test split; give train or"):
+        PackedPhotos(tmp_path / "old", "test")
+
+
+def test_a_data_set_of_a_later_format_is_rejected(tmp_path: Path) -> None:
+    write_format_2(tmp_path / "new")
+    path = tmp_path / "new/data.json"
+    path.write_text(path.read_text().replace('"format": 2', '"format": 4'))
+    with pytest.raises(DataError, match="format 4, and formats 2 and 3 can be read; update"):
+        PackedPhotos(tmp_path / "new", "train")
 
 
 def test_unprepared_data_are_rejected(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_evaluate_returns_values_and_writes_files(data: Path, tmp_path: Path) ->
 
     written = json.loads((out / "metrics.json").read_text())
     assert [Evaluation.from_json(e) for e in written["evaluations"]] == found
-    assert written["split"] == "eval"
+    assert written["split"] == "validation"
     assert read_evaluation(run) == ("data", found[0])
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
     assert float(rows[1]["mse"]) == grey["mse"][0]
@@ -87,13 +87,13 @@ def test_evaluate_returns_values_and_writes_files(data: Path, tmp_path: Path) ->
 def test_evaluate_measures_the_output_of_the_colorizer(data: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     (found,) = evaluate([str(run)], data, limit=3, progress=False)
-    colorizer, photos = Colorizer(RunModel(run)), PackedPhotos(data, "eval")
+    colorizer, photos = Colorizer(RunModel(run)), PackedPhotos(data, "validation")
     expected = []
     for i in range(3):
         made = np.asarray(colorizer(Image.fromarray(photos.photo(i))), np.float32) / 255
         expected.append(metrics.mse(made, photos.photo(i).astype(np.float32) / 255))
     assert found.n == 3
-    assert not (run / "metrics.json").exists()  # written for the full eval split only
+    assert not (run / "metrics.json").exists()  # written for the full validation split only
     assert found.values["mse"][0] == pytest.approx(np.mean(expected), rel=1e-6)
 
 
@@ -171,7 +171,7 @@ def test_fid_and_kid_are_measured_with_weights(
     ("models", "options", "message"),
     [
         (["sepia"], {}, "sepia is not a model"),
-        (["grey"], {"split": "test"}, "give eval or train"),
+        (["grey"], {"split": "half"}, "give train, validation or test"),
         (["grey"], {"limit": 0}, "1 photo or more"),
         (["grey"], {"fid_weights": Path("missing.pt")}, "not a TorchScript network"),
         (["grey"], {"lpips_weights": Path("missing.pt")}, "AlexNet"),

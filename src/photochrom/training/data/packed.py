@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,20 +16,39 @@ from torch import Tensor
 
 from photochrom.errors import DataError
 
-Split = Literal["train", "eval"]
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+_OLD_NAMES: dict[Split, str] = {"train": "train", "validation": "eval"}
+"""Splits of format 2, which had no test split, to the names of their files."""
+
+
+def find_split(name: str) -> Split:
+    """Return the split of a name; `eval`, the name in format 2, is `validation`.
+
+    Raises:
+        DataError: If there is no such split.
+    """
+    for split in SPLITS:
+        if name in (split, _OLD_NAMES.get(split)):
+            return split
+    raise DataError(f"the split is {name!r}; give train, validation or test")
 
 
 class PackedPhotos:
     """The photos of one split of a data set, as a sequence of uint8 arrays on disk.
 
+    Formats 2 and 3 are read.
+
     Raises:
-        DataError: If `directory` is not a data set, or its files are damaged or inconsistent.
+        DataError: If `directory` is not a data set, its files are damaged or inconsistent, or it
+            has no such split.
     """
 
     def __init__(self, directory: Path, split: Split) -> None:
-        self._manifest, self._split = directory / "manifest.csv", split
+        self._manifest = directory / "manifest.csv"
         try:
             info = json.loads((directory / "data.json").read_bytes())
+            format_ = info["format"]
             self.fingerprint: str = info["manifest_sha256"]
             """SHA-256 of the manifest, which has the SHA-256 of every photo."""
             with self._manifest.open("rb") as file:
@@ -39,9 +58,20 @@ class PackedPhotos:
                 f"{directory} is not a prepared data set, or one of an earlier version; make one "
                 f"with `photochrom data folder PHOTOS {directory}`"
             ) from error
+        if format_ not in (2, 3):
+            raise DataError(
+                f"{directory} is a data set of format {format_!r}, and formats 2 and 3 can be "
+                "read; update photochrom, or prepare the data again"
+            )
+        if format_ == 2 and split not in _OLD_NAMES:
+            raise DataError(
+                f"{directory} is a data set of format 2, which has no {split} split; give train "
+                "or validation, or prepare the data again"
+            )
+        self._name: str = _OLD_NAMES[split] if format_ == 2 else split
         # Memory-mapped, so that memory does not depend on the number of photos.
-        self._index = _map_array(directory / f"{split}.index.npy", np.int64, 2)
-        self._file = directory / f"{split}.npy"
+        self._index = _map_array(directory / f"{self._name}.index.npy", np.int64, 2)
+        self._file = directory / f"{self._name}.npy"
         self._pixels = _map_array(self._file, np.uint8, 1)
         start, height, width = self._index[-1] if len(self._index) else (0, 0, 0)
         if digest != self.fingerprint or self._pixels.shape != (start + 3 * height * width,):
@@ -63,7 +93,7 @@ class PackedPhotos:
         """Yield name and SHA-256 of every photo's source file, from the manifest."""
         with self._manifest.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             for row in csv.DictReader(file):
-                if row["split"] == self._split:
+                if row["split"] == self._name:
                     yield row["source"], row["sha256"]
 
     def select(self, min_side: int | None) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from photochrom.errors import DataError
-from photochrom.training.data.packed import PackedPhotos, Split
+from photochrom.training.data.packed import PackedPhotos, find_split
 from photochrom.training.data.prepare import staging_folder, write_metadata
 
 
@@ -26,8 +26,8 @@ def shrink(data: Path, dest: Path, *, size: int, train: int, held_out: int) -> N
     Raises:
         DataError: If `data` has too few or too small photos.
     """
-    counts: dict[Split, int] = {"eval": held_out, "train": train}
-    splits = {split: PackedPhotos(data, split) for split in counts}
+    counts = {"eval": held_out, "train": train}
+    splits = {split: PackedPhotos(data, find_split(split)) for split in counts}
     if any(len(splits[split]) < count for split, count in counts.items()):
         raise DataError(
             f"{data} has {len(splits['train'])} photos for training and {len(splits['eval'])} for "

@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -23,7 +23,7 @@ from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.photo import Photo
 from photochrom.progress import progress_bar
 from photochrom.training.data.hints import make_hints, sample_patches
-from photochrom.training.data.packed import PackedPhotos, Split
+from photochrom.training.data.packed import PackedPhotos, Split, find_split
 from photochrom.training.evaluation.bootstrap import (
     Estimate,
     bootstrap_mean,
@@ -57,7 +57,7 @@ def evaluate(
     models: Sequence[str],
     data: Path,
     *,
-    split: str = "eval",
+    split: str = "validation",
     out: Path | None = None,
     limit: int | None = None,
     hints: int = 0,
@@ -69,13 +69,13 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure models on a split of a prepared data set.
 
-    The evaluation of a run on the full eval split without hints is also written to metrics.json in
-    the run directory, which `table` and `export` read.
+    The evaluation of a run on the full validation split without hints is also written to
+    metrics.json in the run directory, which `table` and `export` read.
 
     Args:
         models: Run directories, ONNX files, `default`, `grey`, `mean-ab` or `mean-ab=DIR`.
         data: A prepared data set.
-        split: `eval` or `train`.
+        split: `train`, `validation` or `test`; `eval` is an old name of `validation`.
         out: Folder for metrics.json, metrics.csv, metrics.md and contact.png; None writes none.
         limit: Use only this many photos, the first ones.
         hints: Number of true colours that the models get as hints: the mean colours of as many
@@ -96,8 +96,7 @@ def evaluate(
         PhotochromError: If a model, the data or the weights cannot be used, or a file cannot be
             written.
     """
-    if split not in ("eval", "train"):
-        raise DataError(f"the split is {split!r}; give eval or train")
+    split = find_split(split)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -108,7 +107,7 @@ def evaluate(
         raise DataError(f"the limit is {limit}; give 1 photo or more")
     if out is not None:
         make_folder(out, DataError)  # before the long computation
-    photos = PackedPhotos(data, cast(Split, split))
+    photos = PackedPhotos(data, split)
     count = len(photos) if limit is None else min(limit, len(photos))
     if count == 0:
         raise DataError(f"{data} has no photos in its {split} split; prepare it again with some")
@@ -123,7 +122,7 @@ def evaluate(
         fid_weights = find_fid_weights(fid_weights)
         network = FeatureNetwork(fid_weights, device)
         original_features = _original_features(
-            photos.fingerprint, data, cast(Split, split), count, fid_weights, device, progress
+            photos.fingerprint, data, split, count, fid_weights, device, progress
         )
     faces = _find_all_faces(photos, count, progress) if skin else []
 
@@ -160,7 +159,7 @@ def evaluate(
         "n": count,
         "hints": hints,
     }
-    if split == "eval" and limit is None and hints == 0:
+    if split == "validation" and limit is None and hints == 0:
         for path, model, evaluation in zip(models, loaded, evaluations, strict=True):
             if isinstance(model, RunModel):
                 _write(Path(path) / "metrics.json", to_json(facts, [evaluation]))

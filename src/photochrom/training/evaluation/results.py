@@ -69,7 +69,7 @@ def read_evaluation(run: Path) -> tuple[str, Evaluation]:
     path = run / "metrics.json"
     command = f"`photochrom evaluate {run} --data DIR`"
     if not path.is_file():
-        raise RunError(f"{run} was not evaluated on a full eval split yet; run {command}")
+        raise RunError(f"{run} was not evaluated on a full validation split yet; run {command}")
     try:
         content = json.loads(path.read_text())
         (evaluation,) = content["evaluations"]

@@ -34,7 +34,7 @@ def open_photos(data: Path, recipe: Recipe) -> tuple[PackedPhotos, PackedPhotos,
     Raises:
         DataError: If there are too few photos, or they are too small.
     """
-    photos, validation = PackedPhotos(data, "train"), PackedPhotos(data, "eval")
+    photos, validation = PackedPhotos(data, "train"), PackedPhotos(data, "validation")
     usable = torch.from_numpy(photos.select(recipe.min_side))
     if len(usable) < recipe.batch_size or len(validation) == 0:
         size = "" if recipe.min_side is None else f" of {recipe.min_side} px or more"

@@ -18,7 +18,7 @@ from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.tensors import denormalize_lab, lab_to_rgb, prediction_to_ab, to_L_ab
 
 SAMPLES = 64
-"""Number of photos of the eval split for colourfulness and PSNR."""
+"""Number of photos of the validation split for colourfulness and PSNR."""
 GRID_ROWS = 6
 """Number of them in the image grid."""
 GREY_RATIO = 0.2
@@ -64,7 +64,7 @@ def monitor(
     line: dict[str, Any],
     writer: SummaryWriter,
 ) -> None:
-    """Colorize fixed photos of the eval split; save metrics and a grid of samples.
+    """Colorize fixed photos of the validation split; save metrics and a grid of samples.
 
     PSNR, colourfulness and warnings are added to `line`, the epoch's line of log.jsonl. TensorBoard
     gets its numbers and the grid.

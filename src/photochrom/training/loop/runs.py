@@ -2,7 +2,7 @@
 
 recipe.json, environment.json    written before the first step
 log.jsonl, tensorboard/          one line, or point, for each epoch
-samples/epoch_005.png            grey | generated | truth for fixed photos of the eval split
+samples/epoch_005.png            grey | generated | truth for fixed validation photos
 generator.safetensors            weights, saved together with state.pt
 state.pt                         state for `--resume`
 metrics.json                     result of `photochrom evaluate`

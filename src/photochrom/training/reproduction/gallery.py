@@ -53,7 +53,7 @@ def write_page(results: Results, folder: Path, historic: Path | None) -> Path:
     Raises:
         PhotochromError: If a photo or a run cannot be read, or the folder cannot be made.
     """
-    held_out = PackedPhotos(folder / "data", "eval")
+    held_out = PackedPhotos(folder / "data", "validation")
     indices = spread_indices(len(held_out), PAGE_PHOTOS)
     photos = {"eval": [Image.fromarray(np.array(held_out.photo(i))) for i in indices]}
     if historic is not None:
