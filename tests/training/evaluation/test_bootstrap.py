@@ -4,18 +4,55 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from photochrom.training.evaluation.bootstrap import bootstrap, bootstrap_ratio, jackknife
+from photochrom.training.evaluation.bootstrap import (
+    bootstrap_mean,
+    bootstrap_ratio,
+    jackknife,
+    paired_difference,
+)
 from photochrom.training.evaluation.feature_distances import fid, kid
 
 
 def test_bootstrap_interval_of_a_mean() -> None:
     values = np.random.default_rng(3).normal(5, 2, 400)
-    estimate = bootstrap(lambda drawn: float(values[drawn].mean()), 400)
+    estimate = bootstrap_mean(values)
     half = 1.96 * values.std() / 20
     expected = (values.mean(), values.mean() - half, values.mean() + half)
     assert estimate == pytest.approx(expected, abs=0.05)
-    assert bootstrap(lambda drawn: float(values[drawn].mean()), 400) == estimate
-    assert bootstrap(lambda drawn: 7.0, 1) == (7, 7, 7)
+    assert bootstrap_mean(values) == estimate
+    assert bootstrap_mean(np.array([7.0])) == (7, 7, 7)
+
+
+def test_paired_difference_leaves_out_what_photos_have_in_common() -> None:
+    rng = np.random.default_rng(0)
+    photos, noise = rng.normal(20, 5, 400), rng.normal(0.3, 1, 400)
+    value, low, high = paired_difference(photos + noise, photos)
+    assert value == pytest.approx(noise.mean())
+    assert high - low == pytest.approx(2 * 1.96 * noise.std() / 20, rel=0.1)
+    assert low > 0
+    _, low, high = bootstrap_mean(photos)
+    assert high - low > 0.9  # what unpaired intervals would compare
+    assert paired_difference(photos, photos) == (0, 0, 0)
+
+
+def test_paired_difference_of_ratios_to_the_originals() -> None:
+    originals = np.array([10.0, 20.0, 60.0])
+    difference = paired_difference(originals * 0.75, originals / 2, originals)
+    assert difference == pytest.approx((0.25, 0.25, 0.25))
+
+
+@pytest.mark.parametrize("seeds", [4, 8])
+def test_interval_over_seeds_has_the_variance_of_seeds_and_photos(seeds: int) -> None:
+    rng = np.random.default_rng(seeds)
+    variances = []
+    for _ in range(100):
+        a, b = rng.normal(0, 0.1, (2, seeds, 1)) + rng.normal(0, 0.01, (2, seeds, 50))
+        _, low, high = paired_difference(a + rng.normal(0, 0.3, 50), b)
+        variances.append(((high - low) / 2 / 1.96) ** 2)
+    expected = 2 * 0.1**2 / seeds + 0.3**2 / 50
+    assert np.mean(variances) == pytest.approx(expected, rel=0.25)
+    assert paired_difference(a[:1], b[:1]) == paired_difference(a[0], b[0])
+    assert bootstrap_mean(a)[0] == pytest.approx(a.mean())
 
 
 def test_bootstrap_ratio_is_of_paired_means() -> None:

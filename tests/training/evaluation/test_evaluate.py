@@ -20,7 +20,7 @@ from photochrom.training.evaluation import metrics
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.evaluation.models import RunModel, load_model, mean_ab
-from photochrom.training.evaluation.results import Evaluation, read_evaluation
+from photochrom.training.evaluation.results import Evaluation, read_evaluation, read_scores
 from photochrom.training.evaluation.tables import markdown_table, table1
 from photochrom.training.loop import runs
 from photochrom.training.networks.generators import build_generator
@@ -82,6 +82,35 @@ def test_evaluate_returns_values_and_writes_files(data: Path, tmp_path: Path) ->
     with Image.open(out / "contact.png") as sheet:
         assert sheet.width == 5 * 32 + 4 * 4
         assert sheet.height > 12 * 32
+
+
+def test_scores_of_every_photo_are_written(data: Path, tmp_path: Path) -> None:
+    run, out = make_run(tmp_path / "0000-tiny"), tmp_path / "out"
+    found = evaluate([str(run), "grey"], data, out=out, progress=False)
+    scores = read_scores(out)
+    photos = PackedPhotos(data, "validation")
+    assert list(scores) == ["0000-tiny", "grey"]
+    for evaluation in found:
+        model = scores[evaluation.name]
+        assert list(model.photos) == list(photos.sources())
+        assert set(model.values) == {*metrics.PHOTO_METRICS, "original_colorfulness"}
+        for metric in metrics.PHOTO_METRICS:
+            assert model.values[metric].mean() == evaluation.values[metric][0], metric
+    original = metrics.colorfulness(photos.photo(3).astype(np.float32) / 255)
+    assert scores["grey"].values["original_colorfulness"][3] == original
+    (of_run,) = read_scores(run).values()
+    assert np.array_equal(of_run.values["mse"], scores["0000-tiny"].values["mse"])
+    with pytest.raises(DataError, match="grey is given twice"):
+        evaluate(["grey", "grey"], data, progress=False)
+
+
+def test_missing_and_damaged_scores_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"scores\.csv does not exist; evaluate the models"):
+        read_scores(tmp_path)
+    for text in ("", "model,photo,sha256,mse\n", "model,photo,sha256,mse\ngrey,a.png,00,x\n"):
+        (tmp_path / "scores.csv").write_text(text)
+        with pytest.raises(RunError, match="damaged"):
+            read_scores(tmp_path)
 
 
 def test_evaluate_measures_the_output_of_the_colorizer(data: Path, tmp_path: Path) -> None:

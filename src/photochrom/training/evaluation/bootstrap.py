@@ -1,4 +1,4 @@
-"""Confidence intervals over photos: bootstrap and jackknife."""
+"""Confidence intervals over photos and seeds: bootstrap and jackknife."""
 
 from collections.abc import Callable
 
@@ -9,40 +9,92 @@ Estimate = tuple[float, float | None, float | None]
 """A value and the ends of its 95 % confidence interval; None where there is no interval."""
 
 Statistic = Callable[[NDArray[np.intp]], float]
-"""A function of the indices of the photos in a resample."""
+"""A function of the indices of the photos that are kept."""
+
+Scores = NDArray[np.float64]
+"""Scores of photos, shape (N,), or of S runs with different seeds, shape (S, N)."""
 
 
-def bootstrap(statistic: Statistic, n: int, *, resamples: int = 1000, seed: int = 0) -> Estimate:
-    """Return a statistic of `n` photos with its percentile bootstrap interval.
+def bootstrap(
+    statistic: Callable[..., float], *systems: Scores, resamples: int = 1000, seed: int = 0
+) -> Estimate:
+    """Return a statistic of the scores of photos with its percentile bootstrap interval.
 
-    The same seed draws the same resamples, so the intervals of several metrics and models are
-    paired.
+    Photos are drawn once in each resample, for all systems: the intervals of differences are
+    paired. The same seed draws the same photos, so intervals of several metrics are paired too.
+
+    Of a system with several runs, S - 1 of the S are drawn with replacement, for each system on its
+    own, and the scores of a photo are averaged over them. The bootstrap then has the variance of
+    the unbiased estimate (over S - 1), where S draws would have (S - 1)/S of it. The quantiles are
+    still those of few values: with fewer than five seeds the interval is too narrow.
+
+    Args:
+        statistic: A function of scores averaged over runs, one array (N,) for each system.
+        systems: The same photos in the same order.
+        resamples: Number of resamples.
+        seed: Of the draws.
 
     Reference:
-        Efron 1979.
+        Efron and Tibshirani 1993, chapter 13; Koehn 2004 for pairs of systems; Owen 2007 for
+        drawing rows and columns; Rao and Wu 1988 for S - 1 of S.
     """
     rng = np.random.default_rng(seed)
-    values = [statistic(rng.integers(0, n, n)) for _ in range(resamples)]
+    tables = [np.atleast_2d(scores) for scores in systems]
+    n = tables[0].shape[1]
+    values = []
+    for _ in range(resamples):
+        photos = rng.integers(0, n, n)
+        values.append(statistic(*(_draw_runs(table, rng)[photos] for table in tables)))
     low, high = np.quantile(values, [0.025, 0.975])
-    return statistic(np.arange(n)), float(low), float(high)
+    return statistic(*(table.mean(axis=0) for table in tables)), float(low), float(high)
 
 
-def bootstrap_mean(values: NDArray[np.float64]) -> Estimate:
-    """Return the mean over photos with its bootstrap interval."""
-    return bootstrap(lambda drawn: float(values[drawn].mean()), len(values))
+def _draw_runs(scores: Scores, rng: np.random.Generator) -> Scores:
+    """Return the mean scores (N,) of runs that are drawn from (S, N)."""
+    runs = len(scores)
+    drawn: Scores = scores[0]
+    if runs > 1:
+        drawn = scores[rng.integers(0, runs, runs - 1)].mean(axis=0)
+    return drawn
 
 
-def bootstrap_ratio(values: NDArray[np.float64], originals: NDArray[np.float64]) -> Estimate:
+def bootstrap_mean(scores: Scores) -> Estimate:
+    """Return the mean over photos, and over runs, with its bootstrap interval."""
+    return bootstrap(lambda values: float(values.mean()), scores)
+
+
+def bootstrap_ratio(scores: Scores, originals: NDArray[np.float64]) -> Estimate:
     """Return the ratio of two means over the same photos with its bootstrap interval.
 
     A resample whose denominator is 0 counts as 0.
     """
+    return bootstrap(_ratio, scores, originals)
 
-    def ratio(drawn: NDArray[np.intp]) -> float:
-        total = float(originals[drawn].sum())
-        return float(values[drawn].sum()) / total if total > 0 else 0.0
 
-    return bootstrap(ratio, len(values))
+def paired_difference(
+    a: Scores, b: Scores, originals: NDArray[np.float64] | None = None
+) -> Estimate:
+    """Return the mean over photos of a - b with its paired bootstrap interval.
+
+    If the interval excludes 0, the systems differ at the 5 % level, for one comparison.
+
+    Args:
+        a: Scores of a system, (N,), or (S, N) of S runs.
+        b: Scores of another on the same photos; it may have another number of runs.
+        originals: If given, the difference is divided by the mean of these, as a difference of two
+            ratios.
+
+    Reference:
+        As `bootstrap`.
+    """
+    if originals is None:
+        return bootstrap(lambda x, y: float((x - y).mean()), a, b)
+    return bootstrap(lambda x, y, of: _ratio(x - y, of), a, b, originals)
+
+
+def _ratio(values: NDArray[np.float64], originals: NDArray[np.float64]) -> float:
+    total = float(originals.sum())
+    return float(values.sum()) / total if total > 0 else 0.0
 
 
 def jackknife(statistic: Statistic, n: int, *, groups: int = 20, seed: int = 0) -> Estimate:

@@ -5,8 +5,9 @@ the L* of a colour photo, and the 8-bit output is compared with the photo.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -38,9 +39,15 @@ from photochrom.training.evaluation.feature_distances import (
     kid,
 )
 from photochrom.training.evaluation.image_grid import image_grid, spread_indices
-from photochrom.training.evaluation.metrics import PHOTO_METRICS, Lpips, colorfulness
+from photochrom.training.evaluation.metrics import METRICS, PHOTO_METRICS, Lpips, colorfulness
 from photochrom.training.evaluation.models import ConstantModel, RunModel, load_model
-from photochrom.training.evaluation.results import Evaluation, to_csv, to_json
+from photochrom.training.evaluation.results import (
+    Evaluation,
+    PhotoScores,
+    scores_to_csv,
+    to_csv,
+    to_json,
+)
 from photochrom.training.evaluation.tables import markdown_table
 
 CONTACT_PHOTOS = 12
@@ -70,13 +77,14 @@ def evaluate(
     """Measure models on a split of a prepared data set.
 
     The evaluation of a run on the full validation split without hints is also written to
-    metrics.json in the run directory, which `table` and `export` read.
+    metrics.json and scores.csv in the run directory, which `table` and `export` read.
 
     Args:
         models: Run directories, ONNX files, `default`, `grey`, `mean-ab` or `mean-ab=DIR`.
         data: A prepared data set.
         split: `train`, `validation` or `test`; `eval` is an old name of `validation`.
-        out: Folder for metrics.json, metrics.csv, metrics.md and contact.png; None writes none.
+        out: Folder for metrics.json, metrics.csv, metrics.md, scores.csv and contact.png; None
+            writes none.
         limit: Use only this many photos, the first ones.
         hints: Number of true colours that the models get as hints: the mean colours of as many
             squares, 7 px wide at a short side of 256, at uniformly random positions that are the
@@ -114,6 +122,9 @@ def evaluate(
     loaded = [load_model(model, data, device=device, progress=progress) for model in models]
     names = [model.name for model in loaded]
     names = [n if names.count(n) == 1 else model for n, model in zip(names, models, strict=True)]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{name} is given twice; give each model once")
     lpips = None if lpips_weights is None else Lpips(lpips_weights)
     network = None
     if fid_weights is not None:
@@ -130,7 +141,9 @@ def evaluate(
     originals = [photos.photo(i) for i in contact_photos]
     grey = Colorizer(ConstantModel("grey"))
     columns = [[_colorize(grey, original) for original in originals], originals]
+    sources = list(islice(photos.sources(), count))
     evaluations = []
+    photo_scores: dict[str, PhotoScores] = {}
     for model, name in zip(loaded, names, strict=True):
         colorizer = Colorizer(model)
         scores: list[dict[str, float]] = []
@@ -147,7 +160,9 @@ def evaluate(
                 features.append(network([output]))
             if i in contact_photos:
                 columns[-1].append(output)
-        values = _estimate_photo_metrics(scores) | _estimate_skin(skins)
+        by_metric = {metric: np.array([photo[metric] for photo in scores]) for metric in scores[0]}
+        photo_scores[name] = PhotoScores(sources, by_metric)
+        values = _estimate_photo_metrics(by_metric) | _estimate_skin(skins)
         if network is not None:
             values |= _estimate_distances(np.concatenate(features), original_features)
         evaluations.append(Evaluation(name, count, values))
@@ -162,6 +177,8 @@ def evaluate(
     if split == "validation" and limit is None and hints == 0:
         for path, model, evaluation in zip(models, loaded, evaluations, strict=True):
             if isinstance(model, RunModel):
+                of_run = scores_to_csv({evaluation.name: photo_scores[evaluation.name]})
+                _write(Path(path) / "scores.csv", of_run)
                 _write(Path(path) / "metrics.json", to_json(facts, [evaluation]))
     if out is not None:
         contact_sheet = io.BytesIO()
@@ -170,6 +187,7 @@ def evaluate(
         _write(out / "metrics.json", to_json(facts, evaluations))
         _write(out / "metrics.csv", to_csv(evaluations))
         _write(out / "metrics.md", markdown_table(evaluations).encode())
+        _write(out / "scores.csv", scores_to_csv(photo_scores))
         _write(out / "contact.png", contact_sheet.getvalue())
     return evaluations
 
@@ -224,18 +242,17 @@ def _score(output: Pixels, original: Pixels, lpips: Lpips | None) -> dict[str, f
     return scores | {"original_colorfulness": colorfulness(target)}
 
 
-def _estimate_photo_metrics(scores: Sequence[dict[str, float]]) -> dict[str, Estimate]:
+def _estimate_photo_metrics(scores: Mapping[str, NDArray[np.float64]]) -> dict[str, Estimate]:
     """Return the means over photos, and the ratio of colourfulness.
 
     Raises:
         DataError: If all originals are grey, so that there is no ratio.
     """
-    by_metric = {name: np.array([photo[name] for photo in scores]) for name in scores[0]}
-    original_colorfulness = by_metric.pop("original_colorfulness")
-    if not original_colorfulness.any():
+    originals = scores["original_colorfulness"]
+    if not originals.any():
         raise DataError("the photos to compare with are all grey; give a data set of colour photos")
-    values = {name: bootstrap_mean(per_photo) for name, per_photo in by_metric.items()}
-    ratio = bootstrap_ratio(by_metric["colorfulness"], original_colorfulness)
+    values = {name: bootstrap_mean(scores[name]) for name in METRICS if name in scores}
+    ratio = bootstrap_ratio(scores["colorfulness"], originals)
     return values | {"colorfulness_ratio": ratio}
 
 

@@ -1,4 +1,4 @@
-"""The values that were measured of a model, and the files that hold them."""
+"""The values that were measured of a model, its scores by photo, and the files that hold them."""
 
 import csv
 import io
@@ -8,9 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from photochrom.errors import RunError
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.metrics import METRICS
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoScores:
+    """The scores of one model, photo by photo."""
+
+    photos: Sequence[tuple[str, str]]
+    """Name and SHA-256 of the source file of each photo, from the manifest."""
+    values: Mapping[str, NDArray[np.float64]]
+    """By the names of `metrics.METRICS`, and `original_colorfulness`: shape (N,)."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +89,45 @@ def read_evaluation(run: Path) -> tuple[str, Evaluation]:
         return str(content["data"]), Evaluation.from_json(evaluation)
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path} is damaged; run {command} again") from error
+
+
+def scores_to_csv(scores: Mapping[str, PhotoScores]) -> bytes:
+    """Return scores.csv: a row for each photo of each model, by the names of the models."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    metrics = list(next(iter(scores.values())).values)
+    writer.writerow(["model", "photo", "sha256", *metrics])
+    for name, model in scores.items():
+        columns = [model.values[metric].tolist() for metric in metrics]
+        for (photo, sha256), *values in zip(model.photos, *columns, strict=True):
+            writer.writerow([name, photo, sha256, *map(repr, values)])
+    return text.getvalue().encode(errors="surrogateescape")
+
+
+def read_scores(path: Path) -> dict[str, PhotoScores]:
+    """Return the scores in a scores.csv by the names of the models.
+
+    Args:
+        path: The file, or the folder it is in: a run, or the folder `evaluate --out`.
+
+    Raises:
+        RunError: If the file is missing or damaged.
+    """
+    path = path / "scores.csv" if path.is_dir() else path
+    advice = "evaluate the models on a full split with `photochrom evaluate`"
+    if not path.is_file():
+        raise RunError(f"{path} does not exist; {advice}")
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            header, *rows = csv.reader(file)
+        if header[:3] != ["model", "photo", "sha256"] or not rows:
+            raise ValueError("not the columns of scores.csv")
+        found = {}
+        for model in dict.fromkeys(row[0] for row in rows):
+            of_model = [row for row in rows if row[0] == model]
+            table = np.array([row[3:] for row in of_model], np.float64)
+            columns = dict(zip(header[3:], table.T, strict=True))
+            found[model] = PhotoScores([(row[1], row[2]) for row in of_model], columns)
+        return found
+    except (OSError, ValueError, IndexError) as error:
+        raise RunError(f"{path} is damaged; {advice} again") from error
