@@ -615,10 +615,10 @@ def test_page_lists_excluded_participants(folder: Path) -> None:
 
 
 def test_correlations_use_images_of_the_study(folder: Path) -> None:
-    from photochrom.training.evaluation.metrics import PHOTO_METRICS
+    from photochrom.training.evaluation.metrics import photo_metrics
 
     correlations = json_of(folder)["fooling"][0]["correlations"]
-    assert {c["metric"] for c in correlations} == set(PHOTO_METRICS)
+    assert {c["metric"] for c in correlations} == set(photo_metrics())
     assert {c["system"] for c in correlations} == {None, *SYSTEMS}
     assert [c["pictures"] for c in correlations if c["metric"] == "ssim"] == [6, 3, 3]
     assert all(-1 <= c["rho"] <= 1 for c in correlations if c["rho"] is not None)

@@ -143,7 +143,7 @@ def _score_images(
     Raises:
         PhotochromError: If an image cannot be read.
     """
-    from photochrom.training.evaluation.metrics import PHOTO_METRICS
+    from photochrom.training.evaluation.metrics import photo_metrics
 
     images = {item.id: item.pictures for item in study.items}
     included = select_responses(apply_exclusion(study, responses), responses)
@@ -160,7 +160,7 @@ def _score_images(
             )
         scores[item, system] = {
             name: function(generated, real)
-            for name, function in PHOTO_METRICS.items()
+            for name, function in photo_metrics().items()
             if name != "ssim" or min(real.shape[:2]) >= _SSIM_WINDOW
         }
     return scores

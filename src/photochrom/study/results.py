@@ -9,7 +9,7 @@ from photochrom.study.statistics import Interval
 ImageKey = tuple[str, str]
 """Item id and system of a generated image."""
 Scores = Mapping[ImageKey, Mapping[str, float]]
-"""Metrics of images, by the names of `photochrom.training.evaluation.metrics.PHOTO_METRICS`."""
+"""Metrics of images, by the names of `photochrom.training.evaluation.metrics.photo_metrics`."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def test_evaluate_returns_values_and_writes_files(data: Path, tmp_path: Path) ->
     assert [e.name for e in found] == ["0000-tiny", "grey", "mean-ab"]
     assert {e.n for e in found} == {14}
     for evaluation in found:
-        assert set(evaluation.values) == {*metrics.PHOTO_METRICS, "colorfulness_ratio"}
+        assert set(evaluation.values) == {*metrics.photo_metrics(), "colorfulness_ratio"}
         for mean, low, high in evaluation.values.values():
             assert low is not None
             assert high is not None
@@ -93,8 +93,8 @@ def test_scores_of_every_photo_are_written(data: Path, tmp_path: Path) -> None:
     for evaluation in found:
         model = scores[evaluation.name]
         assert list(model.photos) == list(photos.sources())
-        assert set(model.values) == {*metrics.PHOTO_METRICS, "original_colorfulness"}
-        for metric in metrics.PHOTO_METRICS:
+        assert set(model.values) == {*metrics.photo_metrics(), "original_colorfulness"}
+        for metric in metrics.photo_metrics():
             assert model.values[metric].mean() == evaluation.values[metric][0], metric
     original = metrics.colorfulness(photos.photo(3).astype(np.float32) / 255)
     assert scores["grey"].values["original_colorfulness"][3] == original
@@ -169,23 +169,25 @@ def test_mean_ab_of_other_data(data: Path, tmp_path: Path) -> None:
     assert model(np.zeros((1, 1, 2, 2), np.float32))[0, :, 0, 0] == pytest.approx(expected)
 
 
+class MeanColor:
+    """A feature network that returns the mean colour of each photo."""
+
+    def __init__(self, path: Path, device: str) -> None:
+        assert (path, device) == (Path("weights.pt"), "cpu")
+
+    def __call__(self, photos: list[np.ndarray]) -> np.ndarray:
+        found = [np.asarray(p, np.float32).mean(axis=(0, 1)) / 255 for p in photos]
+        return np.stack(found)
+
+
 def test_fid_and_kid_are_measured_with_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class MeanColor:
-        """A feature network that returns the mean colour of each photo."""
-
-        def __init__(self, path: Path, device: str) -> None:
-            assert (path, device) == (Path("weights.pt"), "cpu")
-
-        def __call__(self, photos: list[np.ndarray]) -> np.ndarray:
-            found = [np.asarray(p, np.float32).mean(axis=(0, 1)) / 255 for p in photos]
-            return np.stack(found)
-
     monkeypatch.setattr(evaluate_module, "FeatureNetwork", MeanColor)
     (grey,) = evaluate(["grey"], data, fid_weights=Path("weights.pt"), progress=False)
     assert grey.values["fid"][0] > 1e-4
-    for metric in ("fid", "kid"):
+    assert grey.values["kid"][0] < grey.values["kid_paired"][0]  # a photo is like its original
+    for metric in ("fid", "kid", "kid_paired"):
         value, low, high = grey.values[metric]
         assert low is not None
         assert high is not None
@@ -228,13 +230,49 @@ def test_unusable_data_model_and_folder_are_refused(data: Path, tmp_path: Path) 
 def test_markdown_table_marks_missing_values() -> None:
     values: dict[str, Estimate] = {"mse": (0.01234, 0.01, 0.02), "fid": (64.27, None, None)}
     values["kid"] = (0.01234, None, None)
-    head, rule, row = markdown_table([Evaluation("ours", 5, values)]).splitlines()
+    evaluations = [Evaluation("ours", 5, values), Evaluation("grey", 5, {"psnr": (20, 19, 21)})]
+    head, rule, row, other = markdown_table(evaluations).splitlines()
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[:3] == ["ours", "5", "0.0123 [0.0100, 0.0200]"]
-    assert cells[-2:] == ["64.3", "12.34"]
-    assert "-" in cells
-    assert len(head) == len(rule) == len(row)
+    assert cells == ["ours", "5", "0.0123 [0.0100, 0.0200]", "-", "64.3", "12.34"]
+    assert len(head) == len(rule) == len(row) == len(other)
     assert "PSNR (dB) ↑" in head
+    assert "SSIM" not in head
+
+
+def test_old_kid_is_read_as_the_paired_one() -> None:
+    old = {"name": "grey", "n": 5, "values": {"kid": [0.006, None, None], "fid": [9, None, None]}}
+    assert Evaluation.from_json(old).values == {
+        "kid_paired": (0.006, None, None),
+        "fid": (9, None, None),
+    }
+    values: dict[str, Estimate] = {"kid": (-0.004, None, None), "kid_paired": (0.006, None, None)}
+    new = Evaluation("grey", 5, values)
+    assert Evaluation.from_json(new.to_json()) == new
+
+
+def test_a_registered_metric_is_in_every_file_and_table(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What CONTRIBUTING says: a function and one line in METRICS, for each kind of metric."""
+    red = metrics.Metric("Red", "down", "", 3, lambda output, _: float(output[..., 0].mean()))
+    shift = metrics.Metric("Shift", "down", "", 3, features=lambda x, y: float((x - y).mean()))
+    spread = metrics.Metric(
+        "Spread", "up", "dB", 3, scores=("psnr",), statistic=lambda psnr: float(np.ptp(psnr))
+    )
+    for name, metric in (("red", red), ("shift", shift), ("spread", spread)):
+        monkeypatch.setitem(metrics.METRICS, name, metric)
+    monkeypatch.setattr(evaluate_module, "FeatureNetwork", MeanColor)
+    options = {"fid_weights": Path("weights.pt"), "limit": 4, "progress": False}
+    (grey,) = evaluate(["grey"], data, out=tmp_path, **options)
+    written = json.loads((tmp_path / "metrics.json").read_text())["evaluations"][0]["values"]
+    scores = read_scores(tmp_path)["grey"].values
+    assert written["red"][0] == pytest.approx(scores["red"].mean())
+    assert written["spread"][0] == pytest.approx(np.ptp(scores["psnr"]))
+    assert written["shift"][0] == grey.values["shift"][0] != 0
+    for title in ("Red ↓", "Shift ↓", "Spread (dB) ↑"):
+        assert title in (tmp_path / "metrics.md").read_text()
+    row = next(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
+    assert float(row["shift"]) == written["shift"][0]
 
 
 def test_table_1_has_published_and_measured_values(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
+from torchmetrics.image.fid import _compute_fid
+from torchmetrics.image.kid import poly_mmd
 
 from photochrom.errors import ModelError
 from photochrom.training.evaluation.feature_distances import (
@@ -57,6 +59,16 @@ def test_kid_by_its_sums() -> None:
 
     expected = mean_kernel(x, x, True) + mean_kernel(y, y, True) - 2 * mean_kernel(x, y, False)
     assert kid(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_fid_and_kid_agree_with_torchmetrics() -> None:
+    rng = np.random.default_rng(0)
+    x, y = torch.from_numpy(rng.normal(size=(40, 16))), torch.from_numpy(rng.normal(1, 2, (40, 16)))
+    expected = float(poly_mmd(x, y))
+    assert expected > 1
+    assert kid(x.numpy(), y.numpy()) == pytest.approx(expected, rel=1e-9)
+    moments = (t for z in (x, y) for t in (z.mean(dim=0), torch.cov(z.T)))
+    assert fid(x.numpy(), y.numpy()) == pytest.approx(float(_compute_fid(*moments)), rel=1e-9)
 
 
 def test_paired_kid_excludes_pairs_of_the_same_photo() -> None:

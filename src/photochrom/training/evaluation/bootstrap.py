@@ -1,6 +1,6 @@
 """Confidence intervals over photos and seeds: bootstrap and jackknife."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ Scores = NDArray[np.float64]
 
 
 def bootstrap(
-    statistic: Callable[..., float], *systems: Scores, resamples: int = 1000, seed: int = 0
+    statistic: Callable[..., float],
+    *systems: Sequence[Scores],
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> Estimate:
     """Return a statistic of the scores of photos with its percentile bootstrap interval.
 
@@ -29,8 +32,10 @@ def bootstrap(
     still those of few values: with fewer than five seeds the interval is too narrow.
 
     Args:
-        statistic: A function of scores averaged over runs, one array (N,) for each system.
-        systems: The same photos in the same order.
+        statistic: A function of scores averaged over runs: an array (N,) for each of the scores of
+            each system.
+        systems: The scores of each, of the same photos in the same order. A system may have
+            scores of S runs besides scores that are equal in all runs.
         resamples: Number of resamples.
         seed: Of the draws.
 
@@ -39,36 +44,33 @@ def bootstrap(
         drawing rows and columns; Rao and Wu 1988 for S - 1 of S.
     """
     rng = np.random.default_rng(seed)
-    tables = [np.atleast_2d(scores) for scores in systems]
-    n = tables[0].shape[1]
+    tables = [[np.atleast_2d(scores) for scores in system] for system in systems]
+    n = tables[0][0].shape[1]
     values = []
     for _ in range(resamples):
         photos = rng.integers(0, n, n)
-        values.append(statistic(*(_draw_runs(table, rng)[photos] for table in tables)))
+        drawn = [scores[photos] for system in tables for scores in _draw_runs(system, rng)]
+        values.append(statistic(*drawn))
     low, high = np.quantile(values, [0.025, 0.975])
-    return statistic(*(table.mean(axis=0) for table in tables)), float(low), float(high)
+    means = [scores.mean(axis=0) for system in tables for scores in system]
+    return statistic(*means), float(low), float(high)
 
 
-def _draw_runs(scores: Scores, rng: np.random.Generator) -> Scores:
-    """Return the mean scores (N,) of runs that are drawn from (S, N)."""
-    runs = len(scores)
-    drawn: Scores = scores[0]
-    if runs > 1:
-        drawn = scores[rng.integers(0, runs, runs - 1)].mean(axis=0)
-    return drawn
+def _draw_runs(tables: Sequence[Scores], rng: np.random.Generator) -> list[Scores]:
+    """Return scores (N,) that are averaged over drawn runs; `tables` are (S, N) or (1, N)."""
+    runs = max(len(table) for table in tables)
+    drawn = rng.integers(0, runs, runs - 1) if runs > 1 else [0]
+    return [table[0] if len(table) == 1 else table[drawn].mean(axis=0) for table in tables]
 
 
 def bootstrap_mean(scores: Scores) -> Estimate:
     """Return the mean over photos, and over runs, with its bootstrap interval."""
-    return bootstrap(lambda values: float(values.mean()), scores)
+    return bootstrap(mean, [scores])
 
 
 def bootstrap_ratio(scores: Scores, originals: NDArray[np.float64]) -> Estimate:
-    """Return the ratio of two means over the same photos with its bootstrap interval.
-
-    A resample whose denominator is 0 counts as 0.
-    """
-    return bootstrap(_ratio, scores, originals)
+    """Return the ratio of two means over the same photos with its bootstrap interval."""
+    return bootstrap(ratio, [scores, originals])
 
 
 def paired_difference(
@@ -88,13 +90,27 @@ def paired_difference(
         As `bootstrap`.
     """
     if originals is None:
-        return bootstrap(lambda x, y: float((x - y).mean()), a, b)
-    return bootstrap(lambda x, y, of: _ratio(x - y, of), a, b, originals)
+        return paired_difference_of(mean, [a], [b])
+    return paired_difference_of(ratio, [a, originals], [b, originals])
 
 
-def _ratio(values: NDArray[np.float64], originals: NDArray[np.float64]) -> float:
+def paired_difference_of(
+    statistic: Callable[..., float], a: Sequence[Scores], b: Sequence[Scores]
+) -> Estimate:
+    """Return the difference a - b of a statistic of several scores, as `paired_difference`."""
+    count = len(a)
+    return bootstrap(lambda *scores: statistic(*scores[:count]) - statistic(*scores[count:]), a, b)
+
+
+def mean(scores: NDArray[np.float64]) -> float:
+    """Return the mean over photos."""
+    return float(scores.mean())
+
+
+def ratio(scores: NDArray[np.float64], originals: NDArray[np.float64]) -> float:
+    """Return the ratio of two means over the same photos, and 0 if the denominator is 0."""
     total = float(originals.sum())
-    return float(values.sum()) / total if total > 0 else 0.0
+    return float(scores.sum()) / total if total > 0 else 0.0
 
 
 def jackknife(statistic: Statistic, n: int, *, groups: int = 20, seed: int = 0) -> Estimate:

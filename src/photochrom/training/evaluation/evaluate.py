@@ -27,6 +27,7 @@ from photochrom.training.data.hints import make_hints, sample_patches
 from photochrom.training.data.packed import PackedPhotos, Split, find_split
 from photochrom.training.evaluation.bootstrap import (
     Estimate,
+    bootstrap,
     bootstrap_mean,
     bootstrap_ratio,
     jackknife,
@@ -34,12 +35,16 @@ from photochrom.training.evaluation.bootstrap import (
 from photochrom.training.evaluation.faces import Face, Skin, find_faces, measure_skin
 from photochrom.training.evaluation.feature_distances import (
     FeatureNetwork,
-    fid,
     find_fid_weights,
-    kid,
 )
 from photochrom.training.evaluation.image_grid import image_grid, spread_indices
-from photochrom.training.evaluation.metrics import METRICS, PHOTO_METRICS, Lpips, colorfulness
+from photochrom.training.evaluation.metrics import (
+    METRICS,
+    FeatureMetric,
+    Lpips,
+    PhotoMetric,
+    photo_metrics,
+)
 from photochrom.training.evaluation.models import ConstantModel, RunModel, load_model
 from photochrom.training.evaluation.results import (
     Evaluation,
@@ -125,7 +130,9 @@ def evaluate(
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{name} is given twice; give each model once")
-    lpips = None if lpips_weights is None else Lpips(lpips_weights)
+    networks: dict[str, PhotoMetric] = {}
+    if lpips_weights is not None:
+        networks["lpips"] = Lpips(lpips_weights)
     network = None
     if fid_weights is not None:
         if count < 2:
@@ -153,7 +160,7 @@ def evaluate(
         for i in progress_bar(range(count), name, disable=not progress, unit="photo"):
             original = photos.photo(i)
             output = _colorize(colorizer, original, hints, seed=i)
-            scores.append(_score(output, original, lpips))
+            scores.append(_score(output, original, networks))
             if skin:
                 skins += measure_skin(_as_float(output), _as_float(original), faces[i])
             if network is not None:
@@ -233,27 +240,39 @@ def _colorize(colorizer: Colorizer, pixels: Pixels, hints: int = 0, seed: int = 
     return np.asarray(colorizer.predict(photo, hints=known).render(mark=False).to_image())
 
 
-def _score(output: Pixels, original: Pixels, lpips: Lpips | None) -> dict[str, float]:
-    """Return every metric of one photo, and the original's colourfulness."""
+def _score(
+    output: Pixels, original: Pixels, networks: Mapping[str, PhotoMetric]
+) -> dict[str, float]:
+    """Return every score of one photo.
+
+    Args:
+        output: sRGB, shape (H, W, 3).
+        original: Likewise.
+        networks: Metrics that need weights, by name.
+    """
     rgb, target = _as_float(output), _as_float(original)
-    scores = {name: function(rgb, target) for name, function in PHOTO_METRICS.items()}
-    if lpips is not None:
-        scores["lpips"] = lpips(rgb, target)
-    return scores | {"original_colorfulness": colorfulness(target)}
+    scores = {}
+    for name, function in (photo_metrics() | dict(networks)).items():
+        scores[name] = function(rgb, target)
+        if METRICS[name].scores_originals:
+            scores[f"original_{name}"] = function(target, target)
+    return scores
 
 
 def _estimate_photo_metrics(scores: Mapping[str, NDArray[np.float64]]) -> dict[str, Estimate]:
-    """Return the means over photos, and the ratio of colourfulness.
+    """Return the metrics that are statistics of scores.
 
     Raises:
         DataError: If all originals are grey, so that there is no ratio.
     """
-    originals = scores["original_colorfulness"]
-    if not originals.any():
+    if not scores["original_colorfulness"].any():
         raise DataError("the photos to compare with are all grey; give a data set of colour photos")
-    values = {name: bootstrap_mean(scores[name]) for name in METRICS if name in scores}
-    ratio = bootstrap_ratio(scores["colorfulness"], originals)
-    return values | {"colorfulness_ratio": ratio}
+    values = {}
+    for name, metric in METRICS.items():
+        columns = metric.scores or (name,)
+        if all(column in scores for column in columns):
+            values[name] = bootstrap(metric.statistic, [scores[column] for column in columns])
+    return values
 
 
 def _find_all_faces(photos: PackedPhotos, count: int, progress: bool) -> list[list[Face]]:
@@ -285,16 +304,15 @@ def _estimate_skin(skins: Sequence[Skin]) -> dict[str, Estimate]:
 
 
 def _estimate_distances(features: FloatArray, original_features: FloatArray) -> dict[str, Estimate]:
-    """Return FID and KID. The jackknife leaves out a photo together with its original."""
+    """Return the metrics of features. The jackknife leaves out a photo with its original."""
 
-    def fid_of(indices: NDArray[np.intp]) -> float:
-        return fid(features[indices], original_features[indices])
+    def estimate(distance: FeatureMetric) -> Estimate:
+        return jackknife(
+            lambda kept: distance(features[kept], original_features[kept]), len(features)
+        )
 
-    def kid_of(indices: NDArray[np.intp]) -> float:
-        return kid(original_features[indices], features[indices], paired=True)
-
-    count = len(features)
-    return {"fid": jackknife(fid_of, count), "kid": jackknife(kid_of, count)}
+    metrics = METRICS.items()
+    return {name: estimate(m.features) for name, m in metrics if m.features is not None}
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,32 +1,42 @@
-"""Metrics that compare a colorized photo with the original; docs/metrics.md has the formulas.
+"""Metrics that compare colorized photos with the originals; docs/metrics.md has the formulas.
 
-To add a metric of single photos, write the function and one line in `METRICS`: `evaluate`, the
-tables and the files then include it. Metrics of a set of photos also need code in `evaluate`.
+To add a metric, write the function and one line in `METRICS`: `evaluate`, its files and the tables
+then include it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000
+from skimage.metrics import structural_similarity
 from torch import Tensor
-from torchmetrics.functional.image import lpips_models, structural_similarity_index_measure
+from torchmetrics.functional.image import lpips_models
 from torchvision.models import alexnet  # type: ignore[import-untyped]
 
 from photochrom.color import AB_SCALE, FloatArray, rgb_to_lab
 from photochrom.errors import ModelError
+from photochrom.training.evaluation.bootstrap import mean, ratio
+from photochrom.training.evaluation.feature_distances import fid, kid
 
 PhotoMetric = Callable[[FloatArray, FloatArray], float]
 """A function of output and original, both sRGB in [0, 1], shape (H, W, 3)."""
+FeatureMetric = Callable[[NDArray[Any], NDArray[Any]], float]
+"""A function of the features of outputs and originals, each (N, D), in the same order."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is computed and shown."""
+    """How a metric is computed and shown.
+
+    It has `photo`, `scores` or `features`; one without is computed in `evaluate.py`.
+    """
 
     title: str
     direction: Literal["up", "down", "target"]
@@ -34,8 +44,16 @@ class Metric:
     unit: str
     digits: int
     """Decimals in tables."""
-    function: PhotoMetric | None = None
-    """None: a metric of a set of photos, or one that needs weights."""
+    photo: PhotoMetric | None = None
+    """The score of one photo."""
+    scores_originals: bool = False
+    """Whether originals are scored too, under the name with `original_` before it."""
+    scores: tuple[str, ...] = ()
+    """Names of the scores that `statistic` is of; empty: that of the metric itself."""
+    statistic: Callable[..., float] = mean
+    """A function of the scores of a set of photos, an array (N,) for each name in `scores`."""
+    features: FeatureMetric | None = None
+    """A distance of two sets of photos."""
     factor: float = 1.0
     """Tables show values multiplied by this."""
 
@@ -64,16 +82,22 @@ def mse_ab110(output: FloatArray, target: FloatArray) -> float:
 def ssim(output: FloatArray, target: FloatArray) -> float:
     """Return the structural similarity on RGB: Gaussian 11x11, sigma 1.5, mean of the channels.
 
-    The 5 px at the border, where the window does not fit, are excluded as in Wang and scikit-image;
-    torchmetrics' mean includes them, with the photo reflected. Sides must be 11 px or more.
+    In double precision: in single it is off by up to 1e-4. The 5 px at the border, where the window
+    does not fit, are excluded as in Wang; torchmetrics' mean includes them, with the photo
+    reflected. Sides must be 11 px or more.
 
     Reference:
         Wang et al. 2004, with K1 = 0.01, K2 = 0.03 and a data range of 1.
     """
-    _, similarity = structural_similarity_index_measure(
-        _as_batch(output), _as_batch(target), sigma=1.5, data_range=1.0, return_full_image=True
+    similarity = structural_similarity(
+        *(output.astype(np.float64), target.astype(np.float64)),
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=1.0,
+        channel_axis=-1,
     )
-    return float(similarity[..., 5:-5, 5:-5].mean())
+    return float(similarity)
 
 
 def _as_batch(rgb: FloatArray) -> Tensor:
@@ -116,12 +140,22 @@ METRICS: dict[str, Metric] = {
     "ssim": Metric("SSIM", "up", "-1..1", 4, ssim),
     "ciede2000": Metric("CIEDE2000", "down", "CIEDE2000", 2, ciede2000),
     "colorfulness": Metric(
-        "Colourfulness", "target", "0..255", 1, lambda output, _target: colorfulness(output)
+        *("Colourfulness", "target", "0..255", 1, lambda output, _target: colorfulness(output)),
+        scores_originals=True,
     ),
     "lpips": Metric("LPIPS", "down", "AlexNet", 4),
-    "colorfulness_ratio": Metric("Colourfulness ratio", "target", "of the original's", 2),
-    "fid": Metric("FID", "down", "", 1),
-    "kid": Metric("KID", "down", "x 1000", 2, factor=1000.0),
+    "colorfulness_ratio": Metric(
+        *("Colourfulness ratio", "target", "of the original's", 2),
+        scores=("colorfulness", "original_colorfulness"),
+        statistic=ratio,
+    ),
+    "fid": Metric("FID", "down", "", 1, features=fid),
+    "kid": Metric("KID", "down", "x 1000", 2, features=kid, factor=1000.0),
+    "kid_paired": Metric(
+        *("KID without pairs", "down", "x 1000", 2),
+        features=partial(kid, paired=True),
+        factor=1000.0,
+    ),
     "skin_error": Metric("Skin error", "down", "ab", 2),
     "skin_chroma_ratio": Metric("Skin chroma ratio", "target", "of the original's", 2),
     "skin_error_dark": Metric("Dark skin error", "down", "ab", 2),
@@ -129,10 +163,10 @@ METRICS: dict[str, Metric] = {
 }
 """Every metric, in the order of the tables."""
 
-PHOTO_METRICS: dict[str, PhotoMetric] = {
-    name: metric.function for name, metric in METRICS.items() if metric.function is not None
-}
-"""Metrics of one photo; over a set of photos they are averaged."""
+
+def photo_metrics() -> dict[str, PhotoMetric]:
+    """Return the metrics of one photo that need no weights."""
+    return {name: metric.photo for name, metric in METRICS.items() if metric.photo is not None}
 
 
 class Lpips:

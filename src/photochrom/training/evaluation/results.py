@@ -45,6 +45,8 @@ class Evaluation:
     def from_json(cls, content: Mapping[str, Any]) -> "Evaluation":
         """Read the dict that `to_json` returned.
 
+        Files of before 0.3 have one estimate of KID, `kid`, which is `kid_paired` today.
+
         Raises:
             KeyError, TypeError, ValueError: If it is something else.
         """
@@ -52,6 +54,8 @@ class Evaluation:
         for metric, (value, *interval) in content["values"].items():
             low, high = (None if end is None else float(end) for end in interval)
             values[str(metric)] = float(value), low, high
+        if "kid" in values and "kid_paired" not in values:
+            values["kid_paired"] = values.pop("kid")
         return cls(str(content["name"]), int(content["n"]), values)
 
 

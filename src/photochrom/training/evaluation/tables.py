@@ -53,11 +53,9 @@ def cell(evaluation: Evaluation | None, name: str, *, interval: bool = True) -> 
 def markdown_table(evaluations: Sequence[Evaluation]) -> str:
     """Return a Markdown table with a row for each model: values and their 95 % intervals.
 
-    "-" marks values that were not measured. Columns of skin appear only if one of the models has
-    values for them.
+    "-" marks values that were not measured. Metrics that no model has are left out.
     """
-    measured = {name for e in evaluations for name in e.values}
-    names = [name for name in METRICS if name in measured or not name.startswith("skin_")]
+    names = [name for name in METRICS if any(name in e.values for e in evaluations)]
     header = ["Model", "N", *(heading(name) for name in names)]
     rows = [[e.name, str(e.n), *(cell(e, name) for name in names)] for e in evaluations]
     return markdown(header, rows)

@@ -25,7 +25,10 @@ _CURVES = {
     "training",
     "scores.svg": "MSE against FID of every experiment",
 }
-_METRICS = ("mse", "mse_ab110", "ssim", "psnr", "ciede2000", "colorfulness_ratio", "fid", "kid")
+_METRICS = (
+    *("mse", "mse_ab110", "ssim", "psnr", "ciede2000", "colorfulness_ratio"),
+    *("fid", "kid_paired"),
+)
 
 
 def results_page(results: Results, *, curves: Sequence[str], images: Sequence[str] = ()) -> str:
