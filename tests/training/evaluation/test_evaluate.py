@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.evaluation.models import RunModel, load_model, mean_ab
 from photochrom.training.evaluation.results import Evaluation, read_evaluation, read_scores
-from photochrom.training.evaluation.tables import markdown_table, table1
+from photochrom.training.evaluation.tables import evaluation_table, table1
 from photochrom.training.loop import runs
 from photochrom.training.networks.generators import build_generator
 from photochrom.training.onnx.export import export
@@ -44,12 +45,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return dest
 
 
-def make_run(path: Path, name: str = "tiny") -> Path:
+def make_run(path: Path, name: str = "tiny", seed: int = 0) -> Path:
     """Write a run directory with an untrained network of `tiny` and the recipe `name`."""
     path.mkdir(parents=True)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     generator = build_generator(RECIPES["tiny"])
-    (path / "recipe.json").write_text(RECIPES[name].to_json())
+    (path / "recipe.json").write_text(replace(RECIPES[name], seed=seed).to_json())
     runs.save_generator(path, generator)
     return path
 
@@ -78,7 +79,8 @@ def test_evaluate_returns_values_and_writes_files(data: Path, tmp_path: Path) ->
     assert float(rows[1]["mse"]) == grey["mse"][0]
     assert float(rows[1]["mse_low"]) == grey["mse"][1]
     assert rows[1]["fid"] == ""
-    assert (out / "metrics.md").read_text() == markdown_table(found)
+    assert (out / "metrics.md").read_text() == evaluation_table(found)
+    assert (out / "metrics.tex").read_text() == evaluation_table(found, "latex")
     with Image.open(out / "contact.png") as sheet:
         assert sheet.width == 5 * 32 + 4 * 4
         assert sheet.height > 12 * 32
@@ -111,6 +113,15 @@ def test_missing_and_damaged_scores_are_refused(tmp_path: Path) -> None:
         (tmp_path / "scores.csv").write_text(text)
         with pytest.raises(RunError, match="damaged"):
             read_scores(tmp_path)
+
+
+def test_runs_with_several_seeds_have_a_mean(data: Path, tmp_path: Path) -> None:
+    paths = [make_run(tmp_path / f"000{seed}-tiny", seed=seed) for seed in range(2)]
+    one, two, mean = evaluate([str(path) for path in paths], data, limit=4, progress=False)
+    assert mean.name == "tiny (mean of 2 seeds)"
+    assert mean.values["mse"][0] == pytest.approx((one.values["mse"][0] + two.values["mse"][0]) / 2)
+    difference = abs(one.values["mse"][0] - two.values["mse"][0])
+    assert mean.deviations["mse"] == pytest.approx(difference / 2**0.5)
 
 
 def test_evaluate_measures_the_output_of_the_colorizer(data: Path, tmp_path: Path) -> None:
@@ -227,11 +238,11 @@ def test_unusable_data_model_and_folder_are_refused(data: Path, tmp_path: Path) 
         evaluate(["grey"], data, limit=1, out=text / "out", progress=False)
 
 
-def test_markdown_table_marks_missing_values() -> None:
+def test_evaluation_table_marks_missing_values() -> None:
     values: dict[str, Estimate] = {"mse": (0.01234, 0.01, 0.02), "fid": (64.27, None, None)}
     values["kid"] = (0.01234, None, None)
     evaluations = [Evaluation("ours", 5, values), Evaluation("grey", 5, {"psnr": (20, 19, 21)})]
-    head, rule, row, other = markdown_table(evaluations).splitlines()
+    head, rule, row, other = evaluation_table(evaluations).splitlines()
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == ["ours", "5", "0.0123 [0.0100, 0.0200]", "-", "64.3", "12.34"]
     assert len(head) == len(rule) == len(row) == len(other)
@@ -282,14 +293,19 @@ def test_table_1_has_published_and_measured_values(tmp_path: Path) -> None:
         found = {"mse": (0.0101, 0.01, 0.02), "ssim": (0.9, 0.8, 1.0)}
         content = {"data": "flickr", "evaluations": [Evaluation(name, 5, found).to_json()]}
         (run / "metrics.json").write_text(json.dumps(content))
-    table = table1([tmp_path / name for name in names])
+    paths = [tmp_path / name for name in names]
+    table = table1(paths)
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines()[2:]]
-    ours = ["5 of flickr", ".0071", "0.0101", ".91", "0.9000"]
-    assert rows[0][:7] == ["custom", "0000-custom", *ours]
-    assert rows[1][:7] == ["unet-patchgan", "-", "-", ".0123", "-", ".8503", "-"]
-    assert rows[2][3:6:2] == [".0089", ".8414"]
-    assert rows[3][3:6:2] == [".0085", ".8899"]
-    assert rows[4][:7] == ["unet-l1", "0001-unet-l1", "5 of flickr", "-", "0.0101", "-", "0.9000"]
+    ours = ["1", "5 of flickr", ".0071", "0.0101", ".91", "0.9000"]
+    assert rows[0][:8] == ["custom", "0000-custom", *ours]
+    assert rows[1][:8] == ["unet-patchgan", "-", "-", "-", ".0123", "-", ".8503", "-"]
+    assert rows[2][4:7:2] == [".0089", ".8414"]
+    assert rows[3][4:7:2] == [".0085", ".8899"]
+    run = ["unet-l1", "0001-unet-l1", "1", "5 of flickr"]
+    assert rows[4][:8] == [*run, "-", "0.0101", "-", "0.9000"]
+    assert r"custom & 0000-custom & 1 & 5 of flickr & .0071 & 0.0101 &" in table1(paths, "latex")
+    (measured, _) = csv.DictReader(table1(paths, "csv").splitlines())
+    assert (measured["name"], float(measured["mse"])) == ("0000-custom", 0.0101)
 
 
 def test_table_1_refuses_runs_that_were_not_evaluated(tmp_path: Path) -> None:

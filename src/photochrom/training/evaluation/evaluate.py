@@ -49,11 +49,14 @@ from photochrom.training.evaluation.models import ConstantModel, RunModel, load_
 from photochrom.training.evaluation.results import (
     Evaluation,
     PhotoScores,
+    metrics_path,
+    scores_path,
     scores_to_csv,
     to_csv,
     to_json,
 )
-from photochrom.training.evaluation.tables import markdown_table
+from photochrom.training.evaluation.systems import group_runs, mean_over_seeds
+from photochrom.training.evaluation.tables import evaluation_table
 
 CONTACT_PHOTOS = 12
 """Photos on the contact sheet, evenly spread over the split."""
@@ -82,14 +85,15 @@ def evaluate(
     """Measure models on a split of a prepared data set.
 
     The evaluation of a run on the full validation split without hints is also written to
-    metrics.json and scores.csv in the run directory, which `table` and `export` read.
+    metrics.json and scores.csv in the run directory, which `table`, `compare` and `export` read;
+    that on the full test split to metrics-test.json and scores-test.csv.
 
     Args:
         models: Run directories, ONNX files, `default`, `grey`, `mean-ab` or `mean-ab=DIR`.
         data: A prepared data set.
         split: `train`, `validation` or `test`; `eval` is an old name of `validation`.
-        out: Folder for metrics.json, metrics.csv, metrics.md, scores.csv and contact.png; None
-            writes none.
+        out: Folder for metrics.json, metrics.csv, metrics.md, metrics.tex, scores.csv and
+            contact.png; None writes none.
         limit: Use only this many photos, the first ones.
         hints: Number of true colours that the models get as hints: the mean colours of as many
             squares, 7 px wide at a short side of 256, at uniformly random positions that are the
@@ -103,7 +107,8 @@ def evaluate(
         progress: Show progress bars.
 
     Returns:
-        One evaluation for each model, in the same order.
+        One evaluation for each model, in the same order, and then the means over the runs of one
+        recipe with several seeds, if there are such.
 
     Raises:
         PhotochromError: If a model, the data or the weights cannot be used, or a file cannot be
@@ -181,19 +186,28 @@ def evaluate(
         "n": count,
         "hints": hints,
     }
-    if split == "validation" and limit is None and hints == 0:
-        for path, model, evaluation in zip(models, loaded, evaluations, strict=True):
-            if isinstance(model, RunModel):
-                of_run = scores_to_csv({evaluation.name: photo_scores[evaluation.name]})
-                _write(Path(path) / "scores.csv", of_run)
-                _write(Path(path) / "metrics.json", to_json(facts, [evaluation]))
+    runs = {
+        Path(path): evaluation
+        for path, model, evaluation in zip(models, loaded, evaluations, strict=True)
+        if isinstance(model, RunModel)
+    }
+    if split != "train" and limit is None and hints == 0:
+        for run, evaluation in runs.items():
+            of_run = scores_to_csv({evaluation.name: photo_scores[evaluation.name]})
+            _write(scores_path(run, split), of_run)
+            _write(metrics_path(run, split), to_json(facts, [evaluation]))
+    for name, of_system in group_runs(list(runs)).items():
+        if len(of_system) > 1:
+            title = f"{name} (mean of {len(of_system)} seeds)"
+            evaluations.append(mean_over_seeds(title, [runs[run] for run in of_system]))
     if out is not None:
         contact_sheet = io.BytesIO()
         rows = list(zip(*columns, strict=True))
         image_grid(rows, ["grey", "original", *names]).save(contact_sheet, "PNG")
         _write(out / "metrics.json", to_json(facts, evaluations))
         _write(out / "metrics.csv", to_csv(evaluations))
-        _write(out / "metrics.md", markdown_table(evaluations).encode())
+        _write(out / "metrics.md", evaluation_table(evaluations).encode())
+        _write(out / "metrics.tex", evaluation_table(evaluations, "latex").encode())
         _write(out / "scores.csv", scores_to_csv(photo_scores))
         _write(out / "contact.png", contact_sheet.getvalue())
     return evaluations

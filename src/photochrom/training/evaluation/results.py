@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.errors import RunError
+from photochrom.training.data.packed import Split
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.metrics import METRICS
 
@@ -28,24 +29,31 @@ class PhotoScores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The values of one model."""
+    """The values of one model, or their means over the runs of a system with several seeds."""
 
     name: str
     n: int
     """Number of photos."""
     values: Mapping[str, Estimate]
     """By the names of `metrics.METRICS`; metrics that were not measured are missing."""
+    seeds: int = 1
+    """Number of runs."""
+    deviations: Mapping[str, float] = field(default_factory=dict)
+    """Standard deviation over the runs of each metric, if there are several."""
 
     def to_json(self) -> dict[str, Any]:
         """Return a dict for `json.dumps` and `from_json`."""
         values = {metric: list(value) for metric, value in self.values.items()}
-        return {"name": self.name, "n": self.n, "values": values}
+        content = {"name": self.name, "n": self.n, "values": values}
+        if self.seeds > 1:
+            content |= {"seeds": self.seeds, "deviations": dict(self.deviations)}
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Evaluation":
         """Read the dict that `to_json` returned.
 
-        Files of before 0.3 have one estimate of KID, `kid`, which is `kid_paired` today.
+        Files of before 0.2 have one estimate of KID, `kid`, which is `kid_paired` today.
 
         Raises:
             KeyError, TypeError, ValueError: If it is something else.
@@ -56,7 +64,9 @@ class Evaluation:
             values[str(metric)] = float(value), low, high
         if "kid" in values and "kid_paired" not in values:
             values["kid_paired"] = values.pop("kid")
-        return cls(str(content["name"]), int(content["n"]), values)
+        deviations = {str(k): float(v) for k, v in content.get("deviations", {}).items()}
+        seeds = int(content.get("seeds", 1))
+        return cls(str(content["name"]), int(content["n"]), values, seeds, deviations)
 
 
 def to_json(facts: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> bytes:
@@ -66,27 +76,39 @@ def to_json(facts: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> byte
 
 
 def to_csv(evaluations: Sequence[Evaluation]) -> bytes:
-    """Return metrics.csv: a row for each model, with value, low and high of every metric."""
+    """Return metrics.csv: a row for each model; of every metric value, low, high and deviation."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    ends = ("", "_low", "_high")
-    writer.writerow(["name", "n", *(metric + end for metric in METRICS for end in ends)])
+    ends = ("", "_low", "_high", "_sd")
+    writer.writerow(["name", "n", "seeds", *(metric + end for metric in METRICS for end in ends)])
     for e in evaluations:
-        numbers = [v for metric in METRICS for v in e.values.get(metric, (None, None, None))]
-        writer.writerow([e.name, e.n, *("" if v is None else repr(v) for v in numbers)])
+        numbers: list[float | None] = []
+        for metric in METRICS:
+            numbers += [*e.values.get(metric, (None, None, None)), e.deviations.get(metric)]
+        writer.writerow([e.name, e.n, e.seeds, *("" if v is None else repr(v) for v in numbers)])
     return text.getvalue().encode()
 
 
-def read_evaluation(run: Path) -> tuple[str, Evaluation]:
+def metrics_path(run: Path, split: Split) -> Path:
+    """Return the path of metrics.json in a run; that of another split than validation is in it."""
+    return run / ("metrics.json" if split == "validation" else f"metrics-{split}.json")
+
+
+def scores_path(run: Path, split: Split) -> Path:
+    """Return the path of scores.csv in a run, as `metrics_path`."""
+    return run / ("scores.csv" if split == "validation" else f"scores-{split}.csv")
+
+
+def read_evaluation(run: Path, split: Split = "validation") -> tuple[str, Evaluation]:
     """Return the name of the data set in a run's metrics.json, and the evaluation.
 
     Raises:
         RunError: If the file is missing or damaged.
     """
-    path = run / "metrics.json"
-    command = f"`photochrom evaluate {run} --data DIR`"
+    path = metrics_path(run, split)
+    command = f"`photochrom evaluate {run} --data DIR --split {split}`"
     if not path.is_file():
-        raise RunError(f"{run} was not evaluated on a full validation split yet; run {command}")
+        raise RunError(f"{run} was not evaluated on a full {split} split yet; run {command}")
     try:
         content = json.loads(path.read_text())
         (evaluation,) = content["evaluations"]

@@ -1,12 +1,18 @@
-"""Markdown tables of evaluations, and the report's Table 1."""
+"""Tables of evaluations in Markdown, LaTeX and CSV, and the report's Table 1."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+from photochrom.training.data.packed import Split
 from photochrom.training.evaluation.metrics import METRICS
-from photochrom.training.evaluation.results import Evaluation, read_evaluation
+from photochrom.training.evaluation.results import Evaluation, read_evaluation, to_csv
+from photochrom.training.evaluation.systems import group_runs, mean_over_seeds
 from photochrom.training.loop.runs import read_recipe
 from photochrom.training.recipes.named import RECIPES
+
+TableFormat = Literal["markdown", "latex", "csv"]
 
 TABLE_1: dict[str, dict[str, str]] = {
     "custom": {"mse": ".0071", "ssim": ".91"},
@@ -31,6 +37,46 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line(row) for row in (header, rule, *rows)) + "\n"
 
 
+_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "<": "$<$", ">": "$>$"},
+    **{"[": "{[}", "]": "{]}", "*": r"$^{*}$"},  # a row that starts with [ is an option of \\
+}
+
+
+def latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a LaTeX table with the rules of booktabs: a tabular, to be put into a table."""
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(_latex_text(cell) for cell in cells) + r" \\"
+
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        *(r"\toprule", line(header), r"\midrule", *map(line, rows), r"\bottomrule"),
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_text(text: str) -> str:
+    escaped = "".join(_LATEX.get(character, character) for character in text)
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "$-$", escaped)  # a minus sign, not a hyphen
+
+
+def render(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    evaluations: Sequence[Evaluation],
+    format_: TableFormat,
+) -> str:
+    """Return a table in a format; CSV has the numbers of the evaluations, not rounded."""
+    if format_ == "csv":
+        return to_csv(evaluations).decode()
+    return (latex if format_ == "latex" else markdown)(header, rows)
+
+
 def heading(name: str) -> str:
     """Return a metric's title with its unit and an arrow towards better values."""
     metric = METRICS[name]
@@ -39,10 +85,16 @@ def heading(name: str) -> str:
 
 
 def cell(evaluation: Evaluation | None, name: str, *, interval: bool = True) -> str:
-    """Return a value, with its confidence interval in brackets if it has one; "-" if missing."""
+    """Return a value, with its interval in brackets or its deviation if there is one.
+
+    A value that was not measured is "-".
+    """
     if evaluation is None or name not in evaluation.values:
         return "-"
     metric = METRICS[name]
+    if name in evaluation.deviations:
+        numbers = evaluation.values[name][0], evaluation.deviations[name]
+        return " ± ".join(f"{x * metric.factor:.{metric.digits}f}" for x in numbers)
     value, low, high = (
         None if number is None else f"{number * metric.factor:.{metric.digits}f}"
         for number in evaluation.values[name]
@@ -50,48 +102,82 @@ def cell(evaluation: Evaluation | None, name: str, *, interval: bool = True) -> 
     return f"{value} [{low}, {high}]" if interval and low and high else str(value)
 
 
-def markdown_table(evaluations: Sequence[Evaluation]) -> str:
-    """Return a Markdown table with a row for each model: values and their 95 % intervals.
+def evaluation_table(evaluations: Sequence[Evaluation], format_: TableFormat = "markdown") -> str:
+    """Return a table with a row for each model: values and their 95 % intervals.
 
-    "-" marks values that were not measured. Metrics that no model has are left out.
+    Means over several seeds have their standard deviation instead. "-" marks values that were not
+    measured. Metrics that no model has are left out.
     """
     names = [name for name in METRICS if any(name in e.values for e in evaluations)]
     header = ["Model", "N", *(heading(name) for name in names)]
     rows = [[e.name, str(e.n), *(cell(e, name) for name in names)] for e in evaluations]
-    return markdown(header, rows)
+    return render(header, rows, evaluations, format_)
 
 
-def table1(runs: Sequence[Path]) -> str:
-    """Return the report's Table 1 in Markdown, with our values beside it.
+def comparison_table(
+    base: str, differences: Sequence[Evaluation], format_: TableFormat = "markdown"
+) -> str:
+    """Return a table of differences from a system, with a star where the interval excludes 0.
 
-    A run belongs to a system of the report if its recipe has the same `source`, even if other
-    fields were overridden. Systems without a run have a row; other runs follow.
+    Args:
+        base: The name of that system.
+        differences: As `comparison.compare` returns them.
+        format_: Of the table.
+    """
+
+    def difference(evaluation: Evaluation, name: str) -> str:
+        metric = METRICS[name]
+        value, low, high = (x or 0.0 for x in evaluation.values[name])
+        ends = [f"{x * metric.factor:+.{metric.digits}f}" for x in (value, low, high)]
+        return f"{ends[0]} [{ends[1]}, {ends[2]}]{'*' if low > 0 or high < 0 else ''}"
+
+    names = [name for name in METRICS if all(name in e.values for e in differences)]
+    header = [f"Minus {base}", "Seeds", "N", *(heading(name) for name in names)]
+    rows = [
+        [e.name, str(e.seeds), str(e.n), *(difference(e, name) for name in names)]
+        for e in differences
+    ]
+    return render(header, rows, differences, format_)
+
+
+def table1(
+    runs: Sequence[Path], format_: TableFormat = "markdown", split: Split = "validation"
+) -> str:
+    """Return the report's Table 1, with our values beside it.
+
+    Runs of one recipe with different seeds have one row: means and standard deviations. They belong
+    to a system of the report if their recipe has the same `source`, even if other fields were
+    overridden. Systems without a run have a row; other runs follow.
 
     Args:
         runs: Run directories that `photochrom evaluate` has measured.
+        format_: Of the table. CSV has our values only.
+        split: Split that they were measured on.
 
     Raises:
         RunError: If a directory is not a run, or was not evaluated.
         RecipeError: If a recipe cannot be read.
     """
     system_of = {recipe.source: name for name, recipe in RECIPES.items()}
-    by_system: dict[str, list[tuple[str, str, Evaluation | None]]] = {name: [] for name in TABLE_1}
-    for run in runs:
-        system = system_of.get(read_recipe(run).source, run.name)
-        data, evaluation = read_evaluation(run)
-        photos = f"{evaluation.n} of {data}"
-        by_system.setdefault(system, []).append((run.resolve().name, photos, evaluation))
+    by_system: dict[str, list[tuple[str, Evaluation]]] = {name: [] for name in TABLE_1}
+    for name, of_group in group_runs(runs).items():
+        system = system_of.get(read_recipe(of_group[0]).source, of_group[0].name)
+        measured = [read_evaluation(run, split) for run in of_group]
+        photos = f"{measured[0][1].n} of {measured[0][0]}"
+        mean = mean_over_seeds(name, [evaluation for _, evaluation in measured])
+        by_system.setdefault(system, []).append((photos, mean))
 
     names = ("mse", "ssim", "psnr", "ciede2000", "colorfulness_ratio")
-    header = ["System", "Run", "Photos"]
+    header = ["System", "Run", "Seeds", "Photos"]
     header += ["Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
     header += [f"Ours: {heading(name)}" for name in names[2:]]
-    rows = []
+    rows, ours = [], []
     for system, evaluations in by_system.items():
-        report = TABLE_1.get(system, {"mse": "-", "ssim": "-"})
-        for run_name, photos, measured in evaluations or [("-", "-", None)]:
-            ours = [cell(measured, name, interval=False) for name in names]
-            rows.append(
-                [system, run_name, photos, report["mse"], ours[0], report["ssim"], *ours[1:]]
-            )
-    return markdown(header, rows)
+        mse, ssim = (TABLE_1.get(system, {}).get(name, "-") for name in ("mse", "ssim"))
+        if not evaluations:
+            rows.append([system, "-", "-", "-", mse, "-", ssim, *["-"] * 4])
+        for photos, e in evaluations:
+            ours.append(e)
+            cells = [cell(e, name, interval=False) for name in names]
+            rows.append([system, e.name, str(e.seeds), photos, mse, cells[0], ssim, *cells[1:]])
+    return render(header, rows, ours, format_)
