@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from photochrom.errors import DataError
 from photochrom.imagefile import atomic
-from photochrom.imagefile.atomic import open_atomic
+from photochrom.imagefile.atomic import new_folder, open_atomic
 
 
 @pytest.fixture(params=["unnamed", "named"])
@@ -106,3 +107,48 @@ def test_a_new_file_has_no_other_name(tmp_path: Path, monkeypatch: pytest.Monkey
         stream.write(b"3")
     assert (tmp_path / "a").read_bytes() == b"3"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_new_folder_appears_when_it_is_complete(tmp_path: Path):
+    with new_folder(tmp_path / "a/b") as folder:
+        (folder / "file").write_text("content")
+        assert folder.parent == tmp_path / "a"
+        assert not (tmp_path / "a/b").exists()
+    assert (tmp_path / "a/b/file").read_text() == "content"
+    (tmp_path / "plain").mkdir()
+    assert mode_of(tmp_path / "a/b") == mode_of(tmp_path / "plain")
+    with new_folder(tmp_path / "plain") as folder:  # an empty one
+        (folder / "file").touch()
+    assert (tmp_path / "plain/file").exists()
+    assert len(list((tmp_path / "a").iterdir())) == 1
+
+
+def test_a_new_folder_vanishes_after_an_error(tmp_path: Path):
+    with pytest.raises(KeyError), new_folder(tmp_path / "new") as folder:  # noqa: PT012
+        (folder / "file").touch()
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_two_new_folders_the_first_stays(tmp_path: Path):
+    with (  # noqa: PT012
+        pytest.raises(DataError, match=r"cannot make folder .*new: .*; give a new one"),
+        new_folder(tmp_path / "new") as slow,
+    ):
+        (slow / "file").write_text("slow")
+        with new_folder(tmp_path / "new") as fast:
+            (fast / "file").write_text("fast")
+    assert (tmp_path / "new/file").read_text() == "fast"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_new_folder_that_cannot_be_made(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(DataError, match="cannot make folder"),
+        new_folder(tmp_path / "file/new"),
+    ):
+        pass
+    with pytest.raises(DataError, match="cannot make folder"), new_folder(tmp_path / "file"):
+        pass
+    assert (tmp_path / "file").is_file()

@@ -1,14 +1,15 @@
-"""Atomic writes of files."""
+"""Atomic writes of files and folders."""
 
 import contextlib
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from photochrom.errors import PhotochromError
+from photochrom.errors import DataError, PhotochromError
 
 
 @contextlib.contextmanager
@@ -68,6 +69,35 @@ def write_atomic(path: Path, content: bytes | memoryview, *, overwrite: bool = T
     """Write a file atomically; arguments and errors are those of `open_atomic`."""
     with open_atomic(path, overwrite=overwrite) as stream:
         stream.write(content)
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty hidden folder that is renamed to `folder` at the end, or deleted on an error.
+
+    It is beside `folder`, and no other call ever has the same one. A kill leaves it behind.
+
+    Args:
+        folder: Must not exist, or be an empty folder; its parents are made.
+
+    Raises:
+        DataError: If the folder cannot be made, or has been filled meanwhile.
+    """
+    # Not by `tempfile`, whose folders only their owner may read.
+    hidden = folder.absolute().with_name(f".photochrom-{uuid.uuid4().hex}.tmp")
+    make_folder(hidden, DataError)
+    try:
+        yield hidden
+        try:
+            if folder.is_dir():
+                folder.rmdir()  # an empty one; Windows does not replace it
+            hidden.rename(folder)
+        except OSError as error:
+            raise DataError(
+                f"cannot make folder {folder}: {error.strerror or error}; give a new one"
+            ) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def make_folder(folder: Path, error_type: type[PhotochromError]) -> None:
