@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
 from photochrom import __version__, color
 from photochrom.color import FloatArray
@@ -14,6 +15,9 @@ from photochrom.colorize import rendering, upsampling
 from photochrom.colorize.colorizer import Colorizer, network_size
 from photochrom.errors import ModelError, PhotochromError
 from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.reading import open_photo
+from photochrom.imagefile.writing import save_photo
+from support.icc_profiles import SPACES
 from support.photos import draw
 
 
@@ -335,3 +339,26 @@ def test_mark_names_version_and_model(picture: Image.Image):
     assert f"photochrom {__version__}" in mark
     assert "model function" in mark
     assert Colorizer(Model())(photo, mark=False).metadata == photo.metadata
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_an_image_is_colorized_as_its_file_is(suffix: str, picture: Image.Image, tmp_path: Path):
+    exif = Image.Exif()
+    exif[Tag.Orientation], exif[Tag.Artist] = 6, "An artist"
+    path = tmp_path / f"photo{suffix}"
+    picture.save(path, exif=exif.tobytes(), icc_profile=SPACES["adobe"])
+    colorizer = Colorizer(Model(8, -5))
+    expected = colorizer(open_photo(path))
+    with Image.open(path) as image:
+        result = colorizer(image)
+    assert result.size == picture.size[::-1]
+    np.testing.assert_array_equal(result, expected.pixels)
+    assert result.info["icc_profile"] == SPACES["adobe"]
+    assert result.getexif()[Tag.Artist] == "An artist"
+    assert result.getexif().get(Tag.Orientation, 1) == 1
+    assert Photo.from_image(result).metadata.mark == expected.metadata.mark is not None
+    assert Photo.from_image(colorizer(picture, mark=False)).metadata.mark is None
+    save_photo(result, tmp_path / "saved.png")
+    saved = open_photo(tmp_path / "saved.png")
+    np.testing.assert_array_equal(saved.pixels, expected.pixels)
+    assert saved.metadata.icc == SPACES["adobe"]

@@ -30,6 +30,7 @@ from photochrom.study.trials import (
     draw_trials,
     requested_exposure_ms,
 )
+from support.icc_profiles import SPACES
 from support.models import write_model
 from support.photos import draw, write_tinted_photos
 from support.studies import write_models, write_study
@@ -50,6 +51,18 @@ def png_chunks(path: Path) -> list[bytes]:
         names.append(data[position + 4 : position + 8])
         position += 12 + int.from_bytes(data[position : position + 4])
     return names
+
+
+def test_photos_are_shown_in_srgb(tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    image = Image.new("RGB", (40, 32), (60, 180, 60))
+    image.save(tmp_path / "photos/green.png", icc_profile=SPACES["adobe"])
+    options = {"practice": 0, "checks": 0, "least_trials": 1}
+    create_study(
+        tmp_path / "study", real=[tmp_path / "photos"], models=["default"], size=16, **options
+    )
+    (item,) = load_study(tmp_path / "study").items
+    assert np.abs(pixels_of(tmp_path / "study", item, REAL).astype(int) - (0, 173, 86)).max() <= 1
 
 
 def test_files_do_not_reveal_systems(tmp_path: Path):

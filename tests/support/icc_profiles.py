@@ -68,6 +68,12 @@ def to_lab(profile: bytes) -> bytes:
     return profile[:20] + b"Lab " + profile[24:]
 
 
+DISPLAY_P3 = rgb(
+    ((0.51512, 0.2412, -0.00105), (0.29198, 0.69225, 0.04189), (0.1571, 0.06657, 0.78407)),
+    SRGB_CURVE,
+)
+
+
 SPACES = {
     "adobe": rgb(ADOBE, gamma(2.2)),
     "prophoto": rgb(PROPHOTO, gamma(1.8)),

@@ -75,8 +75,8 @@ class Colorizer:
         """Return the photo in colour.
 
         Args:
-            photo: A photo, or a Pillow image in any mode with up to 16 bits. EXIF orientation of
-                an image is ignored; `open_photo` applies it.
+            photo: A photo, or a Pillow image in any mode with up to 16 bits, which becomes one by
+                `Photo.from_image`.
             saturation: A factor on the new colours, 0 to 4.
             strength: From 0, the photo's own colours, to 1, new ones alone.
             size: Short side in px of the network's input; None: the model's own.
@@ -84,7 +84,8 @@ class Colorizer:
 
         Returns:
             For a photo, one of the same size, bits, alpha, metadata and colour space; a grey space
-            becomes sRGB. For an image, one of 8 bits in mode RGB or RGBA.
+            becomes sRGB. For an image, one of 8 bits in mode RGB or RGBA, upright, with colour
+            profile, EXIF, XMP and resolution in its `info`.
 
         Raises:
             PhotoError: If the image has no pixels or a mode that cannot be read.
@@ -93,7 +94,11 @@ class Colorizer:
         """
         if isinstance(photo, Image.Image):
             output = self(
-                Photo.from_image(photo), saturation=saturation, strength=strength, size=size
+                Photo.from_image(photo),
+                saturation=saturation,
+                strength=strength,
+                size=size,
+                mark=mark,
             )
             return output.to_image()
         check_options(saturation=saturation, strength=strength, size=size)

@@ -17,8 +17,8 @@ from PIL.ImageFile import ImageFile
 from photochrom.color import SRGB, Pixels, icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile.formats import detect_format
-from photochrom.imagefile.metadata import Metadata
-from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.metadata import Metadata, from_pillow_info
+from photochrom.imagefile.photo import Encoding, Photo, decode_pixels
 from photochrom.imagefile.turning import Turn
 
 _UNSUPPORTED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "FITS", "PCD"}
@@ -131,6 +131,13 @@ def decode(
                 image.load()
             photo, converted = _scale_values(image), image
         return finish(photo, metadata, encoding, image=converted, is_upright=is_upright)
+
+
+def from_image(image: Image.Image) -> Photo:
+    """Return a photo of a Pillow image; see `Photo.from_image`."""
+    image.load()  # Pillow turns a TIFF here
+    metadata = from_pillow_info(image.info)
+    return finish(_scale_values(image), metadata, Encoding(), image=image)
 
 
 def finish(
@@ -257,7 +264,7 @@ def _decode_deep_color(image: ImageFile, data: bytes | None) -> Photo:
 
 def _scale_values(image: Image.Image) -> Photo:
     """Return a decoded image; in grey of 16 bits of a TIFF, 0 becomes black."""
-    photo = Photo.from_image(image)
+    photo = decode_pixels(image)
     if not image.mode.startswith("I;16"):
         return photo
     tags = getattr(image, "tag_v2", {})

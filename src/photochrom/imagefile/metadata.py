@@ -142,6 +142,18 @@ def from_pillow_info(info: Mapping[Any, Any]) -> Metadata:
     )
 
 
+def to_pillow_info(metadata: Metadata) -> dict[str, Any]:
+    """Return what Pillow has in the `info` of an image with these metadata."""
+    density = convert_density(metadata.density, "inch", 100_000)
+    info = {
+        "exif": metadata.exif and exif.PREFIX + metadata.exif,
+        "xmp": metadata.xmp,
+        "icc_profile": metadata.icc,
+        "dpi": density[:2] if density and density[2] else None,
+    }
+    return {key: value for key, value in info.items() if value}
+
+
 def clean_comment(comment: str) -> str:
     """Return a comment without NULs; bytes of it that are not UTF-8 are taken for Latin-1."""
     data = comment.rstrip("\0").replace("\0", " ").encode(errors="surrogateescape")

@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from photochrom import color
 from photochrom.color import SRGB, ColorSpace, Pixels
 from photochrom.errors import PhotoError
-from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.metadata import Metadata, to_pillow_info
+
+_BAND_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -50,32 +53,63 @@ class Photo:
 
     @classmethod
     def from_image(cls, image: Image.Image) -> "Photo":
-        """Return the pixels of a Pillow image in any mode with up to 16 bits.
+        """Return a photo of a Pillow image in any mode with up to 16 bits.
 
-        Metadata, EXIF orientation included, are ignored; `open_photo` reads them.
+        Colour profile, EXIF, XMP and resolution in its `info` are read as from a file, and the
+        orientation is applied. `open_photo` reads more.
 
         Raises:
             PhotoError: If it has no pixels, more than 16 bits, or a mode that cannot be converted.
         """
-        if 0 in image.size:
-            raise PhotoError(f"the image has no pixels: {image.width}x{image.height}")
-        if image.mode == "I" or image.mode.startswith("I;16"):
-            return _from_16_bit_grey(image)
-        image = _convert_mode(image)
-        pixels = np.asarray(image)
-        if image.mode in ("LA", "RGBA"):
-            return cls(
-                np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1])
-            )
-        return cls(np.atleast_3d(pixels))
+        from photochrom.imagefile.decoding import from_image  # it imports this module
+
+        return from_image(image)
 
     def to_image(self) -> Image.Image:
-        """Return an 8-bit image in mode L, LA, RGB or RGBA, without conversion to sRGB."""
+        """Return an 8-bit image in mode L, LA, RGB or RGBA, without conversion to sRGB.
+
+        Its `info` has the colour profile, EXIF, XMP and resolution.
+        """
         pixels = to_8_bits(self.pixels)
         image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         if self.alpha is not None:
             image.putalpha(Image.fromarray(to_8_bits(self.alpha)))
+        image.info.update(to_pillow_info(self.metadata))
         return image
+
+    def to_srgb(self) -> NDArray[np.uint8]:
+        """Return the colours that the photo means in sRGB, shape (H, W, 3), without alpha.
+
+        L* and hue are kept; where sRGB does not contain a colour, its chroma is reduced.
+        """
+        height, width, channels = self.pixels.shape
+        if self.space is SRGB:
+            return np.repeat(to_8_bits(self.pixels), 3 // channels, axis=2)
+        srgb = np.empty((height, width, 3), np.uint8)
+        for top in range(0, height, _BAND_ROWS):  # to save memory
+            rows = slice(top, top + _BAND_ROWS)
+            pixels = self.pixels[rows].reshape(-1, channels)
+            Y, y = color.luminance(pixels, self.space)
+            a, b = color.scaled_ab(pixels, self.space) if channels == 3 else (0 * y, 0 * y)
+            color.encode_pixels(SRGB, y + a, y, y - b, Y, srgb[rows].reshape(-1, 1, 3))
+        return srgb
+
+
+def decode_pixels(image: Image.Image) -> Photo:
+    """Return the pixels of a Pillow image in any mode with up to 16 bits, without metadata.
+
+    Raises:
+        PhotoError: If it has no pixels, more than 16 bits, or a mode that cannot be converted.
+    """
+    if 0 in image.size:
+        raise PhotoError(f"the image has no pixels: {image.width}x{image.height}")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _from_16_bit_grey(image)
+    image = _convert_mode(image)
+    pixels = np.asarray(image)
+    if image.mode in ("LA", "RGBA"):
+        return Photo(np.ascontiguousarray(pixels[..., :-1]), np.ascontiguousarray(pixels[..., -1]))
+    return Photo(np.atleast_3d(pixels))
 
 
 def to_8_bits(values: Pixels) -> NDArray[np.uint8]:

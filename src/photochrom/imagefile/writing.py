@@ -18,7 +18,7 @@ from photochrom.imagefile.codecs import bmp
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.jpeg import metadata as jpeg
 from photochrom.imagefile.losses import lost_metadata
-from photochrom.imagefile.metadata import to_pillow_options
+from photochrom.imagefile.metadata import Metadata, to_pillow_options
 from photochrom.imagefile.photo import Photo, to_8_bits
 from photochrom.imagefile.png import metadata as png
 
@@ -52,7 +52,7 @@ def save_photo(
     channel is left out where the format has none.
 
     Args:
-        photo: A photo, or a Pillow image, which is saved without metadata.
+        photo: A photo, or a Pillow image, whose `info` has the metadata.
         path: Its suffix, one of `FORMATS`, decides the format.
         overwrite: Whether an existing file may be replaced.
 
@@ -221,7 +221,8 @@ def _to_pillow_image(photo: Photo, format_: str) -> Image.Image:
         # Pillow's own memory layout, which it uses without a copy.
         padded = cv2.cvtColor(to_8_bits(photo.pixels), cv2.COLOR_RGB2RGBA)
         return Image.frombuffer("RGBX", photo.size, padded, "raw", "RGBX", 0, 1)
-    image = photo.to_image()
+    # The metadata are written elsewhere, and not from the image's `info`.
+    image = dataclasses.replace(photo, metadata=Metadata()).to_image()
     return image.convert("RGBA") if format_ == "BMP" and image.mode == "LA" else image
 
 

@@ -1,12 +1,10 @@
 """Creates the folder of a study from photos and models."""
 
-import contextlib
 import dataclasses
 import hashlib
 import os
 import random
 import secrets
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from photochrom import color
 from photochrom.batch.folders import find_photos
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError, ModelError, PhotochromError, PhotoError
+from photochrom.imagefile.atomic import new_folder
 from photochrom.imagefile.photo import Photo, to_8_bits
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
@@ -157,7 +156,7 @@ def create_study(
         practice = checks = 0
     created = datetime.now(UTC)
     skipped: Counter[str] = Counter()
-    with _new_folder(folder) as new:
+    with new_folder(folder) as new:
         (new / IMAGE_FOLDER).mkdir()
         photos = (
             list(_draw_photos(real, count, seed, size, skipped, require_color=True)) if real else []
@@ -245,18 +244,6 @@ def _invert_hues(pixels: Pixels8) -> Pixels8:
     return np.round(color.lab_to_rgb(lab) * 255).astype(np.uint8)
 
 
-@contextlib.contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a hidden folder that is renamed to `folder`, or removed after an exception."""
-    hidden = folder.absolute().with_name(f".photochrom-{secrets.token_hex(8)}.tmp")
-    hidden.mkdir(parents=True)
-    try:
-        yield hidden
-        hidden.rename(folder)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-
-
 def _draw_photos(
     sources: Sequence[Path],
     count: int | None,
@@ -312,19 +299,8 @@ def _load_photo(name: str, path: Path, size: int) -> _PreparedPhoto | str:
     shape = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(photo.pixels, shape, interpolation=cv2.INTER_AREA)
     small = small.reshape(*shape[::-1], -1)
-    pixels = _to_srgb(dataclasses.replace(photo, pixels=small, alpha=None))
+    pixels = dataclasses.replace(photo, pixels=small, alpha=None).to_srgb()
     return _PreparedPhoto(name, pixels, color.mean_chroma(pixels))
-
-
-def _to_srgb(photo: Photo) -> Pixels8:
-    """Convert a photo to 8-bit sRGB with the functions that also render generated images."""
-    height, width, channels = photo.pixels.shape
-    pixels = photo.pixels.reshape(-1, channels)
-    Y, y = color.luminance(pixels, photo.space)
-    a, b = color.scaled_ab(pixels, photo.space) if channels == 3 else (0 * y, 0 * y)
-    srgb = np.empty((height, width, 3), np.uint8)
-    color.encode_pixels(color.SRGB, y + a, y, y - b, Y, srgb.reshape(-1, 1, 3))
-    return srgb
 
 
 def _format_counts(skipped: Counter[str]) -> str:

@@ -11,7 +11,7 @@ from photochrom.color import icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile.decoding import finish, open_image, reader_errors
 from photochrom.imagefile.metadata import Density, Metadata
-from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.photo import Encoding, Photo, decode_pixels
 
 _FILE_HEADER_SIZE = 14
 _V3_SIZE, _V4_SIZE, _V5_SIZE = 40, 108, 124
@@ -33,7 +33,7 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
     with reader_errors(name):
         metadata = _read_color(data, Metadata(density=_read_density(data)))
         image.load()
-        return finish(Photo.from_image(image), metadata, Encoding("BMP"), image=image)
+        return finish(decode_pixels(image), metadata, Encoding("BMP"), image=image)
 
 
 def write_header(data: bytes, profile: bytes | None) -> bytes:

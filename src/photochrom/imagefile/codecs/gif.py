@@ -9,7 +9,7 @@ from io import BytesIO
 
 from photochrom.imagefile.decoding import finish, open_image, reader_errors
 from photochrom.imagefile.metadata import Metadata
-from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.photo import Encoding, Photo, decode_pixels
 
 _IMAGE, _EXTENSION = 0x2C, 0x21
 _COMMENT, _APPLICATION = 0xFE, 0xFF
@@ -29,7 +29,7 @@ def read(data: bytes, name: str, max_pixels: int) -> Photo:
     with reader_errors(name):
         metadata = read_metadata(data)
         image.load()
-        return finish(Photo.from_image(image), metadata, Encoding("GIF"), image=image)
+        return finish(decode_pixels(image), metadata, Encoding("GIF"), image=image)
 
 
 def read_metadata(data: bytes) -> Metadata:

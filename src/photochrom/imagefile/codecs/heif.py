@@ -28,7 +28,7 @@ from photochrom.imagefile.decoding import (
     reader_errors,
 )
 from photochrom.imagefile.metadata import DAMAGED_EXIF, Metadata
-from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.photo import Encoding, Photo, decode_pixels
 from photochrom.imagefile.samples import to_photo
 from photochrom.imagefile.xmp.container import drop_contained
 
@@ -83,7 +83,7 @@ def read_avif(data: bytes, name: str, max_pixels: int) -> Photo:
             photo = to_photo(imagecodecs.avif_decode(data), bits)
         else:
             image.load()
-            photo = Photo.from_image(image)
+            photo = decode_pixels(image)
         photo, metadata = _crop(photo, metadata, heif.items[heif.primary])
     return _finish(photo, metadata, heif, name, "AVIF")
 

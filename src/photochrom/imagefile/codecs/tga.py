@@ -11,7 +11,7 @@ from PIL.ImageFile import ImageFile
 
 from photochrom.color import Pixels, icc
 from photochrom.imagefile.decoding import finish, reader_errors
-from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.photo import Encoding, Photo, decode_pixels
 
 _SIGNATURE = b"TRUEVISION-XFILE.\0"
 _FOOTER_SIZE, _EXTENSION_SIZE = 26, 495
@@ -26,7 +26,7 @@ def decode(image: ImageFile, data: bytes, name: str) -> Photo:
     """
     with reader_errors(name):
         image.load()
-        photo = _check_alpha(Photo.from_image(image), data[16], attribute_bits=data[17] & 15)
+        photo = _check_alpha(decode_pixels(image), data[16], attribute_bits=data[17] & 15)
         extension = _read_extension(data)
         if extension is not None:
             photo = _read_gamma(_apply_alpha_kind(photo, extension[494]), extension)

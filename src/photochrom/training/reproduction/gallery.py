@@ -59,7 +59,7 @@ def write_page(results: Results, folder: Path, historic: Path | None) -> Path:
     if historic is not None:
         paths = sorted(find_photos([historic]).values())
         indices = spread_indices(len(paths), PAGE_PHOTOS)
-        photos["historic"] = [open_photo(paths[i]).to_image() for i in indices]
+        photos["historic"] = [Image.fromarray(open_photo(paths[i]).to_srgb()) for i in indices]
     make_folder(folder / "pictures", DataError)
     sections = []
 
