@@ -4,8 +4,8 @@
 
 PHOTOS has the folders wide, train and extra; ANIMALS is the folder images of the repository
 mateusrafael4/Atividade_programacao_pose_estimation. The data set is written to FOLDER/data. Its
-eval split, default_model_validation.txt, has 600 photos of the sources `HELD_OUT`, 600 of other
-sources of wide, and 400 of train and extra.
+validation split, default_model_validation.txt, has 600 photos of the sources `HELD_OUT`, 600 of
+other sources of wide, and 400 of train and extra.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
         keep_aspect=True,
         small="keep",
         min_chroma=4.0,
-        eval_names=validation,
+        splits=dict.fromkeys(validation, "validation"),
     )
     print(info)  # noqa: T201
 

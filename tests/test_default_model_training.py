@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from photochrom.batch.folders import find_photos
 from photochrom.colorize.onnx_model import OnnxModel
-from photochrom.training.data.prepare import prepare
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.loop.runs import read_log
 from photochrom.training.onnx.export import export
+from support.data import pack
 from support.photos import write_photos
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -29,9 +28,8 @@ TINY_SETTINGS = {
 def test_all_stages_from_photos_to_an_exported_model_with_hints(tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 14, size=(48, 40))
     write_photos(tmp_path / "photos/small", 4, size=(24, 24))
-    photos = find_photos([tmp_path / "photos"])
-    data = tmp_path / "data"
-    prepare(photos, data, size=32, keep_aspect=True, small="keep", progress=False)
+    options = {"size": 32, "keep_aspect": True, "small": "keep"}
+    data = pack(tmp_path / "photos", tmp_path / "data", validation=3, **options)
     runs = train_stages(tmp_path, TINY_SETTINGS, progress=False)
     assert [run.name[5:] for run in runs] == list(STAGES)
     phases = [read_log(run)[-1]["phase"] for run in runs]

@@ -17,9 +17,11 @@ def test_train_evaluate_export_and_colorize(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 12, size=(48, 48))
     data, runs, model = tmp_path / "data", tmp_path / "runs", tmp_path / "tiny.onnx"
 
-    result = run("data", "folder", photos, data, "--size", 40, "--count", 10)
+    (tmp_path / "splits.csv").write_text("name,split\n03.png,validation\n07.png,validation\n")
+    options = ("--size", 40, "--count", 10, "--split-file", tmp_path / "splits.csv")
+    result = run("data", "folder", photos, data, *options)
     assert result.exit_code == 0, result.output
-    assert "8 photos for training, 2 for evaluation; dropped 0 near-grey" in result.output
+    assert "8 photos for training, 2 for validation, 0 for test; dropped 0 near" in result.output
 
     result = run("train", "tiny", "--data", data, "--out", runs, "--device", "cpu")
     assert result.exit_code == 0, result.output
@@ -80,25 +82,6 @@ def test_invalid_input_gives_one_line(tmp_path: Path, arguments: list[str], mess
     assert not list(tmp_path.iterdir())
 
 
-def test_coco_checks_settings_before_download(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fetched(*_: object, **__: object) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr("photochrom.training.data.coco.fetch", fetched)
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/file").touch()
-    for arguments, reason in [
-        (("full",), "not an empty folder"),
-        (("new", "--size", "8"), "size of 16"),
-        (("new", "--min-chroma", "nan"), "chroma threshold is nan"),
-    ]:
-        result = run("data", "coco", tmp_path / arguments[0], *arguments[1:])
-        assert result.exit_code == 1
-        assert reason in result.output
-
-
 def test_dry_run_trains_nothing(tmp_path: Path) -> None:
     result = run("train", "tiny", "--data", tmp_path, "--out", tmp_path / "runs", "--dry-run")
     assert result.exit_code == 0
@@ -108,7 +91,8 @@ def test_dry_run_trains_nothing(tmp_path: Path) -> None:
 
 def test_missing_models_are_refused(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 5, size=(48, 48))
-    run("data", "folder", photos, tmp_path / "data", "--size", 40)
+    options = ("--size", 40, "--validation-fraction", 1, "--test-fraction", 0)
+    run("data", "folder", photos, tmp_path / "data", *options)
     result = run("evaluate", tmp_path / "missing.onnx", "--data", tmp_path / "data")
     assert result.exit_code == 1
     assert "missing.onnx" in result.output

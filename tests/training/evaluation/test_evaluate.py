@@ -27,13 +27,14 @@ from photochrom.training.loop import runs
 from photochrom.training.networks.generators import build_generator
 from photochrom.training.onnx.export import export
 from photochrom.training.recipes.named import RECIPES
+from support.data import pack
 from support.models import write_model
 from support.photos import write_photos
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data set of 14 colourful eval photos and 6 training photos."""
+    """Return a data set of 14 colourful validation photos and 6 training photos."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     for i in range(20):
@@ -41,8 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = Image.fromarray(coarse).resize((40, 40), Image.Resampling.BICUBIC)
         image.save(folder / f"{i:02d}.png")
     dest = tmp_path_factory.mktemp("prepared") / "data"
-    prepare(find_photos([folder]), dest, size=32, eval_fraction=0.7, progress=False)
-    return dest
+    return pack(folder, dest, size=32, validation=14)
 
 
 def make_run(path: Path, name: str = "tiny", seed: int = 0) -> Path:
@@ -171,7 +171,9 @@ def test_mean_ab_uses_the_training_photos(data: Path) -> None:
 
 def test_mean_ab_of_other_data(data: Path, tmp_path: Path) -> None:
     photos = find_photos([write_photos(tmp_path / "photos", 4)])
-    prepare(photos, tmp_path / "check", size=32, eval_fraction=1.0, progress=False)
+    prepare(
+        photos, tmp_path / "check", size=32, validation_fraction=1, test_fraction=0, progress=False
+    )
     with pytest.raises(DataError, match=r"the data has none; give mean-ab=DIR"):
         load_model("mean-ab", tmp_path / "check")
     model = load_model(f"mean-ab={data}", tmp_path / "check")

@@ -7,12 +7,11 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut, coffee
 
-from photochrom.batch.folders import find_photos
 from photochrom.color import lab_to_rgb, rgb_to_lab
 from photochrom.errors import DataError
-from photochrom.training.data.prepare import prepare
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.evaluation.faces import find_faces, measure_skin
+from support.data import pack
 
 PHOTO = astronaut()[::2, ::2]
 """A woman of fair skin, 256x256, with her face at about row 60, column 110."""
@@ -54,7 +53,7 @@ def test_evaluate_measures_skin(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.fromarray(PHOTO).save(tmp_path / "photos/face.png")
     Image.fromarray(np.ascontiguousarray(PHOTO[:, ::-1])).save(tmp_path / "photos/other.png")
-    prepare(find_photos([tmp_path / "photos"]), tmp_path / "data", eval_fraction=1, progress=False)
+    pack(tmp_path / "photos", tmp_path / "data", validation=2)
     (grey,) = evaluate(["grey"], tmp_path / "data", skin=True, progress=False)
     assert grey.values["skin_chroma_ratio"][0] < 0.02
     assert grey.values["skin_error"][0] > 10
@@ -62,6 +61,6 @@ def test_evaluate_measures_skin(tmp_path: Path) -> None:
 
     (tmp_path / "none").mkdir()
     Image.fromarray(coffee()[::2, ::2]).save(tmp_path / "none/coffee.png")
-    prepare(find_photos([tmp_path / "none"]), tmp_path / "cup", eval_fraction=1, progress=False)
+    pack(tmp_path / "none", tmp_path / "cup", validation=1)
     with pytest.raises(DataError, match="no face was found in 1 photos; measure without skin"):
         evaluate(["grey"], tmp_path / "cup", skin=True, progress=False)

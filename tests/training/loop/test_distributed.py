@@ -19,16 +19,15 @@ from lightning_fabric.plugins.precision import Precision
 from torch import Tensor, nn
 from torch.multiprocessing import spawn
 
-from photochrom.batch.folders import find_photos
 from photochrom.errors import PhotochromError, RunError
 from photochrom.training.data.packed import PackedPhotos, epoch_order
-from photochrom.training.data.prepare import prepare
 from photochrom.training.loop.distributed import process_group
 from photochrom.training.loop.runs import read_environment, read_log
 from photochrom.training.loop.synchronized_layers import SyncBatchNormCPU, synchronize_layers
 from photochrom.training.loop.train import train
 from photochrom.training.recipes.named import RECIPES
 from photochrom.training.recipes.recipe import Recipe, apply_settings
+from support.data import pack
 from support.photos import write_photos
 
 SETTINGS = {
@@ -58,8 +57,7 @@ DOUBLE_PRECISION_RECIPES = {
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     photos = write_photos(folder / "photos", 32, size=(48, 48))
-    prepare(find_photos([photos]), folder / "data", size=40, eval_fraction=0.2, progress=False)
-    return folder / "data"
+    return pack(photos, folder / "data", size=40, validation=6)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +165,7 @@ def run_in_two_processes(rank: int, port: int, data: Path, other: Path, out: Pat
 def two(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("two")
     photos = write_photos(out / "photos", 20, size=(48, 48))
-    prepare(find_photos([photos]), out / "other", size=40, progress=False)
+    pack(photos, out / "other", size=40, validation=4)
     spawn(run_in_two_processes, (find_free_network_port(), data, out / "other", out), nprocs=2)
     return out, json.loads((out / "result.json").read_text())
 

@@ -13,10 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from photochrom.batch.folders import find_photos
 from photochrom.errors import DataError, ModelError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.data.prepare import prepare
 from photochrom.training.loop import train as train_module
 from photochrom.training.loop.building import describe
 from photochrom.training.loop.monitor import NonFiniteLossError, list_warnings
@@ -26,6 +24,7 @@ from photochrom.training.onnx.export import export
 from photochrom.training.recipes.named import RECIPES
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.tensors import to_L_ab
+from support.data import pack
 from support.photos import write_photos
 
 TINY = RECIPES["tiny"]
@@ -43,8 +42,7 @@ ENCODER_L1 = replace(
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     photos = write_photos(folder / "photos", 20, size=(48, 48))
-    prepare(find_photos([photos]), folder / "data", size=40, eval_fraction=0.2, progress=False)
-    return folder / "data"
+    return pack(photos, folder / "data", size=40, validation=4)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -142,8 +140,7 @@ def test_generator_weights_from_an_exported_file(data: Path, tmp_path: Path) -> 
 def test_first_gan_steps_do_not_undo_pretraining(tmp_path: Path) -> None:
     """With Adam's moments of L1 alone, the first GAN steps would be far too large."""
     photos = write_photos(tmp_path / "photos", 44, size=(32, 32))
-    data = tmp_path / "data"
-    prepare(find_photos([photos]), data, size=32, eval_fraction=0.1, progress=False)
+    data = pack(photos, tmp_path / "data", size=32, validation=4)
     recipe = replace(TINY, pretrain_epochs=30, lambda_l1=100.0, lr_g=2e-3)  # 10 steps an epoch
     L, ab = to_L_ab(PackedPhotos(data, "train").batch(list(range(40)), 32, None))
 
@@ -254,7 +251,7 @@ def test_resume_with_another_recipe_or_other_data_is_refused(data: Path, tmp_pat
     with pytest.raises(RunError, match=r"lr_g was 0\.0002 and is 0\.1"):
         train(replace(TINY, lr_g=0.1), data, tmp_path, progress=False, resume=run)
     photos = write_photos(tmp_path / "photos", 10)
-    prepare(find_photos([photos]), tmp_path / "other", size=40, progress=False)
+    pack(photos, tmp_path / "other", size=40, validation=2)
     with pytest.raises(RunError, match="other data"):
         train(TINY, tmp_path / "other", tmp_path, progress=False, resume=run)
     with pytest.raises(RunError, match="--precision 32; resume it with the same"):

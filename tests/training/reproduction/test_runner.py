@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from photochrom.batch.folders import find_photos
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.cli import main
 from photochrom.errors import DataError, RecipeError, RunError
-from photochrom.training.data.prepare import prepare
 from photochrom.training.data.shrink import shrink
 from photochrom.training.recipes.named import RECIPES
 from photochrom.training.recipes.recipe import Recipe
@@ -25,6 +23,7 @@ from photochrom.training.reproduction.experiments import (
 )
 from photochrom.training.reproduction.results import Results
 from photochrom.training.reproduction.runner import ExperimentTask, perform_all
+from support.data import pack
 from support.photos import write_photos
 
 SMOKE = PROTOCOLS["smoke"]
@@ -34,8 +33,7 @@ SMOKE = PROTOCOLS["smoke"]
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     photos = write_photos(folder / "photos", 24, size=(48, 48))
-    prepare(find_photos([photos]), folder / "data", size=40, eval_fraction=0.5, progress=False)
-    return folder / "data"
+    return pack(photos, folder / "data", size=40, validation=12)
 
 
 def run_command(*arguments: object) -> Result:
@@ -79,7 +77,7 @@ def make_task(folder: Path, name: str, recipe: Recipe) -> ExperimentTask:
 
 
 def test_failed_task_does_not_stop_the_others(data: Path, tmp_path: Path) -> None:
-    shrink(data, tmp_path / "data", size=32, train=8, held_out=2)
+    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2})
     small = at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0)
     diverging = replace(small, lr_g=1e30)
     tasks = [make_task(tmp_path, name, small) for name in ("unet-l1", "custom")]
@@ -104,7 +102,7 @@ def test_death_of_a_process_stops_with_an_error(
 
 
 def test_run_of_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
-    shrink(data, tmp_path / "data", size=32, train=8, held_out=2)
+    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2})
     recipe = at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0)
     task = make_task(tmp_path, "unet-l1", recipe)
     task.perform()
@@ -123,7 +121,7 @@ def test_run_of_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
 def test_interrupted_run_is_resumed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shrink(data, tmp_path / "data", size=32, train=8, held_out=2)
+    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2})
     recipe = replace(at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0), epochs=2)
     task = make_task(tmp_path, "unet-l1", recipe)
 
@@ -190,7 +188,7 @@ def test_resnet18_weights_follow_the_first_run(
         (("--historic", "missing"), "missing is not a folder"),
         (
             ("--protocol", "reduced"),
-            "has 12 photos for training and 12 for evaluation, but 1200 and 300",
+            "12 for validation; needed are 1200 for train, 300 for validation",
         ),
     ],
 )
@@ -209,7 +207,7 @@ def test_other_data_is_refused(data: Path, tmp_path: Path) -> None:
     runner.prepare_data(data, tmp_path, SMOKE)
     runner.prepare_data(data, tmp_path, SMOKE)
     photos = write_photos(tmp_path / "photos", 24, size=(33, 33))
-    prepare(find_photos([photos]), tmp_path / "other", size=32, eval_fraction=0.5, progress=False)
+    pack(photos, tmp_path / "other", size=32, validation=12)
     with pytest.raises(DataError, match="was made from other photos than"):
         runner.prepare_data(tmp_path / "other", tmp_path, SMOKE)
 

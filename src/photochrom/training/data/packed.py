@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,23 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from photochrom.errors import DataError
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = get_args(Split)
-_OLD_NAMES: dict[Split, str] = {"train": "train", "validation": "eval"}
-"""Splits of format 2, which had no test split, to the names of their files."""
-
-
-def find_split(name: str) -> Split:
-    """Return the split of a name; `eval`, the name in format 2, is `validation`.
-
-    Raises:
-        DataError: If there is no such split.
-    """
-    for split in SPLITS:
-        if name in (split, _OLD_NAMES.get(split)):
-            return split
-    raise DataError(f"the split is {name!r}; give train, validation or test")
+from photochrom.training.data.splits import OLD_NAMES, Split
 
 
 class PackedPhotos:
@@ -63,12 +47,12 @@ class PackedPhotos:
                 f"{directory} is a data set of format {format_!r}, and formats 2 and 3 can be "
                 "read; update photochrom, or prepare the data again"
             )
-        if format_ == 2 and split not in _OLD_NAMES:
+        if format_ == 2 and split not in OLD_NAMES:
             raise DataError(
                 f"{directory} is a data set of format 2, which has no {split} split; give train "
                 "or validation, or prepare the data again"
             )
-        self._name: str = _OLD_NAMES[split] if format_ == 2 else split
+        self._name: str = OLD_NAMES[split] if format_ == 2 else split
         # Memory-mapped, so that memory does not depend on the number of photos.
         self._index = _map_array(directory / f"{self._name}.index.npy", np.int64, 2)
         self._file = directory / f"{self._name}.npy"

@@ -1,9 +1,10 @@
 """Preparing a data set: photos are sampled, checked, resized and packed.
 
-A data set is a directory with, for each split, all pixels in `SPLIT.npy` (one dimension, uint8,
-sRGB) and the offset, height and width of each photo in `SPLIT.index.npy` (N, 3); the manifest
-`manifest.csv`, a row per photo; and `data.json`, with settings, counts and the SHA-256 of the
-manifest. It depends only on the seed and the names and contents of the files, not on the machine.
+A data set (format 3) is a directory with, for each split, all pixels in `SPLIT.npy` (one dimension,
+uint8, sRGB) and the offset, height and width of each photo in `SPLIT.index.npy` (N, 3); the
+manifest `manifest.csv`, a row per photo; `problems.csv`, a row per photo that was dropped or is
+small; and `data.json`, with settings, counts and the SHA-256 of the manifest. It depends only on
+the seed and the names and contents of the files, not on the machine.
 """
 
 import contextlib
@@ -11,7 +12,8 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -25,12 +27,15 @@ from PIL import Image
 
 from photochrom.color import mean_chroma
 from photochrom.errors import DataError, PhotoError
+from photochrom.imagefile.atomic import new_folder
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
+from photochrom.training.data.splits import SPLITS, Split, draw_split
 
 ManifestRow = tuple[str, str, str, int, int]
 MANIFEST_COLUMNS = ("split", "source", "sha256", "width", "height")
-DROP_REASONS = ("unreadable", "near-grey", "small")
+PROBLEM_COLUMNS = ("source", "action", "problem", "detail")
+DROP_REASONS = ("unreadable", "near-grey", "small", "duplicate")
 
 Small = Literal["enlarge", "keep", "drop"]
 """Treatment of photos whose short side is below the size asked for."""
@@ -44,10 +49,10 @@ class _SourcePhoto:
     """Of the source file."""
     pixels: NDArray[np.uint8] | None = None
     """sRGB, shape (H, W, 3), resized; None if it is dropped."""
-    drop_reason: str = ""
-    """One of `DROP_REASONS` if it is dropped."""
-    is_small: bool = False
-    """Whether the short side of the file is below the size asked for."""
+    problem: str = ""
+    """One of `DROP_REASONS`; `small` if the short side of the file is below the size asked for."""
+    detail: str = ""
+    """Of the problem."""
 
 
 def sampling_key(name: str, seed: int) -> bytes:
@@ -58,24 +63,29 @@ def sampling_key(name: str, seed: int) -> bytes:
 def _load(
     source: str, path: Path, size: int, keep_aspect: bool, min_chroma: float, small: Small
 ) -> _SourcePhoto:
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
-        image = open_photo(path).to_image().convert("RGB")
-    except PhotoError:
-        return _SourcePhoto(source, sha256, drop_reason="unreadable")
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        image = Image.fromarray(open_photo(path).to_srgb())
+    except (OSError, PhotoError) as error:
+        # The path is another on every machine.
+        detail = str(error).replace(str(path), source)
+        return _SourcePhoto(source, "", problem="unreadable", detail=detail)
     short_side = min(image.size)
     is_small = short_side < size
+    problem, detail = ("small", f"its short side has {short_side} px") if is_small else ("", "")
     if is_small and small == "drop":
-        return _SourcePhoto(source, sha256, drop_reason="small")
+        return _SourcePhoto(source, sha256, problem=problem, detail=detail)
     if is_small and small == "keep":
         size = short_side
     width, height = size, size
     if keep_aspect:
         width, height = (max(size, round(side * (size / short_side))) for side in image.size)
     pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
-    if mean_chroma(pixels) < min_chroma:
-        return _SourcePhoto(source, sha256, drop_reason="near-grey")
-    return _SourcePhoto(source, sha256, pixels, is_small=is_small)
+    chroma = mean_chroma(pixels)
+    if chroma < min_chroma:
+        detail = f"its mean chroma is {chroma:.2f}"
+        return _SourcePhoto(source, sha256, problem="near-grey", detail=detail)
+    return _SourcePhoto(source, sha256, pixels, problem, detail)
 
 
 def _load_in_order(
@@ -91,17 +101,29 @@ def _load_in_order(
 
 
 def check_settings(
-    dest: Path, *, size: int, count: int | None, eval_fraction: float, min_chroma: float
+    dest: Path,
+    *,
+    size: int,
+    count: int | None,
+    validation_fraction: float,
+    test_fraction: float,
+    min_chroma: float,
 ) -> None:
     """Check the arguments of `prepare` before photos are downloaded or read.
 
     Raises:
         DataError: If an argument is out of range, or `dest` is in use.
     """
-    if size < 16 or not 0 <= eval_fraction <= 1 or (count is not None and count < 1):
+    if size < 16 or (count is not None and count < 1):
         raise DataError(
-            f"size is {size}, count is {count} and eval fraction is {eval_fraction}; "
-            "give a size of 16 or more, a count of 1 or more and a fraction from 0 to 1"
+            f"size is {size} and count is {count}; give a size of 16 or more and a count of 1 or "
+            "more"
+        )
+    fractions = validation_fraction, test_fraction
+    if not (min(fractions) >= 0 and sum(fractions) <= 1):
+        raise DataError(
+            f"the fraction of validation is {validation_fraction} and that of test "
+            f"{test_fraction}; give fractions from 0 to 1, together 1 at most"
         )
     if not 0 <= min_chroma < 150:
         raise DataError(f"the chroma threshold is {min_chroma}; give a number from 0 to below 150")
@@ -115,124 +137,146 @@ def prepare(
     *,
     size: int = 256,
     count: int | None = None,
-    eval_fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.1,
     seed: int = 0,
     keep_aspect: bool = False,
     min_chroma: float = 2.0,
     small: Small = "enlarge",
-    eval_names: Collection[str] | None = None,
+    splits: Mapping[str, Split] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Write a data set of sampled photos.
 
-    Photos are read in random order until `count` are usable; unreadable and nearly grey ones are
-    dropped. The first of them, or those of `eval_names`, become the split `eval`, the others
-    `train`.
+    Photos are read in random order until `count` are usable; unreadable and nearly grey ones, and
+    further copies of the same file, are dropped. `draw_split` gives each its split by its content.
 
     Args:
         photos: Manifest name to path.
         dest: Folder of the data set; must not exist or be empty.
         size: Side of the squares in px (resized bicubically, as in the report), or the short side.
         count: Number of photos; None: all that are usable.
-        eval_fraction: Fraction of the photos in the split `eval`, 0 to 1.
-        seed: Seed of the order.
+        validation_fraction: Expected fraction of the photos in the split `validation`, 0 to 1.
+        test_fraction: Expected fraction of the photos in the split `test`, 0 to 1.
+        seed: Seed of the order and of the splits.
         keep_aspect: Resize the short side to `size` and keep the aspect ratio.
         min_chroma: Photos with a lower mean chroma, in CIELAB units, are dropped as near-grey.
         small: Photos with a short side below `size`: `enlarge` to it, `keep` their short side, or
             `drop`.
-        eval_names: Manifest names of the split `eval`, instead of `eval_fraction`.
+        splits: Splits by manifest name, in place of those by content and fractions. These photos
+            are read first; all others are for training.
         progress: Show a progress bar on stderr.
 
     Returns:
         The content of `data.json`.
 
     Raises:
-        DataError: If too few photos are usable, an argument is out of range, a name of `eval_names`
-            is not in `photos`, or `dest` is in use.
+        DataError: If too few photos are usable, an argument is out of range, a name of `splits`
+            is not in `photos`, `splits` gives copies of one file different splits, or `dest` is in
+            use.
     """
-    check_settings(dest, size=size, count=count, eval_fraction=eval_fraction, min_chroma=min_chroma)
-    eval_set = frozenset(eval_names or ())
-    missing = sorted(eval_set - photos.keys())
+    check_settings(
+        dest,
+        size=size,
+        count=count,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        min_chroma=min_chroma,
+    )
+    given = splits or {}
+    missing = sorted(given.keys() - photos.keys())
     if missing:
         raise DataError(
-            f"{len(missing)} of the {len(eval_set)} names for the eval split are not among the "
-            f"photos, such as {missing[0]}; give names as in the manifest"
+            f"{len(missing)} of the {len(given)} names with a split are not among the photos, such "
+            f"as {missing[0]}; give names as in the manifest"
         )
-    # The eval split comes first, in the order of sampling.
-    names = sorted(photos, key=lambda name: (name not in eval_set, sampling_key(name, seed)))
+    names = sorted(photos, key=lambda name: (name not in given, sampling_key(name, seed)))
     load = partial(_load, size=size, keep_aspect=keep_aspect, min_chroma=min_chroma, small=small)
-    rows: list[tuple[str, str, int, int]] = []
-    dropped = dict.fromkeys(DROP_REASONS, 0)
-    count_small = 0
-    with staging_folder(dest) as folder:
+    rows: list[ManifestRow] = []
+    problems: list[tuple[str, str, str, str]] = []
+    sources: dict[str, str] = {}  # by SHA-256
+    with new_folder(dest) as folder:
         with (
-            (folder / "pixels").open("wb") as file,
+            contextlib.ExitStack() as stack,
             contextlib.closing(
                 _load_in_order(lambda name: load(name, photos[name]), names)
             ) as loaded,
             progress_bar(total=count or len(names), unit="photo", disable=not progress) as bar,
         ):
+            files = {
+                split: stack.enter_context((folder / f"{split}.pixels").open("wb"))
+                for split in SPLITS
+            }
             for photo in loaded:
-                if photo.pixels is None:
-                    dropped[photo.drop_reason] += 1
+                problem, detail, pixels = photo.problem, photo.detail, photo.pixels
+                original = sources.get(photo.sha256)
+                if pixels is not None and original is not None:
+                    _check_copy(original, photo.source, given)
+                    problem, detail, pixels = "duplicate", f"the same file as {original}", None
+                if problem:
+                    action = "drop" if pixels is None else small
+                    problems.append((photo.source, action, problem, detail))
+                if pixels is None:
                     continue
-                file.write(photo.pixels.tobytes())
-                height, width = photo.pixels.shape[:2]
-                rows.append((photo.source, photo.sha256, width, height))
-                count_small += photo.is_small
+                sources[photo.sha256] = photo.source
+                if splits is None:
+                    split = draw_split(photo.sha256, seed, validation_fraction, test_fraction)
+                else:
+                    split = splits.get(photo.source, "train")
+                files[split].write(pixels.tobytes())
+                height, width = pixels.shape[:2]
+                rows.append((split, photo.source, photo.sha256, width, height))
                 bar.update()
                 if len(rows) == count:
                     break
+        dropped = Counter(problem for _, action, problem, _ in problems if action == "drop")
         if not rows or (count is not None and len(rows) < count):
+            counts = ", ".join(f"{dropped[reason]} {reason}" for reason in DROP_REASONS)
             raise DataError(
                 f"{count or 'some'} photos were asked for and only {len(rows)} of {len(photos)} "
-                f"are usable ({dropped['unreadable']} unreadable, {dropped['near-grey']} "
-                f"near-grey, {dropped['small']} small); give a smaller count, more photos, or a "
-                "lower chroma threshold"
+                f"are usable ({counts}{_first_unreadable(problems)}); give a smaller count, more "
+                "photos, or a lower chroma threshold"
             )
-        if eval_names is None:
-            eval_count = round(len(rows) * eval_fraction)
-        else:
-            eval_count = sum(source in eval_set for source, *_ in rows)
-        _split_pixels(folder, sum(3 * width * height for *_, width, height in rows[:eval_count]))
+        for split in SPLITS:
+            _add_header(folder / f"{split}.pixels", folder / f"{split}.npy")
+        _write_csv(folder / "problems.csv", PROBLEM_COLUMNS, problems)
         info = {
             "size": size,
             "keep_aspect": keep_aspect,
-            "eval_fraction": eval_fraction if eval_names is None else None,
+            "validation_fraction": validation_fraction if splits is None else None,
+            "test_fraction": test_fraction if splits is None else None,
             "seed": seed,
             "min_chroma": min_chroma,
             "small": small,
-            "smaller": count_small,
-            "dropped": dropped,
+            "smaller": sum(action != "drop" for _, action, *_ in problems),
+            "dropped": {reason: dropped[reason] for reason in DROP_REASONS},
         }
-        splits = ["eval"] * eval_count + ["train"] * (len(rows) - eval_count)
-        return write_metadata(
-            folder, [(split, *row) for split, row in zip(splits, rows, strict=True)], info
+        return write_metadata(folder, rows, info)
+
+
+def _check_copy(original: str, copy: str, given: Mapping[str, Split]) -> None:
+    """Raise a `DataError` if two names of one file are given different splits."""
+    if copy in given and given[original] != given[copy]:
+        raise DataError(
+            f"{original} and {copy} are the same file, with the splits {given[original]} and "
+            f"{given[copy]}; give both one split, or leave one out"
         )
 
 
-@contextlib.contextmanager
-def staging_folder(dest: Path) -> Iterator[Path]:
-    """Yield a temporary folder that is renamed to `dest` at the end, or deleted on an error."""
-    staging = dest.with_name(dest.name + ".partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
-        yield staging
-        if dest.exists():
-            dest.rmdir()
-        staging.rename(dest)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+def _first_unreadable(problems: Iterable[tuple[str, str, str, str]]) -> str:
+    """Return the first unreadable photo with its reason, for an error; empty if there is none."""
+    details = (detail for *_, problem, detail in problems if problem == "unreadable")
+    detail = next(details, None)
+    return "" if detail is None else f"; the first of the unreadable: {detail}"
 
 
-def _split_pixels(folder: Path, eval_bytes: int) -> None:
-    """Split the file `pixels` into eval.npy, the first `eval_bytes`, and train.npy."""
-    pixels = np.memmap(folder / "pixels", dtype=np.uint8, mode="r")
-    np.save(folder / "eval.npy", pixels[:eval_bytes])
-    np.save(folder / "train.npy", pixels[eval_bytes:])
-    del pixels  # Windows cannot delete a mapped file
-    (folder / "pixels").unlink()
+def _add_header(pixels: Path, path: Path) -> None:
+    """Make a .npy file, of one dimension, of bytes; the file of the bytes is deleted."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (pixels.stat().st_size,)}
+    with pixels.open("rb") as source, path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        shutil.copyfileobj(source, file, 1 << 20)
+    pixels.unlink()
 
 
 def write_metadata(
@@ -242,18 +286,16 @@ def write_metadata(
 
     Args:
         folder: Folder of the data set.
-        rows: Rows of the manifest, in the order of the packed photos.
+        rows: Rows of the manifest, in each split in the order of its packed photos.
         info: Content of data.json besides the counts.
 
     Returns:
         The content of data.json.
     """
-    manifest, counts = folder / "manifest.csv", {}
-    with manifest.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(MANIFEST_COLUMNS)
-        writer.writerows(rows)
-    for split in ("eval", "train"):
+    manifest = folder / "manifest.csv"
+    counts: dict[str, int] = {}
+    _write_csv(manifest, MANIFEST_COLUMNS, rows)
+    for split in SPLITS:
         shapes = [(height, width) for part, _, _, width, height in rows if part == split]
         index = np.zeros((len(shapes), 3), np.int64)
         index[:, 1:] = np.reshape(shapes, (-1, 2))
@@ -261,6 +303,13 @@ def write_metadata(
         np.save(folder / f"{split}.index.npy", index)
         counts[split] = len(index)
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
-    content = {"format": 2, **info, **counts, "manifest_sha256": digest}
+    content: dict[str, Any] = {"format": 3, **info, **counts, "manifest_sha256": digest}
     (folder / "data.json").write_text(json.dumps(content, indent=2) + "\n")
     return content
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)

@@ -1,5 +1,6 @@
 """Making a smaller data set from a prepared one."""
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import numpy as np
 from PIL import Image
 
 from photochrom.errors import DataError
-from photochrom.training.data.packed import PackedPhotos, find_split
-from photochrom.training.data.prepare import staging_folder, write_metadata
+from photochrom.imagefile.atomic import new_folder
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.prepare import write_metadata
+from photochrom.training.data.splits import SPLITS, Split
 
 
-def shrink(data: Path, dest: Path, *, size: int, train: int, held_out: int) -> None:
-    """Write the first photos of both splits, resized bicubically to squares.
+def shrink(data: Path, dest: Path, *, size: int, counts: Mapping[Split, int]) -> None:
+    """Write the first photos of some splits, resized bicubically to squares.
 
     The manifest names the same source files.
 
@@ -20,35 +23,37 @@ def shrink(data: Path, dest: Path, *, size: int, train: int, held_out: int) -> N
         data: A prepared data set.
         dest: Folder of the new one; must not exist.
         size: Side in px.
-        train: Number of photos of the split `train`.
-        held_out: Number of photos of the split `eval`.
+        counts: Number of photos of each split; the others become empty.
 
     Raises:
-        DataError: If `data` has too few or too small photos.
+        DataError: If `data` has too few or too small photos, or no such split.
     """
-    counts = {"eval": held_out, "train": train}
-    splits = {split: PackedPhotos(data, find_split(split)) for split in counts}
+    splits = {split: PackedPhotos(data, split) for split in counts}
     if any(len(splits[split]) < count for split, count in counts.items()):
+        found = ", ".join(f"{len(photos)} for {split}" for split, photos in splits.items())
+        needed = ", ".join(f"{count} for {split}" for split, count in counts.items())
         raise DataError(
-            f"{data} has {len(splits['train'])} photos for training and {len(splits['eval'])} for "
-            f"evaluation, but {train} and {held_out} are needed; prepare more, or choose a smaller "
+            f"{data} has photos: {found}; needed are {needed}; prepare more, or choose a smaller "
             "protocol"
         )
-    smallest = min(int(photos.shapes[: counts[s]].min()) for s, photos in splits.items())
+    shapes = [photos.shapes[: counts[split]] for split, photos in splits.items()]
+    smallest = min((int(part.min()) for part in shapes if len(part)), default=size)
     if smallest < size:
         raise DataError(
             f"{data} has photos of {smallest} px, but {size} px are needed; "
             f"prepare it with --size {size} or more"
         )
-    with staging_folder(dest) as folder:
+    with new_folder(dest) as folder:
         rows = []
-        for split, photos in splits.items():
-            packed = np.empty((counts[split], size, size, 3), np.uint8)
-            for i, (name, sha256) in enumerate(islice(photos.sources(), counts[split])):
-                image = Image.fromarray(photos.photo(i))
+        for split in SPLITS:
+            count = counts.get(split, 0)
+            packed = np.empty((count, size, size, 3), np.uint8)
+            sources = islice(splits[split].sources(), count) if count else ()
+            for i, (name, sha256) in enumerate(sources):
+                image = Image.fromarray(splits[split].photo(i))
                 packed[i] = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
                 rows.append((split, name, sha256, size, size))
             np.save(folder / f"{split}.npy", packed.reshape(-1))
-        fingerprint = splits["train"].fingerprint
+        fingerprint = next(iter(splits.values())).fingerprint
         info = {"size": size, "keep_aspect": False, "from_fingerprint": fingerprint}
         write_metadata(folder, rows, info)

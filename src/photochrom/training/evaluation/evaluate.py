@@ -24,7 +24,8 @@ from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.photo import Photo
 from photochrom.progress import progress_bar
 from photochrom.training.data.hints import make_hints, sample_patches
-from photochrom.training.data.packed import PackedPhotos, Split, find_split
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.splits import Split, find_split
 from photochrom.training.evaluation.bootstrap import (
     Estimate,
     bootstrap,

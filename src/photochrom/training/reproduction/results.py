@@ -205,7 +205,8 @@ def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None
         baselines = [Evaluation.from_json(e) for e in _read(metrics)["evaluations"]]
     info = _read(folder / "data" / "data.json")
     data = {"name": data_name, "fingerprint": info["from_fingerprint"]}
-    data |= {key: info[key] for key in ("size", "train", "eval")}
+    held_out = info["eval" if info["format"] == 2 else "validation"]
+    data |= {"size": info["size"], "train": info["train"], "eval": held_out}
     date = datetime.fromtimestamp(max(dates), UTC) if dates else datetime.now(UTC)
     day = date.date().isoformat()
     return Results(protocol, day, data, fid_weights, runs.describe_machine(), baselines, collected)

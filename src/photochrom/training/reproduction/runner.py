@@ -23,6 +23,7 @@ from photochrom.imagefile.atomic import write_atomic
 from photochrom.progress import print_message, progress_bar
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.shrink import shrink
+from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.loop import runs
 from photochrom.training.loop.launching import exit_with_parent
@@ -128,7 +129,8 @@ def prepare_data(data: Path, folder: Path, protocol: Protocol) -> None:
     """
     dest = folder / "data"
     if not dest.exists():
-        shrink(data, dest, size=protocol.size, train=protocol.train, held_out=protocol.held_out)
+        counts: dict[Split, int] = {"train": protocol.train, "validation": protocol.held_out}
+        shrink(data, dest, size=protocol.size, counts=counts)
         return
     fingerprint = json.loads((dest / "data.json").read_text())["from_fingerprint"]
     if fingerprint != PackedPhotos(data, "train").fingerprint:
