@@ -26,8 +26,8 @@ def write(folder: Path, count: int) -> None:
     """Write a data set of black photos."""
     folder.mkdir()
     rows = [("train", f"{i:07}.jpg", f"{i:064x}", SIDE, SIDE) for i in range(count)]
-    write_metadata(folder, [*rows, ("eval", "e.jpg", "0" * 64, SIDE, SIDE)], {"size": SIDE})
-    for split, photos in (("train", count), ("eval", 1)):
+    write_metadata(folder, [*rows, ("validation", "e.jpg", "0" * 64, SIDE, SIDE)], {"size": SIDE})
+    for split, photos in (("train", count), ("validation", 1)):
         shape = (photos * SIDE * SIDE * 3,)
         np.lib.format.open_memmap(folder / f"{split}.npy", "w+", np.uint8, shape)
 

@@ -134,7 +134,7 @@ def main() -> None:
             Path(folder, "data"),
             size=options.size,
             count=options.count + 16,
-            eval_fraction=16 / (options.count + 16),
+            splits=dict.fromkeys(sorted(photos)[:16], "validation"),
             progress=False,
         )
         preparation = time.perf_counter() - start

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.errors import RunError
-from photochrom.training.data.packed import Split
+from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.bootstrap import paired_difference_of
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import (

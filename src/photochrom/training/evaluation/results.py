@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.errors import RunError
-from photochrom.training.data.packed import Split
+from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.metrics import METRICS
 

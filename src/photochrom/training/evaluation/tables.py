@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from photochrom.training.data.packed import Split
+from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import Evaluation, read_evaluation, to_csv
 from photochrom.training.evaluation.systems import group_runs, mean_over_seeds
