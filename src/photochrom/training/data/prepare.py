@@ -13,7 +13,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +34,9 @@ from photochrom.training.data.splits import SPLITS, Split, draw_split
 
 ManifestRow = tuple[str, str, str, int, int]
 MANIFEST_COLUMNS = ("split", "source", "sha256", "width", "height")
+ProblemRow = tuple[str, str, str, str]
 PROBLEM_COLUMNS = ("source", "action", "problem", "detail")
+"""`action` is `drop`, or for small photos that are not dropped `enlarge` or `keep`."""
 DROP_REASONS = ("unreadable", "near-grey", "small", "duplicate")
 
 Small = Literal["enlarge", "keep", "drop"]
@@ -192,43 +194,21 @@ def prepare(
         )
     names = sorted(photos, key=lambda name: (name not in given, sampling_key(name, seed)))
     load = partial(_load, size=size, keep_aspect=keep_aspect, min_chroma=min_chroma, small=small)
-    rows: list[ManifestRow] = []
-    problems: list[tuple[str, str, str, str]] = []
-    sources: dict[str, str] = {}  # by SHA-256
+
+    def choose_split(photo: _SourcePhoto) -> Split:
+        if splits is None:
+            return draw_split(photo.sha256, seed, validation_fraction, test_fraction)
+        return splits.get(photo.source, "train")
+
     with new_folder(dest) as folder:
         with (
-            contextlib.ExitStack() as stack,
             contextlib.closing(
                 _load_in_order(lambda name: load(name, photos[name]), names)
             ) as loaded,
             progress_bar(total=count or len(names), unit="photo", disable=not progress) as bar,
         ):
-            files = {
-                split: stack.enter_context((folder / f"{split}.pixels").open("wb"))
-                for split in SPLITS
-            }
-            for photo in loaded:
-                problem, detail, pixels = photo.problem, photo.detail, photo.pixels
-                original = sources.get(photo.sha256)
-                if pixels is not None and original is not None:
-                    _check_copy(original, photo.source, given)
-                    problem, detail, pixels = "duplicate", f"the same file as {original}", None
-                if problem:
-                    action = "drop" if pixels is None else small
-                    problems.append((photo.source, action, problem, detail))
-                if pixels is None:
-                    continue
-                sources[photo.sha256] = photo.source
-                if splits is None:
-                    split = draw_split(photo.sha256, seed, validation_fraction, test_fraction)
-                else:
-                    split = splits.get(photo.source, "train")
-                files[split].write(pixels.tobytes())
-                height, width = pixels.shape[:2]
-                rows.append((split, photo.source, photo.sha256, width, height))
-                bar.update()
-                if len(rows) == count:
-                    break
+            unique = _drop_copies(loaded, given)
+            rows, problems = _pack(unique, folder, count, choose_split, small, bar.update)
         dropped = Counter(problem for _, action, problem, _ in problems if action == "drop")
         if not rows or (count is not None and len(rows) < count):
             counts = ", ".join(f"{dropped[reason]} {reason}" for reason in DROP_REASONS)
@@ -237,8 +217,6 @@ def prepare(
                 f"are usable ({counts}{_first_unreadable(problems)}); give a smaller count, more "
                 "photos, or a lower chroma threshold"
             )
-        for split in SPLITS:
-            _add_header(folder / f"{split}.pixels", folder / f"{split}.npy")
         _write_csv(folder / "problems.csv", PROBLEM_COLUMNS, problems)
         info = {
             "size": size,
@@ -254,16 +232,71 @@ def prepare(
         return write_metadata(folder, rows, info)
 
 
-def _check_copy(original: str, copy: str, given: Mapping[str, Split]) -> None:
-    """Raise a `DataError` if two names of one file are given different splits."""
-    if copy in given and given[original] != given[copy]:
-        raise DataError(
-            f"{original} and {copy} are the same file, with the splits {given[original]} and "
-            f"{given[copy]}; give both one split, or leave one out"
-        )
+def _drop_copies(
+    photos: Iterable[_SourcePhoto], given: Mapping[str, Split]
+) -> Iterator[_SourcePhoto]:
+    """Yield photos; of copies of one file, all but the first usable one without pixels.
+
+    Raises:
+        DataError: If copies are given different splits.
+    """
+    originals: dict[str, str] = {}  # by SHA-256
+    for photo in photos:
+        if photo.pixels is None:
+            yield photo
+            continue
+        original = originals.setdefault(photo.sha256, photo.source)
+        if original == photo.source:
+            yield photo
+            continue
+        if photo.source in given and given[photo.source] != given[original]:
+            raise DataError(
+                f"{original} and {photo.source} are the same file, with the splits "
+                f"{given[original]} and {given[photo.source]}; give both one split, or leave one "
+                "out"
+            )
+        detail = f"the same file as {original}"
+        yield _SourcePhoto(photo.source, photo.sha256, problem="duplicate", detail=detail)
 
 
-def _first_unreadable(problems: Iterable[tuple[str, str, str, str]]) -> str:
+def _pack(
+    photos: Iterable[_SourcePhoto],
+    folder: Path,
+    count: int | None,
+    choose_split: Callable[[_SourcePhoto], Split],
+    small: Small,
+    advance: Callable[[], object],
+) -> tuple[list[ManifestRow], list[ProblemRow]]:
+    """Write SPLIT.npy of every split with the first `count` usable photos.
+
+    Returns:
+        The rows of the manifest and of problems.csv.
+    """
+    rows: list[ManifestRow] = []
+    problems: list[ProblemRow] = []
+    with contextlib.ExitStack() as stack:
+        files = {
+            split: stack.enter_context((folder / f"{split}.pixels").open("wb")) for split in SPLITS
+        }
+        for photo in photos:
+            if photo.problem:
+                action = "drop" if photo.pixels is None else small
+                problems.append((photo.source, action, photo.problem, photo.detail))
+            if photo.pixels is None:
+                continue
+            split = choose_split(photo)
+            files[split].write(photo.pixels.tobytes())
+            height, width = photo.pixels.shape[:2]
+            rows.append((split, photo.source, photo.sha256, width, height))
+            advance()
+            if len(rows) == count:
+                break
+    for split in SPLITS:
+        _add_header(folder / f"{split}.pixels", folder / f"{split}.npy")
+    return rows, problems
+
+
+def _first_unreadable(problems: Iterable[ProblemRow]) -> str:
     """Return the first unreadable photo with its reason, for an error; empty if there is none."""
     details = (detail for *_, problem, detail in problems if problem == "unreadable")
     detail = next(details, None)
