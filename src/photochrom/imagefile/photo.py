@@ -84,7 +84,8 @@ class Photo:
         """
         height, width, channels = self.pixels.shape
         if self.space is SRGB:
-            return np.repeat(to_8_bits(self.pixels), 3 // channels, axis=2)
+            values = to_8_bits(self.pixels)
+            return values if channels == 3 else np.repeat(values, 3, axis=2)
         srgb = np.empty((height, width, 3), np.uint8)
         for top in range(0, height, _BAND_ROWS):  # to save memory
             rows = slice(top, top + _BAND_ROWS)
