@@ -164,7 +164,18 @@ def train(
 @click.option(
     "--fid-weights", type=click.Path(path_type=Path), metavar="FILE", help=_INCEPTION_HELP
 )
-@click.option("--lpips-weights", type=_FILE, metavar="FILE", help="Weights, for LPIPS.")
+@click.option(
+    "--fid-ct2-weights",
+    type=_FILE,
+    metavar="FILE",
+    help="torchvision's Inception v3, for FID as CT2 computes it.",
+)
+@click.option(
+    "--lpips-weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="torchvision's AlexNet, for LPIPS; `package` for ST-LPIPS from stlpips-pytorch.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @_FORMAT
 def evaluate(models: tuple[str, ...], data: Path, format_: Any, **options: Any) -> None:
@@ -200,7 +211,7 @@ def table(runs: tuple[Path, ...], split: Any, format_: Any) -> None:
     nargs=-1,
     required=True,
     metavar="RUN...",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
 )
 @click.option("--against", metavar="NAME", help="The system to compare with. Default: the first.")
 @_MEASURED_SPLIT

@@ -45,7 +45,7 @@ def test_paired_difference_of_ratios_to_the_originals() -> None:
 def test_interval_over_seeds_has_the_variance_of_seeds_and_photos(seeds: int) -> None:
     rng = np.random.default_rng(seeds)
     variances = []
-    for _ in range(100):
+    for _ in range(40):
         a, b = rng.normal(0, 0.1, (2, seeds, 1)) + rng.normal(0, 0.01, (2, seeds, 50))
         _, low, high = paired_difference(a + rng.normal(0, 0.3, 50), b)
         variances.append(((high - low) / 2 / 1.96) ** 2)

@@ -62,7 +62,8 @@ def test_evaluate_returns_values_and_writes_files(data: Path, tmp_path: Path) ->
     assert [e.name for e in found] == ["0000-tiny", "grey", "mean-ab"]
     assert {e.n for e in found} == {14}
     for evaluation in found:
-        assert set(evaluation.values) == {*metrics.photo_metrics(), "colorfulness_ratio"}
+        ratios = {"colorfulness_ratio", "colorfulness_abs_difference"}
+        assert set(evaluation.values) == {*metrics.photo_metrics(), *ratios}
         for mean, low, high in evaluation.values.values():
             assert low is not None
             assert high is not None
@@ -95,7 +96,8 @@ def test_scores_of_every_photo_are_written(data: Path, tmp_path: Path) -> None:
     for evaluation in found:
         model = scores[evaluation.name]
         assert list(model.photos) == list(photos.sources())
-        assert set(model.values) == {*metrics.photo_metrics(), "original_colorfulness"}
+        originals = {"original_colorfulness", "original_colorfulness_abs"}
+        assert set(model.values) == {*metrics.photo_metrics(), *originals}
         for metric in metrics.photo_metrics():
             assert model.values[metric].mean() == evaluation.values[metric][0], metric
     original = metrics.colorfulness(photos.photo(3).astype(np.float32) / 255)
@@ -185,12 +187,13 @@ def test_mean_ab_of_other_data(data: Path, tmp_path: Path) -> None:
 class MeanColor:
     """A feature network that returns the mean colour of each photo."""
 
-    def __init__(self, path: Path, device: str) -> None:
+    def __init__(self, path: Path, device: str, name: str) -> None:
         assert (path, device) == (Path("weights.pt"), "cpu")
+        self._exponent = 1 if name == "tensorflow" else 2
 
     def __call__(self, photos: list[np.ndarray]) -> np.ndarray:
         found = [np.asarray(p, np.float32).mean(axis=(0, 1)) / 255 for p in photos]
-        return np.stack(found)
+        return np.stack(found) ** self._exponent
 
 
 def test_fid_and_kid_are_measured_with_weights(
@@ -205,6 +208,11 @@ def test_fid_and_kid_are_measured_with_weights(
         assert low is not None
         assert high is not None
         assert low < value < high
+    assert "fid_ct2" not in grey.values
+    weights = {"fid_weights": Path("weights.pt"), "fid_ct2_weights": Path("weights.pt")}
+    (both,) = evaluate(["grey"], data, **weights, progress=False)
+    assert both.values["fid"] == grey.values["fid"]
+    assert both.values["fid_ct2"][0] not in (0, grey.values["fid"][0])
     (few,) = evaluate(["grey"], data, limit=2, fid_weights=Path("weights.pt"), progress=False)
     assert few.values["fid"][1:] == (None, None)
     with pytest.raises(DataError, match="2 photos or more"):
@@ -218,6 +226,7 @@ def test_fid_and_kid_are_measured_with_weights(
         (["grey"], {"split": "half"}, "give train, validation or test"),
         (["grey"], {"limit": 0}, "1 photo or more"),
         (["grey"], {"fid_weights": Path("missing.pt")}, "not a TorchScript network"),
+        (["grey"], {"fid_ct2_weights": Path("missing.pt")}, "torchvision's Inception v3"),
         (["grey"], {"lpips_weights": Path("missing.pt")}, "AlexNet"),
     ],
 )
@@ -261,6 +270,14 @@ def test_old_kid_is_read_as_the_paired_one() -> None:
     values: dict[str, Estimate] = {"kid": (-0.004, None, None), "kid_paired": (0.006, None, None)}
     new = Evaluation("grey", 5, values)
     assert Evaluation.from_json(new.to_json()) == new
+
+
+def test_st_lpips_needs_no_file(data: Path) -> None:
+    weights = Path("package")
+    (grey,) = evaluate(["grey"], data, limit=1, lpips_weights=weights, progress=False)
+    assert "lpips" not in grey.values
+    assert 0.05 < grey.values["st_lpips"][0] < 1
+    assert metrics.StLpips()(np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 3))) == 0
 
 
 def test_a_registered_metric_is_in_every_file_and_table(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import sqrtm
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
+from torchvision.models import inception_v3
 
 from photochrom.errors import ModelError
 from photochrom.training.evaluation.feature_distances import (
@@ -119,6 +120,26 @@ def test_invalid_weights_are_refused(tmp_path: Path) -> None:
     for path in (text, tmp_path / "missing.pt"):
         with pytest.raises(ModelError, match="not a TorchScript network"):
             FeatureNetwork(path)
+
+
+def test_ct2_network_is_torchvisions_with_its_transform_of_the_input(tmp_path: Path) -> None:
+    """CT2: x in [0, 1] of 299 px, then x * (deviation / 0.5) + (mean - 0.5) / 0.5."""
+    torch.manual_seed(0)
+    network = inception_v3(init_weights=False)
+    torch.save(network.state_dict(), tmp_path / "inception.pth")
+    photo = np.random.default_rng(0).integers(0, 256, (299, 299, 3), dtype=np.uint8)
+    x = torch.from_numpy(photo).permute(2, 0, 1)[None] / 255
+    deviation, mean = (
+        torch.tensor(v).view(3, 1, 1) for v in ((0.229, 0.224, 0.225), (0.485, 0.456, 0.406))
+    )
+    network.fc = torch.nn.Identity()
+    with torch.inference_mode():
+        expected = network.eval()(x * (deviation / 0.5) + (mean - 0.5) / 0.5)[0]
+    features = FeatureNetwork(tmp_path / "inception.pth", name="ct2")([photo])
+    assert features.shape == (1, 2048)
+    assert features[0] == pytest.approx(expected.numpy(), rel=1e-3, abs=1e-5)
+    with pytest.raises(ModelError, match="not a state dict of torchvision's Inception v3"):
+        FeatureNetwork(tmp_path / "missing.pth", name="ct2")
 
 
 def test_missing_package_of_weights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

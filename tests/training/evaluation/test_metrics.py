@@ -97,6 +97,19 @@ def test_colorfulness_is_signed() -> None:
     assert metrics.colorfulness(rgb) == pytest.approx(255 + 0.3 * 127.5, rel=1e-6)
 
 
+def test_absolute_colorfulness_by_its_formula() -> None:
+    """Red beside green: |R - G| is 255 in both, |(R + G)/2 - B| is 127.5."""
+    rgb = np.zeros((2, 2, 3), np.float32)
+    rgb[0], rgb[1] = (1, 0, 0), (0, 1, 0)
+    assert metrics.colorfulness_abs(rgb) == pytest.approx(0.3 * np.hypot(255, 127.5), rel=1e-6)
+
+
+def test_difference_of_colorfulness_is_that_of_means() -> None:
+    """Not the mean of absolute differences, which would be 2."""
+    metric = metrics.METRICS["colorfulness_abs_difference"]
+    assert metric.statistic(np.array([10.0, 13.0]), np.array([12.0, 12.0])) == 0.5
+
+
 def test_invalid_lpips_weights_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "weights.pt"
     text.write_text("no weights")

