@@ -298,15 +298,28 @@ def _parse_integers(_context: click.Context, _option: click.Parameter, text: str
     "--historic", type=_DIRECTORY, metavar="DIR", help="Old photos to show on the results page."
 )
 @click.option("--docs", type=_DIRECTORY, metavar="DIR", help="Folder for results.md.")
+@click.option(
+    "--resnet18-weights",
+    default="imagenet",
+    show_default=True,
+    metavar="none|imagenet|FILE",
+    help="What pretrained ResNet18s start from.",
+)
 @click.option("--jobs", type=int, help="Number of parallel runs. Default: one per core, at most 4.")
-def reproduce(data: Path, out: Path, protocol: str, **options: Any) -> None:
+@click.option("--dry-run", is_flag=True, help="Print what would be run, and write nothing.")
+def reproduce(data: Path, out: Path, protocol: str, *, dry_run: bool, **options: Any) -> None:
     """Run the experiments of the report.
 
     Finished runs are kept and interrupted ones resumed. A page of results is written at the end.
     """
     need("train")
+    from photochrom.training.reproduction.reproduce import plan
     from photochrom.training.reproduction.reproduce import reproduce as run_all
 
+    if dry_run:
+        names = ("only", "seeds", "inception", "resnet18_weights")
+        click.echo(plan(data, out, protocol, **{name: options[name] for name in names}))
+        return
     outcome = run_all(data, out, protocol, **options)
     click.echo(f"{outcome.page}\n{outcome.gallery}")
     if outcome.failed:

@@ -1,5 +1,6 @@
 """Results as JSON, and the page that is generated from them."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,16 +29,32 @@ def test_results_survive_json() -> None:
     assert again.to_json() == results.to_json()
     assert again.of("unet-l1") == results.of("unet-l1")
     assert again.of("unet-rgb") is None
-    for damaged in ("", "[]", "{}", '{"format": 2}', results.to_json()[:-9]):
+    assert again.of("custom").scores == results.of("custom").scores
+    for damaged in ("", "[]", "{}", '{"format": 2}', '{"format": 3}', results.to_json()[:-9]):
         with pytest.raises(RunError, match=r"not a results\.json"):
             Results.from_json(damaged)
+
+
+def test_numbers_of_results_json_are_on_one_line() -> None:
+    lines = make_results(make_run("custom")).to_json().splitlines()
+    assert any(line.lstrip().startswith('"psnr": [20.0, 20.2, 20.0,') for line in lines)
+    assert len(lines) < 300
+
+
+def test_format_1_is_read_without_scores_by_photo() -> None:
+    content = json.loads(make_results(make_run("custom"), coco=True).to_json())
+    del content["runs"][0]["scores"], content["data"]["coco"]
+    results = Results.from_json(json.dumps({**content, "format": 1}))
+    (run,) = results.runs
+    assert run.scores == {}
+    assert not replace(results, protocol="report").at_report_scale
 
 
 def test_page_of_one_run() -> None:
     page = results_page(make_results(make_run("custom")), curves=["lambda.svg"])
     assert "**not the report's scale**" in page
     assert ".0071 (1)" in page
-    assert "Open: not run: custom-no-l1" in page
+    assert "Open: not run: unet-patchgan" in page
     assert "(lambda.svg)" in page
     assert "next steps" not in page
 
@@ -47,6 +64,40 @@ def test_title_marks_resnet18_without_imagenet_weights() -> None:
     assert run.title == "U-Net on ResNet18, PatchGAN, lambda 1"
     scratch = replace(run, recipe=replace(run.recipe, encoder_weights="none"))
     assert scratch.title == "U-Net on ResNet18 from scratch, PatchGAN, lambda 1"
+    own = replace(run, recipe=replace(run.recipe, encoder_weights="own.pth"))
+    assert own.title == "U-Net on ResNet18 from own.pth, PatchGAN, lambda 1"
+
+
+def test_page_has_mean_and_deviation_of_seeds_in_every_table() -> None:
+    runs = [
+        make_run(name, seed=i, psnr=20.0 + i, colorfulness_ratio=0.5)
+        for name in ("unet-patchgan", "unet-hinge")
+        for i in range(3)
+    ]
+    page = results_page(make_results(*runs), curves=[])
+    table, steps = (page.split(f"## {title}")[1] for title in ("Table 1", "The report's next"))
+    for part, row in ((table, "| U-Net, PatchGAN (`"), (steps, "| U-Net, PatchGAN, hinge")):
+        (line,) = [line for line in part.split("\n## ")[0].splitlines() if line.startswith(row)]
+        cells = [cell.strip() for cell in line.split("|")]
+        assert cells[2] == "3"
+        assert cells.count("21.00 ± 1.00") == 2  # of the last network, and of the last epochs
+    assert "Seeds of each experiment: 3." in page
+
+
+def test_page_marks_runs_that_lost_their_pretraining() -> None:
+    log = [make_log_line(1, "l1"), make_log_line(2, "gan")]
+    run = make_run("unet-patchgan-l1pre", log)
+    assert "†" not in results_page(make_results(run), curves=[])
+    old = replace(run, environment={k: v for k, v in run.environment.items() if k != "processes"})
+    page = results_page(make_results(old), curves=[])
+    assert "(`unet-patchgan-l1pre`) †" in page
+    assert "Runs with † were trained before" in page
+
+
+def test_page_of_other_photos_says_so() -> None:
+    run = make_run("custom")
+    assert "not known to be COCO's" in results_page(make_results(run), curves=[])
+    assert "COCO's;" not in results_page(make_results(run, coco=True), curves=[])
 
 
 @pytest.mark.skipif(not (DOCS / "results.json").is_file(), reason="no results were published")

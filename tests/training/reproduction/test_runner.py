@@ -1,27 +1,34 @@
 """Tasks, their processes, and the command `reproduce`."""
 
 import json
+import re
+import threading
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.cli import main
 from photochrom.errors import DataError, RecipeError, RunError
 from photochrom.training.data.shrink import shrink
+from photochrom.training.networks.encoders import build_encoder
 from photochrom.training.recipes.named import RECIPES
 from photochrom.training.recipes.recipe import Recipe
-from photochrom.training.reproduction import runner
+from photochrom.training.reproduction import resnet18_weights, runner
 from photochrom.training.reproduction.experiments import (
     EXPERIMENTS,
     PROTOCOLS,
     at_scale,
 )
-from photochrom.training.reproduction.results import Results
+from photochrom.training.reproduction.resnet18_weights import find_resnet18_weights
+from photochrom.training.reproduction.results import Results, collect
 from photochrom.training.reproduction.runner import ExperimentTask, perform_all
 from support.data import pack
 from support.photos import write_photos
@@ -44,12 +51,14 @@ def run_command(*arguments: object) -> Result:
 def test_smoke_protocol_runs_everything_once(data: Path, tmp_path: Path) -> None:
     historic = write_photos(tmp_path / "historic", 2, size=(40, 30))
     arguments = ("--data", data, "--out", tmp_path, "--protocol", "smoke", "--jobs", 1)
+    arguments += ("--resnet18-weights", "none")
     result = run_command(*arguments, "--historic", historic)
     assert result.exit_code == 0, result.output
     folder = tmp_path / "smoke"
     page = (folder / "docs/results.md").read_text()
     assert all(f"`{name}`" in page for name in ("grey", "mean-ab", *EXPERIMENTS))
     assert "ResNet18 from scratch" in page
+    assert "Of 9 claims: 9 open." in page  # with one epoch each
     results = Results.from_json((folder / "docs/results.json").read_bytes())
     assert [run.experiment for run in results.runs] == list(EXPERIMENTS)
     assert {p.name for p in (folder / "docs").iterdir()} >= {"lambda.svg", "training.svg"}
@@ -151,31 +160,128 @@ def test_find_run_matches_the_full_name(tmp_path: Path) -> None:
     assert make_task(tmp_path, "resnet18-unet-patchgan", RECIPES["tiny"]).find_run() == run
 
 
-def test_resnet18_weights_follow_the_first_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requests: list[str] = []
-
-    def fetch(name: str, weights: str) -> None:
-        requests.append(f"{name} {weights}")
-        raise RecipeError("offline")
-
-    monkeypatch.setattr(runner, "build_encoder", fetch)
-    planned = [("resnet18-lambda-3", 0)]
-    (task,) = runner.make_tasks(planned, tmp_path, PROTOCOLS["reduced"], None)
-    assert requests == ["resnet18 imagenet"]
+def test_other_resnet18_weights_than_those_of_earlier_runs_are_refused(tmp_path: Path) -> None:
+    planned, scale = [("resnet18-lambda-3", 0)], PROTOCOLS["reduced"]
+    (task,) = runner.make_tasks(planned, tmp_path, scale, None, resnet18_weights="none")
     assert task.recipe is not None
     assert task.recipe.encoder_weights == "none"
-    runner.make_tasks([("unet-l1", 0)], tmp_path, PROTOCOLS["reduced"], None)
-    runner.make_tasks(planned, tmp_path, SMOKE, None)
-    assert len(requests) == 1  # no request if it is not needed
     run = tmp_path / "runs/0000-resnet18-lambda-0-seed0"
     run.mkdir(parents=True)
     (run / "recipe.json").write_text(replace(task.recipe, encoder_weights="imagenet").to_json())
-    monkeypatch.setattr(runner, "build_encoder", lambda name, weights: None)
-    (task,) = runner.make_tasks(planned, tmp_path, PROTOCOLS["reduced"], None)
+    with pytest.raises(RunError, match="imagenet, not none; give --resnet18-weights imagenet, or"):
+        runner.make_tasks(planned, tmp_path, scale, None, resnet18_weights="none")
+
+
+def test_own_resnet18_weights(tmp_path: Path) -> None:
+    path = tmp_path / "own.pth"
+    torch.save(build_encoder("resnet18").state_dict(), path)
+    (task,) = runner.make_tasks(
+        [("resnet18-lambda-3", 0)], tmp_path, SMOKE, None, resnet18_weights=str(path)
+    )
     assert task.recipe is not None
-    assert task.recipe.encoder_weights == "imagenet"
+    assert (task.recipe.encoder, task.recipe.encoder_weights) == ("resnet18", str(path))
+
+
+def test_missing_resnet18_weights_stop_before_any_training(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(resnet18_weights, "try_to_load_from_cache", lambda **_: None)
+    arguments = ("--data", data, "--out", tmp_path, "--protocol", "smoke")
+    result = run_command(*arguments)
+    assert result.exit_code == 1
+    assert "give --resnet18-weights none to train it from scratch" in result.output
+    assert not list(tmp_path.iterdir())
+    # Rows without a ResNet18 do not need them.
+    result = run_command(*arguments, "--only", "unet-l1,lite0-unet-patchgan", "--dry-run")
+    assert result.exit_code == 0, result.output
+
+
+def test_hub_that_is_down_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[str] = []
+
+    class Down(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            requests.append(self.path)
+            self.send_error(503)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Down)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/"
+    monkeypatch.setattr(resnet18_weights, "try_to_load_from_cache", lambda **_: None)
+    monkeypatch.setattr(resnet18_weights, "hf_hub_url", lambda **where: url + where["filename"])
+    with pytest.raises(RecipeError, match=r"503.*; give --resnet18-weights none"):
+        find_resnet18_weights("imagenet")
+    server.shutdown()
+    server.server_close()
+    assert requests == ["/config.json"]
+    start = time.monotonic()
+    with pytest.raises(RecipeError, match="refused"):
+        find_resnet18_weights("imagenet")
+    assert time.monotonic() - start < 5
+
+
+def test_cached_resnet18_weights_need_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resnet18_weights, "try_to_load_from_cache", lambda **_: "file")
+    monkeypatch.setattr(resnet18_weights, "hf_hub_url", lambda **_: pytest.fail("a request"))
+    built: list[tuple[str, str]] = []
+    monkeypatch.setattr(resnet18_weights, "build_encoder", lambda *args: built.append(args))
+    assert find_resnet18_weights("imagenet", download=False) == "imagenet"
+    assert not built
+    assert find_resnet18_weights("imagenet") == "imagenet"
+    assert built == [("resnet18", "imagenet")]
+
+
+def test_resnet18_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"cannot read encoder weights .*; give --resnet18-"):
+        find_resnet18_weights(str(tmp_path / "missing.pth"))
+
+
+def test_dry_run_says_what_is_finished_and_writes_nothing(data: Path, tmp_path: Path) -> None:
+    arguments = ("--data", data, "--out", tmp_path / "out", "--protocol", "smoke", "--jobs", 1)
+    arguments += ("--only", "unet-l1,unet-patchgan,unet-patchgan-l1pre", "--seeds", "0")
+    result = run_command(*arguments, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert not (tmp_path / "out").exists()
+    assert "photos of 32 px" in result.output
+    assert "8 for training and 12 for evaluation" in result.output
+    assert re.search(r"unet-patchgan-l1pre-seed0 +2 +\S+ +not started", result.output)
+    assert "4 of 4 are not finished" in result.output
+
+    folder = tmp_path / "out" / "smoke"
+    runner.prepare_data(data, folder, SMOKE)
+    tasks = runner.make_tasks([("unet-l1", 0), ("unet-patchgan-l1pre", 0)], folder, SMOKE, None)
+    for task in tasks:
+        task.perform()
+    (run,) = folder.glob("runs/*-unet-patchgan-l1pre-seed0")
+    (run / "log.jsonl").write_text((run / "log.jsonl").read_text().splitlines()[0] + "\n")
+    before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*"))
+    result = run_command(*arguments, "--dry-run")
+    assert sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
+    assert re.search(r"unet-l1-seed0 +1 +\S+ +finished", result.output)
+    assert re.search(r"l1pre-seed0 +2 +\S+ +1 epochs are trained", result.output)
+    assert "3 of 4 are not finished" in result.output
+
+
+def test_dry_run_refuses_what_a_run_would(data: Path, tmp_path: Path) -> None:
+    arguments = ("--data", data, "--out", tmp_path / "out", "--dry-run", "--only", "unet-l1")
+    result = run_command(*arguments, "--protocol", "reduced")
+    assert result.exit_code == 1
+    assert "has photos: 12 for train, 12 for validation; needed are 1200" in result.output
+
+
+def test_run_without_scores_by_photo_is_evaluated_again(data: Path, tmp_path: Path) -> None:
+    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2})
+    task = make_task(tmp_path, "unet-l1", at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0))
+    task.perform()
+    (run,) = (tmp_path / "runs").iterdir()
+    (run / "scores.csv").unlink()
+    assert not task.is_done()
+    task.perform()
+    assert task.is_done()
 
 
 @pytest.mark.parametrize(
@@ -196,7 +302,8 @@ def test_invalid_options_are_refused(
     data: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     result = run_command(
-        "--data", data, "--out", tmp_path / "out", "--protocol", "smoke", *arguments
+        *("--data", data, "--out", tmp_path / "out", "--protocol", "smoke"),
+        *("--resnet18-weights", "none", *arguments),
     )
     assert result.exit_code != 0
     assert message in result.output
@@ -212,6 +319,15 @@ def test_other_data_is_refused(data: Path, tmp_path: Path) -> None:
         runner.prepare_data(tmp_path / "other", tmp_path, SMOKE)
 
 
+@pytest.mark.parametrize(("name", "coco"), [("{:012}.jpg", True), ("img_{}.jpg", False)])
+def test_photos_named_like_cocos_are_taken_for_them(tmp_path: Path, name: str, coco: bool) -> None:
+    paths = sorted(write_photos(tmp_path / "photos", 24).iterdir())
+    photos = {name.format(i): path for i, path in enumerate(paths)}
+    prepare(photos, tmp_path / "data", size=32, eval_fraction=0.5, progress=False)
+    runner.prepare_data(tmp_path / "data", tmp_path / "out", SMOKE)
+    assert collect(tmp_path / "out", "smoke", "data", None).data["coco"] is coco
+
+
 def test_results_have_machine_but_no_local_paths(data: Path, tmp_path: Path) -> None:
     arguments = ("--out", tmp_path, "--protocol", "smoke", "--only", "unet-l1", "--jobs", 1)
     assert run_command("--data", data, *arguments).exit_code == 0
@@ -222,3 +338,4 @@ def test_results_have_machine_but_no_local_paths(data: Path, tmp_path: Path) -> 
     (result,) = Results.from_json((tmp_path / "smoke/docs/results.json").read_bytes()).runs
     assert "data" not in result.environment  # a path of this machine
     assert result.environment["data_fingerprint"]
+    assert len(result.scores["psnr"]) == 12

@@ -28,6 +28,33 @@ def shrink(data: Path, dest: Path, *, size: int, counts: Mapping[Split, int]) ->
     Raises:
         DataError: If `data` has too few or too small photos, or no such split.
     """
+    splits = check_enough(data, size=size, counts=counts)
+    with new_folder(dest) as folder:
+        rows = []
+        for split in SPLITS:
+            count = counts.get(split, 0)
+            packed = np.empty((count, size, size, 3), np.uint8)
+            sources = islice(splits[split].sources(), count) if count else ()
+            for i, (name, sha256) in enumerate(sources):
+                image = Image.fromarray(splits[split].photo(i))
+                packed[i] = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+                rows.append((split, name, sha256, size, size))
+            np.save(folder / f"{split}.npy", packed.reshape(-1))
+        fingerprint = next(iter(splits.values())).fingerprint
+        info = {"size": size, "keep_aspect": False, "from_fingerprint": fingerprint}
+        write_metadata(folder, rows, info)
+
+
+def check_enough(
+    data: Path, *, size: int, counts: Mapping[Split, int]
+) -> dict[Split, PackedPhotos]:
+    """Return the splits that `shrink` would take photos of, if they have enough.
+
+    The arguments are those of `shrink`.
+
+    Raises:
+        DataError: If `data` has too few or too small photos, or no such split.
+    """
     splits = {split: PackedPhotos(data, split) for split in counts}
     if any(len(splits[split]) < count for split, count in counts.items()):
         found = ", ".join(f"{len(photos)} for {split}" for split, photos in splits.items())
@@ -43,17 +70,4 @@ def shrink(data: Path, dest: Path, *, size: int, counts: Mapping[Split, int]) ->
             f"{data} has photos of {smallest} px, but {size} px are needed; "
             f"prepare it with --size {size} or more"
         )
-    with new_folder(dest) as folder:
-        rows = []
-        for split in SPLITS:
-            count = counts.get(split, 0)
-            packed = np.empty((count, size, size, 3), np.uint8)
-            sources = islice(splits[split].sources(), count) if count else ()
-            for i, (name, sha256) in enumerate(sources):
-                image = Image.fromarray(splits[split].photo(i))
-                packed[i] = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
-                rows.append((split, name, sha256, size, size))
-            np.save(folder / f"{split}.npy", packed.reshape(-1))
-        fingerprint = next(iter(splits.values())).fingerprint
-        info = {"size": size, "keep_aspect": False, "from_fingerprint": fingerprint}
-        write_metadata(folder, rows, info)
+    return splits

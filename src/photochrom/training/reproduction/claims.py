@@ -1,26 +1,48 @@
-"""The report's claims and our verdicts on them.
+"""The report's claims and our verdicts on them, by the rules of `comparison`.
 
-The rules were fixed before the runs: output below a fifth of the original's colourfulness is grey
-(`photochrom.training.loop.monitor.GREY_RATIO`), and a value is above another if their 95 %
-intervals do not overlap.
+Output below a fifth of the original's colourfulness is grey
+(`photochrom.training.loop.monitor.GREY_RATIO`). That a system is grey is evidence only if another
+system, trained by the same protocol, is not.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import inf
+from statistics import mean
 from typing import Literal
 
-from scipy.stats import spearmanr
-
 from photochrom.training.evaluation.bootstrap import Estimate
+from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.loop.monitor import GREY_RATIO
-from photochrom.training.reproduction.experiments import LAMBDAS, SYSTEMS, lambda_run
+from photochrom.training.reproduction.comparison import (
+    EPOCHS,
+    SEEDS,
+    MissingDataError,
+    compare,
+    compare_colorfulness,
+    compare_epochs,
+    estimate,
+    is_above,
+)
+from photochrom.training.reproduction.experiments import SYSTEMS, lambda_run
 from photochrom.training.reproduction.results import Results, Run
 
-Outcome = Literal["confirmed", "partly", "refuted", "open"]
+Finding = Literal["holds", "fails", "open"]
+Outcome = Literal[
+    "confirmed", "refuted", "reproduced at this scale", "not reproduced at this scale", "open"
+]
+
+_OUTCOMES: Mapping[Finding, tuple[Outcome, Outcome]] = {
+    "holds": ("confirmed", "reproduced at this scale"),
+    "fails": ("refuted", "not reproduced at this scale"),
+    "open": ("open", "open"),
+}
+"""At the report's scale, and elsewhere."""
 
 PSNR_MARGIN, RATIO_MARGIN = 0.1, 0.05
-"""In dB, and as a share of the original's colourfulness: differences below these are ignored when
-two runs are compared during training."""
+"""In dB, and as a share of the original's colourfulness: how near a run has to come to the values
+of another to have reached them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +50,8 @@ class Verdict:
     """The verdict on a claim."""
 
     outcome: Outcome
-    """`open` if a required run is missing."""
+    """`confirmed` and `refuted` are for the report's scale only: `Results.at_report_scale`, and
+    ResNet18 with ImageNet weights."""
     message: str
     """The reason, with values."""
 
@@ -42,26 +65,32 @@ class Claim:
 
     title: str
     requires: tuple[str, ...]
-    """Experiments and baselines."""
-    rule: Callable[[Results], Verdict]
-    requires_fid: bool = False
+    """Experiments, including controls."""
+    rule: Callable[[Results], tuple[Finding, str]]
+    """The finding with its reason."""
 
     def conclude(self, results: Results) -> Verdict:
-        """Return the verdict; `open` if a required run or FID is missing."""
-        missing = [name for name in self.requires if results.evaluation(name) is None]
+        """Return the verdict; `open` if a required run or measurement is missing."""
+        missing = [name for name in self.requires if results.of(name) is None]
         if missing:
             return Verdict("open", f"not run: {', '.join(missing)}")
-        if self.requires_fid and not set(self.requires) <= set(results.with_metric("fid")):
-            return Verdict("open", "FID was not measured; give --inception")
-        return self.rule(results)
-
-
-def _outcome(*conditions: bool) -> Outcome:
-    return "confirmed" if all(conditions) else "partly" if any(conditions) else "refuted"
-
-
-def _ratio(results: Results, name: str) -> Estimate:
-    return results.value(name, "colorfulness_ratio")
+        runs = [run for name in self.requires for run in results.seeds(name)]
+        if lost := [run.experiment for run in runs if run.lost_pretraining]:
+            return Verdict(
+                "open",
+                f"{', '.join(dict.fromkeys(lost))} lost its L1 pretraining to a fault of the time "
+                "(commit a527a83 mended it); train it again",
+            )
+        try:
+            finding, message = self.rule(results)
+        except MissingDataError as error:
+            return Verdict("open", str(error))
+        origins = sorted({run.encoder_origin for run in runs if run.other_weights})
+        if origins:
+            message += f"; ResNet18 started from {' and '.join(origins)}"
+        at_report_scale, elsewhere = _OUTCOMES[finding]
+        is_like_report = results.at_report_scale and not origins
+        return Verdict(at_report_scale if is_like_report else elsewhere, message)
 
 
 def _show(value: Estimate, digits: int = 2) -> str:
@@ -71,148 +100,190 @@ def _show(value: Estimate, digits: int = 2) -> str:
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def is_above(one: Estimate, other: Estimate) -> bool:
-    """Return whether a value is above another and their intervals do not overlap."""
-    low, high = one[1], other[2]
-    return low is not None and high is not None and low > high
+def _show_estimate(results: Results, name: str, metric: str) -> str:
+    return _show(estimate(results, name, metric), METRICS[metric].digits)
 
 
-def _is_grey(results: Results) -> Verdict:
-    ratios = [_ratio(results, name) for name in ("custom", "custom-no-l1")]
-    return Verdict(
-        _outcome(*(ratio[0] < GREY_RATIO for ratio in ratios)),
-        f"with L1 it has {_show(ratios[0])} of the original's colourfulness, without L1 "
-        f"{_show(ratios[1])}; below {GREY_RATIO:.2f} counts as grey",
+def _is_grey(results: Results, name: str, control: str) -> tuple[Finding, str]:
+    message = (
+        f"{name} has {_show_estimate(results, name, 'colorfulness_ratio')} of the original's "
+        f"colourfulness, and below {GREY_RATIO:.2f} counts as grey"
     )
+    order = compare_colorfulness(results, name, GREY_RATIO)
+    if order == "above":
+        return "fails", message
+    if order == "unclear":
+        return "open", f"{message}; the intervals do not decide it"
+    message += f"; the control {control} has "
+    message += _show_estimate(results, control, "colorfulness_ratio")
+    if compare_colorfulness(results, control, GREY_RATIO) != "above":
+        return "open", f"{message}, so grey may come from the protocol, not from {name}"
+    return "holds", message
 
 
-def _receptive_field_is_small(results: Results) -> Verdict:
-    plain, dilated = _ratio(results, "custom"), _ratio(results, "custom-dilated")
-    distances = [results.value(name, "ciede2000") for name in ("custom", "custom-dilated")]
-    return Verdict(
-        _outcome(is_above(dilated, plain), is_above(*distances)),
-        "with dilations, whose receptive field is nearly the whole photo, colourfulness changes "
-        f"from {_show(plain)} to {_show(dilated)} of the original's and CIEDE2000 from "
-        f"{_show(distances[0])} to {_show(distances[1])}",
+def _is_larger(
+    results: Results, name: str, base: str, metric: str, quantity: str
+) -> tuple[Finding, str]:
+    """Find whether `name` has a larger value than `base`."""
+    message = (
+        f"{quantity} is {_show_estimate(results, name, metric)} with {name} and "
+        f"{_show_estimate(results, base, metric)} with {base}"
     )
+    try:
+        order = compare(results, name, base, metric)
+    except MissingDataError as error:
+        raise MissingDataError(f"{message}, but {error}") from error
+    if order == "unclear":
+        overlap = compare_epochs(results, name, base, metric) == "unclear"
+        reason = "the intervals overlap" if overlap else "the scores by photo do not agree"
+        return "open", f"{message}; {reason}"
+    return "holds" if order == "above" else "fails", message
 
 
-def _lambda_100_is_grey(results: Results) -> Verdict:
-    at_1, at_100 = (_ratio(results, lambda_run(value)) for value in (1, 100))
-    run = results.of(lambda_run(1))
-    assert run is not None  # `conclude` has checked
-    sweep = "; ".join(
-        f"{value}: {_ratio(results, name)[0]:.2f} at {results.value(name, 'mse')[0]:.4f}"
-        for value, name in ((value, lambda_run(value)) for value in LAMBDAS)
-    )
-    return Verdict(
-        _outcome(at_100[0] < GREY_RATIO, is_above(at_1, at_100)),
-        f"{run.title.partition(',')[0]}: lambda 100 gives {_show(at_100)} of the original's "
-        f"colourfulness, lambda 1 {_show(at_1)}; colourfulness and MSE for each lambda: {sweep}",
-    )
+def _steps_until(run: Run, psnr: float, ratio: float) -> float:
+    """Return the generator steps with a discriminator until a run reaches two values.
 
-
-def _steps_until(run: Run, psnr: float, ratio: float) -> int | None:
-    """Return the generator steps with a discriminator until a run first reaches two values."""
+    The means of five consecutive epochs count, as single epochs wander; infinite if they never do.
+    """
     steps = run.updates_by_epoch("g", phases=("gan",))
-    for after, line in zip(steps, run.log, strict=True):
-        near = line["psnr"] >= psnr - PSNR_MARGIN
-        if line["phase"] == "gan" and near and line["colorfulness_ratio"] >= ratio - RATIO_MARGIN:
-            return after
-    return None
+    epochs = [pair for pair in zip(steps, run.log, strict=True) if pair[1]["phase"] == "gan"]
+    for end in range(EPOCHS, len(epochs) + 1):
+        lines = [line for _, line in epochs[end - EPOCHS : end]]
+        near = mean(line["psnr"] for line in lines) >= psnr - PSNR_MARGIN
+        if near and mean(line["colorfulness_ratio"] for line in lines) >= ratio - RATIO_MARGIN:
+            return epochs[end - 1][0]
+    return inf
 
 
-def _pretraining_saves_steps(results: Results) -> Verdict:
-    plain, pretrained = results.of("unet-patchgan"), results.of("unet-patchgan-l1pre")
-    assert plain is not None  # `conclude` has checked
-    assert pretrained is not None
-    psnr, ratio = plain.log[-1]["psnr"], plain.log[-1]["colorfulness_ratio"]
-    goal = (
-        f"the plain U-Net's final values on the photos monitored in training, PSNR {psnr:.2f} dB "
-        f"and {ratio:.2f} of the original's colourfulness"
+def _pretraining_saves_steps(results: Results) -> tuple[Finding, str]:
+    names = "unet-patchgan-l1pre", "unet-patchgan"
+    pretrained, plain = (results.seeds(name) for name in names)
+    for name, runs in zip(names, (pretrained, plain), strict=True):
+        if len(runs) < SEEDS:
+            raise MissingDataError(
+                f"{SEEDS} seeds of {name} are needed, as the step at which a curve first reaches "
+                f"a value depends on chance; the number of seeds is {len(runs)}"
+            )
+    psnr, ratio = (estimate(results, "unet-patchgan", m)[0] for m in ("psnr", "colorfulness_ratio"))
+    fewer, more = (sorted(_steps_until(run, psnr, ratio) for run in x) for x in (pretrained, plain))
+    message = (
+        f"the pretrained U-Nets reached the plain ones' final values, PSNR {psnr:.2f} dB and "
+        f"{ratio:.2f} of the original's colourfulness, after {_show_steps(fewer)} generator steps "
+        f"with the PatchGAN, the plain ones after {_show_steps(more)}; with L1 pretraining, a run "
+        f"takes {pretrained[0].updates('g')} generator steps, a plain one {plain[0].updates('g')}"
     )
-    plain_steps = _steps_until(plain, psnr, ratio)
-    assert plain_steps is not None  # the last epoch at the latest
-    steps = _steps_until(pretrained, psnr, ratio)
-    if steps is None:
-        return Verdict(
-            "refuted",
-            f"the pretrained U-Net never reached {goal}, in "
-            f"{pretrained.updates('g', phases=('gan',))} generator steps with the PatchGAN",
-        )
-    return Verdict(
-        _outcome(steps < plain_steps),
-        f"the pretrained U-Net reached {goal}, after {steps} generator steps with the PatchGAN, "
-        f"the plain one after {plain_steps}; including L1 pretraining, the runs took "
-        f"{pretrained.updates('g')} and {plain.updates('g')} generator steps",
+    if fewer[-1] < more[0]:
+        return "holds", message
+    if fewer[0] >= more[-1] < inf:
+        return "fails", message
+    return "open", f"{message}; the ranges overlap"
+
+
+def _show_steps(steps: Sequence[float]) -> str:
+    return ", ".join("never" if value == inf else f"{value:.0f}" for value in steps)
+
+
+def _best_is_worst(results: Results, metric: str) -> tuple[Finding, str]:
+    """Find whether the system of the four with the best FID has the worst value of a metric."""
+    fids = {name: estimate(results, name, "fid") for name in SYSTEMS}
+    best = min(SYSTEMS, key=lambda name: fids[name][0])
+    others = [name for name in SYSTEMS if name != best]
+    values = ", ".join(
+        f"{name} {_show(fids[name], 1)} and {_show_estimate(results, name, metric)}"
+        for name in SYSTEMS
     )
+    message = f"FID and {METRICS[metric].title}: {values}"
+    if not all(is_above(fids[name], fids[best]) for name in others):
+        return "open", f"{message}; the intervals do not show which system has the best FID"
+    worse = "below" if METRICS[metric].direction == "up" else "above"
+    orders = [compare(results, best, name, metric) for name in others]
+    if all(order == worse for order in orders):
+        return "holds", message
+    if any(order not in (worse, "unclear") for order in orders):
+        return "fails", message
+    return "open", f"{message}; the intervals do not show which system has the worst one"
 
 
-def _best_has_worst_scores(results: Results) -> Verdict:
-    def values(metric: str, names: Sequence[str] = SYSTEMS) -> dict[str, float]:
-        return {name: results.value(name, metric)[0] for name in names}
-
-    fid, mse, ssim = values("fid"), values("mse"), values("ssim")
-    best = min(fid, key=fid.__getitem__)
-    worst_mse, worst_ssim = max(mse, key=mse.__getitem__), min(ssim, key=ssim.__getitem__)
-    names = results.with_metric("fid")
-    correlation = spearmanr(
-        list(values("fid", names).values()), list(values("mse", names).values())
-    ).statistic
-    grey_mse = results.value("grey", "mse")[0]
-    return Verdict(
-        _outcome(worst_mse == best, worst_ssim == best),
-        f"of the four systems, {best} has the best FID, {fid[best]:.1f}, {worst_mse} the worst MSE "
-        f"and {worst_ssim} the worst SSIM; over all {len(names)} rows FID and MSE have a rank "
-        f"correlation of {correlation:+.2f}; grey has a lower MSE than "
-        f"{sum(grey_mse < value for value in mse.values())} of the four systems",
-    )
-
+_RATIO = "colorfulness_ratio"
+_COLOURFULNESS = "the share of the original's colourfulness"
+_SYSTEM_3, _LAMBDA_100 = lambda_run(1), lambda_run(100)
 
 CLAIMS: Sequence[Claim] = (
-    Claim(
-        "The custom pair produces grey images, with and without L1.",
-        ("custom", "custom-no-l1"),
-        _is_grey,
+    *(
+        Claim(title, (name, "unet-patchgan"), partial(_is_grey, name=name, control="unet-patchgan"))
+        for name, title in (
+            ("custom", "The custom pair produces grey images."),
+            ("custom-no-l1", "The custom pair produces grey images without L1, too."),
+        )
+    ),
+    *(
+        Claim(
+            title,
+            ("custom-dilated", "custom"),
+            partial(
+                _is_larger, name="custom-dilated", base="custom", metric=metric, quantity=quantity
+            ),
+        )
+        for metric, quantity, title in (
+            (
+                _RATIO,
+                _COLOURFULNESS,
+                "A larger receptive field (dilations, equally many parameters) makes the custom "
+                "pair more colourful, so the small one would explain grey.",
+            ),
+            ("psnr", "PSNR", "A larger receptive field brings it closer to the original."),
+        )
     ),
     Claim(
-        "The reason is its small receptive field: with dilations and equally many parameters, it "
-        "is more colourful and closer to the original.",
-        ("custom", "custom-dilated"),
-        _receptive_field_is_small,
+        "Lambda 100 turns the ResNet18 U-Net grey.",
+        (_LAMBDA_100, _SYSTEM_3),
+        partial(_is_grey, name=_LAMBDA_100, control=_SYSTEM_3),
     ),
     Claim(
-        "Lambda 100 turns the ResNet18 U-Net grey, and lambda 1 helps.",
-        tuple(lambda_run(value) for value in LAMBDAS),
-        _lambda_100_is_grey,
+        "Lambda 1 makes the ResNet18 U-Net more colourful than lambda 100.",
+        (_SYSTEM_3, _LAMBDA_100),
+        partial(
+            _is_larger, name=_SYSTEM_3, base=_LAMBDA_100, metric=_RATIO, quantity=_COLOURFULNESS
+        ),
     ),
     Claim(
         "A U-Net that was pretrained with L1 needs fewer GAN steps.",
         ("unet-patchgan", "unet-patchgan-l1pre"),
         _pretraining_saves_steps,
     ),
-    Claim(
-        "The system with the best images has the worst scores.",
-        ("grey", *SYSTEMS),
-        _best_has_worst_scores,
-        requires_fid=True,
+    *(
+        Claim(
+            f"The system with the best images, here by FID, has the worst {title}.",
+            SYSTEMS,
+            partial(_best_is_worst, metric=metric),
+        )
+        for metric, title in (("mse", "MSE"), ("ssim", "SSIM (in the report the second worst)"))
     ),
 )
 """In the order of the pages."""
 
 
-def compare(results: Results, name: str, base: str) -> str:
-    """Describe the significant differences of an experiment from another.
+def describe_difference(results: Results, name: str, base: str) -> str:
+    """Describe how an experiment differs from another in colourfulness and PSNR.
 
-    "as colourful, as close" means that the intervals overlap.
+    A difference between epochs without scores by photo is in parentheses; "-" if pretraining was
+    lost.
     """
+    if any(run.lost_pretraining for run in results.seeds(name)):
+        return "-"
 
-    def choose(metric: str, above: str, below: str, equal: str) -> str:
-        value, base_value = results.value(name, metric), results.value(base, metric)
-        if is_above(value, base_value):
-            return above
-        return below if is_above(base_value, value) else equal
+    def choose(metric: str, above: str, below: str, unclear: str) -> str:
+        words = {"above": above, "below": below, "unclear": unclear}
+        try:
+            return words[compare(results, name, base, metric)]
+        except MissingDataError:
+            pass
+        try:
+            order = compare_epochs(results, name, base, metric)
+        except MissingDataError:
+            order = "unclear"
+        return unclear if order == "unclear" else f"({words[order]})"
 
-    color = choose("colorfulness_ratio", "more colourful", "less colourful", "as colourful")
-    distance = choose("ciede2000", "farther from", "closer to", "as close to")
-    return f"{color}, {distance} the original"
+    color = choose(_RATIO, "more colourful", "less colourful", "colourfulness unclear")
+    distance = choose("psnr", "higher PSNR", "lower PSNR", "PSNR unclear")
+    return f"{color}, {distance}"

@@ -1,15 +1,26 @@
 """results.md, generated from results.json alone."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import mean
+from statistics import mean, stdev
+
+from scipy.stats import spearmanr
 
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import Evaluation
 from photochrom.training.evaluation.tables import TABLE_1, cell, heading, markdown
-from photochrom.training.loop.monitor import SAMPLES
-from photochrom.training.reproduction.claims import CLAIMS, compare
+from photochrom.training.loop.monitor import GREY_RATIO, SAMPLES
+from photochrom.training.reproduction.claims import CLAIMS, describe_difference
+from photochrom.training.reproduction.comparison import (
+    EPOCHS,
+    LEAST_EPOCHS,
+    LOGGED,
+    SEEDS,
+    MissingDataError,
+    last_epochs,
+)
 from photochrom.training.reproduction.experiments import (
     BASELINES,
     EXPERIMENTS,
@@ -29,6 +40,9 @@ _METRICS = (
     *("mse", "mse_ab110", "ssim", "psnr", "ciede2000", "colorfulness_ratio"),
     *("fid", "kid_paired"),
 )
+_RULES_DATE = "2026-11-29"
+_LOST = " †"
+"""Marks runs whose pretraining was lost (`Run.lost_pretraining`)."""
 
 
 def results_page(results: Results, *, curves: Sequence[str], images: Sequence[str] = ()) -> str:
@@ -41,11 +55,12 @@ def results_page(results: Results, *, curves: Sequence[str], images: Sequence[st
     """
     sections = [
         _introduction(results),
+        _claims(results),
+        _rules(results),
         _table_1(results),
-        _claims(results, curves),
         _next_steps(results),
         _all_runs(results),
-        _seeds(results),
+        _curves(results, curves),
         _speed(results),
     ]
     if images:
@@ -57,6 +72,7 @@ def results_page(results: Results, *, curves: Sequence[str], images: Sequence[st
 
 def _introduction(results: Results) -> str:
     protocol, data, machine = PROTOCOLS[results.protocol], results.data, results.machine
+    kind = "" if data.get("coco") else ", not known to be COCO's"
     environments = [run.environment for run in results.runs]
     commits = sorted({str(e["commit"]) for e in environments})
     devices = sorted({str(e["device"]) for e in environments})
@@ -66,15 +82,28 @@ def _introduction(results: Results) -> str:
     fid = "not measured"
     if results.fid_weights:
         fid = f"`{results.fid_weights}`, N {data['eval']}; compare FID only at the same N"
+    seeds = sorted({len(results.seeds(run.experiment)) for run in results.runs})
     facts = [
         f"Protocol `{results.protocol}`: {_describe_scale(results.protocol)}.",
-        f"Data: `{data['name']}`, {data['train']} training photos and {data['eval']} eval photos; "
+        f"Data: `{data['name']}`{kind}; {data['train']} training photos and {data['eval']} "
+        "evaluation photos; "
         f"SHA-256 of the manifest `{data['fingerprint']}`.",
         f"FID and KID: {fid}.",
+        f"Seeds of each experiment: {' or '.join(map(str, seeds))}.",
         f"Machine: {machine['processor']}, {machine['cores']} cores{gpu}; trained on "
         f"{', '.join(devices)} in {protocol.precision}; {results.date}.",
         f"Commit {', '.join(commits)}; {versions}.",
     ]
+    notes = (
+        "[metrics.md](metrics.md) defines the metrics. In the tables, values of several seeds are "
+        "mean ± standard deviation; values in brackets are 95 % bootstrap intervals over photos, "
+        "which do not include the variation between epochs or seeds."
+    )
+    if any(run.lost_pretraining for run in results.runs):
+        notes += (
+            f" Runs with{_LOST} were trained before a fault was mended (commit a527a83): their "
+            "first adversarial steps destroyed the L1 pretraining, so they say nothing about it."
+        )
     return f"""# The report's experiments, reproduced
 
 Hamrick and Siu, "OrGANic Image Colorizations using Deep Learning". `photochrom reproduce` generates
@@ -83,8 +112,7 @@ metrics of every run.
 
 {_bullets(facts)}
 
-[metrics.md](metrics.md) defines the metrics. Values in brackets are 95 % bootstrap intervals over
-photos; they do not include the variation between seeds.
+{_paragraph(notes)}
 """
 
 
@@ -104,6 +132,10 @@ def _describe_scale(name: str) -> str:
     return scale
 
 
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
 def _bullets(texts: Sequence[str]) -> str:
     wrapper = textwrap.TextWrapper(
         100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
@@ -118,93 +150,214 @@ def _rank(values: dict[str, float], metric: str) -> dict[str, str]:
 
 
 def _table_1(results: Results) -> str:
-    runs = results.first_runs(part="table")
-    systems = [run.experiment for run in runs if run.experiment in SYSTEMS]
+    systems = _systems(results, "table")
     both = ("mse", "ssim")  # in the report and here
     others = [metric for metric in _METRICS if metric not in both]
-    header = ["System", "Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
-    header += [*map(heading, others), "Generator steps", "Images", "Minutes"]
+    header = ["System", "Seeds", "Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
+    header += [*map(heading, others), *_EPOCH_HEADINGS, "Generator steps", "Images", "Minutes"]
     report_ranks = {m: _rank({k: float(row[m]) for k, row in TABLE_1.items()}, m) for m in both}
-    ranks = {m: _rank({name: results.value(name, m)[0] for name in systems}, m) for m in both}
+    ranks = {m: _rank(_means(systems, m), m) for m in both}
 
-    def line(name: str, title: str, evaluation: Evaluation, effort: Sequence[str]) -> list[str]:
-        cells = [title]
+    def line(name: str, evaluations: Sequence[Evaluation], more: Sequence[str]) -> list[str]:
+        cells = []
         for metric in both:
             report = TABLE_1[name][metric] + report_ranks[metric][name] if name in TABLE_1 else "-"
-            cells += [report, *_cells(evaluation, [metric])]
-            cells[-1] += ranks[metric].get(name, "")
-        return [*cells, *_cells(evaluation, others), *effort]
+            (ours,) = _cells(evaluations, [metric])
+            cells += [report, ours + ranks[metric].get(name, "")]
+        return [*cells, *_cells(evaluations, others), *more]
 
-    lines = [line(e.name, f"`{e.name}`", e, ("0", "0", "0")) for e in results.baselines]
-    for run in runs:
-        effort = str(run.updates("g")), str(run.images), f"{run.seconds / 60:.1f}"
-        lines.append(line(run.experiment, _title(run), run.evaluation, effort))
+    lines = [
+        [f"`{e.name}`", "-", *line(e.name, [e], ("-", "-", "0", "0", "0"))]
+        for e in results.baselines
+    ]
+    for runs in systems:
+        first = runs[0]
+        minutes = mean(run.seconds for run in runs) / 60
+        effort = str(first.updates("g")), str(first.images), f"{minutes:.1f}"
+        more = (*_epoch_cells(runs), *effort)
+        evaluations = [run.evaluation for run in runs]
+        lines.append([_title(first), str(len(runs)), *line(first.experiment, evaluations, more)])
+    note = (
+        "Ranks among the report's four systems in parentheses, 1 being the best. The report does "
+        "not state the colour space of its MSE; ours is of RGB in 0..1, and that of ab/110 is "
+        f"listed too. The columns of the last {EPOCHS} epochs are of the {SAMPLES} photos "
+        "monitored in training; with one seed they have the range of the epochs in parentheses. "
+        f"The others are of the network after the last epoch, on {results.data['eval']} photos."
+    )
     return f"""## Table 1
 
-Ranks among the report's four systems in parentheses, 1 being the best. The report does not state
-the colour space of its MSE; ours is of RGB in 0..1, and that of ab/110 is listed too.
+{_paragraph(note)}
 
 {markdown(header, lines)}"""
 
 
+_EPOCH_HEADINGS = (
+    f"Colourfulness ratio, last {EPOCHS} epochs",
+    f"PSNR, last {EPOCHS} epochs (dB) ↑",
+)
+
+
+def _systems(results: Results, part: str) -> list[list[Run]]:
+    """Return the runs of each experiment of a part."""
+    return [results.seeds(run.experiment) for run in results.first_runs(part=part)]
+
+
+def _means(systems: Sequence[Sequence[Run]], metric: str) -> dict[str, float]:
+    """Return the mean over seeds of the report's systems among some."""
+    return {
+        runs[0].experiment: mean(run.evaluation.values[metric][0] for run in runs)
+        for runs in systems
+        if runs[0].experiment in SYSTEMS
+    }
+
+
 def _title(run: Run) -> str:
-    return f"{run.title} (`{run.experiment}`)"
+    return f"{run.title} (`{run.experiment}`){_LOST if run.lost_pretraining else ''}"
 
 
-def _cells(evaluation: Evaluation, metrics: Sequence[str] = _METRICS) -> list[str]:
-    return [cell(evaluation, metric, interval=False) for metric in metrics]
+def _cells(evaluations: Sequence[Evaluation], metrics: Sequence[str] = _METRICS) -> list[str]:
+    """Return the value of each metric, of several seeds mean ± standard deviation."""
+    if len(evaluations) == 1:
+        return [cell(evaluations[0], metric, interval=False) for metric in metrics]
+    cells = []
+    for metric in metrics:
+        values = [e.values[metric][0] for e in evaluations if metric in e.values]
+        complete = len(values) == len(evaluations)
+        cells.append(_mean_and_deviation(values, metric) if complete else "-")
+    return cells
 
 
-def _claims(results: Results, curves: Sequence[str]) -> str:
-    texts = [f"**{claim.title}** {claim.conclude(results)}" for claim in CLAIMS]
-    links = "\n\n".join(f"![{text}]({name})" for name, text in _CURVES.items() if name in curves)
+def _epoch_cells(runs: Sequence[Run]) -> list[str]:
+    """Return the metrics of `LOGGED` over the last epochs; of one seed with their range."""
+    cells = []
+    for metric in LOGGED:
+        try:
+            epochs = [last_epochs(run, metric) for run in runs]
+        except MissingDataError:
+            cells.append("-")
+            continue
+        if len(runs) > 1:
+            cells.append(_mean_and_deviation([mean(of_run) for of_run in epochs], metric))
+            continue
+        low, average, high = (
+            f"{value:.{METRICS[metric].digits}f}"
+            for value in (min(epochs[0]), mean(epochs[0]), max(epochs[0]))
+        )
+        cells.append(f"{average} ({low}..{high})")
+    return cells
+
+
+def _mean_and_deviation(values: Sequence[float], metric: str) -> str:
+    definition = METRICS[metric]
+    average, deviation = (
+        f"{value * definition.factor:.{definition.digits}f}"
+        for value in (mean(values), stdev(values))
+    )
+    return f"{average} ± {deviation}"
+
+
+def _claims(results: Results) -> str:
+    verdicts = [claim.conclude(results) for claim in CLAIMS]
+    texts = [f"**{c.title}** {verdict}" for c, verdict in zip(CLAIMS, verdicts, strict=True)]
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
     return f"""## The report's claims
 
-{_fluctuation(results)}
-{_bullets(texts)}
+Of {len(CLAIMS)} claims: {summary}.
 
-{links}
+{_bullets(texts)}
 """
 
 
+def _rules(results: Results) -> str:
+    texts = [
+        "*Confirmed* and *refuted* are verdicts at the report's scale: its size, number and kind "
+        "of photos (COCO), full width, and ResNet18 with ImageNet weights. Elsewhere a claim is "
+        "*reproduced* or *not reproduced at this scale*. *Open* means that runs or measurements "
+        "are missing, or that the intervals do not decide.",
+        f"The value of a system is the mean of the last {EPOCHS} epochs of its last phase of "
+        f"training (at least {LEAST_EPOCHS}), over its seeds, on the {SAMPLES} photos monitored in "
+        f"training, the first of the evaluation photos. {_fluctuation(results)}",
+        f"Its interval, in brackets above, is the 95 % interval of Student's t over the seeds, if "
+        f"there are {SEEDS} or more. With fewer seeds it is the range of those epochs; it then "
+        "describes the runs, and how much another seed would differ is not known.",
+        "Two systems differ in colourfulness or PSNR if these intervals do not overlap and the "
+        "paired bootstrap interval of the differences between their scores by photo, of the "
+        "networks after the last epoch, excludes 0. Other metrics are measured after the last "
+        f"epoch only, so they need {SEEDS} seeds.",
+        f"A system is grey if its interval, and those over photos, are below {GREY_RATIO:.2f} of "
+        "the original's colourfulness, and a control that was trained in the same way is above.",
+        "Intervals are not corrected for the number of comparisons.",
+    ]
+    after = "" if results.date > _RULES_DATE else ", after these runs"
+    return f"""## How verdicts are reached
+
+These rules were set on {_RULES_DATE}{after}.
+
+{_bullets(texts)}
+"""
+
+
+def _curves(results: Results, names: Sequence[str]) -> str:
+    links = [f"![{text}]({name})" for name, text in _CURVES.items() if name in names]
+    if not links:
+        return ""
+    rows = results.with_metric("fid")
+    note = ""
+    if len(rows) > 2:
+        fid, mse = ([results.value(row, m)[0] for row in rows] for m in ("fid", "mse"))
+        note = (
+            f"Over the {len(rows)} rows with an FID, FID and MSE have a rank correlation "
+            f"(Spearman) of {spearmanr(fid, mse).statistic:+.2f}.\n"
+        )
+    return "\n\n".join(["## Curves", *links, note])
+
+
 def _fluctuation(results: Results) -> str:
-    """Describe how much adversarial training fluctuates, as small differences mean little."""
+    """Describe how much adversarial training fluctuates from epoch to epoch."""
     steps = []
     for run in results.runs:
         ratios = [line["colorfulness_ratio"] for line in run.log if line["phase"] == "gan"][-10:]
         steps += [abs(after - before) for before, after in pairwise(ratios)]
     if not steps:
         return ""
-    text = (
-        f"Over the last ten epochs, the colourfulness of adversarial runs changes by "
-        f"{mean(steps):.2f} of the original's from one epoch to the next on average, on the "
-        f"{SAMPLES} photos monitored in training. The network after the last epoch is evaluated, "
-        "so differences of that size mean little, even if the intervals do not overlap."
+    return (
+        f"In these runs, the colourfulness of adversarial training changes by {mean(steps):.2f} of "
+        "the original's from one epoch to the next, on average over the last ten epochs."
     )
-    return textwrap.fill(text, 100) + "\n"
 
 
 def _next_steps(results: Results) -> str:
-    base, runs = results.of("unet-patchgan"), results.first_runs(part="next step")
-    if base is None or not runs:
+    base, systems = results.seeds("unet-patchgan"), _systems(results, "next step")
+    if not base or not systems:
         return ""
-    header = ["Run", *map(heading, _METRICS)]
+    header = ["Run", "Seeds", *map(heading, _METRICS), *_EPOCH_HEADINGS]
     header += ["Generator steps", "PatchGAN steps", "Compared with system 2"]
-    rows = [
-        [
-            _title(run),
-            *_cells(run.evaluation),
-            str(run.updates("g")),
-            str(run.updates("d")),
-            "-" if run is base else compare(results, run.experiment, base.experiment),
-        ]
-        for run in (base, *runs)
-    ]
+    rows = []
+    for runs in (base, *systems):
+        name = runs[0].experiment
+        compared = "-" if runs is base else describe_difference(results, name, "unet-patchgan")
+        rows.append(
+            [
+                _title(runs[0]),
+                str(len(runs)),
+                *_cells([run.evaluation for run in runs]),
+                *_epoch_cells(runs),
+                str(runs[0].updates("g")),
+                str(runs[0].updates("d")),
+                compared,
+            ]
+        )
+    note = (
+        "Other losses, a weaker discriminator, four kinds of alternating training, and other "
+        "outputs, each with everything else as in system 2. The last column compares colourfulness "
+        "and PSNR by the rules above; *unclear* means that no difference is shown. A difference in "
+        "parentheses is open: the intervals over epochs do not overlap, but there are no scores by "
+        "photo to compare."
+    )
     return f"""## The report's next steps
 
-Other losses, a weaker discriminator, four kinds of alternating training, and other outputs, each
-with everything else as in system 2. The last column compares colourfulness and CIEDE2000; values
-differ if their intervals do not overlap.
+{_paragraph(note)}
 
 {markdown(header, rows)}"""
 
@@ -212,35 +365,11 @@ differ if their intervals do not overlap.
 def _all_runs(results: Results) -> str:
     header = ["Run", "Seed", *map(heading, _METRICS)]
     rows = [[e.name, "-", *(cell(e, metric) for metric in _METRICS)] for e in results.baselines]
-    rows += [
-        [r.experiment, str(r.seed), *(cell(r.evaluation, metric) for metric in _METRICS)]
-        for r in results.runs
-    ]
-    return f"## All runs, with intervals\n\n{markdown(header, rows)}"
-
-
-def _seeds(results: Results) -> str:
-    repeated = [name for name in SYSTEMS if len(results.seeds(name)) > 1]
-    if not repeated:
-        return "One seed each: differences between runs may be differences between seeds.\n"
-    metrics = ("mse", "ssim", "ciede2000", "colorfulness_ratio", "fid")
-    rows = []
-    for name in repeated:
-        evaluations = [run.evaluation for run in results.seeds(name)]
-        row = [name, str(len(evaluations))]
-        for metric in metrics:
-            if any(metric not in e.values for e in evaluations):
-                row.append("-")
-                continue
-            values = [e.values[metric][0] for e in evaluations]
-            low, average, high = (
-                f"{value:.{METRICS[metric].digits}f}"
-                for value in (min(values), mean(values), max(values))
-            )
-            row.append(f"{average} ({low}..{high})")
-        rows.append(row)
-    table = markdown(["System", "Seeds", *map(heading, metrics)], rows)
-    return f"## Seeds\n\nMean, minimum and maximum.\n\n{table}"
+    for run in results.runs:
+        name = run.experiment + (_LOST if run.lost_pretraining else "")
+        cells = [cell(run.evaluation, metric) for metric in _METRICS]
+        rows.append([name, str(run.seed), *cells])
+    return f"## All runs, with intervals over photos\n\n{markdown(header, rows)}"
 
 
 def _speed(results: Results) -> str:
@@ -267,6 +396,8 @@ of 2048 x 2048 (8192 on a GPU) in the same precision.
 
 def _commands(results: Results) -> str:
     command = f"photochrom reproduce --data DATA --out RESULTS --protocol {results.protocol}"
+    if any(run.other_weights for run in results.runs):
+        command += " --resnet18-weights none"
     if results.fid_weights:
         command += f" --inception {results.fid_weights}"
     names = [f"- `{name}`" for name in BASELINES]
@@ -275,9 +406,11 @@ def _commands(results: Results) -> str:
     return f"""## Commands
 
     {command}
-    {command} --only unet-patchgan
+    {command} --only unet-patchgan --seeds 0,1,2
+    {command} --dry-run
 
-The first runs all rows, the second one row. Finished runs are not repeated. Rows:
+The first runs all rows, the second three seeds of one row; the third prints what the first would
+run. Finished runs are not repeated. Rows:
 
 {listed}
 """

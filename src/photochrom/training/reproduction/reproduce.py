@@ -9,12 +9,14 @@ from photochrom.errors import DataError, RecipeError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.training.evaluation.feature_distances import find_fid_weights
 from photochrom.training.reproduction.curves import draw
-from photochrom.training.reproduction.experiments import PROTOCOLS, select_runs
+from photochrom.training.reproduction.experiments import PROTOCOLS, Protocol, select_runs
 from photochrom.training.reproduction.gallery import sample_grid, write_page
 from photochrom.training.reproduction.pages import results_page
 from photochrom.training.reproduction.results import collect
 from photochrom.training.reproduction.runner import (
     ExperimentTask,
+    check_data,
+    describe_plan,
     make_tasks,
     perform_all,
     prepare_data,
@@ -47,6 +49,7 @@ def reproduce(
     inception: Path | None = None,
     historic: Path | None = None,
     docs: Path | None = None,
+    resnet18_weights: str = "imagenet",
     jobs: int | None = None,
     progress: bool = True,
 ) -> Reproduction:
@@ -68,29 +71,25 @@ def reproduce(
         historic: A folder of old photos for index.html; None shows none.
         docs: Folder for results.md, results.json, curves and sample images; None:
             `out/protocol/docs`.
+        resnet18_weights: What pretrained ResNet18s start from: `imagenet`, `none` (from scratch,
+            which titles of runs say), or the path of a state dict.
         jobs: Number of simultaneous runs; None: one for each core, up to `MAX_DEFAULT_JOBS`.
         progress: Show a progress bar over all runs.
 
     Raises:
         PhotochromError: If an option, the data or a run directory cannot be used.
     """
-    if protocol not in PROTOCOLS:
-        raise RecipeError(f"unknown protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}")
     if jobs is not None and jobs < 1:
         raise RecipeError(f"jobs is {jobs}; give 1 or more")
-    inception = None if inception is None else find_fid_weights(inception)
-    if inception is not None and not inception.is_file():
-        raise DataError(f"{inception} is not a file; give Inception weights, or leave FID out")
     if historic is not None and not historic.is_dir():
         raise DataError(f"{historic} is not a folder; give one of old photos, or leave it out")
-    planned = select_runs(only, seeds)
-    scale, folder = PROTOCOLS[protocol], out / protocol
+    inception = _check_inception(inception)
+    scale, folder = _find_protocol(protocol), out / protocol
+    tasks = _make_tasks(only, seeds, folder, scale, inception, resnet18_weights)
     docs = folder / "docs" if docs is None else docs
     make_folder(folder, DataError)
     make_folder(docs, DataError)
     prepare_data(data, folder, scale)
-    tasks = [ExperimentTask("baselines", None, folder, scale.precision, inception, 0.0)]
-    tasks += make_tasks(planned, folder, scale, inception)
     jobs = jobs or min(os.cpu_count() or 1, MAX_DEFAULT_JOBS)
     failed = perform_all(tasks, jobs=jobs, progress=progress)
 
@@ -107,3 +106,68 @@ def reproduce(
         write_atomic(docs / name, content)
     gallery = write_page(results, folder, historic)
     return Reproduction(docs / "results.md", gallery, failed)
+
+
+def plan(
+    data: Path,
+    out: Path,
+    protocol: str = "report",
+    *,
+    only: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    inception: Path | None = None,
+    resnet18_weights: str = "imagenet",
+) -> str:
+    """Describe what `reproduce` would run, and write nothing.
+
+    The arguments are those of `reproduce`.
+
+    Raises:
+        PhotochromError: If an option, the data or a run directory cannot be used.
+    """
+    scale, folder = _find_protocol(protocol), out / protocol
+    inception = _check_inception(inception)
+    check_data(data, folder, scale)
+    tasks = _make_tasks(only, seeds, folder, scale, inception, resnet18_weights, download=False)
+    return (
+        f"protocol {protocol}: photos of {scale.size} px from {data}, {scale.train} for training "
+        f"and {scale.held_out} for evaluation\n{describe_plan(tasks)}"
+    )
+
+
+def _find_protocol(name: str) -> Protocol:
+    if name not in PROTOCOLS:
+        raise RecipeError(f"unknown protocol {name!r}; choose from {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def _check_inception(path: Path | None) -> Path | None:
+    path = None if path is None else find_fid_weights(path)
+    if path is not None and not path.is_file():
+        raise DataError(f"{path} is not a file; give Inception weights, or leave FID out")
+    return path
+
+
+def _make_tasks(
+    only: Sequence[str],
+    seeds: Sequence[int],
+    folder: Path,
+    protocol: Protocol,
+    inception: Path | None,
+    resnet18_weights: str,
+    *,
+    download: bool = True,
+) -> list[ExperimentTask]:
+    """Return the tasks of a call: baselines first."""
+    baselines = ExperimentTask("baselines", None, folder, protocol.precision, inception, 0.0)
+    return [
+        baselines,
+        *make_tasks(
+            select_runs(only, seeds),
+            folder,
+            protocol,
+            inception,
+            resnet18_weights=resnet18_weights,
+            download=download,
+        ),
+    ]

@@ -4,20 +4,29 @@ results.md and the curves are generated from results.json alone.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from photochrom.errors import RunError
+from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.bootstrap import Estimate
-from photochrom.training.evaluation.results import Evaluation
+from photochrom.training.evaluation.results import Evaluation, read_scores
 from photochrom.training.loop import runs
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.reproduction.experiments import EXPERIMENTS
 
-_FORMAT = 1
+_FORMAT = 2
+_FORMATS = (1, 2)
+"""Format 1 has no scores by photo, and does not say whether the photos are COCO's."""
+_COCO_NAME = re.compile(r"(.*/)?\d{12}\.jpg")
+_SCORES = ("mse", "psnr", "ssim", "colorfulness")
+"""What `comparison` compares photo by photo."""
+_DIGITS = 4
+"""Significant digits of scores by photo in results.json."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +44,38 @@ class Run:
     evaluation: Evaluation
     log: Sequence[Mapping[str, Any]]
     """A line for each epoch."""
+    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Metrics by photo, in the order of the photos; empty if they were not kept."""
 
     @property
     def title(self) -> str:
         """Title for tables; it marks a ResNet18 without ImageNet weights."""
-        experiment = EXPERIMENTS[self.experiment]
-        if experiment.recipe.encoder_weights != self.recipe.encoder_weights:
-            return experiment.title.replace("ResNet18", "ResNet18 from scratch")
-        return experiment.title
+        title = EXPERIMENTS[self.experiment].title
+        if self.other_weights:
+            return title.replace("ResNet18", f"ResNet18 from {self.encoder_origin}")
+        return title
+
+    @property
+    def encoder_origin(self) -> str:
+        """What the weights of the encoder started from: `scratch`, `imagenet` or a file name."""
+        weights = self.recipe.encoder_weights
+        return "scratch" if weights == "none" else weights
+
+    @property
+    def other_weights(self) -> bool:
+        """Whether the encoder started from other weights than those of the experiment."""
+        return EXPERIMENTS[self.experiment].recipe.encoder_weights != self.recipe.encoder_weights
+
+    @property
+    def lost_pretraining(self) -> bool:
+        """Whether the first adversarial steps destroyed the L1 pretraining, by a fault of the time.
+
+        Until commit a527a83 of 2026-11-28, Adam's second moments of the far smaller L1 loss were
+        kept, so those steps were about ten times too large. environment.json has `processes` since
+        that day.
+        """
+        phases = {line["phase"] for line in self.log}
+        return "l1" in phases and len(phases) > 1 and "processes" not in self.environment
 
     @property
     def seconds(self) -> float:
@@ -79,12 +112,18 @@ class Results:
     date: str
     """Of the last evaluation: YYYY-MM-DD."""
     data: Mapping[str, Any]
-    """`name`, `fingerprint` of the manifest, `size`, and numbers of photos: `train`, `eval`."""
+    """`name`, `fingerprint` of the manifest, `size`, and numbers of photos: `train`, `eval`;
+    `coco`: whether all photos are named like COCO's."""
     fid_weights: str | None
     """Name of the file of the feature network."""
     machine: Mapping[str, Any]
     baselines: Sequence[Evaluation]
     runs: Sequence[Run]
+
+    @property
+    def at_report_scale(self) -> bool:
+        """Whether size, networks and photos are those of the report."""
+        return self.protocol == "report" and bool(self.data.get("coco"))
 
     def of(self, experiment: str) -> Run | None:
         """Return the first run of an experiment, if any."""
@@ -123,7 +162,7 @@ class Results:
         return [run for run in self.runs if run.experiment == experiment]
 
     def to_json(self) -> str:
-        """Return results.json."""
+        """Return results.json, with lists of numbers on one line."""
         content = {
             "format": _FORMAT,
             **vars(self),
@@ -137,11 +176,13 @@ class Results:
                 for run in self.runs
             ],
         }
-        return json.dumps(content, indent=1) + "\n"
+        text = json.dumps(content, indent=1)
+        numbers = re.compile(r"\[([^][{}\"]+)\]")
+        return numbers.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Results":
-        """Read results.json.
+        """Read results.json of any format.
 
         Raises:
             RunError: If it is something else.
@@ -149,7 +190,7 @@ class Results:
         """
         try:
             content = json.loads(text)
-            if (version := content.pop("format")) != _FORMAT:
+            if (version := content.pop("format")) not in _FORMATS:
                 raise ValueError(f"format {version}")
             content["baselines"] = [Evaluation.from_json(e) for e in content["baselines"]]
             for run in content["runs"]:
@@ -189,11 +230,12 @@ def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None
             experiment,
             int(seed),
             path.name,
-            runs.read_recipe(path),
+            _without_folder(runs.read_recipe(path)),
             {k: v for k, v in environment.items() if k not in ("command", "data")},  # local paths
             _read(speed),
             Evaluation.from_json(_read(metrics)["evaluations"][0]),
             runs.read_log(path),
+            _read_scores(path),
         )
         collected.append(run)
     order = list(EXPERIMENTS)
@@ -207,9 +249,27 @@ def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None
     data = {"name": data_name, "fingerprint": info["from_fingerprint"]}
     held_out = info["eval" if info["format"] == 2 else "validation"]
     data |= {"size": info["size"], "train": info["train"], "eval": held_out}
+    sources = PackedPhotos(folder / "data", "train").sources()
+    data["coco"] = all(_COCO_NAME.fullmatch(name) for name, _ in sources)
     date = datetime.fromtimestamp(max(dates), UTC) if dates else datetime.now(UTC)
     day = date.date().isoformat()
     return Results(protocol, day, data, fid_weights, runs.describe_machine(), baselines, collected)
+
+
+def _without_folder(recipe: Recipe) -> Recipe:
+    """Return a recipe without the folder of the encoder's weights, a local path."""
+    return replace(recipe, encoder_weights=Path(recipe.encoder_weights).name)
+
+
+def _read_scores(run: Path) -> dict[str, list[float]]:
+    """Return the scores by photo of a run, rounded; empty if they were not kept."""
+    if not (run / "scores.csv").is_file():
+        return {}
+    (scores,) = read_scores(run).values()
+    return {
+        metric: [float(f"{value:.{_DIGITS}g}") for value in scores.values[metric]]
+        for metric in _SCORES
+    }
 
 
 def _read(path: Path) -> Any:

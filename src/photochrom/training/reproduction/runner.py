@@ -18,18 +18,17 @@ from typing import Any
 import torch
 
 from photochrom.batch.process_pool import WorkerError, WorkerPool
-from photochrom.errors import DataError, PhotochromError, RecipeError, RunError
+from photochrom.errors import DataError, PhotochromError, RunError
 from photochrom.imagefile.atomic import write_atomic
-from photochrom.progress import print_message, progress_bar
+from photochrom.progress import progress_bar
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.data.shrink import shrink
+from photochrom.training.data.shrink import check_enough, shrink
 from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.loop import runs
 from photochrom.training.loop.launching import exit_with_parent
 from photochrom.training.loop.train import train
-from photochrom.training.networks.encoders import build_encoder
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import (
     BASELINES,
     EXPERIMENTS,
@@ -37,6 +36,7 @@ from photochrom.training.reproduction.experiments import (
     at_scale,
     uses_resnet18_weights,
 )
+from photochrom.training.reproduction.resnet18_weights import find_resnet18_weights
 from photochrom.training.reproduction.speed import flops_per_image, matrix_rate, speed
 
 _NUMBER = "[0-9]" * 4
@@ -84,6 +84,8 @@ class ExperimentTask:
             if folder is None or self.share_trained() < 1 or not (folder / "speed.json").is_file():
                 return False
         assert folder is not None
+        if not (folder / "scores.csv").is_file():  # evaluated by an earlier version
+            return False
         try:
             evaluations = json.loads((folder / "metrics.json").read_text())["evaluations"]
             return self.fid_weights is None or all("fid" in e["values"] for e in evaluations)
@@ -127,10 +129,17 @@ def prepare_data(data: Path, folder: Path, protocol: Protocol) -> None:
         DataError: If `data` has too few or too small photos, or `folder` has the photos of another
             data set.
     """
+    check_data(data, folder, protocol)
     dest = folder / "data"
     if not dest.exists():
-        counts: dict[Split, int] = {"train": protocol.train, "validation": protocol.held_out}
-        shrink(data, dest, size=protocol.size, counts=counts)
+        shrink(data, dest, size=protocol.size, counts=_count_photos(protocol))
+
+
+def check_data(data: Path, folder: Path, protocol: Protocol) -> None:
+    """Raise `DataError` if `prepare_data` would, and write nothing."""
+    dest = folder / "data"
+    if not dest.exists():
+        check_enough(data, size=protocol.size, counts=_count_photos(protocol))
         return
     fingerprint = json.loads((dest / "data.json").read_text())["from_fingerprint"]
     if fingerprint != PackedPhotos(data, "train").fingerprint:
@@ -140,24 +149,43 @@ def prepare_data(data: Path, folder: Path, protocol: Protocol) -> None:
         )
 
 
+def _count_photos(protocol: Protocol) -> dict[Split, int]:
+    return {"train": protocol.train, "validation": protocol.held_out}
+
+
 def make_tasks(
-    planned: Sequence[tuple[str, int]], folder: Path, protocol: Protocol, fid_weights: Path | None
+    planned: Sequence[tuple[str, int]],
+    folder: Path,
+    protocol: Protocol,
+    fid_weights: Path | None,
+    *,
+    resnet18_weights: str = "imagenet",
+    download: bool = True,
 ) -> list[ExperimentTask]:
     """Return the tasks for the runs of `experiments.select_runs`.
 
-    Experiments on ResNet18 start from ImageNet weights if these can be downloaded. All of them
-    follow the first run.
+    Args:
+        planned: Experiments and seeds.
+        folder: OUT/PROTOCOL.
+        protocol: The scale.
+        fid_weights: The file of a feature network; None skips FID.
+        resnet18_weights: What pretrained ResNet18s start from: `imagenet`, `none`, or the path of a
+            state dict.
+        download: Download ImageNet weights; otherwise it is only checked that this is possible.
 
     Raises:
-        RecipeError: If a recipe is not possible at this scale.
-        RunError: If a run directory cannot be read.
+        RecipeError: If a recipe is not possible at this scale, or the weights cannot be had.
+        RunError: If a run directory cannot be read, or ResNet18 started from other weights there.
     """
-    resnet18_weights = _choose_resnet18_weights(planned, folder, protocol)
+    if any(uses_resnet18_weights(EXPERIMENTS[name].recipe) for name, _ in planned):
+        resnet18_weights = find_resnet18_weights(resnet18_weights, download=download)
+        _check_earlier_runs(folder, resnet18_weights)
     tasks = []
     for name, seed in planned:
-        recipe = at_scale(
-            EXPERIMENTS[name].recipe, protocol, seed, resnet18_weights=resnet18_weights
-        )
+        original = EXPERIMENTS[name].recipe
+        recipe = at_scale(original, protocol, seed, resnet18_weights=resnet18_weights)
+        if uses_resnet18_weights(original):
+            recipe = override(recipe, encoder_weights=resnet18_weights)
         per_image = flops_per_image(recipe)
         images = protocol.train // recipe.batch_size * recipe.batch_size
         flops = sum(images * per_image[recipe.phase(epoch)] for epoch in range(recipe.total_epochs))
@@ -168,23 +196,52 @@ def make_tasks(
     return tasks
 
 
-def _choose_resnet18_weights(
-    planned: Sequence[tuple[str, int]], folder: Path, protocol: Protocol
-) -> str:
-    """Return `imagenet` or `none` for all runs that start from a pretrained ResNet18."""
+def _check_earlier_runs(folder: Path, resnet18_weights: str) -> None:
+    """Raise `RunError` if a pretrained ResNet18 started from other weights in an earlier run."""
     names = [name for name, e in EXPERIMENTS.items() if uses_resnet18_weights(e.recipe)]
-    for name in names:
-        for path in sorted(folder.glob(f"runs/{_NUMBER}-{name}-seed*")):
-            if runs.is_run(path):
-                return runs.read_recipe(path).encoder_weights
-    if not any(name in names for name, _ in planned) or protocol.most_epochs is not None:
-        return "none"  # not needed; and a smoke test downloads nothing
-    try:
-        build_encoder("resnet18", "imagenet")
-    except RecipeError as error:
-        print_message(f"ResNet18 is trained from scratch and labelled so: {error}")
-        return "none"
-    return "imagenet"
+    for path in (path for name in names for path in folder.glob(f"runs/{_NUMBER}-{name}-seed*")):
+        if runs.is_run(path) and (used := runs.read_recipe(path).encoder_weights) != (
+            resnet18_weights
+        ):
+            raise RunError(
+                f"{path} started from ResNet18 weights {used}, not {resnet18_weights}; give "
+                f"--resnet18-weights {used}, or another --out"
+            )
+
+
+def describe_plan(tasks: Sequence[ExperimentTask]) -> str:
+    """Return a table of runs: epochs, training FLOPs, and what is finished."""
+    rows = [("run", "epochs", "TFLOP", "state")]
+    for task in tasks:
+        epochs, tera = "-", "-"
+        if task.recipe is not None:
+            epochs, tera = str(task.recipe.total_epochs), f"{task.flops / 1e12:.3g}"
+        rows.append((task.name, epochs, tera, _describe_state(task)))
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = [
+        f"{name:{widths[0]}}  {epochs:>{widths[1]}}  {tera:>{widths[2]}}  {state}"
+        for name, epochs, tera, state in rows
+    ]
+    left = sum(task.flops * (1 - task.share_trained()) for task in tasks)
+    unfinished = sum(not task.is_done() for task in tasks)
+    lines.append(
+        f"{unfinished} of {len(tasks)} are not finished; {left / 1e12:.3g} of "
+        f"{sum(task.flops for task in tasks) / 1e12:.3g} TFLOP of training are left"
+    )
+    return "\n".join(lines)
+
+
+def _describe_state(task: ExperimentTask) -> str:
+    if task.is_done():
+        return "finished"
+    if task.recipe is None or (run := task.find_run()) is None:
+        return "not started"
+    if (read := runs.read_recipe(run)) != task.recipe:
+        return f"{run.name} has another recipe"
+    epochs = len(runs.read_log(run))
+    if epochs == read.total_epochs:
+        return "trained, to be evaluated"
+    return f"{epochs} epochs are trained"
 
 
 def perform_all(tasks: Sequence[ExperimentTask], *, jobs: int, progress: bool) -> dict[str, str]:

@@ -1,0 +1,151 @@
+"""How systems are compared, and when a difference counts.
+
+A run's colourfulness often changes by a tenth to a quarter of the original's between two epochs.
+An interval over the photos of one network is therefore no evidence about a system. The rules:
+
+- The value of a system is the mean over its seeds of the mean of the last five epochs of the phase
+  in which training ended, on the photos monitored in training (`LOGGED` metrics).
+- Its interval, with three seeds or more, is the 95 % interval of Student's t over the seeds' means.
+  With fewer seeds it is the range of those epochs: from the smallest to the largest. That interval
+  describes the runs; how much another seed would change it is not known.
+- A system is above a threshold if this interval is above it, and also the bootstrap interval over
+  photos of every seed's last network.
+- A system is above another if their intervals do not overlap, and the paired bootstrap interval of
+  the difference of their last networks' scores by photo is above 0.
+- Other metrics, such as FID, are known of the last network only, so there is no range of epochs:
+  three seeds are needed.
+
+Reference:
+    Agarwal et al. 2021, on intervals over few training runs.
+"""
+
+from math import sqrt
+from statistics import mean, stdev
+from typing import Literal
+
+import numpy as np
+from scipy.stats import t
+
+from photochrom.training.evaluation.bootstrap import Estimate, paired_difference
+from photochrom.training.evaluation.metrics import METRICS
+from photochrom.training.reproduction.results import Results, Run
+
+EPOCHS = 5
+"""The last epochs of a run that are averaged."""
+LEAST_EPOCHS = 3
+"""Runs whose last phase is shorter are not compared."""
+SEEDS = 3
+"""From this number on, the interval is over seeds."""
+LOGGED = ("colorfulness_ratio", "psnr")
+"""Metrics that are known of every epoch."""
+
+Order = Literal["above", "below", "unclear"]
+
+
+class MissingDataError(Exception):
+    """Data that a comparison needs were not measured; the text says which."""
+
+
+def last_epochs(run: Run, metric: str) -> list[float]:
+    """Return a metric of `LOGGED` in the last epochs of the phase in which training ended.
+
+    Raises:
+        MissingDataError: If the phase is too short.
+    """
+    lines = [line for line in run.log if line["phase"] == run.log[-1]["phase"]][-EPOCHS:]
+    if len(lines) < LEAST_EPOCHS:
+        raise MissingDataError(
+            f"the last phase of {run.experiment} has {len(lines)} of the {LEAST_EPOCHS} epochs "
+            "that are needed"
+        )
+    return [float(line[metric]) for line in lines]
+
+
+def estimate(results: Results, name: str, metric: str) -> Estimate:
+    """Return the value of a system with its interval over seeds or epochs, as described above.
+
+    Args:
+        results: All runs.
+        name: An experiment that was run.
+        metric: A name of `METRICS`.
+
+    Raises:
+        MissingDataError: If there are too few epochs or seeds, or the metric was not measured.
+    """
+    runs = results.seeds(name)
+    if metric in LOGGED:
+        epochs = [last_epochs(run, metric) for run in runs]
+        values = [mean(of_run) for of_run in epochs]
+        if len(runs) < SEEDS:
+            return mean(values), min(map(min, epochs)), max(map(max, epochs))
+    else:
+        if any(metric not in run.evaluation.values for run in runs):
+            raise MissingDataError(f"the {METRICS[metric].title} of {name} was not measured")
+        if len(runs) < SEEDS:
+            raise MissingDataError(
+                f"{METRICS[metric].title} is known of the last network only, so {SEEDS} seeds of "
+                f"{name} are needed; there {'is 1' if len(runs) == 1 else f'are {len(runs)}'}"
+            )
+        values = [run.evaluation.values[metric][0] for run in runs]
+    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    return mean(values), mean(values) - half, mean(values) + half
+
+
+def compare_colorfulness(results: Results, name: str, threshold: float) -> Order:
+    """Return whether a system's share of the originals' colourfulness is above a threshold.
+
+    Raises:
+        MissingDataError: As `estimate`.
+    """
+    metric = "colorfulness_ratio"
+    intervals = [estimate(results, name, metric)]
+    intervals += [run.evaluation.values[metric] for run in results.seeds(name)]
+    if all(low is not None and low > threshold for _, low, _ in intervals):
+        return "above"
+    if all(high is not None and high < threshold for _, _, high in intervals):
+        return "below"
+    return "unclear"
+
+
+def compare(results: Results, name: str, base: str, metric: str) -> Order:
+    """Return whether a system has a larger value than another.
+
+    Raises:
+        MissingDataError: As `estimate`; and if the intervals do not overlap, but there are no
+            scores by photo.
+    """
+    order = compare_epochs(results, name, base, metric)
+    if order == "unclear":
+        return order
+    _, low, high = paired_difference(*(_photo_scores(results, x, metric) for x in (name, base)))
+    assert low is not None  # a bootstrap has an interval
+    assert high is not None
+    agrees = low > 0 if order == "above" else high < 0
+    return order if agrees else "unclear"
+
+
+def compare_epochs(results: Results, name: str, base: str, metric: str) -> Order:
+    """Compare two systems by their intervals over seeds or epochs only.
+
+    Raises:
+        MissingDataError: As `estimate`.
+    """
+    one, other = (estimate(results, system, metric) for system in (name, base))
+    if is_above(one, other):
+        return "above"
+    return "below" if is_above(other, one) else "unclear"
+
+
+def is_above(one: Estimate, other: Estimate) -> bool:
+    """Return whether a value is above another and their intervals do not overlap."""
+    low, high = one[1], other[2]
+    return low is not None and high is not None and low > high
+
+
+def _photo_scores(results: Results, name: str, metric: str) -> np.ndarray:
+    """Return the scores by photo of a system, shape (seeds, photos)."""
+    metric = "colorfulness" if metric == "colorfulness_ratio" else metric  # same originals
+    runs = results.seeds(name)
+    if any(metric not in run.scores for run in runs):
+        raise MissingDataError(f"the scores by photo of {name} were not kept")
+    return np.array([run.scores[metric] for run in runs])
