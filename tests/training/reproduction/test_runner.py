@@ -321,9 +321,10 @@ def test_other_data_is_refused(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "coco"), [("{:012}.jpg", True), ("img_{}.jpg", False)])
 def test_photos_named_like_cocos_are_taken_for_them(tmp_path: Path, name: str, coco: bool) -> None:
-    paths = sorted(write_photos(tmp_path / "photos", 24).iterdir())
-    photos = {name.format(i): path for i, path in enumerate(paths)}
-    prepare(photos, tmp_path / "data", size=32, eval_fraction=0.5, progress=False)
+    photos = write_photos(tmp_path / "photos", 24)
+    for i, path in enumerate(photos.iterdir()):
+        path.rename(path.with_name(name.format(i)))
+    pack(photos, tmp_path / "data", size=32, validation=12)
     runner.prepare_data(tmp_path / "data", tmp_path / "out", SMOKE)
     assert collect(tmp_path / "out", "smoke", "data", None).data["coco"] is coco
 
