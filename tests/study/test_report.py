@@ -757,6 +757,15 @@ def test_invalid_metrics_are_an_error(folder: Path, tmp_path: Path, content: str
     assert not (tmp_path / "out").exists()
 
 
+def test_old_metrics_have_the_names_of_today(folder: Path, tmp_path: Path) -> None:
+    """`kid` alone is the estimator without the pairs of one photo."""
+    metrics = tmp_path / "metrics.json"
+    old = {"name": "A", "n": 9, "values": {"kid": [0.1, None, None]}}
+    metrics.write_text(json.dumps({"evaluations": [old]}))
+    write_report(folder, tmp_path / "out", metrics)
+    assert '"kid_paired"' in (tmp_path / "out/report.json").read_text()
+
+
 def test_missing_metrics_are_an_error(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read metrics .*none\.json: No such file"):
         write_report(folder, tmp_path / "out", tmp_path / "none.json")

@@ -110,9 +110,9 @@ def _read_metrics(path: Path) -> dict[str, dict[str, float]]:
     """
     try:
         return {
-            str(evaluation["name"]): {
-                str(metric): float(mean) for metric, (mean, _, _) in evaluation["values"].items()
-            }
+            str(evaluation["name"]): _rename_old(
+                {str(metric): float(mean) for metric, (mean, _, _) in evaluation["values"].items()}
+            )
             for evaluation in json.loads(path.read_bytes())["evaluations"]
         }
     except OSError as error:
@@ -122,6 +122,15 @@ def _read_metrics(path: Path) -> dict[str, dict[str, float]]:
             f"{path} is not a metrics.json of `photochrom evaluate`; give the file that it wrote "
             "under --out"
         ) from error
+
+
+def _rename_old(values: dict[str, float]) -> dict[str, float]:
+    """Return values under the names of today; as they are without the train extra."""
+    try:
+        from photochrom.training.evaluation.metrics import rename_old
+    except ModuleNotFoundError:
+        return values
+    return rename_old(values)
 
 
 def _metric_titles() -> dict[str, str] | None:

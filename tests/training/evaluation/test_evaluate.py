@@ -126,6 +126,17 @@ def test_runs_with_several_seeds_have_a_mean(data: Path, tmp_path: Path) -> None
     assert mean.deviations["mse"] == pytest.approx(difference / 2**0.5)
 
 
+def test_evaluation_on_the_test_split_has_files_of_its_own(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    photos = find_photos([write_photos(tmp_path / "photos", 4)])
+    prepare(photos, tmp_path / "data", size=32, splits=dict.fromkeys(photos, "test"))
+    (found,) = evaluate([str(run)], tmp_path / "data", split="test", progress=False)
+    assert read_evaluation(run, "test") == ("data", found)
+    assert len(read_scores(run / "scores-test.csv")["run"].photos) == found.n == 4
+    with pytest.raises(RunError, match="not evaluated on a full validation split yet"):
+        read_evaluation(run)
+
+
 def test_evaluate_measures_the_output_of_the_colorizer(data: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     (found,) = evaluate([str(run)], data, limit=3, progress=False)

@@ -4,12 +4,12 @@ To add a metric, write the function and one line in `METRICS`: `evaluate`, its f
 then include it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from photochrom.training.networks.lpips_network import ShiftTolerantLPIPS
 
 PhotoMetric = Callable[[FloatArray, FloatArray], float]
 """A function of output and original, both sRGB in [0, 1], shape (H, W, 3)."""
+_Value = TypeVar("_Value")
 FeatureMetric = Callable[[NDArray[Any], NDArray[Any]], float]
 """A function of the features of outputs and originals, each (N, D), in the same order."""
 
@@ -198,6 +199,16 @@ METRICS: dict[str, Metric] = {
     "skin_chroma_ratio_dark": Metric("Dark skin chroma ratio", "target", "of the original's", 2),
 }
 """Every metric, in the order of the tables."""
+
+
+def rename_old(values: Mapping[str, _Value]) -> dict[str, _Value]:
+    """Return the values of a metrics.json under the names of today.
+
+    Files of before 0.2 have one estimate of KID, `kid`, which is `kid_paired` today.
+    """
+    if "kid" not in values or "kid_paired" in values:
+        return dict(values)
+    return {"kid_paired" if name == "kid" else name: value for name, value in values.items()}
 
 
 def photo_metrics() -> dict[str, PhotoMetric]:

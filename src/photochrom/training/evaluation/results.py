@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from photochrom.errors import RunError
 from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.bootstrap import Estimate
-from photochrom.training.evaluation.metrics import METRICS
+from photochrom.training.evaluation.metrics import METRICS, rename_old
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +53,6 @@ class Evaluation:
     def from_json(cls, content: Mapping[str, Any]) -> "Evaluation":
         """Read the dict that `to_json` returned.
 
-        Files of before 0.2 have one estimate of KID, `kid`, which is `kid_paired` today.
-
         Raises:
             KeyError, TypeError, ValueError: If it is something else.
         """
@@ -62,11 +60,9 @@ class Evaluation:
         for metric, (value, *interval) in content["values"].items():
             low, high = (None if end is None else float(end) for end in interval)
             values[str(metric)] = float(value), low, high
-        if "kid" in values and "kid_paired" not in values:
-            values["kid_paired"] = values.pop("kid")
         deviations = {str(k): float(v) for k, v in content.get("deviations", {}).items()}
         seeds = int(content.get("seeds", 1))
-        return cls(str(content["name"]), int(content["n"]), values, seeds, deviations)
+        return cls(str(content["name"]), int(content["n"]), rename_old(values), seeds, deviations)
 
 
 def to_json(facts: Mapping[str, Any], evaluations: Sequence[Evaluation]) -> bytes:
