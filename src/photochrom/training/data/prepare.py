@@ -9,6 +9,7 @@ the seed and the names and contents of the files, not on the machine.
 
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -67,12 +68,12 @@ def _load(
 ) -> _SourcePhoto:
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        image = Image.fromarray(open_photo(path).to_srgb())
+        photo = open_photo(path)
     except (OSError, PhotoError) as error:
         # The path is another on every machine.
         detail = str(error).replace(str(path), source)
         return _SourcePhoto(source, "", problem="unreadable", detail=detail)
-    short_side = min(image.size)
+    short_side = min(photo.size)
     is_small = short_side < size
     problem, detail = ("small", f"its short side has {short_side} px") if is_small else ("", "")
     if is_small and small == "drop":
@@ -81,8 +82,11 @@ def _load(
         size = short_side
     width, height = size, size
     if keep_aspect:
-        width, height = (max(size, round(side * (size / short_side))) for side in image.size)
-    pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+        width, height = (max(size, round(side * (size / short_side))) for side in photo.size)
+    image = dataclasses.replace(photo, alpha=None).to_image()
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    # Conversion takes longer than all the rest, so it comes last.
+    pixels = dataclasses.replace(photo, pixels=np.atleast_3d(resized)).to_srgb()
     chroma = mean_chroma(pixels)
     if chroma < min_chroma:
         detail = f"its mean chroma is {chroma:.2f}"
