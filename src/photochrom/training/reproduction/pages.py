@@ -310,6 +310,8 @@ def _curves(results: Results, names: Sequence[str]) -> str:
             f"Over the {len(rows)} rows with an FID, FID and MSE have a rank correlation "
             f"(Spearman) of {spearmanr(fid, mse).statistic:+.2f}.\n"
         )
+    if any(len(results.seeds(run.experiment)) > 1 for run in results.runs):
+        note = f"Curves and correlation are of the first seed of each experiment. {note}"
     return "\n\n".join(["## Curves", *links, note])
 
 

@@ -85,6 +85,7 @@ def reproduce(
         raise DataError(f"{historic} is not a folder; give one of old photos, or leave it out")
     inception = _check_inception(inception)
     scale, folder = _find_protocol(protocol), out / protocol
+    check_data(data, folder, scale)
     tasks = _make_tasks(only, seeds, folder, scale, inception, resnet18_weights)
     docs = folder / "docs" if docs is None else docs
     make_folder(folder, DataError)

@@ -2,6 +2,7 @@
 
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from huggingface_hub import hf_hub_url, is_offline_mode, try_to_load_from_cache
@@ -38,9 +39,10 @@ def find_resnet18_weights(weights: str, *, download: bool = True) -> str:
             weights = str(Path(weights).resolve())
         build_encoder("resnet18", weights)
     except (RecipeError, OSError, HTTPException) as error:
+        reason = error.reason if type(error) is URLError else error  # without brackets
         raise RecipeError(
-            f"ResNet18 cannot start from {weights} weights ({error}); give --resnet18-weights none "
-            "to train it from scratch, or the path of a state dict"
+            f"ResNet18 cannot start from {weights} weights ({reason}); give --resnet18-weights "
+            "none to train it from scratch, or the path of a state dict"
         ) from error
     return weights
 
@@ -54,5 +56,8 @@ def _check_hub() -> None:
             continue
         if is_offline_mode():
             raise OSError("they are not in the cache, and HF_HUB_OFFLINE is set")
-        with urlopen(Request(hf_hub_url(**where), method="HEAD"), timeout=_TIMEOUT):
-            pass
+        try:
+            urlopen(Request(hf_hub_url(**where), method="HEAD"), timeout=_TIMEOUT).close()
+        except HTTPError as error:
+            error.close()  # it is the response as well
+            raise
