@@ -10,7 +10,6 @@ machine affects both.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from photochrom.batch.folders import find_photos
+from photochrom.cores import count_cores
 from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.data.prepare import prepare
 from photochrom.training.loop.runs import describe_machine, read_log
@@ -78,7 +78,7 @@ def train_as_in_tutorials(
         Photographs(files, recipe.image_size),
         batch_size=recipe.batch_size,
         sampler=order,  # type: ignore[arg-type] (replaced in each epoch)
-        num_workers=min(os.cpu_count() or 1, 8),
+        num_workers=min(count_cores(), 8),
         drop_last=True,
         pin_memory=device.type == "cuda",
         persistent_workers=True,

@@ -25,8 +25,8 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.batch.process_pool import available_cores
 from photochrom.color import rgb_to_lab
+from photochrom.cores import count_cores
 from photochrom.video.cuts import warp
 
 WIDTH, HEIGHT, RATE, GRAIN = 640, 480, 25, 8.0
@@ -225,7 +225,7 @@ def speed(folder: Path, photos: list[FloatImage], count: int) -> None:
     print(
         f"\n{frames} frames of {WIDTH}x{HEIGHT} in {wall:.0f} s, {frames / wall:.1f} per second; "
         f"{1000 * cpu / frames:.0f} ms of CPU per frame, "
-        f"cores {100 * cpu / wall / len(available_cores()):.0f}% busy"
+        f"cores {100 * cpu / wall / count_cores():.0f}% busy"
     )
 
 

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_objects
 from typing import Any, Generic, Self, TypeVar
 
+from photochrom.cores import available_cores
 from photochrom.safe_path import safe_path
 
 Item = TypeVar("Item")
@@ -235,13 +236,6 @@ def _poll(pipe: Connection, timeout: float) -> bool:
     """
     tick = min(1.0, timeout / _TICKS)
     return any(pipe.poll(tick) for _ in range(math.ceil(timeout / tick))) or pipe.poll(0)
-
-
-def available_cores() -> list[int]:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def describe_exit(exit_code: int | None) -> str:

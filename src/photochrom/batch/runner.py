@@ -12,11 +12,12 @@ from typing import Any
 import cv2
 
 from photochrom.batch.planning import Job
-from photochrom.batch.process_pool import WorkerDiedError, WorkerPool, available_cores
+from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import changed_output, skipped
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
+from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError, PhotoError
 from photochrom.imagefile.atomic import make_folder
 from photochrom.imagefile.formats import FORMATS
@@ -212,7 +213,7 @@ def colorize_all(
 
 def divide_cores(count: int, processes: int | None = None) -> tuple[int, int]:
     """Return the number of processes for a number of photos, and of threads in each."""
-    cores = len(available_cores())
+    cores = count_cores()
     processes = max(1, min(processes or cores, count))
     return processes, max(1, cores // processes)
 

@@ -1,7 +1,6 @@
 """`Colorizer`: a photo's own L* with the ab that a model predicts."""
 
 import dataclasses
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -21,6 +20,7 @@ from photochrom.colorize.onnx_model import (
 )
 from photochrom.colorize.options import MIN_SIDE, check_options
 from photochrom.colorize.rendering import Prediction, keeps_colors
+from photochrom.cores import count_cores
 from photochrom.errors import ModelError
 from photochrom.imagefile.photo import Photo
 
@@ -61,7 +61,7 @@ class Colorizer:
         if isinstance(model, str | Path):
             model = OnnxModel(model, device=device, threads=threads)
         self.model: ColorModel = model
-        self._pool = None if threads == 1 else ThreadPoolExecutor(threads or os.cpu_count())
+        self._pool = None if threads == 1 else ThreadPoolExecutor(threads or count_cores())
 
     def __call__(
         self,

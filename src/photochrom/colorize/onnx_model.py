@@ -1,5 +1,6 @@
 """Colorization models: L* in, ab out, from an ONNX file."""
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -8,6 +9,7 @@ import onnxruntime
 
 from photochrom.color import FloatArray
 from photochrom.colorize.options import MAX_SIZE, MIN_SIDE
+from photochrom.cores import count_cores
 from photochrom.errors import ModelError
 
 FORMAT = "1"
@@ -94,7 +96,7 @@ class OnnxModel:
             raise ModelError(f"there is no model file {path}; {_ADVICE}")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # errors are raised as well
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads or _default_threads()
         try:
             self._session = onnxruntime.InferenceSession(
                 path, options, providers=[DEVICES[self.device]], enable_fallback=False
@@ -196,6 +198,11 @@ def _choose_device(device: str) -> str:
     if DEVICES[device] not in providers:
         raise _device_error(device, "the installed ONNX Runtime does not have it")
     return device
+
+
+def _default_threads() -> int:
+    """Return 0, for ONNX Runtime's own default, unless not all cores may be used."""
+    return count_cores() if count_cores() < (os.cpu_count() or 1) else 0
 
 
 def _device_error(device: str, reason: str) -> ModelError:

@@ -10,10 +10,11 @@ from typing import Any
 import av
 import cv2
 
-from photochrom.batch.process_pool import WorkerPool, available_cores
+from photochrom.batch.process_pool import WorkerPool
 from photochrom.colorize.colorizer import Colorizer, network_size
 from photochrom.colorize.onnx_model import default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
+from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.video import checkpoint
@@ -160,7 +161,7 @@ def _colorize_in_processes(
     segments: list[Segment], settings: SegmentSettings, processes: int | None
 ) -> Generator[str | None, None, None]:
     """Yield the error message of each segment, or None."""
-    processes = min(processes or len(available_cores()), len(segments))
+    processes = min(processes or count_cores(), len(segments))
     if processes > 1:
         with WorkerPool(settings.load_model, processes=processes, pin_cores=True) as pool:
             yield from pool.map(

@@ -14,8 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse
 
-from photochrom.batch.process_pool import WorkerPool, available_cores
+from photochrom.batch.process_pool import WorkerPool
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
+from photochrom.cores import count_cores
 from photochrom.errors import ModelError, PhotoError
 from photochrom.server.guard import too_large_message
 from photochrom.web.job_queue import JobQueue
@@ -87,7 +88,7 @@ class Service:
             self.models.append(Model(model.name, model.metadata.get("data", ""), model.size))
         self.limits = limits
         self._start_colorizer = functools.partial(start_colorizer, tuple(paths), device)
-        self._processes = processes or len(available_cores())
+        self._processes = processes or count_cores()
 
     async def open(self) -> None:
         """Start the processes and wait for them.

@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 
 from photochrom.batch.planning import Job
-from photochrom.batch.process_pool import available_cores
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.rendering import Prediction
+from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_pages
@@ -141,7 +141,7 @@ def start_colorizer(
 
 def start_renderer() -> Callable[[RenderPreview], bytes | TaskFailure]:
     """Return the function that runs the tasks of the rendering process."""
-    pool = ThreadPoolExecutor(len(available_cores()))
+    pool = ThreadPoolExecutor(count_cores())
     return lambda task: task(pool)
 
 

@@ -34,7 +34,7 @@ from ray.exceptions import RayError
 
 from photochrom.batch.locations import is_url
 from photochrom.batch.planning import Job
-from photochrom.batch.process_pool import WorkerDiedError, WorkerError, WorkerPool, available_cores
+from photochrom.batch.process_pool import WorkerDiedError, WorkerError, WorkerPool
 from photochrom.batch.ray import ClusterError
 from photochrom.batch.ray.actors import ActorPlan, plan_actors
 from photochrom.batch.ray.execution import run_task
@@ -43,6 +43,7 @@ from photochrom.batch.report import Result
 from photochrom.batch.resuming import skipped
 from photochrom.batch.runner import Settings, failed_by_death
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
+from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.safe_path import safe_path
@@ -312,7 +313,7 @@ def _cluster(address: str | None) -> Iterator[None]:
         _check_address(address)
     else:
         options = {
-            "num_cpus": len(available_cores()),
+            "num_cpus": count_cores(),
             "include_dashboard": False,
             "object_store_memory": 200_000_000,  # enough, as blocks hold only file names
         }

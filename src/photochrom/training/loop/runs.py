@@ -11,12 +11,11 @@ metrics.json                     result of `photochrom evaluate`
 import contextlib
 import io
 import json
-import os
 import platform
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from photochrom.cores import count_cores
 from photochrom.errors import RunError
 from photochrom.imagefile.atomic import write_atomic
 from photochrom.training.networks.generators import build_generator
@@ -66,15 +66,22 @@ def describe_environment(**more: Any) -> dict[str, Any]:
         "commit": commit,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: _version(name) for name in packages},
         "machine": describe_machine(),
         "threads": torch.get_num_threads(),
         **more,
     }
 
 
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a checkout, or from a frozen copy
+        return "unknown"
+
+
 def describe_machine() -> dict[str, Any]:
-    """Return `processor`, `cores` and `gpu`, which is None if there is none."""
+    """Return `processor`, the `cores` available, and `gpu`, which is None if there is none."""
     processor = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):  # on Linux, platform does not know the model
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -83,7 +90,7 @@ def describe_machine() -> dict[str, Any]:
                 break
     return {
         "processor": processor,
-        "cores": os.cpu_count(),
+        "cores": count_cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 

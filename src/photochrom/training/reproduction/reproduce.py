@@ -1,10 +1,10 @@
 """`photochrom reproduce`: run the experiments that are not done, then write pages and images."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from photochrom.cores import count_cores
 from photochrom.errors import DataError, RecipeError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.training.evaluation.feature_distances import find_fid_weights
@@ -91,7 +91,7 @@ def reproduce(
     make_folder(folder, DataError)
     make_folder(docs, DataError)
     prepare_data(data, folder, scale)
-    jobs = jobs or min(os.cpu_count() or 1, MAX_DEFAULT_JOBS)
+    jobs = jobs or min(count_cores(), MAX_DEFAULT_JOBS)
     failed = perform_all(tasks, jobs=jobs, progress=progress)
 
     fid_weights = None if inception is None else inception.name

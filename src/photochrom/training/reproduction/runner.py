@@ -6,7 +6,6 @@ OUT/PROTOCOL/baselines/metrics.json
 """
 
 import json
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 
 from photochrom.batch.process_pool import WorkerError, WorkerPool
+from photochrom.cores import count_cores
 from photochrom.errors import DataError, PhotochromError, RunError
 from photochrom.imagefile.atomic import write_atomic
 from photochrom.progress import progress_bar
@@ -273,7 +273,7 @@ def perform_all(tasks: Sequence[ExperimentTask], *, jobs: int, progress: bool) -
         unit_scale=True,
         disable=not progress,
     )
-    initializer = partial(_initialize, max(1, (os.cpu_count() or 1) // jobs))
+    initializer = partial(_initialize, max(1, count_cores() // jobs))
     jobs = min(jobs, len(unfinished))
     with bar, WorkerPool(initializer, processes=jobs, timeout=_TIMEOUT) as pool:
         pending = {pool.submit(task): task for task in unfinished}
