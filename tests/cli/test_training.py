@@ -43,9 +43,14 @@ def test_train_evaluate_export_and_colorize(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert ".0071" in result.output
 
-    result = run("compare", out, "--against", "grey", "--format", "latex")
+    columns = ("--columns", "ciede2000,psnr")
+    result = run("compare", out, "--against", "grey", "--format", "latex", *columns)
     assert result.exit_code == 0, result.output
-    assert "Minus grey" in result.output
+    header = r"Minus grey & Seeds & N & CIEDE2000 $\downarrow$ & PSNR (dB) $\uparrow$ \\"
+    assert header in result.output
+    result = run("compare", out, "--columns", "PSNR")
+    assert result.exit_code == 1
+    assert "PSNR is no metric; give some of mse, psnr," in result.output
 
     result = run("export", trained, model)
     assert result.exit_code == 0, result.output

@@ -17,6 +17,21 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _DATA = click.option(
     "--data", type=_DIRECTORY, required=True, metavar="DIR", help="Data set from `photochrom data`."
 )
+
+
+def _parse_names(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> list[str]:
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]
+
+
+_COLUMNS = click.option(
+    "--columns",
+    multiple=True,
+    callback=_parse_names,
+    metavar="NAME,...",
+    help="Metrics that are printed. Default: all that were measured.",
+)
 _FORMAT = click.option(
     "--format",
     "format_",
@@ -177,17 +192,22 @@ def train(
     help="torchvision's AlexNet, for LPIPS; `package` for ST-LPIPS from stlpips-pytorch.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@_COLUMNS
 @_FORMAT
-def evaluate(models: tuple[str, ...], data: Path, format_: Any, **options: Any) -> None:
+def evaluate(
+    models: tuple[str, ...], data: Path, columns: list[str], format_: Any, **options: Any
+) -> None:
     """Evaluate models.
 
     MODEL is a run, an ONNX file, `default`, `grey` or `mean-ab`.
     """
     need("train")
     from photochrom.training.evaluation.evaluate import evaluate as run_evaluation
-    from photochrom.training.evaluation.tables import evaluation_table
+    from photochrom.training.evaluation.tables import check_columns, evaluation_table
 
-    click.echo(evaluation_table(run_evaluation(models, data, **options), format_), nl=False)
+    check_columns(columns)
+    evaluations = run_evaluation(models, data, **options)
+    click.echo(evaluation_table(evaluations, format_, columns), nl=False)
 
 
 @click.command()
@@ -215,8 +235,11 @@ def table(runs: tuple[Path, ...], split: Any, format_: Any) -> None:
 )
 @click.option("--against", metavar="NAME", help="The system to compare with. Default: the first.")
 @_MEASURED_SPLIT
+@_COLUMNS
 @_FORMAT
-def compare(paths: tuple[Path, ...], against: str | None, split: Any, format_: Any) -> None:
+def compare(
+    paths: tuple[Path, ...], against: str | None, split: Any, columns: list[str], format_: Any
+) -> None:
     """Compare evaluated models photo by photo.
 
     RUN is a run, or a folder that `photochrom evaluate --out` wrote. Runs of one recipe with
@@ -226,10 +249,11 @@ def compare(paths: tuple[Path, ...], against: str | None, split: Any, format_: A
     need("train")
     from photochrom.training.evaluation.comparison import compare as compare_systems
     from photochrom.training.evaluation.comparison import read_systems
-    from photochrom.training.evaluation.tables import comparison_table
+    from photochrom.training.evaluation.tables import check_columns, comparison_table
 
+    check_columns(columns)
     base, differences = compare_systems(read_systems(paths, split), against)
-    click.echo(comparison_table(base, differences, format_), nl=False)
+    click.echo(comparison_table(base, differences, format_, columns), nl=False)
 
 
 @click.command()
@@ -264,12 +288,6 @@ def export(run: Path, path: Path, **options: Any) -> None:
     click.echo(
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; try photochrom colorize --model {path}"
     )
-
-
-def _parse_names(
-    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
-) -> list[str]:
-    return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
 def _parse_integers(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:

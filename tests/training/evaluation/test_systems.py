@@ -57,14 +57,15 @@ def test_table_1_has_a_row_for_each_system_with_its_number_of_seeds(tmp_path: Pa
 
 
 def test_latex_is_escaped() -> None:
-    table = latex(["Model", "ΔMSE ↓"], [["50% of a_b & c", "-0.5 [-1.0, 2.0]*"]])
+    table = latex(["Model", "ΔMSE ↓"], [["50% of a_b & c", "-0.5 [-1.0, 2.0]*"], ["[d-1]", "-"]])
     assert table.splitlines() == [
         r"% needs \usepackage{booktabs}",
         r"\begin{tabular}{lr}",
         r"\toprule",
         r"Model & $\Delta$MSE $\downarrow$ \\",
         r"\midrule",
-        r"50\% of a\_b \& c & $-$0.5 {[}$-$1.0, 2.0{]}$^{*}$ \\",
+        r"50\% of a\_b \& c & $-0.5$ [$-1.0$, 2.0]$^{*}$ \\",
+        r"{}[d-1] & - \\",
         r"\bottomrule",
         r"\end{tabular}",
     ]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from photochrom.errors import DataError
 from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import Evaluation, read_evaluation, to_csv
@@ -37,25 +38,12 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line(row) for row in (header, rule, *rows)) + "\n"
 
 
-_LATEX = {
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "±": r"$\pm$",
-        "Δ": r"$\Delta$",
-        "<": "$<$",
-        ">": "$>$",
-    },
-    **{
-        "<": "$<$",
-        ">": "$>$",
-        "[": "{[}",
-        "]": "{]}",
-        "*": r"$^{*}$",
-    },  # a row that starts with [ is an option of \\
-}
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "Δ": r"$\Delta$"}
+    | {"<": "$<$", ">": "$>$", "*": r"$^{*}$"}
+)
 
 
 def latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -74,8 +62,9 @@ def latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _latex_text(text: str) -> str:
-    escaped = "".join(_LATEX.get(character, character) for character in text)
-    return re.sub(r"(?<![\w.])-(?=[\d.])", "$-$", escaped)  # a minus sign, not a hyphen
+    escaped = re.sub(r"(?<![\w.])-(\d*\.?\d+)", r"$-\1$", text.translate(_LATEX))
+    # After the end of a row, a bracket would be an option of it.
+    return f"{{}}{escaped}" if escaped.startswith("[") else escaped
 
 
 def render(
@@ -115,36 +104,62 @@ def cell(evaluation: Evaluation | None, name: str, *, interval: bool = True) -> 
     return f"{value} [{low}, {high}]" if interval and low and high else str(value)
 
 
-def evaluation_table(evaluations: Sequence[Evaluation], format_: TableFormat = "markdown") -> str:
+def check_columns(columns: Sequence[str]) -> None:
+    """Raise an error for names that are none of metrics.
+
+    Raises:
+        DataError: If there are any.
+    """
+    for name in columns:
+        if name not in METRICS:
+            raise DataError(f"{name} is no metric; give some of {', '.join(METRICS)}")
+
+
+def evaluation_table(
+    evaluations: Sequence[Evaluation],
+    format_: TableFormat = "markdown",
+    columns: Sequence[str] = (),
+) -> str:
     """Return a table with a row for each model: values and their 95 % intervals.
 
     Means over several seeds have their standard deviation instead. "-" marks values that were not
-    measured. Metrics that no model has are left out.
+    measured.
+
+    Args:
+        evaluations: Of the models.
+        format_: Of the table. CSV has all metrics.
+        columns: Metrics to show, in this order; empty: all that a model has.
     """
-    names = [name for name in METRICS if any(name in e.values for e in evaluations)]
+    names = columns or [name for name in METRICS if any(name in e.values for e in evaluations)]
     header = ["Model", "N", *(heading(name) for name in names)]
     rows = [[e.name, str(e.n), *(cell(e, name) for name in names)] for e in evaluations]
     return render(header, rows, evaluations, format_)
 
 
 def comparison_table(
-    base: str, differences: Sequence[Evaluation], format_: TableFormat = "markdown"
+    base: str,
+    differences: Sequence[Evaluation],
+    format_: TableFormat = "markdown",
+    columns: Sequence[str] = (),
 ) -> str:
     """Return a table of differences from a system, with a star where the interval excludes 0.
 
     Args:
         base: The name of that system.
         differences: As `comparison.compare` returns them.
-        format_: Of the table.
+        format_: Of the table. CSV has all metrics.
+        columns: Metrics to show, in this order; empty: all that a system has. "-" marks others.
     """
 
     def difference(evaluation: Evaluation, name: str) -> str:
+        if name not in evaluation.values:
+            return "-"
         metric = METRICS[name]
         value, low, high = (x or 0.0 for x in evaluation.values[name])
         ends = [f"{x * metric.factor:+.{metric.digits}f}" for x in (value, low, high)]
         return f"{ends[0]} [{ends[1]}, {ends[2]}]{'*' if low > 0 or high < 0 else ''}"
 
-    names = [name for name in METRICS if all(name in e.values for e in differences)]
+    names = columns or [name for name in METRICS if any(name in e.values for e in differences)]
     header = [f"Minus {base}", "Seeds", "N", *(heading(name) for name in names)]
     rows = [
         [e.name, str(e.seeds), str(e.n), *(difference(e, name) for name in names)]
