@@ -67,6 +67,15 @@ def test_focal_frequency_loss_without_weights_is_the_squared_error() -> None:
     assert loss.item() == pytest.approx((fake - real).square().mean().item(), rel=1e-5)
 
 
+def test_focal_frequency_loss_by_numpy() -> None:
+    fake, real = random_photos(0, 2, 3, 7, 10), random_photos(1, 2, 3, 7, 10)
+    losses = []
+    for x, y in zip(fake.flatten(0, 1).numpy(), real.flatten(0, 1).numpy(), strict=True):
+        distance = np.abs(np.fft.fft2(x - y)) / np.sqrt(x.size)
+        losses.append((distance / distance.max() * distance**2).mean())
+    assert focal_frequency_loss(fake, real).item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
 def test_weights_of_frequencies_are_per_photo_and_channel_and_constant() -> None:
     """So the loss is quadratic: a difference twice as large costs four times as much.
 

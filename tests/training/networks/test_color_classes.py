@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photochrom.color import AB_SCALE, rgb_to_lab
@@ -116,6 +117,22 @@ def test_class_loss_by_hand() -> None:
     center = 1 / (1 + 4 * math.exp(-2))
     expected = center * math.log(2) + (1 - center) * math.log(2 * 312)
     assert class_loss(logits, as_ab((0, 0))).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_class_loss_is_the_cross_entropy_of_pytorch_with_dense_targets() -> None:
+    ab = random_colors(12, 9)
+    logits = torch.randn(1, BINS, 12, 9, generator=torch.Generator().manual_seed(1))
+    weights = torch.rand(BINS, generator=torch.Generator().manual_seed(2))
+    squared = (
+        (ab[:, None] * AB_SCALE - torch.from_numpy(bin_centres())[None, :, :, None, None]) ** 2
+    ).sum(2)
+    fifth = squared.kthvalue(5, dim=1, keepdim=True).values
+    target = torch.exp(-squared / 50) * (squared <= fifth)
+    target /= target.sum(1, keepdim=True)
+    expected = F.cross_entropy(logits, target, reduction="none")
+    assert class_loss(logits, ab).item() == pytest.approx(expected.mean().item(), rel=1e-5)
+    weighted = (weights[squared.argmin(1)] * expected).mean()
+    assert class_loss(logits, ab, weights).item() == pytest.approx(weighted.item(), rel=1e-5)
 
 
 def test_class_loss_is_least_for_the_encoding_itself() -> None:
