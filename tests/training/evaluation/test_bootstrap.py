@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from photochrom.training.evaluation.bootstrap import (
+    bootstrap,
     bootstrap_mean,
     bootstrap_ratio,
     jackknife,
@@ -41,18 +42,38 @@ def test_paired_difference_of_ratios_to_the_originals() -> None:
     assert difference == pytest.approx((0.25, 0.25, 0.25))
 
 
-@pytest.mark.parametrize("seeds", [4, 8])
-def test_interval_over_seeds_has_the_variance_of_seeds_and_photos(seeds: int) -> None:
-    rng = np.random.default_rng(seeds)
-    variances = []
-    for _ in range(40):
-        a, b = rng.normal(0, 0.1, (2, seeds, 1)) + rng.normal(0, 0.01, (2, seeds, 50))
-        _, low, high = paired_difference(a + rng.normal(0, 0.3, 50), b)
-        variances.append(((high - low) / 2 / 1.96) ** 2)
-    expected = 2 * 0.1**2 / seeds + 0.3**2 / 50
-    assert np.mean(variances) == pytest.approx(expected, rel=0.25)
-    assert paired_difference(a[:1], b[:1]) == paired_difference(a[0], b[0])
-    assert bootstrap_mean(a)[0] == pytest.approx(a.mean())
+@pytest.mark.parametrize(
+    ("seeds", "spread"),
+    [(2, 0.1), (3, 0.1), (3, 0.0)],  # the last: all runs are alike, only photos differ
+)
+def test_interval_over_seeds_covers_the_expected_difference(seeds: int, spread: float) -> None:
+    rng = np.random.default_rng(0)
+    inside, widths = 0, []
+    for _ in range(60):
+        a, b = rng.normal(0, spread, (2, seeds, 1)) + rng.normal(0, 0.01, (2, seeds, 50))
+        difference = paired_difference(a + rng.normal(0.5, 0.3, 50), b)
+        assert difference[1] is not None
+        assert difference[2] is not None
+        inside += difference[1] <= 0.5 <= difference[2]
+        widths.append(difference[2] - difference[1])
+    assert inside >= 53  # of 57 expected
+    if spread == 0:
+        assert np.mean(widths) == pytest.approx(2 * 2.01 * 0.3 / 50**0.5, rel=0.1)
+
+
+def test_runs_of_one_system_are_drawn_together() -> None:
+    """Two scores of a run that cancel out have no variance over runs."""
+    runs = np.array([[1.0, 1.0], [5.0, 5.0], [9.0, 9.0]])
+    value, low, high = bootstrap(lambda x, y: float((x - y).mean()), [runs, runs - 2])
+    assert (value, low, high) == (2, 2, 2)
+    _, low, high = bootstrap(lambda x, y: float((x - y).mean()), [runs], [runs - 2])
+    assert low < -5
+    assert high > 9
+
+
+def test_one_run_in_two_dimensions_is_one_run() -> None:
+    a, b = np.random.default_rng(0).normal(size=(2, 1, 30))
+    assert paired_difference(a, b) == paired_difference(a[0], b[0])
 
 
 def test_bootstrap_ratio_is_of_paired_means() -> None:

@@ -1,9 +1,11 @@
 """Confidence intervals over photos and seeds: bootstrap and jackknife."""
 
 from collections.abc import Callable, Sequence
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
 Estimate = tuple[float, float | None, float | None]
 """A value and the ends of its 95 % confidence interval; None where there is no interval."""
@@ -21,15 +23,17 @@ def bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Estimate:
-    """Return a statistic of the scores of photos with its percentile bootstrap interval.
+    """Return a statistic of the scores of photos with its bootstrap interval.
 
     Photos are drawn once in each resample, for all systems: the intervals of differences are
     paired. The same seed draws the same photos, so intervals of several metrics are paired too.
+    Where each system has one run, the interval is between percentiles.
 
     Of a system with several runs, S - 1 of the S are drawn with replacement, for each system on its
     own, and the scores of a photo are averaged over them. The bootstrap then has the variance of
-    the unbiased estimate (over S - 1), where S draws would have (S - 1)/S of it. The quantiles are
-    still those of few values: with fewer than five seeds the interval is too narrow.
+    the unbiased estimate (over S - 1), where S draws would have (S - 1)/S of it. Percentiles of so
+    few values are too close; the interval is that of Student's t with the bootstrap's standard
+    error, and as many degrees of freedom as photos and runs give together.
 
     Args:
         statistic: A function of scores averaged over runs: an array (N,) for each of the scores of
@@ -40,8 +44,9 @@ def bootstrap(
         seed: Of the draws.
 
     Reference:
-        Efron and Tibshirani 1993, chapter 13; Koehn 2004 for pairs of systems; Owen 2007 for
-        drawing rows and columns; Rao and Wu 1988 for S - 1 of S.
+        Efron and Tibshirani 1993, chapters 12 and 13; Koehn 2004 for pairs of systems; Owen 2007
+        for drawing rows and columns; Rao and Wu 1988 for S - 1 of S; Satterthwaite 1946 for the
+        degrees of freedom.
     """
     rng = np.random.default_rng(seed)
     tables = [[np.atleast_2d(scores) for scores in system] for system in systems]
@@ -51,14 +56,48 @@ def bootstrap(
         photos = rng.integers(0, n, n)
         drawn = [scores[photos] for system in tables for scores in _draw_runs(system, rng)]
         values.append(statistic(*drawn))
-    low, high = np.quantile(values, [0.025, 0.975])
-    means = [scores.mean(axis=0) for system in tables for scores in system]
-    return statistic(*means), float(low), float(high)
+    value = statistic(*(scores.mean(axis=0) for system in tables for scores in system))
+    if max(_count_runs(system) for system in tables) == 1:
+        low, high = np.quantile(values, [0.025, 0.975])
+        return value, float(low), float(high)
+    variance = float(np.var(values))
+    half = sqrt(variance) * float(t.ppf(0.975, _degrees_of_freedom(statistic, tables, variance)))
+    return value, value - half, value + half
+
+
+def _degrees_of_freedom(
+    statistic: Callable[..., float], tables: Sequence[Sequence[Scores]], variance: float
+) -> float:
+    """Return the degrees of freedom of a variance over photos and runs, after Satterthwaite.
+
+    variance^2 / sum of v^2 / (degrees of freedom of v), over the parts v of the variance: that of
+    the mean over the S runs of each system, with S - 1, and the rest, of N photos, with N - 1.
+    """
+    parts = []
+    for i, system in enumerate(tables):
+        runs = _count_runs(system)
+        if runs == 1:
+            continue
+        of_runs = []
+        for run in range(runs):
+            chosen = [[table[run % len(table)] for table in system]]
+            means = [[table.mean(axis=0) for table in other] for other in tables]
+            scores = [*means[:i], *chosen, *means[i + 1 :]]
+            of_runs.append(statistic(*(x for of_system in scores for x in of_system)))
+        parts.append((float(np.var(of_runs, ddof=1)) / runs, runs - 1))
+    rest = max(variance - sum(part for part, _ in parts), 0.0)
+    parts.append((rest, tables[0][0].shape[1] - 1))
+    squares = sum(part**2 / max(degrees, 1) for part, degrees in parts)
+    return variance**2 / squares if squares > 0 else 1.0
+
+
+def _count_runs(tables: Sequence[Scores]) -> int:
+    return max(len(table) for table in tables)
 
 
 def _draw_runs(tables: Sequence[Scores], rng: np.random.Generator) -> list[Scores]:
     """Return scores (N,) that are averaged over drawn runs; `tables` are (S, N) or (1, N)."""
-    runs = max(len(table) for table in tables)
+    runs = _count_runs(tables)
     drawn = rng.integers(0, runs, runs - 1) if runs > 1 else [0]
     return [table[0] if len(table) == 1 else table[drawn].mean(axis=0) for table in tables]
 
