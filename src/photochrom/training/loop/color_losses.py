@@ -44,8 +44,8 @@ def focal_frequency_loss(fake: Tensor, real: Tensor, alpha: float = 1.0) -> Tens
         alpha: 0 weighs all frequencies equally, which is the mean squared error.
 
     Reference:
-        Jiang et al. 2021, "Focal Frequency Loss for Image Reconstruction and Synthesis",
-        equations (5) and (8); alpha = 1.
+        Jiang et al. 2021, "Focal Frequency Loss for Image Reconstruction and Synthesis", section 3:
+        w(u, v) and FFL; alpha = 1.
     """
     spectrum = torch.view_as_real(torch.fft.fft2(fake.float() - real.float(), norm="ortho"))
     squared = spectrum.square().sum(-1)

@@ -21,7 +21,7 @@ class Zhang2016(nn.Module):
         out_channels: 313 for classes of ab.
 
     Reference:
-        arXiv 1603.08511, figure 2 and table 4 of the appendix; `eccv16` of
+        arXiv 1603.08511, figure 2 and the table of layers in the appendix; `eccv16` of
         richzhang/colorization, whose weights `state_dict` takes in the same order.
     """
 
