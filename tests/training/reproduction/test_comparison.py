@@ -9,8 +9,10 @@ from photochrom.training.reproduction.comparison import (
     MissingDataError,
     compare,
     compare_colorfulness,
+    compare_epochs,
     estimate,
 )
+from photochrom.training.reproduction.results import Results
 from support.results import make_log, make_log_line, make_results, make_run, make_scores
 
 
@@ -100,6 +102,26 @@ def test_difference_without_scores_by_photo_is_missing() -> None:
     results = make_results(make_run("custom"), old)
     with pytest.raises(MissingDataError, match="the scores by photo of unet-l1 were not kept"):
         compare(results, "unet-l1", "custom", "psnr")
+
+
+def test_three_seeds_are_compared_by_welchs_interval() -> None:
+    names, metric = ("custom", "unet-l1"), "colorfulness_ratio"
+
+    def make(shift: float) -> Results:
+        spread = ((0.4, 0.5, 0.6), (0.4 + shift, 0.5 + shift, 0.6 + shift))
+        pairs = zip(names, spread, strict=True)
+        return make_results(
+            *(
+                make_run(name, seed=i, colorfulness_ratio=value)
+                for name, values in pairs
+                for i, value in enumerate(values)
+            )
+        )
+
+    # Half the width of Welch's interval is t(0.975, 4) * 0.1 * sqrt(2 / 3) = 0.227.
+    assert compare_epochs(make(0.22), "unet-l1", "custom", metric) == "unclear"
+    assert compare_epochs(make(0.23), "unet-l1", "custom", metric) == "above"
+    assert compare_epochs(make(0.23), "custom", "unet-l1", metric) == "below"
 
 
 def test_difference_over_seeds() -> None:

@@ -23,7 +23,6 @@ from photochrom.training.reproduction.comparison import (
     compare_colorfulness,
     compare_epochs,
     estimate,
-    is_above,
 )
 from photochrom.training.reproduction.experiments import SYSTEMS, lambda_run
 from photochrom.training.reproduction.results import Results, Run
@@ -113,7 +112,7 @@ def _is_grey(results: Results, name: str, control: str) -> tuple[Finding, str]:
     if order == "above":
         return "fails", message
     if order == "unclear":
-        return "open", f"{message}; the intervals do not decide it"
+        return "open", f"{message}; the intervals do not decide"
     message += f"; the control {control} has "
     message += _show_estimate(results, control, "colorfulness_ratio")
     if compare_colorfulness(results, control, GREY_RATIO) != "above":
@@ -134,8 +133,8 @@ def _is_larger(
     except MissingDataError as error:
         raise MissingDataError(f"{message}, but {error}") from error
     if order == "unclear":
-        overlap = compare_epochs(results, name, base, metric) == "unclear"
-        reason = "the intervals overlap" if overlap else "the scores by photo do not agree"
+        similar = compare_epochs(results, name, base, metric) == "unclear"
+        reason = "the intervals do not decide" if similar else "the scores by photo do not agree"
         return "open", f"{message}; {reason}"
     return "holds" if order == "above" else "fails", message
 
@@ -193,7 +192,7 @@ def _best_is_worst(results: Results, metric: str) -> tuple[Finding, str]:
         for name in SYSTEMS
     )
     message = f"FID and {METRICS[metric].title}: {values}"
-    if not all(is_above(fids[name], fids[best]) for name in others):
+    if any(compare_epochs(results, name, best, "fid") != "above" for name in others):
         return "open", f"{message}; the intervals do not show which system has the best FID"
     worse = "below" if METRICS[metric].direction == "up" else "above"
     orders = [compare(results, best, name, metric) for name in others]

@@ -10,8 +10,10 @@ An interval over the photos of one network is therefore no evidence about a syst
   describes the runs; how much another seed would change it is not known.
 - A system is above a threshold if this interval is above it, and also the bootstrap interval over
   photos of every seed's last network.
-- A system is above another if their intervals do not overlap, and the paired bootstrap interval of
-  the difference of their last networks' scores by photo is above 0.
+- A system is above another if seeds and photos both show it. Seeds, with three or more of each:
+  Welch's 95 % interval of the difference of their means is above 0; with fewer: their intervals do
+  not overlap. Photos: the paired bootstrap interval of the difference of their last networks'
+  scores by photo is above 0.
 - Other metrics, such as FID, are known of the last network only, so there is no range of epochs:
   three seeds are needed.
 
@@ -24,7 +26,7 @@ from statistics import mean, stdev
 from typing import Literal
 
 import numpy as np
-from scipy.stats import t
+from scipy.stats import t, ttest_ind
 
 from photochrom.training.evaluation.bootstrap import Estimate, paired_difference
 from photochrom.training.evaluation.metrics import METRICS
@@ -72,23 +74,31 @@ def estimate(results: Results, name: str, metric: str) -> Estimate:
     Raises:
         MissingDataError: If there are too few epochs or seeds, or the metric was not measured.
     """
-    runs = results.seeds(name)
-    if metric in LOGGED:
-        epochs = [last_epochs(run, metric) for run in runs]
-        values = [mean(of_run) for of_run in epochs]
-        if len(runs) < SEEDS:
-            return mean(values), min(map(min, epochs)), max(map(max, epochs))
-    else:
-        if any(metric not in run.evaluation.values for run in runs):
-            raise MissingDataError(f"the {METRICS[metric].title} of {name} was not measured")
-        if len(runs) < SEEDS:
-            raise MissingDataError(
-                f"{METRICS[metric].title} is known of the last network only, so {SEEDS} seeds of "
-                f"{name} are needed; there {'is 1' if len(runs) == 1 else f'are {len(runs)}'}"
-            )
-        values = [run.evaluation.values[metric][0] for run in runs]
+    values = _seed_values(results, name, metric)
+    if len(values) < SEEDS:
+        epochs = [value for run in results.seeds(name) for value in last_epochs(run, metric)]
+        return mean(values), min(epochs), max(epochs)
     half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
     return mean(values), mean(values) - half, mean(values) + half
+
+
+def _seed_values(results: Results, name: str, metric: str) -> list[float]:
+    """Return the value of each seed of a system; of a metric outside `LOGGED` there must be three.
+
+    Raises:
+        MissingDataError: As `estimate`.
+    """
+    runs = results.seeds(name)
+    if metric in LOGGED:
+        return [mean(last_epochs(run, metric)) for run in runs]
+    if any(metric not in run.evaluation.values for run in runs):
+        raise MissingDataError(f"the {METRICS[metric].title} of {name} was not measured")
+    if len(runs) < SEEDS:
+        raise MissingDataError(
+            f"{METRICS[metric].title} is known of the last network only, so {SEEDS} seeds of "
+            f"{name} are needed; there {'is 1' if len(runs) == 1 else f'are {len(runs)}'}"
+        )
+    return [run.evaluation.values[metric][0] for run in runs]
 
 
 def compare_colorfulness(results: Results, name: str, threshold: float) -> Order:
@@ -125,21 +135,23 @@ def compare(results: Results, name: str, base: str, metric: str) -> Order:
 
 
 def compare_epochs(results: Results, name: str, base: str, metric: str) -> Order:
-    """Compare two systems by their intervals over seeds or epochs only.
+    """Compare two systems by their seeds or epochs only.
 
     Raises:
         MissingDataError: As `estimate`.
     """
-    one, other = (estimate(results, system, metric) for system in (name, base))
-    if is_above(one, other):
-        return "above"
-    return "below" if is_above(other, one) else "unclear"
-
-
-def is_above(one: Estimate, other: Estimate) -> bool:
-    """Return whether a value is above another and their intervals do not overlap."""
-    low, high = one[1], other[2]
-    return low is not None and high is not None and low > high
+    values = [_seed_values(results, system, metric) for system in (name, base)]
+    if min(map(len, values)) >= SEEDS:
+        low, high = ttest_ind(*values, equal_var=False).confidence_interval(0.95)
+        return "above" if low > 0 else "below" if high < 0 else "unclear"
+    (_, low, high), (_, base_low, base_high) = (
+        estimate(results, system, metric) for system in (name, base)
+    )
+    assert low is not None  # `estimate` always has an interval
+    assert high is not None
+    assert base_low is not None
+    assert base_high is not None
+    return "above" if low > base_high else "below" if high < base_low else "unclear"
 
 
 def _photo_scores(results: Results, name: str, metric: str) -> np.ndarray:

@@ -281,10 +281,12 @@ def _rules(results: Results) -> str:
         f"Its interval, in brackets above, is the 95 % interval of Student's t over the seeds, if "
         f"there are {SEEDS} or more. With fewer seeds it is the range of those epochs; it then "
         "describes the runs, and how much another seed would differ is not known.",
-        "Two systems differ in colourfulness or PSNR if these intervals do not overlap and the "
+        f"Two systems with {SEEDS} seeds or more differ if Welch's 95 % interval of the difference "
+        "of their means excludes 0, others if the intervals above do not overlap. In addition, the "
         "paired bootstrap interval of the differences between their scores by photo, of the "
-        "networks after the last epoch, excludes 0. Other metrics are measured after the last "
-        f"epoch only, so they need {SEEDS} seeds.",
+        "networks after the last epoch, must exclude 0 on the same side. Other metrics than "
+        "colourfulness and PSNR are measured after the last epoch only, so they need "
+        f"{SEEDS} seeds.",
         f"A system is grey if its interval, and those over photos, are below {GREY_RATIO:.2f} of "
         "the original's colourfulness, and a control that was trained in the same way is above.",
         "Intervals are not corrected for the number of comparisons.",
@@ -354,8 +356,7 @@ def _next_steps(results: Results) -> str:
         "Other losses, a weaker discriminator, four kinds of alternating training, and other "
         "outputs, each with everything else as in system 2. The last column compares colourfulness "
         "and PSNR by the rules above; *unclear* means that no difference is shown. A difference in "
-        "parentheses is open: the intervals over epochs do not overlap, but there are no scores by "
-        "photo to compare."
+        "parentheses is open: seeds or epochs differ, but there are no scores by photo to compare."
     )
     return f"""## The report's next steps
 
