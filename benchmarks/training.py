@@ -13,7 +13,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,12 @@ from photochrom.batch.folders import find_photos
 from photochrom.cores import count_cores
 from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.data.prepare import prepare
-from photochrom.training.loop.runs import describe_machine, read_log
+from photochrom.training.loop.building import build_discriminator
+from photochrom.training.loop.runs import build_generator, describe_machine, read_log
 from photochrom.training.loop.train import train
-from photochrom.training.networks.discriminators import build_discriminator
-from photochrom.training.networks.generators import build_generator
 from photochrom.training.networks.initialization import initialize
-from photochrom.training.recipes.named import RECIPES
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.loading import named_recipe
+from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.speed import flops_per_image, matrix_rate
 
 
@@ -64,19 +62,22 @@ def train_as_in_tutorials(
     """Train with the loop of the tutorials; yield seconds and mean L1 of each epoch."""
     torch.manual_seed(recipe.seed)
     generator = build_generator(recipe).to(device)
-    initialize(generator, recipe.init)  # photochrom draws weights in this order
+    initialize(generator, recipe.initialization.scheme)  # photochrom draws weights in this order
     discriminator = build_discriminator(recipe)
     assert discriminator is not None
-    initialize(discriminator.to(device), recipe.init)
+    initialize(discriminator.to(device), recipe.initialization.scheme)
+    optimization, adversarial = recipe.optimization, recipe.adversarial
+    assert adversarial is not None
+    betas = (optimization.beta1, optimization.beta2)
     opt_g, opt_d = (
-        torch.optim.Adam(network.parameters(), lr=rate, betas=recipe.betas)
-        for network, rate in ((generator, recipe.lr_g), (discriminator, recipe.lr_d))
+        torch.optim.Adam(network.parameters(), lr=rate, betas=betas)
+        for network, rate in ((generator, optimization.lr_g), (discriminator, adversarial.lr_d))
     )
     bce, l1 = nn.BCEWithLogitsLoss(), nn.L1Loss()
     order: list[int] = []
     loader = DataLoader(
-        Photographs(files, recipe.image_size),
-        batch_size=recipe.batch_size,
+        Photographs(files, recipe.data.image_size),
+        batch_size=recipe.data.batch_size,
         sampler=order,  # type: ignore[arg-type] (replaced in each epoch)
         num_workers=min(count_cores(), 8),
         drop_last=True,
@@ -101,7 +102,8 @@ def train_as_in_tutorials(
             discriminator.requires_grad_(False)
             fake_logits = discriminator(L, torch.cat([L, fake], dim=1))
             loss_l1 = l1(fake, ab)
-            loss = bce(fake_logits, torch.ones_like(fake_logits)) + recipe.lambda_l1 * loss_l1
+            loss = bce(fake_logits, torch.ones_like(fake_logits))
+            loss = loss + recipe.objective["l1"].weight * loss_l1
             opt_g.zero_grad()
             loss.backward()
             opt_g.step()
@@ -121,7 +123,8 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16", choices=["bf16", "32"])
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    recipe = replace(RECIPES[options.recipe], epochs=options.epochs, image_size=options.size)
+    changes = {"schedule.epochs": options.epochs, "data.image_size": options.size}
+    recipe = override(named_recipe(options.recipe), changes)
     kind = options.device
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "cpu"
@@ -144,7 +147,7 @@ def main() -> None:
         )
         loop = train_as_in_tutorials(recipe, [photos[name] for name in names], orders, device)
         tutorial_epochs: list[tuple[float, float]] = []
-        steps = len(names) // recipe.batch_size
+        steps = len(names) // recipe.data.batch_size
 
         def alternate(step: int) -> None:
             if step % steps == 0:
@@ -178,11 +181,11 @@ def report(
     precision: str,
 ) -> None:
     """Print the results as Markdown tables."""
-    images = steps * recipe.batch_size * recipe.total_epochs
+    images = steps * recipe.data.batch_size * recipe.total_epochs
     rates = {
         "total": (images / sum(s for s, _ in tutorial_epochs), images / (preparation + training)),
         "steady": (
-            steps * recipe.batch_size / min(seconds for seconds, _ in tutorial_epochs),
+            steps * recipe.data.batch_size / min(seconds for seconds, _ in tutorial_epochs),
             max(line["images_per_second"] for line in log),
         ),
     }

@@ -2,8 +2,9 @@
 
     python scripts/save_recovery.py RUN [recovery]
 
-Writes recipe.json and generator.safetensors, for `--set generator_weights=recovery`. Large tensors
-are in float16, as in exported files.
+Writes recipe.json and generator.safetensors, for
+`--set initialization.generator_weights=recovery`. Large tensors are in float16, as in exported
+files.
 """
 
 import shutil

@@ -10,7 +10,6 @@ an interruption at any time.
 import argparse
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 STAGES = tuple(f"photochrom-stage-{number}" for number in range(1, 6))
@@ -22,7 +21,7 @@ def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = 
 
     Args:
         folder: Folder with the data set.
-        settings: Fields to override in all recipes, as in `photochrom train --set`.
+        settings: Values to override in all recipes, as in `photochrom train --set`.
         progress: Show progress bars on stderr.
 
     Returns:
@@ -30,14 +29,15 @@ def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = 
     """
     from photochrom.training.loop.runs import read_log, read_recipe
     from photochrom.training.loop.train import train
-    from photochrom.training.recipes.named import get_recipe
-    from photochrom.training.recipes.recipe import apply_settings
+    from photochrom.training.recipes.loading import named_recipe
+    from photochrom.training.recipes.recipe import override
 
     runs: list[Path] = []
     for number, name in enumerate(STAGES):
         run = folder / "runs" / f"{number:04d}-{name}"
         start = str(runs[-1]) if runs else "none"
-        recipe = apply_settings(replace(get_recipe(name), generator_weights=start), settings)
+        initial = {"initialization.generator_weights": start}
+        recipe = override(named_recipe(name), {**initial, **settings})
         if run.exists():
             recipe = read_recipe(run)
         if not run.exists() or len(read_log(run)) < recipe.total_epochs:

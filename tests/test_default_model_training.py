@@ -19,8 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from train_default_model import STAGES, train_stages
 
 TINY_SETTINGS = {
-    **{"image_size": "32", "feed_size": "32", "min_side": "24", "batch_size": "4"},
-    **{"decoder_channels": "16,8,8,8", "discriminator_channels": "4", "epochs": "1"},
+    "data.image_size": "32",
+    "data.min_side": "24",
+    "data.batch_size": "4",
+    "generator.decoder_channels": "16,8,8,8",
+    "schedule.epochs": "1",
+    "inference.size": "32",
 }
 
 
@@ -33,7 +37,7 @@ def test_all_stages_from_photos_to_an_exported_model_with_hints(tmp_path: Path) 
     runs = train_stages(tmp_path, TINY_SETTINGS, progress=False)
     assert [run.name[5:] for run in runs] == list(STAGES)
     phases = [read_log(run)[-1]["phase"] for run in runs]
-    assert phases == ["l1", "l1", "gan", "gan", "gan"]
+    assert phases == ["g", "g", "gan", "gan", "gan"]
     weights = [run / "generator.safetensors" for run in runs]
     before = [file.stat().st_mtime_ns for file in weights]
     assert train_stages(tmp_path, TINY_SETTINGS, progress=False) == runs  # complete: no training
@@ -43,7 +47,7 @@ def test_all_stages_from_photos_to_an_exported_model_with_hints(tmp_path: Path) 
     model = OnnxModel(path)
     assert model.takes_hints
     assert model.metadata["hints"] == "a*, b*, mask"
-    assert json.loads(model.metadata["recipe"])["hints"] == 0.5
+    assert json.loads(model.metadata["recipe"])["data"]["hints"] == 0.5
     L = np.full((1, 1, 32, 32), 60, np.float32)
     hints = np.zeros((1, 3, 32, 32), np.float32)
     hints[0, :, 8:16, 8:16] = np.array([50, 30, 1], np.float32)[:, None, None]

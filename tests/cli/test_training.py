@@ -6,6 +6,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from photochrom.cli import main
+from photochrom.training.recipes.loading import load_recipe, named_recipe
 from support.photos import write_photos
 
 
@@ -64,18 +65,54 @@ def test_train_evaluate_export_and_colorize(tmp_path: Path) -> None:
 def test_recipes_are_listed_and_shown() -> None:
     assert "unet-patchgan-l1pre" in run("recipes").output
     shown = run("recipes", "resnet18-unet-patchgan").output
-    assert any("lambda_l1" in line and "quoted" in line for line in shown.splitlines())
+    assert any("objective.l1.weight" in line and "quoted" in line for line in shown.splitlines())
     assert any("lr_g" in line and "filled in" in line for line in shown.splitlines())
-    assert json.loads(run("recipes", "tiny", "--json").output)["generator"] == "unet"
+    assert json.loads(run("recipes", "tiny", "--json").output)["generator"]["kind"] == "unet"
+    everything = json.loads(run("recipes", "--json").output)
+    assert everything["tiny"] == named_recipe("tiny").to_dict()
+
+
+def test_a_printed_recipe_can_be_trained_from(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    for name in ("tiny", "unet-l1"):  # the second has values of None
+        file.write_text(run("recipes", name, "--toml").output)
+        assert load_recipe(str(file)) == named_recipe(name)
+    file.write_text('base = "tiny"\ngenerator.depth = 5\n')
+    result = run("train", file, "--data", tmp_path, "--dry-run", "--set", "generator.depth=3")
+    assert result.exit_code == 0, result.output
+    assert '"depth": 3' in result.output
+
+
+def test_kept_epochs_are_runs(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 12, size=(48, 48))
+    data, runs = tmp_path / "data", tmp_path / "runs"
+    run("data", "folder", photos, data, "--size", 40)
+    options = ("--data", data, "--out", runs, "--device", "cpu", "--keep", "all")
+    result = run("train", "tiny", *options)
+    assert result.exit_code == 0, result.output
+    epochs = sorted((runs / "0000-tiny/epochs").iterdir())
+    assert [epoch.name for epoch in epochs] == ["001", "002"]
+    result = run("evaluate", epochs[0], "--data", data)
+    assert result.exit_code == 0, result.output
+    result = run("export", epochs[1], tmp_path / "model.onnx")
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["train", "unet-patchgun"], "unknown recipe 'unet-patchgun'; choose from custom"),
-        (["train", "tiny", "--set", "lamda_l1=3"], "unknown recipe key 'lamda_l1'; choose from"),
-        (["train", "tiny", "--set", "epochs=many"], "epochs is 'many'; give a whole"),
-        (["train", "tiny", "--set", "epochs"], "write --set KEY=VALUE"),
+        (["train", "tiny", "--set", "lamda_l1=3"], "a recipe has no key 'lamda_l1'; its keys are"),
+        (
+            ["train", "tiny", "--set", "generator.widht=3"],
+            "generator (unet) has no key 'widht'; its keys are base_channels, depth",
+        ),
+        (
+            ["train", "tiny", "--set", "schedule.epochs=many"],
+            "schedule.epochs is 'many'; it should be a valid integer",
+        ),
+        (["train", "tiny", "--set", "schedule.epochs"], "write --set KEY=VALUE"),
+        (["train", "mine.toml"], "cannot read the recipe mine.toml: No such file or directory"),
         (["train", "tiny"], "is not a prepared data set"),
     ],
 )

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from photochrom import color
 from photochrom.color import FloatArray
+from photochrom.training.networks.outputs import AbOutput, LabOutput, Output, RgbOutput
 from photochrom.training.tensors import (
     denormalize_lab,
     lab_to_rgb,
-    prediction_to_ab,
-    prediction_to_photo,
     rgb_to_lab,
-    target,
     to_L_ab,
 )
+
+OUTPUTS: dict[str, Output] = {"ab": AbOutput(), "lab": LabOutput(), "rgb": RgbOutput()}
 
 
 def cube() -> FloatArray:
@@ -133,28 +133,31 @@ def test_lab_to_rgb_is_differentiable() -> None:
     assert lab.grad.any()
 
 
-def test_target_and_prediction_to_ab() -> None:
+def test_outputs_invert_their_targets() -> None:
     rgb = torch.randint(0, 256, (2, 6, 5, 3), dtype=torch.uint8)
     L, ab = to_L_ab(rgb)
     lab = torch.cat([L, ab], dim=1)
-    assert torch.equal(target(L, ab, "ab"), ab)
-    assert torch.equal(target(L, ab, "lab"), lab)
     spread = rgb.permute(0, 3, 1, 2) / 127.5 - 1
-    torch.testing.assert_close(target(L, ab, "rgb"), spread, rtol=0, atol=1e-3)
-    for output in ("ab", "lab", "rgb"):
-        prediction = target(L, ab, output)
-        torch.testing.assert_close(prediction_to_ab(prediction, output), ab, rtol=0, atol=1e-3)
+    assert torch.equal(OUTPUTS["ab"].target(L, ab), ab)
+    assert torch.equal(OUTPUTS["lab"].target(L, ab), lab)
+    torch.testing.assert_close(OUTPUTS["rgb"].target(L, ab), spread, rtol=0, atol=1e-3)
+    for output in OUTPUTS.values():
+        target = output.target(L, ab)
+        assert target.shape[1] == output.channels
+        values = output.values(target, L)
+        torch.testing.assert_close(output.ab(values), ab, rtol=0, atol=1e-3)
+        torch.testing.assert_close(output.rgb(output.photo(values, L)), spread, rtol=0, atol=2e-3)
 
 
-def test_prediction_to_photo() -> None:
+def test_photos_of_outputs_are_what_the_discriminator_sees() -> None:
     L, ab = torch.rand(2, 1, 3, 4), torch.rand(2, 2, 3, 4)
-    assert torch.equal(prediction_to_photo(ab, L, "ab"), torch.cat([L, ab], dim=1))
+    assert torch.equal(OUTPUTS["ab"].photo(ab, L), torch.cat([L, ab], dim=1))
     other = torch.rand(2, 3, 3, 4)
-    assert prediction_to_photo(other, L, "lab") is other  # with the predicted L
-    assert prediction_to_photo(other, L, "rgb") is other
+    assert OUTPUTS["lab"].photo(other, L) is other  # with the predicted L
+    assert OUTPUTS["rgb"].photo(other, L) is other
 
 
 def test_rgb_out_of_range_is_clipped() -> None:
     prediction = torch.tensor([3.0, -3.0, -1.0]).view(1, 3, 1, 1)
     red = torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1)
-    assert torch.equal(prediction_to_ab(prediction, "rgb"), prediction_to_ab(red, "rgb"))
+    assert torch.equal(OUTPUTS["rgb"].ab(prediction), OUTPUTS["rgb"].ab(red))

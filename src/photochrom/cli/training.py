@@ -10,8 +10,6 @@ from photochrom.cli.data import data
 from photochrom.cli.extras import need
 from photochrom.errors import PhotochromError, RecipeError
 
-RECIPE_COLUMNS = ("generator", "discriminator", "lambda_l1", "pretrain_epochs", "epochs")
-
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _DATA = click.option(
@@ -55,33 +53,39 @@ _INCEPTION_HELP = (
 @click.command()
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the recipe as JSON.")
-def recipes(name: str | None, as_json: bool) -> None:
+@click.option("--toml", "as_toml", is_flag=True, help="Print the recipe as TOML, to start from.")
+def recipes(name: str | None, as_json: bool, as_toml: bool) -> None:
     """List the recipes, or show one."""
-    import dataclasses
+    need("train")
+    from photochrom.training.recipes.loading import (
+        load_recipe,
+        named_recipe,
+        read_source,
+        recipe_names,
+        to_toml,
+    )
+    from photochrom.training.recipes.recipe import flatten
 
-    from photochrom.training.recipes.named import RECIPES, get_recipe
-
-    if name is None:
-        if as_json:
-            click.echo(json.dumps({k: dataclasses.asdict(r) for k, r in RECIPES.items()}, indent=2))
-            return
-        for key, recipe in RECIPES.items():
-            click.echo(f"{key:24}{recipe.source}")
-            values = ", ".join(f"{column} {getattr(recipe, column)}" for column in RECIPE_COLUMNS)
-            click.echo(f"{'':24}{values}")
+    if name is None and as_json:
+        click.echo(json.dumps({k: named_recipe(k).to_dict() for k in recipe_names()}, indent=2))
+    elif name is None:
+        for known in recipe_names():
+            click.echo(f"{known:24}{read_source(known)}")
         click.echo(
-            "\n`photochrom recipes NAME` shows all values, and which of them the source states."
+            "\n`photochrom recipes NAME` shows all values, and which of them the source states; "
+            "--toml prints a file to start from."
         )
-        return
-    recipe = get_recipe(name)
-    if as_json:
-        click.echo(recipe.to_json(), nl=False)
-        return
-    click.echo(f"{name}: {recipe.source}")
-    for field in dataclasses.fields(recipe):
-        if field.name not in ("source", "quoted"):
-            mark = "quoted" if field.name in recipe.quoted else "filled in"
-            click.echo(f"  {field.name:18}{getattr(recipe, field.name)!s:34}{mark}")
+    elif as_json:
+        click.echo(load_recipe(name).to_json(), nl=False)
+    elif as_toml:
+        click.echo(to_toml(load_recipe(name)), nl=False)
+    else:
+        recipe = load_recipe(name)
+        click.echo(f"{name}: {recipe.source}")
+        for key, value in flatten(recipe.to_dict()).items():
+            if key not in ("format", "source", "quoted"):
+                mark = "quoted" if key in recipe.quoted else "filled in"
+                click.echo(f"  {key:34}{value!s:34}{mark}")
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -99,7 +103,11 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
 @_DATA
 @click.option("--out", type=_DIRECTORY, default=Path("runs"), show_default=True, metavar="RUNS")
 @click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe."
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value of the recipe, such as generator.depth=7.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
 @click.option("--precision", type=click.Choice(["32", "bf16"]), default="32", show_default=True)
@@ -113,6 +121,13 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
     help="Compute batch norm statistics over all processes, or in each.",
 )
 @click.option("--resume", type=_DIRECTORY, metavar="RUN", help="Resume an interrupted run.")
+@click.option(
+    "--keep",
+    type=click.Choice(["last", "best", "all"]),
+    default="last",
+    show_default=True,
+    help="Epochs whose weights are kept in RUN/epochs; best: by PSNR.",
+)
 @click.option("--dry-run", is_flag=True, help="Describe the networks without training.")
 def train(
     recipe: str,
@@ -126,20 +141,18 @@ def train(
 ) -> None:
     """Train a recipe.
 
-    RECIPE is a name or a recipe.json file. A new run directory is created in RUNS.
+    RECIPE is a name, or a .toml or .json file. A new run directory is created in RUNS.
     """
     from photochrom.training.loop import launching
-    from photochrom.training.recipes.named import get_recipe
-    from photochrom.training.recipes.recipe import Recipe, apply_settings
 
     try:
         with launching.report_once():
-            path = Path(recipe)
-            is_file = path.suffix == ".json" and path.is_file()
-            chosen = Recipe.from_json(path.read_bytes()) if is_file else get_recipe(recipe)
-            chosen = apply_settings(chosen, _settings(changes))
             need("train")
-            launching.must_launch(devices, nodes, chosen.batch_size)  # before torch is imported
+            from photochrom.training.recipes.loading import load_recipe
+            from photochrom.training.recipes.recipe import override
+
+            chosen = override(load_recipe(recipe), _settings(changes))
+            launching.must_launch(devices, nodes, chosen.data.batch_size)
         if dry_run:
             from photochrom.training.loop.building import describe
 
@@ -147,7 +160,7 @@ def train(
             return
         from photochrom.training.loop.train import train as run_training
 
-        options |= {"name": "recipe" if is_file else recipe, "devices": devices, "nodes": nodes}
+        options |= {"name": Path(recipe).stem, "devices": devices, "nodes": nodes}
         run = run_training(chosen, data, out, **options)
     except launching.ReportedElsewhereError:
         raise SystemExit(1) from None

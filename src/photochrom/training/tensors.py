@@ -15,7 +15,6 @@ from torch import Tensor
 
 from photochrom.color import AB_SCALE, L_SCALE, cie
 from photochrom.color.pixels import to_linear
-from photochrom.training.recipes.recipe import Output
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
@@ -87,38 +86,6 @@ def _conversion_constants() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )
     table, to_xyz, to_lab, offset = (torch.from_numpy(x) for x in arrays)
     return table, to_xyz, to_lab, offset
-
-
-def target(L: Tensor, ab: Tensor, output: Output) -> Tensor:
-    """Return the generator's target: ab (B, 2, H, W), Lab or RGB (B, 3, H, W), in [-1, 1]."""
-    if output == "rgb":
-        return 2.0 * lab_to_rgb(denormalize_lab(L, ab)) - 1.0
-    return ab if output == "ab" else torch.cat([L, ab], dim=1)
-
-
-def prediction_to_photo(prediction: Tensor, L: Tensor, output: Output) -> Tensor:
-    """Return the discriminator's input, Lab or RGB (B, 3, H, W) in [-1, 1].
-
-    Args:
-        prediction: Output of the generator, or its `target`.
-        L: Shape (B, 1, H, W), in [-1, 1]; used if the generator predicts ab only.
-        output: What the generator predicts.
-    """
-    return torch.cat([L, prediction], dim=1) if output == "ab" else prediction
-
-
-def photo_to_rgb(photo: Tensor, output: Output) -> Tensor:
-    """Convert the result of `prediction_to_photo` to sRGB (B, 3, H, W) in [-1, 1]."""
-    if output == "rgb":
-        return photo
-    return 2.0 * lab_to_rgb(denormalize_lab(photo[:, :1], photo[:, 1:])) - 1.0
-
-
-def prediction_to_ab(prediction: Tensor, output: Output) -> Tensor:
-    """Return ab (B, 2, H, W) in [-1, 1] of a generator's output; RGB is clipped to [-1, 1]."""
-    if output == "rgb":
-        return rgb_to_lab((prediction.clamp(-1.0, 1.0) + 1.0) / 2.0)[:, 1:] / AB_SCALE
-    return prediction[:, -2:]
 
 
 def L_to_grey(L: Tensor) -> Tensor:

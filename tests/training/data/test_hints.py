@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,15 +9,19 @@ from photochrom.training.data.hints import (
     sample_patches,
     simulate_hints,
 )
+from photochrom.training.loop.runs import build_generator
 from photochrom.training.networks.encoders import add_input_channels, build_encoder
-from photochrom.training.networks.generators import build_generator
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.recipe import Recipe, override
 
-HINTED = Recipe(
-    generator="encoder_unet",
-    encoder="tu-mobilenetv3_small_050",
-    decoder_channels=(16, 8, 8, 4),
-    hints=0.5,
+HINTED = Recipe.from_dict(
+    {
+        "generator": {
+            "kind": "encoder_unet",
+            "encoder": "tu-mobilenetv3_small_050",
+            "decoder_channels": [16, 8, 8, 4],
+            "hints": True,
+        }
+    }
 )
 
 
@@ -95,8 +97,8 @@ def test_missing_hints_are_zeros() -> None:
 
 
 def test_generators_without_hints_reject_them() -> None:
-    network = build_generator(replace(HINTED, hints=None))
+    network = build_generator(override(HINTED, {"generator.hints": False}))
     with pytest.raises(ValueError, match="takes no hints"):
         network(torch.rand(1, 1, 32, 32), torch.zeros(1, 3, 32, 32))
-    with pytest.raises(RecipeError, match="generator unet takes no hints; set hints=none, or"):
-        build_generator(Recipe(generator="unet", hints=0.5))
+    with pytest.raises(RecipeError, match=r"generator takes no hints; set generator\.hints=true"):
+        override(HINTED, {"generator.hints": False, "data.hints": 0.5})

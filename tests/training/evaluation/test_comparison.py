@@ -51,7 +51,9 @@ def test_models_of_a_folder_are_compared_with_the_first_or_another(tmp_path: Pat
 
 
 def test_runs_of_several_seeds_are_compared_by_their_means(tmp_path: Path) -> None:
-    runs = [write_evaluated_run(tmp_path / f"000{i}-unet-l1", seed=i) for i in range(3)]
+    runs = [
+        write_evaluated_run(tmp_path / f"000{i}-unet-l1", changes={"seed": i}) for i in range(3)
+    ]
     for i, run in enumerate(runs):
         write(run, **{run.name: make_scores(2.0 * i)})
     baseline = write_evaluated_run(tmp_path / "0009-custom", "custom")

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from PIL import Image
 from photochrom.batch.folders import find_photos
 from photochrom.color import rgb_to_lab
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.errors import DataError, ModelError, PhotochromError, RunError
+from photochrom.errors import DataError, ModelError, PhotochromError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.prepare import prepare
 from photochrom.training.evaluation import evaluate as evaluate_module
@@ -24,9 +23,10 @@ from photochrom.training.evaluation.models import RunModel, load_model, mean_ab
 from photochrom.training.evaluation.results import Evaluation, read_evaluation, read_scores
 from photochrom.training.evaluation.tables import evaluation_table, table1
 from photochrom.training.loop import runs
-from photochrom.training.networks.generators import build_generator
+from photochrom.training.loop.runs import build_generator
 from photochrom.training.onnx.export import export
-from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.loading import named_recipe
+from photochrom.training.recipes.recipe import override
 from support.data import pack
 from support.models import write_model
 from support.photos import write_photos
@@ -49,8 +49,8 @@ def make_run(path: Path, name: str = "tiny", seed: int = 0) -> Path:
     """Write a run directory with an untrained network of `tiny` and the recipe `name`."""
     path.mkdir(parents=True)
     torch.manual_seed(seed)
-    generator = build_generator(RECIPES["tiny"])
-    (path / "recipe.json").write_text(replace(RECIPES[name], seed=seed).to_json())
+    generator = build_generator(named_recipe("tiny"))
+    (path / "recipe.json").write_text(override(named_recipe(name), {"seed": seed}).to_json())
     runs.save_generator(path, generator)
     return path
 
@@ -157,6 +157,28 @@ def test_run_and_export_have_equal_values(data: Path, tmp_path: Path) -> None:
     for metric, (mean, _, _) in one.values.items():
         assert two.values[metric][0] == pytest.approx(mean, rel=1e-2, abs=1e-4), metric
     assert (one.name, two.name) == (str(run), str(path))  # both files are named "run"
+
+
+def test_run_with_a_recipe_of_format_1_is_evaluated(data: Path, tmp_path: Path) -> None:
+    run, old = make_run(tmp_path / "run"), make_run(tmp_path / "old")
+    settings = {"generator": "unet", "base_channels": 4, "depth": 4, "image_size": 32}
+    (old / "recipe.json").write_text(json.dumps(settings))
+    one, two = evaluate([str(run), str(old)], data, limit=2, progress=False)
+    assert one.values == two.values
+    (old / "recipe.json").write_text(json.dumps({**settings, "bounced": True}))
+    with pytest.raises(RecipeError, match="unknown key 'bounced' in a recipe of format 1"):
+        evaluate([str(old)], data, progress=False)
+
+
+def test_dropout_and_batch_statistics_change_what_is_evaluated(data: Path, tmp_path: Path) -> None:
+    recipe = named_recipe("tiny")
+    changes = [{}, {"inference.batch_statistics": True}, {"inference.dropout": True}]
+    runs = [make_run(tmp_path / str(i)) for i in range(len(changes))]
+    for path, change in zip(runs, changes, strict=True):
+        change = {**change, "generator.dropout_stages": 2}
+        (path / "recipe.json").write_text(override(recipe, change).to_json())
+    found = evaluate(list(map(str, runs)), data, limit=2, progress=False)
+    assert len({e.values["mse"][0] for e in found}) == len(runs)
 
 
 def test_hints_improve_psnr(data: Path, tmp_path: Path) -> None:

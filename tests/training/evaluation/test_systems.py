@@ -13,11 +13,13 @@ from support.runs import write_evaluated_run
 
 
 def test_runs_that_differ_in_the_seed_only_are_a_system(tmp_path: Path) -> None:
-    one = write_evaluated_run(tmp_path / "0000-unet-l1", seed=0)
-    wider = write_evaluated_run(tmp_path / "0001-unet-l1", seed=1, epochs=3)
-    two = write_evaluated_run(tmp_path / "0002-unet-l1", seed=1)
-    again = write_evaluated_run(tmp_path / "0003-unet-l1", seed=1)
-    elsewhere = write_evaluated_run(tmp_path / "0004-unet-l1", seed=2)
+    one = write_evaluated_run(tmp_path / "0000-unet-l1", changes={"seed": 0})
+    wider = write_evaluated_run(
+        tmp_path / "0001-unet-l1", changes={"seed": 1, "schedule.epochs": 3}
+    )
+    two = write_evaluated_run(tmp_path / "0002-unet-l1", changes={"seed": 1})
+    again = write_evaluated_run(tmp_path / "0003-unet-l1", changes={"seed": 1})
+    elsewhere = write_evaluated_run(tmp_path / "0004-unet-l1", changes={"seed": 2})
     (elsewhere / "environment.json").write_text('{"data": "/data/coco"}')
     assert group_runs([one, wider, two, again, elsewhere]) == {
         "unet-l1": [one, two],
@@ -46,7 +48,7 @@ def test_mean_and_standard_deviation_over_seeds() -> None:
 def test_table_1_has_a_row_for_each_system_with_its_number_of_seeds(tmp_path: Path) -> None:
     runs = [
         write_evaluated_run(
-            tmp_path / f"000{i}-custom-seed{i}", "custom", mse=0.01 + i / 1000, seed=i
+            tmp_path / f"000{i}-custom-seed{i}", "custom", mse=0.01 + i / 1000, changes={"seed": i}
         )
         for i in range(3)
     ]

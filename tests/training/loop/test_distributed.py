@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +19,65 @@ from lightning_fabric.plugins.precision import Precision
 from torch import Tensor, nn
 from torch.multiprocessing import spawn
 
-from photochrom.errors import PhotochromError, RunError
+from photochrom.errors import PhotochromError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos, epoch_order
+from photochrom.training.loop.building import build, check_second_derivatives
 from photochrom.training.loop.distributed import process_group
 from photochrom.training.loop.runs import read_environment, read_log
 from photochrom.training.loop.synchronized_layers import SyncBatchNormCPU, synchronize_layers
 from photochrom.training.loop.train import train
-from photochrom.training.recipes.named import RECIPES
-from photochrom.training.recipes.recipe import Recipe, apply_settings
+from photochrom.training.recipes.loading import named_recipe
+from photochrom.training.recipes.recipe import Recipe, override
 from support.data import pack
 from support.photos import write_photos
 
+# The networks have dropout and batch norm; these settings add all other random numbers.
 SETTINGS = {
-    # The networks have dropout and batch norm; these settings add all other random numbers.
-    **{"batch_size": "4", "crop_min": "0.8", "view": "0.9", "aging": "0.5", "ema": "0.9"},
-    **{"epochs": "3", "d_threshold": "0.69", "depth": "3", "betas": "0.9,0.999"},
+    "data.batch_size": 4,
+    "data.crop_min": 0.8,
+    "data.degradation": 0.5,
+    "generator.depth": 3,
+    "generator.dropout_stages": 1,
+    "adversarial.window": 0.9,
+    "adversarial.d_threshold": 0.69,
+    "optimization.ema": 0.9,
+    "optimization.beta1": 0.9,
+    "schedule.epochs": 3,
 }
-SMALL = apply_settings(RECIPES["tiny"], SETTINGS)  # 4 epochs of 6 steps
+SMALL = override(named_recipe("tiny"), SETTINGS)  # 4 epochs of 6 steps
 DOUBLE_PRECISION_RECIPES = {
-    # Two feature networks, spectral norm, two learning rates, aging, hints.
-    "photochrom": replace(
-        RECIPES["photochrom"],
-        **{"base_channels": 4, "encoder_weights": "none", "decoder_channels": (8, 8, 8, 8)},
-        **{"image_size": 32, "batch_size": 8, "epochs": 1, "aging": 0.5, "hints": 0.5},
-        features=("tu-efficientnet_lite0", "tu-efficientnet_lite1"),
+    # Two feature networks, spectral norm, two learning rates, degradation, hints, regularizers.
+    "photochrom": override(
+        named_recipe("photochrom"),
+        {
+            "generator.encoder_weights": "none",
+            "generator.decoder_channels": (8, 8, 8, 8),
+            "generator.hints": True,
+            "adversarial.regularization.r1.weight": 0.1,
+            "adversarial.regularization.gradient_penalty.weight": 0.1,
+            "discriminator.base_channels": 4,
+            "discriminator.networks": ("tu-efficientnet_lite0", "tu-efficientnet_lite1"),
+            "objective.perceptual.networks": ("tu-efficientnet_lite0", "tu-efficientnet_lite1"),
+            "data.image_size": 32,
+            "data.batch_size": 8,
+            "data.degradation": 0.5,
+            "data.hints": 0.5,
+            "schedule.epochs": 1,
+        },
     ),
     # Dropout in the discriminator, turns, norms without statistics, biases before norms.
-    "nazeri": replace(
-        RECIPES["nazeri-code"],
-        **{"discriminator": "classifier", "base_channels": 4, "depth": 2},
-        **{"image_size": 32, "batch_size": 8, "epochs": 2, "turn_epochs": 1},
+    "nazeri": override(
+        named_recipe("nazeri-code"),
+        {
+            "generator.base_channels": 4,
+            "generator.depth": 2,
+            "discriminator.kind": "classifier",
+            "discriminator.base_channels": 2,
+            "adversarial.turn_epochs": 1,
+            "data.image_size": 32,
+            "data.batch_size": 8,
+            "schedule.epochs": 2,
+        },
     ),
 }
 
@@ -137,7 +166,15 @@ def run_in_two_processes(rank: int, port: int, data: Path, other: Path, out: Pat
         indices.append(int(i)) if len(self) > 10 else None,
         photo(self, i),
     )[1]
-    once = replace(SMALL, batch_size=8, pretrain_epochs=0, epochs=1, discriminator=None)
+    once = override(
+        SMALL,
+        {
+            "data.batch_size": 8,
+            "schedule.pretrain_epochs": 0,
+            "schedule.epochs": 1,
+            "discriminator": None,
+        },
+    )
     local = train(once, data, out / "local", devices=2, sync_batchnorm=False, **options)
     (out / f"indices{rank}.json").write_text(json.dumps(indices[1:]))  # first: the size check
     PackedPhotos.photo = photo  # type: ignore[method-assign]
@@ -205,6 +242,25 @@ def test_two_processes_equal_one_in_double_precision(two: Any, number: int) -> N
     dtypes = {value.dtype for value in state(runs[0])["generator"].values()}
     assert dtypes <= {torch.float64, torch.int64}
     assert difference(*runs) < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("discriminator", "regularizer", "refused"),
+    [("patch", "r1", True), ("patch", None, False), ("projected", "r1", False)],
+)
+def test_regularizers_need_norms_with_second_derivatives(
+    discriminator: str, regularizer: str | None, refused: bool
+) -> None:
+    changes: dict[str, object] = {"discriminator.kind": discriminator}
+    if regularizer is not None:
+        changes[f"adversarial.regularization.{regularizer}.weight"] = 1.0
+    recipe = override(named_recipe("tiny"), changes)
+    networks = build(recipe, torch.device("cpu"))
+    expected = (
+        pytest.raises(RecipeError, match="give --local-batchnorm") if refused else nullcontext()
+    )
+    with expected:
+        check_second_derivatives(networks, recipe)
 
 
 def test_resume_with_other_batchnorm_is_refused(two: Any, data: Path) -> None:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,25 +15,26 @@ from safetensors.torch import load_file
 from photochrom.errors import DataError, ModelError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop import train as train_module
-from photochrom.training.loop.building import describe
+from photochrom.training.loop.building import build, describe
 from photochrom.training.loop.monitor import NonFiniteLossError, list_warnings
-from photochrom.training.loop.runs import load_generator, read_log
+from photochrom.training.loop.runs import Keep, load_generator, read_log
 from photochrom.training.loop.train import train
 from photochrom.training.onnx.export import export
-from photochrom.training.recipes.named import RECIPES
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.loading import named_recipe, recipe_names
+from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.tensors import to_L_ab
 from support.data import pack
 from support.photos import write_photos
 
-TINY = RECIPES["tiny"]
-ENCODER_L1 = replace(
-    TINY,
-    generator="encoder_unet",
-    encoder="tu-efficientnet_lite0",
-    decoder_channels=(24, 16, 8, 8),
-    discriminator=None,
-    pretrain_epochs=0,
+TINY = named_recipe("tiny")
+L1_ONLY = override(TINY, {"discriminator": None, "schedule.pretrain_epochs": 0})
+ENCODER_L1 = override(
+    L1_ONLY,
+    {
+        "generator.kind": "encoder_unet",
+        "generator.encoder": "tu-efficientnet_lite0",
+        "generator.decoder_channels": (24, 16, 8, 8),
+    },
 )
 
 
@@ -75,7 +75,7 @@ def test_run_directory_is_complete(data: Path, tmp_path: Path) -> None:
     assert environment["data_fingerprint"]
     assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
     log = read_log(run)
-    assert [line["phase"] for line in log] == ["l1", "gan"]
+    assert [line["phase"] for line in log] == ["pretrain", "gan"]
     assert {"g_l1", "colorfulness_ratio", "images_per_second"} <= log[0].keys()
     assert {"d_real", "d_fake", "g_gan", "d_real_accuracy", "d_fake_accuracy"} <= log[1].keys()
     assert sorted(p.name for p in (run / "samples").iterdir()) == ["epoch_001.png", "epoch_002.png"]
@@ -88,14 +88,21 @@ def test_run_directory_is_complete(data: Path, tmp_path: Path) -> None:
 def test_weights_depend_on_the_seed_alone(data: Path, tmp_path: Path) -> None:
     one, same = (train(TINY, data, tmp_path, device="cpu", progress=False) for _ in range(2))
     assert_same_weights(one, same)
-    other = train(replace(TINY, seed=1), data, tmp_path, device="cpu", progress=False)
+    other = train(override(TINY, {"seed": 1}), data, tmp_path, device="cpu", progress=False)
     key = "down.0.0.weight"
     assert not torch.equal(weights(one)[key], weights(other)[key])
 
 
 def test_generator_weights_from_a_run(data: Path, tmp_path: Path):
     first = train(TINY, data, tmp_path, device="cpu", progress=False)
-    frozen = replace(TINY, generator_weights=str(first), lr_g=1e-12, lr_d=0.0)
+    frozen = override(
+        TINY,
+        {
+            "initialization.generator_weights": str(first),
+            "optimization.lr_g": 1e-12,
+            "adversarial.lr_d": 0.0,
+        },
+    )
     second = train(frozen, data, tmp_path, device="cpu", progress=False)
     before, after = weights(first), weights(second)
     for key, value in before.items():
@@ -103,19 +110,24 @@ def test_generator_weights_from_a_run(data: Path, tmp_path: Path):
             torch.testing.assert_close(after[key], value, rtol=0, atol=1e-6)
     with pytest.raises(RunError, match="has no weights yet"):
         train(
-            replace(TINY, generator_weights=str(tmp_path / "nowhere")),
+            override(TINY, {"initialization.generator_weights": str(tmp_path / "nowhere")}),
             data,
             tmp_path / "none",
             progress=False,
         )
     with pytest.raises(RunError, match="do not fit the generator of the recipe"):
-        train(replace(frozen, base_channels=8), data, tmp_path / "none", progress=False)
+        train(
+            override(frozen, {"generator.base_channels": 8}),
+            data,
+            tmp_path / "none",
+            progress=False,
+        )
     assert not (tmp_path / "none").exists()
 
 
 def test_run_without_a_checkpoint_resumes_from_generator_weights(data: Path, tmp_path: Path):
     first = train(TINY, data, tmp_path, device="cpu", progress=False)
-    recipe = replace(TINY, generator_weights=str(first))
+    recipe = override(TINY, {"initialization.generator_weights": str(first)})
     uninterrupted = train(recipe, data, tmp_path, device="cpu", progress=False)
     with pytest.raises(Killed):
         train(recipe, data, tmp_path, device="cpu", progress=False, on_step=kill_after(1))
@@ -128,12 +140,18 @@ def test_run_without_a_checkpoint_resumes_from_generator_weights(data: Path, tmp
 def test_generator_weights_from_an_exported_file(data: Path, tmp_path: Path) -> None:
     first = train(ENCODER_L1, data, tmp_path, device="cpu", progress=False)
     file = export(first, tmp_path / "first.onnx", half=False)
-    frozen = replace(ENCODER_L1, generator_weights=str(file), lr_g=1e-12)
+    frozen = override(
+        ENCODER_L1, {"initialization.generator_weights": str(file), "optimization.lr_g": 1e-12}
+    )
     before, after = weights(first), weights(train(frozen, data, tmp_path, progress=False))
     for key in ("head.weight", "head.bias"):  # no norm is folded into it
         torch.testing.assert_close(after[key], before[key], rtol=0, atol=1e-6)
     with pytest.raises(ModelError, match="are not those of the recipe's generator"):
-        train(replace(frozen, decoder_channels=(24, 16, 8, 4)), data, tmp_path / "none")
+        train(
+            override(frozen, {"generator.decoder_channels": (24, 16, 8, 4)}),
+            data,
+            tmp_path / "none",
+        )
     assert not (tmp_path / "none").exists()
 
 
@@ -141,7 +159,10 @@ def test_first_gan_steps_do_not_undo_pretraining(tmp_path: Path) -> None:
     """With Adam's moments of L1 alone, the first GAN steps would be far too large."""
     photos = write_photos(tmp_path / "photos", 44, size=(32, 32))
     data = pack(photos, tmp_path / "data", size=32, validation=4)
-    recipe = replace(TINY, pretrain_epochs=30, lambda_l1=100.0, lr_g=2e-3)  # 10 steps an epoch
+    recipe = override(
+        TINY,
+        {"schedule.pretrain_epochs": 30, "objective.l1.weight": 100.0, "optimization.lr_g": 2e-3},
+    )  # 10 steps an epoch
     L, ab = to_L_ab(PackedPhotos(data, "train").batch(list(range(40)), 32, None))
 
     def error(run: Path) -> float:
@@ -163,7 +184,9 @@ def test_resumed_run_has_the_weights_of_an_uninterrupted_one(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, schedule: str
 ) -> None:
     monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
-    recipe = replace(TINY, schedule=schedule, lr_pretrain=1e-3)  # type: ignore[arg-type]
+    recipe = override(
+        TINY, {"optimization.lr_schedule": schedule, "optimization.lr_pretrain": 1e-3}
+    )
     uninterrupted = train(recipe, data, tmp_path / "uninterrupted", device="cpu", progress=False)
     with pytest.raises(Killed):
         train(
@@ -180,7 +203,7 @@ def test_resumed_run_has_the_weights_of_an_uninterrupted_one(
 
 def test_run_of_a_killed_process_is_resumed(data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "photochrom", "train", "tiny", "--data", str(data)]
-    command += ["--device", "cpu", "--out", str(tmp_path / "runs"), "--set", "epochs=12"]
+    command += ["--device", "cpu", "--out", str(tmp_path / "runs"), "--set", "schedule.epochs=12"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     run = tmp_path / "runs/0000-tiny"
     limit = time.monotonic() + 120
@@ -189,23 +212,26 @@ def test_run_of_a_killed_process_is_resumed(data: Path, tmp_path: Path) -> None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    recipe = replace(TINY, epochs=12)
+    recipe = override(TINY, {"schedule.epochs": 12})
     train(recipe, data, tmp_path, device="cpu", progress=False, resume=run)
     uninterrupted = train(recipe, data, tmp_path / "uninterrupted", device="cpu", progress=False)
     assert_same_weights(run, uninterrupted)
     assert [line["epoch"] for line in read_log(run)] == list(range(1, 14))
 
 
-ALL_EXTRAS = replace(
+ALL_EXTRAS = override(
     TINY,
-    discriminator="projected",
-    gan_mode="hinge",
-    lambda_perceptual=0.1,
-    ema=0.9,
-    aging=0.5,
-    target_saturation=1.2,
-    crop_min=0.8,
-    view=0.75,
+    {
+        "discriminator.kind": "projected",
+        "adversarial.loss.kind": "hinge",
+        "adversarial.window": 0.75,
+        "adversarial.regularization.r1.weight": 0.1,
+        "objective.perceptual.weight": 0.1,
+        "optimization.ema": 0.9,
+        "data.degradation": 0.5,
+        "data.saturation": 1.2,
+        "data.crop_min": 0.8,
+    },
 )
 
 
@@ -230,10 +256,10 @@ def test_resume_with_every_extra_gives_the_same_weights(
 
 
 def test_target_saturation_increases_colorfulness(data: Path, tmp_path: Path) -> None:
-    recipe = replace(TINY, discriminator=None, pretrain_epochs=0, epochs=6, lr_g=3e-3)
+    recipe = override(L1_ONLY, {"schedule.epochs": 6, "optimization.lr_g": 3e-3})
     ratios = []
     for factor in (0.5, 2.0):
-        more = replace(recipe, target_saturation=factor)
+        more = override(recipe, {"data.saturation": factor})
         run = train(more, data, tmp_path, device="cpu", progress=False)
         ratios.append(read_log(run)[-1]["colorfulness_ratio"])
     assert ratios[1] > 1.5 * ratios[0]
@@ -248,8 +274,10 @@ def test_resuming_a_finished_run_changes_nothing(data: Path, tmp_path: Path) -> 
 
 def test_resume_with_another_recipe_or_other_data_is_refused(data: Path, tmp_path: Path) -> None:
     run = train(TINY, data, tmp_path, device="cpu", progress=False)
-    with pytest.raises(RunError, match=r"lr_g was 0\.0002 and is 0\.1"):
-        train(replace(TINY, lr_g=0.1), data, tmp_path, progress=False, resume=run)
+    with pytest.raises(RunError, match=r"optimization\.lr_g was 0\.0002 and is 0\.1"):
+        train(
+            override(TINY, {"optimization.lr_g": 0.1}), data, tmp_path, progress=False, resume=run
+        )
     photos = write_photos(tmp_path / "photos", 10)
     pack(photos, tmp_path / "other", size=40, validation=2)
     with pytest.raises(RunError, match="other data"):
@@ -261,8 +289,18 @@ def test_resume_with_another_recipe_or_other_data_is_refused(data: Path, tmp_pat
 
 
 def test_non_finite_loss_stops_training(data: Path, tmp_path: Path) -> None:
-    recipe = replace(TINY, pretrain_epochs=0, lambda_l1=1e34, lr_g=1e30, epochs=4)
-    with pytest.raises(NonFiniteLossError, match=r"no longer finite in epoch \d.*lower lr_g"):
+    recipe = override(
+        TINY,
+        {
+            "schedule.pretrain_epochs": 0,
+            "objective.l1.weight": 1e34,
+            "optimization.lr_g": 1e30,
+            "schedule.epochs": 4,
+        },
+    )
+    with pytest.raises(
+        NonFiniteLossError, match=r"no longer finite in epoch \d.*lower optimization.lr_g"
+    ):
         train(recipe, data, tmp_path, device="cpu", progress=False)
     state = tmp_path / "0000-run/state.pt"
     if state.is_file():  # a state saved before is finite
@@ -272,7 +310,7 @@ def test_non_finite_loss_stops_training(data: Path, tmp_path: Path) -> None:
 
 def test_non_finite_weights_are_not_saved(data: Path, tmp_path: Path) -> None:
     # The variance of a norm overflows, which does not affect losses in training mode.
-    recipe = replace(TINY, pretrain_epochs=0, lr_g=1e6)
+    recipe = override(TINY, {"schedule.pretrain_epochs": 0, "optimization.lr_g": 1e6})
     with pytest.raises(NonFiniteLossError, match=r"weights are no longer finite after epoch 1"):
         train(recipe, data, tmp_path, device="cpu", progress=False)
     assert not (tmp_path / "0000-run/generator.safetensors").exists()
@@ -280,13 +318,17 @@ def test_non_finite_weights_are_not_saved(data: Path, tmp_path: Path) -> None:
 
 def test_image_size_too_small_for_a_network_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot be trained on 4 photos of 16 px"):
-        train(replace(TINY, image_size=16), data, tmp_path / "runs", progress=False)
+        train(override(TINY, {"data.image_size": 16}), data, tmp_path / "runs", progress=False)
     assert not (tmp_path / "runs").exists()
 
 
 def test_encoder_of_another_fixed_size_is_refused(data: Path, tmp_path: Path) -> None:
-    recipe = replace(
-        ENCODER_L1, encoder="tu-swin_tiny_patch4_window7_224", decoder_channels=(8, 8, 8, 8)
+    recipe = override(
+        ENCODER_L1,
+        {
+            "generator.encoder": "tu-swin_tiny_patch4_window7_224",
+            "generator.decoder_channels": (8, 8, 8, 8),
+        },
     )
     with pytest.raises(RecipeError, match=r"on 4 photos of 32 px .*doesn't match model \(224\)"):
         train(recipe, data, tmp_path / "runs", device="cpu", progress=False)
@@ -314,7 +356,9 @@ def test_damaged_run_files(data: Path, tmp_path: Path) -> None:
 
 
 def test_warning_about_grey_output(data: Path, tmp_path: Path) -> None:
-    recipe = replace(TINY, discriminator=None, epochs=1, pretrain_epochs=0, lr_g=1e-9)
+    recipe = override(
+        TINY, {"discriminator": None, "schedule.pretrain_epochs": 0, "optimization.lr_g": 1e-9}
+    )
     run = train(recipe, data, tmp_path, device="cpu", progress=False)
     assert "nearly grey" in read_log(run)[0]["warnings"][0]
 
@@ -327,9 +371,9 @@ def test_warning_about_a_too_accurate_discriminator() -> None:
 
 def test_too_few_or_too_small_photos_are_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a batch takes 64"):
-        train(replace(TINY, batch_size=64), data, tmp_path, progress=False)
+        train(override(TINY, {"data.batch_size": 64}), data, tmp_path, progress=False)
     with pytest.raises(DataError, match="image_size=40"):
-        train(replace(TINY, image_size=64), data, tmp_path, progress=False)
+        train(override(TINY, {"data.image_size": 64}), data, tmp_path, progress=False)
     assert not list(tmp_path.iterdir())  # no run directory was made
 
 
@@ -340,29 +384,70 @@ def test_missing_device_is_refused(data: Path, tmp_path: Path) -> None:
         train(TINY, data, tmp_path, device="cuda", progress=False)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+def shrink(recipe: Recipe) -> Recipe:
+    """Return a recipe with tiny networks on tiny photos, without pretraining."""
+    sizes: dict[str, object] = {"base_channels": 2, "channels": 2, "depth": 3, "blocks": 2}
+    sizes |= {"decoder_channels": (8, 8, 8), "encoder_weights": "none"}
+    networks = {"generator": recipe.generator, "discriminator": recipe.discriminator}
+    changes: dict[str, object] = {
+        f"{name}.{key}": size
+        for name, network in networks.items()
+        if network is not None
+        for key, size in sizes.items()
+        if key in network.settings
+    }
+    changes |= {"data.image_size": 32, "data.min_side": None, "data.batch_size": 8}
+    changes |= {"schedule.pretrain_epochs": 0, "optimization.lr_pretrain": None}
+    return override(recipe, {**changes, "schedule.epochs": 1})
+
+
+@pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_trains_for_a_step(name: str, data: Path, tmp_path: Path) -> None:
-    small = replace(
-        RECIPES[name],
-        base_channels=2,
-        depth=3,
-        encoder_weights="none",
-        decoder_channels=tuple(8 for _ in RECIPES[name].decoder_channels),
-        image_size=32,
-        min_side=None,
-        batch_size=8,
-        pretrain_epochs=0,
-        epochs=1,
-    )
+    small = shrink(named_recipe(name))
     run = train(small, data, tmp_path, name=name, device="cpu", progress=False)
-    assert read_log(run)[0]["g_l1"] > 0
+    adversarial = small.adversarial
+    (line,) = read_log(run)
+    assert line["g_updates"] == (1 if adversarial is None else adversarial.g_steps)
+    assert line.get("d_updates") == (None if adversarial is None else 1)
+    terms = {f"g_{term}" for term in small.objective}
+    assert terms <= line.keys()
+    torch.manual_seed(small.seed)
+    fresh = build(small, torch.device("cpu")).generator.state_dict()
+    assert any(not torch.equal(fresh[key], value) for key, value in weights(run).items())
 
 
-def test_bf16_trains(data: Path, tmp_path: Path) -> None:
-    run = train(TINY, data, tmp_path, device="cpu", precision="bf16", progress=False)
-    assert all(value.dtype != torch.bfloat16 for value in weights(run).values())
+def test_bf16_computes_in_bf16_and_keeps_weights_in_float32(data: Path, tmp_path: Path) -> None:
+    runs = [
+        train(TINY, data, tmp_path, device="cpu", precision=precision, progress=False)
+        for precision in ("32", "bf16")
+    ]
+    single, half = (read_log(run)[-1]["g_l1"] for run in runs)
+    assert half != single
+    assert half == pytest.approx(single, rel=0.05)
+    assert {value.dtype for value in weights(runs[1]).values()} == {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("last", []), ("all", ["001", "002", "003"])])
+def test_epochs_are_kept(keep: Keep, kept: list[str], data: Path, tmp_path: Path) -> None:
+    recipe = override(L1_ONLY, {"schedule.epochs": 3})
+    run = train(recipe, data, tmp_path, device="cpu", keep=keep, progress=False)
+    folders = sorted((run / "epochs").iterdir()) if kept else []
+    assert (run / "epochs").exists() == bool(kept)
+    assert [folder.name for folder in folders] == kept
+    if kept:
+        assert_same_weights(folders[-1], run)
+        assert not torch.equal(*(weights(f)["down.0.0.weight"] for f in folders[:2]))
+        assert load_generator(folders[0])[1] == recipe
+
+
+def test_best_epoch_is_the_one_with_the_highest_psnr(data: Path, tmp_path: Path) -> None:
+    recipe = override(L1_ONLY, {"schedule.epochs": 4, "optimization.lr_g": 1e-2})
+    run = train(recipe, data, tmp_path, device="cpu", keep="best", progress=False)
+    best = max(read_log(run), key=lambda line: line["psnr"])
+    (folder,) = (run / "epochs").iterdir()
+    assert int(folder.name) == best["epoch"]
 
 
 def test_describe_has_parameter_counts() -> None:
     assert "generator: " in describe(TINY)
-    assert '"lambda_l1": 100.0' in describe(TINY)
+    assert '"weight": 100.0' in describe(TINY)

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,32 +13,25 @@ from torch import Tensor, nn
 
 from photochrom.color import rgb_to_lab
 from photochrom.errors import RecipeError
+from photochrom.training.loop.building import build_discriminator
+from photochrom.training.loop.runs import build_generator, without_pretrained_weights
 from photochrom.training.networks import encoders
 from photochrom.training.networks.discriminators import (
-    DISCRIMINATORS,
     ClassifierDiscriminator,
     NazeriPatchDiscriminator,
     NazeriScalarDiscriminator,
     PatchDiscriminator,
     ProjectedDiscriminator,
-    build_discriminator,
 )
-from photochrom.training.networks.encoders import (
-    build_encoder,
-    pad_strided_convolutions,
-    stage_channels,
-)
-from photochrom.training.networks.generators import (
-    GENERATORS,
-    EncoderUNet,
-    NazeriUNet,
-    ResidualGenerator,
-    UNet,
-    build_generator,
-    pad_to_multiple,
-)
-from photochrom.training.recipes.named import RECIPES
-from photochrom.training.recipes.recipe import Output, Recipe
+from photochrom.training.networks.encoder_unet import EncoderUNet
+from photochrom.training.networks.encoders import build_encoder, pad_strided_convolutions
+from photochrom.training.networks.features import stage_channels
+from photochrom.training.networks.nazeri_unet import NazeriUNet
+from photochrom.training.networks.padding import pad_to_multiple
+from photochrom.training.networks.residual import ResidualGenerator
+from photochrom.training.networks.unet import UNet
+from photochrom.training.recipes.kinds import DISCRIMINATORS, GENERATORS
+from photochrom.training.recipes.loading import named_recipe, recipe_names
 from photochrom.training.tensors import L_to_grey
 
 BATCH_STATISTICS = {"nazeri_unet", "nazeri_patch"}
@@ -49,25 +41,26 @@ LINEAR = {"encoder_unet"}
 SMALL_ENCODER = "tu-mobilenetv3_small_050"
 
 
-def small(generator: str = "unet", discriminator: str | None = None) -> Recipe:
-    return Recipe(
-        generator=generator,
-        discriminator=discriminator,
-        base_channels=4,
-        depth=4,
-        decoder_channels=(16, 8, 8, 4, 4),
-    )
+SMALL: dict[str, dict[str, object]] = {
+    "unet": {"base_channels": 4, "depth": 4},
+    "nazeri_unet": {"base_channels": 4, "depth": 4},
+    "encoder_unet": {"decoder_channels": (16, 8, 8, 4, 4)},
+    "residual": {"channels": 4, "blocks": 4},
+}
+"""Settings of small generators."""
 
 
-def make_generator(name: str) -> nn.Module:
+def make_generator(name: str, channels: int = 2, **settings: object) -> nn.Module:
     torch.manual_seed(0)
-    return build_generator(small(name))
+    values = {"kind": name, **SMALL.get(name, {}), **settings}
+    network: nn.Module = GENERATORS.parse(values).build(channels)
+    return network
 
 
-def make_discriminator(name: str) -> nn.Module:
+def make_discriminator(name: str, **settings: object) -> nn.Module:
     torch.manual_seed(0)
-    network = build_discriminator(small(discriminator=name))
-    assert network is not None
+    values = {"kind": name, "base_channels": 4, **settings}
+    network: nn.Module = DISCRIMINATORS.parse(values).build()
     return network
 
 
@@ -95,7 +88,7 @@ class OneInput(nn.Module):
 def features_of(photo: Tensor) -> list[Tensor]:
     """Return feature maps, halved in size from one to the next, with the right channels."""
     maps = []
-    for channels in stage_channels(small().features[0]):
+    for channels in stage_channels("tu-efficientnet_lite0"):
         photo = F.avg_pool2d(photo, 2, ceil_mode=True)
         maps.append(photo.repeat(1, -(-channels // 3), 1, 1)[:, :channels])
     return maps
@@ -106,46 +99,45 @@ def make_one_input_discriminator(name: str) -> nn.Module:
 
 
 NETWORKS = [
-    *(pytest.param(name, make_generator, 1, id=name) for name in GENERATORS),
-    *(pytest.param(name, make_one_input_discriminator, 4, id=name) for name in DISCRIMINATORS),
+    *(pytest.param(name, make_generator, 1, id=name) for name in GENERATORS.names),
+    *(
+        pytest.param(name, make_one_input_discriminator, 4, id=name)
+        for name in DISCRIMINATORS.names
+    ),
 ]
 Make = Callable[[str], nn.Module]
 
 
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("name", GENERATORS.names)
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("size", [(17, 33), (16, 16), (32, 48)])
 def test_generator_output_has_the_input_size(name: str, batch: int, size: tuple[int, int]) -> None:
     with torch.no_grad():
         output = make_generator(name).eval()(random_input(batch, 1, *size))
-    assert output.shape in [(batch, 2, *size), (batch, 3, *size)]
+    assert output.shape == (batch, 2, *size)
     assert output.isfinite().all()
     if name not in LINEAR:
         assert output.abs().max() <= 1
 
 
-def test_margin_is_reflection_padding_that_is_cropped() -> None:
-    recipe = small("encoder_unet")
-    networks = []
-    for margin in (0, 8):
-        torch.manual_seed(0)
-        networks.append(build_generator(replace(recipe, margin=margin)).eval())
+def test_reflection_padding_is_cropped() -> None:
+    plain, padded = (
+        make_generator("encoder_unet", reflection_padding=padding).eval() for padding in (0, 8)
+    )
     L = random_input(1, 1, 48, 48)
     with torch.no_grad():
-        padded = networks[0](pad_to_multiple(L, 1, 8))
-        assert torch.allclose(networks[1](L), padded[..., 8:-8, 8:-8], atol=1e-6)
+        expected = plain(pad_to_multiple(L, 1, 8))[..., 8:-8, 8:-8]
+        assert torch.allclose(padded(L), expected, atol=1e-6)
 
 
-def test_bounded_encoder_unet_applies_tanh() -> None:
-    recipe = small("encoder_unet")
-    outputs = []
-    for bounded in (False, True):
-        torch.manual_seed(0)
-        network = build_generator(replace(recipe, bounded=bounded)).eval()
-        with torch.no_grad():
-            outputs.append(network(100 * random_input(2, 1, 32, 32)))
-    assert outputs[0].abs().max() > 1
-    assert torch.allclose(outputs[1], outputs[0].tanh(), atol=1e-6)
+def test_tanh_output_of_the_encoder_unet() -> None:
+    L = 100 * random_input(2, 1, 32, 32)
+    with torch.no_grad():
+        linear, bounded = (
+            make_generator("encoder_unet", tanh_output=tanh).eval()(L) for tanh in (False, True)
+        )
+    assert linear.abs().max() > 1
+    assert torch.allclose(bounded, linear.tanh(), atol=1e-6)
 
 
 def test_replicate_padding_gives_equal_responses_in_all_corners() -> None:
@@ -167,11 +159,10 @@ def test_replicate_padding_gives_equal_responses_in_all_corners() -> None:
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 70)])
 def test_encoder_padding_changes_outputs_but_not_weights(size: tuple[int, int]) -> None:
-    recipe = small("encoder_unet")
-    networks = []
-    for padding in ("zeros", "replicate"):
-        torch.manual_seed(0)
-        networks.append(build_generator(replace(recipe, encoder_padding=padding)).eval())
+    networks = [
+        make_generator("encoder_unet", encoder_padding=padding).eval()
+        for padding in ("zeros", "replicate")
+    ]
     zeros, replicate = (network.state_dict() for network in networks)
     assert zeros.keys() == replicate.keys()
     assert all(torch.equal(zeros[key], replicate[key]) for key in zeros)
@@ -180,7 +171,7 @@ def test_encoder_padding_changes_outputs_but_not_weights(size: tuple[int, int]) 
     assert not torch.equal(first, second)
 
 
-@pytest.mark.parametrize("name", DISCRIMINATORS)
+@pytest.mark.parametrize("name", DISCRIMINATORS.names)
 @pytest.mark.parametrize("size", [(33, 47), (32, 32), (64, 96)])
 @pytest.mark.parametrize("training", [True, False])
 def test_discriminator_takes_any_size(name: str, size: tuple[int, int], training: bool) -> None:
@@ -249,7 +240,7 @@ PARAMETERS: list[tuple[Callable[[], nn.Module], int]] = [
     (ResidualGenerator, 593_666),
     (EncoderUNet, 14_328_354),
     (
-        lambda: build_generator(replace(RECIPES["lite0-unet-l1"], encoder_weights="none")),
+        lambda: build_generator(without_pretrained_weights(named_recipe("lite0-unet-l1"))),
         4_770_562,
     ),
     (PatchDiscriminator, 2_765_633),
@@ -266,9 +257,9 @@ def test_parameter_count(make: Callable[[], nn.Module], count: int) -> None:
     assert sum(p.numel() for p in network.parameters()) == count
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", recipe_names())
 def test_networks_of_every_recipe_can_be_built(name: str) -> None:
-    recipe = replace(RECIPES[name], encoder_weights="none")
+    recipe = without_pretrained_weights(named_recipe(name))
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pretrained weights do not reach the meta device
         build_generator(recipe)
@@ -328,30 +319,18 @@ def test_dilations_do_not_change_the_parameter_count() -> None:
 
 @pytest.mark.parametrize(("depth", "size"), [(2, 34), (3, 70), (4, 142)])
 def test_receptive_field_of_the_patchgan(depth: int, size: int) -> None:
-    network = OneInput(PatchDiscriminator(4, depth).eval())
+    network = OneInput(PatchDiscriminator(base_channels=4, depth=depth).eval())
     with torch.no_grad():
         logits = network(torch.zeros(1, 4, 256, 256)).shape[-1]
     middle = logits // 2
     assert receptive_field(network, random_input(1, 4, 256, 256), (middle, middle)) == (size, size)
 
 
-@pytest.mark.parametrize("name", GENERATORS)
-@pytest.mark.parametrize(("output", "channels"), [("ab", 2), ("lab", 3), ("rgb", 3)])
-def test_generator_output_channels_follow_the_recipe(
-    name: str, output: Output, channels: int
-) -> None:
-    network = build_generator(replace(small(generator=name), output=output)).eval()
+@pytest.mark.parametrize("name", GENERATORS.names)
+def test_generator_has_the_channels_that_it_is_built_with(name: str) -> None:
     with torch.no_grad():
-        assert network(random_input(1, 1, 32, 32)).shape == (1, channels, 32, 32)
-
-
-def test_discriminator_channels_override_base_channels() -> None:
-    recipe = small(discriminator="patch")
-    narrow = build_discriminator(replace(recipe, discriminator_channels=2))
-    wide = build_discriminator(replace(recipe, discriminator_channels=8))
-    assert narrow is not None
-    assert wide is not None
-    assert next(wide.parameters()).shape[0] == 4 * next(narrow.parameters()).shape[0]
+        output = make_generator(name, 5).eval()(random_input(1, 1, 32, 32))
+    assert output.shape[1] == 5
 
 
 @pytest.mark.parametrize("size", [16, 128])
@@ -365,7 +344,7 @@ def test_nazeri_colorizes_one_small_photo(size: int) -> None:
 
 
 def test_unet_dropout_does_not_zero_outputs() -> None:
-    network = UNet(base_channels=4, depth=4).train()
+    network = UNet(base_channels=4, depth=4, dropout_stages=2).train()
     x = random_input(2, 1, 64, 64)
     with torch.no_grad():
         first, second = network(x), network(x)
@@ -373,11 +352,30 @@ def test_unet_dropout_does_not_zero_outputs() -> None:
     assert (first != 0).all()
 
 
-def test_unet_has_dropout_in_three_blocks() -> None:
+@pytest.mark.parametrize(
+    ("depth", "settings", "stages"),
+    # pix2pix: unet_256 has 3, unet_128 has 2
+    [(8, {}, [4, 5, 6]), (7, {}, [4, 5]), (5, {}, []), (4, {"dropout_stages": 2}, [1, 2])],
+)
+def test_unet_has_dropout_in_the_deepest_stages_but_one(
+    depth: int, settings: dict[str, int], stages: list[int]
+) -> None:
     with torch.device("meta"):
-        network = UNet()
+        network = UNet(depth=depth, **settings)
     dropped = [any(isinstance(m, nn.Dropout) for m in block.modules()) for block in network.up]
-    assert dropped == [False] * 4 + [True] * 3 + [False]
+    assert [i for i, has_dropout in enumerate(dropped) if has_dropout] == stages
+
+
+def test_nazeri_norms_have_the_epsilon_of_tensorflow() -> None:
+    norms = [m for m in NazeriUNet(base_channels=2).modules() if isinstance(m, nn.BatchNorm2d)]
+    norms += [
+        m
+        for network in (NazeriPatchDiscriminator, NazeriScalarDiscriminator)
+        for m in network(base_channels=2).modules()
+        if isinstance(m, nn.BatchNorm2d)
+    ]
+    assert len(norms) > 20
+    assert {norm.eps for norm in norms} == {1e-3}
 
 
 @pytest.mark.parametrize("size", [(5, 3), (16, 16), (17, 33), (2, 16)])
@@ -401,19 +399,17 @@ def test_grey_of_lightness() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("settings", "message"),
     [
-        ({"generator": "vae"}, "unknown generator 'vae'; choose from unet, "),
-        ({"generator": "unet", "depth": 2}, "depth is 2"),
-        ({"generator": "encoder_unet", "decoder_channels": (8,) * 6}, "so give 1 to 5"),
-        ({"generator": "encoder_unet", "encoder": "resnet17"}, "encoder 'resnet17'"),
-        ({"generator": "encoder_unet", "encoder": "tu-resnet17"}, "encoder 'tu-resnet17'"),
-        ({"generator": "encoder_unet", "encoder": "tu-vit_tiny_patch16_224"}, "cannot build"),
+        ({"decoder_channels": (8,) * 6}, "so give 1 to 5"),
+        ({"encoder": "resnet17"}, "encoder 'resnet17'"),
+        ({"encoder": "tu-resnet17"}, "encoder 'tu-resnet17'"),
+        ({"encoder": "tu-vit_tiny_patch16_224"}, "cannot build"),
     ],
 )
-def test_invalid_generators_are_rejected(changes: dict[str, object], message: str) -> None:
+def test_invalid_encoder_unets_are_rejected(settings: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        build_generator(replace(RECIPES["tiny"], **changes))
+        make_generator("encoder_unet", **settings)
 
 
 @pytest.mark.parametrize("name", ["nazeri_patch", "nazeri_scalar"])
@@ -422,11 +418,6 @@ def test_nazeri_discriminators_depend_on_L(name: str) -> None:
     lab = random_input(2, 3, 64, 64)
     one, other = (network(random_input(2, 1, 64, 64) * sign, lab) for sign in (1, -1))
     assert not torch.allclose(one, other)
-
-
-def test_unknown_discriminator_is_rejected() -> None:
-    with pytest.raises(RecipeError, match="unknown discriminator 'critic'; choose from patch, "):
-        build_discriminator(replace(RECIPES["tiny"], discriminator="critic"))
 
 
 # Weights of encoders
@@ -495,7 +486,10 @@ def test_imagenet_weights_of_an_installed_package() -> None:
         (lambda path: torch.save([1, 2], path), "holds no state dict"),
         (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
         (lambda path: torch.save({"conv1.weight": torch.zeros(3)}, path), "does not fit resnet18"),
-        (lambda path: torch.save(UNet(4, 3).state_dict(), path), "does not fit resnet18"),
+        (
+            lambda path: torch.save(UNet(base_channels=4, depth=3).state_dict(), path),
+            "does not fit resnet18",
+        ),
     ],
 )
 def test_invalid_encoder_weights_are_rejected(

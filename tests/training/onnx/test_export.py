@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,33 +14,48 @@ from photochrom.colorize.onnx_model import OnnxModel
 from photochrom.errors import ModelError, RunError
 from photochrom.training.evaluation.models import load_model
 from photochrom.training.loop import runs
-from photochrom.training.networks.generators import GENERATORS, build_generator
+from photochrom.training.loop.runs import build_generator
 from photochrom.training.onnx import export as exporting
 from photochrom.training.onnx.export import CielabGenerator, export
-from photochrom.training.recipes.named import RECIPES
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.kinds import GENERATORS
+from photochrom.training.recipes.loading import named_recipe
+from photochrom.training.recipes.recipe import Recipe, override
 from support.models import write_run
 
+TINY = named_recipe("tiny")
 RECIPE_OF = {
-    "unet": RECIPES["tiny"],
-    "nazeri_unet": Recipe(generator="nazeri_unet", output="lab", base_channels=4, depth=3),
-    "nazeri_unet_paper": Recipe(
-        generator="nazeri_unet_paper", output="rgb", base_channels=4, depth=3
+    "unet": TINY,
+    "nazeri_unet": Recipe.from_dict(
+        {
+            "generator": {"kind": "nazeri_unet", "base_channels": 4, "depth": 3},
+            "output": {"kind": "lab"},
+        }
     ),
-    "encoder_unet": Recipe(
-        generator="encoder_unet",
-        encoder="tu-efficientnet_lite0",
-        decoder_channels=(24, 16, 8, 8),
-        encoder_padding="replicate",
-        bounded=True,
-        margin=8,
-        image_size=128,
+    "encoder_unet": Recipe.from_dict(
+        {
+            "data": {"image_size": 128},
+            "generator": {
+                "kind": "encoder_unet",
+                "encoder": "tu-efficientnet_lite0",
+                "decoder_channels": [24, 16, 8, 8],
+                "encoder_padding": "replicate",
+                "reflection_padding": 8,
+                "tanh_output": True,
+            },
+        }
     ),
-    "residual": Recipe(generator="residual", base_channels=8, depth=2),
+    "residual": Recipe.from_dict({"generator": {"kind": "residual", "channels": 8, "blocks": 2}}),
+}
+"""By kind of generator."""
+EXPORTED = {
+    **RECIPE_OF,
+    "nazeri_unet of the paper, with RGB": override(
+        RECIPE_OF["nazeri_unet"], {"generator.published_code": False, "output.kind": "rgb"}
+    ),
+    "unet with batch statistics": override(TINY, {"inference.batch_statistics": True}),
 }
 
-
-WIDE = replace(RECIPES["tiny"], base_channels=16)
+WIDE = override(TINY, {"generator.base_channels": 16})
 """Has tensors that are large enough for float16."""
 
 
@@ -56,12 +70,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("runs") / "tiny", WIDE)
 
 
-@pytest.mark.parametrize("generator", GENERATORS)
-def test_exported_file_equals_torch_for_every_generator(tmp_path: Path, generator: str) -> None:
-    run = make_run(tmp_path / "run", RECIPE_OF[generator])
+def test_every_generator_is_exported() -> None:
+    assert set(RECIPE_OF) == set(GENERATORS)
+
+
+@pytest.mark.parametrize("recipe", EXPORTED.values(), ids=EXPORTED)
+def test_exported_file_equals_torch_for_every_generator(tmp_path: Path, recipe: Recipe) -> None:
+    run = make_run(tmp_path / "run", recipe)
     path = export(run, tmp_path / "model.onnx", half=False)
     model = OnnxModel(path)
-    module = CielabGenerator(runs.load_generator(run)[0], RECIPE_OF[generator].output).eval()
+    module = CielabGenerator(runs.load_generator(run)[0], recipe.output.build()).eval()
     rng = np.random.default_rng(0)
     for shape in ((1, 1, 16, 16), (3, 1, 33, 50), (1, 1, 200, 129)):
         L = rng.uniform(0, 100, shape).astype(np.float32)
@@ -73,12 +91,13 @@ def test_exported_file_equals_torch_for_every_generator(tmp_path: Path, generato
 
 
 def test_hints_are_a_second_input_in_cielab_units(tmp_path: Path) -> None:
-    recipe = replace(
+    recipe = override(
         RECIPE_OF["encoder_unet"],
-        encoder="tu-resnet18",
-        encoder_weights="none",
-        encoder_channels=(8, 8, 8, 8),
-        hints=0.5,
+        {
+            "generator.encoder": "tu-resnet18",
+            "generator.encoder_channels": (8, 8, 8, 8),
+            "generator.hints": True,
+        },
     )
     torch.manual_seed(0)
     generator = build_generator(recipe)
@@ -117,7 +136,7 @@ def test_metadata(tiny: Path, tmp_path: Path) -> None:
     assert model.metadata["weights"] == "float16"
     assert "created" in model.metadata
     assert str(tmp_path.parent).encode() not in path.read_bytes()
-    assert b"generators.py" not in path.read_bytes()
+    assert b"unet.py" not in path.read_bytes()
 
 
 def test_float16_weights_halve_the_file_and_are_cast_to_float32(tiny: Path, tmp_path: Path) -> None:
@@ -146,7 +165,7 @@ def test_float16_weights_halve_the_file_and_are_cast_to_float32(tiny: Path, tmp_
 
 
 def test_first_convolution_stays_float32(tmp_path: Path) -> None:
-    recipe = replace(RECIPE_OF["encoder_unet"], hints=0.5)
+    recipe = override(RECIPE_OF["encoder_unet"], {"generator.hints": True})
     run = make_run(tmp_path / "run", recipe)
     generator, _ = runs.load_generator(run)
     with torch.no_grad():  # the first three input channels are equal, so this cancels out
@@ -230,16 +249,35 @@ def test_invalid_runs_are_rejected(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is not a run"):
         export(tmp_path, tmp_path / "model.onnx")
     other = make_run(tmp_path / "other", RECIPE_OF["residual"])
-    (other / "recipe.json").write_text(RECIPES["tiny"].to_json())
+    (other / "recipe.json").write_text(TINY.to_json())
     with pytest.raises(RunError, match="do not fit the generator of the recipe"):
         export(other, tmp_path / "model.onnx")
 
 
-def test_size_of_the_model_is_feed_size_or_image_size(tmp_path: Path) -> None:
+def test_size_of_the_model_is_that_of_inference_or_training(tmp_path: Path) -> None:
     for given, expected in ((None, 32), (48, 48)):
-        run = make_run(tmp_path / str(given), replace(RECIPES["tiny"], feed_size=given))
+        run = make_run(tmp_path / str(given), override(TINY, {"inference.size": given}))
         assert OnnxModel(export(run, tmp_path / f"{given}.onnx")).size == expected
         assert load_model(str(run), tmp_path).size == expected
+
+
+def test_batch_statistics_at_inference_change_the_exported_file(tmp_path: Path) -> None:
+    recipe = override(TINY, {"inference.batch_statistics": True})
+    run = make_perturbed_run(tmp_path / "run", recipe, 0)
+    other = runs.load_generator(run)[0].state_dict()
+    assert not any("running" in key for key in other)
+    found = OnnxModel(export(run, tmp_path / "batch.onnx"))
+    (run / "recipe.json").write_text(TINY.to_json())
+    running = OnnxModel(export(run, tmp_path / "running.onnx"))
+    L = np.random.default_rng(0).uniform(0, 100, (2, 1, 48, 48)).astype(np.float32)
+    assert np.abs(found(L) - running(L)).max() > 1
+
+
+def test_dropout_at_inference_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", override(TINY, {"inference.dropout": True}))
+    with pytest.raises(ModelError, match=r"which makes colours random.*set inference\.dropout to"):
+        export(run, tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
 
 
 def test_exported_file_colorizes(tiny: Path, tmp_path: Path) -> None:
@@ -320,7 +358,7 @@ def test_blend_is_the_weighted_mean_of_two_generators(two_runs: list[Path], tmp_
 def test_invalid_blends_are_rejected(two_runs: list[Path], tiny: Path, tmp_path: Path) -> None:
     file = export(two_runs[0], tmp_path / "model.onnx")
     transposed = export(tiny, tmp_path / "tiny.onnx")
-    wider = replace(RECIPE_OF["residual"], base_channels=12)
+    wider = override(RECIPE_OF["residual"], {"generator.channels": 12})
     unlike = export(make_perturbed_run(tmp_path / "wider", wider, 0), tmp_path / "wider.onnx")
     for other, share, reason in (
         (file, 1.5, r"blend share is 1\.5; give a number from 0 to 1"),

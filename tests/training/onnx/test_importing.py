@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,21 @@ from torch import Tensor, nn
 
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import ModelError
-from photochrom.training.networks.generators import build_generator
+from photochrom.training.loop.runs import build_generator, without_pretrained_weights
 from photochrom.training.onnx.export import export
 from photochrom.training.onnx.importing import load_onnx_weights
-from photochrom.training.recipes.named import RECIPES
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.loading import named_recipe
+from photochrom.training.recipes.recipe import Recipe, override
 from support.models import write_run
 
-SMALL = Recipe(
-    generator="encoder_unet", encoder="tu-efficientnet_lite0", decoder_channels=(24, 16, 8, 8)
+SMALL = Recipe.from_dict(
+    {
+        "generator": {
+            "kind": "encoder_unet",
+            "encoder": "tu-efficientnet_lite0",
+            "decoder_channels": [24, 16, 8, 8],
+        }
+    }
 )
 
 
@@ -73,7 +78,7 @@ def test_imported_generator_is_the_same_in_training_mode_on_the_given_photos(
 def test_default_model_can_be_imported(L: Tensor) -> None:
     model = OnnxModel(default_model_path())
     recipe = Recipe.from_json(model.metadata["recipe"])
-    generator = build_generator(replace(recipe, encoder_weights="none"))
+    generator = build_generator(without_pretrained_weights(recipe))
     load_onnx_weights(generator, default_model_path(), L)
     with torch.no_grad():
         ab = generator.eval()(L) * 110 * float(model.metadata["saturation"])
@@ -89,8 +94,13 @@ def with_another_layer() -> nn.Module:
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (lambda: build_generator(replace(SMALL, decoder_channels=(24, 16, 8, 4))), "are not those"),
-        (lambda: build_generator(RECIPES["tiny"]), "are not those of the recipe's generator"),
+        (
+            lambda: build_generator(
+                override(SMALL, {"generator.decoder_channels": (24, 16, 8, 4)})
+            ),
+            "are not those",
+        ),
+        (lambda: build_generator(named_recipe("tiny")), "are not those of the recipe's generator"),
         (with_another_layer, "has layers other than convolutions and batch norms after them"),
     ],
 )

@@ -24,7 +24,9 @@ HOLDS, FAILS = "reproduced at this scale", "not reproduced at this scale"
 
 def test_every_claim_and_lambda_has_an_experiment() -> None:
     assert {name for claim in claims.CLAIMS for name in claim.requires} <= EXPERIMENTS.keys()
-    values = {value: EXPERIMENTS[lambda_run(value)].recipe.lambda_l1 for value in LAMBDAS}
+    values = {
+        value: EXPERIMENTS[lambda_run(value)].recipe.objective["l1"].weight for value in LAMBDAS
+    }
     assert all(key == value for key, value in values.items())
 
 
@@ -103,7 +105,9 @@ def test_resnet18_from_scratch_is_not_the_reports_scale() -> None:
     runs = [make_run(lambda_run(100)), make_run(lambda_run(1))]
     report = {"protocol": "report", "coco": True}
     assert verdict(LAMBDA_100, *runs, **report).outcome == "refuted"
-    runs[1] = replace(runs[1], recipe=override(runs[1].recipe, encoder_weights="none"))
+    runs[1] = replace(
+        runs[1], recipe=override(runs[1].recipe, {"generator.encoder_weights": "none"})
+    )
     found = verdict(LAMBDA_100, *runs, **report)
     assert found.outcome == FAILS
     assert "ResNet18 started from scratch" in found.message

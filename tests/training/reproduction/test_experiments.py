@@ -1,11 +1,9 @@
 """Experiments at the scales of the protocols, and the selection of runs."""
 
-from dataclasses import replace
-
 import pytest
 
 from photochrom.errors import RecipeError
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import (
     EXPERIMENTS,
     PROTOCOLS,
@@ -21,7 +19,7 @@ SMOKE = PROTOCOLS["smoke"]
 def test_report_protocol_keeps_recipes(name: str) -> None:
     recipe = EXPERIMENTS[name].recipe
     scaled = at_scale(recipe, PROTOCOLS["report"], 0)
-    assert replace(scaled, quoted=recipe.quoted) == recipe
+    assert override(scaled, {"quoted": recipe.quoted}) == recipe
 
 
 def test_reduced_protocol_keeps_ratios() -> None:
@@ -29,14 +27,20 @@ def test_reduced_protocol_keeps_ratios() -> None:
         return at_scale(EXPERIMENTS[name].recipe, PROTOCOLS["reduced"], 3)
 
     unet, custom = scaled("unet-patchgan"), scaled("custom")
-    assert (unet.image_size, unet.base_channels, unet.depth, unet.patch_depth) == (128, 16, 7, 2)
-    assert (unet.epochs, unet.lambda_l1, unet.seed) == (20, 100, 3)
-    assert (custom.depth, custom.dilations) == (4, (1,))  # sees 21 of 128 px: 37 of 256
-    assert scaled("custom-dilated").dilations == (1, 4, 16, 8)  # 121 of 128 px: 241 of 256
-    assert scaled("unet-narrow-d").discriminator_channels == 4
-    assert scaled("unet-patchgan-l1pre").pretrain_epochs == 20
-    assert "lambda_l1" in scaled("resnet18-unet-patchgan").quoted
-    assert "image_size" not in unet.quoted
+    assert unet.discriminator is not None
+    assert unet.data.image_size == 128
+    assert (unet.generator.settings["base_channels"], unet.generator.settings["depth"]) == (16, 7)
+    assert unet.discriminator.settings == {"base_channels": 16, "depth": 2}
+    assert (unet.schedule.epochs, unet.objective["l1"].weight, unet.seed) == (20, 100, 3)
+    # It sees 21 of 128 px, the report's 37 of 256; with dilations 121 of 128, or 241 of 256.
+    assert custom.generator.settings == {"channels": 16, "blocks": 4, "dilations": (1,)}
+    assert scaled("custom-dilated").generator.settings["dilations"] == (1, 4, 16, 8)
+    narrow = scaled("unet-narrow-d").discriminator
+    assert narrow is not None
+    assert narrow.settings["base_channels"] == 4
+    assert scaled("unet-patchgan-l1pre").schedule.pretrain_epochs == 20
+    assert "objective.l1.weight" in scaled("resnet18-unet-patchgan").quoted
+    assert "data.image_size" not in unet.quoted
     report, reduced = PROTOCOLS["report"], PROTOCOLS["reduced"]
     assert report.train / report.held_out == reduced.train / reduced.held_out == 4
 
@@ -44,12 +48,21 @@ def test_reduced_protocol_keeps_ratios() -> None:
 def test_resnet18_is_narrower_only_from_scratch() -> None:
     recipe = EXPERIMENTS["resnet18-lambda-10"].recipe
     pretrained = at_scale(recipe, PROTOCOLS["reduced"], 0)
-    assert (pretrained.encoder, pretrained.encoder_channels) == ("resnet18", None)
+    expected = {
+        "encoder": "resnet18",
+        "encoder_weights": "imagenet",
+        "encoder_channels": None,
+        "decoder_channels": (64, 32, 16, 8, 4),
+    }
+    assert pretrained.generator.settings.items() >= expected.items()
     scratch = at_scale(recipe, PROTOCOLS["reduced"], 0, resnet18_weights="none")
-    assert scratch.encoder_weights == "none"
-    assert scratch.encoder_channels == (16, 32, 64, 128)
-    assert scratch.decoder_channels == pretrained.decoder_channels == (64, 32, 16, 8, 4)
-    assert at_scale(recipe, SMOKE, 0).epochs == 1
+    expected |= {
+        "encoder": "tu-resnet18",
+        "encoder_weights": "none",
+        "encoder_channels": (16, 32, 64, 128),
+    }
+    assert scratch.generator.settings.items() >= expected.items()
+    assert at_scale(recipe, SMOKE, 0).schedule.epochs == 1
 
 
 def test_select_runs_orders_experiments_and_seeds() -> None:

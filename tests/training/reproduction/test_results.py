@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from photochrom.errors import RunError
+from photochrom.training.recipes.recipe import override
 from photochrom.training.reproduction.pages import results_page
 from photochrom.training.reproduction.results import Results
 from support.results import make_log_line, make_results, make_run
@@ -15,7 +16,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_updates_are_counted_by_network_and_phase() -> None:
-    log = [make_log_line(1, "l1"), make_log_line(2, "d", g_updates=0.0, d_updates=1.0)]
+    log = [make_log_line(1, "pretrain"), make_log_line(2, "d", g_updates=0.0, d_updates=1.0)]
     log += [make_log_line(3, "gan", g_updates=2.0, d_updates=0.5)]
     run = make_run("unet-ratio", log)
     assert (run.updates("g"), run.updates("d")) == (30, 15)
@@ -62,9 +63,9 @@ def test_page_of_one_run() -> None:
 def test_title_marks_resnet18_without_imagenet_weights() -> None:
     run = make_run("resnet18-unet-patchgan")
     assert run.title == "U-Net on ResNet18, PatchGAN, lambda 1"
-    scratch = replace(run, recipe=replace(run.recipe, encoder_weights="none"))
+    scratch = replace(run, recipe=override(run.recipe, {"generator.encoder_weights": "none"}))
     assert scratch.title == "U-Net on ResNet18 from scratch, PatchGAN, lambda 1"
-    own = replace(run, recipe=replace(run.recipe, encoder_weights="own.pth"))
+    own = replace(run, recipe=override(run.recipe, {"generator.encoder_weights": "own.pth"}))
     assert own.title == "U-Net on ResNet18 from own.pth, PatchGAN, lambda 1"
 
 

@@ -5,7 +5,6 @@ import re
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -19,8 +18,8 @@ from photochrom.cli import main
 from photochrom.errors import DataError, RecipeError, RunError
 from photochrom.training.data.shrink import shrink
 from photochrom.training.networks.encoders import build_encoder
-from photochrom.training.recipes.named import RECIPES
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.loading import named_recipe
+from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction import resnet18_weights, runner
 from photochrom.training.reproduction.experiments import (
     EXPERIMENTS,
@@ -88,7 +87,7 @@ def make_task(folder: Path, name: str, recipe: Recipe) -> ExperimentTask:
 def test_failed_task_does_not_stop_the_others(data: Path, tmp_path: Path) -> None:
     shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2})
     small = at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0)
-    diverging = replace(small, lr_g=1e30)
+    diverging = override(small, {"optimization.lr_g": 1e30})
     tasks = [make_task(tmp_path, name, small) for name in ("unet-l1", "custom")]
     tasks.insert(0, make_task(tmp_path, "unet-rgb", diverging))
     failed = perform_all(tasks, jobs=2, progress=False)
@@ -107,7 +106,7 @@ def test_death_of_a_process_stops_with_an_error(
 
     monkeypatch.setattr(WorkerPool, "submit", submit)
     with pytest.raises(RunError, match="was killed; run the same command again, with fewer --jobs"):
-        perform_all([make_task(tmp_path, "custom", RECIPES["tiny"])], jobs=2, progress=False)
+        perform_all([make_task(tmp_path, "custom", named_recipe("tiny"))], jobs=2, progress=False)
 
 
 def test_run_of_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
@@ -116,9 +115,9 @@ def test_run_of_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
     task = make_task(tmp_path, "unet-l1", recipe)
     task.perform()
     assert task.is_done()
-    other = make_task(tmp_path, "unet-l1", replace(recipe, lr_g=1e-3))
+    other = make_task(tmp_path, "unet-l1", override(recipe, {"optimization.lr_g": 1e-3}))
     assert not other.is_done()
-    with pytest.raises(RunError, match=r"another recipe: lr_g was 0\.0002"):
+    with pytest.raises(RunError, match=r"another recipe: optimization\.lr_g was 0\.0002"):
         other.perform()
     (run,) = (tmp_path / "runs").iterdir()
     (run / "metrics.json").write_text("{")
@@ -131,7 +130,7 @@ def test_interrupted_run_is_resumed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2})
-    recipe = replace(at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0), epochs=2)
+    recipe = override(at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0), {"schedule.epochs": 2})
     task = make_task(tmp_path, "unet-l1", recipe)
 
     class Interrupted(Exception):  # noqa: N818 (it represents a signal)
@@ -155,19 +154,22 @@ def test_interrupted_run_is_resumed(
 def test_find_run_matches_the_full_name(tmp_path: Path) -> None:
     run = tmp_path / "runs/0000-resnet18-unet-patchgan-seed0"
     run.mkdir(parents=True)
-    (run / "recipe.json").write_text(RECIPES["tiny"].to_json())
-    assert make_task(tmp_path, "unet-patchgan", RECIPES["tiny"]).find_run() is None
-    assert make_task(tmp_path, "resnet18-unet-patchgan", RECIPES["tiny"]).find_run() == run
+    tiny = named_recipe("tiny")
+    (run / "recipe.json").write_text(tiny.to_json())
+    assert make_task(tmp_path, "unet-patchgan", tiny).find_run() is None
+    assert make_task(tmp_path, "resnet18-unet-patchgan", tiny).find_run() == run
 
 
 def test_other_resnet18_weights_than_those_of_earlier_runs_are_refused(tmp_path: Path) -> None:
     planned, scale = [("resnet18-lambda-3", 0)], PROTOCOLS["reduced"]
     (task,) = runner.make_tasks(planned, tmp_path, scale, None, resnet18_weights="none")
     assert task.recipe is not None
-    assert task.recipe.encoder_weights == "none"
+    assert task.recipe.generator.settings["encoder_weights"] == "none"
     run = tmp_path / "runs/0000-resnet18-lambda-0-seed0"
     run.mkdir(parents=True)
-    (run / "recipe.json").write_text(replace(task.recipe, encoder_weights="imagenet").to_json())
+    (run / "recipe.json").write_text(
+        override(task.recipe, {"generator.encoder_weights": "imagenet"}).to_json()
+    )
     with pytest.raises(RunError, match="imagenet, not none; give --resnet18-weights imagenet, or"):
         runner.make_tasks(planned, tmp_path, scale, None, resnet18_weights="none")
 
@@ -179,7 +181,8 @@ def test_own_resnet18_weights(tmp_path: Path) -> None:
         [("resnet18-lambda-3", 0)], tmp_path, SMOKE, None, resnet18_weights=str(path)
     )
     assert task.recipe is not None
-    assert (task.recipe.encoder, task.recipe.encoder_weights) == ("resnet18", str(path))
+    settings = task.recipe.generator.settings
+    assert (settings["encoder"], settings["encoder_weights"]) == ("resnet18", str(path))
 
 
 def test_missing_resnet18_weights_stop_before_any_training(

@@ -44,8 +44,8 @@ class RunModel:
         generator, recipe = load_generator(run)
         self.name = run.resolve().name
         self.size = recipe.inference_size
-        self.takes_hints = recipe.hints is not None
-        self._network = CielabGenerator(generator, recipe.output).eval().to(device)
+        self.takes_hints = recipe.takes_hints
+        self._network = CielabGenerator(generator, recipe.output.build()).to(device)
         self._device = device
 
     def __call__(self, L: FloatArray, /, hints: FloatArray | None = None) -> FloatArray:

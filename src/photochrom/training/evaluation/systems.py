@@ -10,7 +10,7 @@ import numpy as np
 from photochrom.errors import RunError
 from photochrom.training.evaluation.results import Evaluation
 from photochrom.training.loop.runs import read_environment, read_recipe
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.recipe import Recipe, override
 
 
 def group_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:
@@ -29,7 +29,7 @@ def group_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:
     groups: list[tuple[tuple[Recipe, str], dict[int, Path]]] = []
     for run in runs:
         recipe = read_recipe(run)
-        key = dataclasses.replace(recipe, seed=0), _training_data(run)
+        key = override(recipe, {"seed": 0}), _training_data(run)
         fitting = (g for other, g in groups if other == key and recipe.seed not in g)
         group = next(fitting, None)
         if group is None:

@@ -11,7 +11,7 @@ from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import Evaluation, read_evaluation, to_csv
 from photochrom.training.evaluation.systems import group_runs, mean_over_seeds
 from photochrom.training.loop.runs import read_recipe
-from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.loading import read_source, recipe_names
 
 TableFormat = Literal["markdown", "latex", "csv"]
 
@@ -186,7 +186,7 @@ def table1(
         RunError: If a directory is not a run, or was not evaluated.
         RecipeError: If a recipe cannot be read.
     """
-    system_of = {recipe.source: name for name, recipe in RECIPES.items()}
+    system_of = {read_source(name): name for name in recipe_names()}
     by_system: dict[str, list[tuple[str, Evaluation]]] = {name: [] for name in TABLE_1}
     for name, of_group in group_runs(runs).items():
         system = system_of.get(read_recipe(of_group[0]).source, of_group[0].name)

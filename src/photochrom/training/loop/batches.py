@@ -35,15 +35,15 @@ def open_photos(data: Path, recipe: Recipe) -> tuple[PackedPhotos, PackedPhotos,
         DataError: If there are too few photos, or they are too small.
     """
     photos, validation = PackedPhotos(data, "train"), PackedPhotos(data, "validation")
-    usable = torch.from_numpy(photos.select(recipe.min_side))
-    if len(usable) < recipe.batch_size or len(validation) == 0:
-        size = "" if recipe.min_side is None else f" of {recipe.min_side} px or more"
+    usable = torch.from_numpy(photos.select(recipe.data.min_side))
+    if len(usable) < recipe.data.batch_size or len(validation) == 0:
+        size = "" if recipe.data.min_side is None else f" of {recipe.data.min_side} px or more"
         raise DataError(
             f"{data} has {len(usable)} photos{size} to train on and {len(validation)} to "
-            f"validate on; a batch takes {recipe.batch_size} and a validation takes 1"
+            f"validate on; a batch takes {recipe.data.batch_size} and a validation takes 1"
         )
-    if not recipe.enlarge_small:
-        photos.batch([0], recipe.image_size, None)  # raises DataError if photos are too small
+    if not recipe.data.enlarge_small:
+        photos.batch([0], recipe.data.image_size, None)  # raises DataError if too small
     return photos, validation, usable
 
 
@@ -54,24 +54,25 @@ def load_batch(
 
     All random numbers follow from the recipe's seed and `step`, the number of steps before.
     """
+    settings = recipe.data
     seed = (recipe.seed * 1_000_003 + step) * 2 + 1
     draw = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     local = local_slice(fabric, len(indices))
-    rgb = photos.batch(
-        indices, recipe.image_size, draw, recipe.crop_min, local, enlarge=recipe.enlarge_small
-    )
+    size, enlarge = settings.image_size, settings.enlarge_small
+    rgb = photos.batch(indices, size, draw, settings.crop_min, local, enlarge=enlarge)
     rgb = rgb.to(fabric.device, non_blocking=True)
 
     def photo_seeds() -> list[int]:
         return torch.randint(2**32, (len(indices),), generator=draw)[local].tolist()
 
-    if recipe.flip:
+    if settings.flip:
         flip = (torch.rand(len(indices), generator=draw) < 0.5)[local].to(fabric.device)
         rgb = torch.where(flip[:, None, None, None], rgb.flip(2), rgb)
     L, ab = to_L_ab(rgb)
-    ab = ab * recipe.target_saturation
-    inputs = [degrade(L, recipe.aging, photo_seeds()) if recipe.aging > 0 else L]
-    if recipe.hints is not None:
-        inputs.append(simulate_hints(ab, recipe.hints, photo_seeds()))
+    ab = ab * settings.saturation
+    degraded = settings.degradation > 0
+    inputs = [degrade(L, settings.degradation, photo_seeds()) if degraded else L]
+    if recipe.takes_hints:
+        inputs.append(simulate_hints(ab, settings.hints, photo_seeds()))
     return Batch(L, ab, inputs)

@@ -13,11 +13,11 @@ from torch.optim import Optimizer
 from photochrom.errors import RecipeError
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop import runs
-from photochrom.training.loop.steps import Networks, augmentation, discriminate
+from photochrom.training.loop.batches import Batch
+from photochrom.training.loop.steps import Networks, augmentation, make_sample
 from photochrom.training.loop.synchronized_layers import synchronize_layers
-from photochrom.training.networks.discriminators import build_discriminator
-from photochrom.training.networks.encoders import FeatureNetworks
-from photochrom.training.networks.generators import build_generator
+from photochrom.training.losses.objective import Objective
+from photochrom.training.losses.views import DiscriminatorSample
 from photochrom.training.networks.initialization import initialize
 from photochrom.training.onnx.importing import load_onnx_weights
 from photochrom.training.recipes.recipe import Recipe
@@ -27,45 +27,50 @@ CALIBRATION_PHOTOS = 64
 """Number of photos for the norm statistics that an exported file lacks."""
 
 
+def build_discriminator(recipe: Recipe) -> nn.Module | None:
+    """Return the recipe's discriminator with PyTorch's default weights, or None if it has none.
+
+    Raises:
+        RecipeError: If it cannot be built.
+    """
+    return None if recipe.discriminator is None else recipe.discriminator.build()
+
+
 def build(recipe: Recipe, device: torch.device) -> Networks:
     """Build the networks and their optimizers on a device; `set_up` makes them trainable.
 
     Raises:
         RecipeError: If a network cannot be built.
     """
-    generator = build_generator(recipe)
-    pretrained = recipe.encoder_weights != "none" and hasattr(generator, "encoder")
-    initialize(generator, recipe.init, skip=("encoder",) if pretrained else ())
+    scheme, optimization = recipe.initialization.scheme, recipe.optimization
+    generator = runs.build_generator(recipe)
+    pretrained = recipe.generator.settings.get("encoder_weights", "none") != "none"
+    initialize(generator, scheme, skip=("encoder",) if pretrained else ())
     discriminator = build_discriminator(recipe)
     if discriminator is not None:
-        initialize(discriminator, recipe.init)
-    uses_features: bool = getattr(discriminator, "uses_features", False)
-    features: nn.Module | None = None
-    if uses_features or recipe.lambda_perceptual > 0:
-        features = FeatureNetworks(recipe.features)
-    for network in (generator, discriminator, features):
+        initialize(discriminator, scheme)
+    for network in (generator, discriminator):
         if network is not None:
             network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    groups: list[dict[str, Any]] = [{"params": generator.parameters(), "lr": recipe.lr_g}]
-    if recipe.lr_encoder is not None and hasattr(generator, "encoder"):
+    groups: list[dict[str, Any]] = [{"params": generator.parameters(), "lr": optimization.lr_g}]
+    if optimization.lr_encoder is not None:
         encoder = cast(nn.Module, generator.encoder)
         encoder_ids = {id(p) for p in encoder.parameters()}
         others = [p for p in generator.parameters() if id(p) not in encoder_ids]
         groups = [
-            {"params": list(encoder.parameters()), "lr": recipe.lr_encoder},
-            {"params": others, "lr": recipe.lr_g},
+            {"params": list(encoder.parameters()), "lr": optimization.lr_encoder},
+            {"params": others, "lr": optimization.lr_g},
         ]
     opt_d: Optimizer | None = None
-    if discriminator is not None:
-        opt_d = _optimizer(recipe, [{"params": discriminator.parameters(), "lr": recipe.lr_d}])
+    if discriminator is not None and recipe.adversarial is not None:
+        group = {"params": discriminator.parameters(), "lr": recipe.adversarial.lr_d}
+        opt_d = _optimizer(recipe, [group])
     return Networks(
         generator,
         _optimizer(recipe, groups),
         discriminator,
         opt_d,
-        output=recipe.output,
-        features=features,
-        uses_features=uses_features,
+        feature_networks=getattr(discriminator, "networks", ()),
     )
 
 
@@ -87,8 +92,6 @@ def set_up(
                 network._ddp_params_and_buffers_to_ignore = names  # type: ignore[assignment]
     generator, opt_g = fabric.setup(networks.generator, networks.opt_g)
     ready = replace(networks, generator=generator, opt_g=opt_g)
-    if networks.features is not None:
-        ready = replace(ready, features=fabric.setup_module(networks.features))
     if networks.discriminator is not None and networks.opt_d is not None:
         discriminator, opt_d = fabric.setup(networks.discriminator, networks.opt_d)
         ready = replace(ready, discriminator=discriminator, opt_d=opt_d)
@@ -113,27 +116,49 @@ def start_from(weights: Path, networks: Networks, photos: PackedPhotos, recipe: 
         runs.load_weights(networks.generator, weights)
         return
     indices = list(range(min(CALIBRATION_PHOTOS, len(photos))))
-    size, enlarge = recipe.image_size, recipe.enlarge_small
-    L, _ = to_L_ab(photos.batch(indices, size, None, recipe.crop_min, enlarge=enlarge))
+    data = recipe.data
+    rgb = photos.batch(indices, data.image_size, None, data.crop_min, enlarge=data.enlarge_small)
+    L, _ = to_L_ab(rgb)
     generator = bare(networks.generator)  # Fabric's wrapper prefixes the names of layers
     load_onnx_weights(generator, weights, L.to(next(generator.parameters()).device))
 
 
 def check_size(networks: Networks, recipe: Recipe, fabric: Fabric, *, sync_batchnorm: bool) -> None:
-    """Check that the networks accept photos of the recipe's size and number.
+    """Check that networks and losses accept photos of the recipe's size and number.
 
     Raises:
         RecipeError: If they do not.
     """
-    count = recipe.batch_size if sync_batchnorm else recipe.batch_size // fabric.world_size
+    data = recipe.data
+    if fabric.world_size > 1 and sync_batchnorm:
+        check_second_derivatives(networks, recipe)
+    count = data.batch_size if sync_batchnorm else data.batch_size // fabric.world_size
     try:
-        with torch.no_grad():
-            _run_copies(networks, recipe, fabric, min(2, count))
+        _run_copies(networks, recipe, fabric, min(2, count))
     except (AssertionError, RuntimeError, ValueError) as error:  # timm asserts sizes
         raise RecipeError(
-            f"the networks cannot be trained on {count} photos of {recipe.image_size} px at a time "
-            f"({str(error).splitlines()[0]}); give another image_size or batch_size"
+            f"the networks cannot be trained on {count} photos of {data.image_size} px at a time "
+            f"({str(error).splitlines()[0]}); give another data.image_size or data.batch_size"
         ) from error
+
+
+def check_second_derivatives(networks: Networks, recipe: Recipe) -> None:
+    """Check that regularizers are not used with batch norms over several processes.
+
+    Regularizers of gradients need second derivatives, which these norms lack.
+
+    Raises:
+        RecipeError: If they are.
+    """
+    if recipe.adversarial is None or not recipe.adversarial.regularization:
+        return
+    assert networks.discriminator is not None
+    if any(isinstance(layer, nn.BatchNorm2d) for layer in networks.discriminator.modules()):
+        raise RecipeError(
+            "adversarial.regularization cannot be trained by several processes with batch norms "
+            "over all of them in the discriminator; give --local-batchnorm, or a discriminator "
+            "without batch norms, such as projected"
+        )
 
 
 def _find_unused_parameters(
@@ -152,30 +177,45 @@ def _find_unused_parameters(
 def _run_copies(
     networks: Networks, recipe: Recipe, fabric: Fabric, count: int
 ) -> tuple[Networks, list[Tensor]]:
-    """Run copies of the networks on black photos; return the copies and all outputs.
+    """Run copies of the networks, and the losses, on black photos; return copies and outputs.
 
     Copies, as a forward pass changes the statistics of norms.
     """
-    L = torch.zeros(count, 1, recipe.image_size, recipe.image_size, device=fabric.device)
+    objective, size = Objective.of(recipe), recipe.data.image_size
+    L = torch.zeros(count, 1, size, size, device=fabric.device)
+    batch = Batch(L, torch.zeros(count, 2, size, size, device=fabric.device), [L])
     copies = replace(networks, generator=copy.deepcopy(networks.generator).train())
     with fabric.autocast():
-        outputs = [copies.generator(L)]
+        prediction = copies.generator(L)
+        outputs = [prediction]
         if networks.discriminator is not None:
             copies = replace(copies, discriminator=copy.deepcopy(networks.discriminator).train())
-            for which in range(len(recipe.features) if copies.uses_features else 1):
-                augment = augmentation(copies, L, recipe.view, which)
-                outputs.append(discriminate(copies, augment(outputs[0])))
+        for step in range(max(1, len(networks.feature_networks))):
+            augment = augmentation(fabric, batch, objective, step)
+            sample = make_sample(prediction.float(), batch, objective, augment)
+            if copies.discriminator is not None:
+                logits = copies.logits(sample.fake)
+                outputs.append(logits)
+                sample = replace(sample, fake_logits=logits)
+                d_sample = DiscriminatorSample(sample.fake.detach(), sample.real, copies.logits)
+                objective.discriminator_loss(logits, logits, d_sample)
+            objective.generator_loss(sample)
     return copies, outputs
 
 
 def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True)
+    settings = recipe.optimization
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    betas = (settings.beta1, settings.beta2)
+    return kind(groups, betas=betas, weight_decay=settings.weight_decay, fused=True)
 
 
 def describe(recipe: Recipe) -> str:
     """Return a recipe as JSON, followed by the numbers of parameters of its networks."""
-    networks = {"generator": build_generator(recipe), "discriminator": build_discriminator(recipe)}
+    networks = {
+        "generator": runs.build_generator(recipe),
+        "discriminator": build_discriminator(recipe),
+    }
     lines = [
         f"{key}: {sum(p.numel() for p in network.parameters()):,} parameters"
         for key, network in networks.items()

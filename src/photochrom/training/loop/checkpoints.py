@@ -1,10 +1,12 @@
 """The state of a training run that state.pt holds, and the check before a run is resumed."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from photochrom.errors import RunError
@@ -12,7 +14,7 @@ from photochrom.training.loop import runs
 from photochrom.training.loop.moving_average import MovingAverage
 from photochrom.training.loop.schedules import Schedule
 from photochrom.training.loop.steps import Networks
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.recipe import Recipe, flatten
 
 
 @dataclass
@@ -27,7 +29,31 @@ class TrainingState:
     sums: dict[str, Tensor] = field(default_factory=dict)
     """Sum of each loss over the steps of the current epoch."""
     seconds: float = 0.0
-    """Training time of the current epoch."""
+    """Training time of the current epoch before `start_clock`."""
+    _started: float | None = None
+
+    def start_clock(self) -> float:
+        """Start, or resume, the time of an epoch; return `time.monotonic()`."""
+        self._started = time.monotonic()
+        return self._started
+
+    def elapsed(self) -> float:
+        """Return the training time of the current epoch in seconds."""
+        running = 0.0 if self._started is None else time.monotonic() - self._started
+        return self.seconds + running
+
+    def count_step(self, losses: Mapping[str, Tensor]) -> None:
+        """Count a step: update the moving average and the sums of the losses."""
+        if self.average is not None:
+            self.average.update(self.networks.generator)
+        for key, value in losses.items():
+            zero = torch.zeros((), device=value.device)
+            self.sums[key] = self.sums.get(key, zero) + value
+        self.step += 1
+
+    def start_epoch(self) -> None:
+        """Set sums and time to 0, and stop the clock."""
+        self.sums, self.seconds, self._started = {}, 0.0, None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the content of state.pt."""
@@ -35,7 +61,7 @@ class TrainingState:
         state = {
             "step": self.step,
             "sums": self.sums,
-            "seconds": self.seconds,
+            "seconds": self.elapsed(),
             "schedule": self.schedule.state_dict(),
             "generator": networks.generator.state_dict(),
             "opt_g": networks.opt_g.state_dict(),
@@ -80,10 +106,11 @@ def load_checkpoint(
     """
     recorded = runs.read_recipe(run)
     if recorded != recipe:
+        before, now = flatten(recorded.to_dict()), flatten(recipe.to_dict())
         different = [
-            f"{key} was {getattr(recorded, key)!r} and is {getattr(recipe, key)!r}"
-            for key in recipe.__dataclass_fields__
-            if getattr(recorded, key) != getattr(recipe, key)
+            f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+            for key in {**before, **now}
+            if before.get(key) != now.get(key)
         ]
         raise RunError(
             f"{run} was trained with another recipe: {'; '.join(different)}; "

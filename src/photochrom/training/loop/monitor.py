@@ -15,7 +15,7 @@ from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.image_grid import image_grid
 from photochrom.training.evaluation.metrics import colorfulness, psnr
 from photochrom.training.recipes.recipe import Recipe
-from photochrom.training.tensors import denormalize_lab, lab_to_rgb, prediction_to_ab, to_L_ab
+from photochrom.training.tensors import denormalize_lab, lab_to_rgb, to_L_ab
 
 SAMPLES = 64
 """Number of photos of the validation split for colourfulness and PSNR."""
@@ -39,7 +39,7 @@ def check_losses(sums: dict[str, Tensor], epoch: int, step: int) -> None:
         values = ", ".join(f"{key} {float(value):g}" for key, value in sums.items())
         raise NonFiniteLossError(
             f"a loss is no longer finite in epoch {epoch + 1} by step {step} (sums: {values}); "
-            "lower lr_g or lr_d, or train with --precision 32"
+            "lower optimization.lr_g or adversarial.lr_d, or train with --precision 32"
         )
 
 
@@ -52,7 +52,7 @@ def check_weights(generator: nn.Module, epoch: int) -> None:
         if not torch.isfinite(value).all():
             raise NonFiniteLossError(
                 f"the generator's weights are no longer finite after epoch {epoch + 1} ({key}); "
-                "lower lr_g or lr_d"
+                "lower optimization.lr_g or adversarial.lr_d"
             )
 
 
@@ -88,12 +88,12 @@ def _colorize_samples(
 ) -> tuple[list[list[NDArray[np.uint8]]], dict[str, float]]:
     """Return rows of grey, generated and real photos, and metrics for the log."""
     indices = list(range(min(SAMPLES, len(photos))))
-    size, enlarge = recipe.image_size, recipe.enlarge_small
-    rgb = photos.batch(indices, size, None, recipe.crop_min, enlarge=enlarge)
+    data, output = recipe.data, recipe.output.build()
+    rgb = photos.batch(indices, data.image_size, None, data.crop_min, enlarge=data.enlarge_small)
     L, ab = to_L_ab(rgb.to(next(generator.parameters()).device))
     generator.eval()
-    output = torch.cat([generator(part).float() for part in torch.split(L, 8)])
-    fake = lab_to_rgb(denormalize_lab(L, prediction_to_ab(output, recipe.output)))
+    parts = [output.values(generator(part).float(), part) for part in torch.split(L, 8)]
+    fake = lab_to_rgb(denormalize_lab(L, output.ab(torch.cat(parts))))
     grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
     columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
     columns.append(rgb.numpy().astype(np.float32) / 255)
@@ -115,16 +115,16 @@ def list_warnings(line: dict[str, Any]) -> list[str]:
     if line["colorfulness_ratio"] < GREY_RATIO:
         warnings.append(
             f"the output is nearly grey: {line['colorfulness_ratio']:.0%} of the real photos' "
-            "colourfulness; a lower lambda_l1 or a stronger generator may help"
+            "colourfulness; a lower objective.l1.weight or a stronger generator may help"
         )
     if line["colorfulness_ratio"] > MAX_RATIO:
         warnings.append(
             f"the output is oversaturated: {line['colorfulness_ratio']:.0%} of the real photos' "
-            "colourfulness; a higher lambda_l1 or a lower lr_g may help"
+            "colourfulness; a higher objective.l1.weight or a lower optimization.lr_g may help"
         )
     if min(line.get("d_real_accuracy", 0), line.get("d_fake_accuracy", 0)) > MAX_ACCURACY:
         warnings.append(
             "the discriminator is right about nearly every photo, so the generator learns little "
-            "from it; a lower lr_d or label_real=0.9 may help"
+            "from it; a lower adversarial.lr_d or adversarial.loss.label_real=0.9 may help"
         )
     return warnings

@@ -26,6 +26,10 @@ class MovingAverage:
         self.decay = decay
         self.updates = 0
 
+    def restart(self, network: nn.Module) -> None:
+        """Replace the average by the weights of a network."""
+        self.network.load_state_dict(network.state_dict())
+
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Update the average with the current weights of the network."""

@@ -2,6 +2,7 @@
 
 recipe.json, environment.json    written before the first step
 log.jsonl, tensorboard/          one line, or point, for each epoch
+epochs/005/                      weights of epochs that are kept, each a run directory
 samples/epoch_005.png            grey | generated | truth for fixed validation photos
 generator.safetensors            weights, saved together with state.pt
 state.pt                         state for `--resume`
@@ -12,12 +13,13 @@ import contextlib
 import io
 import json
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -27,8 +29,9 @@ from torch import nn
 from photochrom.cores import count_cores
 from photochrom.errors import RunError
 from photochrom.imagefile.atomic import write_atomic
-from photochrom.training.networks.generators import build_generator
-from photochrom.training.recipes.recipe import Recipe, apply_settings
+from photochrom.training.recipes.recipe import Recipe, override
+
+Keep = Literal["last", "best", "all"]
 
 
 def is_run(path: Path) -> bool:
@@ -129,13 +132,39 @@ def save_generator(run: Path, generator: nn.Module) -> None:
 def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
     """Return the trained generator of a run, on the CPU and in eval mode, and its recipe.
 
+    Batch norms and dropout are as in `Recipe.inference`.
+
     Raises:
         RunError: As `load_weights`.
     """
     recipe = read_recipe(run)
-    generator = build_generator(apply_settings(recipe, {"encoder_weights": "none"}))
+    generator = build_generator(without_pretrained_weights(recipe))
     load_weights(generator, run)
-    return generator.eval(), recipe
+    generator.eval()
+    for layer in generator.modules():
+        if recipe.inference.batch_statistics and isinstance(layer, nn.BatchNorm2d):
+            layer.track_running_stats = False
+            layer.running_mean = layer.running_var = None
+        elif recipe.inference.dropout and isinstance(layer, nn.Dropout):
+            layer.train()
+    return generator, recipe
+
+
+def without_pretrained_weights(recipe: Recipe) -> Recipe:
+    """Return a recipe whose networks are built without loading the weights of an encoder."""
+    if "encoder_weights" not in recipe.generator.settings:
+        return recipe
+    return override(recipe, {"generator.encoder_weights": "none"})
+
+
+def build_generator(recipe: Recipe) -> nn.Module:
+    """Return the recipe's generator; weights other than pretrained ones are PyTorch's defaults.
+
+    Raises:
+        RecipeError: If it cannot be built.
+    """
+    generator: nn.Module = recipe.generator.build(recipe.output.build().channels)
+    return generator
 
 
 def load_weights(generator: nn.Module, run: Path) -> None:
@@ -154,6 +183,30 @@ def load_weights(generator: nn.Module, run: Path) -> None:
             f"the weights in {run} do not fit the generator of the recipe "
             f"({str(error).splitlines()[0]}); give the recipe they were trained with"
         ) from error
+
+
+def keep_epoch(run: Path, generator: nn.Module, recipe: Recipe, keep: Keep) -> None:
+    """Save the weights of the epoch that was logged last as a run in `run/epochs`, if asked for.
+
+    Args:
+        run: The run directory.
+        generator: The generator to save.
+        recipe: Of the run.
+        keep: `last`: nothing. `best`: the epoch, if it has the highest PSNR so far, in place of the
+            one before. `all`: every epoch.
+    """
+    log = read_log(run)
+    epoch, folder = log[-1]["epoch"], run / "epochs"
+    if keep == "last" or (keep == "best" and log[-1]["psnr"] < max(x["psnr"] for x in log)):
+        return
+    kept = folder / f"{epoch:03d}"
+    kept.mkdir(parents=True, exist_ok=True)
+    save_generator(kept, generator)
+    write_atomic(kept / "recipe.json", recipe.to_json().encode())
+    if keep == "best":
+        for other in folder.iterdir():
+            if other != kept:
+                shutil.rmtree(other)
 
 
 def save_state(run: Path, state: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from photochrom.training.recipes.recipe import Recipe
 
 
 class Schedule:
-    """Sets the learning rates of all optimizers by `Recipe.schedule`.
+    """Sets the learning rates of all optimizers by `Optimization.lr_schedule` of a recipe.
 
     Only `plateau` has a state; the other schedules are functions of the step.
 
@@ -24,6 +24,7 @@ class Schedule:
 
     def __init__(self, recipe: Recipe, networks: Networks, steps_per_epoch: int) -> None:
         self.recipe = recipe
+        self.kind = recipe.optimization.lr_schedule
         self.steps_per_epoch = steps_per_epoch
         self.optimizers = [opt for opt in (networks.opt_g, networks.opt_d) if opt is not None]
         self.initial = [[group["lr"] for group in opt.param_groups] for opt in self.optimizers]
@@ -33,29 +34,31 @@ class Schedule:
 
     def factor(self, step: int) -> float:
         """Return the factor on all initial rates after `step` steps."""
-        if self.recipe.schedule == "cosine":
+        if self.kind == "cosine":
             total = self.recipe.total_epochs * self.steps_per_epoch
             return 0.5 * (1.0 + math.cos(math.pi * step / total))
-        if self.recipe.schedule == "exponential":
+        if self.kind == "exponential":
             return float(0.1 ** (step / 500_000))
-        if self.recipe.schedule == "plateau":
+        if self.kind == "plateau":
             return float(self._proxy.param_groups[0]["lr"])
         return 1.0
 
     def set_rates(self, step: int) -> None:
         """Set the rates of the next step after `step` steps."""
         factor = self.factor(step)
-        pretraining = step < self.recipe.pretrain_epochs * self.steps_per_epoch
+        lr_pretrain = self.recipe.optimization.lr_pretrain
+        if step >= self.recipe.schedule.pretrain_epochs * self.steps_per_epoch:
+            lr_pretrain = None
         for i, (optimizer, rates) in enumerate(zip(self.optimizers, self.initial, strict=True)):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                if i == 0 and pretraining and self.recipe.lr_pretrain is not None:
-                    rate = self.recipe.lr_pretrain
+                if i == 0 and lr_pretrain is not None:
+                    rate = lr_pretrain
                 group["lr"] = rate * factor
 
-    def end_epoch(self, g_l1: float) -> None:
-        """Update `plateau` with the mean L1 loss of an epoch."""
-        if self.recipe.schedule == "plateau":
-            self._plateau.step(g_l1)
+    def end_epoch(self, loss: float) -> None:
+        """Update `plateau` with the mean loss of an epoch."""
+        if self.kind == "plateau":
+            self._plateau.step(loss)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of `plateau`."""

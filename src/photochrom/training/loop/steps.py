@@ -1,8 +1,8 @@
-"""One training step: `gan_step` for generator and discriminator, `l1_step` for the generator alone.
+"""One training step: `gan_step` for generator and discriminator, `generator_step` without one.
 
-Both return detached scalars with the keys of log.jsonl: the losses of
-`photochrom.training.loop.losses`, d_real_accuracy, d_fake_accuracy, and the number of updates,
-g_updates and d_updates.
+Both return detached scalars with the keys of log.jsonl: `g_NAME` for each term of the generator's
+loss, `d_real`, `d_fake` and `d_NAME` for each regularizer, d_real_accuracy, d_fake_accuracy, and
+the number of updates, g_updates and d_updates.
 """
 
 from collections.abc import Callable
@@ -11,21 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from photochrom.training.loop.batches import Batch
 from photochrom.training.loop.distributed import draw_local, mean
-from photochrom.training.loop.losses import (
-    Losses,
-    discriminator_loss,
-    generator_loss,
-    perceptual_loss,
-)
-from photochrom.training.recipes.recipe import Output, Phase, Recipe
-from photochrom.training.tensors import photo_to_rgb, prediction_to_photo, target
+from photochrom.training.losses.objective import Losses, Objective
+from photochrom.training.losses.views import DiscriminatorSample, Sample, View
+from photochrom.training.recipes.recipe import Phase
 
 
 @dataclass(frozen=True)
@@ -36,64 +30,67 @@ class Networks:
     opt_g: Optimizer
     discriminator: nn.Module | None = None
     opt_d: Optimizer | None = None
-    output: Output = "ab"
-    """What the generator predicts."""
-    features: nn.Module | None = None
-    """`photochrom.training.networks.encoders.FeatureNetworks`, for the perceptual loss and for
-    discriminators that take features."""
-    uses_features: bool = False
-    """Whether the discriminator takes features instead of the photo."""
+    feature_networks: tuple[str, ...] = ()
+    """Those whose features the discriminator takes instead of the photo."""
+
+    def logits(self, view: View) -> Tensor:
+        """Return the discriminator's logits of photos, float32."""
+        assert self.discriminator is not None
+        if self.feature_networks:
+            index = view.index(self.feature_networks)
+            features = view.features(self.feature_networks)
+            logits: Tensor = self.discriminator(view.L, features, index)
+        else:
+            logits = self.discriminator(view.L, view.photo)
+        return logits.float()
 
 
 def gan_step(
     fabric: Fabric,
     networks: Networks,
     batch: Batch,
-    recipe: Recipe,
+    objective: Objective,
     *,
     phase: Phase = "gan",
-    which: int = 0,
+    step: int = 0,
 ) -> Losses:
-    """Update the discriminator once, then the generator `recipe.g_steps` times, on one batch.
-
-    The discriminator minimizes `discriminator_loss`. The generator minimizes
-    lambda_gan * g_gan + lambda_l1 * g_l1 + lambda_perceptual * g_perceptual (`generator_loss`).
+    """Update the discriminator once, then the generator `objective.g_steps` times, on one batch.
 
     Args:
         fabric: Runs the backward passes.
         networks: Updated.
         batch: The discriminator always takes its clean L.
-        recipe: Gives losses, weights and the number of updates.
+        objective: What the networks minimize.
         phase: `gan`, or `d` or `g` to update one network alone.
-        which: Index of the feature network to use.
+        step: Number of steps before this one.
 
     Returns:
         The losses of the last update, and the discriminator's accuracy before the step.
 
     Raises:
-        ValueError: If there is no discriminator, or no feature network for the perceptual loss.
+        ValueError: If there is no discriminator.
     """
-    generator, discriminator, opt_d = networks.generator, networks.discriminator, networks.opt_d
-    if discriminator is None or opt_d is None:
-        raise ValueError("gan_step needs a discriminator and its optimizer; use l1_step without")
-    mode = recipe.gan_mode
-    real = target(batch.L, batch.ab, networks.output)
+    discriminator, opt_d, loss = networks.discriminator, networks.opt_d, objective.loss
+    if discriminator is None or opt_d is None or loss is None:
+        raise ValueError("gan_step needs a discriminator; use generator_step without")
     with torch.set_grad_enabled(phase != "d"):
-        output = generator(*batch.inputs).float()
-
-    augment = augmentation(networks, batch.L, recipe.view, which)
-    with torch.no_grad():
-        augmented_real = augment(real)
-    augmented_fake = augment(output)
+        prediction = networks.generator(*batch.inputs).float()
+    augment = augmentation(fabric, batch, objective, step)
+    sample = make_sample(prediction, batch, objective, augment)
+    real, fake = sample.real, sample.fake.detach()
 
     # Update the discriminator.
     discriminator.requires_grad_(True)
-    real_logits = discriminate(networks, augmented_real)
-    fake_logits = discriminate(networks, augmented_fake.detach())
-    d_loss, d_losses = discriminator_loss(real_logits, fake_logits, mode, recipe.label_real)
-    updates_d = phase != "g" and (
-        recipe.d_threshold is None or mean(d_loss.detach()).item() > recipe.d_threshold
-    )
+    real_logits, fake_logits = networks.logits(real), networks.logits(fake)
+    d_sample = DiscriminatorSample(fake, real, networks.logits)
+    updates_d = phase != "g"
+    if not updates_d:
+        with torch.no_grad():
+            d_losses = {"d_real": loss.real(real_logits), "d_fake": loss.fake(fake_logits)}
+    else:
+        d_loss, d_losses = objective.discriminator_loss(real_logits, fake_logits, d_sample)
+        threshold = objective.d_threshold
+        updates_d = threshold is None or mean(d_loss.detach()).item() > threshold
     if updates_d:
         opt_d.zero_grad(set_to_none=True)
         fabric.backward(d_loss)
@@ -101,67 +98,82 @@ def gan_step(
 
     # Update the generator.
     discriminator.requires_grad_(False)
-    g_losses = generator_loss(fake_logits, output, real, mode)  # logged if it is not updated
-    weights = {
-        "g_gan": recipe.lambda_gan,
-        "g_l1": recipe.lambda_l1,
-        "g_perceptual": recipe.lambda_perceptual,
-    }
-    g_updates = 0 if phase == "d" else recipe.g_steps
+    g_updates = 0 if phase == "d" else objective.g_steps
     for update in range(g_updates):
         if update > 0:
-            output = generator(*batch.inputs).float()
-            augmented_fake = augment(output)
+            prediction = networks.generator(*batch.inputs).float()
+            sample = make_sample(prediction, batch, objective, augment, real)
         with _no_gradient_sync(fabric, discriminator):
-            logits = discriminate(networks, augmented_fake)
-        features = None
-        if recipe.lambda_perceptual > 0:
-            features = augmented_fake.features, augmented_real.features
-        g_losses = generator_loss(logits, output, real, mode, features)
-        _update_generator(fabric, networks, g_losses, weights)
+            logits = networks.logits(sample.fake)
+        sample = replace(sample, fake_logits=logits)
+        g_losses = _update_generator(fabric, networks, objective, sample)
+    if g_updates == 0:  # logged all the same
+        with torch.no_grad():
+            _, g_losses = objective.generator_loss(replace(sample, fake_logits=fake_logits))
 
-    boundary = 0.5 if mode == "lsgan" else 0.0
     return {
         **d_losses,
-        **{key: value.detach() for key, value in g_losses.items()},
-        "d_real_accuracy": (real_logits > boundary).float().mean(),
-        "d_fake_accuracy": (fake_logits <= boundary).float().mean(),
-        "g_updates": torch.full_like(d_loss.detach(), g_updates),
-        "d_updates": torch.full_like(d_loss.detach(), updates_d),
+        **g_losses,
+        "d_real_accuracy": (real_logits > loss.boundary).float().mean(),
+        "d_fake_accuracy": (fake_logits <= loss.boundary).float().mean(),
+        "g_updates": torch.full_like(d_losses["d_real"], g_updates),
+        "d_updates": torch.full_like(d_losses["d_real"], updates_d),
     }
 
 
-def l1_step(
-    fabric: Fabric, networks: Networks, batch: Batch, recipe: Recipe, *, which: int = 0
+def generator_step(
+    fabric: Fabric,
+    networks: Networks,
+    batch: Batch,
+    objective: Objective,
+    *,
+    pretrain: bool = False,
+    step: int = 0,
 ) -> Losses:
-    """Update the generator once with L1 and, unless it is pretrained, the perceptual loss.
+    """Update the generator once, without a discriminator.
 
-    The arguments are those of `gan_step`.
+    The arguments are those of `gan_step`; `pretrain` uses `objective.pretrain_terms` only.
 
     Raises:
-        ValueError: If there is no feature network for the perceptual loss.
+        RecipeError: If a term needs a discriminator.
     """
-    real = target(batch.L, batch.ab, networks.output)
-    output = networks.generator(*batch.inputs).float()
-    losses = {"g_l1": F.l1_loss(output, real)}
-    weights = {"g_l1": 1.0}
-    if recipe.discriminator is None and recipe.lambda_perceptual > 0:
-        weights = {"g_l1": recipe.lambda_l1, "g_perceptual": recipe.lambda_perceptual}
-        augment = augmentation(networks, batch.L, recipe.view, which)
-        losses["g_perceptual"] = perceptual_loss(augment(output).features, augment(real).features)
-    _update_generator(fabric, networks, losses, weights)
-    detached = {key: value.detach() for key, value in losses.items()}
-    return {**detached, "g_updates": torch.ones_like(detached["g_l1"])}
+    prediction = networks.generator(*batch.inputs).float()
+    augment = augmentation(fabric, batch, replace(objective, window=1.0), step)
+    sample = make_sample(prediction, batch, objective, augment)
+    losses = _update_generator(fabric, networks, objective, sample, pretrain=pretrain)
+    return {**losses, "g_updates": torch.ones((), device=prediction.device)}
+
+
+def make_sample(
+    prediction: Tensor,
+    batch: Batch,
+    objective: Objective,
+    augment: Callable[[Tensor], View],
+    real: View | None = None,
+) -> Sample:
+    """Return what the terms see of a prediction; `real` is that of an earlier update."""
+    output, L = objective.output, batch.L
+    values, target = output.values(prediction, L), output.target(L, batch.ab)
+    fake = augment(output.photo(values, L))
+    real = augment(output.photo(target, L)) if real is None else real
+    loss = objective.loss
+    return Sample(prediction, L, batch.ab, output, values, target, fake, real, loss=loss)
 
 
 def _update_generator(
-    fabric: Fabric, networks: Networks, losses: Losses, weights: dict[str, float]
-) -> None:
-    """Update the generator once by the weighted sum of its losses."""
-    loss = torch.stack([weights[key] * value for key, value in losses.items()]).sum()
+    fabric: Fabric,
+    networks: Networks,
+    objective: Objective,
+    sample: Sample,
+    *,
+    pretrain: bool = False,
+) -> Losses:
+    """Update the generator once; return the terms of its loss."""
+    loss, losses = objective.generator_loss(sample, pretrain=pretrain)
     networks.opt_g.zero_grad(set_to_none=True)
     fabric.backward(loss)
     networks.opt_g.step()
+    return losses
 
 
 def _no_gradient_sync(fabric: Fabric, network: nn.Module) -> AbstractContextManager[object]:
@@ -171,54 +183,20 @@ def _no_gradient_sync(fabric: Fabric, network: nn.Module) -> AbstractContextMana
     return fabric.no_backward_sync(cast(Any, network))
 
 
-@dataclass(frozen=True)
-class DiscriminatorInput:
-    """Real or fake photos as inputs of the discriminator and the perceptual loss."""
-
-    L: Tensor
-    """Shape (B, 1, h, w), in [-1, 1]."""
-    photo: Tensor
-    """Lab or RGB, shape (B, 3, h, w), in [-1, 1]."""
-    features: list[Tensor]
-    """Shape (B, C, h', w') each, from fine to coarse; empty without feature networks."""
-    which: int = 0
-    """Index of the feature network that computed them."""
-
-    def detach(self) -> "DiscriminatorInput":
-        """Return the same without gradients to the generator."""
-        return replace(
-            self, photo=self.photo.detach(), features=[x.detach() for x in self.features]
-        )
-
-
 def augmentation(
-    networks: Networks, L: Tensor, window: float = 1.0, which: int = 0
-) -> Callable[[Tensor], DiscriminatorInput]:
-    """Return the augmentation of a step, the same for real and fake photos: crop and flip.
-
-    Args:
-        networks: Give the feature networks, if there are any.
-        L: Shape (B, 1, H, W), in [-1, 1].
-        window: Side of the crop as a share of the photo's; 1 disables the augmentation.
-        which: Index of the feature network to use.
+    fabric: Fabric, batch: Batch, objective: Objective, step: int
+) -> Callable[[Tensor], View]:
+    """Return the augmentation of a step, the same for real and generated photos: crop and flip.
 
     Returns:
-        A function from the generator's output, or its true value, to the discriminator's input.
+        A function from photos (B, 3, H, W) to the view of the discriminator.
 
     Reference:
         Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training".
     """
-    crop = _random_crop(L, window)
-    cropped_L = crop(L)
-
-    def augment(output: Tensor) -> DiscriminatorInput:
-        photo = crop(prediction_to_photo(output, L, networks.output))
-        features = []
-        if networks.features is not None:
-            features = networks.features(photo_to_rgb(photo, networks.output), which)
-        return DiscriminatorInput(cropped_L, photo, features, which)
-
-    return augment
+    crop = _random_crop(batch.L, objective.window)
+    L = crop(batch.L)
+    return lambda photo: View(L, crop(photo), objective.output, step, fabric.autocast)
 
 
 def _random_crop(L: Tensor, window: float) -> Callable[[Tensor], Tensor]:
@@ -239,13 +217,3 @@ def _random_crop(L: Tensor, window: float) -> Callable[[Tensor], Tensor]:
         return torch.stack(crops)
 
     return crop
-
-
-def discriminate(networks: Networks, photos: DiscriminatorInput) -> Tensor:
-    """Return the discriminator's logits, float32, of a batch of photos."""
-    assert networks.discriminator is not None
-    if networks.uses_features:
-        logits: Tensor = networks.discriminator(photos.L, photos.features, photos.which)
-    else:
-        logits = networks.discriminator(photos.L, photos.photo)
-    return logits.float()

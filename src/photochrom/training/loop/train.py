@@ -8,15 +8,18 @@ one, and several processes take those of one.
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from photochrom.progress import print_message, progress_bar
-from photochrom.training.data.packed import epoch_order
+from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.loop import launching, runs
 from photochrom.training.loop.batches import load_batch, open_photos
 from photochrom.training.loop.building import bare, build, check_size, set_up, start_from
@@ -34,8 +37,10 @@ from photochrom.training.loop.distributed import (
 )
 from photochrom.training.loop.monitor import check_losses, check_weights, monitor
 from photochrom.training.loop.moving_average import MovingAverage
+from photochrom.training.loop.runs import Keep
 from photochrom.training.loop.schedules import Schedule
-from photochrom.training.loop.steps import gan_step, l1_step
+from photochrom.training.loop.steps import gan_step, generator_step
+from photochrom.training.losses.objective import Objective
 from photochrom.training.recipes.recipe import Recipe
 
 STATE_EVERY_SECONDS = 300.0
@@ -59,6 +64,7 @@ def train(
     nodes: int = 1,
     sync_batchnorm: bool = True,
     resume: Path | None = None,
+    keep: Keep = "last",
     progress: bool = True,
     on_step: Callable[[int], None] | None = None,
     on_run: Callable[[Path], None] | None = None,
@@ -79,6 +85,9 @@ def train(
         sync_batchnorm: Use the statistics of the whole batch in batch norm, so that the weights do
             not depend on the number of processes, except for rounding.
         resume: A run directory; recipe, data, precision and sync_batchnorm have to be the same.
+        keep: Which epochs keep their weights, each as a run in `RUN/epochs` that `evaluate` and
+            `export` take: `last` none but the run itself; `best` the one with the highest PSNR so
+            far; `all`.
         progress: Show a progress bar and the warnings of the log.
         on_step: Called in each process with the number of steps taken, after each step.
         on_run: Called in each process with the run directory, before the first step.
@@ -98,150 +107,223 @@ def train(
     """
     arguments = {key: value for key, value in locals().items() if key != "on_run"}
     with launching.report_once():
-        must_launch = launching.must_launch(devices, nodes, recipe.batch_size)
+        must_launch = launching.must_launch(devices, nodes, recipe.data.batch_size)
     if must_launch:
         return launching.launch(partial(train, **arguments), devices, nodes)
+    options = Options(precision, sync_batchnorm, keep, progress, on_step)
     with process_group(device, precision, devices, nodes) as fabric:
-        # Initialize.
-        with fail_together(fabric):
-            photos, validation, usable = open_photos(data, recipe)
-            torch.manual_seed(recipe.seed)
-            networks = build(recipe, fabric.device)
-            check_size(networks, recipe, fabric, sync_batchnorm=sync_batchnorm)
-        settings = {
-            "data_fingerprint": photos.fingerprint,
-            "precision": precision,
-            "sync_batchnorm": sync_batchnorm,
-        }
-        check_same_on_all(fabric, {"recipe": recipe, **settings})
-        networks = set_up(networks, recipe, fabric, sync_batchnorm=sync_batchnorm)
-        steps_per_epoch = len(usable) // recipe.batch_size
-        schedule = Schedule(recipe, networks, steps_per_epoch)
-
-        # Resume a run, or create a new one.
-        def open_run() -> tuple[Path, dict[str, Any] | None, dict[str, Any] | None]:
-            checkpoint, weights = None, None
-            if resume is not None:
-                checkpoint = load_checkpoint(resume, recipe, settings, steps_per_epoch)
-            if checkpoint is None and recipe.generator_weights != "none":
-                start_from(Path(recipe.generator_weights), networks, photos, recipe)
-                state = networks.generator.state_dict()
-                weights = {key: value.cpu() for key, value in state.items()}
-            if resume is not None:
-                return resume, checkpoint, weights
-            environment = runs.describe_environment(
-                data=str(data.resolve()),
-                device=str(fabric.device),
-                processes=fabric.world_size,
-                nodes=nodes,
-                **settings,
-            )
-            return runs.new_run(out, name, recipe, environment), None, weights
-
-        run, checkpoint, weights = run_on_rank_zero(fabric, open_run)
+        setup = _set_up(fabric, recipe, data, options)
+        run = _open_run(setup, out, name, data, resume=resume, nodes=nodes)
         if on_run is not None:
             on_run(run)
-        if weights is not None:
-            networks.generator.load_state_dict(weights)
-        average, evaluated = None, networks.generator
-        if recipe.ema is not None:
-            average = MovingAverage(bare(networks.generator), recipe.ema)
-            evaluated = fabric.setup_module(average.network)
-        state = TrainingState(networks, average, schedule)
-        if checkpoint is not None:
-            state.load_state_dict(checkpoint)
-        total_steps = recipe.total_epochs * steps_per_epoch
-        if state.step >= total_steps:
-            return run
+        if setup.state.step < setup.total_steps:
+            _train_epochs(setup, run)
+        return run
 
-        # Train.
-        if fabric.device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # sizes do not change from step to step
-            photos.load_to(fabric.device)
-        progress = progress and fabric.is_global_zero
-        writer = None
-        if fabric.is_global_zero:
-            writer = SummaryWriter(str(run / "tensorboard"), purge_step=state.step)
-        bar = progress_bar(
-            total=total_steps * recipe.batch_size,
-            initial=state.step * recipe.batch_size,
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a run that are not part of its recipe."""
+
+    precision: Precision
+    sync_batchnorm: bool
+    keep: Keep
+    progress: bool
+    on_step: Callable[[int], None] | None
+
+
+@dataclass
+class Setup:
+    """Everything that the training loop works with."""
+
+    fabric: Fabric
+    recipe: Recipe
+    options: Options
+    objective: Objective
+    photos: PackedPhotos
+    validation: PackedPhotos
+    usable: Tensor
+    """Indices of the photos to train on."""
+    state: TrainingState
+    evaluated: nn.Module
+    """The generator that is validated and saved: the moving average, if there is one."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Return the number of steps in an epoch."""
+        return len(self.usable) // self.recipe.data.batch_size
+
+    @property
+    def total_steps(self) -> int:
+        """Return the number of steps of all epochs."""
+        return self.recipe.total_epochs * self.steps_per_epoch
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return the entries of environment.json that have to be the same to resume a run."""
+        return {
+            "data_fingerprint": self.photos.fingerprint,
+            "precision": self.options.precision,
+            "sync_batchnorm": self.options.sync_batchnorm,
+        }
+
+
+def _set_up(fabric: Fabric, recipe: Recipe, data: Path, options: Options) -> Setup:
+    """Open the data and build the networks, with their initial weights."""
+    sync = options.sync_batchnorm
+    with fail_together(fabric):
+        photos, validation, usable = open_photos(data, recipe)
+        torch.manual_seed(recipe.seed)
+        networks = build(recipe, fabric.device)
+        check_size(networks, recipe, fabric, sync_batchnorm=sync)
+    networks = set_up(networks, recipe, fabric, sync_batchnorm=sync)
+    average, evaluated = None, networks.generator
+    if recipe.optimization.ema is not None:
+        average = MovingAverage(bare(networks.generator), recipe.optimization.ema)
+        evaluated = fabric.setup_module(average.network)
+    schedule = Schedule(recipe, networks, len(usable) // recipe.data.batch_size)
+    state = TrainingState(networks, average, schedule)
+    objective = Objective.of(recipe)
+    setup = Setup(fabric, recipe, options, objective, photos, validation, usable, state, evaluated)
+    check_same_on_all(fabric, {"recipe": recipe.to_json(), **setup.facts})
+    return setup
+
+
+def _open_run(
+    setup: Setup, out: Path, name: str, data: Path, *, resume: Path | None, nodes: int
+) -> Path:
+    """Create a run and load the initial weights, or load the state of the run to resume."""
+    fabric, recipe, state = setup.fabric, setup.recipe, setup.state
+    generator = state.networks.generator
+
+    def open_run() -> tuple[Path, dict[str, Any] | None, dict[str, Any] | None]:
+        checkpoint, weights = None, None
+        if resume is not None:
+            checkpoint = load_checkpoint(resume, recipe, setup.facts, setup.steps_per_epoch)
+        initial = recipe.initialization.generator_weights
+        if checkpoint is None and initial != "none":
+            start_from(Path(initial), state.networks, setup.photos, recipe)
+            weights = {key: value.cpu() for key, value in generator.state_dict().items()}
+        if resume is not None:
+            return resume, checkpoint, weights
+        environment = runs.describe_environment(
+            data=str(data.resolve()),
+            device=str(fabric.device),
+            processes=fabric.world_size,
+            nodes=nodes,
+            **setup.facts,
+        )
+        return runs.new_run(out, name, recipe, environment), None, weights
+
+    run, checkpoint, weights = run_on_rank_zero(fabric, open_run)
+    if weights is not None:
+        generator.load_state_dict(weights)
+        if state.average is not None:
+            state.average.restart(bare(generator))
+    if checkpoint is not None:
+        state.load_state_dict(checkpoint)
+    return run
+
+
+def _train_epochs(setup: Setup, run: Path) -> None:
+    """Train all epochs that are left."""
+    fabric, recipe, state = setup.fabric, setup.recipe, setup.state
+    if fabric.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # sizes do not change from step to step
+        setup.photos.load_to(fabric.device)
+    writer = None
+    if fabric.is_global_zero:
+        writer = SummaryWriter(str(run / "tensorboard"), purge_step=state.step)
+    with (
+        progress_bar(
+            total=setup.total_steps * recipe.data.batch_size,
+            initial=state.step * recipe.data.batch_size,
             unit="image",
             unit_scale=True,
-            disable=not progress,
-        )
-        saved_at = time.monotonic()
-        with detect_disconnection(fabric, run):
-            for epoch in range(state.step // steps_per_epoch, recipe.total_epochs):
-                bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
-                phase = recipe.phase(epoch)
-                order = usable[epoch_order(recipe.seed, epoch, len(usable))]
-                started, seconds_before = time.monotonic(), state.seconds
-                if 0 < recipe.pretrain_epochs * steps_per_epoch == state.step:
-                    # Adam's moments of L1 alone are often 100 times smaller than the new gradients.
-                    networks.opt_g.state.clear()
-                for index in range(state.step % steps_per_epoch, steps_per_epoch):
-                    indices = order[index * recipe.batch_size :][: recipe.batch_size].tolist()
-                    schedule.set_rates(state.step)
-                    batch = load_batch(fabric, recipe, photos, indices, state.step)
-                    networks.generator.train()
-                    which = state.step % len(recipe.features)
-                    if phase == "l1":
-                        losses = l1_step(fabric, networks, batch, recipe, which=which)
-                    else:
-                        losses = gan_step(fabric, networks, batch, recipe, phase=phase, which=which)
-                    if average is not None:
-                        average.update(networks.generator)
-                    for key, value in losses.items():
-                        zero = torch.zeros((), device=value.device)
-                        state.sums[key] = state.sums.get(key, zero) + value
-                    state.step += 1
-                    bar.update(recipe.batch_size)
-                    if index + 1 == steps_per_epoch:
-                        break  # the end of an epoch checks and saves as well
-                    is_due = time.monotonic() - saved_at > STATE_EVERY_SECONDS
-                    if state.step % CHECK_EVERY == 0 or (is_due and fabric.world_size == 1):
-                        totals = means(state.sums)
-                        with fail_together(fabric):
-                            check_losses(totals, epoch, state.step)
-                        if any(all_gather(fabric, is_due)):
-                            saved_at = time.monotonic()
-                            state.seconds = seconds_before + saved_at - started
-                            saved = {**state.state_dict(), "sums": totals}
-                            run_on_rank_zero(
-                                fabric, partial(save_checkpoint, run, evaluated, saved)
-                            )
-                    if on_step is not None:
-                        on_step(state.step)
+            disable=not (setup.options.progress and fabric.is_global_zero),
+        ) as bar,
+        detect_disconnection(fabric, run),
+    ):
+        for epoch in range(state.step // setup.steps_per_epoch, recipe.total_epochs):
+            bar.set_description(f"epoch {epoch + 1}/{recipe.total_epochs}")
+            _train_epoch(setup, run, epoch, bar)
+            _end_epoch(setup, run, epoch, writer)
+    if writer is not None:
+        writer.close()
 
-                # Validate and save.
-                totals = means(state.sums)
-                with fail_together(fabric):
-                    check_losses(totals, epoch, state.step)
-                seconds = seconds_before + time.monotonic() - started
-                line: dict[str, Any] = {
-                    "epoch": epoch + 1,
-                    "step": state.step,
-                    "phase": phase,
-                    "images": state.step * recipe.batch_size,
-                    "seconds": round(seconds, 2),
-                    "images_per_second": round(steps_per_epoch * recipe.batch_size / seconds, 2),
-                    "lr_g": networks.opt_g.param_groups[-1]["lr"],
-                    **{key: float(value) / steps_per_epoch for key, value in totals.items()},
-                }
-                schedule.end_epoch(line["g_l1"])
-                state.sums, state.seconds = {}, 0.0
-                with fail_together(fabric):
-                    if writer is not None:
-                        check_weights(evaluated, epoch)
-                        monitor(evaluated, validation, recipe, run, line, writer)
-                        for warning in line["warnings"] if progress else ():
-                            print_message(f"warning: epoch {epoch + 1}: {warning}")
-                        runs.append_log(run, line)
-                        save_checkpoint(run, evaluated, state.state_dict())
+
+def _train_epoch(setup: Setup, run: Path, epoch: int, bar: Any) -> None:
+    """Take the steps of an epoch that are left; save the state at intervals."""
+    fabric, recipe, state = setup.fabric, setup.recipe, setup.state
+    networks, count = state.networks, recipe.data.batch_size
+    phase = recipe.phase(epoch)
+    order = setup.usable[epoch_order(recipe.seed, epoch, len(setup.usable))]
+    saved_at = state.start_clock()
+    if 0 < recipe.schedule.pretrain_epochs * setup.steps_per_epoch == state.step:
+        # Adam's moments of the terms of pretraining do not fit the gradients of all terms.
+        networks.opt_g.state.clear()
+    for index in range(state.step % setup.steps_per_epoch, setup.steps_per_epoch):
+        indices = order[index * count :][:count].tolist()
+        state.schedule.set_rates(state.step)
+        batch = load_batch(fabric, recipe, setup.photos, indices, state.step)
+        networks.generator.train()
+        if phase == "pretrain" or networks.discriminator is None:
+            losses = generator_step(
+                fabric,
+                networks,
+                batch,
+                setup.objective,
+                pretrain=phase == "pretrain",
+                step=state.step,
+            )
+        else:
+            losses = gan_step(
+                fabric, networks, batch, setup.objective, phase=phase, step=state.step
+            )
+        state.count_step(losses)
+        bar.update(count)
+        if index + 1 == setup.steps_per_epoch:
+            break  # the end of an epoch checks and saves as well
+        is_due = time.monotonic() - saved_at > STATE_EVERY_SECONDS
+        if state.step % CHECK_EVERY == 0 or (is_due and fabric.world_size == 1):
+            totals = means(state.sums)
+            with fail_together(fabric):
+                check_losses(totals, epoch, state.step)
+            if any(all_gather(fabric, is_due)):
                 saved_at = time.monotonic()
-                if on_step is not None:
-                    on_step(state.step)
-        bar.close()
+                saved = {**state.state_dict(), "sums": totals}
+                run_on_rank_zero(fabric, partial(save_checkpoint, run, setup.evaluated, saved))
+        if setup.options.on_step is not None:
+            setup.options.on_step(state.step)
+
+
+def _end_epoch(setup: Setup, run: Path, epoch: int, writer: SummaryWriter | None) -> None:
+    """Validate, and save log, weights and state."""
+    fabric, recipe, state = setup.fabric, setup.recipe, setup.state
+    totals = means(state.sums)
+    with fail_together(fabric):
+        check_losses(totals, epoch, state.step)
+    seconds, images = state.elapsed(), setup.steps_per_epoch * recipe.data.batch_size
+    line: dict[str, Any] = {
+        "epoch": epoch + 1,
+        "step": state.step,
+        "phase": recipe.phase(epoch),
+        "images": state.step * recipe.data.batch_size,
+        "seconds": round(seconds, 2),
+        "images_per_second": round(images / seconds, 2),
+        "lr_g": state.networks.opt_g.param_groups[-1]["lr"],
+        **{key: float(value) / setup.steps_per_epoch for key, value in totals.items()},
+    }
+    state.schedule.end_epoch(line.get("g_l1", line["g_total"]))
+    state.start_epoch()
+    with fail_together(fabric):
         if writer is not None:
-            writer.close()
-        return run
+            check_weights(setup.evaluated, epoch)
+            monitor(setup.evaluated, setup.validation, recipe, run, line, writer)
+            for warning in line["warnings"] if setup.options.progress else ():
+                print_message(f"warning: epoch {epoch + 1}: {warning}")
+            runs.append_log(run, line)
+            runs.keep_epoch(run, setup.evaluated, recipe, setup.options.keep)
+            save_checkpoint(run, setup.evaluated, state.state_dict())
+    if setup.options.on_step is not None:
+        setup.options.on_step(state.step)

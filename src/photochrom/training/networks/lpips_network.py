@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from photochrom.training.networks.encoders import SHIFT_TOLERANT, load_shift_tolerant
-from photochrom.training.networks.shift_tolerant import ShiftTolerantNetwork
+from photochrom.training.networks.features import load_shift_tolerant
 
 
 class ShiftTolerantLPIPS(nn.Module):
@@ -29,8 +28,7 @@ class ShiftTolerantLPIPS(nn.Module):
 
     def __init__(self, name: str = "stlpips-alexnet") -> None:
         super().__init__()
-        self.network = ShiftTolerantNetwork(SHIFT_TOLERANT[name][0])
-        state = load_shift_tolerant(self.network, name)
+        self.network, state = load_shift_tolerant(name)
         weights = [state[f"lin{i}.model.1.weight"] for i in range(len(self.network.stages))]
         self.weights = nn.ParameterList(weights)
         self.eval().requires_grad_(False)

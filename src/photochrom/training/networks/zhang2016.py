@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from photochrom.training.networks.color_classes import BINS
-from photochrom.training.networks.generators import pad_to_multiple
+from photochrom.training.networks.padding import pad_to_multiple
 
 
 class Zhang2016(nn.Module):

@@ -27,13 +27,12 @@ from photochrom.errors import ModelError
 from photochrom.imagefile.atomic import write_atomic
 from photochrom.training.data.hints import make_hints, sample_patches
 from photochrom.training.loop.runs import load_generator
+from photochrom.training.networks.outputs import Output
 from photochrom.training.onnx.importing import (
     list_convolution_tensors,
     module_name,
     read_convolutions,
 )
-from photochrom.training.recipes.recipe import Output
-from photochrom.training.tensors import prediction_to_ab
 
 OPSET = 18
 TOLERANCE = 1e-3
@@ -57,14 +56,12 @@ class CielabGenerator(nn.Module):
     """A generator with inputs and outputs in CIELAB units.
 
     Args:
-        generator: Any of `photochrom.training.networks.generators`; a predicted L is dropped.
+        generator: Any of `photochrom.training.recipes.kinds.GENERATORS`; a predicted L is dropped.
         output: What the generator predicts.
         saturation: Factor on ab.
     """
 
-    def __init__(
-        self, generator: nn.Module, output: Output = "ab", saturation: float = 1.0
-    ) -> None:
+    def __init__(self, generator: nn.Module, output: Output, saturation: float = 1.0) -> None:
         super().__init__()
         self.generator = generator
         self.output = output
@@ -76,7 +73,8 @@ class CielabGenerator(nn.Module):
         if hints is not None:
             # Divided by the saturation too, so that hinted colours are not changed by it.
             inputs.append(torch.cat([hints[:, :2] / self.scale, hints[:, 2:]], dim=1))
-        return prediction_to_ab(self.generator(*inputs), self.output) * self.scale
+        values = self.output.values(self.generator(*inputs), inputs[0])
+        return self.output.ab(values) * self.scale
 
 
 def export(
@@ -133,9 +131,14 @@ def export(
     if not 0 <= blend_share <= 1:
         raise ModelError(f"the blend share is {blend_share:g}; give a number from 0 to 1")
     generator, recipe = load_generator(run)
+    if recipe.inference.dropout:
+        raise ModelError(
+            f"{run} keeps dropout at inference, which makes colours random, and a file cannot; set "
+            "inference.dropout to false in its recipe.json"
+        )
     other = None if blend is None else read_convolutions(blend, generator)
-    module = CielabGenerator(generator, recipe.output, saturation).eval()
-    tests = _test_inputs(hints=recipe.hints is not None)
+    module = CielabGenerator(generator, recipe.output.build(), saturation).eval()
+    tests = _test_inputs(hints=recipe.takes_hints)
     with torch.inference_mode():
         expected = [module(*map(torch.from_numpy, x.values())).numpy() for x in tests]
 
@@ -165,7 +168,7 @@ def export(
         "name": run.resolve().name,
         "size": str(recipe.inference_size),
         "recipe": recipe.to_json(),
-        "hints": "a*, b*, mask" if recipe.hints is not None else "none",
+        "hints": "a*, b*, mask" if recipe.takes_hints else "none",
         "data": data_note,
         "metrics": metrics_json,
         "licence": licence,

@@ -1,350 +1,404 @@
-"""`Recipe`: the settings of a training run, without the paths of its data and results.
+"""`Recipe`: the settings of a training run, without the paths of its data and results."""
 
-Imports no torch, so that `photochrom recipes` starts fast.
-"""
-
-import dataclasses
 import json
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Lt
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from photochrom.errors import RecipeError
+from photochrom.training.recipes.kinds import (
+    ADVERSARIAL_LOSSES,
+    DISCRIMINATORS,
+    GENERATORS,
+    OUTPUTS,
+    REGULARIZERS,
+    TERMS,
+)
+from photochrom.training.recipes.registry import (
+    Component,
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    PositiveFraction,
+    Registry,
+    Settings,
+    Side,
+    Term,
+)
+from photochrom.training.recipes.upgrade import FORMAT, RENAMED, upgrade
 
-GanMode = Literal["bce", "lsgan", "hinge"]
-Output = Literal["ab", "lab", "rgb"]
-Phase = Literal["l1", "gan", "d", "g"]
-Padding = Literal["zeros", "replicate"]
-Init = Literal["normal", "he", "variance-scaling", "default"]
-Optimizer = Literal["adam", "adamw"]
-Schedule = Literal["constant", "cosine", "exponential", "plateau"]
+Phase = Literal["pretrain", "gan", "d", "g"]
+Decay = Annotated[float, Ge(0), Lt(1)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """The settings of a training run.
+def _parsed_by(registry: Registry[Any], path: str) -> BeforeValidator:
+    return BeforeValidator(lambda values: registry.parse(values, path))
 
-    Raises:
-        RecipeError: If a number is out of range, or `quoted` names no field.
-    """
 
-    generator: str
-    """A key of `photochrom.training.networks.generators.GENERATORS`."""
-    discriminator: str | None = None
-    """A key of `photochrom.training.networks.discriminators.DISCRIMINATORS`; None: L1 loss only."""
-    base_channels: int = 64
-    """Channels of the first layer of generator and discriminator; deeper layers have multiples."""
-    discriminator_channels: int | None = None
-    """Overrides `base_channels` for the discriminator."""
-    depth: int = 8
-    """`unet`, `nazeri_unet`: number of stride-2 stages; `residual`: number of residual blocks."""
-    dilations: tuple[int, ...] = (1,)
-    """`residual`: dilation of each block, repeated if there are more blocks."""
-    patch_depth: int = 3
-    """`patch`: number of stride-2 convolutions; 2, 3, 4 give receptive fields of 34, 70, 142 px."""
-    output: Output = "ab"
-    """What the generator predicts: ab for the photo's own L, Lab, or RGB. With `rgb` the
-    discriminator and the L1 loss see RGB; otherwise the discriminator sees Lab, and L1 is over the
-    predicted channels."""
-    encoder: str = "resnet18"
-    """`encoder_unet`: a segmentation-models-pytorch encoder, or any timm model as `tu-NAME`."""
-    encoder_weights: str = "none"
-    """`none`, `imagenet` (from an installed package or downloaded), or the path of a state dict."""
-    encoder_channels: tuple[int, ...] | None = None
-    """Channels of the stages of a timm ResNet; None: as published."""
-    generator_weights: str = "none"
-    """Initial weights: `none`, or the path of a run with the same generator or of an ONNX file
-    exported from one."""
-    decoder_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
-    """`encoder_unet`: decoder channels, deepest first. With four values and an encoder of stride 32
-    the output has half the size and is enlarged bilinearly."""
-    encoder_padding: Padding = "zeros"
-    """`encoder_unet`: padding mode of the encoder's stride-2 convolutions. On even sizes they use
-    the padding at the top and left only; with zeros, a generator trained against a discriminator
-    leaves specks in the top left corner."""
-    margin: int = 0
-    """`encoder_unet`: px of reflection padding on each side, cropped from the output."""
-    bounded: bool = False
-    """`encoder_unet`: tanh output. A linear output learns faster with L1, but may leave [-1, 1] in
-    adversarial training."""
+def _terms_of(registry: Registry[Any], path: str) -> BeforeValidator:
+    def parse(values: Any) -> dict[str, Term]:
+        if not isinstance(values, Mapping):
+            raise RecipeError(f"{path} is {values!r}; give {path}.NAME.weight for each term")
+        return {
+            name: registry.parse_term(name, term, f"{path}.{name}") for name, term in values.items()
+        }
 
-    gan_mode: GanMode = "bce"
-    label_real: float = 1.0
-    """The discriminator's target for real photos; 0.9 is one-sided label smoothing."""
-    lambda_l1: float = 100.0
-    """Weight of the L1 loss: the mean absolute error of the generator's output."""
-    lambda_gan: float = 1.0
-    """Weight of the adversarial loss."""
-    lambda_perceptual: float = 0.0
-    """Weight of the perceptual loss, a distance between `features` of generated and real photos.
-    Not used in pretraining."""
-    features: tuple[str, ...] = ("tu-efficientnet_lite0",)
-    """Frozen ImageNet classifiers, for `projected` and the perceptual loss: keys of
-    `photochrom.training.networks.encoders.PACKAGED_WEIGHTS` or `SHIFT_TOLERANT`. With several, the
-    steps use them in turn."""
-    view: float = 1.0
-    """Side of the random crop that discriminator and perceptual loss see, as a fraction of the
-    photo's side. Half of the crops are flipped; real and generated photos get the same crop
-    (Zhao et al. 2020, differentiable augmentation). 1: no augmentation."""
-    ema: float | None = None
-    """Decay of the exponential moving average of the weights, which is evaluated, saved and
-    exported; None: the last step's weights."""
-    target_saturation: float = 1.0
-    """Factor on the ab of training photos."""
-    hints: float | None = None
-    """`encoder_unet`: takes colour hints as second input; this fraction of the training photos gets
-    some (see `photochrom.training.data.hints`). None: no such input."""
-    aging: float = 0.0
-    """Fraction of the training photos whose L is degraded (see
-    `photochrom.training.data.degradation`)."""
-    g_steps: int = 1
-    """Generator steps for each discriminator step, on the same batch."""
-    d_threshold: float | None = None
-    """The discriminator is updated only if its loss is above this; None: always."""
+    return BeforeValidator(parse)
 
-    optimizer: Optimizer = "adam"
-    lr_g: float = 2e-4
-    lr_d: float = 2e-4
-    lr_encoder: float | None = None
-    """Learning rate of the encoder; 0 freezes it, batch normalization included. None: `lr_g`."""
-    lr_pretrain: float | None = None
-    """Learning rate of the generator in `pretrain_epochs`; None: `lr_g`."""
-    betas: tuple[float, float] = (0.5, 0.999)
-    weight_decay: float = 0.0
-    schedule: Schedule = "constant"
-    """Of all learning rates. `cosine`: to 0 at the last step; `exponential`: divided by 10 every
-    500 000 steps; `plateau`: divided by 10 after more than 5 epochs without a lower L1 loss."""
-    init: Init = "default"
-    """Initial weights: `normal`: N(0, 0.02); `he`; `variance-scaling`: TensorFlow's default, half
-    the variance of He; `default`: PyTorch's. Pretrained encoders are not initialized."""
 
-    image_size: int = 256
-    """Side in px of the square training crops."""
-    min_side: int | None = None
-    """Photos with a shorter side in px are not used for training; photos smaller than `image_size`
-    are enlarged. None: photos smaller than `image_size` are an error."""
-    crop_min: float | None = None
+_AS_DICT = PlainSerializer(lambda component: component.to_dict())
+Terms = Annotated[
+    dict[str, Term],
+    PlainSerializer(lambda terms: {name: term.to_dict() for name, term in terms.items()}),
+]
+
+
+class Data(Settings):
+    """How photos become batches."""
+
+    image_size: Side = 256
+    """Side of the square training crops in px."""
+    batch_size: Count = 16
+    flip: bool = True
+    """Flip half of the photos horizontally."""
+    crop_min: PositiveFraction | None = None
     """The side of a crop is drawn between this fraction of the photo's short side and all of it,
     and the crop is resized to `image_size`; None: crops of `image_size`, not resized."""
-    feed_size: int | None = None
-    """Short side in px of the generator's input at inference; None: `image_size`."""
-    flip: bool = True
-    """Flip half of the training photos horizontally."""
-    batch_size: int = 16
-    pretrain_epochs: int = 0
-    """Epochs with the L1 loss only, before adversarial training."""
-    d_only_epochs: int = 0
-    """Epochs of the discriminator alone, after `pretrain_epochs`."""
-    epochs: int = 20
-    """Epochs with all losses, after `pretrain_epochs` and `d_only_epochs`."""
-    turn_epochs: int | None = None
-    """During `epochs`, discriminator and generator are trained alternately for this many epochs,
-    the discriminator first; None: both in every step."""
-    seed: int = 0
-
-    source: str = ""
-    """The publication or code that the recipe follows."""
-    quoted: tuple[str, ...] = ()
-    """The fields whose values `source` states; all others are our choice."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges of all fields."""
-        for names, is_valid, requirement in _RANGES:
-            for name in names:
-                value = getattr(self, name)
-                if value is not None and not is_valid(value):
-                    raise RecipeError(f"{name} is {value}; give {requirement}")
-        if self.epochs + self.pretrain_epochs == 0:
-            raise RecipeError("epochs and pretrain_epochs are both 0; set one of them above 0")
-        unknown = set(self.quoted) - {f.name for f in dataclasses.fields(self)}
-        if unknown:
-            raise RecipeError(f"`quoted` names no field of a recipe: {', '.join(sorted(unknown))}")
-
-    @property
-    def total_epochs(self) -> int:
-        """Return the number of epochs of all phases."""
-        return self.pretrain_epochs + self.d_only_epochs + self.epochs
-
-    def phase(self, epoch: int) -> Phase:
-        """Return the phase of an epoch, counted from 0.
-
-        Returns:
-            `l1`: generator without discriminator; `gan`: both networks; `d`: discriminator only;
-            `g`: generator only, with all losses.
-        """
-        if self.discriminator is None or epoch < self.pretrain_epochs:
-            return "l1"
-        epoch -= self.pretrain_epochs
-        if epoch < self.d_only_epochs:
-            return "d"
-        if self.turn_epochs is None:
-            return "gan"
-        return "g" if (epoch - self.d_only_epochs) // self.turn_epochs % 2 else "d"
+    min_side: Side | None = None
+    """Photos with a shorter side in px are not used for training; photos smaller than `image_size`
+    are enlarged. None: photos smaller than `image_size` are an error."""
+    saturation: Annotated[float, Gt(0), Lt(10)] = 1.0
+    """Factor on the ab of training photos."""
+    degradation: Fraction = 0.0
+    """Fraction of the photos whose L is degraded (`photochrom.training.data.degradation`)."""
+    hints: Fraction = 0.0
+    """Fraction of the photos with colour hints (`photochrom.training.data.hints`), for a generator
+    that takes them."""
 
     @property
     def enlarge_small(self) -> bool:
         """Return whether photos smaller than `image_size` are enlarged or an error."""
         return self.min_side is not None
 
+
+class Adversarial(Settings):
+    """Training against a discriminator."""
+
+    loss: Annotated[Component, _parsed_by(ADVERSARIAL_LOSSES, "adversarial.loss"), _AS_DICT] = (
+        Field(default={"kind": "bce"}, validate_default=True)
+    )
+    """On the logits of both networks."""
+    regularization: Annotated[Terms, _terms_of(REGULARIZERS, "adversarial.regularization")] = Field(
+        default_factory=dict
+    )
+    """Further terms of the discriminator's loss."""
+    window: PositiveFraction = 1.0
+    """Side of the random crop that the discriminator and the terms on features see, as a fraction
+    of the photo's side. Half of the crops are flipped; real and generated photos get the same crop
+    (Zhao et al. 2020, differentiable augmentation). 1: no augmentation."""
+    lr_d: NonNegative = 2e-4
+    """Learning rate of the discriminator."""
+    g_steps: Count = 1
+    """Generator updates for each discriminator update, on the same batch."""
+    d_threshold: NonNegative | None = None
+    """The discriminator is updated only if its loss is above this; None: always."""
+    d_only_epochs: Annotated[int, Ge(0)] = 0
+    """Epochs of the discriminator alone, after `schedule.pretrain_epochs`."""
+    turn_epochs: Count | None = None
+    """During `schedule.epochs`, discriminator and generator are trained alternately for this many
+    epochs, the discriminator first; None: both in every step."""
+
+
+class Initialization(Settings):
+    """The weights before the first step."""
+
+    scheme: Literal["normal", "he", "variance-scaling", "default"] = "default"
+    """`normal`: N(0, 0.02); `he`; `variance-scaling`: TensorFlow's default, half the variance of
+    He; `default`: PyTorch's. Pretrained encoders are not initialized."""
+    generator_weights: str = "none"
+    """`none`, or the path of a run with the same generator or of an ONNX file exported from one."""
+
+
+class Optimization(Settings):
+    """Optimizers, learning rates, and the average of the weights."""
+
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """Of both networks, with the same betas and weight decay."""
+    lr_g: Positive = 2e-4
+    """Learning rate of the generator."""
+    lr_encoder: Positive | None = None
+    """Learning rate of a generator's encoder; None: `lr_g`."""
+    lr_pretrain: Positive | None = None
+    """Learning rate of the generator in `schedule.pretrain_epochs`; None: `lr_g`."""
+    beta1: Decay = 0.5
+    beta2: Decay = 0.999
+    weight_decay: NonNegative = 0.0
+    lr_schedule: Literal["constant", "cosine", "exponential", "plateau"] = "constant"
+    """Of all learning rates. `cosine`: to 0 at the last step; `exponential`: divided by 10 every
+    500 000 steps; `plateau`: divided by 10 after more than 5 epochs without a lower loss, that of
+    the term `l1` if there is one."""
+    ema: Annotated[float, Gt(0), Lt(1)] | None = None
+    """Decay of the exponential moving average of the weights, which is validated, saved and
+    exported; None: the last step's weights."""
+
+
+class Schedule(Settings):
+    """The phases of training."""
+
+    pretrain_epochs: Annotated[int, Ge(0)] = 0
+    """Epochs with `pretrain_terms` only, without a discriminator. The generator's optimizer starts
+    afresh after them."""
+    pretrain_terms: tuple[str, ...] = ("l1",)
+    """Terms of the objective in these epochs."""
+    epochs: Annotated[int, Ge(0)] = 20
+    """Epochs with all terms."""
+
+
+class Inference(Settings):
+    """How the trained generator is used, by `evaluate` and in exported files."""
+
+    size: Side | None = None
+    """Short side of the generator's input in px; None: `data.image_size`."""
+    batch_statistics: bool = False
+    """Normalize with the statistics of the photo instead of the running averages of training, as
+    pix2pix does (Isola et al. 2017, section 3.3)."""
+    dropout: bool = False
+    """Keep dropout, as pix2pix does; not in exported files, as the colours are then random."""
+
+
+class Recipe(Settings):
+    """The settings of a training run.
+
+    The kinds of generator, output, discriminator and terms are in
+    `photochrom.training.recipes.kinds`; the settings of a kind are the keyword-only parameters of
+    its class or function.
+    """
+
+    format: Literal[2] = FORMAT
+    source: str = ""
+    """The publication or code that the recipe follows."""
+    quoted: tuple[str, ...] = ()
+    """Dotted keys of the values that `source` states; all others are our choice."""
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    data: Data = Data()
+    generator: Annotated[Component, _parsed_by(GENERATORS, "generator"), _AS_DICT]
+    output: Annotated[Component, _parsed_by(OUTPUTS, "output"), _AS_DICT] = Field(
+        default={"kind": "ab"}, validate_default=True
+    )
+    """What the generator predicts."""
+    discriminator: (
+        Annotated[Component, _parsed_by(DISCRIMINATORS, "discriminator"), _AS_DICT] | None
+    ) = None
+    adversarial: Adversarial | None = None
+    """None without a discriminator."""
+    objective: Annotated[Terms, _terms_of(TERMS, "objective")] = Field(
+        default={"l1": {"weight": 1.0}}, validate_default=True
+    )
+    """The terms of the generator's loss, by name."""
+    initialization: Initialization = Initialization()
+    optimization: Optimization = Optimization()
+    schedule: Schedule = Schedule()
+    inference: Inference = Inference()
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> "Recipe":
+        """Refuse what has no effect or cannot be trained."""
+        schedule, optimization, generator = self.schedule, self.optimization, self.generator
+        if schedule.epochs + schedule.pretrain_epochs == 0:
+            raise RecipeError(
+                "schedule.epochs and schedule.pretrain_epochs are both 0; set one above 0"
+            )
+        if self.discriminator is None:
+            if self.adversarial is not None:
+                raise RecipeError("adversarial needs a discriminator; set discriminator.kind")
+            needing = [name for name, term in self.objective.items() if term.kind == "gan"]
+            if needing:
+                raise RecipeError(
+                    f"objective.{needing[0]} needs a discriminator; set discriminator.kind, or "
+                    f"objective.{needing[0]}=none"
+                )
+        if schedule.pretrain_epochs > 0:
+            missing = [name for name in schedule.pretrain_terms if name not in self.objective]
+            if missing or not schedule.pretrain_terms:
+                raise RecipeError(
+                    f"schedule.pretrain_terms is {','.join(schedule.pretrain_terms) or 'empty'}; "
+                    f"give terms of the objective, which are {', '.join(self.objective)}"
+                )
+        elif optimization.lr_pretrain is not None:
+            raise RecipeError(
+                "optimization.lr_pretrain has no effect without pretraining; set "
+                "schedule.pretrain_epochs, or optimization.lr_pretrain=none"
+            )
+        if self.data.hints > 0 and not generator.settings.get("hints", False):
+            raise RecipeError(
+                f"data.hints is {self.data.hints} and the generator takes no hints; set "
+                "generator.hints=true of encoder_unet, or data.hints=0"
+            )
+        trained = "encoder" in generator.settings and not generator.settings["freeze_encoder"]
+        if optimization.lr_encoder is not None and not trained:
+            raise RecipeError(
+                "optimization.lr_encoder has no effect, as the generator has no encoder that is "
+                "trained; set optimization.lr_encoder=none"
+            )
+        unknown = set(self.quoted) - set(flatten(self.to_dict()))
+        if unknown:
+            raise RecipeError(f"`quoted` names no key of the recipe: {', '.join(sorted(unknown))}")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _add_adversarial(cls, values: Any) -> Any:
+        """Give a recipe with a discriminator the defaults of `adversarial`."""
+        if isinstance(values, Mapping) and values.get("discriminator") is not None:
+            return {**values, "adversarial": values.get("adversarial") or {}}
+        return values
+
     @property
-    def output_channels(self) -> int:
-        """Return the number of channels of the generator's output."""
-        return 2 if self.output == "ab" else 3
+    def total_epochs(self) -> int:
+        """Return the number of epochs of all phases."""
+        d_only = 0 if self.adversarial is None else self.adversarial.d_only_epochs
+        return self.schedule.pretrain_epochs + d_only + self.schedule.epochs
+
+    def phase(self, epoch: int) -> Phase:
+        """Return the phase of an epoch, counted from 0.
+
+        Returns:
+            `pretrain`: the generator with `pretrain_terms`; `gan`: both networks; `d`: the
+            discriminator only; `g`: the generator only, with all terms.
+        """
+        if epoch < self.schedule.pretrain_epochs:
+            return "pretrain"
+        if self.adversarial is None:
+            return "g"
+        epoch -= self.schedule.pretrain_epochs
+        if epoch < self.adversarial.d_only_epochs:
+            return "d"
+        turns = self.adversarial.turn_epochs
+        if turns is None:
+            return "gan"
+        return "g" if (epoch - self.adversarial.d_only_epochs) // turns % 2 else "d"
 
     @property
     def inference_size(self) -> int:
         """Return the short side in px of the generator's input at inference."""
-        return self.feed_size or self.image_size
+        return self.inference.size or self.data.image_size
+
+    @property
+    def takes_hints(self) -> bool:
+        """Return whether the generator takes colour hints."""
+        return bool(self.generator.settings.get("hints", False))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as nested dicts, with all values."""
+        return self.model_dump(mode="json")
 
     def to_json(self) -> str:
-        """Return the recipe as JSON, with all fields."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        """Return the recipe as JSON, with all values."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "Recipe":
+        """Parse nested dicts; missing values get their defaults, and old formats are upgraded.
+
+        Raises:
+            RecipeError: If a key is missing or unknown, or a value is invalid.
+        """
+        if not isinstance(values, Mapping):
+            raise RecipeError(f"a recipe must be an object, not {type(values).__name__}")
+        values = upgrade(values)
+        if "generator" not in values:
+            raise RecipeError("a recipe must have a generator; give generator.kind")
+        for key in values:
+            if key in RENAMED and key not in cls.model_fields:
+                raise RecipeError(f"a recipe has no key {key!r}; it is {RENAMED[key]} now")
+        return cls.parse("", values)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Recipe":
-        """Parse the output of `to_json`; missing fields get their defaults.
+        """Parse JSON, as `from_dict`.
 
         Raises:
-            RecipeError: If the text is no JSON object, `generator` is missing, a key is unknown, or
-                a value is of the wrong type or out of range.
+            RecipeError: As `from_dict`, or if the text is no JSON.
         """
         try:
             values = json.loads(text)
         except ValueError as error:
             raise RecipeError(f"a recipe must be JSON: {error}") from None
-        if not isinstance(values, dict):
-            raise RecipeError(f"a recipe must be a JSON object, not {type(values).__name__}")
-        if "generator" not in values:
-            raise RecipeError("a recipe must have a generator")
-        return cls(**{key: _convert(key, value) for key, value in values.items()})
+        return cls.from_dict(values)
 
 
-_MAX = 1e35  # float32 ends at 3.4e38
-_RANGES: tuple[tuple[Sequence[str], Callable[[Any], bool], str], ...] = (  # NaN fails all of them
-    (
-        (
-            *("base_channels", "discriminator_channels", "depth", "patch_depth", "g_steps"),
-            *("turn_epochs", "batch_size", "lr_g"),
-        ),
-        lambda x: 0 < x < _MAX,
-        "a number above 0",
-    ),
-    (
-        (
-            *("epochs", "pretrain_epochs", "d_only_epochs", "lambda_l1", "lambda_gan"),
-            *("lambda_perceptual", "weight_decay", "seed", "lr_d", "lr_encoder", "lr_pretrain"),
-            "d_threshold",
-        ),
-        lambda x: 0 <= x < _MAX,
-        "0 or more",
-    ),
-    (("seed",), lambda x: x < 2**32, "a whole number below 2^32"),
-    (("image_size", "feed_size", "min_side"), lambda x: x >= 16, "16 px or more"),
-    (("margin",), lambda x: 0 <= x <= 128, "0 to 128 px"),
-    (("hints", "aging"), lambda x: 0 <= x <= 1, "a fraction from 0 to 1"),
-    (("view", "crop_min"), lambda x: 0 < x <= 1, "a fraction above 0, up to 1"),
-    (("label_real",), lambda x: 0 < x <= 1, "a number above 0, up to 1"),
-    (("ema",), lambda x: 0 < x < 1, "a decay above 0 and below 1, or none"),
-    (("target_saturation",), lambda x: 0 < x <= 2, "a factor above 0, up to 2"),
-    (("betas",), lambda x: all(0 <= b < 1 for b in x), "two numbers from 0 to below 1"),
-    (
-        ("encoder_channels", "decoder_channels", "dilations"),
-        lambda x: bool(x) and min(x) > 0,
-        "one or more numbers above 0",
-    ),
-    (("features",), bool, "one or more image classifiers"),
-)
-_TYPES = typing.get_type_hints(Recipe)
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested dicts as one dict with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
 
 
-def _convert(key: str, value: Any) -> Any:
-    """Return `value` with the type of the field `key`, or raise RecipeError."""
-    if key not in _TYPES:
-        raise RecipeError(f"unknown recipe key {key!r}; choose from {', '.join(sorted(_TYPES))}")
-    try:
-        return _convert_to(_TYPES[key], value)
-    except (TypeError, ValueError):
-        raise RecipeError(f"{key} is {value!r}; give {_describe(_TYPES[key])}") from None
+def merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested dicts with changes.
+
+    A section that gets another `kind` loses its other values, and one that becomes None or `none`
+    is removed.
+    """
+    merged = dict(values)
+    for key, change in changes.items():
+        before = merged.get(key)
+        if isinstance(change, Mapping):
+            section = before if isinstance(before, Mapping) else {}
+            if "kind" in change and "kind" in section and change["kind"] != section["kind"]:
+                section = {k: v for k, v in section.items() if k == "weight"}
+            merged[key] = merge(section, change)
+        elif isinstance(before, Mapping) and (change is None or str(change).lower() == "none"):
+            del merged[key]
+        else:
+            merged[key] = change
+    return merged
 
 
-def _convert_to(kind: Any, value: Any) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:  # always `X | None`
-        return None if value is None else _convert_to(arguments[0], value)
-    if origin is Literal:
-        if value not in arguments:
-            raise ValueError
-        return value
-    if origin is tuple:
-        if isinstance(value, str) and arguments[0] is str:
-            value = (value,)  # `features` was one string in older recipes
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise TypeError
-        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
-            raise ValueError
-        return tuple(_convert_to(arguments[0], item) for item in value)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:  # not isinstance: a bool is no int here
-        raise TypeError
-    return value
-
-
-def _describe(kind: Any) -> str:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        return f"{_describe(arguments[0])} or none"
-    if origin is Literal:
-        return "one of " + ", ".join(arguments)
-    if origin is tuple:
-        count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
-        return f"{count}comma-separated values, each {_describe(arguments[0])}"
-    words = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-    return words[kind]
-
-
-def _parse(kind: Any, text: str) -> Any:
-    """Parse a value from the command line; text that cannot be parsed is returned as it is."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        return None if text.lower() == "none" else _parse(arguments[0], text)
-    if origin is tuple:
-        return tuple(_parse(arguments[0], part.strip()) for part in text.split(",") if part.strip())
-    if kind is bool:
-        return {"true": True, "false": False}.get(text.lower(), text)
-    if kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            return text
-    return text
-
-
-def apply_settings(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
-    """Return a recipe with some fields replaced by values given as text; see `override`.
+def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with some values replaced; those that differ are removed from `quoted`.
 
     Args:
         recipe: The recipe to start from.
-        settings: Field name to value, as in `--set KEY=VALUE`: `lr_g` to `"1e-4"`.
+        settings: Dotted key to value or text, as in `--set KEY=VALUE`: `generator.depth` to 7,
+            `objective.lpips.weight` to "0.5", `discriminator` to None.
 
     Raises:
-        RecipeError: If a key is unknown, or a value is of the wrong type or out of range.
+        RecipeError: If a key is unknown or a value is invalid.
     """
-    values = {
-        key: _convert(key, _parse(_TYPES.get(key, str), text)) for key, text in settings.items()
-    }
-    return override(recipe, **values)
+    changes: dict[str, Any] = {}
+    for key, value in settings.items():
+        *sections, name = key.split(".")
+        place = changes
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise RecipeError(f"{key} and {section} are both set; set one of them")
+        place[name] = value
+    result = derive(recipe, changes)
+    old, new = flatten(recipe.to_dict()), flatten(result.to_dict())
+    quoted = changes.get("quoted", [k for k in recipe.quoted if k in new and old[k] == new[k]])
+    return Recipe.from_dict({**result.to_dict(), "quoted": quoted})
 
 
-def override(recipe: Recipe, **values: Any) -> Recipe:
-    """Return a recipe with some fields replaced; fields that differ are removed from `quoted`.
+def derive(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with changes, as nested dicts; `quoted` is not inherited.
+
+    Without its discriminator, a recipe loses `adversarial` and its adversarial terms.
 
     Raises:
-        RecipeError: If a value is out of range.
+        RecipeError: If a key is unknown or a value is invalid.
     """
-    quoted = tuple(
-        key for key in recipe.quoted if key not in values or values[key] == getattr(recipe, key)
-    )
-    return replace(recipe, **{"quoted": quoted, **values})
+    values = merge({**recipe.to_dict(), "quoted": ()}, changes)
+    if recipe.discriminator is not None and values.get("discriminator") is None:
+        del values["adversarial"]
+        terms = values["objective"].items()
+        values["objective"] = {name: term for name, term in terms if term.get("kind") != "gan"}
+    return Recipe.from_dict(values)

@@ -3,13 +3,13 @@
 Recipes are defined at the report's scale; a `Protocol` defines how much smaller they are run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log2
-from typing import Literal
+from typing import Any, Literal
 
 from photochrom.errors import RecipeError
-from photochrom.training.recipes.named import RECIPES
+from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import Recipe, override
 
 Part = Literal["table", "claim", "next step"]
@@ -71,13 +71,13 @@ def lambda_run(value: int) -> str:
     return "resnet18-unet-patchgan" if value == 1 else f"resnet18-lambda-{value}"
 
 
-_CUSTOM, _UNET = RECIPES["custom"], RECIPES["unet-patchgan"]
-_RESNET18 = RECIPES["resnet18-unet-patchgan"]
+_CUSTOM, _UNET = named_recipe("custom"), named_recipe("unet-patchgan")
+_RESNET18 = named_recipe("resnet18-unet-patchgan")
 _DILATIONS = (1, 2, 4, 8, 16, 16, 8, 4)  # a receptive field of 241 of 256 px instead of 37
 
 
-def _next(title: str, **changes: object) -> Experiment:
-    return Experiment(title, override(_UNET, **changes), "next step")
+def _next(title: str, changes: dict[str, Any]) -> Experiment:
+    return Experiment(title, override(_UNET, changes), "next step")
 
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -87,58 +87,68 @@ EXPERIMENTS: dict[str, Experiment] = {
         "U-Net on ResNet18, PatchGAN, lambda 1", _RESNET18, "table"
     ),
     "unet-patchgan-l1pre": Experiment(
-        "U-Net, PatchGAN, 20 epochs of L1 first", RECIPES["unet-patchgan-l1pre"], "table"
+        "U-Net, PatchGAN, 20 epochs of L1 first", named_recipe("unet-patchgan-l1pre"), "table"
     ),
     "lite0-unet-patchgan": Experiment(
         "U-Net on pretrained EfficientNet-Lite0, PatchGAN, lambda 1",
-        RECIPES["lite0-unet-patchgan"],
+        named_recipe("lite0-unet-patchgan"),
         "table",
     ),
-    "unet-l1": Experiment("U-Net, L1 only", RECIPES["unet-l1"], "claim"),
-    "custom-no-l1": Experiment("custom pair without L1", override(_CUSTOM, lambda_l1=0.0), "claim"),
+    "unet-l1": Experiment("U-Net, L1 only", named_recipe("unet-l1"), "claim"),
+    "custom-no-l1": Experiment(
+        "custom pair without L1", override(_CUSTOM, {"objective.l1.weight": 0.0}), "claim"
+    ),
     "custom-dilated": Experiment(
-        "custom pair, dilated generator", override(_CUSTOM, dilations=_DILATIONS), "claim"
+        "custom pair, dilated generator",
+        override(_CUSTOM, {"generator.dilations": _DILATIONS}),
+        "claim",
     ),
     **{
         lambda_run(value): Experiment(
             f"U-Net on ResNet18, PatchGAN, lambda {value}",
-            override(_RESNET18, lambda_l1=float(value)),
+            override(_RESNET18, {"objective.l1.weight": value}),
             "claim",
         )
         for value in LAMBDAS
         if value != 1
     },
-    "unet-lsgan": _next("U-Net, PatchGAN, least squares", gan_mode="lsgan"),
-    "unet-hinge": _next("U-Net, PatchGAN, hinge", gan_mode="hinge"),
-    "unet-slow-d": _next("U-Net, PatchGAN with a tenth of the learning rate", lr_d=2e-5),
+    "unet-lsgan": _next("U-Net, PatchGAN, least squares", {"adversarial.loss.kind": "lsgan"}),
+    "unet-hinge": _next("U-Net, PatchGAN, hinge", {"adversarial.loss.kind": "hinge"}),
+    "unet-slow-d": _next(
+        "U-Net, PatchGAN with a tenth of the learning rate", {"adversarial.lr_d": 2e-5}
+    ),
     "unet-narrow-d": _next(
-        "U-Net, PatchGAN with a quarter of the width", discriminator_channels=16
+        "U-Net, PatchGAN with a quarter of the width", {"discriminator.base_channels": 16}
     ),
     "unet-ratio": _next(
-        "alternating by ratio: 2 generator steps for each PatchGAN step", g_steps=2
+        "alternating by ratio: 2 generator steps for each PatchGAN step", {"adversarial.g_steps": 2}
     ),
     "unet-phases": _next(
         "alternating by phases: L1 only, PatchGAN only, both (NoGAN)",
-        pretrain_epochs=14,
-        d_only_epochs=2,
-        epochs=4,
+        {
+            "schedule.pretrain_epochs": 14,
+            "adversarial.d_only_epochs": 2,
+            "schedule.epochs": 4,
+        },
     ),
     "unet-threshold": _next(
         "alternating by threshold: the PatchGAN learns while its loss is above 0.65",
-        d_threshold=0.65,
+        {"adversarial.d_threshold": 0.65},
     ),
     "unet-turns": _next(
-        "alternating by epochs: first the PatchGAN, then the generator", turn_epochs=1
+        "alternating by epochs: first the PatchGAN, then the generator",
+        {"adversarial.turn_epochs": 1},
     ),
-    "unet-rgb": _next("U-Net with RGB output, PatchGAN", output="rgb"),
-    "unet-lab": _next("U-Net with Lab output, PatchGAN", output="lab"),
+    "unet-rgb": _next("U-Net with RGB output, PatchGAN", {"output.kind": "rgb"}),
+    "unet-lab": _next("U-Net with Lab output, PatchGAN", {"output.kind": "lab"}),
 }
 """By name, in the order in which they are run."""
 
 
 def uses_resnet18_weights(recipe: Recipe) -> bool:
     """Return whether a recipe starts from the ImageNet weights of ResNet18, a download."""
-    return recipe.encoder == "resnet18" and recipe.encoder_weights == "imagenet"
+    settings = recipe.generator.settings
+    return (settings.get("encoder"), settings.get("encoder_weights")) == ("resnet18", "imagenet")
 
 
 def at_scale(
@@ -160,12 +170,10 @@ def at_scale(
         # Below 8 channels, the backward pass of a 1x1 convolution of stride 2 writes out of bounds
         # on processors with AVX2 only (oneDNN in torch 2.14.1, channels_last, 1 thread).
         widths = tuple(max(channels // protocol.narrower, 8) for channels in (64, 128, 256, 512))
-        recipe = override(
-            recipe, encoder="tu-resnet18", encoder_weights="none", encoder_channels=widths
-        )
+        scratch = {"encoder": "tu-resnet18", "encoder_weights": "none", "encoder_channels": widths}
+        recipe = override(recipe, {f"generator.{key}": value for key, value in scratch.items()})
     factor = REPORT_SIZE // protocol.size
     halvings = round(log2(factor))
-    depth = recipe.depth // factor if recipe.generator == "residual" else recipe.depth - halvings
 
     def epochs(count: int) -> int:
         return count if protocol.most_epochs is None else min(count, protocol.most_epochs)
@@ -173,22 +181,34 @@ def at_scale(
     def narrower(channels: int) -> int:
         return max(channels // protocol.narrower, 1)
 
-    d_channels = recipe.discriminator_channels
-    return override(
-        recipe,
-        image_size=protocol.size,
-        batch_size=protocol.batch_size,
-        base_channels=narrower(recipe.base_channels),
-        discriminator_channels=None if d_channels is None else narrower(d_channels),
-        decoder_channels=tuple(narrower(channels) for channels in recipe.decoder_channels),
-        depth=max(depth, 1),
-        dilations=recipe.dilations[::factor],
-        patch_depth=max(recipe.patch_depth - halvings, 1),
-        pretrain_epochs=epochs(recipe.pretrain_epochs),
-        d_only_epochs=epochs(recipe.d_only_epochs),
-        epochs=epochs(recipe.epochs),
-        seed=seed,
-    )
+    rules: dict[str, Callable[[Any], Any]] = {
+        "base_channels": narrower,
+        "channels": narrower,
+        "decoder_channels": lambda widths: tuple(narrower(width) for width in widths),
+        "blocks": lambda blocks: max(blocks // factor, 1),
+        "depth": lambda depth: max(depth - halvings, 1),
+        "dilations": lambda dilations: dilations[::factor],
+    }
+    changes: dict[str, Any] = {
+        f"{name}.{key}": rules[key](value)
+        for name, network in (
+            ("generator", recipe.generator),
+            ("discriminator", recipe.discriminator),
+        )
+        if network is not None
+        for key, value in network.settings.items()
+        if key in rules
+    }
+    changes |= {
+        "data.image_size": protocol.size,
+        "data.batch_size": protocol.batch_size,
+        "schedule.pretrain_epochs": epochs(recipe.schedule.pretrain_epochs),
+        "schedule.epochs": epochs(recipe.schedule.epochs),
+        "seed": seed,
+    }
+    if recipe.adversarial is not None:
+        changes["adversarial.d_only_epochs"] = epochs(recipe.adversarial.d_only_epochs)
+    return override(recipe, changes)
 
 
 def select_runs(only: Sequence[str] = (), seeds: Sequence[int] = (0,)) -> list[tuple[str, int]]:

@@ -6,7 +6,7 @@ results.md and the curves are generated from results.json alone.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.results import Evaluation, read_scores
 from photochrom.training.loop import runs
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import EXPERIMENTS
 
 _FORMAT = 2
@@ -27,6 +27,11 @@ _SCORES = ("mse", "psnr", "ssim", "colorfulness")
 """What `comparison` compares photo by photo."""
 _DIGITS = 4
 """Significant digits of scores by photo in results.json."""
+
+
+def _encoder_weights(recipe: Recipe) -> str | None:
+    weights: str | None = recipe.generator.settings.get("encoder_weights")
+    return weights
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,15 @@ class Run:
     @property
     def encoder_origin(self) -> str:
         """What the weights of the encoder started from: `scratch`, `imagenet` or a file name."""
-        weights = self.recipe.encoder_weights
-        return "scratch" if weights == "none" else weights
+        weights = _encoder_weights(self.recipe)
+        return "scratch" if weights in (None, "none") else weights
 
     @property
     def other_weights(self) -> bool:
         """Whether the encoder started from other weights than those of the experiment."""
-        return EXPERIMENTS[self.experiment].recipe.encoder_weights != self.recipe.encoder_weights
+        return _encoder_weights(EXPERIMENTS[self.experiment].recipe) != _encoder_weights(
+            self.recipe
+        )
 
     @property
     def lost_pretraining(self) -> bool:
@@ -75,7 +82,11 @@ class Run:
         that day.
         """
         phases = {line["phase"] for line in self.log}
-        return "l1" in phases and len(phases) > 1 and "processes" not in self.environment
+        return (
+            bool(phases & {"l1", "pretrain"})
+            and len(phases) > 1
+            and "processes" not in self.environment
+        )
 
     @property
     def seconds(self) -> float:
@@ -87,17 +98,15 @@ class Run:
         """Number of training images over all epochs."""
         return int(self.log[-1]["images"])
 
-    def updates(self, network: str, *, phases: Sequence[str] = ("l1", "gan", "d", "g")) -> int:
-        """Return the number of optimizer steps of network `g` or `d` in some phases."""
+    def updates(self, network: str, *, phases: Sequence[str] | None = None) -> int:
+        """Return the number of optimizer steps of network `g` or `d`, in all or some phases."""
         return self.updates_by_epoch(network, phases=phases)[-1]
 
-    def updates_by_epoch(
-        self, network: str, *, phases: Sequence[str] = ("l1", "gan", "d", "g")
-    ) -> list[int]:
+    def updates_by_epoch(self, network: str, *, phases: Sequence[str] | None = None) -> list[int]:
         """Return the cumulative number of optimizer steps after each epoch."""
         totals, total, previous = [], 0.0, 0
         for line in self.log:
-            if line["phase"] in phases:
+            if phases is None or line["phase"] in phases:
                 total += line.get(f"{network}_updates", 0.0) * (line["step"] - previous)
             previous = line["step"]
             totals.append(round(total))
@@ -170,7 +179,7 @@ class Results:
             "runs": [
                 {
                     **vars(run),
-                    "recipe": json.loads(run.recipe.to_json()),
+                    "recipe": run.recipe.to_dict(),
                     "evaluation": run.evaluation.to_json(),
                 }
                 for run in self.runs
@@ -194,7 +203,7 @@ class Results:
                 raise ValueError(f"format {version}")
             content["baselines"] = [Evaluation.from_json(e) for e in content["baselines"]]
             for run in content["runs"]:
-                run["recipe"] = Recipe.from_json(json.dumps(run["recipe"]))
+                run["recipe"] = Recipe.from_dict(run["recipe"])
                 run["evaluation"] = Evaluation.from_json(run["evaluation"])
             content["runs"] = [Run(**run) for run in content["runs"]]
             return cls(**content)
@@ -258,7 +267,10 @@ def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None
 
 def _without_folder(recipe: Recipe) -> Recipe:
     """Return a recipe without the folder of the encoder's weights, a local path."""
-    return replace(recipe, encoder_weights=Path(recipe.encoder_weights).name)
+    weights = _encoder_weights(recipe)
+    if weights is None:
+        return recipe
+    return override(recipe, {"generator.encoder_weights": Path(weights).name})
 
 
 def _read_scores(run: Path) -> dict[str, list[float]]:

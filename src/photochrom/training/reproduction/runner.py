@@ -185,9 +185,10 @@ def make_tasks(
         original = EXPERIMENTS[name].recipe
         recipe = at_scale(original, protocol, seed, resnet18_weights=resnet18_weights)
         if uses_resnet18_weights(original):
-            recipe = override(recipe, encoder_weights=resnet18_weights)
+            recipe = override(recipe, {"generator.encoder_weights": resnet18_weights})
         per_image = flops_per_image(recipe)
-        images = protocol.train // recipe.batch_size * recipe.batch_size
+        batch_size = recipe.data.batch_size
+        images = protocol.train // batch_size * batch_size
         flops = sum(images * per_image[recipe.phase(epoch)] for epoch in range(recipe.total_epochs))
         run_name = f"{name}-seed{seed}"
         tasks.append(
@@ -200,9 +201,10 @@ def _check_earlier_runs(folder: Path, resnet18_weights: str) -> None:
     """Raise `RunError` if a pretrained ResNet18 started from other weights in an earlier run."""
     names = [name for name, e in EXPERIMENTS.items() if uses_resnet18_weights(e.recipe)]
     for path in (path for name in names for path in folder.glob(f"runs/{_NUMBER}-{name}-seed*")):
-        if runs.is_run(path) and (used := runs.read_recipe(path).encoder_weights) != (
-            resnet18_weights
-        ):
+        if not runs.is_run(path):
+            continue
+        used = runs.read_recipe(path).generator.settings["encoder_weights"]
+        if used != resnet18_weights:
             raise RunError(
                 f"{path} started from ResNet18 weights {used}, not {resnet18_weights}; give "
                 f"--resnet18-weights {used}, or another --out"

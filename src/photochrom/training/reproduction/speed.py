@@ -12,9 +12,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from photochrom.training.loop.batches import Batch
-from photochrom.training.loop.steps import Networks, gan_step, l1_step
-from photochrom.training.networks.discriminators import build_discriminator
-from photochrom.training.networks.generators import build_generator
+from photochrom.training.loop.building import build_discriminator
+from photochrom.training.loop.runs import build_generator, without_pretrained_weights
+from photochrom.training.loop.steps import Networks, gan_step, generator_step
+from photochrom.training.losses.objective import Objective
 from photochrom.training.recipes.recipe import Phase, Recipe
 
 
@@ -22,15 +23,14 @@ def flops_per_image(recipe: Recipe) -> dict[Phase, float]:
     """Return the model FLOPs of one image in each phase of a recipe, forward and backward.
 
     Convolutions and matrix products are counted, multiplication and addition separately, on tensors
-    without storage. `d_threshold` is ignored: both networks learn.
+    without storage. `d_threshold` is ignored: both networks learn. Feature networks of terms are
+    not counted.
     """
+    count, size = recipe.data.batch_size, recipe.data.image_size
     with torch.device("meta"):
-        generator: nn.Module = build_generator(replace(recipe, encoder_weights="none"))
+        generator: nn.Module = build_generator(without_pretrained_weights(recipe))
         discriminator = build_discriminator(recipe)
-        L, ab = (
-            torch.empty(recipe.batch_size, channels, recipe.image_size, recipe.image_size)
-            for channels in (1, 2)
-        )
+        L, ab = (torch.empty(count, channels, size, size) for channels in (1, 2))
     fabric = Fabric(accelerator="cpu", devices=1)
     fabric.launch()
     networks = Networks(
@@ -38,18 +38,19 @@ def flops_per_image(recipe: Recipe) -> dict[Phase, float]:
         torch.optim.SGD(generator.parameters(), lr=0.0),
         discriminator,
         None if discriminator is None else torch.optim.SGD(discriminator.parameters(), lr=0.0),
-        recipe.output,
     )
     batch = Batch(L, ab, [L])
-    counted = replace(recipe, lambda_perceptual=0.0, view=1.0, d_threshold=None)
+    objective = Objective.of(recipe)
+    terms = {k: v for k, v in objective.terms.items() if "networks" not in v.settings}
+    objective = replace(objective, terms=terms, window=1.0, d_threshold=None)
     flops: dict[Phase, float] = {}
     for phase in dict.fromkeys(recipe.phase(epoch) for epoch in range(recipe.total_epochs)):
         with FlopCounterMode(display=False, custom_mapping=_CORRECTED) as counter:
-            if phase == "l1":
-                l1_step(fabric, networks, batch, counted)
+            if phase == "pretrain" or discriminator is None:
+                generator_step(fabric, networks, batch, objective, pretrain=phase == "pretrain")
             else:
-                gan_step(fabric, networks, batch, counted, phase=phase)
-        flops[phase] = counter.get_total_flops() / recipe.batch_size
+                gan_step(fabric, networks, batch, objective, phase=phase)
+        flops[phase] = counter.get_total_flops() / count
     return flops
 
 
@@ -104,7 +105,8 @@ def speed(recipe: Recipe, log: list[dict[str, Any]], matrix_flops: float) -> dic
         seconds = sum(line["seconds"] for line in lines)
         images = sum(line["seconds"] * line["images_per_second"] for line in lines)
         flops = sum(
-            line["seconds"] * line["images_per_second"] * per_image[line["phase"]] for line in lines
+            line["seconds"] * line["images_per_second"] * per_image[recipe.phase(line["epoch"] - 1)]
+            for line in lines
         )
         return {
             "images_per_second": images / seconds,
@@ -113,5 +115,8 @@ def speed(recipe: Recipe, log: list[dict[str, Any]], matrix_flops: float) -> dic
             "share_of_matrix_rate": flops / seconds / matrix_flops,
         }
 
-    phases = {phase: rates([x for x in log if x["phase"] == phase]) for phase in per_image}
+    phases = {
+        phase: rates([x for x in log if recipe.phase(x["epoch"] - 1) == phase])
+        for phase in per_image
+    }
     return {**rates(log), "matrix_flops_per_second": matrix_flops, "phases": phases}

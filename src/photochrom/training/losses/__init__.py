@@ -1,0 +1,1 @@
+"""Adversarial losses, terms of the generator's loss, and regularizers of the discriminator."""

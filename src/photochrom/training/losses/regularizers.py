@@ -1,0 +1,42 @@
+"""Further terms of the discriminator's loss.
+
+A regularizer is a function from a `DiscriminatorSample` to a scalar; its keyword-only parameters
+are settings. Register it in `photochrom.training.recipes.kinds.REGULARIZERS`.
+"""
+
+import torch
+from torch import Tensor
+
+from photochrom.training.loop.distributed import draw_local
+from photochrom.training.losses.views import DiscriminatorSample
+from photochrom.training.recipes.registry import Count
+
+
+def r1(sample: DiscriminatorSample, *, interval: Count = 1) -> Tensor:
+    """Return half the mean squared norm of the gradient on real photos; the weight is gamma.
+
+    Args:
+        sample: The photos.
+        interval: Steps between two steps with it, in which it counts this many times (Karras et al.
+            2020, "lazy regularization").
+
+    Reference:
+        Mescheder et al. 2018, equation (9).
+    """
+    if sample.real.step % interval:
+        return torch.zeros((), device=sample.real.photo.device)
+    gradient = sample.gradient(sample.real.photo)
+    return 0.5 * interval * gradient.square().sum(dim=(1, 2, 3)).mean()
+
+
+def gradient_penalty(sample: DiscriminatorSample) -> Tensor:
+    """Return the mean of (norm of the gradient - 1)^2 between real and generated photos (WGAN-GP).
+
+    Reference:
+        Gulrajani et al. 2017, equation (3).
+    """
+    real, fake = sample.real.photo, sample.fake.photo
+    share = draw_local(lambda n: torch.rand(n, 1, 1, 1), len(real)).to(real.device)
+    gradient = sample.gradient(share * real + (1.0 - share) * fake)
+    norm: Tensor = torch.linalg.vector_norm(gradient, dim=(1, 2, 3))
+    return (norm - 1.0).square().mean()

@@ -1,0 +1,104 @@
+"""What a generator predicts, and how it becomes a photo.
+
+Contract, tested for every entry of `photochrom.training.recipes.kinds.OUTPUTS`: `Output`.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from photochrom.color import AB_SCALE
+from photochrom.training.tensors import denormalize_lab, lab_to_rgb, rgb_to_lab
+
+
+class Output(Protocol):
+    """The meaning of a generator's output channels."""
+
+    channels: int
+    """Of the generator's output, the prediction."""
+
+    def target(self, L: Tensor, ab: Tensor) -> Tensor:
+        """Return the true values of a photo, (B, C, H, W) in [-1, 1], which the term `l1` takes."""
+
+    def values(self, prediction: Tensor, L: Tensor) -> Tensor:
+        """Return the values of a prediction, of the shape of the target."""
+
+    def photo(self, values: Tensor, L: Tensor) -> Tensor:
+        """Return Lab or RGB (B, 3, H, W) in [-1, 1], the discriminator's input, of values."""
+
+    def rgb(self, photo: Tensor) -> Tensor:
+        """Return sRGB (B, 3, H, W) in [-1, 1] of the result of `photo`."""
+
+    def ab(self, values: Tensor) -> Tensor:
+        """Return ab (B, 2, H, W), nominally in [-1, 1], of values."""
+
+
+class AbOutput:
+    """Regression of ab; the photo keeps its L. The discriminator sees Lab."""
+
+    channels = 2
+
+    def target(self, L: Tensor, ab: Tensor) -> Tensor:
+        """Return ab."""
+        return ab
+
+    def values(self, prediction: Tensor, L: Tensor) -> Tensor:
+        """Return the prediction."""
+        return prediction
+
+    def photo(self, values: Tensor, L: Tensor) -> Tensor:
+        """Return Lab."""
+        return torch.cat([L, values], dim=1)
+
+    def rgb(self, photo: Tensor) -> Tensor:
+        """Convert Lab to sRGB."""
+        return 2.0 * lab_to_rgb(denormalize_lab(photo[:, :1], photo[:, 1:])) - 1.0
+
+    def ab(self, values: Tensor) -> Tensor:
+        """Return ab."""
+        return values
+
+
+class LabOutput(AbOutput):
+    """Regression of Lab. The discriminator sees it; the result keeps the photo's own L."""
+
+    channels = 3
+
+    def target(self, L: Tensor, ab: Tensor) -> Tensor:
+        """Return Lab."""
+        return torch.cat([L, ab], dim=1)
+
+    def photo(self, values: Tensor, L: Tensor) -> Tensor:
+        """Return Lab."""
+        return values
+
+    def ab(self, values: Tensor) -> Tensor:
+        """Return ab."""
+        return values[:, 1:]
+
+
+class RgbOutput:
+    """Regression of sRGB. The discriminator sees it; the result keeps the photo's own L."""
+
+    channels = 3
+
+    def target(self, L: Tensor, ab: Tensor) -> Tensor:
+        """Return sRGB."""
+        return 2.0 * lab_to_rgb(denormalize_lab(L, ab)) - 1.0
+
+    def values(self, prediction: Tensor, L: Tensor) -> Tensor:
+        """Return the prediction."""
+        return prediction
+
+    def photo(self, values: Tensor, L: Tensor) -> Tensor:
+        """Return sRGB."""
+        return values
+
+    def rgb(self, photo: Tensor) -> Tensor:
+        """Return sRGB."""
+        return photo
+
+    def ab(self, values: Tensor) -> Tensor:
+        """Convert sRGB, clipped to [-1, 1], to ab."""
+        return rgb_to_lab((values.clamp(-1.0, 1.0) + 1.0) / 2.0)[:, 1:] / AB_SCALE

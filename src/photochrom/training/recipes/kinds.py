@@ -1,0 +1,66 @@
+"""The registries: every part of a recipe that is chosen by name."""
+
+from typing import Any
+
+from photochrom.training.recipes.registry import Registry
+
+_NETWORKS = "photochrom.training.networks"
+_LOSSES = "photochrom.training.losses"
+
+GENERATORS: Registry[Any] = Registry(
+    "generator",
+    {
+        "unet": f"{_NETWORKS}.unet:UNet",
+        "nazeri_unet": f"{_NETWORKS}.nazeri_unet:NazeriUNet",
+        "encoder_unet": f"{_NETWORKS}.encoder_unet:EncoderUNet",
+        "residual": f"{_NETWORKS}.residual:ResidualGenerator",
+    },
+)
+"""`photochrom.training.networks` has the contract."""
+
+OUTPUTS: Registry[Any] = Registry(
+    "output",
+    {
+        "ab": f"{_NETWORKS}.outputs:AbOutput",
+        "lab": f"{_NETWORKS}.outputs:LabOutput",
+        "rgb": f"{_NETWORKS}.outputs:RgbOutput",
+    },
+)
+
+DISCRIMINATORS: Registry[Any] = Registry(
+    "discriminator",
+    {
+        "patch": f"{_NETWORKS}.discriminators:PatchDiscriminator",
+        "nazeri_patch": f"{_NETWORKS}.discriminators:NazeriPatchDiscriminator",
+        "nazeri_scalar": f"{_NETWORKS}.discriminators:NazeriScalarDiscriminator",
+        "projected": f"{_NETWORKS}.discriminators:ProjectedDiscriminator",
+        "classifier": f"{_NETWORKS}.discriminators:ClassifierDiscriminator",
+    },
+)
+
+ADVERSARIAL_LOSSES: Registry[Any] = Registry(
+    "adversarial loss",
+    {
+        "bce": f"{_LOSSES}.adversarial:BinaryCrossEntropy",
+        "lsgan": f"{_LOSSES}.adversarial:LeastSquares",
+        "hinge": f"{_LOSSES}.adversarial:Hinge",
+        "wasserstein": f"{_LOSSES}.adversarial:Wasserstein",
+    },
+)
+
+TERMS: Registry[Any] = Registry(
+    "term",
+    {
+        "l1": f"{_LOSSES}.terms:l1",
+        "gan": f"{_LOSSES}.terms:gan",
+        "perceptual": f"{_LOSSES}.terms:perceptual",
+    },
+)
+
+REGULARIZERS: Registry[Any] = Registry(
+    "regularizer",
+    {
+        "r1": f"{_LOSSES}.regularizers:r1",
+        "gradient_penalty": f"{_LOSSES}.regularizers:gradient_penalty",
+    },
+)

@@ -1,0 +1,242 @@
+"""Registries: the parts of a recipe that can be chosen by name, and their settings.
+
+An entry of a registry is `module:name` of a class or function, imported when it is first used. Its
+keyword-only parameters are its settings: their annotations say what is valid, their defaults are
+the defaults of a recipe. A part that is not registered here is chosen by its own `module:name`,
+which has to be importable, or by the name of an entry point of the registry's group.
+"""
+
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from types import UnionType
+from typing import Annotated, Any, Generic, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
+
+from photochrom.errors import RecipeError
+
+_LARGEST = 1e35  # float32 ends at 3.4e38
+Count = Annotated[int, Gt(0)]
+NonNegative = Annotated[float, Ge(0), Lt(_LARGEST)]
+Positive = Annotated[float, Gt(0), Lt(_LARGEST)]
+Fraction = Annotated[float, Ge(0), Le(1)]
+PositiveFraction = Annotated[float, Gt(0), Le(1)]
+Side = Annotated[int, Ge(16)]
+"""In px."""
+
+
+class Settings(BaseModel):
+    """Named values; text is converted, as in `--set KEY=VALUE`.
+
+    `none` is None where None is allowed, and `1,2,3` is a tuple.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _convert_text(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        converted = dict(values)
+        for key, value in values.items():
+            if key in cls.model_fields and isinstance(value, str):
+                kinds = _alternatives(cls.model_fields[key].annotation)
+                if value.lower() == "none" and type(None) in kinds:
+                    converted[key] = None
+                elif any(typing.get_origin(kind) is tuple for kind in kinds):
+                    converted[key] = [part.strip() for part in value.split(",") if part.strip()]
+        return converted
+
+    @classmethod
+    def parse(cls, path: str, values: Any) -> typing.Self:
+        """Validate values.
+
+        Args:
+            path: Dotted key of the section, for messages; empty for a whole recipe.
+            values: A mapping.
+
+        Raises:
+            RecipeError: If they are invalid.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise RecipeError(_describe(error, path, cls)) from None
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) in (UnionType, typing.Union):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _describe(error: ValidationError, path: str, model: type[BaseModel]) -> str:
+    """Return one sentence about the first error."""
+    first = error.errors()[0]
+    if isinstance(first.get("ctx", {}).get("error"), RecipeError):
+        return str(first["ctx"]["error"])
+    *parents, name = (str(part) for part in first["loc"]) if first["loc"] else ("",)
+    where = ".".join(part for part in (path, *parents) if part)
+    key = f"{where}.{name}".strip(".")
+    if first["type"] == "extra_forbidden":
+        for parent in parents:
+            inner = model.model_fields[parent].annotation
+            model = next(kind for kind in _alternatives(inner) if hasattr(kind, "model_fields"))
+        return unknown_key(where, name, list(model.model_fields))
+    if first["type"] == "missing":
+        return f"{key} is missing; give it a value"
+    requirement = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{key} is {first['input']!r}; it {requirement}"
+
+
+def unknown_key(section: str, name: str, known: list[str]) -> str:
+    """Return the message about a key that a section does not have."""
+    choice = f"its keys are {', '.join(known)}" if known else "it has no settings"
+    return f"{section or 'a recipe'} has no key {name!r}; {choice}"
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part that was chosen by name, with its settings."""
+
+    kind: str
+    """The name."""
+    settings: dict[str, Any]
+    """All of them, by the names of the keyword-only parameters of `implementation`."""
+    implementation: Callable[..., Any] = field(repr=False)
+
+    def build(self, *arguments: Any) -> Any:
+        """Call the implementation with positional arguments and the settings."""
+        return self.implementation(*arguments, **self.settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `Registry.parse` takes."""
+        return {"kind": self.kind, **self.settings}
+
+
+@dataclass(frozen=True)
+class Term(Component):
+    """A weighted term of a loss."""
+
+    weight: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `Registry.parse_term` takes."""
+        return {"kind": self.kind, "weight": self.weight, **self.settings}
+
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """The parts of one sort, by name.
+
+    Args:
+        what: One of them, for messages; entry points are in the group `photochrom.WHAT`, with
+            underscores for spaces.
+        entries: Name to `module:name`.
+    """
+
+    def __init__(self, what: str, entries: Mapping[str, str]) -> None:
+        self.what = what
+        self.group = f"photochrom.{what.replace(' ', '_')}"
+        self._entries = dict(entries)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the registered names, without entry points."""
+        return tuple(self._entries)
+
+    def load(self, kind: str) -> Callable[..., T]:
+        """Import the class or function of a name.
+
+        Raises:
+            RecipeError: If there is none.
+        """
+        address = kind if ":" in kind else self._entries.get(kind)
+        if address is None:
+            plugins = entry_points(group=self.group)
+            if kind not in plugins.names:
+                names = ", ".join([*self._entries, *sorted(plugins.names)])
+                raise RecipeError(
+                    f"unknown {self.what} {kind!r}; choose from {names}, or give module:name of "
+                    "your own"
+                )
+            address = plugins[kind].value
+        module, _, name = address.partition(":")
+        try:
+            implementation: Callable[..., T] = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise RecipeError(
+                f"cannot import the {self.what} {kind!r} ({error}); install it, or put its folder "
+                "into PYTHONPATH"
+            ) from error
+        return implementation
+
+    def parse(self, values: Any, path: str = "") -> Component:
+        """Return the component of a mapping with `kind` and settings.
+
+        Args:
+            values: The mapping.
+            path: Its dotted key, for messages; None: `what`.
+
+        Raises:
+            RecipeError: If the kind is unknown, or a setting is unknown or invalid.
+        """
+        if isinstance(values, Component):
+            return values
+        path = path or self.what.replace(" ", "_")
+        if not isinstance(values, Mapping) or not isinstance(values.get("kind"), str):
+            raise RecipeError(
+                f"{path} is {values!r}; give {path}.kind, one of {', '.join(self._entries)}, and "
+                "its settings"
+            )
+        settings = {key: value for key, value in values.items() if key != "kind"}
+        kind = values["kind"]
+        implementation = self.load(kind)
+        model = settings_of(implementation)
+        for key in settings:
+            if key not in model.model_fields:
+                raise RecipeError(unknown_key(f"{path} ({kind})", key, list(model.model_fields)))
+        parsed = model.parse(path, settings)
+        complete = {name: getattr(parsed, name) for name in model.model_fields}
+        return Component(kind, complete, implementation)
+
+    def parse_term(self, name: str, values: Any, path: str) -> Term:
+        """Return the term of a mapping with `weight`, settings, and `kind`, by default `name`.
+
+        Raises:
+            RecipeError: As `parse`, or if the weight is missing or invalid.
+        """
+        if isinstance(values, Term):
+            return values
+        if not isinstance(values, Mapping):
+            raise RecipeError(f"{path} is {values!r}; give {path}.weight")
+        weight = _Weight.parse(path, {k: v for k, v in values.items() if k == "weight"}).weight
+        rest = {"kind": name, **{k: v for k, v in values.items() if k != "weight"}}
+        component = self.parse(rest, path)
+        return Term(component.kind, component.settings, component.implementation, weight)
+
+
+class _Weight(Settings):
+    weight: NonNegative
+
+
+@cache
+def settings_of(implementation: Callable[..., Any]) -> type[Settings]:
+    """Return the model of the keyword-only parameters of a class or function."""
+    function = implementation.__init__ if inspect.isclass(implementation) else implementation
+    hints = typing.get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    return create_model("Settings", __base__=Settings, **fields)
