@@ -130,7 +130,7 @@ def test_crops_with_crop_min_are_resized(tmp_path: Path) -> None:
     assert len({crop.numpy().tobytes() for crop in drawn}) == 8
     again = train.batch([1] * 8, 16, torch.Generator().manual_seed(0), crop_min=0.5)
     assert torch.equal(again, drawn)
-    with pytest.raises(DataError, match="80x40 px, smaller than the image_size 41"):
+    with pytest.raises(DataError, match=r"80x40 px, smaller .* 41 .*--set data\.image_size=40"):
         train.batch([0], 41, None, crop_min=0.5)
 
 
@@ -184,7 +184,7 @@ def test_batches_enlarge_small_photos_only_if_asked(tmp_path: Path) -> None:
         square = Image.fromarray(whole[top : top + 24, left : left + 24])
         expected = np.asarray(square.resize((32, 32), Image.Resampling.BILINEAR))
         assert np.abs(crops[0].numpy().astype(int) - expected).max() <= 1
-        with pytest.raises(DataError, match="smaller than the image_size 32"):
+        with pytest.raises(DataError, match=r"smaller than the data\.image_size 32"):
             train.batch([small], 32, None, crop_min)
 
 

@@ -148,9 +148,9 @@ class PackedPhotos:
             short_side = min(height, width)
             if short_side < size and not enlarge:
                 raise DataError(
-                    f"the data set has a photo of {width}x{height} px, smaller than the image_size "
-                    f"{size} of the recipe; prepare it with --size {size} or more, or train with "
-                    f"--set image_size={short_side}"
+                    f"the data set has a photo of {width}x{height} px, smaller than the "
+                    f"data.image_size {size} of the recipe; prepare it with --size {size} or "
+                    f"more, or train with --set data.image_size={short_side}"
                 )
             if crop_min is None:
                 side = min(size, short_side)
