@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from photochrom.training.networks.dynamic_unet import DynamicUNet
+from photochrom.training.networks.encoder_unet import EncoderUNet
 from photochrom.training.networks.encoders import build_encoder
-from photochrom.training.networks.generators import EncoderUNet
 
 
 def random_L(*size: int) -> Tensor:

@@ -36,7 +36,7 @@ from photochrom.training.tensors import L_to_grey
 
 BATCH_STATISTICS = {"nazeri_unet", "nazeri_patch"}
 """Networks that, as published, also use batch statistics at inference."""
-LINEAR = {"encoder_unet"}
+LINEAR = {"encoder_unet", "dynamic_unet", "zhang2016"}
 """Generators with linear output."""
 SMALL_ENCODER = "tu-mobilenetv3_small_050"
 
@@ -113,8 +113,10 @@ Make = Callable[[str], nn.Module]
 @pytest.mark.parametrize("size", [(17, 33), (16, 16), (32, 48)])
 def test_generator_output_has_the_input_size(name: str, batch: int, size: tuple[int, int]) -> None:
     with torch.no_grad():
-        output = make_generator(name).eval()(random_input(batch, 1, *size))
-    assert output.shape == (batch, 2, *size)
+        network = make_generator(name).eval()
+        output = network(random_input(batch, 1, *size))
+    stride = getattr(network, "stride", 1)
+    assert output.shape == (batch, 2, *(-(-side // stride) for side in size))
     assert output.isfinite().all()
     if name not in LINEAR:
         assert output.abs().max() <= 1
@@ -128,6 +130,23 @@ def test_reflection_padding_is_cropped() -> None:
     with torch.no_grad():
         expected = plain(pad_to_multiple(L, 1, 8))[..., 8:-8, 8:-8]
         assert torch.allclose(padded(L), expected, atol=1e-6)
+
+
+def test_output_of_a_short_decoder_is_not_enlarged_on_request() -> None:
+    settings = {"decoder_channels": (16, 8, 8), "reflection_padding": 16}
+    network = make_generator("encoder_unet", 5, enlarge_output=False, **settings).eval()
+    enlarged = make_generator("encoder_unet", 5, **settings).eval()
+    assert network.stride == 4
+    L = random_input(1, 1, 64, 96)
+    with torch.no_grad():
+        output = network(L)
+        assert output.shape == (1, 5, 16, 24)
+        larger = F.interpolate(output, scale_factor=4, mode="bilinear")
+        assert torch.allclose(larger[..., 8:-8, 8:-8], enlarged(L)[..., 8:-8, 8:-8], atol=1e-5)
+    with pytest.raises(RecipeError, match="give a multiple of 4, the stride of the output"):
+        make_generator(
+            "encoder_unet", decoder_channels=(8,) * 3, enlarge_output=False, reflection_padding=6
+        )
 
 
 def test_tanh_output_of_the_encoder_unet() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from photochrom.training.networks.encoders import SHIFT_TOLERANT
+from photochrom.training.networks.features import SHIFT_TOLERANT
 from photochrom.training.networks.lpips_network import ShiftTolerantLPIPS
 
 THEIRS = {"stlpips-alexnet": "alex", "stlpips-vgg16": "vgg"}

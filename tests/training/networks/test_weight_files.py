@@ -5,11 +5,8 @@ import pytest
 
 from photochrom.errors import ModelError
 from photochrom.training.evaluation.feature_distances import find_fid_weights
-from photochrom.training.networks.encoders import (
-    PACKAGED_WEIGHTS,
-    SHIFT_TOLERANT,
-    build_encoder,
-)
+from photochrom.training.networks.encoders import PACKAGED_WEIGHTS, build_encoder
+from photochrom.training.networks.features import SHIFT_TOLERANT
 from photochrom.training.networks.lpips_network import ShiftTolerantLPIPS
 from photochrom.training.networks.weight_files import KNOWN, KnownFile, find_weight_file
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -12,8 +13,12 @@ from photochrom.training.data.degradation import degrade
 from photochrom.training.data.hints import simulate_hints
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop.distributed import local_slice
+from photochrom.training.networks.color_classes import count_bins
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.tensors import to_L_ab
+
+PRIOR_PHOTOS = 2000
+"""Number of photos, spread over the training split, from which the prior is counted."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,12 @@ def open_photos(data: Path, recipe: Recipe) -> tuple[PackedPhotos, PackedPhotos,
     if not recipe.data.enlarge_small:
         photos.batch([0], recipe.data.image_size, None)  # raises DataError if too small
     return photos, validation, usable
+
+
+def class_prior(photos: PackedPhotos) -> Tensor:
+    """Return the share of the pixels of up to `PRIOR_PHOTOS` photos in each class of ab, (313,)."""
+    indices = np.linspace(0, len(photos) - 1, min(PRIOR_PHOTOS, len(photos))).astype(int)
+    return count_bins(to_L_ab(torch.from_numpy(photos.photo(i))[None])[1] for i in indices)
 
 
 def load_batch(

@@ -78,7 +78,7 @@ def must_launch(devices: int, nodes: int, batch_size: int) -> bool:
         raise RecipeError(
             f"batch_size is {batch_size}, which cannot be divided equally among {world_size} "
             f"processes; give a multiple of {world_size}, such as "
-            f"--set batch_size={-(-batch_size // world_size) * world_size}"
+            f"--set data.batch_size={-(-batch_size // world_size) * world_size}"
         )
     if launcher is not None:
         if launcher.world_size != world_size:

@@ -157,7 +157,9 @@ def make_sample(
     fake = augment(output.photo(values, L))
     real = augment(output.photo(target, L)) if real is None else real
     loss = objective.loss
-    return Sample(prediction, L, batch.ab, output, values, target, fake, real, loss=loss)
+    return Sample(
+        prediction, L, batch.ab, output, values, target, fake, real, objective.prior, loss=loss
+    )
 
 
 def _update_generator(

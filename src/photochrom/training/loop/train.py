@@ -8,8 +8,8 @@ one, and several processes take those of one.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from photochrom.progress import print_message, progress_bar
 from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.loop import launching, runs
-from photochrom.training.loop.batches import load_batch, open_photos
+from photochrom.training.loop.batches import class_prior, load_batch, open_photos
 from photochrom.training.loop.building import bare, build, check_size, set_up, start_from
 from photochrom.training.loop.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from photochrom.training.loop.distributed import (
@@ -183,7 +183,7 @@ def _set_up(fabric: Fabric, recipe: Recipe, data: Path, options: Options) -> Set
         evaluated = fabric.setup_module(average.network)
     schedule = Schedule(recipe, networks, len(usable) // recipe.data.batch_size)
     state = TrainingState(networks, average, schedule)
-    objective = Objective.of(recipe)
+    objective = replace(Objective.of(recipe), prior=cache(lambda: class_prior(photos)))
     setup = Setup(fabric, recipe, options, objective, photos, validation, usable, state, evaluated)
     check_same_on_all(fabric, {"recipe": recipe.to_json(), **setup.facts})
     return setup

@@ -1,6 +1,6 @@
 """`Objective`: what generator and discriminator minimize."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from photochrom.training.losses.adversarial import AdversarialLoss
 from photochrom.training.losses.views import DiscriminatorSample, Sample
+from photochrom.training.networks.color_classes import uniform_prior
 from photochrom.training.networks.outputs import Output
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.recipes.registry import Term
@@ -32,6 +33,8 @@ class Objective:
     """Side of the crop that the discriminator sees, as a share of the photo's."""
     g_steps: int = 1
     d_threshold: float | None = None
+    prior: Callable[[], Tensor] = uniform_prior
+    """The share of the training photos' pixels in each class of ab."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> "Objective":

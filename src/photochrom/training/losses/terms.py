@@ -6,7 +6,8 @@ weights: with `gan` and `l1`, equation (7) of the report.
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,12 @@ from annotated_types import MinLen
 from torch import Tensor
 
 from photochrom.errors import RecipeError
+from photochrom.training.losses.color import colorfulness_loss, focal_frequency_loss
 from photochrom.training.losses.views import Sample
+from photochrom.training.networks.color_classes import class_loss, rebalancing_weights
+from photochrom.training.networks.lpips_network import ShiftTolerantLPIPS
+from photochrom.training.networks.outputs import ClassesOutput
+from photochrom.training.recipes.registry import NonNegative, PositiveFraction
 
 Networks = Annotated[tuple[str, ...], MinLen(1)]
 """Feature networks of `photochrom.training.networks.features`, which the steps use in turn."""
@@ -38,6 +44,25 @@ def gan(sample: Sample) -> Tensor:
     if sample.loss is None or sample.fake_logits is None:
         raise RecipeError("the term gan needs a discriminator; set discriminator.kind")
     return sample.loss.generator(sample.fake_logits)
+
+
+def classes(sample: Sample, *, uniform: PositiveFraction = 0.5) -> Tensor:
+    """Return the rebalanced cross-entropy of the output `classes`.
+
+    Args:
+        sample: With the prior of the training photos.
+        uniform: Share of the uniform distribution in the prior, lambda; 1 weighs all classes
+            equally.
+
+    Raises:
+        RecipeError: If the output is another one.
+
+    Reference:
+        Zhang, Isola and Efros 2016, equations (2) to (4), with lambda = 1/2.
+    """
+    if not isinstance(sample.output, ClassesOutput):
+        raise RecipeError("the term classes needs classes of ab; set output.kind=classes")
+    return class_loss(sample.prediction, sample.ab, rebalancing_weights(sample.prior(), uniform))
 
 
 def perceptual(sample: Sample, *, networks: Networks = ("tu-efficientnet_lite0",)) -> Tensor:
@@ -65,3 +90,34 @@ def feature_distance(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
         for a, b in zip(fake, real, strict=True)
     ]
     return torch.stack(distances).mean()
+
+
+def st_lpips(
+    sample: Sample, *, network: Literal["stlpips-alexnet", "stlpips-vgg16"] = "stlpips-alexnet"
+) -> Tensor:
+    """Return the mean ST-LPIPS, a perceptual distance fitted to human judgements.
+
+    Reference:
+        Ghildyal and Liu 2022; see `ShiftTolerantLPIPS`.
+    """
+    with sample.fake.autocast():
+        distance: Tensor = _lpips_network(network, sample.L.device)(
+            sample.fake.rgb, sample.real.rgb
+        )
+    return distance.float().mean()
+
+
+@cache
+def _lpips_network(name: str, device: torch.device) -> ShiftTolerantLPIPS:
+    return ShiftTolerantLPIPS(name).to(device)
+
+
+def colorfulness(sample: Sample) -> Tensor:
+    """Return the colourfulness loss of DDColor: `colorfulness_loss`."""
+    return colorfulness_loss(0.5 * (sample.fake.rgb + 1.0))
+
+
+def focal_frequency(sample: Sample, *, alpha: NonNegative = 1.0) -> Tensor:
+    """Return the focal frequency loss of the photos: `focal_frequency_loss`."""
+    fake, real = (0.5 * (view.rgb + 1.0) for view in (sample.fake, sample.real))
+    return focal_frequency_loss(fake, real, alpha)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from photochrom.training.losses.adversarial import AdversarialLoss
+from photochrom.training.networks.color_classes import uniform_prior
 from photochrom.training.networks.features import extract_features
 from photochrom.training.networks.outputs import Output
 
@@ -77,6 +78,8 @@ class Sample:
     """The true values."""
     fake: View
     real: View
+    prior: Callable[[], Tensor] = uniform_prior
+    """The share of the training photos' pixels in each class of ab."""
     fake_logits: Tensor | None = None
     """The discriminator's logits of `fake`, if there is a discriminator."""
     loss: AdversarialLoss | None = None

@@ -120,6 +120,11 @@ def count_bins(photos: Iterable[Tensor]) -> Tensor:
     return counts.double() / counts.sum()
 
 
+def uniform_prior() -> Tensor:
+    """Return the prior (313,) in which all bins are equally likely."""
+    return torch.full((BINS,), 1.0 / BINS, dtype=torch.float64)
+
+
 def rebalancing_weights(prior: Tensor, uniform: float = 0.5) -> Tensor:
     """Return the weight of each bin, larger for rare ones.
 

@@ -53,10 +53,10 @@ class DynamicUNet(nn.Module):
     output is linear. 31 099 672 parameters with the defaults.
 
     Args:
+        out_channels: 2 for ab, 3 for Lab or RGB, 313 for classes.
         encoder: A ResNet of segmentation-models-pytorch.
         encoder_weights: As for `photochrom.training.networks.encoders.build_encoder`. The input
             channels of pretrained weights are summed up.
-        out_channels: 2 for ab, 3 for Lab or RGB, 313 for classes.
 
     Raises:
         RecipeError: If there is no such encoder or no weights for it, or it is no ResNet.
@@ -67,7 +67,11 @@ class DynamicUNet(nn.Module):
     """
 
     def __init__(
-        self, encoder: str = "resnet18", encoder_weights: str = "none", out_channels: int = 2
+        self,
+        out_channels: int = 2,
+        *,
+        encoder: str = "resnet18",
+        encoder_weights: str = "none",
     ) -> None:
         super().__init__()
         self.encoder = build_encoder(encoder, encoder_weights)

@@ -36,14 +36,16 @@ class EncoderUNet(nn.Module):
             use the padding at the top and left only; with zeros, a generator trained against a
             discriminator leaves specks in the top left corner.
         reflection_padding: Padding in px on each side, cropped from the output.
+        enlarge_output: Enlarge the output to the size of the input if the decoder has fewer stages
+            than the encoder; false for classes of ab, which do not need it.
         tanh_output: End with tanh. A linear output learns faster with L1, but may leave [-1, 1] in
             adversarial training.
         hints: Take colour hints as second input.
         freeze_encoder: The encoder gets no gradients and keeps the statistics of its batch norms.
 
     Raises:
-        RecipeError: If there is no such encoder or no weights for it, or the decoder has more
-            stages than the encoder.
+        RecipeError: If there is no such encoder or no weights for it, the decoder has more stages
+            than the encoder, or `reflection_padding` is not divisible by the stride of the output.
 
     Reference:
         Ronneberger et al. 2015; decoder of segmentation_models.pytorch's `Unet`, without its
@@ -60,6 +62,7 @@ class EncoderUNet(nn.Module):
         decoder_channels: tuple[Count, ...] = (256, 128, 64, 32, 16),
         encoder_padding: Literal["zeros", "replicate"] = "zeros",
         reflection_padding: Annotated[int, Ge(0), Le(128)] = 0,
+        enlarge_output: bool = True,
         tanh_output: bool = False,
         hints: bool = False,
         freeze_encoder: bool = False,
@@ -89,7 +92,14 @@ class EncoderUNet(nn.Module):
         self.head = nn.Conv2d(decoder_channels[-1], out_channels, 3, padding=1)
         self.last: nn.Module = nn.Tanh() if tanh_output else nn.Identity()
         self.multiple: int = self.encoder.output_stride
-        self.margin = reflection_padding
+        self.stride = 1 if enlarge_output else self.multiple // 2 ** len(decoder_channels)
+        """Size of the input over the size of the output."""
+        if reflection_padding % self.stride:
+            raise RecipeError(
+                f"generator.reflection_padding is {reflection_padding}; give a multiple of "
+                f"{self.stride}, the stride of the output"
+            )
+        self.reflection_padding = reflection_padding
 
     def train(self, mode: bool = True) -> "EncoderUNet":
         """Set training mode; a frozen encoder stays in eval mode."""
@@ -99,7 +109,7 @@ class EncoderUNet(nn.Module):
         return self
 
     def forward(self, L: Tensor, hints: Tensor | None = None) -> Tensor:
-        """Predict ab (B, out_channels, H, W), nominally in [-1, 1], from L (B, 1, H, W).
+        """Predict (B, out_channels, ceil(H/stride), ceil(W/stride)) from L (B, 1, H, W).
 
         Args:
             L: Lightness, in [-1, 1].
@@ -114,9 +124,11 @@ class EncoderUNet(nn.Module):
             x = torch.cat([L, L.new_zeros(len(L), 3, height, width) if hints is None else hints], 1)
         elif hints is not None:
             raise ValueError("this generator takes no hints")
-        x = pad_to_multiple(x, self.multiple, self.margin)
+        x = pad_to_multiple(x, self.multiple, self.reflection_padding)
         x = torch.cat([x[:, :1].expand(-1, 3, -1, -1), x[:, 1:]], dim=1)
-        ab: Tensor = self.last(self.head(self.decoder(self.encoder(x))))
-        if ab.shape[2:] != x.shape[2:]:
-            ab = F.interpolate(ab, size=x.shape[2:], mode="bilinear")
-        return ab[..., self.margin : self.margin + height, self.margin : self.margin + width]
+        output: Tensor = self.last(self.head(self.decoder(self.encoder(x))))
+        if self.stride == 1 and output.shape[2:] != x.shape[2:]:
+            output = F.interpolate(output, size=x.shape[2:], mode="bilinear")
+        padding = self.reflection_padding // self.stride
+        height, width = (-(-size // self.stride) for size in (height, width))
+        return output[..., padding : padding + height, padding : padding + width]

@@ -6,9 +6,12 @@ Contract, tested for every entry of `photochrom.training.recipes.kinds.OUTPUTS`:
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from photochrom.color import AB_SCALE
+from photochrom.training.networks.color_classes import BINS, AnnealedMean
+from photochrom.training.recipes.registry import Positive
 from photochrom.training.tensors import denormalize_lab, lab_to_rgb, rgb_to_lab
 
 
@@ -102,3 +105,28 @@ class RgbOutput:
     def ab(self, values: Tensor) -> Tensor:
         """Convert sRGB, clipped to [-1, 1], to ab."""
         return rgb_to_lab((values.clamp(-1.0, 1.0) + 1.0) / 2.0)[:, 1:] / AB_SCALE
+
+
+class ClassesOutput(AbOutput):
+    """Classification of ab into 313 bins; the values are the annealed mean of the logits.
+
+    The logits may be smaller than the photo; ab is enlarged bilinearly.
+
+    Args:
+        temperature: T of the annealed mean: 1 is the mean, 0 would be the mode.
+
+    Reference:
+        Zhang, Isola and Efros 2016, "Colorful Image Colorization", sections 2.1 and 2.3.
+    """
+
+    channels = BINS
+
+    def __init__(self, *, temperature: Positive = 0.38) -> None:
+        self.temperature = temperature
+
+    def values(self, prediction: Tensor, L: Tensor) -> Tensor:
+        """Return ab (B, 2, H, W) of logits (B, 313, h, w)."""
+        ab: Tensor = AnnealedMean(temperature=self.temperature).to(prediction.device)(prediction)
+        if ab.shape[2:] != L.shape[2:]:
+            ab = F.interpolate(ab, size=L.shape[2:], mode="bilinear")
+        return ab

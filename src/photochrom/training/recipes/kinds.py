@@ -13,7 +13,9 @@ GENERATORS: Registry[Any] = Registry(
         "unet": f"{_NETWORKS}.unet:UNet",
         "nazeri_unet": f"{_NETWORKS}.nazeri_unet:NazeriUNet",
         "encoder_unet": f"{_NETWORKS}.encoder_unet:EncoderUNet",
+        "dynamic_unet": f"{_NETWORKS}.dynamic_unet:DynamicUNet",
         "residual": f"{_NETWORKS}.residual:ResidualGenerator",
+        "zhang2016": f"{_NETWORKS}.zhang2016:Zhang2016",
     },
 )
 """`photochrom.training.networks` has the contract."""
@@ -24,6 +26,7 @@ OUTPUTS: Registry[Any] = Registry(
         "ab": f"{_NETWORKS}.outputs:AbOutput",
         "lab": f"{_NETWORKS}.outputs:LabOutput",
         "rgb": f"{_NETWORKS}.outputs:RgbOutput",
+        "classes": f"{_NETWORKS}.outputs:ClassesOutput",
     },
 )
 
@@ -53,7 +56,11 @@ TERMS: Registry[Any] = Registry(
     {
         "l1": f"{_LOSSES}.terms:l1",
         "gan": f"{_LOSSES}.terms:gan",
+        "classes": f"{_LOSSES}.terms:classes",
         "perceptual": f"{_LOSSES}.terms:perceptual",
+        "st_lpips": f"{_LOSSES}.terms:st_lpips",
+        "colorfulness": f"{_LOSSES}.terms:colorfulness",
+        "focal_frequency": f"{_LOSSES}.terms:focal_frequency",
     },
 )
 

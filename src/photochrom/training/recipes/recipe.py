@@ -237,7 +237,9 @@ class Recipe(Settings):
                 f"data.hints is {self.data.hints} and the generator takes no hints; set "
                 "generator.hints=true of encoder_unet, or data.hints=0"
             )
-        trained = "encoder" in generator.settings and not generator.settings["freeze_encoder"]
+        trained = "encoder" in generator.settings and not generator.settings.get(
+            "freeze_encoder", False
+        )
         if optimization.lr_encoder is not None and not trained:
             raise RecipeError(
                 "optimization.lr_encoder has no effect, as the generator has no encoder that is "

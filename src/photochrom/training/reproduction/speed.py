@@ -41,7 +41,9 @@ def flops_per_image(recipe: Recipe) -> dict[Phase, float]:
     )
     batch = Batch(L, ab, [L])
     objective = Objective.of(recipe)
-    terms = {k: v for k, v in objective.terms.items() if "networks" not in v.settings}
+    terms = {
+        k: v for k, v in objective.terms.items() if not {"network", "networks"} & v.settings.keys()
+    }
     objective = replace(objective, terms=terms, window=1.0, d_threshold=None)
     flops: dict[Phase, float] = {}
     for phase in dict.fromkeys(recipe.phase(epoch) for epoch in range(recipe.total_epochs)):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from photochrom.training.evaluation.metrics import colorfulness
-from photochrom.training.loop.color_losses import colorfulness_loss, focal_frequency_loss
+from photochrom.training.losses.color import colorfulness_loss, focal_frequency_loss
 
 
 def random_photos(seed: int, *size: int) -> Tensor:

@@ -7,16 +7,12 @@ import torch
 from torch import Tensor
 
 
-def colorfulness_loss(fake: Tensor, real: Tensor | None = None) -> Tensor:
+def colorfulness_loss(fake: Tensor) -> Tensor:
     """Return 1 - (sigma_rgyb + 0.3 mu_rgyb) / 100, which falls as the fake photos get colourful.
 
     sigma_rgyb and mu_rgyb are the standard deviation and the mean of (R - G, (R + G)/2 - B) of a
     photo on the scale 0..255: `photochrom.training.evaluation.metrics.colorfulness`. 1 for grey,
     about 0 for "extremely colourful".
-
-    Args:
-        fake: Generated photos.
-        real: Unused.
 
     Reference:
         Kang et al. 2023 (DDColor), equation (8); Hasler and Suesstrunk 2003. DDColor's code takes
