@@ -149,9 +149,9 @@ def test_dynamic_unet_sums_the_input_channels_of_pretrained_weights(tmp_path: Pa
 
 def test_dynamic_unet_takes_resnets_only() -> None:
     with torch.device("meta"):
-        assert parameters(DynamicUNet("resnet34")) > parameters(DynamicUNet())
+        assert parameters(DynamicUNet(encoder="resnet34")) > parameters(DynamicUNet())
         with pytest.raises(RecipeError, match="takes no encoder 'vgg11'; give a ResNet"):
-            DynamicUNet("vgg11")
+            DynamicUNet(encoder="vgg11")
 
 
 @pytest.mark.parametrize("make", NETWORKS, ids=lambda make: make.__name__)

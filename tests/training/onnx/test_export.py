@@ -44,13 +44,29 @@ RECIPE_OF = {
             },
         }
     ),
+    "dynamic_unet": Recipe.from_dict({"generator": {"kind": "dynamic_unet"}}),
     "residual": Recipe.from_dict({"generator": {"kind": "residual", "channels": 8, "blocks": 2}}),
+    "zhang2016": Recipe.from_dict(
+        {
+            "generator": {"kind": "zhang2016"},
+            "output": {"kind": "classes"},
+            "objective": {"classes": {"weight": 1.0}},
+        }
+    ),
 }
 """By kind of generator."""
 EXPORTED = {
     **RECIPE_OF,
     "nazeri_unet of the paper, with RGB": override(
         RECIPE_OF["nazeri_unet"], {"generator.published_code": False, "output.kind": "rgb"}
+    ),
+    "encoder_unet of classes": override(
+        RECIPE_OF["encoder_unet"],
+        {
+            "generator.decoder_channels": (16, 8, 8),
+            "generator.enlarge_output": False,
+            "output.kind": "classes",
+        },
     ),
     "unet with batch statistics": override(TINY, {"inference.batch_statistics": True}),
 }
@@ -71,7 +87,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_generator_is_exported() -> None:
-    assert set(RECIPE_OF) == set(GENERATORS)
+    assert set(RECIPE_OF) == set(GENERATORS.names)
 
 
 @pytest.mark.parametrize("recipe", EXPORTED.values(), ids=EXPORTED)
