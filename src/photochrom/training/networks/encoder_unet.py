@@ -130,5 +130,6 @@ class EncoderUNet(nn.Module):
         if self.stride == 1 and output.shape[2:] != x.shape[2:]:
             output = F.interpolate(output, size=x.shape[2:], mode="bilinear")
         padding = self.reflection_padding // self.stride
-        height, width = (-(-size // self.stride) for size in (height, width))
+        # Positive numbers only: ONNX rounds the quotient of negative ones to 0.
+        height, width = ((size + self.stride - 1) // self.stride for size in (height, width))
         return output[..., padding : padding + height, padding : padding + width]
