@@ -29,12 +29,12 @@ from photochrom.cores import count_cores
 from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.data.prepare import prepare
 from photochrom.training.loop.building import build_discriminator
-from photochrom.training.loop.runs import build_generator, describe_machine, read_log
 from photochrom.training.loop.train import train
 from photochrom.training.networks.initialization import initialize
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.speed import flops_per_image, matrix_rate
+from photochrom.training.runs import build_generator, describe_machine, read_log
 
 
 class Photographs(Dataset[tuple[Tensor, Tensor]]):

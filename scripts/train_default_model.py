@@ -27,10 +27,10 @@ def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = 
     Returns:
         The runs.
     """
-    from photochrom.training.loop.runs import read_log, read_recipe
     from photochrom.training.loop.train import train
     from photochrom.training.recipes.loading import named_recipe
     from photochrom.training.recipes.recipe import override
+    from photochrom.training.runs import read_log, read_recipe
 
     runs: list[Path] = []
     for number, name in enumerate(STAGES):

@@ -9,8 +9,8 @@ import pytest
 
 from photochrom.colorize.onnx_model import OnnxModel
 from photochrom.training.evaluation.evaluate import evaluate
-from photochrom.training.loop.runs import read_log
 from photochrom.training.onnx.export import export
+from photochrom.training.runs import read_log
 from support.data import pack
 from support.photos import write_photos
 

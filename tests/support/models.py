@@ -67,7 +67,7 @@ def write_model(
 
 def write_run(path: Path, recipe: "Recipe", generator: "nn.Module") -> Path:
     """Write a run directory with recipe and weights."""
-    from photochrom.training.loop import runs
+    from photochrom.training import runs
 
     path.mkdir(parents=True)
     (path / "recipe.json").write_text(recipe.to_json())

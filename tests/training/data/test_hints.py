@@ -9,9 +9,9 @@ from photochrom.training.data.hints import (
     sample_patches,
     simulate_hints,
 )
-from photochrom.training.loop.runs import build_generator
 from photochrom.training.networks.encoders import add_input_channels, build_encoder
 from photochrom.training.recipes.recipe import Recipe, override
+from photochrom.training.runs import build_generator
 
 HINTED = Recipe.from_dict(
     {

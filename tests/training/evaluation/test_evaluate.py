@@ -13,6 +13,7 @@ from photochrom.batch.folders import find_photos
 from photochrom.color import rgb_to_lab
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError, ModelError, PhotochromError, RecipeError, RunError
+from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.prepare import prepare
 from photochrom.training.evaluation import evaluate as evaluate_module
@@ -22,11 +23,10 @@ from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.evaluation.models import RunModel, load_model, mean_ab
 from photochrom.training.evaluation.results import Evaluation, read_evaluation, read_scores
 from photochrom.training.evaluation.tables import evaluation_table, table1
-from photochrom.training.loop import runs
-from photochrom.training.loop.runs import build_generator
 from photochrom.training.onnx.export import export
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import override
+from photochrom.training.runs import build_generator
 from support.data import pack
 from support.models import write_model
 from support.photos import write_photos

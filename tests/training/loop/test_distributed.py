@@ -23,11 +23,11 @@ from photochrom.errors import PhotochromError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.loop.building import build, check_second_derivatives
 from photochrom.training.loop.distributed import process_group
-from photochrom.training.loop.runs import read_environment, read_log
 from photochrom.training.loop.synchronized_layers import SyncBatchNormCPU, synchronize_layers
 from photochrom.training.loop.train import train
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import Recipe, override
+from photochrom.training.runs import read_environment, read_log
 from support.data import pack
 from support.photos import write_photos
 

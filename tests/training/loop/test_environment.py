@@ -3,8 +3,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
-from photochrom.training.loop import runs
-from photochrom.training.loop.runs import describe_environment, describe_machine
+from photochrom.training import runs
+from photochrom.training.runs import describe_environment, describe_machine
 
 
 def test_packages_without_metadata_have_an_unknown_version(monkeypatch: pytest.MonkeyPatch) -> None:

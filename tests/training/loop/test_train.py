@@ -17,11 +17,11 @@ from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop import train as train_module
 from photochrom.training.loop.building import build, describe
 from photochrom.training.loop.monitor import NonFiniteLossError, list_warnings
-from photochrom.training.loop.runs import Keep, load_generator, read_log
 from photochrom.training.loop.train import train
 from photochrom.training.onnx.export import export
 from photochrom.training.recipes.loading import named_recipe, recipe_names
 from photochrom.training.recipes.recipe import Recipe, override
+from photochrom.training.runs import Keep, load_generator, read_log
 from photochrom.training.tensors import to_L_ab
 from support.data import pack
 from support.photos import write_photos

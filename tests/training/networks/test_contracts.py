@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from photochrom.color import rgb_to_lab
 from photochrom.errors import RecipeError
 from photochrom.training.loop.building import build_discriminator
-from photochrom.training.loop.runs import build_generator, without_pretrained_weights
 from photochrom.training.networks import encoders
 from photochrom.training.networks.discriminators import (
     ClassifierDiscriminator,
@@ -32,6 +31,7 @@ from photochrom.training.networks.residual import ResidualGenerator
 from photochrom.training.networks.unet import UNet
 from photochrom.training.recipes.kinds import DISCRIMINATORS, GENERATORS
 from photochrom.training.recipes.loading import named_recipe, recipe_names
+from photochrom.training.runs import build_generator, without_pretrained_weights
 from photochrom.training.tensors import L_to_grey
 
 BATCH_STATISTICS = {"nazeri_unet", "nazeri_patch"}

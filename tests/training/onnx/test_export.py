@@ -12,14 +12,14 @@ from torch import nn
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.onnx_model import OnnxModel
 from photochrom.errors import ModelError, RunError
+from photochrom.training import runs
 from photochrom.training.evaluation.models import load_model
-from photochrom.training.loop import runs
-from photochrom.training.loop.runs import build_generator
 from photochrom.training.onnx import export as exporting
 from photochrom.training.onnx.export import CielabGenerator, export
 from photochrom.training.recipes.kinds import GENERATORS
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import Recipe, override
+from photochrom.training.runs import build_generator
 from support.models import write_run
 
 TINY = named_recipe("tiny")

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.errors import ModelError
-from photochrom.training.loop.runs import build_generator, without_pretrained_weights
 from photochrom.training.onnx.export import export
 from photochrom.training.onnx.importing import load_onnx_weights
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import Recipe, override
+from photochrom.training.runs import build_generator, without_pretrained_weights
 from support.models import write_run
 
 SMALL = Recipe.from_dict(

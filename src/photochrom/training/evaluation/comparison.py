@@ -18,7 +18,7 @@ from photochrom.training.evaluation.results import (
     scores_path,
 )
 from photochrom.training.evaluation.systems import group_runs
-from photochrom.training.loop.runs import is_run
+from photochrom.training.runs import is_run
 
 _ORIGINAL = "original_colorfulness"
 

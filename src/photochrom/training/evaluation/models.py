@@ -10,8 +10,8 @@ from photochrom.colorize.onnx_model import ColorModel, OnnxModel, default_model_
 from photochrom.errors import DataError, ModelError
 from photochrom.progress import progress_bar
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.loop.runs import is_run, load_generator
 from photochrom.training.onnx.export import CielabGenerator
+from photochrom.training.runs import is_run, load_generator
 
 
 class ConstantModel:

@@ -9,8 +9,8 @@ import numpy as np
 
 from photochrom.errors import RunError
 from photochrom.training.evaluation.results import Evaluation
-from photochrom.training.loop.runs import read_environment, read_recipe
 from photochrom.training.recipes.recipe import Recipe, override
+from photochrom.training.runs import read_environment, read_recipe
 
 
 def group_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:

@@ -10,8 +10,8 @@ from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import Evaluation, read_evaluation, to_csv
 from photochrom.training.evaluation.systems import group_runs, mean_over_seeds
-from photochrom.training.loop.runs import read_recipe
 from photochrom.training.recipes.loading import read_source, recipe_names
+from photochrom.training.runs import read_recipe
 
 TableFormat = Literal["markdown", "latex", "csv"]
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from photochrom.errors import RecipeError
+from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.loop import runs
 from photochrom.training.loop.batches import Batch
 from photochrom.training.loop.steps import Networks, augmentation, make_sample
 from photochrom.training.loop.synchronized_layers import synchronize_layers

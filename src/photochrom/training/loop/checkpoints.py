@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from photochrom.errors import RunError
-from photochrom.training.loop import runs
+from photochrom.training import runs
 from photochrom.training.loop.moving_average import MovingAverage
 from photochrom.training.loop.schedules import Schedule
 from photochrom.training.loop.steps import Networks

@@ -22,7 +22,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.distributed import _destroy_dist_connection
-from torch import Tensor, nn
+from torch import nn
 
 from photochrom.errors import PhotochromError, RunError
 from photochrom.training.loop.launching import (
@@ -210,27 +210,3 @@ def local_slice(fabric: Fabric, count: int) -> slice:
     """Return the part of `count` photos of a batch that this process takes."""
     size = count // fabric.world_size
     return slice(fabric.global_rank * size, (fabric.global_rank + 1) * size)
-
-
-def draw_local(draw: Callable[[int], Tensor], count: int) -> Tensor:
-    """Draw random numbers (N, ...) for the whole batch; return the `count` of this process."""
-    if not dist.is_initialized():
-        return draw(count)
-    rank, size = dist.get_rank(), dist.get_world_size()
-    return draw(size * count)[rank * count : (rank + 1) * count]
-
-
-def mean(values: Tensor) -> Tensor:
-    """Return the mean over all processes."""
-    if not dist.is_initialized():
-        return values
-    total = values.detach().clone()
-    dist.all_reduce(total)
-    return total / dist.get_world_size()
-
-
-def means(scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the mean of each scalar over all processes, with one collective."""
-    if not dist.is_initialized():
-        return dict(scalars)
-    return dict(zip(scalars, mean(torch.stack(list(scalars.values()))), strict=True))

@@ -15,8 +15,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from photochrom.training.collectives import draw_local, mean
 from photochrom.training.loop.batches import Batch
-from photochrom.training.loop.distributed import draw_local, mean
 from photochrom.training.losses.objective import Losses, Objective
 from photochrom.training.losses.views import DiscriminatorSample, Sample, View
 from photochrom.training.recipes.recipe import Phase

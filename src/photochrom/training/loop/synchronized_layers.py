@@ -7,7 +7,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from photochrom.training.loop.distributed import draw_local
+from photochrom.training.collectives import draw_local
 
 _DIMS, _SHAPE = (0, 2, 3), (1, -1, 1, 1)
 

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from photochrom.progress import print_message, progress_bar
+from photochrom.training import runs
+from photochrom.training.collectives import means
 from photochrom.training.data.packed import PackedPhotos, epoch_order
-from photochrom.training.loop import launching, runs
+from photochrom.training.loop import launching
 from photochrom.training.loop.batches import class_prior, load_batch, open_photos
 from photochrom.training.loop.building import bare, build, check_size, set_up, start_from
 from photochrom.training.loop.checkpoints import TrainingState, load_checkpoint, save_checkpoint
@@ -31,17 +33,16 @@ from photochrom.training.loop.distributed import (
     check_same_on_all,
     detect_disconnection,
     fail_together,
-    means,
     process_group,
     run_on_rank_zero,
 )
 from photochrom.training.loop.monitor import check_losses, check_weights, monitor
 from photochrom.training.loop.moving_average import MovingAverage
-from photochrom.training.loop.runs import Keep
 from photochrom.training.loop.schedules import Schedule
 from photochrom.training.loop.steps import gan_step, generator_step
 from photochrom.training.losses.objective import Objective
 from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.runs import Keep
 
 STATE_EVERY_SECONDS = 300.0
 """Longest time between two saves of the state within an epoch."""

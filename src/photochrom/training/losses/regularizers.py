@@ -7,7 +7,7 @@ are settings. Register it in `photochrom.training.recipes.kinds.REGULARIZERS`.
 import torch
 from torch import Tensor
 
-from photochrom.training.loop.distributed import draw_local
+from photochrom.training.collectives import draw_local
 from photochrom.training.losses.views import DiscriminatorSample
 from photochrom.training.recipes.registry import Count
 

@@ -26,13 +26,13 @@ from photochrom.colorize.onnx_model import FORMAT
 from photochrom.errors import ModelError
 from photochrom.imagefile.atomic import write_atomic
 from photochrom.training.data.hints import make_hints, sample_patches
-from photochrom.training.loop.runs import load_generator
 from photochrom.training.networks.outputs import Output
 from photochrom.training.onnx.importing import (
     list_convolution_tensors,
     module_name,
     read_convolutions,
 )
+from photochrom.training.runs import load_generator
 
 OPSET = 18
 TOLERANCE = 1e-3

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from photochrom.errors import RunError
+from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.results import Evaluation, read_scores
-from photochrom.training.loop import runs
 from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import EXPERIMENTS
 

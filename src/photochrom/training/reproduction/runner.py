@@ -21,11 +21,11 @@ from photochrom.cores import count_cores
 from photochrom.errors import DataError, PhotochromError, RunError
 from photochrom.imagefile.atomic import write_atomic
 from photochrom.progress import progress_bar
+from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.shrink import check_enough, shrink
 from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.evaluate import evaluate
-from photochrom.training.loop import runs
 from photochrom.training.loop.launching import exit_with_parent
 from photochrom.training.loop.train import train
 from photochrom.training.recipes.recipe import Recipe, override

@@ -13,10 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from photochrom.training.loop.batches import Batch
 from photochrom.training.loop.building import build_discriminator
-from photochrom.training.loop.runs import build_generator, without_pretrained_weights
 from photochrom.training.loop.steps import Networks, gan_step, generator_step
 from photochrom.training.losses.objective import Objective
 from photochrom.training.recipes.recipe import Phase, Recipe
+from photochrom.training.runs import build_generator, without_pretrained_weights
 
 
 def flops_per_image(recipe: Recipe) -> dict[Phase, float]:
