@@ -534,6 +534,7 @@ def test_imagenet_weights_offline_are_an_error(monkeypatch: pytest.MonkeyPatch) 
     def offline(*args: object, **kwargs: object) -> None:
         raise OSError("no connection\nand more")
 
+    monkeypatch.setattr(encoders, "check_hub", lambda name: None)  # it answered
     monkeypatch.setattr("segmentation_models_pytorch.encoders.get_encoder", offline)
     with pytest.raises(RecipeError, match=r"could not be downloaded \(no connection\); go"):
         build_encoder("resnet18", "imagenet")

@@ -2,11 +2,8 @@
 
 import json
 import re
-import threading
-import time
 from concurrent.futures import Future
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,13 +17,12 @@ from photochrom.training.data.shrink import shrink
 from photochrom.training.networks.encoders import build_encoder
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import Recipe, override
-from photochrom.training.reproduction import resnet18_weights, runner
+from photochrom.training.reproduction import runner
 from photochrom.training.reproduction.experiments import (
     EXPERIMENTS,
     PROTOCOLS,
     at_scale,
 )
-from photochrom.training.reproduction.resnet18_weights import find_resnet18_weights
 from photochrom.training.reproduction.results import Results, collect
 from photochrom.training.reproduction.runner import ExperimentTask, perform_all
 from support.data import pack
@@ -189,58 +185,21 @@ def test_missing_resnet18_weights_stop_before_any_training(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(resnet18_weights, "try_to_load_from_cache", lambda **_: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
     arguments = ("--data", data, "--out", tmp_path, "--protocol", "smoke")
     result = run_command(*arguments)
     assert result.exit_code == 1
-    assert "give --resnet18-weights none to train it from scratch" in result.output
+    assert "HF_HUB_OFFLINE is set); go online, or give none or the path of a state" in result.output
     assert not list(tmp_path.iterdir())
     # Rows without a ResNet18 do not need them.
     result = run_command(*arguments, "--only", "unet-l1,lite0-unet-patchgan", "--dry-run")
     assert result.exit_code == 0, result.output
 
 
-def test_hub_that_is_down_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    requests: list[str] = []
-
-    class Down(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            requests.append(self.path)
-            self.send_error(503)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Down)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/"
-    monkeypatch.setattr(resnet18_weights, "try_to_load_from_cache", lambda **_: None)
-    monkeypatch.setattr(resnet18_weights, "hf_hub_url", lambda **where: url + where["filename"])
-    with pytest.raises(RecipeError, match=r"503.*; give --resnet18-weights none"):
-        find_resnet18_weights("imagenet")
-    server.shutdown()
-    server.server_close()
-    assert requests == ["/config.json"]
-    start = time.monotonic()
-    with pytest.raises(RecipeError, match="refused"):
-        find_resnet18_weights("imagenet")
-    assert time.monotonic() - start < 5
-
-
-def test_cached_resnet18_weights_need_no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resnet18_weights, "try_to_load_from_cache", lambda **_: "file")
-    monkeypatch.setattr(resnet18_weights, "hf_hub_url", lambda **_: pytest.fail("a request"))
-    built: list[tuple[str, str]] = []
-    monkeypatch.setattr(resnet18_weights, "build_encoder", lambda *args: built.append(args))
-    assert find_resnet18_weights("imagenet", download=False) == "imagenet"
-    assert not built
-    assert find_resnet18_weights("imagenet") == "imagenet"
-    assert built == [("resnet18", "imagenet")]
-
-
 def test_resnet18_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"cannot read encoder weights .*; give --resnet18-"):
-        find_resnet18_weights(str(tmp_path / "missing.pth"))
+    planned = [("resnet18-lambda-3", 0)]
+    with pytest.raises(RecipeError, match="cannot read encoder weights"):
+        runner.make_tasks(planned, tmp_path, SMOKE, None, resnet18_weights="missing.pth")
 
 
 def test_dry_run_says_what_is_finished_and_writes_nothing(data: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from photochrom.errors import RecipeError
+from photochrom.training.networks.hub import check_hub
 from photochrom.training.networks.weight_files import find_weight_file
 
 PACKAGED_WEIGHTS = {
@@ -36,16 +37,34 @@ def build_encoder(name: str, weights: str = "none", channels: tuple[int, ...] | 
     """
     if weights == "imagenet" and name in PACKAGED_WEIGHTS:
         weights = str(find_in_package(*PACKAGED_WEIGHTS[name]))
+    if weights == "imagenet":
+        check_download(name)
     try:
         encoder = _new_encoder(name, weights == "imagenet", channels)
-    except OSError as error:  # a failed download
-        raise RecipeError(
-            f"the ImageNet weights of {name} could not be downloaded ({first_line(error)}); "
-            "go online, or give encoder_weights=none or a path"
-        ) from error
+    except OSError as error:
+        raise _failed_download(name, error) from error
     if weights not in ("none", "imagenet"):
         _load_weights(encoder, name, Path(weights))
     return encoder
+
+
+def check_download(name: str) -> None:
+    """Check within seconds that an encoder's ImageNet weights can be had from the hub.
+
+    Raises:
+        RecipeError: If they cannot.
+    """
+    try:
+        check_hub(name)
+    except OSError as error:
+        raise _failed_download(name, error) from error
+
+
+def _failed_download(name: str, error: OSError) -> RecipeError:
+    return RecipeError(
+        f"the ImageNet weights of {name} could not be downloaded ({first_line(error)}); "
+        "go online, or give none or the path of a state dict in place of imagenet"
+    )
 
 
 def pad_strided_convolutions(encoder: nn.Module, padding: Literal["zeros", "replicate"]) -> None:

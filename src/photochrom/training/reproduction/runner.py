@@ -28,6 +28,7 @@ from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.loop.launching import exit_with_parent
 from photochrom.training.loop.train import train
+from photochrom.training.networks.encoders import build_encoder, check_download
 from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import (
     BASELINES,
@@ -36,7 +37,6 @@ from photochrom.training.reproduction.experiments import (
     at_scale,
     uses_resnet18_weights,
 )
-from photochrom.training.reproduction.resnet18_weights import find_resnet18_weights
 from photochrom.training.reproduction.speed import flops_per_image, matrix_rate, speed
 
 _NUMBER = "[0-9]" * 4
@@ -178,7 +178,12 @@ def make_tasks(
         RunError: If a run directory cannot be read, or ResNet18 started from other weights there.
     """
     if any(uses_resnet18_weights(EXPERIMENTS[name].recipe) for name, _ in planned):
-        resnet18_weights = find_resnet18_weights(resnet18_weights, download=download)
+        if resnet18_weights not in ("none", "imagenet"):
+            resnet18_weights = str(Path(resnet18_weights).resolve())
+        if resnet18_weights == "imagenet" and not download:
+            check_download("resnet18")
+        else:
+            build_encoder("resnet18", resnet18_weights)  # before any training
         _check_earlier_runs(folder, resnet18_weights)
     tasks = []
     for name, seed in planned:
