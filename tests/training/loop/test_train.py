@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from photochrom.errors import DataError, ModelError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.loop import distributed
 from photochrom.training.loop import train as train_module
 from photochrom.training.loop.building import build, describe
 from photochrom.training.loop.monitor import NonFiniteLossError, list_warnings
@@ -21,7 +22,7 @@ from photochrom.training.loop.train import train
 from photochrom.training.onnx.export import export
 from photochrom.training.recipes.loading import named_recipe, recipe_names
 from photochrom.training.recipes.recipe import Recipe, override
-from photochrom.training.runs import Keep, load_generator, read_log
+from photochrom.training.runs import Keep, load_generator, read_environment, read_log
 from photochrom.training.tensors import to_L_ab
 from support.data import pack
 from support.photos import write_photos
@@ -83,6 +84,26 @@ def test_run_directory_is_complete(data: Path, tmp_path: Path) -> None:
     generator, recipe = load_generator(run)
     assert recipe == TINY
     assert generator(torch.zeros(1, 1, 17, 33)).shape == (1, 2, 17, 33)
+
+
+@pytest.mark.parametrize(("variable", "threads"), [(None, 2), ("3", 3)])
+def test_training_takes_no_more_threads_than_cores(
+    variable: str | None, threads: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    monkeypatch.setattr(distributed, "count_cores", lambda: 2)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        run = train(L1_ONLY, data, tmp_path, device="cpu", progress=False)
+        torch.set_num_threads(1)
+        fewer = train(L1_ONLY, data, tmp_path, device="cpu", progress=False)
+    finally:
+        torch.set_num_threads(before)
+    assert read_environment(run)["threads"] == threads
+    assert read_environment(fewer)["threads"] == 1
 
 
 def test_weights_depend_on_the_seed_alone(data: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ gradients, and batch norm by default uses the statistics of the whole batch.
 
 import atexit
 import contextlib
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -24,6 +25,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.distributed import _destroy_dist_connection
 from torch import nn
 
+from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError, RunError
 from photochrom.training.loop.launching import (
     DisconnectedError,
@@ -73,6 +75,7 @@ def process_group(
         RunError: If the devices are missing, or the other processes cannot be reached.
     """
     world_size = devices * nodes
+    _limit_threads(devices)
     with report_once():
         _check_device(device, devices, alone=world_size == 1)
     launcher = find_launcher()
@@ -103,6 +106,15 @@ def process_group(
         raise
     if fabric.world_size > 1:
         dist.destroy_process_group()
+
+
+def _limit_threads(processes: int) -> None:
+    """Limit torch's threads to this process's share of the cores; `OMP_NUM_THREADS` has priority.
+
+    torch does not know the limits of control groups, nor the other processes.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, count_cores() // processes)))
 
 
 def _check_device(device: Device, devices: int, *, alone: bool) -> None:
