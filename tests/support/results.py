@@ -90,7 +90,15 @@ def make_results(
     return Results(
         protocol,
         "2026-11-24",
-        {"name": "data", "fingerprint": "f", "size": 32, "train": 8, "eval": 10, "coco": coco},
+        {
+            "name": "data",
+            "fingerprint": "f",
+            "size": 32,
+            "train": 8,
+            "validation": 4,
+            "test": PHOTOS,
+            "coco": coco,
+        },
         "weights.pt",
         {"processor": "some", "cores": 2, "gpu": None},
         [make_evaluation(name, **values) for name, values in given.items()],

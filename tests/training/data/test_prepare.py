@@ -22,6 +22,7 @@ from photochrom.training.data.splits import (
     find_split,
     read_split_file,
 )
+from support.data import write_format_2
 from support.icc_profiles import SPACES
 from support.photos import write_photos
 
@@ -399,27 +400,6 @@ def test_invalid_folders_are_rejected(tmp_path: Path) -> None:
     assert len(list(photos.iterdir())) == 2
 
 
-def write_format_2(folder: Path) -> None:
-    """Write a data set as photochrom did before there was a test split: 2 photos and 1."""
-    folder.mkdir()
-    rows = [
-        ("eval", "a.png", "aa", 3, 2),
-        ("train", "b.png", "bb", 2, 2),
-        ("train", "c", "cc", 1, 2),
-    ]
-    text = "split,source,sha256,width,height\n" + "".join(
-        f"{','.join(map(str, r))}\n" for r in rows
-    )
-    (folder / "manifest.csv").write_text(text)
-    np.save(folder / "eval.npy", np.arange(18, dtype=np.uint8))
-    np.save(folder / "eval.index.npy", np.array([[0, 2, 3]]))
-    np.save(folder / "train.npy", np.arange(100, 118, dtype=np.uint8))
-    np.save(folder / "train.index.npy", np.array([[0, 2, 2], [12, 2, 1]]))
-    content = {"format": 2, "size": 2, "train": 2, "eval": 1}
-    content["manifest_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    (folder / "data.json").write_text(json.dumps(content))
-
-
 def test_eval_of_format_2_is_read_as_validation(tmp_path: Path) -> None:
     write_format_2(tmp_path / "old")
     train, validation = (PackedPhotos(tmp_path / "old", s) for s in ("train", "validation"))
@@ -428,7 +408,7 @@ def test_eval_of_format_2_is_read_as_validation(tmp_path: Path) -> None:
     assert list(validation.sources()) == [("a.png", "aa")]
     assert validation.photo(0).tolist() == np.arange(18).reshape(2, 3, 3).tolist()
     assert find_split("eval") == "validation"
-    with pytest.raises(DataError, match="of format 2, which has no test split; give train or"):
+    with pytest.raises(DataError, match="of format 2, which has no test split; prepare the"):
         PackedPhotos(tmp_path / "old", "test")
 
 

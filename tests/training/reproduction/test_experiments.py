@@ -42,7 +42,7 @@ def test_reduced_protocol_keeps_ratios() -> None:
     assert "objective.l1.weight" in scaled("resnet18-unet-patchgan").quoted
     assert "data.image_size" not in unet.quoted
     report, reduced = PROTOCOLS["report"], PROTOCOLS["reduced"]
-    assert report.train / report.held_out == reduced.train / reduced.held_out == 4
+    assert report.train / report.test == reduced.train / reduced.test == 4
 
 
 def test_resnet18_is_narrower_only_from_scratch() -> None:

@@ -12,7 +12,7 @@ from support.results import make_results
 
 def test_historic_photos_are_shown_in_srgb(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 2)
-    pack(photos, tmp_path / "results/data", size=32, validation=2)
+    pack(photos, tmp_path / "results/data", size=32, validation=0, test=2)
     (tmp_path / "historic").mkdir()
     image = Image.new("RGB", (40, 40), (60, 180, 60))
     image.save(tmp_path / "historic/green.png", icc_profile=SPACES["adobe"])

@@ -31,7 +31,7 @@ def test_results_survive_json() -> None:
     assert again.of("unet-l1") == results.of("unet-l1")
     assert again.of("unet-rgb") is None
     assert again.of("custom").scores == results.of("custom").scores
-    for damaged in ("", "[]", "{}", '{"format": 2}', '{"format": 3}', results.to_json()[:-9]):
+    for damaged in ("", "[]", "{}", '{"format": 2}', '{"format": 4}', results.to_json()[:-9]):
         with pytest.raises(RunError, match=r"not a results\.json"):
             Results.from_json(damaged)
 
@@ -44,15 +44,25 @@ def test_numbers_of_results_json_are_on_one_line() -> None:
 
 def test_format_1_is_read_without_scores_by_photo() -> None:
     content = json.loads(make_results(make_run("custom"), coco=True).to_json())
-    del content["runs"][0]["scores"], content["data"]["coco"]
+    del content["runs"][0]["scores"], content["data"]["coco"], content["data"]["test"]
+    content["data"]["eval"] = content["data"].pop("validation")
     results = Results.from_json(json.dumps({**content, "format": 1}))
     (run,) = results.runs
     assert run.scores == {}
     assert not replace(results, protocol="report").at_report_scale
+    assert (results.split, results.photos) == ("validation", 4)
+    page = " ".join(results_page(results, curves=[]).split())
+    assert "All values are of the validation photos, which were watched in training" in page
+    assert "after the last epoch, on 4 validation photos." in page
 
 
 def test_page_of_one_run() -> None:
     page = results_page(make_results(make_run("custom")), curves=["lambda.svg"])
+    text = " ".join(page.split())
+    assert "4 validation photos and 10 test photos;" in text
+    assert "Values are of the test photos, except" in text
+    assert "after the last epoch, on 10 test photos." in text
+    assert "watched in training, as" not in text
     assert "**not the report's scale**" in page
     assert ".0071 (1)" in page
     assert "Open: not run: unet-patchgan" in page
@@ -92,7 +102,7 @@ def test_page_marks_runs_that_lost_their_pretraining() -> None:
     old = replace(run, environment={k: v for k, v in run.environment.items() if k != "processes"})
     page = results_page(make_results(old), curves=[])
     assert "(`unet-patchgan-l1pre`) †" in page
-    assert "Runs with † were trained before" in page
+    assert "Runs with † were trained before" in " ".join(page.split())
 
 
 def test_page_of_other_photos_says_so() -> None:

@@ -13,7 +13,9 @@ from click.testing import CliRunner, Result
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.cli import main
 from photochrom.errors import DataError, RecipeError, RunError
+from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.shrink import shrink
+from photochrom.training.evaluation.results import read_scores
 from photochrom.training.networks.encoders import build_encoder
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import Recipe, override
@@ -25,7 +27,7 @@ from photochrom.training.reproduction.experiments import (
 )
 from photochrom.training.reproduction.results import Results, collect
 from photochrom.training.reproduction.runner import ExperimentTask, perform_all
-from support.data import pack
+from support.data import pack, write_format_2
 from support.photos import write_photos
 
 SMOKE = PROTOCOLS["smoke"]
@@ -35,7 +37,7 @@ SMOKE = PROTOCOLS["smoke"]
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     photos = write_photos(folder / "photos", 24, size=(48, 48))
-    return pack(photos, folder / "data", size=40, validation=12)
+    return pack(photos, folder / "data", size=40, validation=4, test=12)
 
 
 def run_command(*arguments: object) -> Result:
@@ -59,7 +61,7 @@ def test_smoke_protocol_runs_everything_once(data: Path, tmp_path: Path) -> None
     assert {p.name for p in (folder / "docs").iterdir()} >= {"lambda.svg", "training.svg"}
     gallery = (folder / "index.html").read_text()
     for run in results.runs:
-        for kind in ("eval", "historic"):
+        for kind in ("test", "historic"):
             name = f"pictures/{run.experiment}-seed0-{kind}.jpg"
             assert name in gallery
             assert (folder / name).is_file()
@@ -81,7 +83,7 @@ def make_task(folder: Path, name: str, recipe: Recipe) -> ExperimentTask:
 
 
 def test_failed_task_does_not_stop_the_others(data: Path, tmp_path: Path) -> None:
-    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2})
+    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2, "test": 2})
     small = at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0)
     diverging = override(small, {"optimization.lr_g": 1e30})
     tasks = [make_task(tmp_path, name, small) for name in ("unet-l1", "custom")]
@@ -106,7 +108,7 @@ def test_death_of_a_process_stops_with_an_error(
 
 
 def test_run_of_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
-    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2})
+    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2, "test": 2})
     recipe = at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0)
     task = make_task(tmp_path, "unet-l1", recipe)
     task.perform()
@@ -116,7 +118,7 @@ def test_run_of_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"another recipe: optimization\.lr_g was 0\.0002"):
         other.perform()
     (run,) = (tmp_path / "runs").iterdir()
-    (run / "metrics.json").write_text("{")
+    (run / "metrics-test.json").write_text("{")
     assert not task.is_done()
     task.perform()
     assert task.is_done()
@@ -125,7 +127,7 @@ def test_run_of_another_recipe_is_refused(data: Path, tmp_path: Path) -> None:
 def test_interrupted_run_is_resumed(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2})
+    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2, "test": 2})
     recipe = override(at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0), {"schedule.epochs": 2})
     task = make_task(tmp_path, "unet-l1", recipe)
 
@@ -209,7 +211,7 @@ def test_dry_run_says_what_is_finished_and_writes_nothing(data: Path, tmp_path: 
     assert result.exit_code == 0, result.output
     assert not (tmp_path / "out").exists()
     assert "photos of 32 px" in result.output
-    assert "8 for training and 12 for evaluation" in result.output
+    assert "8 for training, 4 for validation and 12 for the test" in result.output
     assert re.search(r"unet-patchgan-l1pre-seed0 +2 +\S+ +not started", result.output)
     assert "4 of 4 are not finished" in result.output
 
@@ -232,15 +234,17 @@ def test_dry_run_refuses_what_a_run_would(data: Path, tmp_path: Path) -> None:
     arguments = ("--data", data, "--out", tmp_path / "out", "--dry-run", "--only", "unet-l1")
     result = run_command(*arguments, "--protocol", "reduced")
     assert result.exit_code == 1
-    assert "has photos: 12 for train, 12 for validation; needed are 1200" in result.output
+    assert (
+        "has photos: 8 for train, 4 for validation, 12 for test; needed are 1200" in result.output
+    )
 
 
 def test_run_without_scores_by_photo_is_evaluated_again(data: Path, tmp_path: Path) -> None:
-    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2})
+    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2, "test": 2})
     task = make_task(tmp_path, "unet-l1", at_scale(EXPERIMENTS["unet-l1"].recipe, SMOKE, 0))
     task.perform()
     (run,) = (tmp_path / "runs").iterdir()
-    (run / "scores.csv").unlink()
+    (run / "scores-test.csv").unlink()
     assert not task.is_done()
     task.perform()
     assert task.is_done()
@@ -256,7 +260,7 @@ def test_run_without_scores_by_photo_is_evaluated_again(data: Path, tmp_path: Pa
         (("--historic", "missing"), "missing is not a folder"),
         (
             ("--protocol", "reduced"),
-            "12 for validation; needed are 1200 for train, 300 for validation",
+            "12 for test; needed are 1200 for train, 64 for validation, 300 for test",
         ),
     ],
 )
@@ -276,9 +280,26 @@ def test_other_data_is_refused(data: Path, tmp_path: Path) -> None:
     runner.prepare_data(data, tmp_path, SMOKE)
     runner.prepare_data(data, tmp_path, SMOKE)
     photos = write_photos(tmp_path / "photos", 24, size=(33, 33))
-    pack(photos, tmp_path / "other", size=32, validation=12)
+    pack(photos, tmp_path / "other", size=32, validation=4, test=12)
     with pytest.raises(DataError, match="was made from other photos than"):
         runner.prepare_data(tmp_path / "other", tmp_path, SMOKE)
+
+
+def test_data_without_a_test_split_is_refused(data: Path, tmp_path: Path) -> None:
+    write_format_2(tmp_path / "format-2")
+    arguments = ("--out", tmp_path / "out", "--protocol", "smoke", "--only", "unet-l1")
+    result = run_command("--data", tmp_path / "format-2", *arguments)
+    assert result.exit_code == 1
+    assert "format 2, which has no test split; prepare the photos again with" in result.output
+    # The folder of an earlier version, with validation photos only.
+    folder = tmp_path / "out/smoke"
+    folder.mkdir(parents=True)
+    shrink(data, folder / "data", size=32, counts={"train": 8, "validation": 4})
+    result = run_command("--data", data, *arguments)
+    assert result.exit_code == 1
+    assert "8 for train, 4 for validation, 0 for test; the protocol has 8" in result.output
+    assert "give another --out" in result.output
+    assert not (folder / "runs").exists()
 
 
 @pytest.mark.parametrize(("name", "coco"), [("{:012}.jpg", True), ("img_{}.jpg", False)])
@@ -286,9 +307,24 @@ def test_photos_named_like_cocos_are_taken_for_them(tmp_path: Path, name: str, c
     photos = write_photos(tmp_path / "photos", 24)
     for i, path in enumerate(photos.iterdir()):
         path.rename(path.with_name(name.format(i)))
-    pack(photos, tmp_path / "data", size=32, validation=12)
+    pack(photos, tmp_path / "data", size=32, validation=4, test=12)
     runner.prepare_data(tmp_path / "data", tmp_path / "out", SMOKE)
     assert collect(tmp_path / "out", "smoke", "data", None).data["coco"] is coco
+
+
+def test_results_are_of_the_test_split(data: Path, tmp_path: Path) -> None:
+    arguments = ("--out", tmp_path, "--protocol", "smoke", "--only", "unet-l1", "--jobs", 1)
+    assert run_command("--data", data, *arguments).exit_code == 0
+    (run,) = tmp_path.glob("smoke/runs/*")
+    assert not (run / "metrics.json").exists()
+    for metrics in (run / "metrics-test.json", tmp_path / "smoke/baselines/metrics.json"):
+        assert json.loads(metrics.read_text())["split"] == "test"
+    results = Results.from_json((tmp_path / "smoke/docs/results.json").read_bytes())
+    assert results.data.items() >= {"train": 8, "validation": 4, "test": 12}.items()
+    (result,) = results.runs
+    (scores,) = read_scores(run / "scores-test.csv").values()
+    assert list(scores.photos) == list(PackedPhotos(data, "test").sources())
+    assert result.scores["psnr"] == pytest.approx(scores.values["psnr"], rel=1e-3)
 
 
 def test_results_have_machine_but_no_local_paths(data: Path, tmp_path: Path) -> None:
@@ -301,4 +337,3 @@ def test_results_have_machine_but_no_local_paths(data: Path, tmp_path: Path) -> 
     (result,) = Results.from_json((tmp_path / "smoke/docs/results.json").read_bytes()).runs
     assert "data" not in result.environment  # a path of this machine
     assert result.environment["data_fingerprint"]
-    assert len(result.scores["psnr"]) == 12

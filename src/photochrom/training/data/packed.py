@@ -49,8 +49,8 @@ class PackedPhotos:
             )
         if format_ == 2 and split not in OLD_NAMES:
             raise DataError(
-                f"{directory} is a data set of format 2, which has no {split} split; give train "
-                "or validation, or prepare the data again"
+                f"{directory} is a data set of format 2, which has no {split} split; prepare the "
+                "photos again with `photochrom data`, which draws one"
             )
         self._name: str = OLD_NAMES[split] if format_ == 2 else split
         # Memory-mapped, so that memory does not depend on the number of photos.

@@ -57,11 +57,10 @@ def check_enough(
     """
     splits = {split: PackedPhotos(data, split) for split in counts}
     if any(len(splits[split]) < count for split, count in counts.items()):
-        found = ", ".join(f"{len(photos)} for {split}" for split, photos in splits.items())
-        needed = ", ".join(f"{count} for {split}" for split, count in counts.items())
+        found = {split: len(photos) for split, photos in splits.items()}
         raise DataError(
-            f"{data} has photos: {found}; needed are {needed}; prepare more, or choose a smaller "
-            "protocol"
+            f"{data} has photos: {describe_counts(found)}; needed are {describe_counts(counts)}; "
+            "prepare more, or choose a smaller protocol"
         )
     shapes = [photos.shapes[: counts[split]] for split, photos in splits.items()]
     smallest = min((int(part.min()) for part in shapes if len(part)), default=size)
@@ -71,3 +70,8 @@ def check_enough(
             f"prepare it with --size {size} or more"
         )
     return splits
+
+
+def describe_counts(counts: Mapping[Split, int]) -> str:
+    """Return numbers of photos as text, such as "8 for train, 2 for validation"."""
+    return ", ".join(f"{count} for {split}" for split, count in counts.items())

@@ -4,7 +4,7 @@ A run's colourfulness often changes by a tenth to a quarter of the original's be
 An interval over the photos of one network is therefore no evidence about a system. The rules:
 
 - The value of a system is the mean over its seeds of the mean of the last five epochs of the phase
-  in which training ended, on the photos monitored in training (`LOGGED` metrics).
+  in which training ended, on the validation photos watched in training (`LOGGED` metrics).
 - Its interval, with three seeds or more, is the 95 % interval of Student's t over the seeds' means.
   With fewer seeds it is the range of those epochs: from the smallest to the largest. That interval
   describes the runs; how much another seed would change it is not known.
@@ -14,6 +14,7 @@ An interval over the photos of one network is therefore no evidence about a syst
   Welch's 95 % interval of the difference of their means is above 0; with fewer: their intervals do
   not overlap. Photos: the paired bootstrap interval of the difference of their last networks'
   scores by photo is above 0.
+- Intervals over photos and scores by photo are of the test split.
 - Other metrics, such as FID, are known of the last network only, so there is no range of epochs:
   three seeds are needed.
 

@@ -26,8 +26,10 @@ class Protocol:
     """Side of the photos in px."""
     train: int
     """Number of training photos."""
-    held_out: int
-    """Number of eval photos."""
+    validation: int
+    """Number of photos that are watched in training."""
+    test: int
+    """Number of photos that figures are reported of."""
     narrower: int
     """Divisor of the widths of networks; a pretrained encoder keeps its width."""
     batch_size: int
@@ -37,10 +39,17 @@ class Protocol:
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    "report": Protocol(size=256, train=6400, held_out=1600, narrower=1, batch_size=16),
-    "reduced": Protocol(size=128, train=1200, held_out=300, narrower=4, batch_size=8),
+    "report": Protocol(size=256, train=6400, validation=160, test=1600, narrower=1, batch_size=16),
+    "reduced": Protocol(size=128, train=1200, validation=64, test=300, narrower=4, batch_size=8),
     "smoke": Protocol(
-        size=32, train=8, held_out=12, narrower=16, batch_size=4, most_epochs=1, precision="32"
+        size=32,
+        train=8,
+        validation=4,
+        test=12,
+        narrower=16,
+        batch_size=4,
+        most_epochs=1,
+        precision="32",
     ),
 }
 

@@ -53,9 +53,9 @@ def write_page(results: Results, folder: Path, historic: Path | None) -> Path:
     Raises:
         PhotochromError: If a photo or a run cannot be read, or the folder cannot be made.
     """
-    held_out = PackedPhotos(folder / "data", "validation")
-    indices = spread_indices(len(held_out), PAGE_PHOTOS)
-    photos = {"eval": [Image.fromarray(np.array(held_out.photo(i))) for i in indices]}
+    packed = PackedPhotos(folder / "data", "test")
+    indices = spread_indices(len(packed), PAGE_PHOTOS)
+    photos = {"test": [Image.fromarray(np.array(packed.photo(i))) for i in indices]}
     if historic is not None:
         paths = sorted(find_photos([historic]).values())
         indices = spread_indices(len(paths), PAGE_PHOTOS)

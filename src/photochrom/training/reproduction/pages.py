@@ -32,8 +32,7 @@ from photochrom.training.reproduction.results import Results, Run
 
 _CURVES = {
     "lambda.svg": "Colourfulness against MSE for each lambda",
-    "training.svg": "PSNR and colourfulness against generator steps, on the photos monitored in "
-    "training",
+    "training.svg": "PSNR and colourfulness against generator steps, on validation photos",
     "scores.svg": "MSE against FID of every experiment",
 }
 _METRICS = (
@@ -81,12 +80,11 @@ def _introduction(results: Results) -> str:
     gpu = f", {machine['gpu']}" if machine["gpu"] else ""
     fid = "not measured"
     if results.fid_weights:
-        fid = f"`{results.fid_weights}`, N {data['eval']}; compare FID only at the same N"
+        fid = f"`{results.fid_weights}`, N {results.photos}; compare FID only at the same N"
     seeds = sorted({len(results.seeds(run.experiment)) for run in results.runs})
     facts = [
         f"Protocol `{results.protocol}`: {_describe_scale(results.protocol)}.",
-        f"Data: `{data['name']}`{kind}; {data['train']} training photos and {data['eval']} "
-        "evaluation photos; "
+        f"Data: `{data['name']}`{kind}; {_describe_splits(results)}; "
         f"SHA-256 of the manifest `{data['fingerprint']}`.",
         f"FID and KID: {fid}.",
         f"Seeds of each experiment: {' or '.join(map(str, seeds))}.",
@@ -99,6 +97,16 @@ def _introduction(results: Results) -> str:
         "mean ± standard deviation; values in brackets are 95 % bootstrap intervals over photos, "
         "which do not include the variation between epochs or seeds."
     )
+    if results.split == "test":
+        notes += (
+            " Values are of the test photos, except for those of epochs, which are of the "
+            "validation photos that are watched in training."
+        )
+    else:
+        notes += (
+            " All values are of the validation photos, which were watched in training, as these "
+            "runs were made before there was a test split."
+        )
     if any(run.lost_pretraining for run in results.runs):
         notes += (
             f" Runs with{_LOST} were trained before a fault was mended (commit a527a83): their "
@@ -114,6 +122,14 @@ metrics of every run.
 
 {_paragraph(notes)}
 """
+
+
+def _describe_splits(results: Results) -> str:
+    data = results.data
+    splits = f"{data['train']} training photos, {data['validation']} validation photos"
+    if results.split == "test":
+        return f"{splits} and {data['test']} test photos"
+    return f"{splits} and no test photos"
 
 
 def _describe_scale(name: str) -> str:
@@ -180,15 +196,21 @@ def _table_1(results: Results) -> str:
     note = (
         "Ranks among the report's four systems in parentheses, 1 being the best. The report does "
         "not state the colour space of its MSE; ours is of RGB in 0..1, and that of ab/110 is "
-        f"listed too. The columns of the last {EPOCHS} epochs are of the {SAMPLES} photos "
-        "monitored in training; with one seed they have the range of the epochs in parentheses. "
-        f"The others are of the network after the last epoch, on {results.data['eval']} photos."
+        f"listed too. The columns of the last {EPOCHS} epochs are of the {_watched(results)} "
+        "validation photos watched in training; with one seed they have the range of the epochs in "
+        "parentheses. The others are of the network after the last epoch, on "
+        f"{results.photos} {results.split} photos."
     )
     return f"""## Table 1
 
 {_paragraph(note)}
 
 {markdown(header, lines)}"""
+
+
+def _watched(results: Results) -> int:
+    """Return the number of photos whose metrics are logged in each epoch."""
+    return min(SAMPLES, int(results.data["validation"]))
 
 
 _EPOCH_HEADINGS = (
@@ -276,17 +298,18 @@ def _rules(results: Results) -> str:
         "*reproduced* or *not reproduced at this scale*. *Open* means that runs or measurements "
         "are missing, or that the intervals do not decide.",
         f"The value of a system is the mean of the last {EPOCHS} epochs of its last phase of "
-        f"training (at least {LEAST_EPOCHS}), over its seeds, on the {SAMPLES} photos monitored in "
-        f"training, the first of the evaluation photos. {_fluctuation(results)}",
+        f"training (at least {LEAST_EPOCHS}), over its seeds, on the {_watched(results)} "
+        "validation photos watched in training. Nothing is chosen by them: epochs and recipes are "
+        f"fixed beforehand. {_fluctuation(results)}",
         f"Its interval, in brackets above, is the 95 % interval of Student's t over the seeds, if "
         f"there are {SEEDS} or more. With fewer seeds it is the range of those epochs; it then "
         "describes the runs, and how much another seed would differ is not known.",
         f"Two systems with {SEEDS} seeds or more differ if Welch's 95 % interval of the difference "
         "of their means excludes 0, others if the intervals above do not overlap. In addition, the "
         "paired bootstrap interval of the differences between their scores by photo, of the "
-        "networks after the last epoch, must exclude 0 on the same side. Other metrics than "
-        "colourfulness and PSNR are measured after the last epoch only, so they need "
-        f"{SEEDS} seeds.",
+        f"networks after the last epoch on the {results.split} photos, must exclude 0 on the same "
+        "side. Other metrics than colourfulness and PSNR are measured after the last epoch only, "
+        f"so they need {SEEDS} seeds.",
         f"A system is grey if its interval, and those over photos, are below {GREY_RATIO:.2f} of "
         "the original's colourfulness, and a control that was trained in the same way is above.",
         "Intervals are not corrected for the number of comparisons.",

@@ -60,7 +60,9 @@ def reproduce(
     cover all finished runs, not only those of `only`.
 
     Args:
-        data: A prepared data set, with photos at least as large and as many as the protocol's.
+        data: A prepared data set, with photos at least as large as the protocol's, and in each
+            split at least as many. Training watches the validation split; all other values, and
+            images, are of the test split.
         out: Output folder; a call that was interrupted there is resumed.
         protocol: A key of `experiments.PROTOCOLS`.
         only: Names of experiments; empty means all.
@@ -131,8 +133,8 @@ def plan(
     check_data(data, folder, scale)
     tasks = _make_tasks(only, seeds, folder, scale, inception, resnet18_weights, download=False)
     return (
-        f"protocol {protocol}: photos of {scale.size} px from {data}, {scale.train} for training "
-        f"and {scale.held_out} for evaluation\n{describe_plan(tasks)}"
+        f"protocol {protocol}: photos of {scale.size} px from {data}, {scale.train} for training, "
+        f"{scale.validation} for validation and {scale.test} for the test\n{describe_plan(tasks)}"
     )
 
 

@@ -14,14 +14,21 @@ from typing import Any
 from photochrom.errors import RunError
 from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.data.splits import SPLITS, Split
 from photochrom.training.evaluation.bootstrap import Estimate
-from photochrom.training.evaluation.results import Evaluation, read_scores
+from photochrom.training.evaluation.results import (
+    Evaluation,
+    metrics_path,
+    read_scores,
+    scores_path,
+)
 from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import EXPERIMENTS
 
-_FORMAT = 2
-_FORMATS = (1, 2)
-"""Format 1 has no scores by photo, and does not say whether the photos are COCO's."""
+_FORMAT = 3
+_FORMATS = (1, 2, 3)
+"""Formats 1 and 2 have no test split: they report on the validation split, named `eval`. Format 1
+has no scores by photo, and does not say whether the photos are COCO's."""
 _COCO_NAME = re.compile(r"(.*/)?\d{12}\.jpg")
 _SCORES = ("mse", "psnr", "ssim", "colorfulness")
 """What `comparison` compares photo by photo."""
@@ -121,13 +128,23 @@ class Results:
     date: str
     """Of the last evaluation: YYYY-MM-DD."""
     data: Mapping[str, Any]
-    """`name`, `fingerprint` of the manifest, `size`, and numbers of photos: `train`, `eval`;
-    `coco`: whether all photos are named like COCO's."""
+    """`name`, `fingerprint` of the manifest, `size`, and numbers of photos: `train`, `validation`,
+    and `test` if there is such a split; `coco`: whether all photos are named like COCO's."""
     fid_weights: str | None
     """Name of the file of the feature network."""
     machine: Mapping[str, Any]
     baselines: Sequence[Evaluation]
     runs: Sequence[Run]
+
+    @property
+    def split(self) -> Split:
+        """The split of the photos that values are of: `test`; `validation` if there is none."""
+        return "test" if "test" in self.data else "validation"
+
+    @property
+    def photos(self) -> int:
+        """Number of photos that values are of."""
+        return int(self.data[self.split])
 
     @property
     def at_report_scale(self) -> bool:
@@ -201,6 +218,8 @@ class Results:
             content = json.loads(text)
             if (version := content.pop("format")) not in _FORMATS:
                 raise ValueError(f"format {version}")
+            if version < 3:
+                content["data"]["validation"] = content["data"].pop("eval")
             content["baselines"] = [Evaluation.from_json(e) for e in content["baselines"]]
             for run in content["runs"]:
                 run["recipe"] = Recipe.from_dict(run["recipe"])
@@ -230,7 +249,7 @@ def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None
     dates = []
     for path in sorted((folder / "runs").glob("*")):
         experiment, _, seed = path.name[5:].rpartition("-seed")
-        metrics, speed = path / "metrics.json", path / "speed.json"
+        metrics, speed = metrics_path(path, "test"), path / "speed.json"
         if experiment not in EXPERIMENTS or not metrics.is_file() or not speed.is_file():
             continue
         dates.append(metrics.stat().st_mtime)
@@ -256,8 +275,7 @@ def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None
         baselines = [Evaluation.from_json(e) for e in _read(metrics)["evaluations"]]
     info = _read(folder / "data" / "data.json")
     data = {"name": data_name, "fingerprint": info["from_fingerprint"]}
-    held_out = info["eval" if info["format"] == 2 else "validation"]
-    data |= {"size": info["size"], "train": info["train"], "eval": held_out}
+    data |= {key: info[key] for key in ("size", *SPLITS)}
     sources = PackedPhotos(folder / "data", "train").sources()
     data["coco"] = all(_COCO_NAME.fullmatch(name) for name, _ in sources)
     date = datetime.fromtimestamp(max(dates), UTC) if dates else datetime.now(UTC)
@@ -275,9 +293,9 @@ def _without_folder(recipe: Recipe) -> Recipe:
 
 def _read_scores(run: Path) -> dict[str, list[float]]:
     """Return the scores by photo of a run, rounded; empty if they were not kept."""
-    if not (run / "scores.csv").is_file():
+    if not (path := scores_path(run, "test")).is_file():
         return {}
-    (scores,) = read_scores(run).values()
+    (scores,) = read_scores(path).values()
     return {
         metric: [float(f"{value:.{_DIGITS}g}") for value in scores.values[metric]]
         for metric in _SCORES

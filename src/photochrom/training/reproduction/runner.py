@@ -1,7 +1,8 @@
 """Train and evaluate every experiment, several at a time, and resume unfinished runs.
 
 OUT/PROTOCOL/data/                  the photos at the protocol's size
-OUT/PROTOCOL/runs/NNNN-NAME-seedS/  a run directory, with metrics.json and speed.json
+OUT/PROTOCOL/runs/NNNN-NAME-seedS/  a run directory, with metrics-test.json, scores-test.csv and
+                                    speed.json
 OUT/PROTOCOL/baselines/metrics.json
 """
 
@@ -23,9 +24,10 @@ from photochrom.imagefile.atomic import write_atomic
 from photochrom.progress import progress_bar
 from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.data.shrink import check_enough, shrink
+from photochrom.training.data.shrink import check_enough, describe_counts, shrink
 from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.evaluate import evaluate
+from photochrom.training.evaluation.results import metrics_path, scores_path
 from photochrom.training.loop.launching import exit_with_parent
 from photochrom.training.loop.train import train
 from photochrom.training.networks.encoders import build_encoder, check_download
@@ -78,16 +80,16 @@ class ExperimentTask:
 
     def is_done(self) -> bool:
         """Return whether the task is trained and evaluated, including FID if there are weights."""
-        folder: Path | None = self.folder / "baselines"
+        metrics = self.folder / "baselines" / "metrics.json"
         if self.recipe is not None:
-            folder = self.find_run()
-            if folder is None or self.share_trained() < 1 or not (folder / "speed.json").is_file():
+            run = self.find_run()
+            if run is None or self.share_trained() < 1 or not (run / "speed.json").is_file():
                 return False
-        assert folder is not None
-        if not (folder / "scores.csv").is_file():  # evaluated by an earlier version
-            return False
+            metrics = metrics_path(run, "test")
+            if not scores_path(run, "test").is_file():
+                return False
         try:
-            evaluations = json.loads((folder / "metrics.json").read_text())["evaluations"]
+            evaluations = json.loads(metrics.read_text())["evaluations"]
             return self.fid_weights is None or all("fid" in e["values"] for e in evaluations)
         except (OSError, ValueError, KeyError, TypeError):  # missing or damaged
             return False
@@ -99,7 +101,8 @@ class ExperimentTask:
             PhotochromError: If it cannot be trained or evaluated.
         """
         data = self.folder / "data"
-        options: Any = {"fid_weights": self.fid_weights, "device": "auto", "progress": False}
+        options: Any = {"split": "test", "fid_weights": self.fid_weights}
+        options |= {"device": "auto", "progress": False}
         if self.recipe is None:
             evaluate(BASELINES, data, out=self.folder / "baselines", **options)
             return
@@ -126,8 +129,8 @@ def prepare_data(data: Path, folder: Path, protocol: Protocol) -> None:
     """Write the photos at the protocol's size to `folder`/data, unless they are there.
 
     Raises:
-        DataError: If `data` has too few or too small photos, or `folder` has the photos of another
-            data set.
+        DataError: If `data` has too few or too small photos, or no test split, or if `folder` has
+            photos of another data set or another number of them.
     """
     check_data(data, folder, protocol)
     dest = folder / "data"
@@ -137,20 +140,27 @@ def prepare_data(data: Path, folder: Path, protocol: Protocol) -> None:
 
 def check_data(data: Path, folder: Path, protocol: Protocol) -> None:
     """Raise `DataError` if `prepare_data` would, and write nothing."""
-    dest = folder / "data"
+    dest, counts = folder / "data", _count_photos(protocol)
     if not dest.exists():
-        check_enough(data, size=protocol.size, counts=_count_photos(protocol))
+        check_enough(data, size=protocol.size, counts=counts)
         return
-    fingerprint = json.loads((dest / "data.json").read_text())["from_fingerprint"]
-    if fingerprint != PackedPhotos(data, "train").fingerprint:
+    info = json.loads((dest / "data.json").read_text())
+    if info["from_fingerprint"] != PackedPhotos(data, "train").fingerprint:
         raise DataError(
             f"{dest} was made from other photos than {data}; give the data of the first call, or "
+            "another --out"
+        )
+    found = {split: info.get(split, 0) for split in counts}
+    if found != counts:
+        raise DataError(
+            f"{dest} has photos: {describe_counts(found)}; the protocol has "
+            f"{describe_counts(counts)} (a folder of an earlier version has none for test); give "
             "another --out"
         )
 
 
 def _count_photos(protocol: Protocol) -> dict[Split, int]:
-    return {"train": protocol.train, "validation": protocol.held_out}
+    return {"train": protocol.train, "validation": protocol.validation, "test": protocol.test}
 
 
 def make_tasks(
