@@ -8,6 +8,7 @@ import click
 
 from photochrom.cli.data import data
 from photochrom.cli.extras import need
+from photochrom.cli.hub import hub
 from photochrom.errors import PhotochromError, RecipeError
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
@@ -359,5 +360,5 @@ def reproduce(data: Path, out: Path, protocol: str, *, dry_run: bool, **options:
 
 
 COMMANDS: list[click.Command] = [
-    *(data, recipes, train, evaluate, compare, table, export, reproduce),
+    *(data, recipes, train, evaluate, compare, table, export, hub, reproduce),
 ]

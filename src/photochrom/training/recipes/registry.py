@@ -6,10 +6,12 @@ the defaults of a recipe. A part that is not registered here is chosen by its ow
 which has to be importable, or by the name of an entry point of the registry's group.
 """
 
+import contextlib
 import importlib
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -29,6 +31,19 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 PositiveFraction = Annotated[float, Gt(0), Le(1)]
 Side = Annotated[int, Ge(16)]
 """In px."""
+
+
+_imports_are_allowed = ContextVar("imports_are_allowed", default=True)
+
+
+@contextlib.contextmanager
+def without_imports() -> Iterator[None]:
+    """Refuse parts that a recipe gives as `module:name`: importing them runs code, or calls it."""
+    token = _imports_are_allowed.set(False)
+    try:
+        yield
+    finally:
+        _imports_are_allowed.reset(token)
 
 
 class Settings(BaseModel):
@@ -158,8 +173,13 @@ class Registry(Generic[T]):
         """Import the class or function of a name.
 
         Raises:
-            RecipeError: If there is none.
+            RecipeError: If there is none, or within `without_imports` if it is `module:name`.
         """
+        if ":" in kind and not _imports_are_allowed.get():
+            raise RecipeError(
+                f"the recipe imports the {self.what} {kind!r}, which is not part of photochrom; "
+                "if you trust that code, install it and give --allow-imports"
+            )
         address = kind if ":" in kind else self._entries.get(kind)
         if address is None:
             plugins = entry_points(group=self.group)
