@@ -40,6 +40,10 @@ def test_train_evaluate_export_and_colorize(tmp_path: Path) -> None:
         *("metrics.json", "metrics.csv", "metrics.md", "contact.png"),
     }
 
+    options = ("--batch-statistics", "--no-dropout", "--limit", 2)
+    result = run("evaluate", trained, "--data", data, *options)
+    assert "(batch statistics, no dropout)" in result.output
+
     result = run("table", trained)
     assert result.exit_code == 0, result.output
     assert ".0071" in result.output

@@ -189,6 +189,16 @@ def train(
     show_default=True,
     help="Number of true colour hints per photo, evenly spaced, 7 px wide at 256 px.",
 )
+@click.option(
+    "--batch-statistics/--running-statistics",
+    "batch_statistics",
+    default=None,
+    help="Normalize with the statistics of the photo, or of training. Default: as in the recipe.",
+)
+@click.option(
+    "--dropout/--no-dropout", default=None, help="Keep dropout, or not. Default: as in the recipe."
+)
+@click.option("--seed", default=0, show_default=True, help="Of dropout.")
 @click.option("--skin", is_flag=True, help="Also measure skin colours, in the faces of the photos.")
 @click.option(
     "--fid-weights", type=click.Path(path_type=Path), metavar="FILE", help=_INCEPTION_HELP

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -129,15 +130,22 @@ def save_generator(run: Path, generator: nn.Module) -> None:
     write_atomic(run / "generator.safetensors", save(state))
 
 
-def load_generator(run: Path) -> tuple[nn.Module, Recipe]:
+def load_generator(
+    run: Path, changes: Mapping[str, bool] = MappingProxyType({})
+) -> tuple[nn.Module, Recipe]:
     """Return the trained generator of a run, on the CPU and in eval mode, and its recipe.
 
     Batch norms and dropout are as in `Recipe.inference`.
 
+    Args:
+        run: The run directory.
+        changes: Values of `Recipe.inference` other than the recipe's: `batch_statistics`,
+            `dropout`.
+
     Raises:
         RunError: As `load_weights`.
     """
-    recipe = read_recipe(run)
+    recipe = override(read_recipe(run), {f"inference.{key}": v for key, v in changes.items()})
     generator = build_generator(without_pretrained_weights(recipe))
     load_weights(generator, run)
     generator.eval()

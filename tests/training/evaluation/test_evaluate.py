@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,6 +180,54 @@ def test_dropout_and_batch_statistics_change_what_is_evaluated(data: Path, tmp_p
         (path / "recipe.json").write_text(override(recipe, change).to_json())
     found = evaluate(list(map(str, runs)), data, limit=2, progress=False)
     assert len({e.values["mse"][0] for e in found}) == len(runs)
+
+
+def test_inference_can_be_chosen_without_changing_the_run(data: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    recipe = override(named_recipe("tiny"), {"generator.dropout_stages": 2})
+    (run / "recipe.json").write_text(recipe.to_json())
+
+    def values(**options: Any) -> Evaluation:
+        (found,) = evaluate([str(run)], data, progress=False, **options)
+        return found
+
+    plain = values()
+    before = (run / "metrics.json").read_bytes()
+    batch = values(batch_statistics=True, out=tmp_path / "out")
+    assert batch.name == "run (batch statistics)"
+    written = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert written["batch_statistics"] is True
+    assert "dropout" not in written
+    random, again, other = (values(dropout=True, seed=seed) for seed in (0, 0, 1))
+    assert random == again
+    assert len({e.values["mse"][0] for e in (plain, batch, random, other)}) == 4
+    assert (run / "metrics.json").read_bytes() == before
+    assert not (run / "metrics-test.json").exists()
+    # The other way round: a recipe with both, measured without them.
+    both = {"inference.batch_statistics": True, "inference.dropout": True}
+    (run / "recipe.json").write_text(override(recipe, both).to_json())
+    none = values(batch_statistics=False, dropout=False)
+    assert none.name == "run (no batch statistics, no dropout)"
+    assert none.values == plain.values
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("grey", {"dropout": True}, "grey is not a run, and dropout can be chosen for runs only"),
+        ("run", {"dropout": True}, "has no Dropout layers, so dropout changes nothing"),
+        ("run", {"seed": -1}, "the seed is -1; give a number from 0"),
+    ],
+)
+def test_inference_that_changes_nothing_is_refused(
+    data: Path, tmp_path: Path, model: str, options: dict[str, Any], message: str
+) -> None:
+    run = make_run(tmp_path / "run")
+    without = override(named_recipe("tiny"), {"generator.dropout_stages": 0})
+    (run / "recipe.json").write_text(without.to_json())
+    given = str(run) if model == "run" else model
+    with pytest.raises(PhotochromError, match=message):
+        evaluate([given], data, progress=False, **options)
 
 
 def test_hints_improve_psnr(data: Path, tmp_path: Path) -> None:

