@@ -1,5 +1,7 @@
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import click
 import numpy as np
@@ -106,10 +108,10 @@ def test_coco_packs_what_was_downloaded(tmp_path: Path, monkeypatch: pytest.Monk
     assert names < {path.name for path in photos.iterdir()}
 
 
-def test_a_source_is_one_function_and_one_entry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["registered", "own"])
+def test_a_source_gets_its_own_options_and_those_of_all(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As "To add a data source" of CONTRIBUTING.md says."""
     photos = write_photos(tmp_path / "photos", 6)
 
     def find(dest: Path, seed: int, count: int | None, even: bool) -> Mapping[str, Path]:
@@ -120,11 +122,34 @@ def test_a_source_is_one_function_and_one_entry(
         click.Option(["--count"], type=int, help="Number of photos."),
         click.Option(["--even"], is_flag=True, help="Photos of even numbers."),
     )
-    monkeypatch.setitem(SOURCES, "numbered", Source("Pack numbered photos.", find, params))
-    assert "numbered  Pack numbered photos." in run("--help").output
-    assert "--even" in run("numbered", "--help").output
-    result = run("numbered", tmp_path / "data", "--even", "--size", 16, "--seed", 7)
+    module = ModuleType("numbered_photos")
+    module.__dict__["NUMBERED"] = Source("Pack numbered photos.", find, params)
+    monkeypatch.setitem(sys.modules, "numbered_photos", module)
+    name = "numbered_photos:NUMBERED"
+    if way == "registered":
+        monkeypatch.setitem(SOURCES, "numbered", name)
+        name = "numbered"
+        assert "numbered  Pack numbered photos." in run("--help").output
+    assert "--even" in run(name, "--help").output
+    result = run(name, tmp_path / "data", "--even", "--size", 16, "--seed", 7)
     assert result.exit_code == 0, result.output
     parts = [PackedPhotos(tmp_path / "data", split) for split in SPLITS]
     names = sorted(name for part in parts for name, _ in part.sources())
     assert names == ["00.png", "02.png", "04.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("flickr", "No such command 'flickr'"),
+        ("no_module:SOURCE", "no source 'no_module:SOURCE' (No module named 'no_module'); choose"),
+        ("json:SOURCE", "(module 'json' has no attribute 'SOURCE'); choose from folder, coco, or"),
+        ("json:dumps", "json:dumps is <function dumps at"),
+        (":x", "there is no source ':x'"),
+    ],
+)
+def test_unknown_sources_are_refused(name: str, message: str, tmp_path: Path) -> None:
+    result = run(name, tmp_path / "data")
+    assert result.exit_code > 0
+    assert message in result.output
+    assert len(result.stderr.splitlines()) == (1 if ":" in name else 4)

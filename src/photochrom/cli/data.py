@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from photochrom.cli.extras import need
-from photochrom.training.data.sources import SOURCES
+from photochrom.training.data.sources import SOURCES, load_source
 
 _FRACTIONS = ("validation_fraction", "test_fraction")
 _OLD_OPTIONS = {
@@ -71,16 +71,19 @@ class _Sources(click.Group):
         return list(SOURCES)
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        source = SOURCES.get(name)
-        if source is None:
+        if name not in SOURCES and ":" not in name:
             return None
+        source = load_source(name)
         params = [*source.params, *_PACKING_PARAMS]
         return click.Command(name, params=params, help=source.help, callback=partial(_pack, name))
 
 
 @click.group(cls=_Sources)
 def data() -> None:
-    """Pack photos into a data set."""
+    """Pack photos into a data set.
+
+    COMMAND is a source: one of those below, or module:name of your own.
+    """
 
 
 def _pack(name: str, /, dest: Path, split_file: Path | None, **options: Any) -> None:
@@ -91,7 +94,7 @@ def _pack(name: str, /, dest: Path, split_file: Path | None, **options: Any) -> 
     for old, new in _OLD_OPTIONS.items():
         if options.pop(old.removeprefix("--").replace("-", "_")) is not None:
             raise click.UsageError(f"{old} was replaced by {new}")
-    source, context = SOURCES[name], click.get_current_context()
+    source, context = load_source(name), click.get_current_context()
     if source.extra is not None:
         need(source.extra)
     given = [

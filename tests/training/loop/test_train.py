@@ -343,6 +343,48 @@ def test_image_size_too_small_for_a_network_is_refused(data: Path, tmp_path: Pat
     assert not (tmp_path / "runs").exists()
 
 
+WRONG_PARTS = {
+    "generator": (
+        "def forward(self, L): return self.layer(L)[:, :1]",
+        r"the generator returns \(2, 1, 32, 32\) for L of .*; \(2, 2, 32, 32\) is needed",
+    ),
+    "discriminator": (
+        "def forward(self, photo): return self.layer(photo[:, :1])",
+        r"do not fit each other \(.*forward\(\) takes 2 positional arguments but 3 were .*; see",
+    ),
+    "objective.mine": (
+        "def __new__(cls, sample): return (sample.values - sample.target).abs()",
+        r"the term mine returns a tensor of shape \(2, 2, 32, 32\); return a scalar",
+    ),
+    "objective.other": (
+        "def __new__(cls, sample): return 0.5",
+        r"do not fit each other \('float' object has no attribute 'ndim'\); see the contracts",
+    ),
+}
+
+
+@pytest.mark.parametrize("part", WRONG_PARTS)
+def test_parts_that_break_their_contract_are_refused(
+    part: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, message = WRONG_PARTS[part]
+    module = f"wrong_{part.replace('.', '_')}"
+    arguments = "self, out_channels" if part == "generator" else "self"
+    (tmp_path / f"{module}.py").write_text(
+        "from torch import nn\n\nclass Part(nn.Module):\n"
+        f"    def __init__({arguments}):\n        super().__init__()\n"
+        "        self.layer = nn.Conv2d(1, 2, 1)\n\n"
+        f"    {code}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    weight = {f"{part}.weight": 1} if part.startswith("objective") else {}
+    recipe = override(TINY, {f"{part}.kind": f"{module}:Part", **weight})
+    with pytest.raises(RecipeError, match=message) as caught:
+        train(recipe, data, tmp_path / "runs", device="cpu", progress=False)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_encoder_of_another_fixed_size_is_refused(data: Path, tmp_path: Path) -> None:
     recipe = override(
         ENCODER_L1,

@@ -352,6 +352,45 @@ def test_generator_of_an_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyP
         override(TINY, {"generator.kind": "lun"})
 
 
+WRONG_PLUGINS = {
+    "def f(): ...": r"takes \(\) \(too many positional arguments\); it is called as \(out_",
+    "def f(out_channels, depth): ...": "missing a required argument: 'depth'",
+    "f = 3": "is 3; give a class or a function",
+    "def f(n, *, depth=3): ...": "depth of mine_N:f has no annotation; annotate what is valid",
+    "def f(n, *, depth: 'Dept' = 3): ...": "cannot be settings .*'Dept' is not defined.*; annotate",
+    "def f(n, *, depth: object() = 3): ...": "cannot be settings .*; annotate",
+    "class C: ...\ndef f(n, *, c: C): ...": "cannot be settings .*; annotate",
+    "def f(n, *, _depth: int = 3): ...": "_depth of mine_N:f cannot be a setting; give it a name",
+    "def f(n, *, depth: int = 'x'): ...": "default of depth of mine_N:f is 'x'; it should be a",
+    "def f(n, *, depth: int = None): ...": "default of depth of mine_N:f is None; it should be a",
+    "def f(n, *, kind: str = 'a'): ...": "kind of mine_N:f cannot be a setting; give it a name",
+    "1 +": r"mine_N.*: SyntaxError .*mine_N.py, line 1\).*; mend it",
+    "f = 1 / 0": r"ZeroDivisionError \(division by zero\) in .*mine_N.py, line 1; mend it",
+}
+
+
+@pytest.mark.parametrize("code", WRONG_PLUGINS)
+def test_wrong_plugins_are_refused_in_one_sentence(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"mine_{list(WRONG_PLUGINS).index(code)}"
+    (tmp_path / f"{module}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    message = WRONG_PLUGINS[code].replace("mine_N", module)
+    with pytest.raises(RecipeError, match=message) as caught:
+        override(TINY, {"generator.kind": f"{module}:f"})
+    assert "\n" not in str(caught.value)
+
+
+def test_default_of_a_plugin_is_converted_to_its_annotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "with_default.py").write_text("def f(n, *, width: float = 1): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    width = override(TINY, {"generator.kind": "with_default:f"}).generator.settings["width"]
+    assert isinstance(width, float)
+
+
 # Recipes of format 1
 
 

@@ -19,6 +19,7 @@ from photochrom.training.loop.synchronized_layers import synchronize_layers
 from photochrom.training.losses.objective import Objective
 from photochrom.training.losses.views import DiscriminatorSample
 from photochrom.training.networks.initialization import initialize
+from photochrom.training.networks.outputs import Output
 from photochrom.training.onnx.importing import load_onnx_weights
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.tensors import to_L_ab
@@ -135,6 +136,11 @@ def check_size(networks: Networks, recipe: Recipe, fabric: Fabric, *, sync_batch
     count = data.batch_size if sync_batchnorm else data.batch_size // fabric.world_size
     try:
         _run_copies(networks, recipe, fabric, min(2, count))
+    except (AttributeError, TypeError) as error:
+        raise RecipeError(
+            f"the networks or losses do not fit each other ({str(error).splitlines()[0]}); see "
+            "the contracts in photochrom.training.networks and photochrom.training.losses"
+        ) from error
     except (AssertionError, RuntimeError, ValueError) as error:  # timm asserts sizes
         raise RecipeError(
             f"the networks cannot be trained on {count} photos of {data.image_size} px at a time "
@@ -187,6 +193,7 @@ def _run_copies(
     copies = replace(networks, generator=copy.deepcopy(networks.generator).train())
     with fabric.autocast():
         prediction = copies.generator(L)
+        _check_shape(prediction.float(), batch, objective.output)
         outputs = [prediction]
         if networks.discriminator is not None:
             copies = replace(copies, discriminator=copy.deepcopy(networks.discriminator).train())
@@ -201,6 +208,20 @@ def _run_copies(
                 objective.discriminator_loss(logits, logits, d_sample)
             objective.generator_loss(sample)
     return copies, outputs
+
+
+def _check_shape(prediction: Tensor, batch: Batch, output: Output) -> None:
+    """Check that a generator returns what the output takes.
+
+    Raises:
+        RecipeError: If not.
+    """
+    values, target = output.values(prediction, batch.L), output.target(batch.L, batch.ab)
+    if values.shape != target.shape:
+        raise RecipeError(
+            f"the generator returns {tuple(prediction.shape)} for L of {tuple(batch.L.shape)}, and "
+            f"the output makes {tuple(values.shape)} of it; {tuple(target.shape)} is needed"
+        )
 
 
 def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:

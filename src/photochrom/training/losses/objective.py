@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from photochrom.errors import RecipeError
 from photochrom.training.losses.adversarial import AdversarialLoss
 from photochrom.training.losses.views import DiscriminatorSample, Sample
 from photochrom.training.networks.color_classes import uniform_prior
@@ -90,6 +91,12 @@ def _weighted_sum(
     terms: Mapping[str, Term], sample: Sample | DiscriminatorSample, prefix: str
 ) -> tuple[Tensor, Losses]:
     losses = {f"{prefix}_{name}": term.build(sample) for name, term in terms.items()}
+    for name, loss in zip(terms, losses.values(), strict=True):
+        if loss.ndim > 0:
+            raise RecipeError(
+                f"the term {name} returns a tensor of shape {tuple(loss.shape)}; return a scalar, "
+                "such as its mean"
+            )
     weights = [term.weight for term in terms.values()]
     weighted = [weight * loss for weight, loss in zip(weights, losses.values(), strict=True)]
     return torch.stack(weighted).sum(), {key: loss.detach() for key, loss in losses.items()}

@@ -17,6 +17,7 @@ GENERATORS: Registry[Any] = Registry(
         "residual": f"{_NETWORKS}.residual:ResidualGenerator",
         "zhang2016": f"{_NETWORKS}.zhang2016:Zhang2016",
     },
+    arguments=("out_channels",),
 )
 """`photochrom.training.networks` has the contract."""
 
@@ -62,6 +63,7 @@ TERMS: Registry[Any] = Registry(
         "colorfulness": f"{_LOSSES}.terms:colorfulness",
         "focal_frequency": f"{_LOSSES}.terms:focal_frequency",
     },
+    arguments=("sample",),
 )
 
 REGULARIZERS: Registry[Any] = Registry(
@@ -70,4 +72,5 @@ REGULARIZERS: Registry[Any] = Registry(
         "r1": f"{_LOSSES}.regularizers:r1",
         "gradient_penalty": f"{_LOSSES}.regularizers:gradient_penalty",
     },
+    arguments=("sample",),
 )

@@ -9,6 +9,7 @@ which has to be importable, or by the name of an entry point of the registry's g
 import contextlib
 import importlib
 import inspect
+import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -19,7 +20,14 @@ from types import UnionType
 from typing import Annotated, Any, Generic, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PydanticUserError,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from photochrom.errors import RecipeError
 
@@ -107,8 +115,11 @@ def _describe(error: ValidationError, path: str, model: type[BaseModel]) -> str:
         return unknown_key(where, name, list(model.model_fields))
     if first["type"] == "missing":
         return f"{key} is missing; give it a value"
-    requirement = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{key} is {first['input']!r}; it {requirement}"
+    return f"{key} is {first['input']!r}; it {_requirement(first['msg'])}"
+
+
+def _requirement(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input ")
 
 
 def unknown_key(section: str, name: str, known: list[str]) -> str:
@@ -157,10 +168,14 @@ class Registry(Generic[T]):
         what: One of them, for messages; entry points are in the group `photochrom.WHAT`, with
             underscores for spaces.
         entries: Name to `module:name`.
+        arguments: Names of the positional arguments that a part is called with.
     """
 
-    def __init__(self, what: str, entries: Mapping[str, str]) -> None:
+    def __init__(
+        self, what: str, entries: Mapping[str, str], arguments: tuple[str, ...] = ()
+    ) -> None:
         self.what = what
+        self.arguments = arguments
         self.group = f"photochrom.{what.replace(' ', '_')}"
         self._entries = dict(entries)
 
@@ -173,7 +188,8 @@ class Registry(Generic[T]):
         """Import the class or function of a name.
 
         Raises:
-            RecipeError: If there is none, or within `without_imports` if it is `module:name`.
+            RecipeError: If there is none, it cannot be called with `arguments` and settings, or it
+                is `module:name` within `without_imports`.
         """
         if ":" in kind and not _imports_are_allowed.get():
             raise RecipeError(
@@ -198,7 +214,35 @@ class Registry(Generic[T]):
                 f"cannot import the {self.what} {kind!r} ({error}); install it, or put its folder "
                 "into PYTHONPATH"
             ) from error
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise RecipeError(
+                f"cannot import the {self.what} {kind!r}: {type(error).__name__} "
+                f"({error}) in {last.filename}, line {last.lineno}; mend it"
+            ) from error
+        self._check_call(kind, implementation)
         return implementation
+
+    def _check_call(self, kind: str, implementation: Any) -> None:
+        """Check that a class or function can be called with `arguments` and settings.
+
+        Raises:
+            RecipeError: If it cannot.
+        """
+        if not callable(implementation):
+            raise RecipeError(
+                f"the {self.what} {kind!r} is {implementation!r}; give a class or a function"
+            )
+        signature = inspect.signature(implementation)
+        settings = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
+        try:
+            signature.bind(*self.arguments, **dict.fromkeys(settings))
+        except TypeError as error:
+            expected = ", ".join([*self.arguments, "*", "SETTING, ..."])
+            raise RecipeError(
+                f"the {self.what} {kind!r} takes {signature} ({error}); it is called as "
+                f"({expected})"
+            ) from None
 
     def parse(self, values: Any, path: str = "") -> Component:
         """Return the component of a mapping with `kind` and settings.
@@ -249,14 +293,55 @@ class _Weight(Settings):
     weight: NonNegative
 
 
+class _OwnSettings(Settings):
+    model_config = ConfigDict(validate_default=True)
+
+
 @cache
 def settings_of(implementation: Callable[..., Any]) -> type[Settings]:
-    """Return the model of the keyword-only parameters of a class or function."""
+    """Return the model of the keyword-only parameters of a class or function.
+
+    Raises:
+        RecipeError: If one has no annotation, an annotation that pydantic does not know, a default
+            that its annotation does not allow, or a name that recipes use otherwise.
+    """
     function = implementation.__init__ if inspect.isclass(implementation) else implementation
-    hints = typing.get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {
-        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
-        for name, parameter in inspect.signature(function).parameters.items()
+    where = f"{implementation.__module__}:{implementation.__qualname__}"
+    parameters = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    return create_model("Settings", __base__=Settings, **fields)
+    ]
+    for parameter in parameters:
+        if parameter.name in ("kind", "weight") or parameter.name.startswith("_"):
+            raise RecipeError(
+                f"the parameter {parameter.name} of {where} cannot be a setting; give it a name "
+                "other than kind and weight, without an underscore before it"
+            )
+        if parameter.annotation is parameter.empty:
+            raise RecipeError(
+                f"the parameter {parameter.name} of {where} has no annotation; annotate what is "
+                "valid, such as int"
+            )
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+        fields: dict[str, Any] = {
+            p.name: (hints[p.name], ... if p.default is p.empty else p.default) for p in parameters
+        }
+        model = create_model("Settings", __base__=_OwnSettings, **fields)
+    except (NameError, TypeError, PydanticUserError) as error:
+        reason = str(error).splitlines()[0]
+        raise RecipeError(
+            f"the parameters of {where} cannot be settings ({reason}); annotate them with types "
+            "that pydantic can check"
+        ) from error
+    try:
+        model.model_validate({})
+    except ValidationError as error:
+        wrong = [entry for entry in error.errors() if entry["type"] != "missing"]
+        if wrong:
+            raise RecipeError(
+                f"the default of {wrong[0]['loc'][0]} of {where} is {wrong[0]['input']!r}; it "
+                f"{_requirement(wrong[0]['msg'])}"
+            ) from None
+    return model
