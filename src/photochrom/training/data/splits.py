@@ -1,7 +1,7 @@
 """The splits of a data set.
 
-`train` is for training. `validation` is watched meanwhile; what is chosen (a blend, a factor, an
-epoch to stop at) is chosen on it. `test` is evaluated once, for the figures that are reported.
+`train` is for training. `validation` is watched in training, and choices (a blend, a factor, an
+epoch to stop at) are made on it. `test` is evaluated once, for the figures that are reported.
 """
 
 import csv

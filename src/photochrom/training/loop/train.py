@@ -1,8 +1,8 @@
 """The training loop of all recipes, on one process or several.
 
-The random numbers of a step (order, crops, flips, dropout) follow from the recipe's seed and the
-number of the step or epoch alone. A resumed run therefore takes the same steps as an uninterrupted
-one, and several processes take those of one.
+The random numbers of a step (order, crops, flips, dropout) depend only on the recipe's seed and the
+number of the step or epoch. So a resumed run takes the same steps as an uninterrupted one, and
+several processes take the same steps as one.
 """
 
 import logging
@@ -81,8 +81,8 @@ def train(
         precision: `bf16` computes in bfloat16 where that is safe, with weights in float32.
         devices: Processes on each machine, each with an equal share of every batch and its own GPU
             if there are any. They are started here unless torchrun or SLURM has started them; the
-            caller's main module then needs a guard, as for `multiprocessing`.
-        nodes: Number of machines, on each of which the same is called.
+            caller's main module then needs `if __name__ == "__main__"`, as for `multiprocessing`.
+        nodes: Number of machines, each of which makes the same call.
         sync_batchnorm: Use the statistics of the whole batch in batch norm, so that the weights do
             not depend on the number of processes, except for rounding.
         resume: A run directory; recipe, data, precision and sync_batchnorm have to be the same.

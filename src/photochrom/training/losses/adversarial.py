@@ -1,7 +1,6 @@
 """The adversarial losses of discriminator and generator.
 
-Contract, tested for every entry of `photochrom.training.recipes.kinds.ADVERSARIAL_LOSSES`:
-`AdversarialLoss`.
+Every entry of `photochrom.training.recipes.kinds.ADVERSARIAL_LOSSES` follows `AdversarialLoss`.
 """
 
 from typing import Protocol
@@ -17,7 +16,7 @@ class AdversarialLoss(Protocol):
     """A loss on logits of any shape."""
 
     boundary: float
-    """Logits above it mean that a photo is taken for real."""
+    """The discriminator takes photos with logits above it for real."""
 
     def real(self, logits: Tensor) -> Tensor:
         """Return the discriminator's mean loss on real photos."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def colorfulness_loss(fake: Tensor) -> Tensor:
-    """Return 1 - (sigma_rgyb + 0.3 mu_rgyb) / 100, which falls as the fake photos get colourful.
+    """Return 1 - (sigma_rgyb + 0.3 mu_rgyb) / 100, which is lower for more colourful photos.
 
     sigma_rgyb and mu_rgyb are the standard deviation and the mean of (R - G, (R + G)/2 - B) of a
     photo on the scale 0..255: `photochrom.training.evaluation.metrics.colorfulness`. 1 for grey,
@@ -28,11 +28,10 @@ def colorfulness_loss(fake: Tensor) -> Tensor:
 
 
 def focal_frequency_loss(fake: Tensor, real: Tensor, alpha: float = 1.0) -> Tensor:
-    """Return the distance of the spectra, where frequencies that differ most weigh most.
+    """Return the mean over photos, channels and frequencies of w |F_real - F_fake|^2.
 
-    The mean over photos, channels and frequencies of w |F_real - F_fake|^2, with F the orthonormal
-    two-dimensional Fourier transform, and w = |F_real - F_fake|^alpha, divided by its maximum per
-    photo and channel, without gradients.
+    F is the orthonormal two-dimensional Fourier transform. The weight w is |F_real - F_fake|^alpha,
+    divided by its maximum over the frequencies of a photo and channel; it has no gradients.
 
     Args:
         fake: Generated photos.

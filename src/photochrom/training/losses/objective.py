@@ -59,7 +59,7 @@ class Objective:
         """Return the weighted sum of the terms, and the terms and `g_total`, detached.
 
         Args:
-            sample: What the terms see.
+            sample: The input of the terms.
             pretrain: Use `pretrain_terms` only.
         """
         names = self.pretrain_terms if pretrain else self.terms
@@ -71,7 +71,7 @@ class Objective:
     ) -> tuple[Tensor, Losses]:
         """Return (d_real + d_fake) / 2 + the regularizers, and all terms, detached.
 
-        Equation (8) of the report, negated, with `bce`.
+        With `bce`, it is the negative of equation (8) of the report.
 
         Raises:
             ValueError: If there is no adversarial loss.

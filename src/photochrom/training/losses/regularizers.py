@@ -13,12 +13,14 @@ from photochrom.training.recipes.registry import Count
 
 
 def r1(sample: DiscriminatorSample, *, interval: Count = 1) -> Tensor:
-    """Return half the mean squared norm of the gradient on real photos; the weight is gamma.
+    """Return half the mean squared norm of the gradient on real photos.
+
+    The paper's gamma is the weight in the recipe.
 
     Args:
         sample: The photos.
-        interval: Steps between two steps with it, in which it counts this many times (Karras et al.
-            2020, "lazy regularization").
+        interval: The term is computed in every `interval`-th step and multiplied by `interval`; in
+            the other steps it is 0 (Karras et al. 2020, lazy regularization).
 
     Reference:
         Mescheder et al. 2018, equation (9).
@@ -30,10 +32,10 @@ def r1(sample: DiscriminatorSample, *, interval: Count = 1) -> Tensor:
 
 
 def gradient_penalty(sample: DiscriminatorSample) -> Tensor:
-    """Return the mean of (norm of the gradient - 1)^2 between real and generated photos (WGAN-GP).
+    """Return the mean of (norm of the gradient - 1)^2 over random mixtures of real and fake photos.
 
     Reference:
-        Gulrajani et al. 2017, equation (3).
+        Gulrajani et al. 2017 (WGAN-GP), equation (3).
     """
     real, fake = sample.real.photo, sample.fake.photo
     share = draw_local(lambda n: torch.rand(n, 1, 1, 1), len(real)).to(real.device)

@@ -23,14 +23,14 @@ from photochrom.training.networks.outputs import ClassesOutput
 from photochrom.training.recipes.registry import NonNegative, PositiveFraction
 
 Networks = Annotated[tuple[str, ...], MinLen(1)]
-"""Feature networks of `photochrom.training.networks.features`, which the steps use in turn."""
+"""Names of feature networks (`photochrom.training.networks.features`). Each step uses one of them,
+in turn."""
 
 
 def l1(sample: Sample) -> Tensor:
     """Return the mean absolute error of the generator's values.
 
-    The report's equation (7) writes a sum; without the mean, the usual weight of 100 makes no
-    sense.
+    Equation (7) of the report writes a sum, but its weight of 100 is usual for the mean.
     """
     return F.l1_loss(sample.values, sample.target)
 
@@ -66,10 +66,10 @@ def classes(sample: Sample, *, uniform: PositiveFraction = 0.5) -> Tensor:
 
 
 def perceptual(sample: Sample, *, networks: Networks = ("tu-efficientnet_lite0",)) -> Tensor:
-    """Return the distance of features of unit length, the mean over scales.
+    """Return the distance of generated and real photos in features of a network.
 
     Args:
-        sample: The views of the discriminator are compared.
+        sample: Its crops for the discriminator are compared, by `feature_distance`.
         networks: The feature networks.
 
     Reference:

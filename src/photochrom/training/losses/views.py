@@ -1,4 +1,4 @@
-"""What losses see: photos as inputs of discriminators and feature networks."""
+"""The inputs of losses: photos as discriminators and feature networks get them."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -36,9 +36,9 @@ class View:
         return self.output.rgb(self.photo)
 
     def features(self, networks: Sequence[str]) -> list[Tensor]:
-        """Return the features (B, C, h', w') from one network, from fine to coarse.
+        """Return the features (B, C, h', w') of one network, from fine to coarse.
 
-        The steps use the networks in turn. What was computed is kept.
+        Each step uses one of the networks, in turn. Features are computed once for each view.
         """
         name = networks[self.index(networks)]
         if self._attached is not None:
@@ -63,7 +63,7 @@ class View:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the terms of the generator's loss see of one update."""
+    """The input of the terms of the generator's loss, in one update."""
 
     prediction: Tensor
     """The generator's output."""
@@ -87,7 +87,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class DiscriminatorSample:
-    """What the regularizers of the discriminator's loss see of one update."""
+    """The input of the regularizers of the discriminator's loss, in one update."""
 
     fake: View
     """Without gradients to the generator."""
@@ -96,7 +96,7 @@ class DiscriminatorSample:
     """The discriminator."""
 
     def gradient(self, photo: Tensor) -> Tensor:
-        """Return the gradient of the sum of the logits by a photo, with a graph for training."""
+        """Return the gradient of the sum of the logits by a photo, which can be differentiated."""
         photo = photo.detach().requires_grad_()
         logits = self.logits(self.real.with_photo(photo))
         (gradient,) = torch.autograd.grad(logits.sum(), photo, create_graph=True)

@@ -1,6 +1,6 @@
 """What a generator predicts, and how it becomes a photo.
 
-Contract, tested for every entry of `photochrom.training.recipes.kinds.OUTPUTS`: `Output`.
+Every entry of `photochrom.training.recipes.kinds.OUTPUTS` follows `Output`.
 """
 
 from typing import Protocol
@@ -19,22 +19,22 @@ class Output(Protocol):
     """The meaning of a generator's output channels."""
 
     channels: int
-    """Of the generator's output, the prediction."""
+    """Number of channels of the prediction, which is the generator's output."""
 
     def target(self, L: Tensor, ab: Tensor) -> Tensor:
-        """Return the true values of a photo, (B, C, H, W) in [-1, 1], which the term `l1` takes."""
+        """Return the true values of a photo, (B, C, H, W) in [-1, 1], for the term `l1`."""
 
     def values(self, prediction: Tensor, L: Tensor) -> Tensor:
-        """Return the values of a prediction, of the shape of the target."""
+        """Convert a prediction to values, in the shape of the target."""
 
     def photo(self, values: Tensor, L: Tensor) -> Tensor:
-        """Return Lab or RGB (B, 3, H, W) in [-1, 1], the discriminator's input, of values."""
+        """Convert values to the discriminator's input: Lab or RGB, (B, 3, H, W) in [-1, 1]."""
 
     def rgb(self, photo: Tensor) -> Tensor:
-        """Return sRGB (B, 3, H, W) in [-1, 1] of the result of `photo`."""
+        """Convert the result of `photo` to sRGB, (B, 3, H, W) in [-1, 1]."""
 
     def ab(self, values: Tensor) -> Tensor:
-        """Return ab (B, 2, H, W), nominally in [-1, 1], of values."""
+        """Convert values to ab, (B, 2, H, W), nominally in [-1, 1]."""
 
 
 class AbOutput:
@@ -113,7 +113,7 @@ class ClassesOutput(AbOutput):
     The logits may be smaller than the photo; ab is enlarged bilinearly.
 
     Args:
-        temperature: T of the annealed mean: 1 is the mean, 0 would be the mode.
+        temperature: T of the annealed mean. 1 gives the mean; the limit at 0 is the mode.
 
     Reference:
         Zhang, Isola and Efros 2016, "Colorful Image Colorization", sections 2.1 and 2.3.

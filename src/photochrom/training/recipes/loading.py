@@ -1,6 +1,6 @@
 """Recipes from files: the named ones in `named/`, and those of users, in TOML or JSON.
 
-A TOML file may state `base`, the name of a recipe from which it states the differences only.
+A TOML file may have a `base`, the name of a recipe; it then has only the values that differ.
 """
 
 import tomllib
@@ -63,7 +63,7 @@ def load_recipe(name_or_path: str) -> Recipe:
 
 
 def to_toml(recipe: Recipe) -> str:
-    """Return a recipe as TOML, with all values but those that are None."""
+    """Return a recipe as TOML, with all values except None, which TOML does not have."""
     return tomli_w.dumps(_without_none(recipe.to_dict()))
 
 

@@ -65,11 +65,12 @@ class Data(Settings):
     flip: bool = True
     """Flip half of the photos horizontally."""
     crop_min: PositiveFraction | None = None
-    """The side of a crop is drawn between this fraction of the photo's short side and all of it,
-    and the crop is resized to `image_size`; None: crops of `image_size`, not resized."""
+    """The side of a crop is random, from this fraction of the photo's short side to the whole of
+    it, and the crop is resized to `image_size`. None: crops of `image_size`, not resized."""
     min_side: Side | None = None
-    """Photos with a shorter side in px are not used for training; photos smaller than `image_size`
-    are enlarged. None: photos smaller than `image_size` are an error."""
+    """Photos whose short side is below this, in px, are not used for training; of the others,
+    those smaller than `image_size` are enlarged. None: photos smaller than `image_size` are an
+    error."""
     saturation: Annotated[float, Gt(0), Lt(10)] = 1.0
     """Factor on the ab of training photos."""
     degradation: Fraction = 0.0
@@ -80,7 +81,7 @@ class Data(Settings):
 
     @property
     def enlarge_small(self) -> bool:
-        """Return whether photos smaller than `image_size` are enlarged or an error."""
+        """Return whether photos smaller than `image_size` are enlarged; else they are an error."""
         return self.min_side is not None
 
 
@@ -90,15 +91,15 @@ class Adversarial(Settings):
     loss: Annotated[Component, _parsed_by(ADVERSARIAL_LOSSES, "adversarial.loss"), _AS_DICT] = (
         Field(default={"kind": "bce"}, validate_default=True)
     )
-    """On the logits of both networks."""
+    """The loss of both networks, a function of the discriminator's logits."""
     regularization: Annotated[Terms, _terms_of(REGULARIZERS, "adversarial.regularization")] = Field(
         default_factory=dict
     )
     """Further terms of the discriminator's loss."""
     window: PositiveFraction = 1.0
-    """Side of the random crop that the discriminator and the terms on features see, as a fraction
-    of the photo's side. Half of the crops are flipped; real and generated photos get the same crop
-    (Zhao et al. 2020, differentiable augmentation). 1: no augmentation."""
+    """Discriminator and perceptual losses get a random crop of the photo, of this fraction of its
+    side and flipped with a probability of 1/2; it is the same for a real photo and its generated
+    one (Zhao et al. 2020, differentiable augmentation). 1: no augmentation."""
     lr_d: NonNegative = 2e-4
     """Learning rate of the discriminator."""
     g_steps: Count = 1
@@ -108,16 +109,17 @@ class Adversarial(Settings):
     d_only_epochs: Annotated[int, Ge(0)] = 0
     """Epochs of the discriminator alone, after `schedule.pretrain_epochs`."""
     turn_epochs: Count | None = None
-    """During `schedule.epochs`, discriminator and generator are trained alternately for this many
-    epochs, the discriminator first; None: both in every step."""
+    """During `schedule.epochs`, discriminator and generator are trained in turn, each for this many
+    epochs, the discriminator first. None: both in every step."""
 
 
 class Initialization(Settings):
     """The weights before the first step."""
 
     scheme: Literal["normal", "he", "variance-scaling", "default"] = "default"
-    """`normal`: N(0, 0.02); `he`; `variance-scaling`: TensorFlow's default, half the variance of
-    He; `default`: PyTorch's. Pretrained encoders are not initialized."""
+    """`normal`: normally distributed with a standard deviation of 0.02; `he`: He et al. 2015;
+    `variance-scaling`: TensorFlow's default, half the variance of `he`; `default`: PyTorch's.
+    Pretrained encoders keep their weights."""
     generator_weights: str = "none"
     """`none`, or the path of a run with the same generator or of an ONNX file exported from one."""
 
@@ -166,7 +168,7 @@ class Inference(Settings):
     """Normalize with the statistics of the photo instead of the running averages of training, as
     pix2pix does (Isola et al. 2017, section 3.3)."""
     dropout: bool = False
-    """Keep dropout, as pix2pix does; not in exported files, as the colours are then random."""
+    """Keep dropout, as pix2pix does. Colours are then random, so the run cannot be exported."""
 
 
 class Recipe(Settings):
@@ -205,7 +207,7 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _check_combination(self) -> "Recipe":
-        """Refuse what has no effect or cannot be trained."""
+        """Refuse settings that have no effect, and recipes that cannot be trained."""
         schedule, optimization, generator = self.schedule, self.optimization, self.generator
         if schedule.epochs + schedule.pretrain_epochs == 0:
             raise RecipeError(
@@ -346,8 +348,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested dicts with changes.
 
-    A section that gets another `kind` loses its other values, and one that becomes None or `none`
-    is removed.
+    A section whose `kind` changes loses its other values, except for `weight`. A section that is
+    set to None or `none` is removed.
     """
     merged = dict(values)
     for key, change in changes.items():
@@ -370,7 +372,7 @@ def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     Args:
         recipe: The recipe to start from.
         settings: Dotted key to value or text, as in `--set KEY=VALUE`: `generator.depth` to 7,
-            `objective.lpips.weight` to "0.5", `discriminator` to None.
+            `objective.l1.weight` to "0.5", `discriminator` to None.
 
     Raises:
         RecipeError: If a key is unknown or a value is invalid.
@@ -393,7 +395,7 @@ def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
 def derive(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Return a recipe with changes, as nested dicts; `quoted` is not inherited.
 
-    Without its discriminator, a recipe loses `adversarial` and its adversarial terms.
+    If the discriminator is removed, `adversarial` and the terms of the kind `gan` are as well.
 
     Raises:
         RecipeError: If a key is unknown or a value is invalid.

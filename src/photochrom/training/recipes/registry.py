@@ -55,9 +55,9 @@ def without_imports() -> Iterator[None]:
 
 
 class Settings(BaseModel):
-    """Named values; text is converted, as in `--set KEY=VALUE`.
+    """Named values, which may be given as text, as in `--set KEY=VALUE`.
 
-    `none` is None where None is allowed, and `1,2,3` is a tuple.
+    The text `none` becomes None where None is allowed, and `1,2,3` becomes a tuple.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -165,8 +165,8 @@ class Registry(Generic[T]):
     """The parts of one sort, by name.
 
     Args:
-        what: One of them, for messages; entry points are in the group `photochrom.WHAT`, with
-            underscores for spaces.
+        what: What an entry is, for messages, such as `generator`; entry points are in the group
+            `photochrom.WHAT`, with underscores for spaces.
         entries: Name to `module:name`.
         arguments: Names of the positional arguments that a part is called with.
     """
@@ -249,7 +249,7 @@ class Registry(Generic[T]):
 
         Args:
             values: The mapping.
-            path: Its dotted key, for messages; None: `what`.
+            path: Its dotted key, for messages; empty: `what`.
 
         Raises:
             RecipeError: If the kind is unknown, or a setting is unknown or invalid.
