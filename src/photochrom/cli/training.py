@@ -111,7 +111,13 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
     help="Override a value of the recipe, such as generator.depth=7.",
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
-@click.option("--precision", type=click.Choice(["32", "bf16"]), default="32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["32", "bf16", "fp16"]),
+    default="32",
+    show_default=True,
+    help="Of the computation; weights are float32. fp16 has a gradient scaler and needs CUDA.",
+)
 @click.option("--devices", default=1, show_default=True, help="Processes (GPUs) per machine.")
 @click.option("--nodes", default=1, show_default=True, help="Number of machines.")
 @click.option(
@@ -153,7 +159,9 @@ def train(
             from photochrom.training.recipes.recipe import override
 
             chosen = override(load_recipe(recipe), _settings(changes))
-            launching.must_launch(devices, nodes, chosen.data.batch_size)
+            launching.must_launch(
+                devices, nodes, chosen.data.batch_size, chosen.optimization.accumulate
+            )
         if dry_run:
             from photochrom.training.loop.building import describe
 

@@ -107,6 +107,8 @@ def test_must_launch_refuses_impossible_processes(
 ) -> None:
     with pytest.raises(RecipeError, match=r"divided equally among 3 processes.*batch_size=18"):
         must_launch(3, 1, 16)
+    with pytest.raises(RecipeError, match=r"2 processes with .*accumulate=4; .*batch_size=24"):
+        must_launch(2, 1, 20, 4)
     with pytest.raises(RunError, match="or set MASTER_ADDR, MASTER_PORT, NODE_RANK"):
         must_launch(1, 2, 16)
     with pytest.raises(RunError, match="--devices is 0"):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
 
 from photochrom.errors import RecipeError
 from photochrom.training.loop.batches import Batch
@@ -22,6 +23,7 @@ from photochrom.training.networks.residual import ResidualGenerator
 from photochrom.training.recipes.kinds import ADVERSARIAL_LOSSES, OUTPUTS
 from photochrom.training.recipes.recipe import Phase, Recipe
 
+ADAM = partial(torch.optim.Adam, betas=(0.5, 0.999))
 LOSSES = pytest.mark.parametrize("loss", ADVERSARIAL_LOSSES.names)
 
 
@@ -53,14 +55,15 @@ def make_networks(
     discriminator: Callable[[], nn.Module] | None = small_discriminator,
     lr_g: float = 1e-2,
     lr_d: float = 1e-3,
+    optimizer: Callable[..., Optimizer] = ADAM,
 ) -> Networks:
     torch.manual_seed(0)
     g = generator()
-    g, opt_g = fabric.setup(g, torch.optim.Adam(g.parameters(), lr=lr_g, betas=(0.5, 0.999)))
+    g, opt_g = fabric.setup(g, optimizer(g.parameters(), lr=lr_g))
     if discriminator is None:
         return Networks(g, opt_g)
     d = discriminator()
-    d, opt_d = fabric.setup(d, torch.optim.Adam(d.parameters(), lr=lr_d, betas=(0.5, 0.999)))
+    d, opt_d = fabric.setup(d, optimizer(d.parameters(), lr=lr_d))
     return Networks(g, opt_g, d, opt_d)
 
 
@@ -466,6 +469,15 @@ def projected(fabric: Fabric) -> Networks:
     return replace(networks, feature_networks=names)
 
 
+def test_generator_alone_learns_from_a_projected_discriminator(
+    fabric: Fabric, fake_features: None
+) -> None:
+    networks = projected(fabric)
+    before = weights(networks.generator)
+    gan_step(fabric, networks, *toy(), 0, loss="hinge", phase="g")
+    assert not equal(weights(networks.generator), before)
+
+
 def test_projected_discriminator_learns(fabric: Fabric, fake_features: None) -> None:
     networks = projected(fabric)
     networks.opt_g.param_groups[0]["lr"] = 0.0
@@ -555,3 +567,85 @@ def test_gan_step_needs_a_discriminator(fabric: Fabric) -> None:
     networks = make_networks(fabric, discriminator=None)
     with pytest.raises(ValueError, match="needs a discriminator"):
         gan_step(fabric, networks, *toy(), l1=100)
+
+
+def without_norms(network: nn.Module) -> nn.Module:
+    """Remove batch norms, so that the output for a photo does not depend on the other photos."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            owner, _, key = name.rpartition(".")
+            setattr(network.get_submodule(owner), key, nn.Identity())
+    return network
+
+
+def make_networks_without_norms(fabric: Fabric, accumulate: int) -> Networks:
+    networks = make_networks(
+        fabric,
+        generator=lambda: without_norms(small_generator()),
+        discriminator=lambda: without_norms(small_discriminator()),
+        optimizer=SGD,  # Adam makes a step of the rounding errors of small gradients
+    )
+    return replace(networks, accumulate=accumulate)
+
+
+@pytest.mark.parametrize("settings", [{}, {"g_steps": 2}, {"d_threshold": 0.1}, {"d_threshold": 9}])
+def test_accumulation_takes_the_steps_of_the_whole_batch(
+    fabric: Fabric, settings: dict[str, Any]
+) -> None:
+    whole, parts = (make_networks_without_norms(fabric, count) for count in (1, 2))
+    L, ab = toy()
+    batch = torch.cat([L, 0.5 * L]), torch.cat([ab, 0.2 * ab])
+    for phase in ("gan", "d", "g"):
+        expected, losses = (
+            gan_step(fabric, networks, *batch, 10, phase=phase, **settings)
+            for networks in (whole, parts)
+        )
+        assert losses.keys() == expected.keys()
+        for key, value in losses.items():
+            torch.testing.assert_close(value, expected[key], msg=key)
+    for one, other in [
+        (whole.generator, parts.generator),
+        (whole.discriminator, parts.discriminator),
+    ]:
+        for ours, theirs in zip(weights(other), weights(one), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_accumulation_without_a_discriminator(fabric: Fabric) -> None:
+    whole, parts = (make_networks_without_norms(fabric, count) for count in (1, 4))
+    for _ in range(3):
+        expected = generator_step(fabric, whole, *toy())
+        losses = generator_step(fabric, parts, *toy())
+        torch.testing.assert_close(losses, expected)
+    for ours, theirs in zip(weights(parts.generator), weights(whole.generator), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_accumulation_runs_one_part_at_a_time(fabric: Fabric) -> None:
+    networks = replace(make_networks(fabric), accumulate=2)
+    sizes: list[tuple[int, bool]] = []
+    for network in (networks.generator, networks.discriminator):
+        assert network is not None
+        network.register_forward_hook(lambda _, i, o: sizes.append((len(i[0]), o.requires_grad)))
+    gan_step(fabric, networks, *toy(), 1)
+    d_part, g_part = [(2, False), (2, True), (2, True)], [(2, True), (2, True)]
+    assert sizes == [*d_part, *d_part, *g_part, *g_part]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_clipping_bounds_the_norm_of_the_gradient_of_each_network(
+    fabric: Fabric, accumulate: int
+) -> None:
+    def norms(clip_norm: float | None) -> list[float]:
+        networks = make_networks(fabric)
+        networks = replace(networks, clip_norm=clip_norm, accumulate=accumulate)
+        gan_step(fabric, networks, *toy(), 100)
+        return [
+            torch.stack([p.grad.norm() for p in network.parameters()]).norm().item()
+            for network in (networks.generator, networks.discriminator)
+        ]
+
+    free, clipped = norms(None), norms(0.1)
+    assert min(free) > 0.5
+    assert clipped == pytest.approx([0.1, 0.1], rel=1e-3)
+    assert norms(1000.0) == pytest.approx(free)

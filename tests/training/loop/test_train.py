@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from safetensors.torch import load_file
 
 from photochrom.errors import DataError, ModelError, RecipeError, RunError
@@ -488,6 +490,58 @@ def test_bf16_computes_in_bf16_and_keeps_weights_in_float32(data: Path, tmp_path
     assert half != single
     assert half == pytest.approx(single, rel=0.05)
     assert {value.dtype for value in weights(runs[1]).values()} == {torch.float32, torch.int64}
+
+
+def test_fp16_on_a_cpu_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"fp16 needs a GPU with CUDA.*give --precision bf16 or 32"):
+        train(TINY, data, tmp_path, device="cpu", precision="fp16", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_resumed_run_has_the_scale_and_the_weights_of_an_uninterrupted_one(
+    clip_norm: float | None, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fp16_on_a_cpu(*, precision: str, plugins: list[object], **options: object) -> Fabric:
+        assert precision == "16-mixed"
+        scaler = torch.amp.GradScaler("cpu", growth_interval=3)
+        return Fabric(plugins=[*plugins, MixedPrecision(precision, "cpu", scaler)], **options)
+
+    monkeypatch.setattr(distributed, "_check_device", lambda *_, **__: None)
+    monkeypatch.setattr(distributed, "Fabric", fp16_on_a_cpu)
+    monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
+    recipe = override(TINY, {"optimization.clip_norm": clip_norm})
+    options = {"device": "cpu", "precision": "fp16", "progress": False}
+    uninterrupted = train(recipe, data, tmp_path / "uninterrupted", **options)
+    with pytest.raises(Killed):
+        train(recipe, data, tmp_path, **options, on_step=kill_after(5))
+    cut = tmp_path / "0000-run"
+    train(recipe, data, tmp_path, **options, resume=cut)
+    assert_same_weights(uninterrupted, cut)
+    scales, other = (
+        torch.load(run / "state.pt", weights_only=True)["precision"] for run in (cut, uninterrupted)
+    )
+    assert scales == other
+    assert scales["scale"] != 2.0**16  # it changed during the run
+    assert weights(cut)["down.0.0.weight"].dtype == torch.float32
+
+
+def test_accumulation_and_clipping_are_resumed_exactly(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
+    changes = {"optimization.accumulate": 2, "optimization.clip_norm": 0.5}
+    recipe = override(TINY, changes)
+    uninterrupted = train(recipe, data, tmp_path / "one", device="cpu", progress=False)
+    with pytest.raises(Killed):
+        train(recipe, data, tmp_path, device="cpu", progress=False, on_step=kill_after(5))
+    cut = tmp_path / "0000-run"
+    train(recipe, data, tmp_path, device="cpu", progress=False, resume=cut)
+    assert_same_weights(uninterrupted, cut)
+    assert [line["step"] for line in read_log(cut)] == [4, 8]  # a step is a whole batch
+    plain = train(TINY, data, tmp_path, device="cpu", progress=False)
+    key = "down.0.0.weight"
+    assert not torch.equal(weights(cut)[key], weights(plain)[key])
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("last", []), ("all", ["001", "002", "003"])])

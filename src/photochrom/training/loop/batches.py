@@ -32,6 +32,13 @@ class Batch:
     inputs: list[Tensor]
     """L, degraded or not, and colour hints if the recipe has them."""
 
+    def split(self, count: int) -> "list[Batch]":
+        """Return the batch in `count` equal parts."""
+        if count == 1:
+            return [self]
+        tensors = zip(*(x.chunk(count) for x in (self.L, self.ab, *self.inputs)), strict=True)
+        return [Batch(L, ab, list(inputs)) for L, ab, *inputs in tensors]
+
 
 def open_photos(data: Path, recipe: Recipe) -> tuple[PackedPhotos, PackedPhotos, Tensor]:
     """Return the photos to train on, those to validate on, and the usable indices of the former.

@@ -72,6 +72,8 @@ def build(recipe: Recipe, device: torch.device) -> Networks:
         discriminator,
         opt_d,
         feature_networks=getattr(discriminator, "networks", ()),
+        accumulate=optimization.accumulate,
+        clip_norm=optimization.clip_norm,
     )
 
 
@@ -133,7 +135,9 @@ def check_size(networks: Networks, recipe: Recipe, fabric: Fabric, *, sync_batch
     data = recipe.data
     if fabric.world_size > 1 and sync_batchnorm:
         check_second_derivatives(networks, recipe)
-    count = data.batch_size if sync_batchnorm else data.batch_size // fabric.world_size
+    count = data.batch_size // recipe.optimization.accumulate
+    if not sync_batchnorm:
+        count //= fabric.world_size
     try:
         _run_copies(networks, recipe, fabric, min(2, count))
     except (AttributeError, TypeError) as error:
@@ -228,7 +232,8 @@ def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
     settings = recipe.optimization
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     betas = (settings.beta1, settings.beta2)
-    return kind(groups, betas=betas, weight_decay=settings.weight_decay, fused=True)
+    fused = settings.clip_norm is None  # Fabric does not clip for those that unscale gradients
+    return kind(groups, betas=betas, weight_decay=settings.weight_decay, fused=fused)
 
 
 def describe(recipe: Recipe) -> str:

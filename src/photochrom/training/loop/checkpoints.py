@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.plugins.precision import Precision
 from torch import Tensor, nn
 
 from photochrom.errors import RunError
@@ -24,6 +25,8 @@ class TrainingState:
     networks: Networks
     average: MovingAverage | None
     schedule: Schedule
+    precision: Precision
+    """Has the gradient scaler, if there is one."""
     step: int = 0
     """Number of steps taken."""
     sums: dict[str, Tensor] = field(default_factory=dict)
@@ -65,6 +68,7 @@ class TrainingState:
             "schedule": self.schedule.state_dict(),
             "generator": networks.generator.state_dict(),
             "opt_g": networks.opt_g.state_dict(),
+            "precision": self.precision.state_dict(),
         }
         if networks.discriminator is not None and networks.opt_d is not None:
             state["discriminator"] = networks.discriminator.state_dict()
@@ -85,6 +89,7 @@ class TrainingState:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.schedule.load_state_dict(state["schedule"])
+        self.precision.load_state_dict(state.get("precision", {}))  # older states have none
 
 
 def save_checkpoint(run: Path, generator: nn.Module, state: Mapping[str, Any]) -> None:

@@ -36,9 +36,11 @@ from photochrom.training.loop.launching import (
 )
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["32", "bf16"]
+Precision = Literal["32", "bf16", "fp16"]
 Value = TypeVar("Value")
 
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+"""Fabric's names."""
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others, at the start and in every collective."""
 _CONNECTION_ERRORS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
@@ -72,12 +74,13 @@ def process_group(
     The arguments are those of `photochrom.training.loop.train.train`.
 
     Raises:
-        RunError: If the devices are missing, or the other processes cannot be reached.
+        RunError: If the devices are missing or cannot compute in `precision`, or the other
+            processes cannot be reached.
     """
     world_size = devices * nodes
     _limit_threads(devices)
     with report_once():
-        _check_device(device, devices, alone=world_size == 1)
+        _check_device(device, devices, precision, alone=world_size == 1)
     launcher = find_launcher()
     environment: ClusterEnvironment = LightningEnvironment()
     if launcher is not None and world_size > 1:
@@ -91,7 +94,7 @@ def process_group(
         warnings.simplefilter("ignore")  # advice about workers and devices that does not apply
         fabric = Fabric(
             accelerator=device,
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
+            precision=cast(Any, _PRECISIONS[precision]),
             **options,
         )
         with detect_disconnection(fabric, None):
@@ -117,7 +120,7 @@ def _limit_threads(processes: int) -> None:
         torch.set_num_threads(min(torch.get_num_threads(), max(1, count_cores() // processes)))
 
 
-def _check_device(device: Device, devices: int, *, alone: bool) -> None:
+def _check_device(device: Device, devices: int, precision: Precision, *, alone: bool) -> None:
     available = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
@@ -126,6 +129,11 @@ def _check_device(device: Device, devices: int, *, alone: bool) -> None:
     if device != "auto" and not available[device]:
         usable = ", ".join(name for name, is_available in available.items() if is_available)
         raise RunError(f"there is no {device} here; give one of auto, {usable}")
+    if precision == "fp16" and (device in ("cpu", "mps") or not available["cuda"]):
+        raise RunError(
+            "--precision fp16 needs a GPU with CUDA, as its gradients are scaled there; give "
+            "--precision bf16 or 32"
+        )
     if alone or device == "cpu":
         return
     if available["mps"]:

@@ -63,8 +63,14 @@ def find_launcher() -> Launcher | None:
     return None
 
 
-def must_launch(devices: int, nodes: int, batch_size: int) -> bool:
+def must_launch(devices: int, nodes: int, batch_size: int, accumulate: int = 1) -> bool:
     """Check the number of processes, and return whether they have still to be started.
+
+    Args:
+        devices: Processes on each machine.
+        nodes: Number of machines.
+        batch_size: Photos of all processes together.
+        accumulate: Parts of the batch of each process.
 
     Raises:
         RecipeError: If the batch cannot be divided equally among the processes.
@@ -74,11 +80,13 @@ def must_launch(devices: int, nodes: int, batch_size: int) -> bool:
     world_size, launcher = devices * nodes, find_launcher()
     if devices < 1 or nodes < 1:
         raise RunError(f"--devices is {devices} and --nodes is {nodes}; give 1 or more for each")
-    if batch_size % world_size != 0:
+    shares = world_size * accumulate
+    if batch_size % shares != 0:
+        parts = "" if accumulate == 1 else f" with optimization.accumulate={accumulate}"
         raise RecipeError(
             f"batch_size is {batch_size}, which cannot be divided equally among {world_size} "
-            f"processes; give a multiple of {world_size}, such as "
-            f"--set data.batch_size={-(-batch_size // world_size) * world_size}"
+            f"processes{parts}; give a multiple of {shares}, such as "
+            f"--set data.batch_size={-(-batch_size // shares) * shares}"
         )
     if launcher is not None:
         if launcher.world_size != world_size:

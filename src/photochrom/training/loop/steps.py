@@ -5,7 +5,7 @@ loss, `d_real`, `d_fake` and `d_NAME` for each regularizer, d_real_accuracy, d_f
 the number of updates, g_updates and d_updates.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -32,6 +32,10 @@ class Networks:
     opt_d: Optimizer | None = None
     feature_networks: tuple[str, ...] = ()
     """Those whose features the discriminator takes instead of the photo."""
+    accumulate: int = 1
+    """Number of parts of a batch whose gradients are averaged for one update."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient of each network; None: not limited."""
 
     def logits(self, view: View) -> Tensor:
         """Return the discriminator's logits of photos, float32."""
@@ -70,54 +74,63 @@ def gan_step(
     Raises:
         ValueError: If there is no discriminator.
     """
-    discriminator, opt_d, loss = networks.discriminator, networks.opt_d, objective.loss
-    if discriminator is None or opt_d is None or loss is None:
+    discriminator, opt_d = networks.discriminator, networks.opt_d
+    if discriminator is None or opt_d is None or objective.loss is None:
         raise ValueError("gan_step needs a discriminator; use generator_step without")
-    with torch.set_grad_enabled(phase != "d"):
-        prediction = networks.generator(*batch.inputs).float()
-    augment = augmentation(fabric, batch, objective, step)
-    sample = make_sample(prediction, batch, objective, augment)
-    real, fake = sample.real, sample.fake.detach()
+    parts = batch.split(networks.accumulate)
+    # The generator runs again for its own update if there are several parts, so that only one of
+    # them has a graph at a time.
+    keeps_graph = len(parts) == 1 and phase != "d"
 
     # Update the discriminator.
     discriminator.requires_grad_(True)
-    real_logits, fake_logits = networks.logits(real), networks.logits(fake)
-    d_sample = DiscriminatorSample(fake, real, networks.logits)
+    opt_d.zero_grad(set_to_none=True)
+    samples, augments, d_losses = [], [], []
     updates_d = phase != "g"
-    if not updates_d:
-        with torch.no_grad():
-            d_losses = {"d_real": loss.real(real_logits), "d_fake": loss.fake(fake_logits)}
-    else:
-        d_loss, d_losses = objective.discriminator_loss(real_logits, fake_logits, d_sample)
-        threshold = objective.d_threshold
-        updates_d = threshold is None or mean(d_loss.detach()).item() > threshold
+    total = torch.zeros((), device=batch.L.device)
+    for part in parts:
+        with torch.set_grad_enabled(keeps_graph):
+            prediction = networks.generator(*part.inputs).float()
+        augment = augmentation(fabric, part, objective, step)
+        sample = make_sample(prediction, part, objective, augment)
+        d_loss, losses, fake_logits = _discriminate(networks, objective, sample, updates=updates_d)
+        if updates_d:
+            fabric.backward(d_loss / len(parts))
+            total += d_loss.detach() / len(parts)
+        samples.append(replace(sample, fake_logits=fake_logits))
+        augments.append(augment)
+        d_losses.append(losses)
+    if updates_d and objective.d_threshold is not None:
+        updates_d = mean(total).item() > objective.d_threshold
     if updates_d:
-        opt_d.zero_grad(set_to_none=True)
-        fabric.backward(d_loss)
-        opt_d.step()
+        _take_step(fabric, networks, discriminator, opt_d)
 
     # Update the generator.
     discriminator.requires_grad_(False)
     g_updates = 0 if phase == "d" else objective.g_steps
-    for update in range(g_updates):
-        if update > 0:
-            prediction = networks.generator(*batch.inputs).float()
-            sample = make_sample(prediction, batch, objective, augment, real)
+
+    def sample_again(part: Batch, augment: Callable[[Tensor], View], sample: Sample) -> Sample:
+        prediction = networks.generator(*part.inputs).float()
+        return make_sample(prediction, part, objective, augment, sample.real)
+
+    def with_logits(sample: Sample) -> Sample:
         with _no_gradient_sync(fabric, discriminator):
-            logits = networks.logits(sample.fake)
-        sample = replace(sample, fake_logits=logits)
-        g_losses = _update_generator(fabric, networks, objective, sample)
+            return replace(sample, fake_logits=networks.logits(sample.fake))
+
+    for update in range(g_updates):
+        current: Iterable[Sample] = samples
+        if update > 0 or not keeps_graph:
+            current = map(sample_again, parts, augments, samples)
+        g_losses = _update_generator(fabric, networks, objective, map(with_logits, current))
     if g_updates == 0:  # logged all the same
         with torch.no_grad():
-            _, g_losses = objective.generator_loss(replace(sample, fake_logits=fake_logits))
+            g_losses = _mean([objective.generator_loss(sample)[1] for sample in samples])
 
     return {
-        **d_losses,
+        **_mean(d_losses),
         **g_losses,
-        "d_real_accuracy": (real_logits > loss.boundary).float().mean(),
-        "d_fake_accuracy": (fake_logits <= loss.boundary).float().mean(),
-        "g_updates": torch.full_like(d_losses["d_real"], g_updates),
-        "d_updates": torch.full_like(d_losses["d_real"], updates_d),
+        "g_updates": torch.full_like(total, g_updates),
+        "d_updates": torch.full_like(total, updates_d),
     }
 
 
@@ -137,11 +150,16 @@ def generator_step(
     Raises:
         RecipeError: If a term needs a discriminator.
     """
-    prediction = networks.generator(*batch.inputs).float()
-    augment = augmentation(fabric, batch, replace(objective, window=1.0), step)
-    sample = make_sample(prediction, batch, objective, augment)
-    losses = _update_generator(fabric, networks, objective, sample, pretrain=pretrain)
-    return {**losses, "g_updates": torch.ones((), device=prediction.device)}
+    without_window = replace(objective, window=1.0)
+
+    def sample(part: Batch) -> Sample:
+        prediction = networks.generator(*part.inputs).float()
+        augment = augmentation(fabric, part, without_window, step)
+        return make_sample(prediction, part, objective, augment)
+
+    samples = map(sample, batch.split(networks.accumulate))
+    losses = _update_generator(fabric, networks, objective, samples, pretrain=pretrain)
+    return {**losses, "g_updates": torch.ones((), device=batch.L.device)}
 
 
 def make_sample(
@@ -162,20 +180,63 @@ def make_sample(
     )
 
 
+def _discriminate(
+    networks: Networks, objective: Objective, sample: Sample, *, updates: bool
+) -> tuple[Tensor, Losses, Tensor]:
+    """Return the discriminator's loss, what is logged of it, and the detached logits of `fake`.
+
+    Without `updates`, the loss is without gradients and regularizers.
+    """
+    loss, real, fake = objective.loss, sample.real, sample.fake.detach()
+    assert loss is not None
+    # With gradients in any case: the generator's update uses features of the photos again.
+    real_logits, fake_logits = networks.logits(real), networks.logits(fake)
+    with torch.set_grad_enabled(updates):
+        d_sample = DiscriminatorSample(fake, real, networks.logits)
+        regularized = objective if updates else replace(objective, regularizers={})
+        total, losses = regularized.discriminator_loss(real_logits, fake_logits, d_sample)
+    losses["d_real_accuracy"] = (real_logits > loss.boundary).float().mean()
+    losses["d_fake_accuracy"] = (fake_logits <= loss.boundary).float().mean()
+    return total, losses, fake_logits.detach()
+
+
 def _update_generator(
     fabric: Fabric,
     networks: Networks,
     objective: Objective,
-    sample: Sample,
+    samples: Iterable[Sample],
     *,
     pretrain: bool = False,
 ) -> Losses:
-    """Update the generator once; return the terms of its loss."""
-    loss, losses = objective.generator_loss(sample, pretrain=pretrain)
+    """Update the generator once on the parts of a batch; return the mean terms of its loss."""
     networks.opt_g.zero_grad(set_to_none=True)
-    fabric.backward(loss)
-    networks.opt_g.step()
-    return losses
+    parts = []
+    for sample in samples:  # each is made when it is needed
+        loss, losses = objective.generator_loss(sample, pretrain=pretrain)
+        fabric.backward(loss / networks.accumulate)
+        parts.append(losses)
+    _take_step(fabric, networks, networks.generator, networks.opt_g)
+    return _mean(parts)
+
+
+def _take_step(
+    fabric: Fabric, networks: Networks, network: nn.Module, optimizer: Optimizer
+) -> None:
+    """Clip the gradients of a network, if the recipe does, and update its weights."""
+    if networks.clip_norm is not None:
+        # Infinite gradients are for the gradient scaler, or for the check of losses and weights.
+        fabric.clip_gradients(
+            network,
+            optimizer,
+            max_norm=networks.clip_norm,
+            error_if_nonfinite=False,
+        )
+    optimizer.step()
+
+
+def _mean(parts: Sequence[Losses]) -> Losses:
+    """Return the mean of each loss over the parts of a batch."""
+    return {key: torch.stack([losses[key] for losses in parts]).mean() for key in parts[0]}
 
 
 def _no_gradient_sync(fabric: Fabric, network: nn.Module) -> AbstractContextManager[object]:

@@ -78,7 +78,8 @@ def train(
         out: Parent of the new run directory; unused with `resume`.
         name: End of the name of the run directory.
         device: `auto` takes a GPU if there is one.
-        precision: `bf16` computes in bfloat16 where that is safe, with weights in float32.
+        precision: `bf16` computes in bfloat16 where that is safe, with weights in float32; `fp16`
+            in float16, with a gradient scaler, on a GPU with CUDA only.
         devices: Processes on each machine, each with an equal share of every batch and its own GPU
             if there are any. They are started here unless torchrun or SLURM has started them; the
             caller's main module then needs `if __name__ == "__main__"`, as for `multiprocessing`.
@@ -108,7 +109,9 @@ def train(
     """
     arguments = {key: value for key, value in locals().items() if key != "on_run"}
     with launching.report_once():
-        must_launch = launching.must_launch(devices, nodes, recipe.data.batch_size)
+        must_launch = launching.must_launch(
+            devices, nodes, recipe.data.batch_size, recipe.optimization.accumulate
+        )
     if must_launch:
         return launching.launch(partial(train, **arguments), devices, nodes)
     options = Options(precision, sync_batchnorm, keep, progress, on_step)
@@ -183,7 +186,7 @@ def _set_up(fabric: Fabric, recipe: Recipe, data: Path, options: Options) -> Set
         average = MovingAverage(bare(networks.generator), recipe.optimization.ema)
         evaluated = fabric.setup_module(average.network)
     schedule = Schedule(recipe, networks, len(usable) // recipe.data.batch_size)
-    state = TrainingState(networks, average, schedule)
+    state = TrainingState(networks, average, schedule, fabric.strategy.precision)
     objective = replace(Objective.of(recipe), prior=cache(lambda: class_prior(photos)))
     setup = Setup(fabric, recipe, options, objective, photos, validation, usable, state, evaluated)
     check_same_on_all(fabric, {"recipe": recipe.to_json(), **setup.facts})

@@ -138,6 +138,13 @@ class Optimization(Settings):
     beta1: Decay = 0.5
     beta2: Decay = 0.999
     weight_decay: NonNegative = 0.0
+    clip_norm: Positive | None = None
+    """Largest L2 norm of the gradient of each network; a larger gradient is scaled down to it
+    (Pascanu et al. 2013). None: gradients are not clipped."""
+    accumulate: Count = 1
+    """Number of equal parts that a batch is computed in, to need less memory. Their gradients are
+    averaged for one update, so steps and learning rates stay those of `data.batch_size`; batch
+    norms see one part, and dropout and random windows are drawn for each."""
     lr_schedule: Literal["constant", "cosine", "exponential", "plateau"] = "constant"
     """Of all learning rates. `cosine`: to 0 at the last step; `exponential`: divided by 10 every
     500 000 steps; `plateau`: divided by 10 after more than 5 epochs without a lower loss, that of
@@ -212,6 +219,11 @@ class Recipe(Settings):
         if schedule.epochs + schedule.pretrain_epochs == 0:
             raise RecipeError(
                 "schedule.epochs and schedule.pretrain_epochs are both 0; set one above 0"
+            )
+        if self.data.batch_size % optimization.accumulate:
+            raise RecipeError(
+                f"optimization.accumulate is {optimization.accumulate} and cannot divide "
+                f"data.batch_size={self.data.batch_size}; give a divisor of it"
             )
         if self.discriminator is None:
             if self.adversarial is not None:
