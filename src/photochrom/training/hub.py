@@ -222,8 +222,8 @@ def _write_card(run: Path, recipe: Recipe, repository: str, licence: str, parame
 
 # {repository.partition("/")[2]}
 
-A network that colorizes black-and-white photos, trained with photochrom: {recipe.source}.
-It has {parameters:,} parameters. Colours are guesses, not the truth.
+A network that colorizes black-and-white photos, trained with photochrom. It has {parameters:,}
+parameters. Colours are guesses, not the truth.
 
     photochrom hub pull {repository} RUN
     photochrom export RUN model.onnx
@@ -240,6 +240,8 @@ Licence of the weights: {licence}.
 {_describe_metrics(run)}
 
 ## Recipe
+
+It follows: {recipe.source}.
 
 {_describe_start(recipe)}To train it again, with the same data:
 
