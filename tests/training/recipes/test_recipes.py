@@ -1,4 +1,5 @@
 import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -356,14 +357,16 @@ WRONG_PLUGINS = {
     "def f(): ...": r"takes \(\) \(too many positional arguments\); it is called as \(out_",
     "def f(out_channels, depth): ...": "missing a required argument: 'depth'",
     "f = 3": "is 3; give a class or a function",
-    "def f(n, *, depth=3): ...": "depth of mine_N:f has no annotation; annotate what is valid",
+    "class C:\n def __call__(self, n): ...\nf = C()": "is <mine_N.C .*; give a class or a function",
+    "from torch import relu as f": "has no signature; give a class or a function in Python",
+    "def f(n, *, depth=3): ...": "depth of f has no annotation; annotate what is valid",
     "def f(n, *, depth: 'Dept' = 3): ...": "cannot be settings .*'Dept' is not defined.*; annotate",
     "def f(n, *, depth: object() = 3): ...": "cannot be settings .*; annotate",
     "class C: ...\ndef f(n, *, c: C): ...": "cannot be settings .*; annotate",
-    "def f(n, *, _depth: int = 3): ...": "_depth of mine_N:f cannot be a setting; give it a name",
-    "def f(n, *, depth: int = 'x'): ...": "default of depth of mine_N:f is 'x'; it should be a",
-    "def f(n, *, depth: int = None): ...": "default of depth of mine_N:f is None; it should be a",
-    "def f(n, *, kind: str = 'a'): ...": "kind of mine_N:f cannot be a setting; give it a name",
+    "def f(n, *, _depth: int = 3): ...": "_depth of f cannot be a setting; give it a name",
+    "def f(n, *, depth: int = 'x'): ...": "default of depth of f is 'x'; it should be a",
+    "def f(n, *, depth: int = None): ...": "default of depth of f is None; it should be a",
+    "def f(n, *, kind: str = 'a'): ...": "kind of f cannot be a setting; give it a name",
     "1 +": r"mine_N.*: SyntaxError .*mine_N.py, line 1\).*; mend it",
     "f = 1 / 0": r"ZeroDivisionError \(division by zero\) in .*mine_N.py, line 1; mend it",
 }
@@ -380,6 +383,44 @@ def test_wrong_plugins_are_refused_in_one_sentence(
     with pytest.raises(RecipeError, match=message) as caught:
         override(TINY, {"generator.kind": f"{module}:f"})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "members"),
+    [
+        ("generator", "forward, parameters"),
+        ("discriminator", "forward, parameters"),
+        ("output", "channels, target, values, photo, rgb, ab"),
+        ("adversarial.loss", "boundary, real, fake, generator"),
+    ],
+)
+def test_plugins_without_what_is_needed_are_refused(
+    section: str, members: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = (2,) if section == "generator" else ()
+    (tmp_path / f"empty_{section[:3]}.py").write_text(f"def f({'n' * len(arguments)}): ...")
+    part = value(override(TINY, {f"{section}.kind": f"empty_{section[:3]}:f"}), section)
+    with pytest.raises(RecipeError, match=f"makes NoneType without {members}; it needs"):
+        part.build(*arguments)
+
+
+def test_settings_of_plugins_are_keyword_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "positional.py").write_text("def f(n, depth=3): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RecipeError, match=r"depth of positional:f is no setting, .*; put it after"):
+        override(TINY, {"generator.kind": "positional:f", "generator.depth": 4})
+
+
+def test_recipes_with_plugins_can_be_pickled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unnamed.py").write_text("f = lambda n: None")
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe = override(TINY, {"generator.kind": "unnamed:f"})
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
 
 
 def test_default_of_a_plugin_is_converted_to_its_annotation(

@@ -18,6 +18,7 @@ GENERATORS: Registry[Any] = Registry(
         "zhang2016": f"{_NETWORKS}.zhang2016:Zhang2016",
     },
     arguments=("out_channels",),
+    members=("forward", "parameters"),
 )
 """`photochrom.training.networks` has the contract."""
 
@@ -29,6 +30,7 @@ OUTPUTS: Registry[Any] = Registry(
         "rgb": f"{_NETWORKS}.outputs:RgbOutput",
         "classes": f"{_NETWORKS}.outputs:ClassesOutput",
     },
+    members=("channels", "target", "values", "photo", "rgb", "ab"),
 )
 
 DISCRIMINATORS: Registry[Any] = Registry(
@@ -40,6 +42,7 @@ DISCRIMINATORS: Registry[Any] = Registry(
         "projected": f"{_NETWORKS}.discriminators:ProjectedDiscriminator",
         "classifier": f"{_NETWORKS}.discriminators:ClassifierDiscriminator",
     },
+    members=("forward", "parameters"),
 )
 
 ADVERSARIAL_LOSSES: Registry[Any] = Registry(
@@ -50,6 +53,7 @@ ADVERSARIAL_LOSSES: Registry[Any] = Registry(
         "hinge": f"{_LOSSES}.adversarial:Hinge",
         "wasserstein": f"{_LOSSES}.adversarial:Wasserstein",
     },
+    members=("boundary", "real", "fake", "generator"),
 )
 
 TERMS: Registry[Any] = Registry(

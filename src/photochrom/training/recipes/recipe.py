@@ -272,6 +272,10 @@ class Recipe(Settings):
             return {**values, "adversarial": values.get("adversarial") or {}}
         return values
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as JSON, as parts outside photochrom cannot always be pickled."""
+        return Recipe.from_json, (self.to_json(),)
+
     @property
     def total_epochs(self) -> int:
         """Return the number of epochs of all phases."""

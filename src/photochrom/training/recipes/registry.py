@@ -137,10 +137,23 @@ class Component:
     settings: dict[str, Any]
     """All of them, by the names of the keyword-only parameters of `implementation`."""
     implementation: Callable[..., Any] = field(repr=False)
+    members: tuple[str, ...] = ()
+    """Attributes and methods that the result must have."""
 
     def build(self, *arguments: Any) -> Any:
-        """Call the implementation with positional arguments and the settings."""
-        return self.implementation(*arguments, **self.settings)
+        """Call the implementation with positional arguments and the settings.
+
+        Raises:
+            RecipeError: If the result lacks one of `members`.
+        """
+        part = self.implementation(*arguments, **self.settings)
+        missing = [name for name in self.members if not hasattr(part, name)]
+        if missing:
+            raise RecipeError(
+                f"{self.kind} makes {type(part).__name__} without {', '.join(missing)}; it needs "
+                f"{', '.join(self.members)}"
+            )
+        return part
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `Registry.parse` takes."""
@@ -169,13 +182,19 @@ class Registry(Generic[T]):
             `photochrom.WHAT`, with underscores for spaces.
         entries: Name to `module:name`.
         arguments: Names of the positional arguments that a part is called with.
+        members: Attributes and methods that the result of the call must have.
     """
 
     def __init__(
-        self, what: str, entries: Mapping[str, str], arguments: tuple[str, ...] = ()
+        self,
+        what: str,
+        entries: Mapping[str, str],
+        arguments: tuple[str, ...] = (),
+        members: tuple[str, ...] = (),
     ) -> None:
         self.what = what
         self.arguments = arguments
+        self.members = members
         self.group = f"photochrom.{what.replace(' ', '_')}"
         self._entries = dict(entries)
 
@@ -229,11 +248,16 @@ class Registry(Generic[T]):
         Raises:
             RecipeError: If it cannot.
         """
-        if not callable(implementation):
+        if not (inspect.isclass(implementation) or inspect.isroutine(implementation)):
             raise RecipeError(
                 f"the {self.what} {kind!r} is {implementation!r}; give a class or a function"
             )
-        signature = inspect.signature(implementation)
+        try:
+            signature = inspect.signature(implementation)
+        except ValueError as error:
+            raise RecipeError(
+                f"the {self.what} {kind!r} has no signature; give a class or a function in Python"
+            ) from error
         settings = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
         try:
             signature.bind(*self.arguments, **dict.fromkeys(settings))
@@ -268,10 +292,15 @@ class Registry(Generic[T]):
         model = settings_of(implementation)
         for key in settings:
             if key not in model.model_fields:
+                if key in inspect.signature(implementation).parameters:
+                    raise RecipeError(
+                        f"{key} of {kind} is no setting, as it is not keyword-only; put it after a "
+                        "* in the signature"
+                    )
                 raise RecipeError(unknown_key(f"{path} ({kind})", key, list(model.model_fields)))
         parsed = model.parse(path, settings)
         complete = {name: getattr(parsed, name) for name in model.model_fields}
-        return Component(kind, complete, implementation)
+        return Component(kind, complete, implementation, self.members)
 
     def parse_term(self, name: str, values: Any, path: str) -> Term:
         """Return the term of a mapping with `weight`, settings, and `kind`, by default `name`.
@@ -286,7 +315,7 @@ class Registry(Generic[T]):
         weight = _Weight.parse(path, {k: v for k, v in values.items() if k == "weight"}).weight
         rest = {"kind": name, **{k: v for k, v in values.items() if k != "weight"}}
         component = self.parse(rest, path)
-        return Term(component.kind, component.settings, component.implementation, weight)
+        return Term(component.kind, component.settings, component.implementation, weight=weight)
 
 
 class _Weight(Settings):
@@ -306,7 +335,7 @@ def settings_of(implementation: Callable[..., Any]) -> type[Settings]:
             that its annotation does not allow, or a name that recipes use otherwise.
     """
     function = implementation.__init__ if inspect.isclass(implementation) else implementation
-    where = f"{implementation.__module__}:{implementation.__qualname__}"
+    where = getattr(implementation, "__qualname__", repr(implementation))
     parameters = [
         parameter
         for parameter in inspect.signature(function).parameters.values()
