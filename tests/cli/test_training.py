@@ -116,6 +116,15 @@ def test_kept_epochs_are_runs(tmp_path: Path) -> None:
             "schedule.epochs is 'many'; it should be a valid integer",
         ),
         (["train", "tiny", "--set", "schedule.epochs"], "write --set KEY=VALUE"),
+        (["train", "tiny", "--sweep", "seed"], "write --sweep KEY=VALUE,VALUE"),
+        (["train", "tiny", "--sweep", "seed=0", "--sweep", "seed=1"], "seed is given twice"),
+        (["train", "tiny", "--sweep", "seed=0", "--set", "seed=1"], "seed is in --set and in --"),
+        (["train", "tiny", "--sweep", "seed=0", "--resume", "x"], "--resume is for one run"),
+        (
+            ["train", "tiny", "--sweep", "seed=0,1", "--sweep", "optimization.accumulate=1,3"],
+            "accumulate is 3 and cannot divide data.batch_size=4; give a divisor",
+        ),
+        (["train", "tiny", "--sweep", "seed=0,1"], "is not a prepared data set"),
         (["train", "mine.toml"], "cannot read the recipe mine.toml: No such file or directory"),
         (["train", "tiny"], "is not a prepared data set"),
     ],
@@ -126,6 +135,68 @@ def test_invalid_input_gives_one_line(tmp_path: Path, arguments: list[str], mess
     assert message in result.output
     assert len(result.output.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_sweep_trains_a_run_for_each_combination_once(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 12, size=(48, 48))
+    data, runs = tmp_path / "data", tmp_path / "runs"
+    run("data", "folder", photos, data, "--size", 40)
+    options = ("tiny", "--data", data, "--out", runs, "--device", "cpu")
+    assert run("train", *options, "--set", "seed=1").exit_code == 0
+    sweep = ("--sweep", "objective.l1.weight=10,100", "--sweep", "seed=0,1")
+    result = run("train", *options, *sweep)
+    assert result.exit_code == 0, result.output
+    names = sorted(path.name for path in runs.iterdir())
+    assert names == [
+        "0000-tiny",  # its weight of L1 is 100
+        "0001-tiny-objective.l1.weight=10-seed=0",
+        "0002-tiny-objective.l1.weight=10-seed=1",
+        "0003-tiny-objective.l1.weight=100-seed=0",
+    ]
+    recipe = load_recipe(str(runs / names[1] / "recipe.json"))
+    assert (recipe.objective["l1"].weight, recipe.seed) == (10, 0)
+    table = [line for line in result.stdout.splitlines() if line.startswith("| ")]
+    rows = [line.split() for line in table[2:]]
+    order = [runs / names[i] for i in (1, 2, 3, 0)]
+    assert [row[1:6:2] for row in rows] == [
+        [str(path), weight, seed]
+        for path, weight, seed in zip(order, ("10", "10", "100", "100"), "0101", strict=True)
+    ]
+    logs = {path: (path / "log.jsonl").read_bytes() for path in order}
+    (runs / names[2] / "state.pt").unlink()  # as if interrupted in its first epoch
+    (runs / names[2] / "log.jsonl").unlink()
+    again = run("train", *options, *sweep)
+    assert [line for line in again.stdout.splitlines() if line.startswith("| ")] == table
+    assert sorted(path.name for path in runs.iterdir()) == names
+    for path in order:
+        same = (path / "log.jsonl").read_bytes() == logs[path]
+        assert same == (path.name != names[2])  # trained again, in another time
+    # Runs on other data or of another precision are other runs.
+    other = run("train", *options, "--sweep", "seed=0", "--precision", "bf16")
+    assert other.exit_code == 0, other.output
+    assert (runs / "0004-tiny-seed=0").is_dir()
+
+
+def test_sweep_goes_on_after_a_run_whose_loss_is_not_finite(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 12, size=(48, 48))
+    run("data", "folder", photos, tmp_path / "data", "--size", 40)
+    options = ("tiny", "--data", tmp_path / "data", "--out", tmp_path / "runs", "--device", "cpu")
+    result = run("train", *options, "--sweep", "optimization.lr_g=1e30,1e-4")
+    assert result.exit_code == 1
+    assert "1 of 2 runs failed, as a loss or weight was no longer finite" in result.output
+    assert "| failed" in result.output
+    assert (tmp_path / "runs/0001-tiny-optimization.lr_g=1e-4/generator.safetensors").exists()
+
+
+def test_sweep_of_tuples(tmp_path: Path) -> None:
+    values = "generator.decoder_channels=64,32,16,8,8;32,16,8,8,8"
+    options = ("resnet18-unet-patchgan", "--data", tmp_path, "--dry-run")
+    result = run("train", *options, "--sweep", values, "--sweep", "seed=3")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == [
+        "generator.decoder_channels=64,32,16,8,8-seed=3",
+        "generator.decoder_channels=32,16,8,8,8-seed=3",
+    ]
 
 
 def test_dry_run_trains_nothing(tmp_path: Path) -> None:

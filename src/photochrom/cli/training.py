@@ -110,6 +110,14 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
     metavar="KEY=VALUE",
     help="Override a value of the recipe, such as generator.depth=7.",
 )
+@click.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    help="Train a run for each value, or for each combination if given several times. Values that "
+    "contain commas are separated by semicolons.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
 @click.option(
     "--precision",
@@ -141,6 +149,7 @@ def train(
     data: Path,
     out: Path,
     changes: tuple[str, ...],
+    sweeps: tuple[str, ...],
     devices: int,
     nodes: int,
     dry_run: bool,
@@ -149,6 +158,8 @@ def train(
     """Train a recipe.
 
     RECIPE is a name, or a .toml or .json file. A new run directory is created in RUNS.
+
+    With --sweep, runs in RUNS of the same recipe and data are continued or, if finished, kept.
     """
     from photochrom.training.loop import launching
 
@@ -158,23 +169,61 @@ def train(
             from photochrom.training.recipes.loading import load_recipe
             from photochrom.training.recipes.recipe import override
 
-            chosen = override(load_recipe(recipe), _settings(changes))
-            launching.must_launch(
-                devices, nodes, chosen.data.batch_size, chosen.optimization.accumulate
-            )
+            settings = _settings(changes)
+            chosen = override(load_recipe(recipe), settings)
+            variants = _make_variants(chosen, sweeps, settings, options["resume"])
+            for each in [variant.recipe for variant in variants] or [chosen]:
+                launching.must_launch(
+                    devices, nodes, each.data.batch_size, each.optimization.accumulate
+                )
         if dry_run:
             from photochrom.training.loop.building import describe
 
-            click.echo(describe(chosen))
+            names = [variant.name for variant in variants]
+            click.echo("\n".join(names) if names else describe(chosen))
+            return
+        options |= {"name": Path(recipe).stem, "devices": devices, "nodes": nodes}
+        if variants:
+            _train_sweep(variants, data, out, options)
             return
         from photochrom.training.loop.train import train as run_training
 
-        options |= {"name": Path(recipe).stem, "devices": devices, "nodes": nodes}
         run = run_training(chosen, data, out, **options)
     except launching.ReportedElsewhereError:
         raise SystemExit(1) from None
     if launching.is_main_process():
         click.echo(f"{run} is trained; evaluate it with: photochrom evaluate {run} --data {data}")
+
+
+def _make_variants(
+    recipe: Any, sweeps: tuple[str, ...], settings: dict[str, str], resume: Path | None
+) -> list[Any]:
+    """Return the variants of a sweep; none without `sweeps`."""
+    if not sweeps:
+        return []
+    from photochrom.training.loop.sweep import make_variants, parse_sweep
+
+    if resume is not None:
+        raise RecipeError("--resume is for one run; repeat the command with --sweep alone")
+    sweep = parse_sweep(sweeps)
+    for key in sweep.keys() & settings.keys():
+        raise RecipeError(f"{key} is in --set and in --sweep; give it in one of them")
+    return list(make_variants(recipe, sweep))
+
+
+def _train_sweep(variants: list[Any], data: Path, out: Path, options: dict[str, Any]) -> None:
+    from photochrom.training.loop import launching
+    from photochrom.training.loop.sweep import sweep_table, train_variants
+
+    del options["resume"]
+    trained = train_variants(variants, data, out, **options)
+    if launching.is_main_process():
+        click.echo(sweep_table(variants, trained), nl=False)
+    if None in trained:
+        raise PhotochromError(
+            f"{trained.count(None)} of {len(trained)} runs failed, as a loss or weight was no "
+            "longer finite; lower its learning rate"
+        )
 
 
 @click.command()

@@ -68,6 +68,9 @@ def monitor(
 
     PSNR, colourfulness and warnings are added to `line`, the epoch's line of log.jsonl. TensorBoard
     gets its numbers and the grid.
+
+    Raises:
+        NonFiniteLossError: If a photo is colorized with infinite values or NaN.
     """
     rows, metrics = _colorize_samples(generator, photos, recipe)
     line |= metrics
@@ -93,7 +96,13 @@ def _colorize_samples(
     L, ab = to_L_ab(rgb.to(next(generator.parameters()).device))
     generator.eval()
     parts = [output.values(generator(part).float(), part) for part in torch.split(L, 8)]
-    fake = lab_to_rgb(denormalize_lab(L, output.ab(torch.cat(parts))))
+    predicted = output.ab(torch.cat(parts))
+    if not torch.isfinite(predicted).all():  # finite weights can overflow
+        raise NonFiniteLossError(
+            "the generator's output for validation photos is no longer finite; "
+            "lower optimization.lr_g or adversarial.lr_d"
+        )
+    fake = lab_to_rgb(denormalize_lab(L, predicted))
     grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
     columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
     columns.append(rgb.numpy().astype(np.float32) / 255)
