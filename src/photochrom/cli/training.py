@@ -212,13 +212,11 @@ def _make_variants(
 
 
 def _train_sweep(variants: list[Any], data: Path, out: Path, options: dict[str, Any]) -> None:
-    from photochrom.training.loop import launching
     from photochrom.training.loop.sweep import sweep_table, train_variants
 
     del options["resume"]
     trained = train_variants(variants, data, out, **options)
-    if launching.is_main_process():
-        click.echo(sweep_table(variants, trained), nl=False)
+    click.echo(sweep_table(variants, trained), nl=False)
     if None in trained:
         raise PhotochromError(
             f"{trained.count(None)} of {len(trained)} runs failed, as a loss or weight was no "

@@ -19,6 +19,7 @@ from photochrom.training.loop.launching import (
     launch,
     must_launch,
 )
+from photochrom.training.loop.sweep import train_variants
 
 
 def train_and_fail(out: Path, *, fail: str, on_run: Callable[[Path], None]) -> Path:
@@ -111,6 +112,13 @@ def test_must_launch_refuses_impossible_processes(
         must_launch(2, 1, 20, 4)
     with pytest.raises(RunError, match="or set MASTER_ADDR, MASTER_PORT, NODE_RANK"):
         must_launch(1, 2, 16)
+    with monkeypatch.context() as patch:
+        for key, value in SLURM.items():
+            patch.setenv(key, value)
+        with pytest.raises(RunError, match="--sweep trains on one machine"):
+            train_variants([], tmp_path, tmp_path, name="tiny")
+    with pytest.raises(RunError, match="--sweep trains on one machine"):
+        train_variants([], tmp_path, tmp_path, name="tiny", nodes=2)
     with pytest.raises(RunError, match="--devices is 0"):
         must_launch(0, 1, 16)
     with monkeypatch.context() as patch:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from photochrom import progress
-from photochrom.errors import PhotochromError, RecipeError
+from photochrom.errors import PhotochromError, RecipeError, RunError
 from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.tables import markdown
@@ -73,6 +73,7 @@ def train_variants(
     name: str,
     precision: Any = "32",
     sync_batchnorm: bool = True,
+    nodes: int = 1,
     **options: Any,
 ) -> list[Path | None]:
     """Train variants one after the other; continue, or keep, runs of the same recipe and data.
@@ -84,27 +85,36 @@ def train_variants(
         name: Start of the names of new runs.
         precision: Runs of another precision are not continued.
         sync_batchnorm: Likewise.
+        nodes: Has to be 1.
         **options: Further arguments of `train`.
 
     Returns:
         The run directories, with None where a loss or weight was no longer finite.
 
     Raises:
-        PhotochromError: As `train`, except for `NonFiniteLossError` of processes of this command.
+        PhotochromError: As `train`, except for `NonFiniteLossError`.
+        RunError: Also if there are several machines, or if torchrun or SLURM has started the
+            processes.
     """
+    launcher = launching.find_launcher()
     with launching.report_once():
-        fingerprint = PackedPhotos(data, "train").fingerprint
+        # torchrun's processes can be connected only once.
+        if nodes > 1 or (launcher is not None and launcher.world_size > 1):
+            raise RunError(
+                "--sweep trains on one machine and starts its processes itself; leave out "
+                "torchrun, srun and --nodes, or start the runs one by one with --set"
+            )
+        photos = PackedPhotos(data, "train")
     facts = {
-        "data_fingerprint": fingerprint,
+        "data_fingerprint": photos.fingerprint,
         "precision": precision,
         "sync_batchnorm": sync_batchnorm,
     }
     trained: list[Path | None] = []
     for number, variant in enumerate(variants, start=1):
         found = find_run(out, variant.recipe, facts)
-        if launching.is_main_process():
-            start = "new run" if found is None else f"continues {found}"
-            _print(f"run {number} of {len(variants)}, {variant.name}: {start}")
+        start = "new run" if found is None else found
+        _print(f"run {number} of {len(variants)}, {variant.name}: {start}")
         try:
             run = train(
                 variant.recipe,
@@ -117,8 +127,6 @@ def train_variants(
                 **options,
             )
         except NonFiniteLossError as error:
-            if launching.find_launcher() is not None:
-                raise  # other processes have stopped as well
             _print(f"{variant.name} failed: {error}")
             trained.append(None)
         else:
