@@ -14,6 +14,7 @@ from photochrom.color import FloatArray
 from photochrom.colorize import rendering, upsampling
 from photochrom.colorize.colorizer import Colorizer, network_size
 from photochrom.errors import ModelError, PhotochromError
+from photochrom.imagefile.decoding import photo_from_image
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import save_photo
@@ -94,7 +95,7 @@ def test_alpha_is_kept(mode: str, picture: Image.Image):
 def test_16_bit_grey_reaches_the_model_in_full_precision():
     values = np.tile(np.linspace(20000, 20500, 64).astype(np.uint16), (32, 1))  # 2 levels of 8 bits
     model = Model(size=32)
-    result = Colorizer(model)(Photo.from_image(Image.fromarray(values)))
+    result = Colorizer(model)(photo_from_image(Image.fromarray(values)))
     assert result.pixels.dtype == np.uint16
     assert (np.diff(model.inputs[0][0, 0, 0]) > 0).all()
     expected = color.lightness(values[..., None])
@@ -218,7 +219,7 @@ class Hinted(Model):
 
 @pytest.mark.parametrize("size", [(100, 80), (9, 5)])  # the second is padded
 def test_hints_reach_the_model(size: tuple[int, int]):
-    photo = Photo.from_image(Image.new("L", size, 128))
+    photo = photo_from_image(Image.new("L", size, 128))
     colorizer = Colorizer(Hinted(a=0, b=0, size=min(size)))
     height, width = colorizer.network_input(photo).shape
     hints = np.zeros((3, height, width), np.float32)
@@ -231,7 +232,7 @@ def test_hints_reach_the_model(size: tuple[int, int]):
 
 
 def test_hints_for_a_model_without_hints_are_refused(picture: Image.Image):
-    colorizer, photo = Colorizer(Model()), Photo.from_image(picture)
+    colorizer, photo = Colorizer(Model()), photo_from_image(picture)
     hints = np.zeros((3, *colorizer.network_input(photo).shape), np.float32)
     with pytest.raises(ModelError, match="model function takes no colour hints; use a model that"):
         colorizer.predict(photo, hints=hints)
@@ -333,7 +334,7 @@ def test_result_does_not_depend_on_threads(dtype: str, channels: int, tiny_onnx:
 
 
 def test_mark_names_version_and_model(picture: Image.Image):
-    photo = Photo.from_image(picture)
+    photo = photo_from_image(picture)
     mark = Colorizer(Model())(photo).metadata.mark
     assert mark is not None
     assert f"photochrom {__version__}" in mark
@@ -356,8 +357,8 @@ def test_an_image_is_colorized_as_its_file_is(suffix: str, picture: Image.Image,
     assert result.info["icc_profile"] == SPACES["adobe"]
     assert result.getexif()[Tag.Artist] == "An artist"
     assert result.getexif().get(Tag.Orientation, 1) == 1
-    assert Photo.from_image(result).metadata.mark == expected.metadata.mark is not None
-    assert Photo.from_image(colorizer(picture, mark=False)).metadata.mark is None
+    assert photo_from_image(result).metadata.mark == expected.metadata.mark is not None
+    assert photo_from_image(colorizer(picture, mark=False)).metadata.mark is None
     save_photo(result, tmp_path / "saved.png")
     saved = open_photo(tmp_path / "saved.png")
     np.testing.assert_array_equal(saved.pixels, expected.pixels)

@@ -8,6 +8,7 @@ from PIL.ExifTags import Base as Tag
 from photochrom.color import lightness, rgb_to_lab
 from photochrom.color.icc import read_profile
 from photochrom.errors import PhotoError
+from photochrom.imagefile.decoding import photo_from_image
 from photochrom.imagefile.photo import Photo, to_8_bits
 from photochrom.imagefile.reading import open_photo
 from support.icc_profiles import DISPLAY_P3, GREYS, SPACES
@@ -18,7 +19,7 @@ PROFILES = SPACES | {"p3": DISPLAY_P3}
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr"])
 def test_modes_without_alpha(mode: str, picture: Image.Image):
     image = picture.convert(mode)
-    photo = Photo.from_image(image)
+    photo = photo_from_image(image)
     assert photo.alpha is None
     assert photo.pixels.shape == (48, 64, 1 if mode in ("1", "L") else 3)
     np.testing.assert_array_equal(photo.to_image().convert("RGB"), image.convert("RGB"))
@@ -34,7 +35,7 @@ def test_modes_with_alpha(mode: str, picture: Image.Image):
         image = image.convert("LA")
     if mode in ("La", "RGBa"):
         image = image.convert(mode)
-    photo = Photo.from_image(image)
+    photo = photo_from_image(image)
     assert photo.pixels.shape[2] == (1 if mode in ("LA", "La") else 3)
     assert photo.to_image().mode == ("LA" if mode in ("LA", "La") else "RGBA")
     if mode != "PA":
@@ -44,7 +45,7 @@ def test_modes_with_alpha(mode: str, picture: Image.Image):
 def test_16_bit_grey_with_a_transparent_value():
     image = Image.fromarray(np.array([[500, 65535]], np.uint16))
     image.info["transparency"] = 500
-    photo = Photo.from_image(image)
+    photo = photo_from_image(image)
     np.testing.assert_array_equal(photo.pixels, [[[500], [65535]]])
     np.testing.assert_array_equal(photo.alpha, [[0, 65535]])
 
@@ -60,7 +61,7 @@ def test_16_bit_grey_with_a_transparent_value():
 )
 def test_unsupported_images_are_refused(image: Image.Image, message: str):
     with pytest.raises(PhotoError, match=message):
-        Photo.from_image(image)
+        photo_from_image(image)
 
 
 @pytest.mark.parametrize(
@@ -106,13 +107,13 @@ def test_images_are_read_as_the_file_is(orientation: int, picture: Image.Image, 
         picture.save(path, **options)
         expected = open_photo(path)
         with Image.open(path) as image:
-            photo = Photo.from_image(image)
+            photo = photo_from_image(image)
         np.testing.assert_array_equal(photo.pixels, expected.pixels)
         assert photo.space is expected.space
         assert photo.metadata.exif == expected.metadata.exif
         assert photo.metadata.icc == expected.metadata.icc
         assert photo.orientation == orientation
-        again = Photo.from_image(photo.to_image())
+        again = photo_from_image(photo.to_image())
         np.testing.assert_array_equal(again.pixels, photo.pixels)
         assert (again.space, again.orientation) == (photo.space, 1)
         assert photo.to_image().getexif()[Tag.Artist] == "An artist"
@@ -123,7 +124,7 @@ def test_a_rotated_tiff_is_turned_once(picture: Image.Image, tmp_path: Path):
     exif[Tag.Orientation] = 6
     picture.save(tmp_path / "photo.tif", exif=exif, icc_profile=PROFILES["adobe"])
     with Image.open(tmp_path / "photo.tif") as image:
-        photo = Photo.from_image(image)
+        photo = photo_from_image(image)
     expected = open_photo(tmp_path / "photo.tif")
     np.testing.assert_array_equal(photo.pixels, expected.pixels)
     assert photo.space is expected.space

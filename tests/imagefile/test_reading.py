@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from photochrom.errors import PhotoError
+from photochrom.imagefile.decoding import photo_from_image
 from photochrom.imagefile.formats import FORMATS
-from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_pages, open_photo, read_sizes
 from photochrom.imagefile.tiff import pages as tiff_pages
 from photochrom.imagefile.tiff.structure import TiffError
@@ -234,7 +234,7 @@ def test_16_bit_grey_is_not_clipped(suffix: str, dtype: str, tmp_path: Path):
     photo = open_photo(tmp_path / f"a{suffix}")
     assert photo.pixels.dtype == np.uint16
     np.testing.assert_array_equal(photo.pixels[..., 0], values)
-    np.testing.assert_array_equal(Photo.from_image(image).pixels[..., 0], values)
+    np.testing.assert_array_equal(photo_from_image(image).pixels[..., 0], values)
 
 
 def test_16_bit_grey_is_made_upright():

@@ -22,6 +22,7 @@ from photochrom.colorize.options import MIN_SIDE, check_options
 from photochrom.colorize.rendering import Prediction, keeps_colors
 from photochrom.cores import count_cores
 from photochrom.errors import ModelError
+from photochrom.imagefile.decoding import photo_from_image
 from photochrom.imagefile.photo import Photo
 
 MAX_ASPECT_RATIO = 4
@@ -76,7 +77,7 @@ class Colorizer:
 
         Args:
             photo: A photo, or a Pillow image in any mode with up to 16 bits, which becomes one by
-                `Photo.from_image`.
+                `photo_from_image`.
             saturation: A factor on the new colours, 0 to 4.
             strength: From 0, the photo's own colours, to 1, new ones alone.
             size: Short side in px of the network's input; None: the model's own.
@@ -94,7 +95,7 @@ class Colorizer:
         """
         if isinstance(photo, Image.Image):
             output = self(
-                Photo.from_image(photo),
+                photo_from_image(photo),
                 saturation=saturation,
                 strength=strength,
                 size=size,

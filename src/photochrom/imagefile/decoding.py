@@ -133,8 +133,15 @@ def decode(
         return finish(photo, metadata, encoding, image=converted, is_upright=is_upright)
 
 
-def from_image(image: Image.Image) -> Photo:
-    """Return a photo of a Pillow image; see `Photo.from_image`."""
+def photo_from_image(image: Image.Image) -> Photo:
+    """Return a photo of a Pillow image in any mode with up to 16 bits.
+
+    Colour profile, EXIF, XMP and resolution in its `info` are read as from a file, and the
+    orientation is applied. `open_photo` reads more.
+
+    Raises:
+        PhotoError: If it has no pixels, more than 16 bits, or a mode that cannot be converted.
+    """
     image.load()  # Pillow turns a TIFF here
     metadata = from_pillow_info(image.info)
     return finish(_scale_values(image), metadata, Encoding(), image=image)

@@ -51,20 +51,6 @@ class Photo:
         """What of the file could not be kept, each a phrase."""
         return self.metadata.warnings
 
-    @classmethod
-    def from_image(cls, image: Image.Image) -> "Photo":
-        """Return a photo of a Pillow image in any mode with up to 16 bits.
-
-        Colour profile, EXIF, XMP and resolution in its `info` are read as from a file, and the
-        orientation is applied. `open_photo` reads more.
-
-        Raises:
-            PhotoError: If it has no pixels, more than 16 bits, or a mode that cannot be converted.
-        """
-        from photochrom.imagefile.decoding import from_image  # it imports this module
-
-        return from_image(image)
-
     def to_image(self) -> Image.Image:
         """Return an 8-bit image in mode L, LA, RGB or RGBA, without conversion to sRGB.
 

@@ -15,6 +15,7 @@ from photochrom.color import Pixels
 from photochrom.errors import PhotoError
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.codecs import bmp
+from photochrom.imagefile.decoding import photo_from_image
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.jpeg import metadata as jpeg
 from photochrom.imagefile.losses import lost_metadata
@@ -98,7 +99,7 @@ def save_pages(
         raise _exists_error(path)
     format_ = FORMATS[path.suffix.lower()]
     warnings: dict[str, None] = {}  # a set in the order of insertion
-    pages = (Photo.from_image(p) if isinstance(p, Image.Image) else p for p in photos)
+    pages = (photo_from_image(p) if isinstance(p, Image.Image) else p for p in photos)
     try:
         with open_atomic(path, overwrite=overwrite, like=like, keep_times=keep_times) as stream:
             if format_ == "TIFF":

@@ -21,7 +21,7 @@ from photochrom.color import FloatArray, rgb_to_lab
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import DataError, ModelError
 from photochrom.imagefile.atomic import make_folder, write_atomic
-from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.decoding import photo_from_image
 from photochrom.progress import progress_bar
 from photochrom.training.data.hints import make_hints, sample_patches
 from photochrom.training.data.packed import PackedPhotos
@@ -275,7 +275,7 @@ def _colorize(colorizer: Colorizer, pixels: Pixels, hints: int = 0, seed: int = 
         hints: Number of hints.
         seed: Of the positions.
     """
-    photo = Photo.from_image(Image.fromarray(np.ascontiguousarray(pixels)))
+    photo = photo_from_image(Image.fromarray(np.ascontiguousarray(pixels)))
     if hints == 0:
         return np.asarray(colorizer(photo).to_image())
     height, width = colorizer.network_input(photo).shape
