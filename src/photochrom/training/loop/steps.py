@@ -82,6 +82,10 @@ def gan_step(
     # them has a graph at a time.
     keeps_graph = len(parts) == 1 and phase != "d"
 
+    def is_above_threshold(d_loss: Tensor) -> bool:
+        threshold = objective.d_threshold
+        return threshold is None or mean(d_loss).item() > threshold
+
     # Update the discriminator.
     discriminator.requires_grad_(True)
     opt_d.zero_grad(set_to_none=True)
@@ -94,14 +98,16 @@ def gan_step(
         augment = augmentation(fabric, part, objective, step)
         sample = make_sample(prediction, part, objective, augment)
         d_loss, losses, fake_logits = _discriminate(networks, objective, sample, updates=updates_d)
+        total += d_loss.detach() / len(parts)
+        if updates_d and len(parts) == 1:
+            updates_d = is_above_threshold(total)
         if updates_d:
             fabric.backward(d_loss / len(parts))
-            total += d_loss.detach() / len(parts)
         samples.append(replace(sample, fake_logits=fake_logits))
         augments.append(augment)
         d_losses.append(losses)
-    if updates_d and objective.d_threshold is not None:
-        updates_d = mean(total).item() > objective.d_threshold
+    if updates_d and len(parts) > 1:  # the loss is known only after their backward passes
+        updates_d = is_above_threshold(total)
     if updates_d:
         _take_step(fabric, networks, discriminator, opt_d)
 
