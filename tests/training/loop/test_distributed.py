@@ -151,10 +151,12 @@ def compute_in_double() -> None:
     Precision.convert_input = Precision.convert_output = lambda _, x: x  # type: ignore[method-assign]
 
 
-def run_in_two_processes(rank: int, port: int, data: Path, other: Path, out: Path) -> None:
+def run_in_two_processes(
+    rank: int, ports: tuple[int, int], data: Path, other: Path, out: Path
+) -> None:
     """Do the work of several tests, as starting processes takes seconds."""
     variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "TORCHELASTIC_RUN_ID": "test"}
-    variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": ports[0]}
     os.environ.update({key: str(value) for key, value in variables.items()})
     with process_group("cpu", "32", 2, 1):
         norms = norm_differences()
@@ -187,6 +189,8 @@ def run_in_two_processes(rank: int, port: int, data: Path, other: Path, out: Pat
             errors.append(f"{type(error).__name__}: {error}")
     (out / f"errors{rank}.json").write_text(json.dumps(errors))
     dist.destroy_process_group()  # an error leaves it initialized
+    # Under the same port, this process could still find the store that the other is closing.
+    os.environ["MASTER_PORT"] = str(ports[1])
 
     compute_in_double()
     for name, recipe in DOUBLE_PRECISION_RECIPES.items():
@@ -203,7 +207,8 @@ def two(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dic
     out = tmp_path_factory.mktemp("two")
     photos = write_photos(out / "photos", 20, size=(48, 48))
     pack(photos, out / "other", size=40, validation=4)
-    spawn(run_in_two_processes, (find_free_network_port(), data, out / "other", out), nprocs=2)
+    ports = find_free_network_port(), find_free_network_port()
+    spawn(run_in_two_processes, (ports, data, out / "other", out), nprocs=2)
     return out, json.loads((out / "result.json").read_text())
 
 
