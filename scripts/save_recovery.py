@@ -21,12 +21,13 @@ from photochrom.training.onnx.export import MIN_FLOAT16_SIZE
 
 def halve(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return weights with large tensors in float16."""
-    return {
-        key: value.to(torch.float16)
+    halved = {
+        key: value.half()
         if value.is_floating_point() and value.numel() >= MIN_FLOAT16_SIZE
-        else value.contiguous()
+        else value
         for key, value in weights.items()
     }
+    return {key: value.contiguous() for key, value in halved.items()}
 
 
 def main() -> None:
