@@ -190,7 +190,9 @@ def _explain(error: Exception, endpoint: str, repository: str) -> str:
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, so that the hub is not asked; unset it"
     if isinstance(error, GatedRepoError):
-        return f"{repository} is open to those only whom its owner admits; ask on its page"
+        return (
+            f"only people whom its owner admits can read {repository}; ask for access on its page"
+        )
     if isinstance(error, RepositoryNotFoundError):
         return (
             f"the hub has no model {repository} that you may read; check the name, and if it is "

@@ -203,9 +203,11 @@ def keep_epoch(run: Path, generator: nn.Module, recipe: Recipe, keep: Keep) -> N
         keep: `last`: nothing. `best`: the epoch, if it has the highest PSNR so far, in place of the
             one before. `all`: every epoch.
     """
+    if keep == "last":
+        return
     log = read_log(run)
     epoch, folder = log[-1]["epoch"], run / "epochs"
-    if keep == "last" or (keep == "best" and log[-1]["psnr"] < max(x["psnr"] for x in log)):
+    if keep == "best" and log[-1]["psnr"] < max(line["psnr"] for line in log):
         return
     kept = folder / f"{epoch:03d}"
     kept.mkdir(parents=True, exist_ok=True)

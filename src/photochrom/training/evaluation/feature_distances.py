@@ -173,12 +173,24 @@ def _load_tensorflow(path: Path, device: str) -> nn.Module:
 
 def _load_ct2(path: Path, device: str) -> nn.Module:
     network: nn.Module = inception_v3(init_weights=False, transform_input=True)
+    advice = "give the file inception_v3_google-*.pth, or leave this FID out"
+    load_torchvision_weights(network, path, f"Inception v3; {advice}")
+    network.fc = nn.Identity()
+    return network.to(device)
+
+
+def load_torchvision_weights(network: nn.Module, path: Path, what: str) -> None:
+    """Load a state dict of torchvision into a network.
+
+    Args:
+        network: A network of torchvision.
+        path: The file.
+        what: The network's name, and what to do, for the message.
+
+    Raises:
+        ModelError: If it is something else.
+    """
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, EOFError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
-        raise ModelError(
-            f"{path} is not a state dict of torchvision's Inception v3; give the file "
-            "inception_v3_google-*.pth, or leave this FID out"
-        ) from error
-    network.fc = nn.Identity()
-    return network.to(device)
+        raise ModelError(f"{path} is not a state dict of torchvision's {what}") from error

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -21,9 +20,13 @@ from torchmetrics.functional.image import lpips_models
 from torchvision.models import alexnet  # type: ignore[import-untyped]
 
 from photochrom.color import AB_SCALE, FloatArray, rgb_to_lab
-from photochrom.errors import ModelError
 from photochrom.training.evaluation.bootstrap import mean, ratio
-from photochrom.training.evaluation.feature_distances import NetworkName, fid, kid
+from photochrom.training.evaluation.feature_distances import (
+    NetworkName,
+    fid,
+    kid,
+    load_torchvision_weights,
+)
 from photochrom.training.networks.lpips_network import ShiftTolerantLPIPS
 
 PhotoMetric = Callable[[FloatArray, FloatArray], float]
@@ -237,13 +240,9 @@ class Lpips:
 
     def __init__(self, path: Path) -> None:
         trunk = alexnet()
-        try:
-            trunk.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        except (OSError, EOFError, RuntimeError, TypeError, ValueError, UnpicklingError) as error:
-            raise ModelError(
-                f"{path} is not a state dict of torchvision's AlexNet, which LPIPS needs; "
-                "give that file, or leave LPIPS out"
-            ) from error
+        load_torchvision_weights(
+            trunk, path, "AlexNet, which LPIPS needs; give that file, or leave LPIPS out"
+        )
         self._layers = trunk.eval().features
         linear = Path(lpips_models.__path__[0]) / "alex.pth"
         self._weights = list(torch.load(linear, map_location="cpu", weights_only=True).values())

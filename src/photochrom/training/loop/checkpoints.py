@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from photochrom.errors import RunError
 from photochrom.training import runs
+from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop.moving_average import MovingAverage
 from photochrom.training.loop.schedules import Schedule
 from photochrom.training.loop.steps import Networks
@@ -98,12 +99,35 @@ def save_checkpoint(run: Path, generator: nn.Module, state: Mapping[str, Any]) -
     runs.save_state(run, state)
 
 
+def run_facts(photos: PackedPhotos, precision: str, *, sync_batchnorm: bool) -> dict[str, Any]:
+    """Return the entries of environment.json that have to be the same to resume a run."""
+    return {
+        "data_fingerprint": photos.fingerprint,
+        "precision": precision,
+        "sync_batchnorm": sync_batchnorm,
+    }
+
+
+def recorded_facts(run: Path) -> dict[str, Any]:
+    """Return the `run_facts` of a run.
+
+    Raises:
+        RunError: If its environment.json cannot be read.
+    """
+    environment = runs.read_environment(run)
+    return {
+        "data_fingerprint": environment.get("data_fingerprint"),
+        "precision": environment.get("precision"),
+        "sync_batchnorm": environment.get("sync_batchnorm", True),  # older versions: not recorded
+    }
+
+
 def load_checkpoint(
-    run: Path, recipe: Recipe, settings: Mapping[str, object], steps_per_epoch: int
+    run: Path, recipe: Recipe, facts: Mapping[str, object], steps_per_epoch: int
 ) -> dict[str, Any] | None:
     """Return the state of a run to resume, or None if there is none yet; truncate its log to match.
 
-    `settings` are the entries of environment.json that must not change.
+    `facts` are `run_facts`.
 
     Raises:
         RunError: If recipe, data, precision or the kind of batch norm have changed, or a file is
@@ -111,25 +135,24 @@ def load_checkpoint(
     """
     recorded = runs.read_recipe(run)
     if recorded != recipe:
-        before, now = flatten(recorded.to_dict()), flatten(recipe.to_dict())
+        old, new = flatten(recorded.to_dict()), flatten(recipe.to_dict())
         different = [
-            f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
-            for key in {**before, **now}
-            if before.get(key) != now.get(key)
+            f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
+            for key in {**old, **new}
+            if old.get(key) != new.get(key)
         ]
         raise RunError(
             f"{run} was trained with another recipe: {'; '.join(different)}; "
             "resume it with its own, or start a new run"
         )
-    environment = runs.read_environment(run)
-    if environment.get("data_fingerprint") != settings["data_fingerprint"]:
+    before = recorded_facts(run)
+    if before["data_fingerprint"] != facts["data_fingerprint"]:
         raise RunError(f"{run} was trained on other data; give the data that it started with")
     option = ""
-    if environment.get("precision") != settings["precision"]:
-        option = f"--precision {environment.get('precision')}"
-    is_synced = environment.get("sync_batchnorm", True)  # not recorded by older versions
-    if is_synced != settings["sync_batchnorm"]:
-        option = f"--{'sync' if is_synced else 'local'}-batchnorm"
+    if before["precision"] != facts["precision"]:
+        option = f"--precision {before['precision']}"
+    if before["sync_batchnorm"] != facts["sync_batchnorm"]:
+        option = f"--{'sync' if before['sync_batchnorm'] else 'local'}-batchnorm"
     if option:
         raise RunError(f"{run} was trained with {option}; resume it with the same")
     state = runs.load_state(run)

@@ -14,6 +14,7 @@ from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.tables import markdown
 from photochrom.training.loop import launching
+from photochrom.training.loop.checkpoints import recorded_facts, run_facts
 from photochrom.training.loop.monitor import NonFiniteLossError
 from photochrom.training.loop.train import train
 from photochrom.training.recipes.recipe import Recipe, override
@@ -105,11 +106,7 @@ def train_variants(
                 "torchrun, srun and --nodes, or start the runs one by one with --set"
             )
         photos = PackedPhotos(data, "train")
-    facts = {
-        "data_fingerprint": photos.fingerprint,
-        "precision": precision,
-        "sync_batchnorm": sync_batchnorm,
-    }
+    facts = run_facts(photos, precision, sync_batchnorm=sync_batchnorm)
     trained: list[Path | None] = []
     for number, variant in enumerate(variants, start=1):
         found = find_run(out, variant.recipe, facts)
@@ -137,15 +134,12 @@ def train_variants(
 def find_run(out: Path, recipe: Recipe, facts: Mapping[str, Any]) -> Path | None:
     """Return the run of a recipe in `out` that has most epochs, or None.
 
-    `facts` are the entries of environment.json that have to be the same.
+    `facts` are `run_facts`.
     """
     found = []
     for path in sorted(out.glob("[0-9]*")):
         try:
-            environment = runs.read_environment(path)
-            # Older versions did not record the kind of batch norm.
-            is_same = {"sync_batchnorm": True, **environment}.items() >= facts.items()
-            if is_same and runs.read_recipe(path) == recipe:
+            if recorded_facts(path) == facts and runs.read_recipe(path) == recipe:
                 found.append(path)
         except PhotochromError:  # no run, or one that cannot be read
             continue

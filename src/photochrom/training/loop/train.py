@@ -25,7 +25,12 @@ from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.loop import launching
 from photochrom.training.loop.batches import class_prior, load_batch, open_photos
 from photochrom.training.loop.building import bare, build, check_size, set_up, start_from
-from photochrom.training.loop.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from photochrom.training.loop.checkpoints import (
+    TrainingState,
+    load_checkpoint,
+    run_facts,
+    save_checkpoint,
+)
 from photochrom.training.loop.distributed import (
     Device,
     Precision,
@@ -165,11 +170,8 @@ class Setup:
     @property
     def facts(self) -> dict[str, Any]:
         """Return the entries of environment.json that have to be the same to resume a run."""
-        return {
-            "data_fingerprint": self.photos.fingerprint,
-            "precision": self.options.precision,
-            "sync_batchnorm": self.options.sync_batchnorm,
-        }
+        options = self.options
+        return run_facts(self.photos, options.precision, sync_batchnorm=options.sync_batchnorm)
 
 
 def _set_up(fabric: Fabric, recipe: Recipe, data: Path, options: Options) -> Setup:

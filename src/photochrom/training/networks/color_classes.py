@@ -1,7 +1,7 @@
 """Colour as classes: ab quantized into 313 bins, instead of a regression of ab.
 
 A network gives one logit per bin and pixel. `class_loss` compares them with the true ab;
-`AnnealedMean` makes ab of them. `rebalancing_weights` lets rare, saturated colours weigh more.
+`annealed_mean` makes ab of them. `rebalancing_weights` lets rare, saturated colours weigh more.
 
 Reference:
     Zhang, Isola and Efros 2016, "Colorful Image Colorization", arXiv 1603.08511, section 2.
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from photochrom.color import AB_SCALE, rgb_to_lab
 from photochrom.errors import DataError
@@ -153,33 +153,18 @@ def smooth_prior(prior: Tensor) -> Tensor:
     return kernel @ prior.double().cpu()
 
 
-class AnnealedMean(nn.Module):
-    """Make ab of logits: the mean of the bins after softmax with a temperature, upsampled.
-
-    It has no parameters.
+def annealed_mean(logits: Tensor, temperature: float = 0.38) -> Tensor:
+    """Return ab (B, 2, h, w), in [-1, 1]: the mean of the bins after softmax with a temperature.
 
     Args:
-        stride: Size of the photo over the size of the logits.
+        logits: Shape (B, 313, h, w).
         temperature: From 1, the mean, dull but consistent, to near 0, the mode, vivid but patchy.
 
     Reference:
-        Equation (5), with T = 0.38. Bilinear upsampling as in the authors' code.
+        Equation (5), with T = 0.38.
     """
-
-    def __init__(self, stride: int = 1, temperature: float = 0.38) -> None:
-        super().__init__()
-        self.stride = stride
-        self.temperature = temperature
-        weight = torch.from_numpy(bin_centres() / AB_SCALE).float().T[:, :, None, None]
-        self.weight: Tensor
-        self.register_buffer("weight", weight.contiguous(), persistent=False)
-
-    def forward(self, logits: Tensor) -> Tensor:
-        """Return ab (B, 2, stride h, stride w), in [-1, 1], of logits (B, 313, h, w)."""
-        ab = F.conv2d((logits.float() / self.temperature).softmax(dim=1), self.weight)
-        if self.stride > 1:
-            ab = F.interpolate(ab, scale_factor=float(self.stride), mode="bilinear")
-        return ab
+    centres = torch.from_numpy(bin_centres() / AB_SCALE).float().T[:, :, None, None]
+    return F.conv2d((logits.float() / temperature).softmax(dim=1), centres.to(logits.device))
 
 
 def _nearest_bins(ab: Tensor, count: int) -> tuple[Tensor, Tensor]:

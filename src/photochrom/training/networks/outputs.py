@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from photochrom.color import AB_SCALE
-from photochrom.training.networks.color_classes import BINS, AnnealedMean
+from photochrom.training.networks.color_classes import BINS, annealed_mean
 from photochrom.training.recipes.registry import Positive
 from photochrom.training.tensors import denormalize_lab, lab_to_rgb, rgb_to_lab
 
@@ -126,7 +126,7 @@ class ClassesOutput(AbOutput):
 
     def values(self, prediction: Tensor, L: Tensor) -> Tensor:
         """Return ab (B, 2, H, W) of logits (B, 313, h, w)."""
-        ab: Tensor = AnnealedMean(temperature=self.temperature).to(prediction.device)(prediction)
+        ab = annealed_mean(prediction, self.temperature)
         if ab.shape[2:] != L.shape[2:]:
             ab = F.interpolate(ab, size=L.shape[2:], mode="bilinear")
         return ab

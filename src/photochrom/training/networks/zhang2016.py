@@ -15,7 +15,7 @@ class Zhang2016(nn.Module):
     parameters with 313 classes.
 
     The logits are compared by `photochrom.training.networks.color_classes.class_loss`, and decoded
-    by `AnnealedMean(stride=4)`.
+    by `photochrom.training.networks.outputs.ClassesOutput`.
 
     Args:
         out_channels: 313 for classes of ab.

@@ -403,9 +403,11 @@ def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
                 raise RecipeError(f"{key} and {section} are both set; set one of them")
         place[name] = value
     result = derive(recipe, changes)
+    if "quoted" in changes:
+        return result
     old, new = flatten(recipe.to_dict()), flatten(result.to_dict())
-    quoted = changes.get("quoted", [k for k in recipe.quoted if k in new and old[k] == new[k]])
-    return Recipe.from_dict({**result.to_dict(), "quoted": quoted})
+    quoted = tuple(key for key in recipe.quoted if key in new and old[key] == new[key])
+    return result.model_copy(update={"quoted": quoted})
 
 
 def derive(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
