@@ -1,143 +1,36 @@
 """The page of `photochrom web` in a browser, against the real server."""
 
-import io
 import re
 import statistics
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.web.app import create_app
-from photochrom.web.service import Limits, Service
-from support.browser import launch_browser, needs_browser
+from photochrom.web.service import Service
+from support.browser import needs_browser
 from support.photos import draw
-from support.server import get_service, run_server
+from support.web_page import (
+    add_files,
+    chroma,
+    read_split,
+    reload,
+    shown_sizes,
+    wait_for,
+    wait_for_colour,
+    wait_until_ready,
+)
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = needs_browser
-
-EXPECTED_MESSAGES = ("net::ERR_INTERNET_DISCONNECTED", "a status of 404", "a status of 503")
-"""Console messages that some tests provoke."""
-
-
-@pytest.fixture(scope="module")
-def service(tiny_onnx: Path) -> Iterator[tuple[str, Service]]:
-    """The URL of a server, and its service."""
-    app = create_app(
-        [tiny_onnx], limits=Limits(max_bytes=4_000_000, max_pixels=13_000_000), processes=1
-    )
-    with run_server(app) as address:
-        yield address, get_service(app)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> "Iterator[Browser]":
-    with launch_browser() as chromium:
-        yield chromium
-
-
-@pytest.fixture
-def open_page(service: tuple[str, Service], chromium: "Browser") -> Iterator[Callable[..., "Page"]]:
-    """A function that opens the page in a new context; checks for errors at the end."""
-    messages: list[str] = []
-    requested: list[str] = []
-    missing: list[str] = []
-    contexts = []
-
-    def check_status(response: Any) -> None:
-        if response.status == 404 and "/photos/" not in response.url:
-            missing.append(response.url)
-
-    def open_new_page(motion: Any = "reduce", **options: Any) -> "Page":
-        context = chromium.new_context(
-            viewport={"width": 1280, "height": 800}, reduced_motion=motion, **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        page.on("request", lambda request: requested.append(request.url))
-        page.on("response", check_status)
-        page.goto(service[0])
-        return page
-
-    yield open_new_page
-    for context in contexts:
-        context.close()
-    assert [text for text in messages if not any(part in text for part in EXPECTED_MESSAGES)] == []
-    assert missing == []
-    prefixes = (service[0], f"blob:{service[0]}")
-    assert [url for url in requested if not url.startswith(prefixes)] == []
-
-
-@pytest.fixture
-def page(open_page: Callable[..., "Page"]) -> "Page":
-    return open_page()
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> list[Path]:
-    """Three grey JPEGs, and a TIFF that browsers cannot show."""
-    paths = []
-    for number, name in enumerate(["grandma.jpg", "harbour.jpg", "wedding.jpeg", "scan.tif"]):
-        paths.append(tmp_path / name)
-        Image.fromarray(draw(180, 240 + 8 * number)).convert("L").save(paths[-1])
-    return paths
-
-
-def add_files(page: "Page", *paths: Path) -> None:
-    """Choose files with the visible button."""
-    page.set_input_files("input.file-input:visible", list(paths))
-
-
-def wait_until_ready(page: "Page", count: int = 1) -> None:
-    page.locator(".thumbnail[data-status=ready]").nth(count - 1).wait_for()
-
-
-def wait_for_colour(page: "Page") -> None:
-    """Wait until the preview is shown and its animation has ended."""
-    page.locator("#split").wait_for()
-    wait_for(page, lambda: read_split(page) > 64.9)
-
-
-def wait_for(page: "Page", condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        page.wait_for_timeout(20)  # unlike time.sleep, this handles events of the page
-
-
-def reload(page: "Page") -> None:
-    with page.expect_response("**/photos"):
-        page.reload()
-
-
-def read_split(page: "Page") -> float:
-    """Return the percentage shown in colour, from the computed style."""
-    clip = page.evaluate("getComputedStyle(document.querySelector('#after img')).clipPath")
-    # Chromium computes calc(100% - 65%) to 35%.
-    return 100 - float(re.search(r"inset\(0(?:px|%)? ([\d.]+)(?:%|px)", clip)[1])  # type: ignore[index]
-
-
-def chroma(png: bytes) -> Any:
-    """Return the mean distance from grey of each column, without the edges."""
-    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
-    return np.ptp(pixels[10:-60], axis=2).mean(axis=0)
-
-
-def shown_sizes(page: "Page") -> list[int]:
-    return page.eval_on_selector_all("#frame img", "all => all.map(each => each.naturalWidth)")
 
 
 def test_dropped_photo_is_colorized(page: "Page", photos: list[Path]):

@@ -1,0 +1,58 @@
+"""Acting on the page of `photochrom web`, for its browser tests."""
+
+import io
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+def add_files(page: "Page", *paths: Path) -> None:
+    """Choose files with the visible button."""
+    page.set_input_files("input.file-input:visible", list(paths))
+
+
+def wait_until_ready(page: "Page", count: int = 1) -> None:
+    page.locator(".thumbnail[data-status=ready]").nth(count - 1).wait_for()
+
+
+def wait_for_colour(page: "Page") -> None:
+    """Wait until the preview is shown and its animation has ended."""
+    page.locator("#split").wait_for()
+    wait_for(page, lambda: read_split(page) > 64.9)
+
+
+def wait_for(page: "Page", condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        page.wait_for_timeout(20)  # unlike time.sleep, this handles events of the page
+
+
+def reload(page: "Page") -> None:
+    with page.expect_response("**/photos"):
+        page.reload()
+
+
+def read_split(page: "Page") -> float:
+    """Return the percentage shown in colour, from the computed style."""
+    clip = page.evaluate("getComputedStyle(document.querySelector('#after img')).clipPath")
+    # Chromium computes calc(100% - 65%) to 35%.
+    return 100 - float(re.search(r"inset\(0(?:px|%)? ([\d.]+)(?:%|px)", clip)[1])  # type: ignore[index]
+
+
+def chroma(png: bytes) -> Any:
+    """Return the mean distance from grey of each column, without the edges."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    return np.ptp(pixels[10:-60], axis=2).mean(axis=0)
+
+
+def shown_sizes(page: "Page") -> list[int]:
+    return page.eval_on_selector_all("#frame img", "all => all.map(each => each.naturalWidth)")
