@@ -18,8 +18,6 @@ class Option:
     name: str
     kind: Literal["number", "integer", "flag"]
     default: float | bool | None
-    label: str
-    """On the web page."""
     help: str
     minimum: float = 0
     maximum: float = 1
@@ -28,26 +26,23 @@ class Option:
 
 
 OPTIONS = (
+    Option("saturation", "number", 1.0, "How strong the new colours are.", maximum=4, step=0.05),
     Option(
-        *("saturation", "number", 1.0, "Saturation", "How strong the new colours are."),
-        maximum=4,
-        step=0.05,
-    ),
-    Option(
-        *("strength", "number", 1.0, "Strength"),
+        "strength",
+        "number",
+        1.0,
         "0 keeps the photo's own colours, 1 replaces them.",
         step=0.05,
     ),
     Option(
-        *("size", "integer", None, "Network input size"),
+        "size",
+        "integer",
+        None,
         "Short side in px of the network's input. Default: the model's.",
         minimum=MIN_SIDE,
         maximum=MAX_SIZE,
     ),
-    Option(
-        *("mark", "flag", True, "Mark the file as colorized"),
-        "Record in the XMP metadata that colours were added.",
-    ),
+    Option("mark", "flag", True, "Record in the XMP metadata that colours were added."),
 )
 
 

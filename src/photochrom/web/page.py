@@ -5,7 +5,14 @@ import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
 from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
@@ -16,16 +23,13 @@ from photochrom.web.archive import stream_zip
 from photochrom.web.service import Service
 from photochrom.web.sessions import Session, UploadedPhoto
 from photochrom.web.tasks import PREVIEW_SIZE
+from photochrom.web.texts import Texts, choose_language, languages, store_language
 
 COOKIE = "photochrom"
 """The cookie with the key of the browser's session."""
 _SESSION_KEY = re.compile(r"[\w-]{43}", re.ASCII)  # secrets.token_urlsafe(32)
-SAMPLES = (
-    {"file": "astronaut.jpg", "title": "An astronaut"},
-    {"file": "chelsea.jpg", "title": "A cat"},
-    {"file": "rocket.jpg", "title": "A rocket"},
-)
-"""Files in static/samples."""
+SAMPLES = ("astronaut", "chelsea", "rocket")
+"""JPEG files in static/samples."""
 
 
 def routes(service: Service, templates: Environment) -> APIRouter:
@@ -46,8 +50,14 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         return session.photos[id]
 
     @router.get("/")
-    async def page(request: Request) -> HTMLResponse:
+    async def page(request: Request, lang: str | None = None) -> Response:
+        if lang in languages():
+            redirect = RedirectResponse("./", 303)
+            store_language(redirect, str(lang))
+            return redirect
         html = templates.get_template("page.html").render(
+            t=Texts(choose_language(request)),
+            languages=languages(),
             options=OPTIONS,
             models=service.models,
             samples=SAMPLES,

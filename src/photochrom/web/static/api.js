@@ -1,5 +1,7 @@
 // Requests to the server. They are repeated while the server is unreachable or full.
 
+import { t } from "./texts.js";
+
 const RETRY_DELAY = 1000; // ms
 
 let reportConnection = () => {};
@@ -52,7 +54,7 @@ export async function upload(path, file, onProgress, signal) {
     const { status, responseText, retryAfter } = await post(path, file, onProgress, signal);
     if (status === 0 && !signal.aborted) {
       await file.slice(0, 1).arrayBuffer().catch(() => {
-        throw new RequestError(0, `${file.name} can no longer be read; choose it again.`);
+        throw new RequestError(0, t("file.unreadable", { name: file.name }));
       });
       reportConnection(false);
       await sleep(RETRY_DELAY);
@@ -93,7 +95,7 @@ function errorMessage(content) {
   } catch {
     // A response of a proxy.
   }
-  return "The server reported an error; try again.";
+  return t("connection.error");
 }
 
 const retryDelay = (seconds) => 1000 * Math.max(1, Number(seconds) || 1);

@@ -1,5 +1,8 @@
 // The controls of the rendering options, one for each option that the server lists.
 
+import { formatNumber } from "./texts.js";
+
+const TWO_DIGITS = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
 const controls = [...document.querySelectorAll("[data-option]")];
 
 /** Call back: onInput(options) while a slider moves, onChange(options) when a value is chosen. */
@@ -64,7 +67,8 @@ function updateLabels(control) {
     const note = control.selectedOptions[0]?.dataset.note ?? "";
     document.getElementById(`help-${option}`).textContent = note;
   } else if (kind === "number") {
-    document.getElementById(`value-${option}`).textContent = Number(control.value).toFixed(2);
+    const number = formatNumber(Number(control.value), TWO_DIGITS);
+    document.getElementById(`value-${option}`).textContent = number;
     const fraction = (control.value - control.min) / (control.max - control.min);
     control.style.setProperty("--fraction", fraction);
   }

@@ -15,6 +15,7 @@ import {
   startPhotos,
   statusOf,
 } from "./photos.js";
+import { t } from "./texts.js";
 import {
   drawThumbnails,
   fileType,
@@ -61,8 +62,9 @@ function draw() {
 function drawSummary() {
   const count = (status) => photos.filter((photo) => statusOf(photo) === status).length;
   const [ready, failed] = [count("ready"), count("failed")];
-  const summary = `${ready} of ${photos.length} ready`;
-  $("summary").textContent = failed ? `${summary}, ${failed} failed` : summary;
+  const values = { ready, total: photos.length, failed };
+  const summary = t(failed ? "header.summary_failed" : "header.summary", values);
+  $("summary").textContent = summary;
   document.title = photos.length ? `photochrom: ${summary}` : "photochrom";
   $("download-all").hidden = ready < 2;
 }
@@ -99,8 +101,8 @@ function drawPanel() {
   const { state, options, downloading } = selected;
   $("photo-name").textContent = selected.name;
   const info = [];
-  if (state?.width) info.push(`${state.width} × ${state.height} px`);
-  if (state?.pages > 1) info.push(`${state.pages} pages, the first one is shown`);
+  if (state?.width) info.push(t("photo.size", { width: `${state.width}`, height: `${state.height}` }));
+  if (state?.pages > 1) info.push(t("photo.pages", { count: state.pages }));
   $("photo-info").textContent = info.join(", ") || "\u00a0";
   const isEditable = Boolean(options) && statusOf(selected) !== "failed";
   $("options").disabled = !isEditable;
@@ -114,7 +116,7 @@ function drawPanel() {
   link.download = state?.output_name ?? "";
   link.setAttribute("aria-disabled", String(!link.href));
   link.toggleAttribute("data-busy", downloading);
-  link.textContent = downloading ? "Preparing…" : "Download";
+  link.textContent = t(downloading ? "download.busy" : "download.button");
 }
 
 function select(photo) {
@@ -146,7 +148,7 @@ function removeSelected() {
   const hadFocus = $("thumbnails").contains(document.activeElement);
   const removed = selected;
   selected = photos[index + 1] ?? photos[index - 1] ?? null;
-  announcements.push(`${removed.name} was removed.`);
+  announcements.push(t("remove.done", { name: removed.name }));
   removePhoto(removed);
   draw();
   if (hadFocus) focusThumbnail(selected);
@@ -165,7 +167,7 @@ async function download(photo) {
     link.download = photo.state.output_name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // after the browser has read it
-    announcements.push(`${photo.state.output_name} was saved.`);
+    announcements.push(t("download.saved", { name: photo.state.output_name }));
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
     showError(error);
@@ -195,7 +197,7 @@ function onKeyDown(event) {
 
 function startButtons() {
   $("apply-to-all").addEventListener("click", () => {
-    announcements.push(`The options were applied to ${photos.length} photos.`);
+    announcements.push(t("panel.applied_to_all", { count: photos.length }));
     changeOptions(photos, { ...selected.options });
   });
   $("reset").addEventListener("click", () => {
@@ -221,14 +223,14 @@ function startButtons() {
     if ($("confirm-remove").returnValue !== "yes") return;
     removeAll();
     draw();
-    $("status").textContent = "All photos were removed.";
+    $("status").textContent = t("remove_all.done");
   });
   $("notice").querySelector("button").addEventListener("click", () => ($("notice").hidden = true));
 }
 
 onConnectionChange((isConnected) => {
   if ($("connection").hidden === isConnected) return;
-  $("connection").textContent = isConnected ? "" : "No connection to the server; trying again.";
+  $("connection").textContent = isConnected ? "" : t("connection.lost");
   $("connection").hidden = isConnected;
 });
 startViewer(showError);
@@ -253,6 +255,7 @@ startOptions({
     changeOptions([selected], options);
   },
 });
+$("welcome-help").textContent = t("welcome.help", { size: MAX_BYTES / 1e6 });
 $("local-note").hidden = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 startPhotos({
   onChange: scheduleDraw,

@@ -1,12 +1,11 @@
 // The photos on the page: their uploads, and their state on the server.
 
 import { RequestError, request, sleep, upload } from "./api.js";
+import { t } from "./texts.js";
 
 const MAX_UPLOADS = 2; // at the same time
 const POLL_BUSY = 400; // ms between polls while the server is working
 const POLL_IDLE = 60_000; // ms otherwise; this keeps the session alive
-const EXPIRED =
-  "The photos were deleted because the page was not used for a while. Please add them again.";
 
 /** In order of arrival; see `createPhoto`. */
 export const photos = [];
@@ -68,12 +67,12 @@ export function addFiles(files, model, maxBytes) {
 }
 
 function tooLarge({ name, size }, maxBytes) {
-  return `${name} has ${(size / 1e6).toFixed(1)} MB; the limit is ${maxBytes / 1e6} MB.`;
+  return t("file.too_large", { name, size: Math.round(size / 1e5) / 10, limit: maxBytes / 1e6 });
 }
 
 function setFailed(photo, message) {
   Object.assign(photo, { phase: "failed", error: message, file: null });
-  callbacks.announce(`${photo.name} failed: ${message}`);
+  callbacks.announce(t("photo.failed", { name: photo.name, error: message }));
 }
 
 async function startNextUpload() {
@@ -115,8 +114,8 @@ function update(photo, state) {
   photo.state = state;
   photo.options ??= { ...state.options, model: state.model };
   if (oldStatus === state.status) return;
-  if (state.status === "ready") callbacks.announce(`${photo.name} is ready.`);
-  if (state.status === "failed") callbacks.announce(`${photo.name} failed: ${state.error}`);
+  if (state.status === "ready") callbacks.announce(t("photo.ready", { name: photo.name }));
+  if (state.status === "failed") callbacks.announce(t("photo.failed", { name: photo.name, error: state.error }));
 }
 
 async function poll() {
@@ -143,7 +142,7 @@ function updateAll(states, requestedAt) {
     ({ id, acceptedAt }) => acceptedAt < requestedAt && !ids.has(id),
   );
   for (const photo of missing) removeFromPage(photo);
-  if (missing.length && !states.length) callbacks.warn(EXPIRED);
+  if (missing.length && !states.length) callbacks.warn(t("photos.unused"));
   for (const state of states) {
     const photo = known.get(state.id);
     if (photo) update(photo, state);

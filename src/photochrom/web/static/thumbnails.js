@@ -2,6 +2,7 @@
 
 import { loadImage } from "./api.js";
 import { errorOf, revokeFileUrl, statusOf } from "./photos.js";
+import { t } from "./texts.js";
 
 const FADE_DURATION = 800; // ms until a new image covers the old one, see page.css
 
@@ -10,23 +11,16 @@ const items = new Map(); // from each photo to the elements of its thumbnail
 
 /** Describe the status of a photo in a few words. */
 export function statusText(photo) {
-  const { position } = photo.state ?? {};
-  switch (statusOf(photo)) {
-    case "queued":
-      return "Waiting";
-    case "uploading":
-      return photo.percent < 100 ? `Uploading ${photo.percent} %` : "Uploading";
-    case "full":
-      return "Server full, waiting";
-    case "waiting":
-      return position > 1 ? `Waiting, ${position - 1} ahead` : "Next";
-    case "working":
-      return "Colorizing";
-    case "ready":
-      return "Ready";
-    default:
-      return "Failed";
+  const status = statusOf(photo);
+  const { percent } = photo;
+  if (status === "uploading") {
+    return percent < 100 ? t("status.uploading", { percent }) : t("status.uploaded");
   }
+  if (status === "waiting") {
+    const { position } = photo.state;
+    return position > 1 ? t("status.ahead", { count: position - 1 }) : t("status.next");
+  }
+  return t(`status.${status}`);
 }
 
 /** Return a file's extension, the placeholder for images that the browser cannot show. */

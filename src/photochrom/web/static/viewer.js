@@ -1,6 +1,7 @@
 // The large preview: the photo in colour over the original, split by a slider.
 
 import { RequestError, loadImage } from "./api.js";
+import { t } from "./texts.js";
 
 const DEFAULT_SPLIT = 65; // % of the width in colour
 const REVEAL_DURATION = 1100; // ms
@@ -52,8 +53,8 @@ async function loadView(view) {
   $("placeholder").hidden = Boolean(before) || !view.placeholder;
   $("placeholder").textContent = view.placeholder ?? "";
   $("compare").hidden = !(before && after);
-  setImage($("before"), before, `${view.photo?.name}, original`);
-  setImage($("after"), after, `${view.photo?.name}, in colour`);
+  setImage($("before"), before, t("viewer.before_alt", { name: view.photo?.name }));
+  setImage($("after"), after, t("viewer.after_alt", { name: view.photo?.name }));
   if (!before) return;
   if (!sameBefore) {
     $("frame").style.setProperty("--ratio", before.naturalWidth / before.naturalHeight);
@@ -93,7 +94,7 @@ export function startViewer(errorCallback) {
 function setSplit(percent) {
   const slider = $("split");
   slider.value = percent;
-  slider.setAttribute("aria-valuetext", `${Math.round(slider.value)} %`);
+  slider.setAttribute("aria-valuetext", t("viewer.percent", { percent: Math.round(slider.value) }));
   $("frame").style.setProperty("--split", `${slider.value}%`);
   $("tag-after").classList.toggle("faint", slider.value < 15);
   $("tag-before").classList.toggle("faint", slider.value > 85);
