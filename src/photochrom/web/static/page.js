@@ -1,12 +1,11 @@
 // The page: the selected photo, and the elements around it.
 
-import { RequestError, onConnectionChange, request } from "./api.js";
+import { onConnectionChange } from "./api.js";
 import { onFiles } from "./file_input.js";
 import { defaultOptions, previewQuery, showOptions, startOptions } from "./options.js";
 import {
   addFiles,
   changeOptions,
-  changesSaved,
   errorOf,
   photos,
   refresh,
@@ -15,6 +14,7 @@ import {
   startPhotos,
   statusOf,
 } from "./photos.js";
+import { download, startSaving } from "./saving.js";
 import { t } from "./texts.js";
 import {
   drawThumbnails,
@@ -154,29 +154,6 @@ function removeSelected() {
   if (hadFocus) focusThumbnail(selected);
 }
 
-/** Download a result by a request, so that errors can be shown. */
-async function download(photo) {
-  if (photo.downloading) return;
-  photo.downloading = true;
-  scheduleDraw();
-  try {
-    await changesSaved();
-    const file = await request(`/photos/${photo.id}/result`, { as: "blob" });
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(file);
-    link.download = photo.state.output_name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // after the browser has read it
-    announcements.push(t("download.saved", { name: photo.state.output_name }));
-  } catch (error) {
-    if (!(error instanceof RequestError)) throw error;
-    showError(error);
-  } finally {
-    photo.downloading = false;
-    scheduleDraw();
-  }
-}
-
 function onKeyDown(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !selected) return;
   const { target, key } = event;
@@ -208,15 +185,6 @@ function startButtons() {
   $("download").addEventListener("click", (event) => {
     event.preventDefault();
     if (statusOf(selected) === "ready") download(selected);
-  });
-  let saved = false; // whether the server has all options
-  $("download-all").addEventListener("click", async (event) => {
-    if (saved) return;
-    event.preventDefault();
-    await changesSaved();
-    saved = true;
-    $("download-all").click();
-    saved = false;
   });
   $("remove-all").addEventListener("click", () => $("confirm-remove").showModal());
   $("confirm-remove").addEventListener("close", () => {
@@ -254,6 +222,11 @@ startOptions({
     selected.sliderMoving = false;
     changeOptions([selected], options);
   },
+});
+startSaving({
+  onChange: scheduleDraw,
+  announce: (message) => announcements.push(message),
+  showError,
 });
 $("welcome-help").textContent = t("welcome.help", { size: MAX_BYTES / 1e6 });
 $("local-note").hidden = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
