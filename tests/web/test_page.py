@@ -19,12 +19,26 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from photochrom.batch.planning import Job
+from photochrom.batch.process_pool import WorkerTimeoutError
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.app import create_app
 from photochrom.web.service import Limits
 from support.models import write_model
 from support.server import get_service, make_jpeg, run_server
+
+DEFAULT_LOOK = {
+    "saturation": 1.0,
+    "strength": 1.0,
+    "size": None,
+    "mark": True,
+    "model": "tiny",
+    "turn": 0,
+    "straighten": 0.0,
+    "crop": None,
+    "format": None,
+    "truncated": False,
+}
 
 
 @pytest.fixture
@@ -72,11 +86,11 @@ def test_photo_from_upload_to_download(client: TestClient, tiny_onnx: Path, tmp_
     assert read_image(client.get(f"{address}/thumbnail")).shape[:2] == (229, 320)
 
     options = {"saturation": 0.5, "strength": 0.8, "mark": False}
-    assert client.patch(address, json=options).json()["options"] == options | {"size": None}
+    assert client.patch(address, json=options).json()["look"] == DEFAULT_LOOK | options
     (tmp_path / "old.jpg").write_bytes(content)
     job = Job(tmp_path / "old.jpg", tmp_path / "new.jpg")
     assert not colorize_file(job, Colorizer(tiny_onnx), **options).error
-    result = client.get(f"{address}/result")
+    result = client.get(f"{address}/result", params=options)
     assert result.content == job.output.read_bytes()
     assert "Gro%C3%9Fmutter%201910-color.jpg" in result.headers["content-disposition"]
 
@@ -108,10 +122,10 @@ def test_photo_removed_during_rendering_is_not_found(
 def test_preview_equals_download(client: TestClient):
     upload(client, make_jpeg(300, 200))
     (photo,) = wait_until_ready(client)
-    address = f"/photos/{photo['id']}"
-    client.patch(address, json={"saturation": 0.5})
-    shown = read_image(client.get(f"{address}/after", params={"saturation": 0.5}))
-    result = read_image(client.get(f"{address}/result"))
+    shown, result = (
+        read_image(client.get(f"/photos/{photo['id']}/{view}", params={"saturation": 0.5}))
+        for view in ("after", "result")
+    )
     assert np.abs(shown - result).mean() < 1.5  # two JPEGs of the same pixels
 
 
@@ -147,29 +161,100 @@ def test_slider_does_not_run_network(web_app: FastAPI, client: TestClient):
     assert chroma[0] < 1 < chroma[1] < chroma[2]
 
 
-def test_new_size_runs_network_again(client: TestClient):
+def record_tasks(web_app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list to which the tasks of the network are appended."""
+    queue = get_service(web_app).queue
+    tasks: list[Any] = []
+    run = queue.run
+    monkeypatch.setattr(queue, "run", lambda task, **kw: tasks.append(task) or run(task, **kw))
+    return tasks
+
+
+def test_new_size_is_predicted_once_and_changes_nothing_else(
+    web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
     upload(client, make_jpeg())
     (photo,) = wait_until_ready(client)
-    changed = client.patch(f"/photos/{photo['id']}", json={"size": 48}).json()
-    assert changed["status"] in ("waiting", "working")
-    (again,) = wait_until_ready(client)
-    assert again["revision"] == photo["revision"] + 1
-    assert again["options"]["size"] == 48
+    address = f"/photos/{photo['id']}"
+    tasks = record_tasks(web_app, monkeypatch)
+    with ThreadPoolExecutor(4) as pool:
+        views = ("after", "after", "thumbnail", "thumbnail")
+        responses = pool.map(lambda v: client.get(f"{address}/{v}", params={"size": 48}), views)
+        assert [response.status_code for response in responses] == [200] * 4
+    assert [task.key.size for task in tasks] == [48]
+    assert client.get(f"{address}/after").status_code == 200  # still there
+    assert client.patch(address, json={"size": 40}).json()["look"]["size"] == 40
+    assert len(tasks) == 1
+    assert wait_until_ready(client) == [
+        photo | {"look": DEFAULT_LOOK | {"size": 40}}  # neither status nor revision changes
+    ]
+
+
+def test_old_predictions_are_deleted(web_app: FastAPI, client: TestClient):
+    upload(client, make_jpeg())
+    (photo,) = wait_until_ready(client)
+    session = get_service(web_app).sessions.get(client.cookies["photochrom"])
+    assert session is not None
+    folder = session.photos[photo["id"]].folder
+    address = f"/photos/{photo['id']}/after"
+    for size in range(40, 50):
+        assert client.get(address, params={"size": size}).status_code == 200
+        client.get(address)  # the default is used again and again
+    assert sum(path.is_dir() for path in folder.iterdir()) == 6
+    assert client.get(address, params={"size": 40}).status_code == 200
+
+
+async def time_out(*_: object, **__: object) -> None:
+    """Fail as a `JobQueue` does."""
+    raise WorkerTimeoutError("the worker process took more than 1 s")
+
+
+def test_look_that_fails_leaves_the_photo_as_it_was(
+    web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    upload(client, make_jpeg())
+    (photo,) = wait_until_ready(client)
+    address = f"/photos/{photo['id']}"
+    monkeypatch.setattr(get_service(web_app).queue, "run", time_out)
+    response = client.get(f"{address}/after", params={"size": 50})
+    assert response.status_code == 504
+    assert response.json()["detail"] == "the worker process took more than 1 s"
+    monkeypatch.undo()
+    assert wait_until_ready(client) == [photo]
+    for view in ("before", "after", "thumbnail", "result"):
+        assert client.get(f"{address}/{view}").status_code == 200
+    assert client.get(f"{address}/after", params={"size": 50}).status_code == 200  # tried again
+
+
+def test_failed_photo_is_prepared_again(
+    web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(get_service(web_app).queue, "run", time_out)
+    upload(client, make_jpeg())
+    (failed,) = wait_until_ready(client)
+    assert failed["status"] == "failed"
+    monkeypatch.undo()
+    answer = client.post(f"/photos/{failed['id']}/retry", json={"saturation": 2})
+    assert answer.json()["status"] in ("waiting", "working")
+    (photo,) = wait_until_ready(client)
+    assert (photo["status"], photo["error"], photo["look"]["saturation"]) == ("ready", None, 2)
+    assert photo["revision"] > failed["revision"]
+    assert client.post(f"/photos/{photo['id']}/retry", json={}).json() == photo
 
 
 @pytest.mark.parametrize(
     ("changes", "status", "message"),
     [
-        ({"saturation": 5}, 400, "saturation is 5; it has to be from 0 to 4"),
-        ({"saturation": "1"}, 400, "saturation is '1'; its type has to be number"),
-        ({"saturation": None}, 400, "saturation is 'None'; its type has to be number"),
-        ({"size": 20.5}, 400, "size is '20.5'; its type has to be integer"),
-        ({"mark": 1}, 400, "mark is '1'; its type has to be flag"),
+        ({"saturation": 5}, 400, "saturation is 5.0; it has to be from 0 to 4"),
+        ({"saturation": "1"}, 400, "saturation is '1'; it has to be a number"),
+        ({"saturation": None}, 400, "saturation is 'None'; it has to be a number"),
+        ({"size": 20.5}, 400, "size is '20.5'; it has to be a whole number"),
+        ({"mark": 1}, 400, "mark is '1'; it has to be true or false"),
         ({"contrast": 1}, 400, "there is no option 'contrast'; it has to be one of saturation, "),
         ({"model": "/etc/passwd"}, 400, "there is no model '/etc/passwd'"),
     ],
 )
-def test_invalid_options_are_rejected(
+def test_invalid_looks_are_not_saved(
     client: TestClient, changes: dict[str, Any], status: int, message: str
 ):
     upload(client, make_jpeg())
@@ -177,7 +262,23 @@ def test_invalid_options_are_rejected(
     response = client.patch(f"/photos/{photo['id']}", json=changes)
     assert response.status_code == status
     assert response.json()["detail"].startswith(message)
-    assert wait_until_ready(client)[0]["options"] == photo["options"]
+    assert wait_until_ready(client) == [photo]
+
+
+def test_invalid_looks_in_a_query_are_rejected(client: TestClient):
+    upload(client, make_jpeg())
+    (photo,) = wait_until_ready(client)
+    for view in ("after", "thumbnail", "result"):
+        for query, message in {
+            "saturation=5": "saturation is 5.0; it has to be from 0 to 4",
+            "strength=nan": "strength is nan; it has to be from 0 to 1",
+            "mark=perhaps": "mark is 'perhaps'; it has to be true or false",
+            "size=1e3": "size is '1e3'; it has to be a whole number",
+            "crop=1,2,3": "crop is '1,2,3'; it has to be left, top, width and height in whole",
+        }.items():
+            response = client.get(f"/photos/{photo['id']}/{view}?{query}")
+            assert response.status_code == 400
+            assert response.json()["detail"].startswith(message)
 
 
 def test_invalid_photo_fails_alone_with_its_name(client: TestClient):
@@ -202,7 +303,9 @@ def test_zip_has_all_results(client: TestClient):
     assert archive.testzip() is None
     assert archive.namelist() == ["IMG_1-color.jpg", "IMG_1-color (2).jpg", "IMG_1-color (3).jpg"]
     for photo, name in zip(photos, archive.namelist(), strict=False):
-        assert archive.read(name) == client.get(f"/photos/{photo['id']}/result").content
+        look = {"saturation": 0} if photo is photos[1] else {}
+        result = client.get(f"/photos/{photo['id']}/result", params=look)
+        assert archive.read(name) == result.content
 
 
 def test_zip_lists_failed_photos(web_app: FastAPI, client: TestClient):
@@ -321,16 +424,15 @@ def test_transparent_photo_has_png_preview(client: TestClient):
     assert Image.open(io.BytesIO(response.content)).mode == "RGBA"
 
 
-def test_last_of_many_sizes_wins(client: TestClient):
+def test_each_size_is_shown_as_it_is_downloaded(client: TestClient):
     upload(client, make_jpeg(900, 700))
     (photo,) = wait_until_ready(client)
-    for size in (64, 16, 128, 16, 96):
-        client.patch(f"/photos/{photo['id']}", json={"size": size})
-    (last,) = wait_until_ready(client)
-    shown = read_image(client.get(f"/photos/{photo['id']}/after"))
-    result = read_image(client.get(f"/photos/{photo['id']}/result"))
-    assert last["options"]["size"] == 96
-    assert np.abs(shown - result).mean() < 1.5
+    for size in (64, 16, 96):
+        shown, result = (
+            read_image(client.get(f"/photos/{photo['id']}/{view}", params={"size": size}))
+            for view in ("after", "result")
+        )
+        assert np.abs(shown - result).mean() < 1.5
 
 
 def test_photo_removed_during_preparation(client: TestClient):

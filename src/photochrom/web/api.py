@@ -9,8 +9,9 @@ from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
-from photochrom.colorize.options import OPTIONS, check_options
+from photochrom.colorize.options import OPTIONS
 from photochrom.version import __version__
+from photochrom.web.looks import Look
 from photochrom.web.service import Model, Service
 
 
@@ -78,17 +79,18 @@ def routes(service: Service) -> APIRouter:
         model: Annotated[str | None, Form(description="A name from GET /api/models.")] = None,
     ) -> FileResponse:
         """Colorize one photo, as the command line does: at full size, with its metadata."""
-        options = {"saturation": saturation, "strength": strength, "size": size, "mark": mark}
-        check_options(**options)
-        index = service.model_index(model)
+        look = Look(
+            saturation=saturation, strength=strength, size=size, mark=mark, model=model or ""
+        )
+        look = service.check_look(look)
         service.queue.check_not_full()
-        photo = service.sessions.temporary_photo(file.filename or "", index, options)
+        photo = service.sessions.temporary_photo(file.filename or "", look)
         try:
             await asyncio.to_thread(_save, file, photo.path)
         except BaseException:
             photo.remove()
             raise
-        return await service.respond_with_result(request, photo)
+        return await service.respond_with_result(request, photo, look)
 
     @router.get("/api/models")
     async def models() -> Models:

@@ -16,6 +16,7 @@ from photochrom.server.guard import RequestGuard, add_error_handlers, error_resp
 from photochrom.version import __version__
 from photochrom.web import api, api_reference, page
 from photochrom.web.job_queue import QueueFullError
+from photochrom.web.predictions import RemovedError
 from photochrom.web.service import Limits, Service
 
 STATIC = Path(__file__).with_name("static")
@@ -79,6 +80,7 @@ def create_app(
         {
             PhotochromError: 400,
             QueueFullError: _retry_later,
+            RemovedError: _not_found,
             WorkerTimeoutError: 504,
             WorkerError: 500,
         },
@@ -88,3 +90,7 @@ def create_app(
 
 def _retry_later(error: QueueFullError) -> JSONResponse:
     return error_response(503, str(error), **{"Retry-After": str(error.retry_after)})
+
+
+def _not_found(_: RemovedError) -> JSONResponse:
+    return error_response(404, "the photo was removed meanwhile")

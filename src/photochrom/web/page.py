@@ -16,13 +16,13 @@ from fastapi.responses import (
 from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
-from photochrom.colorize.options import OPTIONS, check_options
-from photochrom.errors import PhotochromError
+from photochrom.colorize.options import OPTIONS
 from photochrom.version import __version__
 from photochrom.web.archive import stream_zip
-from photochrom.web.service import Service
+from photochrom.web.looks import Look
+from photochrom.web.service import Service, cancel_on_disconnect
 from photochrom.web.sessions import Session, UploadedPhoto
-from photochrom.web.tasks import PREVIEW_SIZE
+from photochrom.web.tasks import PREVIEW_SIZE, THUMBNAIL_SIZE
 from photochrom.web.texts import Texts, choose_language, languages, store_language
 
 COOKIE = "photochrom"
@@ -30,6 +30,8 @@ COOKIE = "photochrom"
 _SESSION_KEY = re.compile(r"[\w-]{43}", re.ASCII)  # secrets.token_urlsafe(32)
 SAMPLES = ("astronaut", "chelsea", "rocket")
 """JPEG files in static/samples."""
+
+MaxSize = Annotated[int, Query(ge=16, le=PREVIEW_SIZE)]
 
 
 def routes(service: Service, templates: Environment) -> APIRouter:
@@ -82,7 +84,7 @@ def routes(service: Service, templates: Environment) -> APIRouter:
     ) -> JSONResponse:
         if not session_key(request):
             raise HTTPException(403, "this browser has no session; load the page again")
-        index = service.model_index(model)
+        look = service.check_look(Look(model=model or ""))
         service.queue.check_not_full()
         session = service.sessions.get_or_create(session_key(request))
         if len(session.photos) >= service.limits.max_photos:
@@ -91,7 +93,7 @@ def routes(service: Service, templates: Environment) -> APIRouter:
                 f"there are {service.limits.max_photos} photos on the page, which is the limit; "
                 "download and remove some first",
             )
-        photo = session.add(name, index)
+        photo = session.add(name, look)
         try:
             await service.save_upload(request, photo.path)
             service.queue.check_not_full()  # it may have filled up during the upload
@@ -101,49 +103,48 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         service.start_preparation(photo)
         return JSONResponse(_photo_json(service, photo), 201)
 
+    def look_of(request: Request) -> Look:
+        return service.check_look(Look.from_query(request.query_params))
+
     @router.get("/photos/{id}/result")
     async def result(request: Request, id: str) -> FileResponse:
-        photo = find_photo(request, id)
+        photo, look = find_photo(request, id), look_of(request)
         if photo.status != "ready":
             raise HTTPException(409, f"{photo.name} is not ready")
-        return await service.respond_with_result(request, photo)
+        return await service.respond_with_result(request, photo, look)
+
+    @router.get("/photos/{id}/before")
+    async def before(request: Request, id: str) -> Response:
+        photo = find_photo(request, id)
+        return _image(await cancel_on_disconnect(request, service.read_original(photo)))
 
     @router.get("/photos/{id}/after")
-    async def after(
-        request: Request,
-        id: str,
-        saturation: float = 1.0,
-        strength: float = 1.0,
-        max_size: Annotated[int, Query(ge=16, le=PREVIEW_SIZE)] = PREVIEW_SIZE,
-    ) -> Response:
-        photo = find_photo(request, id)
-        check_options(saturation=saturation, strength=strength)
-        return _image(await service.render_preview(photo, saturation, strength, max_size))
+    async def after(request: Request, id: str, max_size: MaxSize = PREVIEW_SIZE) -> Response:
+        photo, look = find_photo(request, id), look_of(request)
+        work = service.render_preview(photo, look, max_size)
+        return _image(await cancel_on_disconnect(request, work))
 
-    @router.get("/photos/{id}/{preview}")
-    async def preview(request: Request, id: str, preview: str) -> Response:
-        photo = find_photo(request, id)
-        if preview not in ("before", "thumbnail"):
-            raise HTTPException(404, "a photo has before, after, thumbnail and result")
-        if photo.previews is None:
-            raise HTTPException(409, f"{photo.name} is not ready")
-        return _image((photo.previews / preview).read_bytes())
+    @router.get("/photos/{id}/thumbnail")
+    async def thumbnail(request: Request, id: str) -> Response:
+        return await after(request, id, THUMBNAIL_SIZE)
 
     @router.patch("/photos/{id}")
-    async def change_options(
+    async def save_look(
         request: Request, id: str, changes: Annotated[dict[str, Any], Body()]
     ) -> JSONResponse:
         photo = find_photo(request, id)
-        model = changes.pop("model", None)
-        index = photo.model if model is None else service.model_index(str(model))
-        options = photo.options | changes
-        _check_types(options)
-        check_options(**options)
-        needs_prediction = options["size"] != photo.options["size"] or index != photo.model
-        if needs_prediction:
+        photo.look = service.check_look(photo.look.changed(changes))
+        return JSONResponse(_photo_json(service, photo))
+
+    @router.post("/photos/{id}/retry")
+    async def retry(
+        request: Request, id: str, changes: Annotated[dict[str, Any], Body()]
+    ) -> JSONResponse:
+        photo = find_photo(request, id)
+        look = service.check_look(photo.look.changed(changes))
+        if photo.status == "failed":
             service.queue.check_not_full()
-        photo.options, photo.model = options, index
-        if needs_prediction:
+            photo.look = look
             service.start_preparation(photo)
         return JSONResponse(_photo_json(service, photo))
 
@@ -189,30 +190,9 @@ def _photo_json(service: Service, photo: UploadedPhoto) -> dict[str, Any]:
         "height": info and info.height,
         "pages": info and info.pages,
         "revision": photo.revision,
-        "options": photo.options,
-        "model": service.models[photo.model].name,
+        "look": photo.look.model_dump(),
         "output_name": photo.output_name,
     }
-
-
-def _check_types(options: dict[str, Any]) -> None:
-    """Check the names and JSON types of options.
-
-    Raises:
-        PhotochromError: If one is unknown or has another type.
-    """
-    known = {option.name: option for option in OPTIONS}
-    for name, value in options.items():
-        if name not in known:
-            raise PhotochromError(
-                f"there is no option {name[:40]!r}; it has to be one of {', '.join(known)}"
-            )
-        kind, default = known[name].kind, known[name].default
-        types = {"number": (int, float), "integer": (int,), "flag": (bool,)}[kind]
-        if value is None and default is None:
-            continue
-        if not isinstance(value, types) or (kind != "flag" and isinstance(value, bool)):
-            raise PhotochromError(f"{name} is {str(value)[:40]!r}; its type has to be {kind}")
 
 
 def _image(content: bytes) -> Response:

@@ -5,9 +5,10 @@ import functools
 import secrets
 import shutil
 from collections.abc import Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
@@ -17,19 +18,24 @@ from starlette.responses import FileResponse
 from photochrom.batch.process_pool import WorkerPool
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.cores import count_cores
-from photochrom.errors import ModelError, PhotoError
+from photochrom.errors import ModelError, PhotochromError, PhotoError
 from photochrom.server.guard import too_large_message
 from photochrom.web.job_queue import JobQueue
-from photochrom.web.sessions import Sessions, UploadedPhoto
+from photochrom.web.looks import Look
+from photochrom.web.predictions import RemovedError
+from photochrom.web.sessions import PredictionFiles, Sessions, UploadedPhoto
 from photochrom.web.tasks import (
     ColorizePhoto,
     PhotoInfo,
-    PreparePreviews,
+    PredictionKey,
+    PredictPhoto,
     RenderPreview,
     TaskFailure,
     start_colorizer,
     start_renderer,
 )
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -153,50 +159,90 @@ class Service:
                 file.write(part)
         self._disk_usage += size
 
+    def check_look(self, look: Look) -> Look:
+        """Return a look with the name of its model.
+
+        Raises:
+            PhotochromError: If a value is out of range, or there is no such model.
+        """
+        look.check()
+        return look.model_copy(update={"model": self.models[self.model_index(look.model)].name})
+
     def start_preparation(self, photo: UploadedPhoto) -> None:
-        """Queue the prediction and the previews of a photo in a session."""
-        if photo.preparation is not None:
-            photo.preparation.cancel()
+        """Queue the first prediction of a photo in a session."""
         photo.status, photo.error = "waiting", None
         photo.preparation = asyncio.create_task(self._prepare(photo))
 
     async def _prepare(self, photo: UploadedPhoto) -> None:
-        # One folder for each attempt: a worker may still write to that of a cancelled one.
-        folder = photo.folder / secrets.token_hex(8)
-        clean = functools.partial(shutil.rmtree, folder, ignore_errors=True)
-        size, max_pixels = photo.options["size"], self.limits.max_pixels
-        task = PreparePreviews(photo.path, folder, photo.model, size, max_pixels)
-        result: PhotoInfo | TaskFailure
         try:
-            result = await self.queue.run(task, admitted=True, on_abandoned=clean)
+            async with self._prediction(photo, photo.look, admitted=True) as files:
+                photo.status, photo.info = "ready", files.info
+        except PhotochromError as error:
+            photo.status, photo.error = "failed", str(error)
         except Exception as error:  # noqa: BLE001 (any error is shown on the page)
-            result = TaskFailure(f"{photo.name} could not be colorized: {error}")
-        if isinstance(result, TaskFailure):
-            photo.status, photo.error = "failed", photo.with_client_name(result.message)
-        else:
-            if photo.previews is not None:
-                shutil.rmtree(photo.previews, ignore_errors=True)
-            photo.status, photo.info, photo.previews = "ready", result, folder
+            photo.status = "failed"
+            photo.error = f"{photo.name} could not be colorized: {error}"
         photo.revision += 1
 
-    async def render_preview(
-        self, photo: UploadedPhoto, saturation: float, strength: float, max_size: int
-    ) -> bytes:
-        """Return a preview in colour, encoded.
+    def _prediction(
+        self, photo: UploadedPhoto, look: Look, *, admitted: bool = False
+    ) -> AbstractAsyncContextManager[PredictionFiles]:
+        """Return a context with the prediction for a look, which is made if there is none.
 
         Raises:
-            HTTPException: If the photo is not ready, or was removed meanwhile.
+            PhotoError: If the photo cannot be colorized.
+            QueueFullError: If too many photos are waiting, and it is not `admitted`.
+            RemovedError: If the photo is removed meanwhile.
+            WorkerError: If the worker process crashed or timed out.
         """
-        if photo.previews is None:
-            raise HTTPException(409, f"{photo.name} is not ready")
-        task = RenderPreview(photo.previews, saturation, strength, max_size)
-        result: bytes | TaskFailure = await self.rendering_queue.run(task)
+        index = self.model_index(look.model)
+        key = PredictionKey(index, look.size or self.models[index].size)
+        return photo.predictions.use(key, lambda: self._predict(photo, key, admitted))
+
+    async def _predict(
+        self, photo: UploadedPhoto, key: PredictionKey, admitted: bool
+    ) -> PredictionFiles:
+        folder = photo.folder / secrets.token_hex(8)
+        clean = functools.partial(shutil.rmtree, folder, ignore_errors=True)
+        task = PredictPhoto(photo.path, folder, key, self.limits.max_pixels)
+        result: PhotoInfo | TaskFailure = await self.queue.run(
+            task, admitted=admitted, on_abandoned=clean
+        )
         if isinstance(result, TaskFailure):
-            removed = not photo.folder.exists()
-            raise HTTPException(404 if removed else 409, photo.with_client_name(result.message))
+            clean()
+            raise PhotoError(photo.with_client_name(result.message))
+        return PredictionFiles(folder, result)
+
+    async def render_preview(self, photo: UploadedPhoto, look: Look, max_size: int) -> bytes:
+        """Return a preview in colour, encoded; predict first if there is no prediction.
+
+        Raises:
+            HTTPException: If the photo is not ready.
+            Exception: As `_prediction`.
+        """
+        _check_ready(photo)
+        async with self._prediction(photo, look) as files:
+            task = RenderPreview(files.folder, look.saturation, look.strength, max_size)
+            result: bytes | TaskFailure = await self.rendering_queue.run(task)
+        if isinstance(result, TaskFailure):
+            raise RemovedError
         return result
 
-    async def colorize(self, photo: UploadedPhoto) -> Path:
+    async def read_original(self, photo: UploadedPhoto) -> bytes:
+        """Return a preview of the original, encoded.
+
+        Raises:
+            HTTPException: If the photo is not ready.
+            Exception: As `_prediction`.
+        """
+        _check_ready(photo)
+        files = photo.predictions.find(lambda _: True)
+        if files is not None:
+            return (files.folder / "before").read_bytes()
+        async with self._prediction(photo, photo.look) as files:
+            return (files.folder / "before").read_bytes()
+
+    async def colorize(self, photo: UploadedPhoto, look: Look) -> Path:
         """Colorize a photo and return the output file; the caller removes it.
 
         Raises:
@@ -206,7 +252,8 @@ class Service:
         """
         job = photo.new_job()
         clean = functools.partial(photo.remove_result, job.output)
-        task = ColorizePhoto(job, photo.model, photo.options, self.limits.max_pixels)
+        index = self.model_index(look.model)
+        task = ColorizePhoto(job, index, look.options, self.limits.max_pixels)
         try:
             failure: TaskFailure | None = await self.queue.run(task, on_abandoned=clean)
         except Exception:
@@ -218,19 +265,32 @@ class Service:
             raise PhotoError(message.replace(str(job.output), "the result"))
         return job.output
 
-    async def respond_with_result(self, request: Request, photo: UploadedPhoto) -> FileResponse:
+    async def respond_with_result(
+        self, request: Request, photo: UploadedPhoto, look: Look
+    ) -> FileResponse:
         """Colorize a photo and return the response; cancelled if the client disconnects.
 
         Raises:
             HTTPException: If the client disconnected.
             Exception: As `colorize`.
         """
-        output = await _cancel_on_disconnect(request, self.colorize(photo))
+        output = await cancel_on_disconnect(request, self.colorize(photo, look))
         clean = BackgroundTask(photo.remove_result, output)
         return FileResponse(output, filename=photo.output_name, background=clean)
 
 
-async def _cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, Path]) -> Path:
+def _check_ready(photo: UploadedPhoto) -> None:
+    if photo.status != "ready":
+        raise HTTPException(409, f"{photo.name} is not ready")
+
+
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result of some work, or cancel it when the client disconnects.
+
+    Raises:
+        HTTPException: If the client disconnected.
+        Exception: As the work.
+    """
     task, disconnect = asyncio.create_task(work), asyncio.create_task(_wait_disconnect(request))
     try:
         await asyncio.wait((task, disconnect), return_when=asyncio.FIRST_COMPLETED)

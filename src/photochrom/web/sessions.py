@@ -10,15 +10,30 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from photochrom.batch.folders import has_photo_suffix
 from photochrom.batch.planning import OUTPUT_MARK, Job, becomes_png, output_name
-from photochrom.colorize.options import OPTIONS
-from photochrom.web.tasks import PhotoInfo
+from photochrom.web.looks import Look
+from photochrom.web.predictions import Predictions
+from photochrom.web.tasks import PhotoInfo, PredictionKey
 
 _FOLDER_PREFIX = "photochrom-web-"
 _MAX_NAME_LENGTH = 120
+_MAX_PREDICTIONS = 6
+"""Of one photo: one for each of the four versions, and two more to go back to."""
+
+
+@dataclass(frozen=True)
+class PredictionFiles:
+    """The folder of a prediction, and the size of its photo."""
+
+    folder: Path
+    info: PhotoInfo
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @dataclass(eq=False)
@@ -29,19 +44,20 @@ class UploadedPhoto:
     name: str
     """The client's file name; only its extension is used on the disk."""
     folder: Path
-    model: int
-    """Index of the model."""
-    options: dict[str, Any] = field(default_factory=lambda: {o.name: o.default for o in OPTIONS})
+    look: Look
+    """As saved by the page; requests bring their own."""
     temporary: bool = False
     """Whether it belongs to one API request, and not to a session."""
     status: Literal["waiting", "ready", "failed"] = "waiting"
+    """Of the first preparation; a later look that fails does not change it."""
     error: str | None = None
     info: PhotoInfo | None = None
-    previews: Path | None = None
-    """The folder that `PreparePreviews` wrote."""
     revision: int = 0
-    """Increases when previews or error change."""
+    """Increases when status or error change."""
     preparation: "asyncio.Task[None] | None" = None
+    predictions: Predictions[PredictionKey, PredictionFiles] = field(
+        default_factory=lambda: Predictions(_MAX_PREDICTIONS, PredictionFiles.remove)
+    )
 
     @property
     def path(self) -> Path:
@@ -60,9 +76,10 @@ class UploadedPhoto:
         return Job(self.path, output.with_suffix(Path(self.output_name).suffix))
 
     def remove(self) -> None:
-        """Cancel the preparation and delete the folder."""
+        """Cancel all work and delete the folder."""
         if self.preparation is not None:
             self.preparation.cancel()
+        self.predictions.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def remove_result(self, path: Path) -> None:
@@ -87,12 +104,12 @@ class Session:
         self.photos: dict[str, UploadedPhoto] = {}
         self.last_access = time.monotonic()
 
-    def add(self, name: str, model: int) -> UploadedPhoto:
+    def add(self, name: str, look: Look) -> UploadedPhoto:
         """Create a photo and its folder, before the upload."""
         id = secrets.token_hex(8)
         folder = self.folder / id
         folder.mkdir()
-        photo = self.photos[id] = UploadedPhoto(id, sanitize_name(name), folder, model)
+        photo = self.photos[id] = UploadedPhoto(id, sanitize_name(name), folder, look)
         return photo
 
     def remove(self, photo: UploadedPhoto) -> None:
@@ -139,10 +156,10 @@ class Sessions:
             if now - session.last_access > timeout:
                 self.remove(key)
 
-    def temporary_photo(self, name: str, model: int, options: dict[str, Any]) -> UploadedPhoto:
+    def temporary_photo(self, name: str, look: Look) -> UploadedPhoto:
         """Create a photo outside of any session."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        return UploadedPhoto("", sanitize_name(name), folder, model, options, temporary=True)
+        return UploadedPhoto("", sanitize_name(name), folder, look, temporary=True)
 
     def disk_usage(self) -> int:
         """Return the bytes of all files."""

@@ -43,28 +43,35 @@ class PhotoInfo:
 
 
 @dataclass(frozen=True)
-class PreparePreviews:
-    """Predict the colours of a photo, and write its previews."""
+class PredictionKey:
+    """What a prediction depends on, besides the photo."""
+
+    model: int
+    """Index of the model."""
+    size: int
+    """Short side in px of the network's input."""
+
+
+@dataclass(frozen=True)
+class PredictPhoto:
+    """Predict the colours of a photo, for any number of previews."""
 
     photo: Path
     folder: Path
-    """Created; receives `prediction`, `before` and `thumbnail`."""
-    model: int
-    size: int | None
+    """Created; receives `prediction` and `before`."""
+    key: PredictionKey
     max_pixels: int
 
     def __call__(self, colorizers: list[Colorizer]) -> PhotoInfo | TaskFailure:
         """Run with one colorizer for each model."""
         try:
             pages = open_pages(self.photo, max_pixels=self.max_pixels)
-            prediction = colorizers[self.model].predict(next(pages), size=self.size)
+            prediction = colorizers[self.key.model].predict(next(pages), size=self.key.size)
             info = PhotoInfo(*prediction.photo.size, 1 + sum(1 for _ in pages))
             preview = prediction.downscale(PREVIEW_SIZE)
-            thumbnail = preview.downscale(THUMBNAIL_SIZE).render()
             self.folder.mkdir()
             (self.folder / "prediction").write_bytes(pickle.dumps(preview, protocol=5))
             (self.folder / "before").write_bytes(_encode(preview.photo))
-            (self.folder / "thumbnail").write_bytes(_encode(thumbnail))
         except PhotochromError as error:
             return TaskFailure(str(error))
         except OSError as error:  # the disk is full, or the photo was removed meanwhile
@@ -79,7 +86,7 @@ class RenderPreview:
     """Render a prediction with other options, without the network."""
 
     folder: Path
-    """From `PreparePreviews`."""
+    """From `PredictPhoto`."""
     saturation: float
     strength: float
     max_size: int = PREVIEW_SIZE
@@ -90,7 +97,7 @@ class RenderPreview:
         try:
             prediction = _load_prediction(self.folder).downscale(self.max_size)
         except OSError:
-            return TaskFailure("the photo was removed or colorized again meanwhile")
+            return TaskFailure("the photo was removed meanwhile")
         return _encode(
             prediction.render(saturation=self.saturation, strength=self.strength, pool=pool)
         )
@@ -98,7 +105,7 @@ class RenderPreview:
 
 @functools.lru_cache(maxsize=1)  # a moving slider renders one photo many times
 def _load_prediction(folder: Path) -> Prediction:
-    """Unpickle a file of `PreparePreviews`, which no client can write.
+    """Unpickle a file of `PredictPhoto`, which no client can write.
 
     Raises:
         OSError: If it was removed.
@@ -126,7 +133,7 @@ class ColorizePhoto:
 
 def start_colorizer(
     models: tuple[Path | None, ...], device: str
-) -> Callable[[PreparePreviews | ColorizePhoto], Any]:
+) -> Callable[[PredictPhoto | ColorizePhoto], Any]:
     """Load the models in a worker process, and return the function that runs its tasks.
 
     Raises:

@@ -54,10 +54,9 @@ export function defaultOptions() {
   return options;
 }
 
-/** Return the query string of the options that a preview depends on. */
-export function previewQuery(options) {
-  const sliders = controls.filter((control) => control.dataset.kind === "number");
-  return new URLSearchParams(sliders.map(({ dataset }) => [dataset.option, options[dataset.option]]));
+/** Return the query string of a look. */
+export function previewQuery(look) {
+  return new URLSearchParams(Object.entries(look).map(([key, value]) => [key, value ?? ""]));
 }
 
 /** Update the note of a model, or the number and the filled part of a slider. */

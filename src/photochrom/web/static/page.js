@@ -74,7 +74,7 @@ function drawViewer() {
     showView({ photo: null, before: null, after: null });
     return;
   }
-  const { state, fileUrl } = selected;
+  const { fileUrl } = selected;
   const status = statusOf(selected);
   const path = `/photos/${selected.id}`;
   const isReady = status === "ready";
@@ -82,7 +82,7 @@ function drawViewer() {
   if (isReady) {
     const size = selected.sliderMoving ? `&max_size=${MOVING_PREVIEW_SIZE}` : "";
     const query = previewQuery(selected.options);
-    selected.afterUrl = `${path}/after?${query}&revision=${state.revision}${size}`;
+    selected.afterUrl = `${path}/after?${query}${size}`;
   }
   showView({
     photo: selected,
@@ -111,7 +111,7 @@ function drawPanel() {
   $("reset").classList.toggle("invisible", !canReset);
   $("apply-to-all").hidden = photos.length < 2;
   const link = $("download");
-  if (statusOf(selected) === "ready") link.href = `/photos/${selected.id}/result`;
+  if (statusOf(selected) === "ready") link.href = `/photos/${selected.id}/result?${previewQuery(options)}`;
   else link.removeAttribute("href");
   link.download = state?.output_name ?? "";
   link.setAttribute("aria-disabled", String(!link.href));

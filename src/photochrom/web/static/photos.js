@@ -112,7 +112,7 @@ function update(photo, state) {
   const oldStatus = photo.state?.status;
   photo.id = state.id;
   photo.state = state;
-  photo.options ??= { ...state.options, model: state.model };
+  photo.options ??= { ...state.look };
   if (oldStatus === state.status) return;
   if (state.status === "ready") callbacks.announce(t("photo.ready", { name: photo.name }));
   if (state.status === "failed") callbacks.announce(t("photo.failed", { name: photo.name, error: state.error }));
@@ -152,7 +152,7 @@ function updateAll(states, requestedAt) {
 }
 
 function addFromServer(state) {
-  const photo = createPhoto(state.name, null, state.model);
+  const photo = createPhoto(state.name, null, state.look.model);
   photo.state = state; // its status is not announced
   update(photo, state);
   photos.push(photo);
@@ -170,7 +170,7 @@ export function changeOptions(changed, options) {
         update(photo, await request(`/photos/${photo.id}`, { method: "PATCH", json: options }));
       } catch (error) {
         if (!(error instanceof RequestError)) throw error;
-        photo.options = { ...photo.state.options, model: photo.state.model };
+        photo.options = { ...photo.state.look };
         if (error.status !== 404) callbacks.warn(error.message);
       }
       pollNow();

@@ -1,6 +1,7 @@
 // Saving results: one photo, and all photos in a zip.
 
 import { RequestError, request } from "./api.js";
+import { previewQuery } from "./options.js";
 import { changesSaved } from "./photos.js";
 import { t } from "./texts.js";
 
@@ -21,7 +22,8 @@ export async function download(photo) {
   callbacks.onChange();
   try {
     await changesSaved();
-    const file = await request(`/photos/${photo.id}/result`, { as: "blob" });
+    const path = `/photos/${photo.id}/result?${previewQuery(photo.options)}`;
+    const file = await request(path, { as: "blob" });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(file);
     link.download = photo.state.output_name;

@@ -1,6 +1,7 @@
 // The row of thumbnails: a listbox with one selected photo.
 
 import { loadImage } from "./api.js";
+import { previewQuery } from "./options.js";
 import { errorOf, revokeFileUrl, statusOf } from "./photos.js";
 import { t } from "./texts.js";
 
@@ -84,7 +85,7 @@ function updateItem(photo, item, selected) {
   const text = statusText(photo);
   if (item.text.textContent !== text) item.text.textContent = text;
   item.bar.style.setProperty("--done", status === "uploading" ? `${photo.percent}%` : "0%");
-  const url = `/photos/${photo.id}/thumbnail?revision=${photo.state?.revision}`;
+  const url = photo.state && `/photos/${photo.id}/thumbnail?${previewQuery(photo.state.look)}`;
   if (status === "ready" && item.url !== url) {
     item.url = url;
     showResult(item, url, photo);

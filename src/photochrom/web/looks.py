@@ -1,0 +1,97 @@
+"""A look: how one photo is made. The page sends it with every request, as JSON or as a query."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from photochrom.colorize.options import OPTIONS, check_options
+from photochrom.errors import PhotochromError
+
+_KINDS = {
+    "saturation": "a number",
+    "strength": "a number",
+    "size": "a whole number, or none for the model's own",
+    "mark": "true or false",
+    "model": "the name of a model",
+    "turn": "a whole number",
+    "straighten": "a number",
+    "crop": "left, top, width and height in whole pixels",
+    "format": "jpeg, or none for the format of the photo",
+    "truncated": "true or false",
+}
+
+
+def _split_crop(value: Any) -> Any:
+    """Return "left,top,width,height" or a list of JSON as a tuple, anything else unchanged."""
+    if isinstance(value, str):
+        parts = value.split(",")
+        return tuple(int(part) if part.strip("- ").isdecimal() else part for part in parts)
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Look(BaseModel):
+    """How one photo is made: the options of library, command line and API, and the model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    saturation: float = 1.0
+    strength: float = 1.0
+    size: int | None = None
+    mark: bool = True
+    model: str = ""
+    """A name; empty: the default model."""
+    turn: int = 0
+    straighten: float = 0.0
+    crop: Annotated[tuple[int, int, int, int] | None, BeforeValidator(_split_crop)] = None
+    format: str | None = None
+    truncated: bool = False
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str]) -> "Look":
+        """Parse a query; other keys are ignored, and missing or empty values are the defaults.
+
+        Raises:
+            PhotochromError: If a value has the wrong type.
+        """
+        values = {name: query[name] for name in cls.model_fields if query.get(name)}
+        return _validate(values, strict=False)
+
+    def changed(self, changes: Mapping[str, Any]) -> "Look":
+        """Return this look with some values of JSON.
+
+        Raises:
+            PhotochromError: If a key is unknown or a value has the wrong type.
+        """
+        return _validate(self.model_dump() | dict(changes), strict=True)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keywords of `Colorizer.__call__`."""
+        return {option.name: getattr(self, option.name) for option in OPTIONS}
+
+    def check(self) -> None:
+        """Check the ranges; the model is checked by the server, which knows them.
+
+        Raises:
+            PhotochromError: If a value is out of range.
+        """
+        check_options(**self.options)
+        for name in ("turn", "straighten", "crop", "format", "truncated"):
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if value != default:
+                raise PhotochromError(
+                    f"{name} is {value!r}; this server only takes {default!r}, leave it out"
+                )
+
+
+def _validate(values: Mapping[str, Any], *, strict: bool) -> Look:
+    try:
+        return Look.model_validate(values, strict=strict)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+    if name not in _KINDS:
+        raise PhotochromError(
+            f"there is no option {name[:40]!r}; it has to be one of {', '.join(_KINDS)}"
+        )
+    raise PhotochromError(f"{name} is {str(values[name])[:40]!r}; it has to be {_KINDS[name]}")

@@ -1,0 +1,96 @@
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from photochrom.web.predictions import Predictions, RemovedError
+
+
+class Jobs:
+    """Makes 10 times a number in a moment, and counts; 13 raises an error."""
+
+    def __init__(self) -> None:
+        self.started: list[int] = []
+        self.finished: list[int] = []
+        self.discarded: list[int] = []
+        self.cache: Predictions[int, int] = Predictions(2, self.discarded.append)
+
+    def make(self, key: int) -> Callable[[], Coroutine[Any, Any, int]]:
+        async def work() -> int:
+            self.started.append(key)
+            await asyncio.sleep(0.01)
+            if key == 13:
+                raise ValueError("unlucky")
+            self.finished.append(key)
+            return 10 * key
+
+        return work
+
+    async def get(self, key: int, seconds: float = 0) -> int:
+        async with self.cache.use(key, self.make(key)) as value:
+            await asyncio.sleep(seconds)
+            return value
+
+
+def test_requests_share_a_job_and_old_values_are_dropped():
+    async def run() -> None:
+        jobs = Jobs()
+        assert await asyncio.gather(*(jobs.get(1) for _ in range(5))) == [10] * 5
+        await jobs.get(2)
+        await jobs.get(1)
+        in_use = asyncio.create_task(jobs.get(1, 0.1))
+        await asyncio.sleep(0)
+        await jobs.get(3)
+        await jobs.get(4)
+        assert jobs.started == [1, 2, 3, 4]
+        assert jobs.discarded == [20, 30]
+        assert await in_use == 10
+        assert jobs.cache.find(lambda key: key < 4) == 10
+        assert jobs.cache.find(lambda key: key == 3) is None
+
+    asyncio.run(run())
+
+
+def test_job_ends_with_the_last_that_waits():
+    async def run() -> None:
+        jobs = Jobs()
+        first, second = (asyncio.create_task(jobs.get(1)) for _ in range(2))
+        await asyncio.sleep(0.002)
+        first.cancel()
+        assert await second == 10
+        last = asyncio.create_task(jobs.get(2))
+        await asyncio.sleep(0.002)
+        last.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await last
+        await asyncio.sleep(0.02)
+        assert (jobs.started, jobs.finished) == ([1, 2], [1])
+        assert await jobs.get(2) == 20
+
+    asyncio.run(run())
+
+
+def test_errors_reach_all_and_are_not_kept():
+    async def run() -> None:
+        jobs = Jobs()
+        errors = await asyncio.gather(jobs.get(13), jobs.get(13), return_exceptions=True)
+        assert [str(error) for error in errors] == ["unlucky"] * 2
+        with pytest.raises(ValueError, match="unlucky"):
+            await jobs.get(13)
+        assert jobs.started == [13, 13]
+
+    asyncio.run(run())
+
+
+def test_requests_for_a_removed_photo_end():
+    async def run() -> None:
+        jobs = Jobs()
+        waiting = asyncio.create_task(jobs.get(1))
+        await asyncio.sleep(0.002)
+        jobs.cache.close()
+        with pytest.raises(RemovedError):
+            await waiting
+        assert jobs.finished == []
+
+    asyncio.run(run())
