@@ -43,9 +43,8 @@ def reload(page: "Page") -> None:
 
 def read_split(page: "Page") -> float:
     """Return the percentage shown in colour, from the computed style."""
-    clip = page.evaluate("getComputedStyle(document.querySelector('#after img')).clipPath")
-    # Chromium computes calc(100% - 65%) to 35%.
-    return 100 - float(re.search(r"inset\(0(?:px|%)? ([\d.]+)(?:%|px)", clip)[1])  # type: ignore[index]
+    clip = page.evaluate("getComputedStyle(document.getElementById('before')).clipPath")
+    return float(re.search(r"inset\(0px 0px 0px ([\d.]+)%", clip)[1])  # type: ignore[index]
 
 
 def chroma(png: bytes) -> Any:

@@ -16,7 +16,12 @@ from support.server import get_service, run_server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-EXPECTED_MESSAGES = ("net::ERR_INTERNET_DISCONNECTED", "a status of 404", "a status of 503")
+EXPECTED_MESSAGES = (
+    "net::ERR_INTERNET_DISCONNECTED",
+    "a status of 400",
+    "a status of 404",
+    "a status of 503",
+)
 """Console messages that some tests provoke."""
 
 

@@ -19,12 +19,14 @@ export class RequestError extends Error {
   }
 }
 
-/** Return the JSON or Blob of the response. */
-export async function request(path, { method = "GET", json, as = "json" } = {}) {
+/** Return the JSON or Blob of the response. `signal` aborts with a DOMException. */
+export async function request(path, { method = "GET", json, as = "json", signal } = {}) {
   for (;;) {
+    signal?.throwIfAborted();
     try {
       const response = await fetch(path, {
         method,
+        signal,
         headers: json && { "Content-Type": "application/json" },
         body: json && JSON.stringify(json),
       });
@@ -102,19 +104,24 @@ const retryDelay = (seconds) => 1000 * Math.max(1, Number(seconds) || 1);
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Return a decoded <img>, or null if the browser cannot show the file. */
-export async function loadImage(url) {
+/**
+ * Return a decoded <img>, or null if the browser cannot show the file.
+ *
+ * @param {AbortSignal} signal Aborts the request with a DOMException.
+ * @param {boolean} revoke Whether to free the image's URL, from which a browser saves it to a file.
+ */
+export async function loadImage(url, { signal, revoke = true } = {}) {
   const image = new Image();
   image.draggable = false;
   const isLocal = url.startsWith("blob:"); // the file of the user; photos.js revokes its URL
+  image.src = isLocal ? url : URL.createObjectURL(await request(url, { as: "blob", signal }));
   try {
-    image.src = isLocal ? url : URL.createObjectURL(await request(url, { as: "blob" }));
     await image.decode();
-    return image;
   } catch (error) {
     if (!(error instanceof DOMException)) throw error;
+    URL.revokeObjectURL(isLocal ? "" : image.src);
     return null;
-  } finally {
-    if (!isLocal) URL.revokeObjectURL(image.src);
   }
+  if (!isLocal && revoke) URL.revokeObjectURL(image.src);
+  return image;
 }

@@ -22,6 +22,7 @@ import {
   focusThumbnail,
   scrollToThumbnail,
   statusText,
+  thumbnailImage,
 } from "./thumbnails.js";
 import { showView, startViewer } from "./viewer.js";
 
@@ -71,7 +72,7 @@ function drawSummary() {
 
 function drawViewer() {
   if (!selected) {
-    showView({ photo: null, before: null, after: null });
+    showView({ photo: null, before: null, after: null, placeholder: "" });
     return;
   }
   const { fileUrl } = selected;
@@ -88,7 +89,9 @@ function drawViewer() {
     photo: selected,
     before: selected.afterUrl ? `${path}/before` : fileUrl,
     after: selected.afterUrl,
+    thumbnail: thumbnailImage(selected),
     placeholder: fileType(selected),
+    width: state?.width,
   });
   $("progress").hidden = isReady || status === "failed";
   $("progress").textContent = `${statusText(selected)}${status === "working" ? "…" : ""}`;

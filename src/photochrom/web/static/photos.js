@@ -1,6 +1,7 @@
 // The photos on the page: their uploads, and their state on the server.
 
 import { RequestError, request, sleep, upload } from "./api.js";
+import { forgetPictures } from "./pictures.js";
 import { t } from "./texts.js";
 
 const MAX_UPLOADS = 2; // at the same time
@@ -212,6 +213,7 @@ function removeFromPage(photo) {
   if (photo.id) removedIds.add(photo.id);
   photo.abort.abort();
   revokeFileUrl(photo);
+  forgetPictures(photo);
   photos.splice(photos.indexOf(photo), 1);
 }
 

@@ -54,6 +54,12 @@ export function scrollToThumbnail(photo) {
   items.get(photo)?.option.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
+/** Return the <img> of a photo that is shown, or null. */
+export function thumbnailImage(photo) {
+  const images = [...(items.get(photo)?.preview.querySelectorAll("img") ?? [])];
+  return images.findLast(({ complete, naturalWidth }) => complete && naturalWidth) ?? null;
+}
+
 function createItem(photo, onSelect) {
   const add = (parent, className, text = "") => {
     const element = parent.appendChild(document.createElement("span"));

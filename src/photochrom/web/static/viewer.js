@@ -1,74 +1,137 @@
 // The large preview: the photo in colour over the original, split by a slider.
 
-import { RequestError, loadImage } from "./api.js";
+import { RequestError } from "./api.js";
+import { picture } from "./pictures.js";
 import { t } from "./texts.js";
 
 const DEFAULT_SPLIT = 65; // % of the width in colour
 const REVEAL_DURATION = 1100; // ms
+const BUSY_DELAY = 400; // ms until a notice says that the picture is being made
+const RENDERED = ["saturation", "strength", "max_size"]; // what needs no new prediction
 
 const $ = (id) => document.getElementById(id);
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
-let requested = null; // the latest view that is not shown yet
-let loading = false;
-let shown = {}; // the view that is shown
+let wanted = {}; // the view of the latest call
+let shown = {}; // the view whose pictures are shown, without those that are on their way
+let loading = null; // aborts the requests for pictures; null: there are none
 let onError = () => {};
 let revealCount = 0; // stops an animation when another one or the user moves the slider
 
 /**
- * Show a photo once its images are decoded; the latest call wins.
+ * Show a photo: at once its thumbnail, then the original, then the picture in colour.
  *
- * @param {{photo: object, before: string | null, after: string | null, placeholder: string}} view
- *   The photo, the URLs of its images, and a text that replaces a missing `before`.
+ * After an error the last good pictures of the photo stay.
+ *
+ * @param {object} view What to show; the latest call wins.
+ * @param {object | null} view.photo
+ * @param {string | null} view.before The URL of the original.
+ * @param {string | null} view.after The URL of the picture in colour.
+ * @param {HTMLImageElement | null} view.thumbnail
+ * @param {string} view.placeholder A text that replaces a missing original.
+ * @param {number | null} view.width Of the result in px.
  */
 export async function showView(view) {
-  requested = view;
-  if (loading) return;
-  loading = true;
-  while (requested) {
-    const next = requested;
-    requested = null;
+  if (["photo", "before", "after"].every((key) => view[key] === wanted[key])) return;
+  const isOther = view.photo !== wanted.photo;
+  if (isOther || view.before !== wanted.before || !samePrediction(view.after, wanted.after)) {
+    loading?.abort();
+  }
+  wanted = view;
+  if (isOther) showThumbnail(view);
+  if (loading && !loading.signal.aborted) return;
+  // What is on its way is shown before the latest, so that the picture follows a moving slider.
+  for (let view = null; view !== wanted; ) {
+    view = wanted;
+    const current = (loading = new AbortController());
+    const busy = setTimeout(() => ($("busy").hidden = !$("progress").hidden), BUSY_DELAY);
     try {
-      await loadView(next);
+      await loadView(view, current.signal);
     } catch (error) {
+      if (current.signal.aborted) return;
       if (!(error instanceof RequestError)) throw error;
       onError(error);
+    } finally {
+      clearTimeout(busy);
+      if (loading === current) {
+        loading = null;
+        $("busy").hidden = true;
+      }
+    }
+    if (current.signal.aborted) return;
+  }
+}
+
+/** Tell whether two pictures in colour need the same prediction. */
+function samePrediction(...urls) {
+  const [one, other] = urls.map((url) => {
+    if (!url) return url;
+    const { pathname, searchParams } = new URL(url, location);
+    for (const key of RENDERED) searchParams.delete(key);
+    return `${pathname}?${searchParams}`;
+  });
+  return one === other;
+}
+
+/** Show a photo before its pictures are loaded, by its thumbnail in grey. */
+function showThumbnail({ photo, thumbnail, placeholder, width }) {
+  const canvas = thumbnail && document.createElement("canvas");
+  if (thumbnail) {
+    canvas.width = thumbnail.naturalWidth;
+    canvas.height = thumbnail.naturalHeight;
+    canvas.getContext("2d").drawImage(thumbnail, 0, 0);
+    canvas.setAttribute("role", "img");
+    setFrame(canvas, width);
+  }
+  shown = { photo };
+  $("busy").hidden = true;
+  $("placeholder").textContent = placeholder ?? "";
+  setPictures(canvas, null);
+}
+
+async function loadView(view, signal) {
+  const { photo } = view;
+  const loadingAfter = view.after && picture(view.after, { signal });
+  loadingAfter?.catch(() => {}); // below, unless the original fails first
+  if (view.before !== shown.before) {
+    const before = view.before && (await picture(view.before, { signal }));
+    signal.throwIfAborted();
+    shown = { photo, before: view.before };
+    if (before) setFrame(before, view.width);
+    $("placeholder").textContent = view.placeholder;
+    setPictures(before, null);
+  }
+  if (view.after !== shown.after) {
+    const after = view.after && (await loadingAfter);
+    signal.throwIfAborted();
+    shown.after = view.after;
+    setPictures($("before").firstChild, after);
+    if (after && !photo.revealed) {
+      photo.revealed = true;
+      reveal();
     }
   }
-  loading = false;
 }
 
-async function loadView(view) {
-  const samePhoto = view.photo === shown.photo;
-  const sameBefore = samePhoto && view.before === shown.before;
-  const sameAfter = samePhoto && view.after === shown.after;
-  if (sameBefore && sameAfter) return;
-  const [before, after] = await Promise.all([
-    sameBefore ? $("before").firstChild : view.before && loadImage(view.before),
-    sameAfter ? $("after").firstChild : view.after && loadImage(view.after),
-  ]);
-  if (requested && requested.photo !== view.photo) return;
-  shown = view;
+function setFrame({ naturalWidth, naturalHeight, width, height }, resultWidth) {
+  const { style } = $("frame");
+  style.setProperty("--ratio", (naturalWidth ?? width) / (naturalHeight ?? height));
+  style.setProperty("--width", `${resultWidth ?? naturalWidth ?? width}px`);
+}
+
+/** Set the elements of the original and of the picture in colour, or null. */
+function setPictures(before, after) {
+  const name = shown.photo?.name;
+  setPicture($("before"), before, t("viewer.before_alt", { name }));
+  setPicture($("after"), after, t("viewer.after_alt", { name }));
   $("frame").hidden = !before;
-  $("placeholder").hidden = Boolean(before) || !view.placeholder;
-  $("placeholder").textContent = view.placeholder ?? "";
+  $("placeholder").hidden = Boolean(before) || !$("placeholder").textContent;
   $("compare").hidden = !(before && after);
-  setImage($("before"), before, t("viewer.before_alt", { name: view.photo?.name }));
-  setImage($("after"), after, t("viewer.after_alt", { name: view.photo?.name }));
-  if (!before) return;
-  if (!sameBefore) {
-    $("frame").style.setProperty("--ratio", before.naturalWidth / before.naturalHeight);
-    $("frame").style.setProperty("--width", `${before.naturalWidth}px`);
-  }
-  if (after && !view.photo.revealed) {
-    view.photo.revealed = true;
-    reveal();
-  }
 }
 
-function setImage(parent, image, alt) {
-  if (image) image.alt = alt;
-  if (image !== parent.firstChild) parent.replaceChildren(...(image ? [image] : []));
+function setPicture(parent, element, text) {
+  if (element) element[element.matches("img") ? "alt" : "ariaLabel"] = text;
+  if (element !== parent.firstChild) parent.replaceChildren(...(element ? [element] : []));
 }
 
 /** Start the slider; call back with the errors of requests for images. */
