@@ -174,7 +174,23 @@ def test_unusable_photos_are_skipped_and_reported(tmp_path: Path):
     assert "skipped 1 given twice, 1 near-grey, 1 transparent, 1 unreadable;" in result.output
     study = load_study(tmp_path / "study")
     assert (study.title, study.allowed_misses, study.protocols) == ("Ours", 2, ("single",))
+    assert study.skipped == {"given twice": 1, "near-grey": 1, "transparent": 1, "unreadable": 1}
     assert "voluntary" in study.consent
+
+
+def test_study_files_of_format_1_are_read(tmp_path: Path):
+    folder = write_study(tmp_path)
+    content = json.loads((folder / "study.json").read_bytes())
+    assert content["format"] == 2
+    for key in ("least_reaction_ms", "color_vision", "skipped"):
+        del content[key]
+    (folder / "study.json").write_text(json.dumps(content | {"format": 1}))
+    study = load_study(folder)
+    # Nothing is excluded by rules that were not stated before.
+    assert (study.least_reaction_ms, study.color_vision, study.skipped) == (0, "unasked", None)
+    (folder / "study.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="is damaged"):
+        load_study(folder)
 
 
 def test_consent_is_read_from_a_file(tmp_path: Path):
@@ -242,7 +258,7 @@ def test_historic_photos_suffice(tmp_path: Path):
     old = write_tinted_photos(tmp_path / "old", 3)
     Image.fromarray(draw()).convert("L").save(old / "grey.png")
     options = {"historic": [old], "models": write_models(tmp_path), "least_trials": 4}
-    study = create_study(tmp_path / "study", **options).study
+    study = create_study(tmp_path / "study", **options)
     assert study.protocols == ("preference",)
     assert (study.practice, study.checks, len(study.items)) == (0, 0, 4)
     assert {trial.protocol for trial in draw_trials(study, Counter(), random.Random(0))} == {
@@ -256,7 +272,8 @@ def test_damaged_study_file_is_an_error(tmp_path: Path):
     whole = json.loads(key.read_bytes())
     item = whole["items"][0]
     for change in (
-        {"format": 2},
+        {"format": 3},
+        {"color_vision": "maybe"},
         {"items": 3},
         {"protocols": ["guess"]},
         {"items": [item, item]},
@@ -290,7 +307,16 @@ def a_study(
     )
     ids = map("{:016x}".format, itertools.count())
     items = [Item(next(ids), "", {n: next(ids) for n in names}, 60, 40) for names in conditions]
-    values = {"trials": 40, "seconds": 1.0, "allowed_misses": 1, "least_trials": 1} | changes
+    values: dict[str, Any] = {
+        "trials": 40,
+        "seconds": 1.0,
+        "allowed_misses": 1,
+        "least_trials": 1,
+        "least_reaction_ms": 200.0,
+        "color_vision": "exclude",
+        "skipped": {},
+    }
+    values |= changes
     return Study(
         title="",
         consent="",

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photochrom.errors import DataError, PhotoError
+from photochrom.errors import DataError, PhotochromError, PhotoError
 from photochrom.study import analysis
 from photochrom.study.analysis import analyse, select_extremes
 from photochrom.study.answers import Response
@@ -56,6 +56,9 @@ def make_study(photos: int = 6, **changes: Any) -> Study:
         "seconds": 1.0,
         "allowed_misses": 1,
         "least_trials": 1,
+        "least_reaction_ms": 0.0,
+        "color_vision": "unasked",
+        "skipped": {},
     }
     return Study(systems=systems, items=items, **settings | changes)
 
@@ -373,19 +376,33 @@ def test_ids_are_replaced_by_numbers_in_order() -> None:
 # Images and metrics.
 
 
-def test_single_response_does_not_lead_a_list() -> None:
-    study = make_study(photos=4)
-    fooled = {0: [True], 1: [True] * 7 + [False], 2: [False], 3: [False] * 7 + [True]}
-    responses = [
+def calls(fooled: Sequence[Sequence[bool]]) -> list[Response]:
+    """Return responses to one image of A for each photo, by one participant each."""
+    return [
         response(f"p{p}", item, "pair", (REAL, "A"), REAL if was else "A", item=item)
-        for item, calls in fooled.items()
+        for item, calls in enumerate(fooled)
         for p, was in enumerate(calls)
     ]
-    photos = analyse(study, responses).fooling[0].photos
+
+
+def test_lists_need_a_number_of_responses() -> None:
+    fooled = [[True], [True] * 7 + [False], [False], [False] * 7 + [True]]
+    photos = analyse(make_study(photos=4), calls(fooled)).fooling[0].photos
     most, least = select_extremes(photos, 8)
+    assert [photo.name for photo in most] == ["photo 1.jpg"]
+    assert [photo.name for photo in least] == ["photo 3.jpg"]
+    most, least = select_extremes(photos, 8, least_responses=1)
     assert [photo.name for photo in most] == ["photo 1.jpg", "photo 0.jpg"]
     assert [photo.name for photo in least] == ["photo 3.jpg", "photo 2.jpg"]
     assert select_extremes(photos[:1], 8) == ([photos[0]], [])
+    assert select_extremes(photos, 8, least_responses=9) == ([], [])
+
+
+def test_fooled_most_has_no_image_that_fooled_nobody() -> None:
+    photos = analyse(make_study(photos=2), calls([[False] * 6, [False] * 8])).fooling[0].photos
+    most, least = select_extremes(photos, 8)
+    assert most == []
+    assert [photo.name for photo in least] == ["photo 1.jpg"]
 
 
 def test_correlation_with_metrics() -> None:
@@ -712,6 +729,68 @@ def test_one_participant(tmp_path: Path) -> None:
     page = page_of(tmp_path)
     assert "too few participants for a confidence interval" in page.text
     assert ["A", "50.0 %", "-", "[9.5, 90.5]", "1 of 2", "1", "-", "1"] in page.rows
+
+
+def test_lists_without_images_say_so(tmp_path: Path) -> None:
+    write_study(tmp_path, make_study())
+    fill(tmp_path, calls([[True], [False] * 6, [False] * 5]))
+    write_report(tmp_path)
+    text = page_of(tmp_path).text
+    assert "Only images with at least 5 responses" in text
+    assert "None of these images fooled anybody." in text
+    assert "Fooled most" not in text
+    write_report(tmp_path, least_responses=7)
+    text = page_of(tmp_path).text
+    assert "No image has as many responses. The most that one has: 6." in text
+    assert "Fooled least" not in text
+    write_report(tmp_path, least_responses=1)
+    assert "Fooled most" in page_of(tmp_path).text
+    with pytest.raises(PhotochromError, match="least responses is 0; it has to be at least 1"):
+        write_report(tmp_path, least_responses=0)
+
+
+def test_flow_of_participants(tmp_path: Path) -> None:
+    study = make_study(checks=2, least_trials=2, skipped={"near-grey": 3, "unreadable": 1})
+    write_study(tmp_path, study)
+    good = [*pair_responses("p", "A", [True, False]), check("p", 2, missed=False)]
+    fill(tmp_path, good)
+    fill(tmp_path, [*good[:2], *[check("p", n, missed=True) for n in (2, 3)]])
+    fill(tmp_path, good[:1])
+    with Store(tmp_path / "answers.sqlite") as store:
+        tests = [Trial("pair", "test", f"{i:016x}", (REAL, "A")) for i in range(3)]
+        left = [store.add_participant(lambda _: tests) for _ in range(3)]
+        store.begin_trial(left[1], 0)
+        store.next_trial(left[1])  # a reload voids it
+        store.begin_trial(left[2], 0)
+        store.save_response(left[2], 0, REAL)
+    write_report(tmp_path)
+    content, page = json_of(tmp_path), page_of(tmp_path)
+    criteria = content["flow"].pop("criteria")
+    assert content["flow"] == {
+        "consented": 6,
+        "withdrawn": 0,
+        "silent": 2,
+        "began": 4,
+        "unfinished": 1,
+        "excluded": 3,
+        "analysed": 1,
+    }
+    assert [criterion["persons"] for criterion in criteria] == [1, 2]
+    (pair, *others) = content["trials"]
+    assert list(pair.values()) == ["pair", 6, 0, 1, 7]
+    assert {other["answered"] for other in others} == {0}
+    for row in (
+        ["Consented", "6"],
+        ["left before their first response", "2"],
+        ["Began: responded to at least one trial", "4"],
+        ["responded to fewer than 2 test trials", "2"],
+        ["Analysed", "1"],
+        ["pair", "6", "0", "1", "7"],
+        ["In test trials, with true colours", "6"],
+        ["Left out: near-grey, mean chroma under 4", "3"],
+        ["Left out: unreadable", "1"],
+    ):
+        assert row in page.rows
 
 
 def test_only_excluded_participants(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The server of a study, and its database."""
 
 import contextlib
+import hashlib
 import http.client
 import json
 import random
@@ -464,6 +465,87 @@ def test_report_command(folder: Path, monkeypatch: pytest.MonkeyPatch):
         result = CliRunner().invoke(command, ["report", str(folder), *arguments])
         assert result.output == "there/report.html\n"
     assert calls == [(folder, None, None), (folder, Path("there"), Path("metrics.json"))]
+
+
+OLD_SCHEMA = """
+CREATE TABLE persons (
+    id TEXT PRIMARY KEY, created TEXT NOT NULL, seen TEXT NOT NULL, finished TEXT
+) WITHOUT ROWID;
+CREATE TABLE trials (
+    person TEXT NOT NULL REFERENCES persons (id), number INTEGER NOT NULL, protocol TEXT NOT NULL,
+    kind TEXT NOT NULL, item TEXT NOT NULL, shown TEXT NOT NULL, asked_ms REAL,
+    state TEXT NOT NULL CHECK (state IN ('planned', 'begun', 'again', 'void')),
+    PRIMARY KEY (person, number)
+) WITHOUT ROWID;
+CREATE TABLE answers (
+    person TEXT NOT NULL, number INTEGER NOT NULL, chosen TEXT NOT NULL, exposure_ms REAL,
+    reaction_ms REAL, answered TEXT NOT NULL, PRIMARY KEY (person, number),
+    FOREIGN KEY (person, number) REFERENCES trials (person, number)
+) WITHOUT ROWID;
+INSERT INTO persons VALUES ('0123456789abcdef0123456789abcdef', '2026-01-01T10:00:00.000+00:00',
+    '2026-01-01T10:00:09.000+00:00', NULL);
+"""
+"""The database before participants could withdraw, with a participant."""
+
+
+@pytest.fixture
+def old_folder(folder: Path) -> Path:
+    """Return a study of format 1 with an old database: one answered trial, one to come."""
+    (folder / RESPONSE_FILE).unlink()
+    content = json.loads((folder / "study.json").read_bytes()) | {"format": 1}
+    for key in ("least_reaction_ms", "color_vision", "skipped"):
+        del content[key]
+    (folder / "study.json").write_text(json.dumps(content))
+    ids = [i.id for i in load_study(folder).items if OBVIOUS not in i.pictures][:2]
+    with contextlib.closing(sqlite3.connect(folder / RESPONSE_FILE)) as db:
+        db.executescript(OLD_SCHEMA)
+        db.executemany(
+            "INSERT INTO trials VALUES ('0123456789abcdef0123456789abcdef', ?, 'pair', 'test', ?, "
+            '\'["real", "a"]\', NULL, ?)',
+            [(0, ids[0], "begun"), (1, ids[1], "planned")],
+        )
+        db.execute(
+            "INSERT INTO answers VALUES ('0123456789abcdef0123456789abcdef', 0, 'real', NULL, "
+            "700.0, '2026-01-01T10:00:09.000+00:00')"
+        )
+        db.commit()
+    return folder
+
+
+def test_old_database_is_read_without_a_change(old_folder: Path):
+    path = old_folder / RESPONSE_FILE
+    before = path.read_bytes()
+    with Store(path, read_only=True) as store:
+        enrolment, (response,) = store.read()
+    assert (response.reaction_ms, response.since_onset_ms, response.color_vision) == (
+        700,
+        None,
+        None,
+    )
+    assert (enrolment.consented, enrolment.withdrawn, enrolment.finished) == (1, 0, 0)
+    assert dict(enrolment.trials) == {("pair", "answered"): 1, ("pair", "unanswered"): 1}
+    result = CliRunner().invoke(command, ["report", str(old_folder)])
+    assert result.exit_code == 0, result.output
+    assert "did not record how many photos" in (old_folder / "report/report.html").read_text()
+    assert path.read_bytes() == before
+
+
+def test_old_study_is_served(old_folder: Path):
+    with client(old_folder) as browser:
+        study = (old_folder / "study.json").read_bytes()
+        name = f"person-{hashlib.sha256(study).hexdigest()[:8]}"
+        browser.cookies.set(name, "0123456789abcdef0123456789abcdef")
+        assert browser.get("/api/next").json()["number"] == 1
+        for _ in run_trials(browser):
+            pass
+        assert browser.get("/api/next").json()["state"] == "done"
+    for _ in range(2):  # the columns are there already
+        with Store(old_folder / RESPONSE_FILE) as store:
+            enrolment, responses = store.read()
+    assert [response.number for response in responses] == [0, 1]
+    assert (enrolment.consented, enrolment.finished) == (1, 1)
+    with contextlib.closing(sqlite3.connect(old_folder / RESPONSE_FILE)) as db:
+        assert db.execute("SELECT count(*) FROM persons WHERE length(code) = 8").fetchone() == (1,)
 
 
 class Server:

@@ -84,14 +84,14 @@ def new(folder: Path, title: str | None, consent: Path | None, **options: Any) -
     if consent is not None:
         options["consent"] = _read_text(consent)
     created = create_study(folder, **options)
-    tests = count_tests(created.study)
-    skipped = ", ".join(f"{count} {reason}" for reason, count in sorted(created.skipped.items()))
+    tests = count_tests(created)
+    skipped = ", ".join(f"{n} {reason}" for reason, n in (created.skipped or {}).items())
     click.echo(
-        f"{folder}: {len(created.study.items)} photos, {tests} test trials per participant"
+        f"{folder}: {len(created.items)} photos, {tests} test trials per participant"
         f"{f'; skipped {skipped}' if skipped else ''}; "
         f"next: photochrom study serve {folder}"
     )
-    if "timed" in created.study.protocols and tests < CONVERGENCE_TESTS:
+    if "timed" in created.protocols and tests < CONVERGENCE_TESTS:
         click.echo(
             f"a threshold of timed needs about {CONVERGENCE_TESTS} test trials per participant; "
             f"give --trials {CONVERGENCE_TESTS}, and as many photos",
@@ -132,9 +132,17 @@ def serve(folder: Path, host: str, port: int, names: tuple[str, ...]) -> None:
     metavar="FILE",
     help="A metrics.json of `photochrom evaluate`, to compare with the fooling rates.",
 )
-def report(folder: Path, out: Path | None, metrics: Path | None) -> None:
+@click.option(
+    "--least-responses",
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Fewer responses keep an image off the lists of highest and lowest fooling rates.",
+)
+def report(folder: Path, out: Path | None, metrics: Path | None, least_responses: int) -> None:
     """Write the report of the study in DIR; the study may be running."""
     need("web")
     from photochrom.study.report import write_report
 
-    click.echo(printable(write_report(folder, out, metrics, progress=True)))
+    path = write_report(folder, out, metrics, least_responses=least_responses, progress=True)
+    click.echo(printable(path))

@@ -7,11 +7,12 @@ from itertools import combinations
 import numpy as np
 
 from photochrom.study.answers import Response
-from photochrom.study.design import REAL, Protocol, Study
+from photochrom.study.design import OBVIOUS, REAL, Protocol, Study
 from photochrom.study.exclusion import (
     apply_exclusion,
     check_responses,
     describe_exclusion,
+    exclusion_criteria,
     group_by,
     select_responses,
 )
@@ -20,12 +21,16 @@ from photochrom.study.results import (
     Correlation,
     Difference,
     ErrorRate,
+    ExclusionCount,
+    Flow,
     FoolingResult,
     ImageKey,
     ImageResult,
     MetricsComparison,
     PairPreference,
+    Participant,
     ParticipantProportion,
+    PhotoCounts,
     PreferenceResult,
     Proportion,
     ResponseTimes,
@@ -33,6 +38,7 @@ from photochrom.study.results import (
     SystemComparison,
     SystemResult,
     Threshold,
+    TrialCounts,
 )
 from photochrom.study.statistics import (
     Interval,
@@ -48,7 +54,10 @@ from photochrom.study.statistics import (
     spearman_interval,
     wilson,
 )
+from photochrom.study.store import Enrolment
 
+MIN_RESPONSES = 5
+"""Default for the minimum number of responses to an image that is listed."""
 MIN_SYSTEMS = 3
 """Minimum number of systems for a rank correlation over systems."""
 
@@ -57,6 +66,7 @@ def analyse(
     study: Study,
     responses: Sequence[Response],
     *,
+    enrolment: Enrolment | None = None,
     scores: Scores | None = None,
     system_metrics: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Analysis:
@@ -65,6 +75,7 @@ def analyse(
     Args:
         study: The study.
         responses: All responses, practice trials and attention checks included.
+        enrolment: The numbers of participants and trials, from the same moment.
         scores: Metrics of images.
         system_metrics: Means from `photochrom evaluate`, by system and metric.
 
@@ -89,12 +100,50 @@ def analyse(
         rule=describe_exclusion(study),
         people=participants,
         counted=sum(participant.excluded is None for participant in participants),
+        flow=None if enrolment is None else _flow(study, participants, enrolment),
+        trials=() if enrolment is None else tuple(_trial_counts(study, enrolment)),
+        pictures=_photo_counts(study),
         fooling=fooling,
         preference=_analyse_preference(study, preferences) if preferences else None,
         across=None
         if system_metrics is None
         else _compare_with_metrics(study, fooling, system_metrics),
     )
+
+
+def _flow(study: Study, participants: Sequence[Participant], enrolment: Enrolment) -> Flow:
+    began = len(participants)
+    analysed = sum(participant.excluded is None for participant in participants)
+    return Flow(
+        consented=enrolment.consented,
+        withdrawn=enrolment.withdrawn,
+        silent=enrolment.consented - enrolment.withdrawn - began,
+        began=began,
+        unfinished=began - enrolment.finished,
+        excluded=began - analysed,
+        criteria=tuple(
+            ExclusionCount(text, sum(criterion in p.criteria for p in participants))
+            for criterion, text in exclusion_criteria(study).items()
+        ),
+        analysed=analysed,
+    )
+
+
+def _trial_counts(study: Study, enrolment: Enrolment) -> Iterable[TrialCounts]:
+    for protocol in study.protocols:
+        answered, void, unanswered = (
+            enrolment.trials.get((protocol, outcome), 0)
+            for outcome in ("answered", "void", "unanswered")
+        )
+        repeated = enrolment.repeated.get(protocol, 0)
+        yield TrialCounts(protocol, answered, repeated, void, unanswered)
+
+
+def _photo_counts(study: Study) -> PhotoCounts:
+    real = [item.pictures for item in study.items if REAL in item.pictures]
+    obvious = sum(OBVIOUS in pictures for pictures in real)
+    skipped = None if study.skipped is None else dict(study.skipped)
+    return PhotoCounts(len(real) - obvious, obvious, len(study.items) - len(real), skipped)
 
 
 def _participants(responses: Iterable[Response]) -> list[str]:
@@ -287,18 +336,21 @@ def _image_results(study: Study, responses: Iterable[Response]) -> tuple[ImageRe
 
 
 def select_extremes(
-    images: Sequence[ImageResult], limit: int
+    images: Sequence[ImageResult], limit: int, least_responses: int = MIN_RESPONSES
 ) -> tuple[list[ImageResult], list[ImageResult]]:
     """Return the images with the highest and the lowest fooling rates, without overlap.
 
     Args:
         images: `FoolingResult.photos`, in order.
         limit: Maximum length of each list.
+        least_responses: Leave out images with fewer responses.
 
     Returns:
-        The highest by the lower end of Wilson's interval, the lowest by the upper end.
+        The highest by the lower end of Wilson's interval, without images that fooled nobody; the
+        lowest by the upper end.
     """
-    highest = list(images[: min(limit, (len(images) + 1) // 2)])
+    images = [image for image in images if image.n >= least_responses]
+    highest = [image for image in images[: min(limit, (len(images) + 1) // 2)] if image.hits]
     rest = [image for image in images if image not in highest]
     rest.sort(key=lambda i: (i.wilson[1], i.share, i.name, i.item, i.system))
     return highest, rest[: min(limit, len(images) // 2)]

@@ -1,8 +1,12 @@
 """A participant's response to a trial."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from photochrom.study.design import OBVIOUS, REAL, Kind, Protocol
+
+ColorVision = Literal["deficient", "normal", "unsure", "undisclosed"]
+"""Whether a participant reports a colour-vision deficiency."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,26 @@ class Response:
     """`single`, `timed`: "real" or "generated". `pair`: the system called generated (may be
     `REAL`). `preference`: the preferred system."""
     exposure_ms: float | None
-    """Measured exposure of the image in `timed`; otherwise None."""
+    """Measured exposure of the image in `timed`, of the first one in `pair`; otherwise None."""
     asked_ms: float | None
     """Requested exposure in `timed`, the level of the staircase; otherwise None."""
     reaction_ms: float | None
     """Response time from the question on, measured in the browser; None after a reload."""
     answered: str
     """Time of the response: ISO 8601, UTC."""
+    second_exposure_ms: float | None = None
+    """Measured exposure of the second image in `pair`; otherwise None."""
+    since_onset_ms: float | None = None
+    """Time from the onset of the last image to the response; None after a reload."""
+    viewport_width: float | None = None
+    """In CSS px, as the height. None, as are the next three, if it was not recorded."""
+    viewport_height: float | None = None
+    pixel_ratio: float | None = None
+    """Number of screen pixels per CSS px."""
+    image_width: float | None = None
+    """Width of each image on the page in CSS px, enlarged by a pinch zoom."""
+    color_vision: ColorVision | None = None
+    """Of the participant; None if not asked."""
 
     @property
     def system(self) -> str:

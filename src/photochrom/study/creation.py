@@ -27,9 +27,11 @@ from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
 from photochrom.study.design import (
     IMAGE_FOLDER,
+    MIN_CHROMA,
     OBVIOUS,
     REAL,
     RESPONSE_FILE,
+    ColorVisionRule,
     Item,
     Protocol,
     Study,
@@ -42,8 +44,6 @@ DEFAULT_COUNT = 100
 """Default for the maximum number of photos of each kind."""
 DEFAULT_MODEL = "default"
 """Stands for the model that comes with photochrom."""
-MIN_CHROMA = 4.0
-"""Minimum mean chroma of a colour photo, in CIELAB units."""
 CONSENT = """\
 You will see photographs. Some have the colours that the camera recorded; in others a program has \
 guessed the colours. You are asked which are real, or which of two looks better.
@@ -62,15 +62,6 @@ _OBVIOUS_CHROMA = 30.0  # mean, before clipping to the sRGB gamut
 Pixels8 = NDArray[np.uint8]
 ImageFunction = Callable[[Pixels8], Pixels8]
 """Maps a photo's pixels to those of one of its images; both have shape (H, W, 3), sRGB."""
-
-
-@dataclass(frozen=True)
-class CreatedStudy:
-    """A new study, and the photos that were skipped."""
-
-    study: Study
-    skipped: Counter[str]
-    """Number of photos by reason: `unreadable`, `near-grey`, `transparent`, `given twice`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +92,9 @@ def create_study(
     seconds: float = 1.0,
     allowed_misses: int = 1,
     least_trials: int = 10,
-) -> CreatedStudy:
+    least_reaction_ms: float = 200.0,
+    color_vision: ColorVisionRule = "exclude",
+) -> Study:
     """Draw photos, shrink and colorize them, and write the folder of a study.
 
     Models get L* of the shrunk photos. The photos with the highest chroma are reserved for practice
@@ -124,6 +117,8 @@ def create_study(
         seconds: As in `Study`.
         allowed_misses: As in `Study`.
         least_trials: As in `Study`.
+        least_reaction_ms: As in `Study`.
+        color_vision: As in `Study`.
 
     Raises:
         DataError: If the folder exists, or there are too few photos.
@@ -139,6 +134,7 @@ def create_study(
         ("seconds", seconds, 0.05, 60),
         ("allowed misses", allowed_misses, 0, 100),
         ("least trials", least_trials, 0, 1000),
+        ("least reaction ms", least_reaction_ms, 0, 1000),
     ):
         if not low <= value <= high:
             raise PhotochromError(f"{name} is {value}; it has to be from {low} to {high}")
@@ -193,6 +189,9 @@ def create_study(
             seconds=seconds,
             allowed_misses=allowed_misses,
             least_trials=least_trials,
+            least_reaction_ms=least_reaction_ms,
+            color_vision=color_vision,
+            skipped=dict(sorted(skipped.items())),
         )
         if count_tests(study) < least_trials:
             raise DataError(
@@ -204,7 +203,7 @@ def create_study(
         Store(new / RESPONSE_FILE).close()
         for file in (new / IMAGE_FOLDER).iterdir():  # the order of writing would reveal systems
             os.utime(file, (created.timestamp(),) * 2)
-    return CreatedStudy(study, skipped)
+    return study
 
 
 def _load_colorizers(models: Sequence[str], *, minimum: int) -> dict[str, ImageFunction]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -25,17 +26,29 @@ HYPE is Zhou, Gordon, Krishna et al. 2019, "HYPE: A Benchmark for Human eYe Perc
 Kind = Literal["practice", "check", "test"]
 """Practice trials and attention checks show an obvious fake; only test trials are analysed."""
 
+ColorVisionRule = Literal["exclude", "include", "unasked"]
+"""What becomes of participants who report a colour-vision deficiency.
+
+`exclude`: they are left out; ITU-R BT.500 screens observers for normal colour vision.
+`include`: they count as all others.
+`unasked`: participants are not asked.
+"""
+
 REAL = "real"
 """Name of the system of the original photo."""
 OBVIOUS = "obvious"
 """Name of the system of the obvious fakes."""
+
+MIN_CHROMA = 4.0
+"""Minimum mean chroma of a colour photo, in CIELAB units."""
 
 STUDY_FILE = "study.json"
 """Maps images to systems; must be hidden from participants."""
 IMAGE_FOLDER = "pictures"
 RESPONSE_FILE = "answers.sqlite"
 
-_FORMAT = 1
+_FORMAT = 2
+_DEFAULTS_OF_FORMAT_1 = {"least_reaction_ms": 0.0, "color_vision": "unasked", "skipped": None}
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -78,6 +91,12 @@ class Study:
     """Exclusion criterion: maximum number of failed attention checks."""
     least_trials: int
     """Exclusion criterion: minimum number of responses to test trials."""
+    least_reaction_ms: float
+    """Responses sooner than this after the image appears are left out; 0: none."""
+    color_vision: ColorVisionRule
+    skipped: Mapping[str, int] | None
+    """Number of photos left out at creation, by reason (`unreadable`, `near-grey`, `transparent`,
+    `given twice`); None if it was not recorded."""
 
 
 def save_study(study: Study, folder: Path) -> None:
@@ -104,9 +123,10 @@ def load_study(folder: Path) -> Study:
         )
     try:
         content = json.loads(path.read_bytes())
-        if content.pop("format") != _FORMAT:
+        version = content.pop("format")
+        if version not in (1, _FORMAT):
             raise DataError(f"the format of {path} is unknown; install a newer photochrom")
-        return _parse(content)
+        return _parse(content | (_DEFAULTS_OF_FORMAT_1 if version == 1 else {}))
     except DataError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -121,4 +141,6 @@ def _parse(content: dict[str, Any]) -> Study:
         raise ValueError("invalid protocol or id")
     if len(set(ids)) < len(ids):
         raise ValueError("duplicate id")
+    if content["color_vision"] not in get_args(ColorVisionRule):
+        raise ValueError("invalid color_vision")
     return Study(items=items, protocols=protocols, systems=systems, **content)

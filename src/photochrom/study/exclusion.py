@@ -7,7 +7,7 @@ from typing import TypeVar
 from photochrom.errors import DataError
 from photochrom.study.answers import Response
 from photochrom.study.design import Study
-from photochrom.study.results import Participant
+from photochrom.study.results import Criterion, Participant
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -22,13 +22,19 @@ def group_by(
     return groups
 
 
-def describe_exclusion(study: Study) -> str:
-    """Return the exclusion criteria as a sentence."""
-    criteria = [f"responded to fewer than {_count(study.least_trials, 'test trial')}"]
+def exclusion_criteria(study: Study) -> dict[Criterion, str]:
+    """Return the exclusion criteria of the study; the texts follow "participants who"."""
+    criteria: dict[Criterion, str] = {}
     if study.checks:
         limit = f"more than {study.allowed_misses}" if study.allowed_misses else "any"
-        criteria.insert(0, f"failed {limit} of the attention checks (obvious fakes)")
-    return f"Participants are excluded if they {' or '.join(criteria)}."
+        criteria["checks"] = f"failed {limit} of the attention checks (obvious fakes)"
+    criteria["trials"] = f"responded to fewer than {_count(study.least_trials, 'test trial')}"
+    return criteria
+
+
+def describe_exclusion(study: Study) -> str:
+    """Return the exclusion criteria as a sentence."""
+    return f"Participants are excluded if they {' or '.join(exclusion_criteria(study).values())}."
 
 
 def _count(n: int, noun: str) -> str:
@@ -54,13 +60,14 @@ def apply_exclusion(study: Study, responses: Iterable[Response]) -> tuple[Partic
         tests = sum(response.kind == "test" for response in given)
         checks = sum(response.kind == "check" for response in given)
         failed = sum(response.failed_check for response in given)
-        reasons = []
+        reasons: dict[Criterion, str] = {}
         if failed > study.allowed_misses:
-            reasons.append(f"failed {failed} of {_count(checks, 'attention check')}")
+            reasons["checks"] = f"failed {failed} of {_count(checks, 'attention check')}"
         if tests < study.least_trials:
-            reasons.append(f"responded to {_count(tests, 'test trial')}")
+            reasons["trials"] = f"responded to {_count(tests, 'test trial')}"
+        excluded = " and ".join(reasons.values()) or None
         participants.append(
-            Participant(participant, tests, checks, failed, " and ".join(reasons) or None)
+            Participant(participant, tests, checks, failed, excluded, tuple(reasons))
         )
     return tuple(participants)
 

@@ -15,13 +15,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, ImageDraw, ImageFont
 
 from photochrom.color import FloatArray
-from photochrom.errors import DataError
+from photochrom.errors import DataError, PhotochromError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
-from photochrom.study.analysis import MIN_SYSTEMS, analyse, select_extremes
+from photochrom.study.analysis import MIN_RESPONSES, MIN_SYSTEMS, analyse, select_extremes
 from photochrom.study.answers import Response
-from photochrom.study.design import IMAGE_FOLDER, REAL, RESPONSE_FILE, Study, load_study
+from photochrom.study.design import (
+    IMAGE_FOLDER,
+    MIN_CHROMA,
+    REAL,
+    RESPONSE_FILE,
+    Study,
+    load_study,
+)
 from photochrom.study.exclusion import (
     apply_exclusion,
     check_responses,
@@ -58,7 +65,12 @@ _ContactSheet = dict[str, dict[str, list[_Thumbnails]]]
 
 
 def write_report(
-    folder: Path, out: Path | None = None, metrics: Path | None = None, *, progress: bool = False
+    folder: Path,
+    out: Path | None = None,
+    metrics: Path | None = None,
+    *,
+    least_responses: int = MIN_RESPONSES,
+    progress: bool = False,
 ) -> Path:
     """Write the report of a study, over an older one; the study may be running.
 
@@ -68,6 +80,8 @@ def write_report(
         folder: The folder of the study.
         out: The folder of the report; None: `folder/report`.
         metrics: A metrics.json of `photochrom evaluate`, with models named like the systems.
+        least_responses: The lists of the images with the highest and the lowest fooling rates leave
+            out those with fewer responses; at least 1.
         progress: Show a progress bar.
 
     Returns:
@@ -77,16 +91,25 @@ def write_report(
         PhotochromError: If there is no study or no response to a test trial, if a file cannot be
             read, or the report cannot be written.
     """
+    if least_responses < 1:
+        raise PhotochromError(f"least responses is {least_responses}; it has to be at least 1")
     study = load_study(folder)
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
-        responses = number_participants(store.responses())
+        enrolment, responses = store.read()
+    responses = number_participants(responses)
     system_metrics = None if metrics is None else _read_metrics(metrics)
     check_responses(study, responses)  # before the slow metrics
     titles = _metric_titles()
     scores = None if titles is None else _score_images(study, folder, responses, progress=progress)
-    analysis = analyse(study, responses, scores=scores, system_metrics=system_metrics)
-    sheet = _load_contact_sheet(study, folder, analysis.fooling)
-    content = {"format": 1, **_round(dataclasses.asdict(analysis))}
+    analysis = analyse(
+        study, responses, enrolment=enrolment, scores=scores, system_metrics=system_metrics
+    )
+    sheet = _load_contact_sheet(study, folder, analysis.fooling, least_responses)
+    content = {
+        "format": 1,
+        "least_responses": least_responses,
+        **_round(dataclasses.asdict(analysis)),
+    }
     out = folder / "report" if out is None else out
     make_folder(out, DataError)
     for name, data in (
@@ -189,7 +212,7 @@ def _load_image(folder: Path, id_: str) -> Image.Image:
 
 
 def _load_contact_sheet(
-    study: Study, folder: Path, results: Iterable[FoolingResult]
+    study: Study, folder: Path, results: Iterable[FoolingResult], least_responses: int
 ) -> _ContactSheet:
     images = {item.id: item.pictures for item in study.items}
 
@@ -205,7 +228,7 @@ def _load_contact_sheet(
 
     sheet: _ContactSheet = {}
     for result in results:
-        extremes = select_extremes(result.photos, CONTACT_IMAGES)
+        extremes = select_extremes(result.photos, CONTACT_IMAGES, least_responses)
         sheet[result.protocol] = {
             name: list(map(load_thumbnails, images))
             for name, images in zip(("most", "least"), extremes, strict=True)
@@ -306,6 +329,7 @@ def _render_html(
         no_metrics=NO_METRICS if titles is None else None,
         min_clusters=MIN_CLUSTERS,
         min_systems=MIN_SYSTEMS,
+        min_chroma=MIN_CHROMA,
         min_reversals=MIN_REVERSALS,
         bootstrap_samples=BOOTSTRAP_SAMPLES,
     )

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from photochrom.study.design import Protocol
 from photochrom.study.statistics import Interval
 
+Criterion = Literal["checks", "trials"]
+"""An exclusion criterion: too many failed attention checks, too few test trials."""
 ImageKey = tuple[str, str]
 """Item id and system of a generated image."""
 Scores = Mapping[ImageKey, Mapping[str, float]]
@@ -24,6 +27,61 @@ class Participant:
     """Number of failed attention checks."""
     excluded: str | None
     """Reason for exclusion; None if included."""
+    criteria: tuple[Criterion, ...]
+    """The exclusion criteria that are met."""
+
+
+@dataclass(frozen=True)
+class ExclusionCount:
+    """How many participants meet an exclusion criterion; one may meet several."""
+
+    criterion: str
+    persons: int
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Participants from consent to analysis, as in the CONSORT statement's diagram."""
+
+    consented: int
+    withdrawn: int
+    """Those who had their responses deleted."""
+    silent: int
+    """Those who left before their first response."""
+    began: int
+    """Those with a response to any trial, practice included."""
+    unfinished: int
+    """Of those who began; some may be in the middle of the study."""
+    excluded: int
+    criteria: tuple[ExclusionCount, ...]
+    analysed: int
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """Test trials of all participants in a protocol, by what became of them."""
+
+    protocol: Protocol
+    answered: int
+    repeated: int
+    """Of the answered ones, those whose images were shown again after a reload."""
+    void: int
+    """Trials that a reload or a hidden page interrupted."""
+    unanswered: int
+    """Trials of participants who left before, or who are not so far."""
+
+
+@dataclass(frozen=True)
+class PhotoCounts:
+    """What became of the photos at creation."""
+
+    tests: int
+    """Photos with true colours in test trials."""
+    obvious: int
+    """The photos with the highest chroma, for practice trials and attention checks."""
+    historic: int
+    skipped: dict[str, int] | None
+    """Number of photos left out, by reason; None if it was not recorded."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +293,11 @@ class Analysis:
     people: tuple[Participant, ...]
     counted: int
     """Number of participants who are not excluded."""
+    flow: Flow | None
+    """None without an `Enrolment`."""
+    trials: tuple[TrialCounts, ...]
+    """In the order of the study; empty without an `Enrolment`."""
+    pictures: PhotoCounts
     fooling: tuple[FoolingResult, ...]
     preference: PreferenceResult | None
     across: MetricsComparison | None

@@ -7,14 +7,15 @@ import secrets
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from photochrom.errors import DataError, PhotochromError
 from photochrom.study.answers import Response
+from photochrom.study.design import Protocol
 from photochrom.study.trials import Stimulus, Trial, requested_exposure_ms
 
 INACTIVITY_TIMEOUT = timedelta(minutes=30)
@@ -25,7 +26,9 @@ CREATE TABLE IF NOT EXISTS persons (
     id TEXT PRIMARY KEY,
     created TEXT NOT NULL,
     seen TEXT NOT NULL,
-    finished TEXT
+    finished TEXT,
+    color_vision TEXT,
+    code TEXT
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS trials (
     person TEXT NOT NULL REFERENCES persons (id),
@@ -45,19 +48,53 @@ CREATE TABLE IF NOT EXISTS answers (
     exposure_ms REAL,
     reaction_ms REAL,
     answered TEXT NOT NULL,
+    second_exposure_ms REAL,
+    since_onset_ms REAL,
+    viewport_width REAL,
+    viewport_height REAL,
+    pixel_ratio REAL,
+    image_width REAL,
     PRIMARY KEY (person, number),
     FOREIGN KEY (person, number) REFERENCES trials (person, number)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counts (
+    name TEXT PRIMARY KEY,
+    n INTEGER NOT NULL
 ) WITHOUT ROWID;
 """
 # States of a trial: `planned`; `begun` before its images are shown; `again` when they are shown
 # once more after a reload; `void` if a reload interrupted them. A trial with a row in `answers` is
-# complete. `persons.seen` is the time of the last request, `asked_ms` the requested exposure.
+# complete. `persons.seen` is the time of the last request, `asked_ms` the requested exposure,
+# `persons.code` what a participant tells the organizer to withdraw. `counts` has the number of
+# those who withdrew, by the name 'withdrawn'.
 
+_CODE_DIGITS, _CODE_LENGTH = "0123456789ABCDEFGHJKMNPQRSTVWXYZ", 8  # Crockford's base 32, 40 bits
 _FIELDS = [field.name for field in dataclasses.fields(Response)]
 _SELECT_RESPONSES = (
     f"SELECT {', '.join(_FIELDS)} FROM answers JOIN trials USING (person, number) "
     "JOIN persons ON persons.id = person"
 )
+
+
+Outcome = Literal["answered", "void", "unanswered"]
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """The number of participants and of their trials."""
+
+    consented: int
+    """Participants, those who withdrew included."""
+    withdrawn: int
+    finished: int
+    """Participants with at least one response who have no trial left."""
+    active: int
+    """Participants who have not finished, and whose last request was within
+    `INACTIVITY_TIMEOUT`."""
+    trials: Mapping[tuple[Protocol, Outcome], int]
+    """Test trials by protocol and outcome."""
+    repeated: Mapping[Protocol, int]
+    """Answered test trials whose images were shown again after a reload."""
 
 
 class TrialNotOpenError(PhotochromError):
@@ -106,11 +143,14 @@ class Store:
         try:
             if read_only:
                 self._db.execute("SELECT person FROM answers LIMIT 1")
+                _supply_columns(self._db)
             else:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = FULL")
                 self._db.execute("PRAGMA foreign_keys = ON")
                 self._db.executescript(_SCHEMA)
+                with self._transaction() as db:
+                    _add_columns(db)
         except sqlite3.Error as error:
             self._db.close()
             raise DataError(f"cannot open responses {path}: {error}") from error
@@ -131,6 +171,17 @@ class Store:
         with self._lock:
             return self._select_responses("ORDER BY persons.created, person, number")
 
+    def read(self) -> tuple[Enrolment, list[Response]]:
+        """Return the numbers of participants and all responses, at one moment."""
+        with self._lock:
+            self._db.execute("BEGIN")
+            try:
+                return self._enrolment(), self._select_responses(
+                    "ORDER BY persons.created, person, number"
+                )
+            finally:
+                self._db.execute("COMMIT")
+
     def add_participant(self, draw_trials: Callable[[Counter[Stimulus]], list[Trial]]) -> str:
         """Add a participant.
 
@@ -145,7 +196,10 @@ class Store:
         with self._transaction() as db:
             trials = draw_trials(self._count_stimuli(now - INACTIVITY_TIMEOUT))
             time = _format_time(now)
-            db.execute("INSERT INTO persons VALUES (?, ?, ?, NULL)", (participant, time, time))
+            db.execute(
+                "INSERT INTO persons (id, created, seen, code) VALUES (?, ?, ?, ?)",
+                (participant, time, time, _draw_code()),
+            )
             db.executemany(
                 "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, NULL, 'planned')",
                 [
@@ -237,7 +291,8 @@ class Store:
                 if state == "again":
                     reaction_ms = None
                 db.execute(
-                    "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO answers (person, number, chosen, exposure_ms, reaction_ms, "
+                    "answered) VALUES (?, ?, ?, ?, ?, ?)",
                     (participant, number, chosen, exposure_ms, reaction_ms, _format_time(_now())),
                 )
                 if self._current_trial(participant) is None:
@@ -294,6 +349,30 @@ class Store:
         responses = self._select_responses("WHERE person = ? ORDER BY number", participant)
         return CurrentTrial(number, total, trial, requested_exposure_ms(trial, responses))
 
+    def _enrolment(self) -> Enrolment:
+        (withdrawn,) = self._db.execute(
+            "SELECT coalesce(sum(n), 0) FROM counts WHERE name = 'withdrawn'"
+        ).fetchone()
+        present, finished, active = self._db.execute(
+            "SELECT count(*), total(finished IS NOT NULL AND id IN (SELECT person FROM answers)), "
+            "total(finished IS NULL AND seen > ?) FROM persons",
+            (_format_time(_now() - INACTIVITY_TIMEOUT),),
+        ).fetchone()
+        rows = self._db.execute(
+            "SELECT protocol, iif(answered IS NOT NULL, 'answered', iif(state = 'void', 'void', "
+            "'unanswered')) AS outcome, count(*), sum(answered IS NOT NULL AND state = 'again') "
+            "FROM trials LEFT JOIN answers USING (person, number) WHERE kind = 'test' "
+            "GROUP BY protocol, outcome"
+        ).fetchall()
+        return Enrolment(
+            consented=present + withdrawn,
+            withdrawn=withdrawn,
+            finished=int(finished),
+            active=int(active),
+            trials={(protocol, outcome): n for protocol, outcome, n, _ in rows},
+            repeated={protocol: n for protocol, outcome, _, n in rows if outcome == "answered"},
+        )
+
     def _count_stimuli(self, active_since: datetime) -> Counter[Stimulus]:
         """Count the stimuli of test trials that are complete, or expected to be.
 
@@ -311,6 +390,43 @@ class Store:
         for protocol, item, shown, count in rows:
             counts[protocol, item, frozenset(json.loads(shown))] += count
         return counts
+
+
+def _missing_columns(db: sqlite3.Connection) -> Iterator[tuple[str, list[str]]]:
+    """Yield each table that lacks columns of `_SCHEMA`, and these; it is of an older version."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as newest:
+        newest.executescript(_SCHEMA)
+        for (table,) in newest.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"):
+            present, wanted = (
+                {row[1]: row[2] for row in of.execute(f"PRAGMA main.table_info({table})")}
+                for of in (db, newest)
+            )
+            missing = [f"{name} {type_}" for name, type_ in wanted.items() if name not in present]
+            if missing:
+                yield table, missing
+
+
+def _add_columns(db: sqlite3.Connection) -> None:
+    for table, missing in _missing_columns(db):
+        for column in missing:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+    for (participant,) in db.execute("SELECT id FROM persons WHERE code IS NULL").fetchall():
+        db.execute("UPDATE persons SET code = ? WHERE id = ?", (_draw_code(), participant))
+
+
+def _supply_columns(db: sqlite3.Connection) -> None:
+    """Hide tables that lack columns behind temporary views that have them, with NULL."""
+    for table, missing in _missing_columns(db):
+        names = [column.split()[0] for column in missing]
+        if db.execute(f"PRAGMA main.table_info({table})").fetchone() is None:
+            db.execute(f"CREATE TEMP TABLE {table} ({', '.join(names)})")
+        else:
+            nulls = ", ".join(f"NULL AS {name}" for name in names)
+            db.execute(f"CREATE TEMP VIEW {table} AS SELECT *, {nulls} FROM main.{table}")
+
+
+def _draw_code() -> str:
+    return "".join(secrets.choice(_CODE_DIGITS) for _ in range(_CODE_LENGTH))
 
 
 def _now() -> datetime:
