@@ -223,3 +223,27 @@ def test_a_crashed_worker_fails_one_photo(tree: Path, tmp_path: Path):
             "done",
         ]
         assert "exit code -11" in str(by_name["b.jpg"].error)
+
+
+def test_geometry_applies_to_every_page(tmp_path: Path, colorize_here):
+    sizes = [(20, 16), (30, 24)]
+    first, second = (Image.new("L", size, 90) for size in sizes)
+    photo = tmp_path / "pages.tif"
+    first.save(photo, save_all=True, append_images=[second])
+    options = {"turn": 90, "crop": (1, 2, 15, 18)}
+    (result,) = colorize_here(plan([str(photo)]), **options)
+    assert result.status == "done"
+    assert (result.width, result.height) == sizes[0]
+    assert [page.size for page in open_pages(result.output)] == [(15, 18)] * 2
+
+
+def test_a_crop_has_to_fit_every_page(tmp_path: Path, colorize_here):
+    photo = tmp_path / "pages.tif"
+    small = Image.new("L", (20, 15), 90)
+    Image.new("L", (20, 16), 90).save(photo, save_all=True, append_images=[small])
+    jobs = plan([str(photo)])
+    (result,) = colorize_here(jobs, crop=(0, 0, 20, 16))
+    assert result.status == "failed"
+    assert result.error is not None
+    assert result.error.startswith(f"page 2 of {photo}: the crop 0,0,20,16 ")
+    assert list(tmp_path.iterdir()) == [photo]

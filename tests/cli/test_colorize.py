@@ -481,3 +481,33 @@ def test_a_dry_run_takes_no_report(run, photo_file: Path, tmp_path: Path):
     result = run(photo_file, "--dry-run", "--resume", tmp_path / "r")
     assert result.stderr == "0 planned, 0 skipped, 0 failed\n"
     assert (tmp_path / "r").read_bytes() == before
+
+
+def test_geometry(run, photo_file: Path):
+    arguments = ["--turn", "90", "--straighten", "-1.5", "--crop", "3,4,30,40"]
+    result = run(photo_file, *arguments)
+    assert result.exit_code == 0, result.stderr
+    with Image.open(photo_file.with_name("old-color.jpg")) as image:
+        assert image.size == (30, 40)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--crop", "1,2,3"], "'1,2,3' has to be four whole numbers: left,top,width,height in px"),
+        (["--turn", "45"], "turn is 45; it has to be 0, 90, 180 or 270"),
+        (["--straighten", "nan"], "straighten is nan; it has to be from -45 to 45"),
+    ],
+)
+def test_wrong_geometry_is_wrong_usage(run, photo_file: Path, arguments: list[str], message: str):
+    result = run(photo_file, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert [path.name for path in photo_file.parent.iterdir()] == [photo_file.name]
+
+
+def test_a_crop_that_does_not_fit_fails_the_photo(run, photo_file: Path):
+    result = run(photo_file, "--crop", "0,0,65,48")
+    assert result.exit_code == 1
+    assert f"failed {photo_file}: {photo_file}: the crop 0,0,65,48" in result.stderr
+    assert [path.name for path in photo_file.parent.iterdir()] == [photo_file.name]

@@ -15,6 +15,7 @@ from photochrom.colorize import rendering, upsampling
 from photochrom.colorize.colorizer import Colorizer, network_size
 from photochrom.errors import ModelError, PhotochromError
 from photochrom.imagefile.decoding import photo_from_image
+from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import save_photo
@@ -363,3 +364,24 @@ def test_an_image_is_colorized_as_its_file_is(suffix: str, picture: Image.Image,
     saved = open_photo(tmp_path / "saved.png")
     np.testing.assert_array_equal(saved.pixels, expected.pixels)
     assert saved.metadata.icc == SPACES["adobe"]
+
+
+GEOMETRY = {"turn": 90, "straighten": -3.0, "crop": (5, 6, 20, 30)}
+
+
+@pytest.mark.parametrize("strength", [0, 1])
+def test_geometry_is_applied_before_colorizing(strength: float):
+    photo = Photo(draw(60, 48))
+    model = Model()
+    result = Colorizer(model)(photo, strength=strength, **GEOMETRY)
+    expected = Geometry(90, -3, (5, 6, 20, 30)).apply(photo)
+    assert result.size == (20, 30)
+    assert np.array_equal(result.pixels, Colorizer(Model())(expected, strength=strength).pixels)
+    assert [L.shape[2:] for L in model.inputs] == [(48, 32)] * strength
+    image = Colorizer(Model())(Image.fromarray(photo.pixels), strength=strength, **GEOMETRY)
+    assert np.array_equal(np.asarray(image), result.pixels)
+
+
+def test_a_crop_that_does_not_fit_is_refused():
+    with pytest.raises(PhotochromError, match=r"the crop 0,0,65,48 .* out of the photo of 64x48"):
+        Colorizer(Model())(Photo(draw()), crop=(0, 0, 65, 48))

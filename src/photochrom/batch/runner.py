@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -17,10 +18,12 @@ from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import changed_output, skipped
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
+from photochrom.colorize.options import GEOMETRY_OPTIONS
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError, PhotoError
 from photochrom.imagefile.atomic import make_folder
 from photochrom.imagefile.formats import FORMATS
+from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import MAX_PIXELS, open_pages
 from photochrom.imagefile.sidecar import apply_sidecar, find_sidecar, write_sidecar
@@ -37,7 +40,7 @@ class Settings:
     threads: int | None = None
     """None: one per core."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Rendering options of `Colorizer.__call__`."""
+    """Of `Colorizer.__call__`."""
     max_pixels: int = MAX_PIXELS
     overwrite: bool = False
     checksum: bool = False
@@ -92,7 +95,8 @@ def colorize_file(
 
     A photo with an existing output is skipped without `overwrite`; one of more than `max_pixels`
     fails; one whose first page is in colour is ignored if `recolor` is False. The other arguments
-    are those of `Settings`; `options` are the rendering options of `Colorizer.__call__`.
+    are those of `Settings`; `options` are those of `Colorizer.__call__`. A crop has to fit every
+    page.
 
     The output gets the group and mode of the photo, as far as permitted, and the properties of an
     XMP sidecar.
@@ -100,14 +104,22 @@ def colorize_file(
     start = time.perf_counter()
     size: tuple[int, int] | None = None
     packet: bytes | None = None
+    numbers = itertools.count(1)
+    geometry = Geometry(**{o.name: options[o.name] for o in GEOMETRY_OPTIONS if o.name in options})
 
     def colorize_page(page: Photo) -> Photo:
         nonlocal size, packet
         is_first = size is None
         size = size or page.size
+        number = next(numbers)
         _check_bit_depth(job, page)
         if properties is not None:
             page = apply_sidecar(page, properties)
+        try:
+            geometry.size(*page.size)
+        except PhotochromError as failure:
+            name = job.input if number == 1 else f"page {number} of {job.input}"
+            raise PhotoError(f"{name}: {failure}") from failure
         if recolor is not True and is_colored(page):
             if recolor is False and is_first:
                 raise _InColorError

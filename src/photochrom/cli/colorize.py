@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.rendering_options import device_option, model_option, rendering_options
+from photochrom.cli.rendering_options import (
+    device_option,
+    geometry_options,
+    model_option,
+    rendering_options,
+)
 from photochrom.cli.text import printable
 from photochrom.colorize.options import check_options
 
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 )
 @model_option
 @rendering_options
+@geometry_options
 @click.option(
     "--max-pixels",
     type=click.IntRange(min=1),

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from photochrom.colorize.options import OPTIONS
+from photochrom.colorize.options import GEOMETRY_OPTIONS, OPTIONS, Option
 
 model_option = click.option(
     "--model",
@@ -23,14 +23,45 @@ device_option = click.option(
 )
 
 
+class Rectangle(click.ParamType[tuple[int, ...]]):
+    """Left, top, width and height in px, such as 10,20,300,400."""
+
+    name = "left,top,width,height"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Return the four numbers; their range is checked with the other options."""
+        try:
+            left, top, width, height = map(int, str(value).split(","))
+        except ValueError:
+            self.fail(
+                f"{value!r} has to be four whole numbers: left,top,width,height in px, such as "
+                "10,20,300,400",
+                param,
+                ctx,
+            )
+        return left, top, width, height
+
+
 def rendering_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add an option for each of `OPTIONS`."""
-    types = {"number": float, "integer": int, "flag": bool}
-    for option in reversed(OPTIONS):
+    return _add_options(command, OPTIONS)
+
+
+def geometry_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for each of `GEOMETRY_OPTIONS`."""
+    return _add_options(command, GEOMETRY_OPTIONS)
+
+
+def _add_options(command: Callable[..., Any], options: tuple[Option, ...]) -> Callable[..., Any]:
+    types = {"number": float, "integer": int, "flag": bool, "choice": int}
+    for option in reversed(options):
         name = f"--{option.name}"
         command = click.option(
             f"{name}/--no-{option.name}" if option.kind == "flag" else name,
-            type=types[option.kind],
+            type=Rectangle() if option.kind == "rectangle" else types[option.kind],
+            metavar="L,T,W,H" if option.kind == "rectangle" else None,
             default=option.default,
             show_default=option.default is not None,
             help=option.help,

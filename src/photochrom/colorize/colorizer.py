@@ -23,6 +23,7 @@ from photochrom.colorize.rendering import Prediction, keeps_colors
 from photochrom.cores import count_cores
 from photochrom.errors import ModelError
 from photochrom.imagefile.decoding import photo_from_image
+from photochrom.imagefile.geometry import Geometry, Rectangle
 from photochrom.imagefile.photo import Photo
 
 MAX_ASPECT_RATIO = 4
@@ -72,8 +73,13 @@ class Colorizer:
         strength: float = 1.0,
         size: int | None = None,
         mark: bool = True,
+        turn: int = 0,
+        straighten: float = 0.0,
+        crop: Rectangle | None = None,
     ) -> _PhotoOrImage:
         """Return the photo in colour.
+
+        It is turned, straightened and cropped first, in this order.
 
         Args:
             photo: A photo, or a Pillow image in any mode with up to 16 bits, which becomes one by
@@ -82,15 +88,19 @@ class Colorizer:
             strength: From 0, the photo's own colours, to 1, new ones alone.
             size: Short side in px of the network's input; None: the model's own.
             mark: Whether to record in the metadata that colours were added.
+            turn: Degrees clockwise: 0, 90, 180 or 270.
+            straighten: Degrees clockwise, -45 to 45, around the centre of the turned photo.
+            crop: Left, top, width and height in px of the turned and straightened photo; None: all
+                of it, without the corners that straightening leaves empty. `Geometry` says more.
 
         Returns:
-            For a photo, one of the same size, bits, alpha, metadata and colour space; a grey space
+            For a photo, one of the same bits, alpha, metadata and colour space; a grey space
             becomes sRGB. For an image, one of 8 bits in mode RGB or RGBA, upright, with colour
             profile, EXIF, XMP and resolution in its `info`.
 
         Raises:
             PhotoError: If the image has no pixels or a mode that cannot be read.
-            PhotochromError: If an option is out of range.
+            PhotochromError: If an option is out of range, or the crop reaches out of the photo.
             ModelError: If the model's output is invalid.
         """
         if isinstance(photo, Image.Image):
@@ -100,9 +110,13 @@ class Colorizer:
                 strength=strength,
                 size=size,
                 mark=mark,
+                turn=turn,
+                straighten=straighten,
+                crop=crop,
             )
             return output.to_image()
         check_options(saturation=saturation, strength=strength, size=size)
+        photo = Geometry(turn, straighten, crop).apply(photo)
         if keeps_colors(photo, strength):
             return dataclasses.replace(photo, pixels=photo.pixels.copy())
         prediction = self.predict(photo, size=size)
@@ -121,7 +135,7 @@ class Colorizer:
         """Run the model once, for any number of renderings.
 
         Args:
-            photo: A photo.
+            photo: A photo, turned, straightened and cropped already.
             size: As of `__call__`.
             ab: Used in place of the model's output for `network_input`, shape (2, h, w).
             hints: As of `predict_ab`.

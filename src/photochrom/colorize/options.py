@@ -1,4 +1,4 @@
-"""Rendering options, declared once for library, command line, API and web page."""
+"""Options of a photo in colour, declared once for library, command line, API and web page."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,13 +16,15 @@ class Option:
     """A keyword of `Colorizer.__call__`."""
 
     name: str
-    kind: Literal["number", "integer", "flag"]
+    kind: Literal["number", "integer", "flag", "choice", "rectangle"]
+    """A rectangle is left, top, width and height in px."""
     default: float | bool | None
     help: str
     minimum: float = 0
     maximum: float = 1
     step: float = 1
     """Of the slider."""
+    choices: tuple[int, ...] = ()
 
 
 OPTIONS = (
@@ -44,14 +46,45 @@ OPTIONS = (
     ),
     Option("mark", "flag", True, "Record in the XMP metadata that colours were added."),
 )
+"""How colours are made, of photos and videos."""
+
+GEOMETRY_OPTIONS = (
+    Option(
+        "turn",
+        "choice",
+        0,
+        "Turn the photo clockwise before it is colorized, by 90, 180 or 270 degrees.",
+        choices=(0, 90, 180, 270),
+    ),
+    Option(
+        "straighten",
+        "number",
+        0.0,
+        "Then rotate it clockwise by some degrees, and cut off the empty corners.",
+        minimum=-45,
+        maximum=45,
+        step=0.1,
+    ),
+    Option(
+        "crop",
+        "rectangle",
+        None,
+        "Then keep this part of it: left,top,width,height in px.",
+    ),
+)
+"""The fields of `Geometry`, of photos."""
 
 
 def check_options(**options: Any) -> None:
-    """Check that numbers are in range; options that are not given have their defaults.
+    """Check that values are in range; options that are not given have their defaults.
 
     Raises:
         PhotochromError: If one is not.
     """
+    from photochrom.imagefile.geometry import Geometry  # slow to import
+
+    geometry: dict[str, Any] = {o.name: options.get(o.name, o.default) for o in GEOMETRY_OPTIONS}
+    Geometry(**geometry)
     for option in OPTIONS:
         value: Any = options.get(option.name, option.default)
         if option.kind == "flag" or (value is None and option.default is None):
