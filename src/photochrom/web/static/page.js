@@ -75,7 +75,7 @@ function drawViewer() {
     showView({ photo: null, before: null, after: null, placeholder: "" });
     return;
   }
-  const { fileUrl } = selected;
+  const { state, fileUrl } = selected;
   const status = statusOf(selected);
   const path = `/photos/${selected.id}`;
   const isReady = status === "ready";
