@@ -53,6 +53,43 @@ def test_outputs_are_beside_the_photos_by_default(tree: Path):
     ]
 
 
+def test_outputs_may_all_be_jpegs(tree: Path, tmp_path: Path):
+    jobs = planning.plan([str(tree)], format="jpeg").jobs
+    assert pairs(jobs, tree) == [
+        ("a.PNG", "a.PNG-color.jpg"),
+        ("b.jpg", "b-color.jpg"),
+        ("deep/er/c.tif", "deep/er/c.tif-color.jpg"),
+    ]
+    write_outputs(jobs)
+    assert planning.plan([str(tree)], format="jpeg").jobs == jobs
+    assert len(plan([str(tree)])) == 3  # they are no photos of a run with other outputs either
+    in_folder = planning.plan([str(tree)], tmp_path / "out", format="jpeg").jobs
+    names = [job.output.name for job in in_folder if "-color" not in job.input.name]
+    assert names == ["a.PNG.jpg", "b.jpg", "c.tif.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.JPEG", "a+.JPEG"),
+        ("a.heic", "a.heic+.jpg"),
+        ("a.nef", "a.nef+.jpg"),
+        ("a.mpo", "a.mpo+.jpg"),
+        ("a", "a+.jpg"),
+    ],
+)
+def test_name_of_a_jpeg(name: str, expected: str):
+    assert planning.output_name(name, "+", format="jpeg") == expected
+    assert planning.output_name(name, "+", format="jpeg", as_png=True) == expected
+
+
+def test_jpegs_of_one_name_clash(tmp_path: Path):
+    for name in ("a.png", "a.png.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    results = planning.plan([str(tmp_path)], tmp_path / "out", format="jpeg").results
+    assert [result.status for result in results] == ["failed"] * 2
+
+
 def test_outputs_in_a_folder_keep_the_subfolders(tree: Path):
     jobs = plan([str(tree), str(tree / "b.jpg")], tree.parent / "out")
     assert pairs(jobs, tree.parent) == [

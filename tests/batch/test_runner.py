@@ -23,7 +23,9 @@ from photochrom.batch.runner import (
 )
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import ModelError
+from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_pages
+from photochrom.imagefile.writing import save_photo
 from support.processes import default_sigint
 
 
@@ -246,4 +248,35 @@ def test_a_crop_has_to_fit_every_page(tmp_path: Path, colorize_here):
     assert result.status == "failed"
     assert result.error is not None
     assert result.error.startswith(f"page 2 of {photo}: the crop 0,0,20,16 ")
+    assert list(tmp_path.iterdir()) == [photo]
+
+
+def test_a_photo_of_another_format_becomes_a_jpeg(tmp_path: Path, colorize_here):
+    rgba = np.full((16, 20, 4), 30_000, np.uint16)
+    photo = tmp_path / "deep.png"
+    save_photo(Photo(rgba[..., :1].copy(), rgba[..., 3].copy()), photo)
+    (job,) = planning.plan([str(photo)], format="jpeg").jobs
+    (result,) = colorize_here([job], format="jpeg")
+    assert result.output == tmp_path / "deep.png-color.jpg"
+    assert result.warnings == [
+        "transparency becomes white: a JPEG cannot hold it",
+        "16 bits are reduced to 8: a JPEG cannot hold them",
+    ]
+    with Image.open(result.output) as image:
+        assert image.format == "JPEG"
+        assert [component[1:3] for component in image.layer] == [(1, 1)] * 3
+        assert "xmp" in image.info
+
+
+def test_what_one_jpeg_cannot_hold_fails(tmp_path: Path, colorize_here):
+    photo = tmp_path / "pages.tif"
+    page = Image.new("L", (20, 16), 90)
+    page.save(photo, save_all=True, append_images=[page])
+    (job,) = planning.plan([str(photo)], format="jpeg").jobs
+    (result,) = colorize_here([job], format="jpeg")
+    assert result.error == (
+        f"{photo} has several pages, which one JPEG cannot hold; keep the format of the photo"
+    )
+    (result,) = colorize_here([Job(photo, tmp_path / "a.png")], format="jpeg")
+    assert result.error == f"{tmp_path / 'a.png'} is not named like a JPEG; rename it"
     assert list(tmp_path.iterdir()) == [photo]

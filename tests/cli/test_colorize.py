@@ -511,3 +511,16 @@ def test_a_crop_that_does_not_fit_fails_the_photo(run, photo_file: Path):
     assert result.exit_code == 1
     assert f"failed {photo_file}: {photo_file}: the crop 0,0,65,48" in result.stderr
     assert [path.name for path in photo_file.parent.iterdir()] == [photo_file.name]
+
+
+def test_format(run, photo_file: Path, tmp_path: Path):
+    photo = tmp_path / "grey.png"
+    Image.new("L", (32, 24), 90).save(photo)
+    assert run(photo, "--format", "jpeg").stderr == "1 done, 0 skipped, 0 failed\n"
+    with Image.open(tmp_path / "grey.png-color.jpg") as image:
+        assert image.format == "JPEG"
+    dry = run(photo, photo_file, "--format", "jpeg", "--dry-run", "--overwrite")
+    assert f"{photo} -> {tmp_path / 'grey.png-color.jpg'}\n" in dry.stdout
+    wrong = run(photo, "--format", "gif")
+    assert wrong.exit_code == 2
+    assert "jpeg" in wrong.stderr

@@ -6,9 +6,16 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from photochrom.batch.runner import colorize_file
 from photochrom.cli import main
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.colorize.options import GEOMETRY_OPTIONS, OPTIONS, Option, check_options
+from photochrom.colorize.options import (
+    FILE_OPTIONS,
+    GEOMETRY_OPTIONS,
+    OPTIONS,
+    Option,
+    check_options,
+)
 from photochrom.colorize.rendering import Prediction
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.geometry import Geometry
@@ -22,6 +29,8 @@ def test_library_has_exactly_these_options():
     defaults = {option.name: option.default for option in options}
     assert {name: keywords[name].default for name in defaults} == defaults
     assert set(keywords) - defaults.keys() == {"self", "photo"}
+    of_files = inspect.signature(colorize_file).parameters
+    assert all(of_files[option.name].default == option.default for option in FILE_OPTIONS)
     fields = {field.name: field.default for field in dataclasses.fields(Geometry)}
     assert fields == {option.name: option.default for option in GEOMETRY_OPTIONS}
     render = inspect.signature(Prediction.render).parameters
@@ -33,7 +42,7 @@ def test_library_has_exactly_these_options():
     [
         (
             "colorize",
-            (*OPTIONS, *GEOMETRY_OPTIONS),
+            (*OPTIONS, *GEOMETRY_OPTIONS, *FILE_OPTIONS),
             {
                 *("out", "as_json", "report", "resume", "checksum", "engine", "address", "jobs"),
                 *("recolor", "times", "sidecar", "dry_run"),
@@ -78,6 +87,7 @@ def test_page_has_a_control_for_each_option(web_client: TestClient):
         ("size", 15, "size is 15; it has to be from 16 to 4096"),
         ("turn", 30, "turn is 30; it has to be 0, 90, 180 or 270"),
         ("straighten", -46, "straighten is -46; it has to be from -45 to 45"),
+        ("format", "gif", "format is 'gif'; it has to be jpeg, or left out"),
         ("crop", (0, 0, 0, 1), "the crop 0,0,0,1 .* at least 1"),
     ],
 )

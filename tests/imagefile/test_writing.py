@@ -57,6 +57,27 @@ def test_alpha_is_dropped_only_if_opaque(suffix: str, tmp_path: Path, picture: I
     assert open_photo(path).alpha is None
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_transparency_becomes_white_on_request(dtype: type, channels: int, tmp_path: Path):
+    largest = np.iinfo(dtype).max
+    pixels = np.full((16, 24, channels), largest // 5, dtype)
+    alpha = np.zeros((16, 24), dtype)
+    alpha[:, 8:] = largest // 5 * 2
+    alpha[:, 16:] = largest
+    photo = Photo(pixels, alpha)
+    warnings = save_photo(photo, tmp_path / "a.jpg", flatten=True)
+    assert warnings[0] == "transparency becomes white: a JPEG cannot hold it"
+    output = open_photo(tmp_path / "a.jpg")
+    assert output.alpha is None
+    assert [int(value) for value in output.pixels[4, [2, 11, 21], 0]] == [255, 173, 51]
+    assert pixels.max() == largest // 5
+    assert save_photo(photo, tmp_path / "a.tif", flatten=True) == []
+    assert open_photo(tmp_path / "a.tif").alpha is not None
+    opaque = Photo(pixels, np.full_like(alpha, largest))
+    assert not any("white" in text for text in save_photo(opaque, tmp_path / "b.jpg", flatten=True))
+
+
 def test_unknown_suffix_is_refused(tmp_path: Path, picture: Image.Image):
     with pytest.raises(PhotoError, match=r"\.avif, \.bmp, .*\.jpg, \.png, \.tif"):
         save_photo(picture, tmp_path / "a.gif")

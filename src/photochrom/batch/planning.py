@@ -31,6 +31,8 @@ _ADDED_SUFFIXES = {
     **dict.fromkeys(RAW_SUFFIXES, ".tif"),
 }
 """Suffixes of photos to what their outputs append to it. All others append .png."""
+OUTPUT_FORMATS = {"jpeg": ".jpg"}
+"""Formats that all outputs may have, to what names of photos of other formats append."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class FoundPhoto:
     """The path below the folder that was given, with forward slashes."""
 
 
-def plan(inputs: Sequence[str], out: Path | None = None) -> Plan[Job]:
+def plan(inputs: Sequence[str], out: Path | None = None, *, format: str | None = None) -> Plan[Job]:
     """Find photos and decide where their outputs go.
 
     An input is a file, a folder (all photos below it, except hidden ones) or a pattern with `*`,
@@ -99,6 +101,7 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> Plan[Job]:
         inputs: Paths and patterns.
         out: Folder for the outputs, created if needed. A photo keeps its name and its path below
             the folder that was given. None: beside the photo, as NAME-color.EXT.
+        format: Of the outputs, a key of `OUTPUT_FORMATS`; None: that of each photo.
 
     Returns:
         The jobs, and results of what is not colorized. Photos fail that cannot be read, that would
@@ -108,7 +111,8 @@ def plan(inputs: Sequence[str], out: Path | None = None) -> Plan[Job]:
     Raises:
         PhotochromError: If an input does not exist or has no photo, or if `out` is a file.
     """
-    pairs, results = plan_outputs(inputs, None if out is None else str(out), find_on_disk)
+    folder = None if out is None else str(out)
+    pairs, results = plan_outputs(inputs, folder, find_on_disk, format=format)
     return Plan([Job(Path(photo), Path(output)) for photo, output in pairs], results)
 
 
@@ -116,6 +120,8 @@ def plan_outputs(
     inputs: Sequence[str],
     out: str | None,
     find: Callable[[str, str | None], Iterable[FoundPhoto | Result]],
+    *,
+    format: str | None = None,
 ) -> tuple[list[tuple[str, str]], list[Result]]:
     """Return pairs of photo and output, and other results, by the rules of `plan`.
 
@@ -142,8 +148,11 @@ def plan_outputs(
     photos = {key: item for key, item in found.items() if isinstance(item, FoundPhoto)}
     results = [item for item in found.values() if isinstance(item, Result)]
     as_png = {key: becomes_png(photo.location) for key, photo in photos.items()}
-    beside = {key: _beside(photo.location, as_png[key]) for key, photo in photos.items()}
-    sources = {resolve(beside[key]): photo.location for key, photo in photos.items()}
+    sources = {
+        resolve(_beside(photo.location, as_png[key], name)): photo.location
+        for key, photo in photos.items()
+        for name in (None, *OUTPUT_FORMATS)
+    }
     pairs = []
     for key, photo in photos.items():
         if key in sources:
@@ -152,7 +161,10 @@ def plan_outputs(
                 results.append(ignored(photo.location, reason))
             continue
         try:
-            output = beside[key] if out is None else _below(out, photo, as_png[key])
+            if out is None:
+                output = _beside(photo.location, as_png[key], format)
+            else:
+                output = _below(out, photo, as_png[key], format)
         except PhotochromError as error:
             results.append(failed(photo.location, str(error)))
         else:
@@ -281,7 +293,9 @@ def _unreadable(path: Path, error: OSError) -> Result:
     return failed(str(path), f"cannot read {error.filename or path}: {error.strerror or error}")
 
 
-def output_name(name: str, mark: str = "", *, as_png: bool = False) -> str:
+def output_name(
+    name: str, mark: str = "", *, as_png: bool = False, format: str | None = None
+) -> str:
     """Return the file name of an output, in a format that can be written.
 
     Photos of other formats keep their suffix before that of the output, as NAME.jp2.png, so that
@@ -291,9 +305,16 @@ def output_name(name: str, mark: str = "", *, as_png: bool = False) -> str:
         name: The file name of the photo.
         mark: Appended to the stem.
         as_png: Whether a suffix that can be written becomes .png all the same.
+        format: As of `plan`.
     """
     path = PurePath(name)
-    added = _ADDED_SUFFIXES.get(path.suffix.lower(), ".png") or ".png" * as_png
+    suffix = path.suffix.lower()
+    if format is None:
+        added = _ADDED_SUFFIXES.get(suffix, ".png") or ".png" * as_png
+    else:
+        added = OUTPUT_FORMATS[format]
+        if FORMATS.get(suffix) == FORMATS[added]:
+            added = ""
     return f"{name}{mark}{added}" if added else f"{path.stem}{mark}{path.suffix}"
 
 
@@ -312,12 +333,13 @@ def becomes_png(location: str) -> bool:
     return needs_png(Path(location))
 
 
-def _beside(location: str, as_png: bool) -> str:
+def _beside(location: str, as_png: bool, format: str | None) -> str:
     name = PurePath(location).name
-    return location.removesuffix(name) + output_name(name, OUTPUT_MARK, as_png=as_png)
+    output = output_name(name, OUTPUT_MARK, as_png=as_png, format=format)
+    return location.removesuffix(name) + output
 
 
-def _below(out: str, photo: FoundPhoto, as_png: bool) -> str:
+def _below(out: str, photo: FoundPhoto, as_png: bool, format: str | None) -> str:
     """Return the output of a photo in `out`.
 
     Raises:
@@ -330,4 +352,4 @@ def _below(out: str, photo: FoundPhoto, as_png: bool) -> str:
             "URL of an object store for the results"
         )
     folder, slash, name = photo.relative.rpartition("/")
-    return f"{out.rstrip('/')}/{folder}{slash}{output_name(name, as_png=as_png)}"
+    return f"{out.rstrip('/')}/{folder}{slash}{output_name(name, as_png=as_png, format=format)}"

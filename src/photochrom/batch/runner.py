@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from photochrom.batch.planning import Job
+from photochrom.batch.planning import OUTPUT_FORMATS, Job
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import changed_output, skipped
@@ -41,6 +41,8 @@ class Settings:
     """None: one per core."""
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Of `Colorizer.__call__`."""
+    format: str | None = None
+    """Of outputs, as of `plan`."""
     max_pixels: int = MAX_PIXELS
     overwrite: bool = False
     checksum: bool = False
@@ -75,6 +77,7 @@ class Settings:
             recolor=self.recolor,
             keep_times=self.keep_times,
             sidecar=self.sidecar,
+            format=self.format,
             **self.options,
         )
 
@@ -89,6 +92,7 @@ def colorize_file(
     recolor: bool | None = None,
     keep_times: bool = False,
     sidecar: bool = False,
+    format: str | None = None,
     **options: Any,
 ) -> Result:
     """Colorize all pages of a file; errors are reported in the result.
@@ -112,7 +116,13 @@ def colorize_file(
         is_first = size is None
         size = size or page.size
         number = next(numbers)
-        _check_bit_depth(job, page)
+        if format is None:
+            _check_bit_depth(job, page)
+        elif number > 1:
+            raise PhotoError(
+                f"{job.input} has several pages, which one {format.upper()} cannot hold; keep the "
+                "format of the photo"
+            )
         if properties is not None:
             page = apply_sidecar(page, properties)
         try:
@@ -133,6 +143,8 @@ def colorize_file(
     error = reason = input_version = output_version = None
     warnings: list[str] = []
     try:
+        if format is not None and FORMATS[OUTPUT_FORMATS[format]] != _output_format(job):
+            raise PhotoError(f"{job.output} is not named like a {format.upper()}; rename it")
         if not overwrite and job.has_output():
             if job.replaces is None:
                 return skipped(job, checksum=checksum)
@@ -146,7 +158,12 @@ def colorize_file(
         pages = map(colorize_page, open_pages(job.input, max_pixels=max_pixels))
         is_replaced = overwrite or job.replaces is not None
         warnings = save_pages(
-            pages, job.output, overwrite=is_replaced, like=status, keep_times=keep_times
+            pages,
+            job.output,
+            overwrite=is_replaced,
+            like=status,
+            keep_times=keep_times,
+            flatten=format is not None,
         )
         if sidecar and packet is not None:
             write_sidecar(job.output, packet, overwrite=is_replaced, like=status)
@@ -192,9 +209,14 @@ def _read_status(path: Path) -> os.stat_result:
         raise PhotoError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def _output_format(job: Job) -> str | None:
+    """Return the format of the output, chosen by its suffix; None if that is unknown."""
+    return FORMATS.get(job.output.suffix.lower())
+
+
 def _check_bit_depth(job: Job, page: Photo) -> None:
     """Check that the output format, chosen by the suffix, keeps the bit depth."""
-    output_format = FORMATS[job.output.suffix.lower()]
+    output_format = _output_format(job)
     if page.pixels.dtype.itemsize > 1 and output_format not in ("PNG", "TIFF"):
         raise PhotoError(
             f"{job.input} is a {page.encoding.format} of 16 bits, which a {output_format} cannot "

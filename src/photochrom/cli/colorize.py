@@ -14,8 +14,8 @@ import click
 from photochrom.cli.extras import need
 from photochrom.cli.rendering_options import (
     device_option,
-    geometry_options,
     model_option,
+    photo_options,
     rendering_options,
 )
 from photochrom.cli.text import printable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 )
 @model_option
 @rendering_options
-@geometry_options
+@photo_options
 @click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
@@ -120,6 +120,7 @@ def colorize(
     dry_run: bool,
     overwrite: bool,
     checksum: bool,
+    format: str | None,
     **options: Any,
 ) -> None:
     """Colorize photos: files, folders including subfolders, or patterns.
@@ -156,6 +157,7 @@ def colorize(
             recolor=recolor or None,
             keep_times=times,
             sidecar=sidecar,
+            format=format,
         )
         finished = read_finished(resume) if resume else {}
         renewal = {"checksum": checksum, "overwrite": overwrite, "recolor": recolor}
@@ -169,7 +171,7 @@ def colorize(
             from photochrom.batch.ray.engine import colorize_on_ray
             from photochrom.batch.ray.tasks import plan_tasks
 
-            tasks = plan_tasks(inputs, out)
+            tasks = plan_tasks(inputs, out, format=format)
             settings = settings.for_batch(len(tasks.jobs))
             tasks = skip_finished(tasks, finished, **renewal)
             known, count = tasks.results, len(tasks.jobs)
@@ -178,7 +180,7 @@ def colorize(
             for location in (*inputs, out or ""):
                 if is_url(location):
                     raise click.UsageError(f"{location} is a URL; give a path, or --engine ray")
-            planned = plan(inputs, None if out is None else Path(out))
+            planned = plan(inputs, None if out is None else Path(out), format=format)
             settings = settings.for_batch(len(planned.jobs))
             planned = skip_finished(planned, finished, **renewal)
             known, count = planned.results, len(planned.jobs)

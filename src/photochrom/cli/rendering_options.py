@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from photochrom.colorize.options import GEOMETRY_OPTIONS, OPTIONS, Option
+from photochrom.colorize.options import FILE_OPTIONS, GEOMETRY_OPTIONS, OPTIONS, Option
 
 model_option = click.option(
     "--model",
@@ -49,18 +49,24 @@ def rendering_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _add_options(command, OPTIONS)
 
 
-def geometry_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for each of `GEOMETRY_OPTIONS`."""
-    return _add_options(command, GEOMETRY_OPTIONS)
+def photo_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for each of `GEOMETRY_OPTIONS` and `FILE_OPTIONS`."""
+    return _add_options(command, (*GEOMETRY_OPTIONS, *FILE_OPTIONS))
 
 
 def _add_options(command: Callable[..., Any], options: tuple[Option, ...]) -> Callable[..., Any]:
     types = {"number": float, "integer": int, "flag": bool, "choice": int}
     for option in reversed(options):
         name = f"--{option.name}"
+        type_: Any = types.get(option.kind)
+        if option.kind == "rectangle":
+            type_ = Rectangle()
+        elif option.choices and isinstance(option.choices[0], str):
+            type_ = click.Choice(option.choices)
         command = click.option(
-            f"{name}/--no-{option.name}" if option.kind == "flag" else name,
-            type=Rectangle() if option.kind == "rectangle" else types[option.kind],
+            f"{name}/--no-{option.name}" if option.kind == "flag" and option.default else name,
+            type=type_,
+            is_flag=option.kind == "flag",
             metavar="L,T,W,H" if option.kind == "rectangle" else None,
             default=option.default,
             show_default=option.default is not None,

@@ -13,7 +13,7 @@ MAX_SIZE = 4096
 
 @dataclass(frozen=True)
 class Option:
-    """A keyword of `Colorizer.__call__`."""
+    """A keyword of `Colorizer.__call__`, or of `colorize_file`."""
 
     name: str
     kind: Literal["number", "integer", "flag", "choice", "rectangle"]
@@ -24,7 +24,7 @@ class Option:
     maximum: float = 1
     step: float = 1
     """Of the slider."""
-    choices: tuple[int, ...] = ()
+    choices: tuple[int | str, ...] = ()
 
 
 OPTIONS = (
@@ -74,6 +74,18 @@ GEOMETRY_OPTIONS = (
 )
 """The fields of `Geometry`, of photos."""
 
+FILE_OPTIONS = (
+    Option(
+        "format",
+        "choice",
+        None,
+        "Save as JPEG: of quality 95 and 4:4:4, or that of a photo that is one. Default: the "
+        "photo's own format, or PNG or TIFF.",
+        choices=("jpeg",),
+    ),
+)
+"""Further keywords of `colorize_file`."""
+
 
 def check_options(**options: Any) -> None:
     """Check that values are in range; options that are not given have their defaults.
@@ -85,6 +97,13 @@ def check_options(**options: Any) -> None:
 
     geometry: dict[str, Any] = {o.name: options.get(o.name, o.default) for o in GEOMETRY_OPTIONS}
     Geometry(**geometry)
+    for option in FILE_OPTIONS:
+        chosen = options.get(option.name, option.default)
+        if option.choices and chosen is not None and chosen not in option.choices:
+            allowed = " or ".join(map(str, option.choices))
+            raise PhotochromError(
+                f"{option.name} is {str(chosen)[:40]!r}; it has to be {allowed}, or left out"
+            )
     for option in OPTIONS:
         value: Any = options.get(option.name, option.default)
         if option.kind == "flag" or (value is None and option.default is None):

@@ -44,7 +44,11 @@ _TIFFFILE_COMPRESSIONS = {"raw": None, "tiff_lzw": "lzw", "tiff_adobe_deflate": 
 
 
 def save_photo(
-    photo: Photo | Image.Image, path: str | Path, *, overwrite: bool = False
+    photo: Photo | Image.Image,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    flatten: bool = False,
 ) -> list[str]:
     """Write a photo atomically.
 
@@ -56,6 +60,7 @@ def save_photo(
         photo: A photo, or a Pillow image, whose `info` has the metadata.
         path: Its suffix, one of `FORMATS`, decides the format.
         overwrite: Whether an existing file may be replaced.
+        flatten: Whether transparency becomes white in a JPEG, which has none, with a warning.
 
     Returns:
         Warnings: what could not be kept, each a phrase. Those of the photo, and of writing it.
@@ -64,7 +69,7 @@ def save_photo(
         PhotoError: If the suffix is unknown, the format cannot hold the photo, the file exists and
             `overwrite` is not set, or writing fails.
     """
-    return save_pages([photo], path, overwrite=overwrite)
+    return save_pages([photo], path, overwrite=overwrite, flatten=flatten)
 
 
 def save_pages(
@@ -74,6 +79,7 @@ def save_pages(
     overwrite: bool = False,
     like: os.stat_result | None = None,
     keep_times: bool = False,
+    flatten: bool = False,
 ) -> list[str]:
     """Write photos as the pages of one TIFF, or one photo as `save_photo` does.
 
@@ -83,6 +89,7 @@ def save_pages(
         overwrite: Whether an existing file may be replaced.
         like: As of `open_atomic`.
         keep_times: As of `open_atomic`.
+        flatten: As of `save_photo`.
 
     Returns:
         As `save_photo`, of all pages, each once.
@@ -113,6 +120,8 @@ def save_pages(
                     del photo  # frees its memory before the next is read
             else:
                 photo = next(pages)
+                if flatten and format_ == "JPEG":
+                    photo = _lay_on_white(photo)
                 warnings |= dict.fromkeys(_warnings(photo, format_))
                 stream.write(encode_photo(photo, path.suffix, str(path)))
                 del photo
@@ -131,6 +140,21 @@ def _warnings(photo: Photo, format_: str) -> list[str]:
     if photo.pixels.dtype == np.uint16 and format_ not in _FORMATS_OF_16_BITS:
         warnings.append(f"16 bits are reduced to 8: a {format_} cannot hold them")
     return warnings
+
+
+def _lay_on_white(photo: Photo) -> Photo:
+    """Return an opaque photo, mixed with white in encoded values, as browsers do."""
+    if photo.alpha is None:
+        return photo
+    largest = np.iinfo(photo.alpha.dtype).max
+    if (photo.alpha == largest).all():
+        return dataclasses.replace(photo, alpha=None)
+    pixels = photo.pixels.copy()
+    for row, alpha in zip(pixels, photo.alpha, strict=True):
+        missing = largest - row.astype(np.uint32)
+        row[:] = largest - (missing * alpha[:, None] + largest // 2) // largest
+    metadata = photo.metadata.with_warning("transparency becomes white: a JPEG cannot hold it")
+    return dataclasses.replace(photo, pixels=pixels, alpha=None, metadata=metadata)
 
 
 def encode_photo(photo: Photo, suffix: str, name: str = "the photo") -> bytes:

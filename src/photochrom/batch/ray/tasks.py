@@ -80,7 +80,9 @@ class Task:
         return cls(**fields)
 
 
-def plan_tasks(inputs: Sequence[str], out: str | None = None) -> Plan[Task]:
+def plan_tasks(
+    inputs: Sequence[str], out: str | None = None, *, format: str | None = None
+) -> Plan[Task]:
     """Plan as `plan` does; inputs and `out` may also be URLs.
 
     Raises:
@@ -98,7 +100,7 @@ def plan_tasks(inputs: Sequence[str], out: str | None = None) -> Plan[Task]:
     def find(text: str, out: str | None) -> Iterable[FoundPhoto | Result]:
         return stores.find(text.rstrip("/"), out) if is_url(text) else find_on_disk(text, out)
 
-    pairs, results = plan_outputs(inputs, out, find)
+    pairs, results = plan_outputs(inputs, out, find, format=format)
     if out is not None and is_url(out):
         stores.list_folder(out)
     tasks = []
