@@ -1,9 +1,12 @@
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from photochrom.batch.process_pool import (
     WorkerDiedError,
     WorkerPool,
     WorkerStartError,
+    WorkerStoppedError,
     WorkerTimeoutError,
 )
 from photochrom.errors import ModelError
@@ -66,6 +70,31 @@ def test_items_are_read_only_as_fast_as_they_are_processed():
         outcomes = pool.map(numbers(), on_death=describe_death)
         for count, _ in enumerate(outcomes, 1):
             assert len(read) <= count + 2
+
+
+def test_stopped_work_hurts_no_other():
+    with start_pool(1) as pool:
+        pool.wait_until_ready()
+        running, waiting, other = (pool.submit(number) for number in (5, 5, 6))
+        while not running.running():
+            time.sleep(0.01)
+        time.sleep(0.1)
+        start = time.monotonic()
+        pool.stop(waiting)
+        pool.stop(running)
+        with pytest.raises(WorkerStoppedError, match="the work was stopped"):
+            running.result()
+        assert waiting.cancelled()
+        assert other.result() == 36
+        assert time.monotonic() - start < 20  # 5 takes 60 s
+        pool.stop(other)
+        for _ in range(30):  # stopped before, while and after it is processed
+            future = pool.submit(2)
+            time.sleep(random.random() / 500)
+            pool.stop(future)
+            with contextlib.suppress(WorkerStoppedError, CancelledError):
+                assert future.result() == 4
+            assert pool.submit(4).result() == 16
 
 
 def test_a_crash_and_a_timeout_fail_one_item_each():

@@ -72,6 +72,19 @@ def test_errors_are_one_sentence(
     assert "/tmp" not in response.text
 
 
+def test_size_is_bounded_by_the_photo(web_client: TestClient):
+    for content, size, status, message in (
+        (make_jpeg(80, 60), 61, 400, "for this photo of 80x60 pixels it has to be from 16 to 60"),
+        (make_jpeg(80, 60), 60, 200, ""),
+        (b"no photo", 4096, 400, "old.jpg is not a photo in a format that can be read"),
+    ):
+        response = web_client.post(
+            "/api/colorize", files={"file": ("old.jpg", content)}, data={"size": str(size)}
+        )
+        assert response.status_code == status
+        assert status == 200 or message in response.json()["detail"]
+
+
 def test_missing_file_is_named(web_client: TestClient):
     response = web_client.post("/api/colorize", data={"saturation": "1"})
     assert response.status_code == 422

@@ -1,9 +1,11 @@
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from photochrom.batch.process_pool import WorkerPool
 from photochrom.web.job_queue import JobQueue, QueueFullError
 
 
@@ -65,6 +67,42 @@ def test_worker_is_released_after_error_and_cancelled_caller():
         cancelled.cancel()
         assert await queue.run(4) == 8
         assert pool.items == [13, 13, 4]
+        queue.close()
+
+    asyncio.run(run())
+
+
+def start_sleeper() -> Callable[[float], float]:
+    return sleep
+
+
+def sleep(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+@pytest.mark.parametrize("grace", [0.3, None])
+def test_running_job_is_stopped_after_its_caller_left(grace: float | None):
+    async def run() -> None:
+        pool = WorkerPool(start_sleeper, processes=1)
+        pool.wait_until_ready()
+        queue = JobQueue(pool, max_waiting=3, grace=grace)
+        abandoned = asyncio.Event()
+        long = asyncio.create_task(queue.run(8, on_abandoned=abandoned.set))
+        short = asyncio.create_task(queue.run(0.1))
+        await asyncio.sleep(0.2)
+        start = time.monotonic()
+        long.cancel()
+        assert await short == 0.1
+        assert (time.monotonic() - start < 6) == (grace is not None)
+        assert abandoned.is_set()
+        short = asyncio.create_task(queue.run(0.1, on_abandoned=abandoned.clear))
+        await asyncio.sleep(0.05)
+        short.cancel()  # it ends within its time of grace, and the process is kept
+        process = pool._workers[0]._process
+        assert await queue.run(0.3) == 0.3
+        assert not abandoned.is_set()
+        assert pool._workers[0]._process is process
         queue.close()
 
     asyncio.run(run())

@@ -1,6 +1,7 @@
 """The private routes of the page, without a browser."""
 
 import asyncio
+import dataclasses
 import io
 import os
 import signal
@@ -202,6 +203,33 @@ def test_old_predictions_are_deleted(web_app: FastAPI, client: TestClient):
         client.get(address)  # the default is used again and again
     assert sum(path.is_dir() for path in folder.iterdir()) == 6
     assert client.get(address, params={"size": 40}).status_code == 200
+
+
+def test_size_is_bounded_by_photo_and_memory(
+    web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    service = get_service(web_app)
+    monkeypatch.setattr(
+        service, "limits", dataclasses.replace(service.limits, max_network_pixels=10_000)
+    )
+    sizes = {(60, 90): 60, (20, 30): 32, (120, 120): 100, (400, 100): 50, (900, 90): 50}
+    for size in sizes:
+        upload(client, make_jpeg(*size))
+    photos = wait_until_ready(client, len(sizes))
+    assert [photo["max_size"] for photo in photos] == list(sizes.values())
+    for photo in photos:
+        address = f"/photos/{photo['id']}"
+        largest, larger = photo["max_size"], photo["max_size"] + 1
+        for view in ("after", "thumbnail", "result"):
+            assert client.get(f"{address}/{view}", params={"size": largest}).status_code == 200
+            refused = client.get(f"{address}/{view}", params={"size": larger})
+            message = (
+                f"size is {larger}; for this photo of {photo['width']}x{photo['height']} pixels it "
+                f"has to be from 16 to {largest}"
+            )
+            assert (refused.status_code, refused.json()) == (400, {"detail": message})
+        assert client.patch(address, json={"size": larger}).json() == {"detail": message}
+    assert wait_until_ready(client, len(sizes)) == photos
 
 
 async def time_out(*_: object, **__: object) -> None:
@@ -512,3 +540,25 @@ def test_photos_fail_when_worker_cannot_restart(tmp_path: Path):
         assert {photo["status"] for photo in photos} == {"failed"}
         assert "old.jpg could not be colorized: the worker process was killed" in photos[0]["error"]
         assert f"there is no model file {model}" in photos[1]["error"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
+def test_work_of_a_client_that_left_is_stopped(tiny_onnx: Path):
+    app = create_app([tiny_onnx], processes=1)
+    with run_server(app) as address, httpx2.Client(base_url=address, timeout=20) as other:
+        pool = get_service(app).queue._pool
+        other.get("/")
+        photo = other.post("/photos", params={"name": "old.jpg"}, content=make_jpeg()).json()
+        while other.get("/photos").json()["photos"][0]["status"] != "ready":
+            time.sleep(0.05)
+        requests: list[tuple[str, str, dict[str, Any]]] = [
+            ("POST", "/api/colorize", {"files": {"file": make_jpeg()}}),
+            ("GET", f"/photos/{photo['id']}/after", {"params": {"size": 40}}),
+        ]
+        for method, path, content in requests:
+            os.kill(pool._workers[0]._process.pid, signal.SIGSTOP)  # works for ever
+            with pytest.raises(httpx2.ReadTimeout):
+                other.request(method, path, timeout=httpx2.Timeout(20, read=0.3), **content)
+            start = time.monotonic()
+            assert other.request(method, path, **content).status_code == 200
+            assert time.monotonic() - start < 8

@@ -53,6 +53,10 @@ class WorkerTimeoutError(WorkerDiedError):
     """A worker process exceeded the timeout and was killed."""
 
 
+class WorkerStoppedError(WorkerError):
+    """The work on an item was stopped by `WorkerPool.stop`."""
+
+
 class WorkerPool(Generic[Item, Outcome]):
     """Processes that all call the same function, each with one item at a time."""
 
@@ -84,6 +88,7 @@ class WorkerPool(Generic[Item, Outcome]):
         self.timeout = timeout
         self._workers = [_Worker(pickled, core) for core in cores]
         self._idle = list(self._workers)
+        self._calls: dict[Future[Outcome], _Call] = {}
         self._threads = ThreadPoolExecutor(processes)
 
     def __enter__(self) -> Self:
@@ -108,7 +113,21 @@ class WorkerPool(Generic[Item, Outcome]):
         The future raises WorkerDiedError if the process crashed or timed out, WorkerStartError if
         it cannot start, and exceptions of `initializer`.
         """
-        return self._threads.submit(self._call, item)
+        call = _Call(item)
+        future = self._threads.submit(self._call, call)
+        self._calls[future] = call
+        future.add_done_callback(self._calls.pop)
+        return future
+
+    def stop(self, future: Future[Outcome]) -> None:
+        """Stop the work on an item: its process is killed and replaced.
+
+        The future of `submit` raises WorkerStoppedError; if no process works on it yet, it is
+        cancelled. Nothing happens if it is done.
+        """
+        call = self._calls.get(future)
+        if not future.cancel() and call is not None:
+            call.stop()
 
     def map(
         self, items: Iterable[Item], *, on_death: Callable[[Item, WorkerDiedError], Outcome]
@@ -145,13 +164,41 @@ class WorkerPool(Generic[Item, Outcome]):
         for worker in self._workers:
             worker.join()
 
-    def _call(self, item: Item) -> Outcome:
+    def _call(self, call: "_Call") -> Outcome:
         worker = self._idle.pop()
         try:
-            outcome: Outcome = worker(item, self.timeout)
+            outcome: Outcome = worker(call, self.timeout)
             return outcome
         finally:
             self._idle.append(worker)
+
+
+class _Call:
+    """An item, and the worker whose process works on it; `stop` may come from another thread."""
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+        self._worker: _Worker | None = None
+        self._is_stopped = False
+        self._lock = threading.Lock()
+
+    def start(self, worker: "_Worker") -> None:
+        with self._lock:
+            if self._is_stopped:
+                raise WorkerStoppedError("the work was stopped")
+            self._worker = worker
+
+    def stop(self) -> None:
+        with self._lock:
+            self._is_stopped = True
+            if self._worker is not None:
+                self._worker.kill_process()
+
+    def end(self) -> bool:
+        """Return whether it was stopped; the worker is not killed from now on."""
+        with self._lock:
+            self._worker = None
+            return self._is_stopped
 
 
 class _Worker:
@@ -176,17 +223,31 @@ class _Worker:
                     raise error
                 self._is_ready = True
 
-    def __call__(self, item: Any, timeout: float) -> Any:
+    def __call__(self, call: _Call, timeout: float) -> Any:
         if self._is_ready and wait_for_objects([self._process.sentinel], timeout=0):
             self._restart()  # the process died while it was idle
         self.wait_until_ready(timeout)
-        with contextlib.suppress(OSError):  # if the process has just died, _receive raises
-            self._pipe.send(item)
-        return self._receive(timeout)
+        call.start(self)
+        try:
+            with contextlib.suppress(OSError):  # if the process has just died, _receive raises
+                self._pipe.send(call.item)
+            outcome = self._receive(timeout)
+        except WorkerDiedError as error:
+            if call.end():
+                raise WorkerStoppedError("the work was stopped") from error
+            raise
+        if call.end():  # killed, although it has just finished
+            self._restart()
+            raise WorkerStoppedError("the work was stopped")
+        return outcome
 
     def kill(self) -> None:
         with _PROCESS_LOCK:
             self._closed = True
+            self._process.kill()
+
+    def kill_process(self) -> None:
+        with _PROCESS_LOCK:
             self._process.kill()
 
     def join(self) -> None:

@@ -87,6 +87,7 @@ def routes(service: Service) -> APIRouter:
         photo = service.sessions.temporary_photo(file.filename or "", look)
         try:
             await asyncio.to_thread(_save, file, photo.path)
+            await service.check_upload(photo, look)
         except BaseException:
             photo.remove()
             raise

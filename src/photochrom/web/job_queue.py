@@ -21,13 +21,18 @@ class QueueFullError(Exception):
 class JobQueue:
     """Runs jobs on a worker pool in the order of arrival. For one event loop."""
 
-    def __init__(self, pool: WorkerPool[Any, Any], max_waiting: int) -> None:
+    def __init__(
+        self, pool: WorkerPool[Any, Any], max_waiting: int, *, grace: float | None = 1.0
+    ) -> None:
         """Open the queue.
 
         Args:
             pool: Closed with the queue.
             max_waiting: How many jobs may wait, besides those that run.
+            grace: Seconds that a job goes on whose caller is cancelled, before it is stopped: a
+                new process costs about as much. None: it is never stopped.
         """
+        self._grace = grace
         self._pool = pool
         self._idle_workers = asyncio.Semaphore(pool.processes)
         self._waiting: list[asyncio.Task[Any] | None] = []
@@ -78,7 +83,8 @@ class JobQueue:
         finally:
             self._waiting.remove(task)
         start = time.monotonic()
-        result = asyncio.wrap_future(self._pool.submit(job))
+        future = self._pool.submit(job)
+        result = asyncio.wrap_future(future)
 
         def on_done(future: asyncio.Future[Any]) -> None:
             if not future.cancelled():
@@ -89,8 +95,12 @@ class JobQueue:
         result.add_done_callback(on_done)
         try:
             return await asyncio.shield(result)
-        except asyncio.CancelledError:  # the worker cannot be interrupted
+        except asyncio.CancelledError:
             result.add_done_callback(lambda _: on_abandoned())
+            if self._grace is not None:
+                loop = asyncio.get_running_loop()
+                stop = loop.call_later(self._grace, self._pool.stop, future)
+                result.add_done_callback(lambda _: stop.cancel())
             raise
 
     def close(self) -> None:

@@ -133,7 +133,10 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         request: Request, id: str, changes: Annotated[dict[str, Any], Body()]
     ) -> JSONResponse:
         photo = find_photo(request, id)
-        photo.look = service.check_look(photo.look.changed(changes))
+        look = service.check_look(photo.look.changed(changes))
+        if photo.info is not None:
+            service.check_size(look, photo.info.sizes)
+        photo.look = look
         return JSONResponse(_photo_json(service, photo))
 
     @router.post("/photos/{id}/retry")
@@ -180,18 +183,20 @@ def _photo_json(service: Service, photo: UploadedPhoto) -> dict[str, Any]:
     position = service.queue.position(photo.preparation)
     running = photo.status == "waiting" and position is None
     info = photo.info
+    width, height = info.sizes[0] if info else (None, None)
     return {
         "id": photo.id,
         "name": photo.name,
         "status": "working" if running else photo.status,
         "position": position,
         "error": photo.error,
-        "width": info and info.width,
-        "height": info and info.height,
-        "pages": info and info.pages,
-        "revision": photo.revision,
+        "width": width,
+        "height": height,
+        "pages": info and len(info.sizes),
         "look": photo.look.model_dump(),
+        "max_size": info and service.max_size(photo.look.model, info.sizes),
         "output_name": photo.output_name,
+        "revision": photo.revision,
     }
 
 

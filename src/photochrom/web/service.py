@@ -2,9 +2,10 @@
 
 import asyncio
 import functools
+import math
 import secrets
 import shutil
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from photochrom.batch.process_pool import WorkerPool
+from photochrom.colorize.colorizer import MAX_ASPECT_RATIO
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
+from photochrom.colorize.options import MAX_SIZE, MIN_SIDE
 from photochrom.cores import count_cores
 from photochrom.errors import ModelError, PhotochromError, PhotoError
 from photochrom.server.guard import too_large_message
@@ -29,6 +32,7 @@ from photochrom.web.tasks import (
     PhotoInfo,
     PredictionKey,
     PredictPhoto,
+    ReadSizes,
     RenderPreview,
     TaskFailure,
     start_colorizer,
@@ -50,6 +54,10 @@ class Limits:
     """Photos that wait for a worker process."""
     timeout: float = 120
     """Seconds for one photo."""
+    max_network_pixels: int = 600_000
+    """Of the network's input, if a client asks for more than the model's own size. The default
+    model takes 0.5 kB for each, and upsampling as much again: 0.5 GB and 5 s on one core. So 384 px
+    are allowed for a photo of any aspect ratio."""
     max_photos: int = 500
     """In one session."""
     max_disk_bytes: int = 8_000_000_000
@@ -104,10 +112,12 @@ class Service:
         """
         timeout, max_waiting = self.limits.timeout, self.limits.max_waiting
         colorizers = WorkerPool(self._start_colorizer, processes=self._processes, timeout=timeout)
+        # A rendering is not stopped: that takes longer than to finish, and forgets the photo.
         renderer = WorkerPool(start_renderer, processes=1, timeout=timeout)
         self.sessions = Sessions()
         self.queue = JobQueue(colorizers, max_waiting)
-        self.rendering_queue = JobQueue(renderer, max_waiting)  # not blocked by the networks
+        # One of its own, so that it does not wait for the networks.
+        self.rendering_queue = JobQueue(renderer, max_waiting, grace=None)
         self._disk_usage = 0
         try:
             await asyncio.to_thread(colorizers.wait_until_ready)
@@ -168,14 +178,59 @@ class Service:
         look.check()
         return look.model_copy(update={"model": self.models[self.model_index(look.model)].name})
 
+    def max_size(self, model: str, sizes: Iterable[tuple[int, int]]) -> int:
+        """Return the largest `size` for a photo: its short side, within the limit of memory.
+
+        Args:
+            model: The name of a model, whose own size is always allowed.
+            sizes: Width and height in px of its pages, which may be turned.
+        """
+        own = self.models[self.model_index(model)].size
+        return max(own, min(self._max_page_size(*size) for size in sizes))
+
+    def _max_page_size(self, width: int, height: int) -> int:
+        aspect_ratio = min(MAX_ASPECT_RATIO, max(width, height) / min(width, height))
+        in_memory = math.isqrt(int(self.limits.max_network_pixels / aspect_ratio))
+        return min(MAX_SIZE, width, height, in_memory)
+
+    def check_size(self, look: Look, sizes: Sequence[tuple[int, int]]) -> None:
+        """Check the size of the network's input for a photo; see `max_size`.
+
+        Raises:
+            PhotochromError: If it is too large.
+        """
+        largest = self.max_size(look.model, sizes)
+        if look.size is not None and look.size > largest:
+            width, height = sizes[0]
+            raise PhotochromError(
+                f"size is {look.size}; for this photo of {width}x{height} pixels it has to be from "
+                f"{MIN_SIDE} to {largest}"
+            )
+
+    async def check_upload(self, photo: UploadedPhoto, look: Look) -> None:
+        """Check a look for a photo of which nothing is known yet; only its headers are read.
+
+        Raises:
+            PhotochromError: If the photo cannot be read, or the size is too large for it.
+            Exception: As `JobQueue.run`.
+        """
+        if look.size is None or look.size <= self.models[self.model_index(look.model)].size:
+            return
+        task = ReadSizes(photo.path, self.limits.max_pixels)
+        sizes: list[tuple[int, int]] | TaskFailure = await self.rendering_queue.run(task)
+        if isinstance(sizes, TaskFailure):
+            raise PhotoError(photo.with_client_name(sizes.message))
+        self.check_size(look, sizes)
+
     def start_preparation(self, photo: UploadedPhoto) -> None:
         """Queue the first prediction of a photo in a session."""
         photo.status, photo.error = "waiting", None
         photo.preparation = asyncio.create_task(self._prepare(photo))
 
     async def _prepare(self, photo: UploadedPhoto) -> None:
+        look = photo.look.model_copy(update={"size": None})  # how large it may be is not known yet
         try:
-            async with self._prediction(photo, photo.look, admitted=True) as files:
+            async with self._prediction(photo, look, admitted=True) as files:
                 photo.status, photo.info = "ready", files.info
         except PhotochromError as error:
             photo.status, photo.error = "failed", str(error)
@@ -190,11 +245,13 @@ class Service:
         """Return a context with the prediction for a look, which is made if there is none.
 
         Raises:
-            PhotoError: If the photo cannot be colorized.
+            PhotochromError: If the photo cannot be colorized, or the size is too large for it.
             QueueFullError: If too many photos are waiting, and it is not `admitted`.
             RemovedError: If the photo is removed meanwhile.
             WorkerError: If the worker process crashed or timed out.
         """
+        if photo.info is not None:
+            self.check_size(look, photo.info.sizes)
         index = self.model_index(look.model)
         key = PredictionKey(index, look.size or self.models[index].size)
         return photo.predictions.use(key, lambda: self._predict(photo, key, admitted))
@@ -246,10 +303,12 @@ class Service:
         """Colorize a photo and return the output file; the caller removes it.
 
         Raises:
-            PhotoError: If the photo cannot be colorized.
+            PhotochromError: If the photo cannot be colorized, or the size is too large for it.
             QueueFullError: If too many photos are waiting.
             WorkerError: If the worker process crashed or timed out.
         """
+        if photo.info is not None:
+            self.check_size(look, photo.info.sizes)
         job = photo.new_job()
         clean = functools.partial(photo.remove_result, job.output)
         index = self.model_index(look.model)

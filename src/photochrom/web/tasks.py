@@ -18,7 +18,7 @@ from photochrom.colorize.rendering import Prediction
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.photo import Photo
-from photochrom.imagefile.reading import open_pages
+from photochrom.imagefile.reading import open_pages, read_sizes
 from photochrom.imagefile.writing import encode_photo
 
 PREVIEW_SIZE = 1600
@@ -35,11 +35,10 @@ class TaskFailure:
 
 @dataclass(frozen=True)
 class PhotoInfo:
-    """Size in px and number of pages of an uploaded photo."""
+    """What is known of an uploaded photo."""
 
-    width: int
-    height: int
-    pages: int
+    sizes: tuple[tuple[int, int], ...]
+    """Width and height in px of its pages, upright."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,8 @@ class PredictPhoto:
         try:
             pages = open_pages(self.photo, max_pixels=self.max_pixels)
             prediction = colorizers[self.key.model].predict(next(pages), size=self.key.size)
-            info = PhotoInfo(*prediction.photo.size, 1 + sum(1 for _ in pages))
+            first = prediction.photo.size
+            info = PhotoInfo((first, *(page.size for page in pages)))
             preview = prediction.downscale(PREVIEW_SIZE)
             self.folder.mkdir()
             (self.folder / "prediction").write_bytes(pickle.dumps(preview, protocol=5))
@@ -115,6 +115,23 @@ def _load_prediction(folder: Path) -> Prediction:
 
 
 @dataclass(frozen=True)
+class ReadSizes:
+    """Read width and height of the pages of a photo from its headers."""
+
+    photo: Path
+    max_pixels: int
+
+    def __call__(self, _: Executor) -> list[tuple[int, int]] | TaskFailure:
+        """Run in the process that renders, so that a damaged file can do no harm."""
+        try:
+            return read_sizes(self.photo, max_pixels=self.max_pixels)
+        except PhotochromError as error:
+            return TaskFailure(str(error))
+        except MemoryError:
+            return TaskFailure(f"{self.photo} is too large for the memory of this computer")
+
+
+@dataclass(frozen=True)
 class ColorizePhoto:
     """Colorize a photo into a file, as the command line does."""
 
@@ -146,7 +163,7 @@ def start_colorizer(
     return lambda task: task(colorizers)
 
 
-def start_renderer() -> Callable[[RenderPreview], bytes | TaskFailure]:
+def start_renderer() -> Callable[[RenderPreview | ReadSizes], Any]:
     """Return the function that runs the tasks of the rendering process."""
     pool = ThreadPoolExecutor(count_cores())
     return lambda task: task(pool)
