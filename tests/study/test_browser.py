@@ -91,6 +91,10 @@ def agree(page: "Page", address: str) -> None:
     wait_for(lambda: visible_section(page) == "consent")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    wait_for(lambda: visible_section(page) == "color-vision")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
     wait_for(lambda: visible_section(page) == "instructions")
 
 
@@ -154,10 +158,26 @@ def test_study_can_be_completed_by_keyboard(tmp_path: Path, chromium: "Browser")
             assert response.chosen == ("real", "generated")[index]
         assert response.reaction_ms is not None
         assert 0 < response.reaction_ms < 10_000
-        if response.protocol == "timed":  # to the nearest frame, or somewhat longer if it is busy
+        assert response.since_onset_ms is not None
+        delay = response.since_onset_ms - response.reaction_ms
+        # To the nearest frame, or somewhat longer if the computer is busy.
+        if response.protocol == "timed":
             assert response.exposure_ms is not None
             assert response.asked_ms is not None
             assert -17 < response.exposure_ms - response.asked_ms < 200
+            assert delay > response.exposure_ms
+        elif response.protocol == "pair":
+            for exposure in (response.exposure_ms, response.second_exposure_ms):
+                assert exposure is not None
+                assert -17 < exposure - 100 < 200
+            assert delay > (response.second_exposure_ms or 0)
+        else:
+            assert response.exposure_ms is response.second_exposure_ms is None
+            assert delay == pytest.approx(0, abs=1e-3)
+        assert response.color_vision == "normal"
+        size = (response.viewport_width, response.viewport_height, response.pixel_ratio)
+        assert size == (1280, 720, 1)
+        assert response.image_width == 60
 
 
 def test_practice_trials_give_feedback(tmp_path: Path, chromium: "Browser"):
@@ -330,6 +350,8 @@ def test_reduced_motion_on_a_phone(tmp_path: Path, chromium: "Browser"):
     ):
         page.goto(address)
         page.tap("#agree")
+        page.get_by_label("Prefer not to say").tap()
+        page.tap("#color-vision-form button")
         page.tap("#start")
         assert continue_to(page, "question") == "question"
         assert page.locator("#stage canvas").count() == 1
@@ -345,4 +367,7 @@ def test_reduced_motion_on_a_phone(tmp_path: Path, chromium: "Browser"):
             assert box["y"] + box["height"] <= 844
         page.tap("#choice-0")
         continue_to(page, "thanks")
-    assert len(responses_in(tmp_path)) == 2
+    responses = responses_in(tmp_path)
+    assert len(responses) == 2
+    assert {response.color_vision for response in responses} == {"undisclosed"}
+    assert {response.viewport_width for response in responses} == {390}

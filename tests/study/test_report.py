@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,10 +21,11 @@ from PIL import Image
 from photochrom.errors import DataError, PhotochromError, PhotoError
 from photochrom.study import analysis
 from photochrom.study.analysis import analyse, select_extremes
-from photochrom.study.answers import Response
+from photochrom.study.answers import Measurements, Response
 from photochrom.study.design import OBVIOUS, REAL, Item, Kind, Protocol, Study, save_study
 from photochrom.study.exclusion import apply_exclusion, number_participants
 from photochrom.study.report import NO_METRICS, write_report
+from photochrom.study.results import Analysis
 from photochrom.study.statistics import clustered_interval, wilson
 from photochrom.study.store import Store
 from photochrom.study.trials import Trial
@@ -373,6 +375,145 @@ def test_ids_are_replaced_by_numbers_in_order() -> None:
     ]
 
 
+def test_responses_before_a_judgement_are_left_out() -> None:
+    study = make_study(least_reaction_ms=200.0, least_trials=2, checks=1)
+    times = [199.0, 200.0, None, 1000.0]
+    responses = [
+        replace(r, since_onset_ms=ms)
+        for r, ms in zip(pair_responses("p", "A", [True, True, False, False]), times, strict=True)
+    ]
+    responses += [
+        replace(r, since_onset_ms=10.0, person="q") for r in responses[:1] + responses[2:]
+    ]
+    responses.append(replace(check("q", 9, missed=False), since_onset_ms=10.0))
+    results = analyse(study, responses)
+    (a,) = results.fooling[0].systems
+    assert (a.fooled.hits, a.fooled.n) == (1, 3)
+    assert [(p.person, p.tests, p.early, p.excluded) for p in results.people] == [
+        ("p", 3, 1, None),
+        ("q", 0, 3, "responded to 0 test trials"),
+    ]
+    assert "Responses to test trials within 200 ms after the last image appeared" in results.rule
+    everything = analyse(replace(study, least_reaction_ms=0.0), responses)
+    assert everything.fooling[0].systems[0].fooled.n == 7
+    assert "200 ms" not in everything.rule
+
+
+def test_early_responses_moved_the_staircase() -> None:
+    study = make_study(photos=30, least_reaction_ms=200.0)
+    swings = [500, 490, 520, 510, 500, 490, 480, 510, 500, 530, 520, 550, 540, 570]
+    responses = timed("p", "A", [*swings, 570, 570, 570])
+    late = analyse(study, responses).fooling[0].systems[0]
+    responses[6] = replace(responses[6], since_onset_ms=150.0)
+    early = analyse(study, responses).fooling[0].systems[0]
+    assert early.threshold == late.threshold
+    assert early.fooled.n == late.fooled.n - 1
+
+
+def colorblind(rule: str) -> Analysis:
+    """Analyse 5 participants who are never fooled, and 1 with a deficiency who always is."""
+    study = make_study(color_vision=rule, checks=1, allowed_misses=0)
+    responses = [r for p in range(5) for r in pair_responses(f"p{p}", "A", [False] * 4)]
+    responses = [replace(r, color_vision="normal") for r in responses]
+    for person in ("q", "careless"):
+        given = pair_responses(person, "A", [True] * 4)
+        responses += [replace(r, color_vision="deficient") for r in given]
+    responses.append(check("careless", 9, missed=True))
+    return analyse(study, responses)
+
+
+def test_color_vision_is_reported_with_and_without() -> None:
+    for rule, excluded, n in (
+        ("exclude", "reported a colour-vision deficiency", 20),
+        ("include", None, 24),
+    ):
+        results = colorblind(rule)
+        assert results.fooling[0].systems[0].fooled.n == n
+        assert {p.person: p.excluded for p in results.people}["q"] == excluded
+        assert ("colour-vision" in results.rule) == (rule == "exclude")
+        vision = results.color_vision
+        assert vision is not None
+        assert vision.answers == {"deficient": 2, "normal": 5}
+        (effect,) = vision.effects
+        assert (effect.protocol, effect.system, effect.other) == ("pair", "A", None)
+        assert (effect.everybody.value, effect.everybody.n) == (4 / 24, 24)
+        assert (effect.without.value, effect.without.n) == (0, 20)
+        assert effect.without.clustered is not None
+    assert colorblind("unasked").color_vision is None
+    assert colorblind("unasked").fooling[0].systems[0].fooled.n == 24
+
+
+def test_exposures_are_compared_with_the_requested_ones() -> None:
+    study = make_study(seconds=0.5)
+    times = [(490.0, 510.0), (500.0, None), (560.0, 505.0)]
+    responses = [
+        replace(r, exposure_ms=first, second_exposure_ms=second)
+        for r, (first, second) in zip(pair_responses("p", "A", [True] * 3), times, strict=True)
+    ]
+    responses += [
+        replace(r, exposure_ms=(r.asked_ms or 0) + 5) for r in timed("p", "A", [300, 290])
+    ]
+    first, second, glance = analyse(study, responses).exposures
+    assert (first.protocol, first.image, first.n, first.unmeasured) == ("pair", 1, 3, 0)
+    assert first.quantiles is not None
+    assert first.quantiles[1] == 0
+    assert first.largest == 60
+    assert (second.image, second.n, second.unmeasured, second.largest) == (2, 2, 1, 10)
+    assert (glance.protocol, glance.n, glance.quantiles) == ("timed", 2, (5, 5, 5))
+
+
+def test_sizes_on_the_screen() -> None:
+    """Images have a width of 40 px."""
+    study = make_study()
+    windows = [(800.0, 600.0, 1.0, 40.0), (800.0, 600.0, 2.0, 40.0), (600.0, 800.0, 1.0, 30.0)]
+    names = ("viewport_width", "viewport_height", "pixel_ratio", "image_width")
+    responses = [
+        replace(r, **dict(zip(names, window, strict=True)))
+        for r, window in zip(pair_responses("p", "A", [True] * 3), windows, strict=True)
+    ]
+    responses += pair_responses("q", "A", [True])  # not recorded
+    results = analyse(study, responses)
+    (display,) = results.displays
+    assert (display.person, display.n, display.scale) == ("p", 3, (0.75, 2))
+    assert display.viewports == ((800, 600), (600, 800))
+    assert display.pixel_ratios == (1, 2)
+    assert [(s.scaling, s.n, s.persons) for s in results.scalings] == [
+        ("reduced", 1, 1),
+        ("unscaled", 1, 1),
+        ("enlarged", 1, 1),
+    ]
+
+
+def test_page_has_exposures_sizes_and_colour_vision(tmp_path: Path) -> None:
+    write_study(tmp_path, make_study(color_vision="exclude", least_reaction_ms=200.0))
+    measured = {"exposure_ms": 1016.7, "second_exposure_ms": 1000.0, "since_onset_ms": 1700.0}
+    measured |= {"viewport_width": 390.0, "viewport_height": 844.0}
+    measured |= {"pixel_ratio": 3.0, "image_width": 40.0}
+    responses = [
+        replace(r, **measured, color_vision="deficient" if p == 5 else "unsure")
+        for p in range(6)
+        for r in pair_responses(f"p{p}", "A", [p > 3] * 3)
+    ]
+    responses[0] = replace(responses[0], since_onset_ms=12.0)
+    fill(tmp_path, responses)
+    write_report(tmp_path)
+    page = page_of(tmp_path)
+    for row in (
+        ["pair", "18", "0", "1", "0", "0"],
+        ["pair", "1", "+16.7 ms", "+16.7 to +16.7 ms", "+16.7 ms", "14", "0"],
+        ["enlarged", "14", "5"],
+        ["2", "390 x 844", "3", "3.00", "3"],
+        ["reported a colour-vision deficiency", "1"],
+    ):
+        assert row in page.rows
+    assert ["A", "pair", "35.3 %"] in [cells[:3] for cells in page.rows]
+    assert "0 of 6 participants said no, 1 yes, 5 not sure, 0 preferred not to say" in page.text
+    assert "All other results of this report are without those who said yes." in page.text
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "report/answers.csv").read_text())))
+    assert [row["early"] for row in rows] == ["1", *["0"] * 17]
+    assert {row["color_vision"] for row in rows} == {"unsure", "deficient"}
+
+
 # Images and metrics.
 
 
@@ -507,7 +648,10 @@ def fill(folder: Path, responses: Sequence[Response]) -> list[str]:
             ids.append(store.add_participant(lambda _, trials=trials: trials))  # type: ignore[misc]
             for number, given in enumerate(mine):
                 store.begin_trial(ids[-1], number)
-                store.save_response(ids[-1], number, given.chosen, reaction_ms=given.reaction_ms)
+                measured = {name: getattr(given, name) for name in Measurements.__annotations__}
+                store.save_response(ids[-1], number, given.chosen, **measured)
+            if mine[0].color_vision:
+                store.save_color_vision(ids[-1], mine[0].color_vision)
     return ids
 
 
@@ -777,7 +921,7 @@ def test_flow_of_participants(tmp_path: Path) -> None:
     }
     assert [criterion["persons"] for criterion in criteria] == [1, 2]
     (pair, *others) = content["trials"]
-    assert list(pair.values()) == ["pair", 6, 0, 1, 7]
+    assert list(pair.values()) == ["pair", 6, 0, 1, 7, 0]
     assert {other["answered"] for other in others} == {0}
     for row in (
         ["Consented", "6"],
@@ -785,7 +929,7 @@ def test_flow_of_participants(tmp_path: Path) -> None:
         ["Began: responded to at least one trial", "4"],
         ["responded to fewer than 2 test trials", "2"],
         ["Analysed", "1"],
-        ["pair", "6", "0", "1", "7"],
+        ["pair", "6", "0", "0", "1", "7"],
         ["In test trials, with true colours", "6"],
         ["Left out: near-grey, mean chroma under 4", "3"],
         ["Left out: unreadable", "1"],

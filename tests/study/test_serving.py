@@ -66,12 +66,30 @@ def pick(trial: dict[str, Any], index: int = 0) -> Any:
     return ("real", "generated")[index] if one else index
 
 
+MEASURED = {
+    "viewport_width": 390.0,
+    "viewport_height": 844.0,
+    "pixel_ratio": 3.0,
+    "image_width": 40.0,
+}
+
+
 def response_body(trial: dict[str, Any], chosen: Any = None, **changes: Any) -> dict[str, Any]:
     """Return the body of a response as the page sends it."""
     chosen = pick(trial) if chosen is None else chosen
-    timing = {"exposure_ms": 500.5 if trial["protocol"] == "timed" else None, "reaction_ms": 250.0}
+    timing = MEASURED | {"reaction_ms": 250.0, "since_onset_ms": 260.0}
+    if trial["protocol"] in ("pair", "timed"):
+        timing["exposure_ms"] = 500.5
+    if trial["protocol"] == "pair":
+        timing["second_exposure_ms"] = 501.5
     known = {"number": trial["number"], "pictures": trial["pictures"], "chosen": chosen}
     return known | timing | changes
+
+
+def consent(browser: TestClient) -> None:
+    """Give consent, and answer the question about colour vision."""
+    assert browser.post("/api/person", json={}).status_code == 204
+    assert browser.post("/api/color-vision", json={"answer": "normal"}).status_code == 204
 
 
 def run_trials(browser: TestClient) -> Iterator[dict[str, Any]]:
@@ -99,6 +117,11 @@ def test_study_from_consent_to_end(folder: Path, browser: TestClient):
     assert browser.get("/api/next").json() == {"state": "consent"}
     agreed = browser.post("/api/person", json={})
     assert agreed.status_code == 204
+    assert browser.get("/api/next").json() == {"state": "color-vision"}
+    assert browser.post("/api/color-vision", json={"answer": "green"}).status_code == 422
+    for answer in ("normal", "unsure"):  # the first one counts
+        reply = browser.post("/api/color-vision", json={"answer": answer})
+        assert reply.status_code == 204
     cookie = agreed.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
@@ -122,14 +145,19 @@ def test_study_from_consent_to_end(folder: Path, browser: TestClient):
         assert response.chosen == (response.shown[0] if len(response.shown) == 2 else "real")
         assert response.reaction_ms == 250
         timed = response.protocol == "timed"
-        assert response.exposure_ms == (500.5 if timed else None)
+        pair = response.protocol == "pair"
+        assert response.exposure_ms == (500.5 if timed or pair else None)
+        assert response.second_exposure_ms == (501.5 if pair else None)
+        assert response.since_onset_ms == 260
+        assert {name: getattr(response, name) for name in MEASURED} == MEASURED
+        assert response.color_vision == "normal"
         assert trial["show_ms"] == {"pair": 1000, "timed": response.asked_ms}.get(response.protocol)
         assert (response.asked_ms is not None) == timed
         assert datetime.fromisoformat(response.answered).utcoffset() == timedelta(0)
 
 
 def test_trials_do_not_reveal_systems(folder: Path, browser: TestClient):
-    browser.post("/api/person", json={})
+    consent(browser)
     texts = [browser.get("/").text]
     for trial in run_trials(browser):
         assert set(trial) == {
@@ -224,7 +252,7 @@ def test_two_browsers_are_two_participants(folder: Path):
     with TestClient(app, base_url=address) as one:
         two = TestClient(app, base_url=address)
         for browser in (one, two):
-            browser.post("/api/person", json={})
+            consent(browser)
         for _ in zip(run_trials(one), run_trials(two), strict=True):
             pass
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
@@ -251,7 +279,7 @@ INVALID: dict[str, tuple[dict[str, Any], int]] = {
 
 @pytest.mark.parametrize("case", INVALID)
 def test_invalid_responses_are_rejected(case: str, browser: TestClient, folder: Path):
-    browser.post("/api/person", json={})
+    consent(browser)
     trial = browser.get("/api/next").json()
     browser.post("/api/begun", json={"number": 0})
     changes, status = INVALID[case]
@@ -266,7 +294,7 @@ def test_invalid_responses_are_rejected(case: str, browser: TestClient, folder: 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_times_must_be_finite_numbers(number: str, browser: TestClient):
-    browser.post("/api/person", json={})
+    consent(browser)
     trial = browser.get("/api/next").json()
     browser.post("/api/begun", json={"number": 0})
     text = json.dumps(response_body(trial)).replace("250.0", number)
@@ -277,7 +305,7 @@ def test_times_must_be_finite_numbers(number: str, browser: TestClient):
 
 
 def test_timed_requires_the_exposure(browser: TestClient):
-    browser.post("/api/person", json={})
+    consent(browser)
     for trial in run_trials(browser):
         if trial["protocol"] == "timed":
             reply = browser.post("/api/answer", json=response_body(trial, exposure_ms=None))
@@ -285,17 +313,52 @@ def test_timed_requires_the_exposure(browser: TestClient):
             assert "exposure_ms is missing" in reply.json()["detail"]
 
 
+@pytest.mark.parametrize("measure", ["image_width", "pixel_ratio", "since_onset_ms"])
+def test_measurements_must_be_possible(measure: str, browser: TestClient):
+    consent(browser)
+    trial = browser.get("/api/next").json()
+    browser.post("/api/begun", json={"number": 0})
+    for value in (-1, "wide"):
+        body = response_body(trial, **{measure: value})
+        assert browser.post("/api/answer", json=body).status_code == 422
+
+
+def test_exposures_are_saved_only_where_they_are_limited(browser: TestClient, folder: Path):
+    consent(browser)
+    for trial in run_trials(browser):
+        body = response_body(trial, exposure_ms=90.0, second_exposure_ms=91.0)
+        assert browser.post("/api/answer", json=body).status_code == 200
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        saved = {(r.protocol, r.exposure_ms, r.second_exposure_ms) for r in store.responses()}
+    assert saved == {
+        ("pair", 90, 91),
+        ("single", None, None),
+        ("timed", 90, None),
+        ("preference", None, None),
+    }
+
+
+def test_color_vision_is_not_asked_if_the_design_says_so(tmp_path: Path):
+    folder = write_study(tmp_path, color_vision="unasked")
+    assert "colour-vision" not in load_study(folder).consent
+    with client(folder) as browser:
+        browser.post("/api/person", json={})
+        assert browser.get("/api/next").json()["state"] == "trial"
+
+
 def test_responses_require_consent(browser: TestClient, folder: Path):
     trial = {"protocol": "single", "number": 0, "pictures": []}
     for cookie in ("", "0" * 32):
         browser.cookies.set("person", cookie)
+        answer = {"answer": "normal"}
+        assert browser.post("/api/color-vision", json=answer).status_code == 409
         assert browser.post("/api/begun", json={"number": 0}).status_code == 409
         assert browser.post("/api/answer", json=response_body(trial)).status_code == 409
     assert read_trials(folder) == []
 
 
 def test_first_of_two_responses_is_saved(browser: TestClient, folder: Path):
-    browser.post("/api/person", json={})
+    consent(browser)
     trial = browser.get("/api/next").json()
     assert (
         browser.post("/api/answer", json=response_body(trial)).status_code == 409
@@ -313,7 +376,7 @@ def test_first_of_two_responses_is_saved(browser: TestClient, folder: Path):
 
 
 def test_reload_voids_limited_exposures_and_repeats_others(browser: TestClient, folder: Path):
-    browser.post("/api/person", json={})
+    consent(browser)
     reloaded: set[int] = set()
     for trial in run_trials(browser):
         if trial["number"] in reloaded:
@@ -334,7 +397,7 @@ def test_reload_voids_limited_exposures_and_repeats_others(browser: TestClient, 
 
 
 def test_response_time_is_dropped_after_a_reload(browser: TestClient, folder: Path):
-    browser.post("/api/person", json={})
+    consent(browser)
     for trial in run_trials(browser):
         if trial["protocol"] in ("single", "preference") and trial["number"] % 2:
             assert browser.get("/api/next").json() == trial
@@ -348,7 +411,7 @@ def test_response_time_is_dropped_after_a_reload(browser: TestClient, folder: Pa
 
 
 def test_database_error_is_reported_and_rolled_back(browser: TestClient, folder: Path):
-    browser.post("/api/person", json={})
+    consent(browser)
     trial = browser.get("/api/next").json()
     browser.post("/api/begun", json={"number": 0})
     with contextlib.closing(sqlite3.connect(folder / RESPONSE_FILE, isolation_level=None)) as db:
@@ -603,6 +666,7 @@ def test_killed_server_neither_loses_nor_repeats_responses(tmp_path: Path):
     sent: dict[int, str] = {}
     try:
         browser.send("POST", "/api/person", {"a": 1})
+        browser.send("POST", "/api/color-vision", {"answer": "undisclosed"})
         while (trial := browser.send("GET", "/api/next")[1])["state"] == "trial":
             number = trial["number"]
             assert browser.send("POST", "/api/begun", {"number": number})[0] == 204

@@ -69,6 +69,19 @@ def study() -> None:
     show_default=True,
     help="Exclude participants who respond to fewer test trials.",
 )
+@click.option(
+    "--least-reaction-ms",
+    default=200.0,
+    show_default=True,
+    help="Leave out responses sooner than this after the image appeared; 0: none.",
+)
+@click.option(
+    "--color-vision",
+    type=click.Choice(["exclude", "include", "unasked"]),
+    default="exclude",
+    show_default=True,
+    help="What to do with participants who report a colour-vision deficiency.",
+)
 @click.option("--title", help="Title of the page.")
 @click.option("--consent", type=_FILE, metavar="FILE", help="Consent text, instead of the default.")
 def new(folder: Path, title: str | None, consent: Path | None, **options: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -14,14 +15,20 @@ from photochrom.study.exclusion import (
     describe_exclusion,
     exclusion_criteria,
     group_by,
+    is_early,
     select_responses,
 )
 from photochrom.study.results import (
     Analysis,
+    ColorVisionEffect,
+    ColorVisionResult,
     Correlation,
     Difference,
+    Display,
     ErrorRate,
+    Estimate,
     ExclusionCount,
+    Exposure,
     Flow,
     FoolingResult,
     ImageKey,
@@ -34,6 +41,8 @@ from photochrom.study.results import (
     PreferenceResult,
     Proportion,
     ResponseTimes,
+    Scaling,
+    ScalingName,
     Scores,
     SystemComparison,
     SystemResult,
@@ -58,6 +67,8 @@ from photochrom.study.store import Enrolment
 
 MIN_RESPONSES = 5
 """Default for the minimum number of responses to an image that is listed."""
+SCALE_TOLERANCE = 0.01
+"""Relative tolerance of an image shown at its own pixels."""
 MIN_SYSTEMS = 3
 """Minimum number of systems for a rank correlation over systems."""
 
@@ -84,10 +95,11 @@ def analyse(
     """
     check_responses(study, responses)
     participants = apply_exclusion(study, responses)
-    included = select_responses(participants, responses)
+    staircases = select_responses(participants, responses)
+    included = [response for response in staircases if not is_early(study, response)]
     by_protocol = group_by(included, lambda r: r.protocol)
     fooling = tuple(
-        _analyse_fooling(study, protocol, by_protocol[protocol], scores or {})
+        _analyse_fooling(study, protocol, by_protocol[protocol], staircases, scores or {})
         for protocol in study.protocols
         if protocol in by_protocol and protocol != "preference"
     )
@@ -101,8 +113,12 @@ def analyse(
         people=participants,
         counted=sum(participant.excluded is None for participant in participants),
         flow=None if enrolment is None else _flow(study, participants, enrolment),
-        trials=() if enrolment is None else tuple(_trial_counts(study, enrolment)),
+        trials=() if enrolment is None else tuple(_trial_counts(study, enrolment, responses)),
         pictures=_photo_counts(study),
+        exposures=tuple(_exposures(study, by_protocol)),
+        displays=tuple(_displays(study, included)),
+        scalings=tuple(_scalings(study, included)),
+        color_vision=_analyse_color_vision(study, participants, responses),
         fooling=fooling,
         preference=_analyse_preference(study, preferences) if preferences else None,
         across=None
@@ -129,14 +145,17 @@ def _flow(study: Study, participants: Sequence[Participant], enrolment: Enrolmen
     )
 
 
-def _trial_counts(study: Study, enrolment: Enrolment) -> Iterable[TrialCounts]:
+def _trial_counts(
+    study: Study, enrolment: Enrolment, responses: Iterable[Response]
+) -> Iterable[TrialCounts]:
+    early = Counter(response.protocol for response in responses if is_early(study, response))
     for protocol in study.protocols:
         answered, void, unanswered = (
             enrolment.trials.get((protocol, outcome), 0)
             for outcome in ("answered", "void", "unanswered")
         )
         repeated = enrolment.repeated.get(protocol, 0)
-        yield TrialCounts(protocol, answered, repeated, void, unanswered)
+        yield TrialCounts(protocol, answered, repeated, void, unanswered, early[protocol])
 
 
 def _photo_counts(study: Study) -> PhotoCounts:
@@ -144,6 +163,112 @@ def _photo_counts(study: Study) -> PhotoCounts:
     obvious = sum(OBVIOUS in pictures for pictures in real)
     skipped = None if study.skipped is None else dict(study.skipped)
     return PhotoCounts(len(real) - obvious, obvious, len(study.items) - len(real), skipped)
+
+
+def _exposures(
+    study: Study, by_protocol: Mapping[Protocol, Sequence[Response]]
+) -> Iterable[Exposure]:
+    asked = 1000 * study.seconds
+    pairs, timed = by_protocol.get("pair", ()), by_protocol.get("timed", ())
+    times: tuple[tuple[Protocol, int, list[tuple[float | None, float | None]]], ...] = (
+        ("pair", 1, [(r.exposure_ms, asked) for r in pairs]),
+        ("pair", 2, [(r.second_exposure_ms, asked) for r in pairs]),
+        ("timed", 1, [(r.exposure_ms, r.asked_ms) for r in timed]),
+    )
+    for protocol, image, exposures in times:
+        errors = [a - b for a, b in exposures if a is not None and b is not None]
+        if exposures:
+            yield Exposure(
+                protocol,
+                image,
+                len(errors),
+                len(exposures) - len(errors),
+                _quantiles(errors, 0.025, 0.975) if errors else None,
+                max(errors, key=abs, default=None),
+            )
+
+
+def _scales(study: Study, responses: Iterable[Response]) -> Iterable[tuple[Response, float]]:
+    """Yield responses with the number of screen pixels per pixel of the image."""
+    widths = {item.id: item.width for item in study.items}
+    for response in responses:
+        if response.image_width is not None and response.pixel_ratio is not None:
+            yield response, response.image_width * response.pixel_ratio / widths[response.item]
+
+
+def _displays(study: Study, responses: Iterable[Response]) -> Iterable[Display]:
+    scales = list(_scales(study, responses))
+    for person in _participants(response for response, _ in scales):
+        own = [(response, scale) for response, scale in scales if response.person == person]
+        viewports = [(r.viewport_width or 0, r.viewport_height or 0) for r, _ in own]
+        yield Display(
+            person,
+            len(own),
+            tuple(dict.fromkeys(viewports)),
+            tuple(dict.fromkeys(r.pixel_ratio or 0 for r, _ in own)),
+            (min(scale for _, scale in own), max(scale for _, scale in own)),
+        )
+
+
+def _scalings(study: Study, responses: Iterable[Response]) -> Iterable[Scaling]:
+    scales = list(_scales(study, responses))
+    low, high = 1 - SCALE_TOLERANCE, 1 + SCALE_TOLERANCE
+    ranges: dict[ScalingName, tuple[float, float]] = {
+        "reduced": (0, low),
+        "unscaled": (low, high),
+        "enlarged": (high, np.inf),
+    }
+    for scaling, (low, high) in ranges.items():
+        own = [response for response, scale in scales if low <= scale < high]
+        yield Scaling(scaling, len(own), len(_participants(own)))
+
+
+def _analyse_color_vision(
+    study: Study, participants: Sequence[Participant], responses: Sequence[Response]
+) -> ColorVisionResult | None:
+    if study.color_vision == "unasked":
+        return None
+    answers = Counter(participant.color_vision or "unanswered" for participant in participants)
+    # Whom only a deficiency excludes counts as included here.
+    attentive = [
+        replace(p, excluded=None) for p in participants if set(p.criteria) <= {"color_vision"}
+    ]
+    normal = [p for p in attentive if p.color_vision != "deficient"]
+    effects = []
+    if len(normal) < len(attentive):
+        everybody = _estimates(study, select_responses(attentive, responses))
+        without = _estimates(study, select_responses(normal, responses))
+        effects = [
+            ColorVisionEffect(*key, estimate, without.get(key, Estimate(None, 0, None)))
+            for key, estimate in everybody.items()
+        ]
+    return ColorVisionResult(dict(sorted(answers.items())), tuple(effects))
+
+
+def _estimates(
+    study: Study, staircases: Sequence[Response]
+) -> dict[tuple[Protocol, str, str | None], Estimate]:
+    """Return the main result of each system, by protocol, system and the other system."""
+    estimates: dict[tuple[Protocol, str, str | None], Estimate] = {}
+    included = [response for response in staircases if not is_early(study, response)]
+    for protocol, given in group_by(included, lambda r: r.protocol).items():
+        if protocol == "preference":
+            for pair in _analyse_preference(study, given).pairs:
+                rate = pair.preferred
+                estimate = Estimate(rate.share, rate.n, rate.clustered)
+                estimates[protocol, pair.first, pair.second] = estimate
+            continue
+        by_system = group_by(given, lambda r: r.system)
+        for system in (system for system in study.systems if system in by_system):
+            own = by_system[system]
+            if protocol == "timed":
+                threshold = _threshold(own, staircases)
+                estimate = Estimate(threshold.mean, len(own), threshold.mean_interval)
+            else:
+                rate = _proportion(own, _fooled)
+                estimate = Estimate(rate.share, rate.n, rate.clustered)
+            estimates[protocol, system, None] = estimate
+    return estimates
 
 
 def _participants(responses: Iterable[Response]) -> list[str]:
@@ -197,8 +322,22 @@ def _incorrect(response: Response) -> bool:
 
 
 def _analyse_fooling(
-    study: Study, protocol: Protocol, responses: Sequence[Response], scores: Scores
+    study: Study,
+    protocol: Protocol,
+    responses: Sequence[Response],
+    staircases: Sequence[Response],
+    scores: Scores,
 ) -> FoolingResult:
+    """Compute the results of a protocol.
+
+    Args:
+        study: The study.
+        protocol: The protocol.
+        responses: Those of the protocol.
+        staircases: Those of the included participants, early ones as well, as these moved the
+            staircases too.
+        scores: Metrics of images.
+    """
     by_system = group_by(responses, lambda r: r.system)
     real = by_system.get(REAL, [])
     systems = [system for system in study.systems if system in by_system]
@@ -220,7 +359,9 @@ def _analyse_fooling(
                     ).items()
                 ),
                 error=_error_rate(by_system[system], real, chance=chance),
-                threshold=_threshold(by_system[system], responses) if protocol == "timed" else None,
+                threshold=_threshold(by_system[system], staircases)
+                if protocol == "timed"
+                else None,
                 agreement=_agreement(by_system[system]),
             )
             for system in systems
@@ -272,14 +413,18 @@ def _difference(first: str, second: str, by_system: Mapping[str, Sequence[Respon
     return Difference(first, second, _mean(a, _fooled) - _mean(b, _fooled), interval)
 
 
-def _threshold(generated: Iterable[Response], responses: Iterable[Response]) -> Threshold:
+def _threshold(generated: Iterable[Response], staircases: Iterable[Response]) -> Threshold:
     """Return the threshold of a system.
 
     A participant has one staircase, over images of one system and real ones.
     """
     participants = {response.person for response in generated}
     modes, means, not_converged = [], [], 0
-    relevant = (response for response in responses if response.person in participants)
+    relevant = (
+        response
+        for response in staircases
+        if response.protocol == "timed" and response.person in participants
+    )
     for staircase in group_by(relevant, lambda r: r.person).values():
         levels = [response.asked_ms for response in staircase if response.asked_ms is not None]
         mean = converged_mean(levels)
@@ -307,8 +452,11 @@ def _agreement(responses: Iterable[Response]) -> float | None:
     return nominal_alpha([[count[True], count[False]] for count in counts.values()])
 
 
-def _quartiles(times: Sequence[float]) -> tuple[float, float, float]:
-    low, median, high = np.quantile(times, [0.25, 0.5, 0.75])
+def _quantiles(
+    values: Sequence[float], lower: float = 0.25, upper: float = 0.75
+) -> tuple[float, float, float]:
+    """Return the lower quantile, the median and the upper quantile."""
+    low, median, high = np.quantile(values, [lower, 0.5, upper])
     return float(low), float(median), float(high)
 
 
@@ -321,7 +469,7 @@ def _response_times(system: str, responses: Iterable[Response]) -> ResponseTimes
     if not every:
         return None
     correct, incorrect = (float(np.median(t)) if t else None for t in (times[True], times[False]))
-    return ResponseTimes(system, len(every), _quartiles(every), correct, incorrect)
+    return ResponseTimes(system, len(every), _quantiles(every), correct, incorrect)
 
 
 def _image_results(study: Study, responses: Iterable[Response]) -> tuple[ImageResult, ...]:
@@ -396,7 +544,7 @@ def _analyse_preference(study: Study, responses: Sequence[Response]) -> Preferen
         persons=len(_participants(responses)),
         pairs=tuple(pairs),
         left_chosen=_proportion(responses, lambda r: r.chosen == r.shown[0]),
-        reaction=_quartiles(times) if times else None,
+        reaction=_quantiles(times) if times else None,
     )
 
 

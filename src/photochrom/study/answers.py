@@ -1,12 +1,25 @@
 """A participant's response to a trial."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from photochrom.study.design import OBVIOUS, REAL, Kind, Protocol
 
 ColorVision = Literal["deficient", "normal", "unsure", "undisclosed"]
 """Whether a participant reports a colour-vision deficiency."""
+
+
+class Measurements(TypedDict, total=False):
+    """What the browser measures in a trial; see `Response`."""
+
+    exposure_ms: float | None
+    reaction_ms: float | None
+    second_exposure_ms: float | None
+    since_onset_ms: float | None
+    viewport_width: float | None
+    viewport_height: float | None
+    pixel_ratio: float | None
+    image_width: float | None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import SystemRandom
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -16,12 +16,14 @@ from pydantic import BaseModel, Field
 
 from photochrom.errors import DataError, PhotochromError
 from photochrom.server.guard import RequestGuard, add_error_handlers, error_response
+from photochrom.study.answers import ColorVision, Measurements
 from photochrom.study.design import IMAGE_FOLDER, RESPONSE_FILE, STUDY_FILE, Study, load_study
 from photochrom.study.store import CurrentTrial, Store, TrialNotOpenError
 from photochrom.study.trials import decode_choice, draw_trials
 
 _MAX_BODY_BYTES = 10_000
 _COOKIE_SECONDS = 365 * 86_400
+_Measurement = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 
 
 class _TrialNumber(BaseModel):
@@ -36,8 +38,20 @@ class _ResponseBody(_TrialNumber):
     pictures: list[str]
     """Image ids in the order shown; identify a stored response to another study or participant."""
     chosen: int | str
-    exposure_ms: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    reaction_ms: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    exposure_ms: _Measurement = None
+    reaction_ms: _Measurement = None
+    second_exposure_ms: _Measurement = None
+    since_onset_ms: _Measurement = None
+    viewport_width: _Measurement = None
+    viewport_height: _Measurement = None
+    pixel_ratio: _Measurement = None
+    image_width: _Measurement = None
+
+
+class _ColorVisionBody(BaseModel):
+    """What a participant reports."""
+
+    answer: ColorVision
 
 
 def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
@@ -108,12 +122,20 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
             )
         return response
 
+    @app.post("/api/color-vision")
+    def save_color_vision(request: Request, body: _ColorVisionBody) -> Response:
+        request.app.state.store.save_color_vision(require_participant(request), body.answer)
+        return Response(status_code=204)
+
     @app.get("/api/next")
     def next_trial(request: Request) -> dict[str, Any]:
         participant = find_participant(request)
         if participant is None:
             return {"state": "consent"}
-        current = request.app.state.store.next_trial(participant)
+        store = request.app.state.store
+        if study.color_vision != "unasked" and store.color_vision(participant) is None:
+            return {"state": "color-vision"}
+        current = store.next_trial(participant)
         return {"state": "done"} if current is None else describe(current)
 
     def describe(current: CurrentTrial) -> dict[str, Any]:
@@ -146,15 +168,15 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
             raise TrialNotOpenError(
                 f"trial {body.number} shows other images; request the next trial"
             )
-        timed = trial.protocol == "timed"
-        if timed and body.exposure_ms is None:
+        if trial.protocol == "timed" and body.exposure_ms is None:
             raise PhotochromError("exposure_ms is missing; give the measured exposure")
+        measured = body.model_dump(include=set(Measurements.__annotations__))
+        if trial.protocol not in ("pair", "timed"):
+            measured["exposure_ms"] = None
+        if trial.protocol != "pair":
+            measured["second_exposure_ms"] = None
         response = store.save_response(
-            participant,
-            body.number,
-            decode_choice(trial, body.chosen),
-            exposure_ms=body.exposure_ms if timed else None,
-            reaction_ms=body.reaction_ms,
+            participant, body.number, decode_choice(trial, body.chosen), **measured
         )
         return {"right": response.correct} if trial.kind == "practice" else {}
 

@@ -49,12 +49,17 @@ You will see photographs. Some have the colours that the camera recorded; in oth
 guessed the colours. You are asked which are real, or which of two looks better.
 
 Taking part is voluntary. You can stop at any time by closing this page; the responses you gave \
-until then are kept.
+until then are kept. You can also withdraw at any time: all that is stored about you is then \
+deleted. At the end you get a code with which you can have it deleted later.
 
-These data are stored: your responses, your response times, and when you took part, under a \
-random number. A cookie in your browser holds that number, so that you can continue after an \
-interruption. Nothing else about you is asked for or stored, neither your name nor your network \
-address."""
+These data are stored: your responses, your response times, the size and resolution of your \
+browser's window, {color_vision}and when you took part, under a random number. A cookie in your \
+browser holds that number, so that you can continue after an interruption. Nothing else about you \
+is asked for or stored, neither your name nor your network address."""
+"""The consent text; `{color_vision}` stands for `COLOR_VISION_CONSENT` or nothing."""
+COLOR_VISION_CONSENT = (
+    "whether you have a colour-vision deficiency (you will be asked, and need not say), "
+)
 
 _OBVIOUS_CHROMA = 30.0  # mean, before clipping to the sRGB gamut
 
@@ -82,7 +87,7 @@ def create_study(
     protocols: Sequence[Protocol] = ("pair",),
     historic: Sequence[Path] = (),
     title: str = "Real or generated?",
-    consent: str = CONSENT,
+    consent: str | None = None,
     count: int | None = None,
     seed: int = 0,
     size: int = 256,
@@ -107,7 +112,7 @@ def create_study(
         protocols: Protocols for the photos of `real`.
         historic: Folders of photos without true colours; they add the protocol `preference`.
         title: Title of the page.
-        consent: Consent text; paragraphs are separated by empty lines.
+        consent: Consent text; paragraphs are separated by empty lines. None: `CONSENT`.
         count: Number of photos of each kind; None: all, but at most `DEFAULT_COUNT`.
         seed: Seed of the choice of photos; other random choices are not reproducible.
         size: Short side of the images in px; smaller photos are not enlarged.
@@ -140,6 +145,9 @@ def create_study(
             raise PhotochromError(f"{name} is {value}; it has to be from {low} to {high}")
     if not (real or historic):
         raise DataError("there are no photos; give a folder with --real, or --historic, or both")
+    if consent is None:
+        asked = color_vision != "unasked"
+        consent = CONSENT.format(color_vision=COLOR_VISION_CONSENT if asked else "")
     for name, text in (("title", title), ("consent", consent)):
         if not text.strip():
             raise PhotochromError(f"the {name} is empty; omit it, or give a text")

@@ -29,12 +29,28 @@ def exclusion_criteria(study: Study) -> dict[Criterion, str]:
         limit = f"more than {study.allowed_misses}" if study.allowed_misses else "any"
         criteria["checks"] = f"failed {limit} of the attention checks (obvious fakes)"
     criteria["trials"] = f"responded to fewer than {_count(study.least_trials, 'test trial')}"
+    if study.color_vision == "exclude":
+        criteria["color_vision"] = "reported a colour-vision deficiency"
     return criteria
 
 
 def describe_exclusion(study: Study) -> str:
-    """Return the exclusion criteria as a sentence."""
-    return f"Participants are excluded if they {' or '.join(exclusion_criteria(study).values())}."
+    """Return the exclusion criteria as a text."""
+    *others, last = exclusion_criteria(study).values()
+    either = f"{', '.join(others)} or {last}" if others else last
+    rule = f"Participants are excluded if they {either}."
+    if study.least_reaction_ms:
+        rule += (
+            f" Responses to test trials within {study.least_reaction_ms:g} ms after the last image "
+            "appeared are left out, as nobody can have judged it so soon."
+        )
+    return rule
+
+
+def is_early(study: Study, response: Response) -> bool:
+    """Return whether a response came sooner after the image than a judgement can."""
+    time = response.since_onset_ms
+    return response.kind == "test" and time is not None and time < study.least_reaction_ms
 
 
 def _count(n: int, noun: str) -> str:
@@ -57,7 +73,8 @@ def apply_exclusion(study: Study, responses: Iterable[Response]) -> tuple[Partic
     """Return all participants who responded to any trial, by id."""
     participants = []
     for participant, given in sorted(group_by(responses, lambda r: r.person).items()):
-        tests = sum(response.kind == "test" for response in given)
+        early = sum(is_early(study, response) for response in given)
+        tests = sum(response.kind == "test" for response in given) - early
         checks = sum(response.kind == "check" for response in given)
         failed = sum(response.failed_check for response in given)
         reasons: dict[Criterion, str] = {}
@@ -65,9 +82,14 @@ def apply_exclusion(study: Study, responses: Iterable[Response]) -> tuple[Partic
             reasons["checks"] = f"failed {failed} of {_count(checks, 'attention check')}"
         if tests < study.least_trials:
             reasons["trials"] = f"responded to {_count(tests, 'test trial')}"
+        color_vision = given[0].color_vision
+        if study.color_vision == "exclude" and color_vision == "deficient":
+            reasons["color_vision"] = "reported a colour-vision deficiency"
         excluded = " and ".join(reasons.values()) or None
         participants.append(
-            Participant(participant, tests, checks, failed, excluded, tuple(reasons))
+            Participant(
+                participant, tests, checks, failed, excluded, tuple(reasons), early, color_vision
+            )
         )
     return tuple(participants)
 

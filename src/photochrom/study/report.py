@@ -32,6 +32,8 @@ from photochrom.study.design import (
 from photochrom.study.exclusion import (
     apply_exclusion,
     check_responses,
+    exclusion_criteria,
+    is_early,
     number_participants,
     select_responses,
 )
@@ -116,7 +118,7 @@ def write_report(
         ("answers.csv", _format_csv(study, analysis, responses)),
         ("report.json", json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"),
         ("contact.png", _draw_contact_sheet(sheet)),
-        ("report.html", _render_html(content, sheet, titles)),
+        ("report.html", _render_html(study, content, sheet, titles)),
     ):
         try:
             write_atomic(out / name, data)
@@ -292,7 +294,7 @@ def _format_csv(study: Study, analysis: Analysis, responses: Iterable[Response])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     fields = [field.name for field in dataclasses.fields(Response)]
-    writer.writerow([*fields, "photo", "system", "fooled", "right", "excluded"])
+    writer.writerow([*fields, "photo", "system", "fooled", "right", "excluded", "early"])
     for r in sorted(responses, key=lambda r: (r.person, r.number)):
         if r.kind != "test":
             continue
@@ -300,12 +302,13 @@ def _format_csv(study: Study, analysis: Analysis, responses: Iterable[Response])
         derived = [r.system, int(r.fooled), int(r.correct)]
         if r.protocol == "preference":
             derived = ["", "", ""]
-        writer.writerow([*row.values(), names[r.item], *derived, int(r.person in excluded)])
+        left_out = [int(r.person in excluded), int(is_early(study, r))]
+        writer.writerow([*row.values(), names[r.item], *derived, *left_out])
     return text.getvalue().encode()
 
 
 def _render_html(
-    content: Mapping[str, Any], sheet: _ContactSheet, titles: Mapping[str, str] | None
+    study: Study, content: Mapping[str, Any], sheet: _ContactSheet, titles: Mapping[str, str] | None
 ) -> bytes:
     """Return a self-contained page with the numbers of report.json, without scripts."""
     environment = Environment(
@@ -326,6 +329,7 @@ def _render_html(
         report=content,
         sheet=sheet,
         titles=titles or {},
+        excluding=exclusion_criteria(study),
         no_metrics=NO_METRICS if titles is None else None,
         min_clusters=MIN_CLUSTERS,
         min_systems=MIN_SYSTEMS,

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from photochrom.study.answers import ColorVision
 from photochrom.study.design import Protocol
 from photochrom.study.statistics import Interval
 
-Criterion = Literal["checks", "trials"]
-"""An exclusion criterion: too many failed attention checks, too few test trials."""
+Criterion = Literal["checks", "trials", "color_vision"]
+"""An exclusion criterion: too many failed attention checks, too few test trials, a reported
+colour-vision deficiency."""
 ImageKey = tuple[str, str]
 """Item id and system of a generated image."""
 Scores = Mapping[ImageKey, Mapping[str, float]]
@@ -22,6 +24,7 @@ class Participant:
     person: str
     """Participant id."""
     tests: int
+    """Without those answered too early."""
     checks: int
     missed: int
     """Number of failed attention checks."""
@@ -29,6 +32,10 @@ class Participant:
     """Reason for exclusion; None if included."""
     criteria: tuple[Criterion, ...]
     """The exclusion criteria that are met."""
+    early: int
+    """Number of responses to test trials that came too early."""
+    color_vision: ColorVision | None
+    """As reported; None if not asked."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,84 @@ class TrialCounts:
     """Trials that a reload or a hidden page interrupted."""
     unanswered: int
     """Trials of participants who left before, or who are not so far."""
+    early: int
+    """Of the answered ones, those left out because the response came too early."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Measured minus requested exposures of an image, in ms, over analysed responses."""
+
+    protocol: Protocol
+    image: int
+    """1 for the first image of a trial, 2 for the second."""
+    n: int
+    unmeasured: int
+    """Number of responses without a measurement."""
+    quantiles: tuple[float, float, float] | None
+    """2.5 %, median and 97.5 %; None without a measurement."""
+    largest: float | None
+    """The difference with the largest absolute value."""
+
+
+@dataclass(frozen=True)
+class Display:
+    """How a participant saw the images, over analysed responses that recorded it."""
+
+    person: str
+    n: int
+    viewports: tuple[tuple[float, float], ...]
+    """Different widths and heights in CSS px, in order."""
+    pixel_ratios: tuple[float, ...]
+    """Different numbers of screen pixels per CSS px, in order."""
+    scale: tuple[float, float]
+    """Smallest and largest number of screen pixels per pixel of an image, along a side."""
+
+
+ScalingName = Literal["reduced", "unscaled", "enlarged"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How many analysed responses are to images that were `reduced`, `unscaled` or `enlarged`."""
+
+    scaling: ScalingName
+    n: int
+    persons: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A result with its interval, participants as clusters."""
+
+    value: float | None
+    n: int
+    clustered: Interval | None
+
+
+@dataclass(frozen=True)
+class ColorVisionEffect:
+    """A result with and without participants who reported a colour-vision deficiency.
+
+    It is a fooling rate, in `timed` the mean threshold in ms, in `preference` the proportion that
+    preferred `system` to `other`.
+    """
+
+    protocol: Protocol
+    system: str
+    other: str | None
+    everybody: Estimate
+    without: Estimate
+
+
+@dataclass(frozen=True)
+class ColorVisionResult:
+    """What participants with a response reported, and what it changes."""
+
+    answers: dict[str, int]
+    """Number of participants by `ColorVision`, or `unanswered`."""
+    effects: tuple[ColorVisionEffect, ...]
+    """Of participants whom no other criterion excludes; empty if none of them reported it."""
 
 
 @dataclass(frozen=True)
@@ -298,6 +383,11 @@ class Analysis:
     trials: tuple[TrialCounts, ...]
     """In the order of the study; empty without an `Enrolment`."""
     pictures: PhotoCounts
+    exposures: tuple[Exposure, ...]
+    displays: tuple[Display, ...]
+    scalings: tuple[Scaling, ...]
+    color_vision: ColorVisionResult | None
+    """None if participants are not asked."""
     fooling: tuple[FoolingResult, ...]
     preference: PreferenceResult | None
     across: MetricsComparison | None

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 from photochrom.errors import DataError, PhotochromError
-from photochrom.study.answers import Response
+from photochrom.study.answers import ColorVision, Measurements, Response
 from photochrom.study.design import Protocol
 from photochrom.study.trials import Stimulus, Trial, requested_exposure_ms
 
@@ -70,6 +70,7 @@ CREATE TABLE IF NOT EXISTS counts (
 
 _CODE_DIGITS, _CODE_LENGTH = "0123456789ABCDEFGHJKMNPQRSTVWXYZ", 8  # Crockford's base 32, 40 bits
 _FIELDS = [field.name for field in dataclasses.fields(Response)]
+_MEASUREMENTS = tuple(Measurements.__annotations__)
 _SELECT_RESPONSES = (
     f"SELECT {', '.join(_FIELDS)} FROM answers JOIN trials USING (person, number) "
     "JOIN persons ON persons.id = person"
@@ -215,6 +216,23 @@ class Store:
             cursor = self._db.execute("SELECT 1 FROM persons WHERE id = ?", (participant,))
             return cursor.fetchone() is not None
 
+    def color_vision(self, participant: str) -> ColorVision | None:
+        """Return what a participant reported, None if nothing so far."""
+        with self._lock:
+            row = self._db.execute(
+                "SELECT color_vision FROM persons WHERE id = ?", (participant,)
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def save_color_vision(self, participant: str, answer: ColorVision) -> None:
+        """Save what a participant reports, unless they have before."""
+        with self._transaction() as db:
+            self._touch(participant)
+            db.execute(
+                "UPDATE persons SET color_vision = ? WHERE id = ? AND color_vision IS NULL",
+                (answer, participant),
+            )
+
     def next_trial(self, participant: str) -> CurrentTrial | None:
         """Return the current trial of a participant, None if there are no more.
 
@@ -268,13 +286,11 @@ class Store:
         participant: str,
         number: int,
         chosen: str,
-        *,
-        exposure_ms: float | None = None,
-        reaction_ms: float | None = None,
+        **measured: Unpack[Measurements],
     ) -> Response:
         """Save a response unless the trial has one; arguments as in `Response`.
 
-        The response time is dropped if the images were shown again.
+        The times of the response are dropped if the images were shown again.
 
         Returns:
             The saved response, which may be an earlier one.
@@ -289,11 +305,12 @@ class Store:
                 if state not in ("begun", "again"):
                     raise TrialNotOpenError(f"trial {number} is not open; request the next trial")
                 if state == "again":
-                    reaction_ms = None
+                    measured |= {"reaction_ms": None, "since_onset_ms": None}
+                values = [measured.get(name) for name in _MEASUREMENTS]
                 db.execute(
-                    "INSERT INTO answers (person, number, chosen, exposure_ms, reaction_ms, "
-                    "answered) VALUES (?, ?, ?, ?, ?, ?)",
-                    (participant, number, chosen, exposure_ms, reaction_ms, _format_time(_now())),
+                    f"INSERT INTO answers (person, number, chosen, answered, "
+                    f"{', '.join(_MEASUREMENTS)}) VALUES (?, ?, ?, ?{', ?' * len(values)})",
+                    (participant, number, chosen, _format_time(_now()), *values),
                 )
                 if self._current_trial(participant) is None:
                     self._finish(participant)

@@ -63,6 +63,10 @@ export async function sendConsent() {
   await send("/api/person", {});
 }
 
+export async function sendColorVision(answer) {
+  await send("/api/color-vision", { answer });
+}
+
 /** @returns {Promise<boolean>} Whether the images of the trial may be shown. */
 export async function beginTrial(number) {
   return (await send("/api/begun", { number })).ok;

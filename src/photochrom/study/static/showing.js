@@ -46,18 +46,31 @@ export async function show(elements) {
   return time;
 }
 
-/** Show elements one after the other, each for the same exposure. */
+/**
+ * @typedef {object} Showing
+ * @property {number[]} exposures The measured exposure of each image in ms.
+ * @property {number} onset When the last image appeared.
+ */
+
+/**
+ * Show elements one after the other, each for the same exposure.
+ * @returns {Promise<Showing>}
+ */
 export async function showInSequence(elements, ms) {
+  const exposures = [];
+  let onset = 0;
   await wait(GAP_MS);
   for (const element of elements) {
-    await flash(element, await nextFrame(), ms);
+    onset = await nextFrame();
+    exposures.push((await flash(element, onset, ms)) - onset);
     await wait(GAP_MS);
   }
+  return { exposures, onset };
 }
 
 /**
  * Count down, show an image, and then masks.
- * @returns {Promise<number>} The measured exposure of the image in ms.
+ * @returns {Promise<Showing>}
  */
 export async function showMasked(image, ms, stage) {
   const countdown = document.createElement("p");
@@ -73,11 +86,26 @@ export async function showMasked(image, ms, stage) {
     await wait(COUNTDOWN_MS);
   }
   countdown.remove();
-  const start = await nextFrame();
-  const end = await flash(image, start, ms);
+  const onset = await nextFrame();
+  const end = await flash(image, onset, ms);
   let time = end;
   for (const mask of masks) time = await flash(mask, time, MASKS_MS / masks.length); // no gaps
-  return end - start;
+  return { exposures: [end - onset], onset };
+}
+
+/**
+ * Measure how large an image is shown.
+ * @param {HTMLImageElement} image
+ */
+export function measureDisplay(image) {
+  const { width, height } = image.getBoundingClientRect();
+  const contained = Math.min(width, (height * image.naturalWidth) / image.naturalHeight);
+  return {
+    viewport_width: innerWidth,
+    viewport_height: innerHeight,
+    pixel_ratio: devicePixelRatio,
+    image_width: contained * (window.visualViewport?.scale ?? 1),
+  };
 }
 
 /** Draw coloured noise of all scales; coarse scales have more contrast. */

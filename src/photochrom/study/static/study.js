@@ -1,7 +1,7 @@
 // A participant's way through a study: consent, trials, thanks.
 
 import * as server from "./server.js";
-import { show, showInSequence, showMasked } from "./showing.js";
+import { measureDisplay, show, showInSequence, showMasked } from "./showing.js";
 
 const $ = (id) => document.getElementById(id);
 const IMAGE_LABELS = ["Image 1", "Image 2"];
@@ -91,6 +91,20 @@ function waitForChoice() {
   });
 }
 
+function waitForColorVision() {
+  const form = $("color-vision-form");
+  return new Promise((resolve) => {
+    form.addEventListener(
+      "submit",
+      (event) => {
+        event.preventDefault();
+        resolve(new FormData(form).get("answer"));
+      },
+      { once: true },
+    );
+  });
+}
+
 function enableChoices(enabled) {
   for (const index of [0, 1]) $(`choice-${index}`).disabled = !enabled;
 }
@@ -151,10 +165,11 @@ async function runTrial(trial, images) {
   wasHidden = document.hidden;
   if (!(await server.beginTrial(trial.number))) return;
 
-  let exposure = null;
-  if (trial.protocol === "pair") await showInSequence(elements, trial.show_ms);
+  const display = measureDisplay(images[0]);
+  let showing = null;
+  if (trial.protocol === "pair") showing = await showInSequence(elements, trial.show_ms);
   else if (trial.protocol === "timed") {
-    exposure = await showMasked(images[0], trial.show_ms, $("stage"));
+    showing = await showMasked(images[0], trial.show_ms, $("stage"));
   }
   // A hidden page has no animation frames. The server voids this trial on the next request.
   if (wasHidden && trial.show_ms !== null) return;
@@ -167,8 +182,11 @@ async function runTrial(trial, images) {
     number: trial.number,
     pictures: trial.pictures,
     chosen: protocol.choices[index],
-    exposure_ms: exposure,
+    exposure_ms: showing?.exposures[0] ?? null,
+    second_exposure_ms: showing?.exposures[1] ?? null,
     reaction_ms: Math.max(0, time - start),
+    since_onset_ms: Math.max(0, time - (showing?.onset ?? start)),
+    ...display,
   });
   if (trial.practice && result) {
     const truth = protocol.choices[result.right ? index : 1 - index];
@@ -193,6 +211,9 @@ async function main() {
       await waitForClick($("agree"));
       hasConsented = true;
       await server.sendConsent();
+    } else if (state.state === "color-vision") {
+      showSection("color-vision");
+      await server.sendColorVision(await waitForColorVision());
     } else if (state.state === "done") {
       showSection("thanks");
       return;
