@@ -13,6 +13,15 @@ class PhotoError(PhotochromError):
     """A photo that cannot be read or written."""
 
 
+class TruncatedError(PhotoError):
+    """A photo that is cut off, of which a part can be decoded."""
+
+    def __init__(self, message: str, share: float = 0.0) -> None:
+        """Keep the share of the photo that can be decoded, 0 to 1; 1: all, but not all detail."""
+        super().__init__(message)
+        self.share = share
+
+
 class ModelError(PhotochromError):
     """A file that is not a colorization model, or a model with invalid output."""
 

@@ -524,3 +524,20 @@ def test_format(run, photo_file: Path, tmp_path: Path):
     wrong = run(photo, "--format", "gif")
     assert wrong.exit_code == 2
     assert "jpeg" in wrong.stderr
+
+
+def test_a_photo_that_is_cut_off(run, photo_file: Path, tmp_path: Path):
+    photo = tmp_path / "cut.jpg"
+    data = photo_file.read_bytes()
+    photo.write_bytes(data[: (data.index(b"\xff\xda") + len(data)) // 2])
+    result = run(photo)
+    assert result.exit_code == 1
+    assert f"failed {photo}: {photo} is cut off: the first " in result.stderr
+    assert not (tmp_path / "cut-color.jpg").exists()
+    result = run(photo, "--truncated")
+    assert result.exit_code == 0
+    assert "% of the photo, at the bottom, are missing and left white" in result.stderr
+    with Image.open(tmp_path / "cut-color.jpg") as image:
+        assert image.size == (64, 48)
+        assert min(image.getpixel((30, 47))) >= 253  # no colours
+        assert min(image.getpixel((30, 4))) < 253

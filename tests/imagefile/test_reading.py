@@ -181,7 +181,7 @@ def test_damaged_metadata_in_a_png_are_ignored(broken: bytes, picture: Image.Ima
         np.testing.assert_array_equal(
             open_photo(BytesIO(turned)).pixels, picture.transpose(Image.Transpose.ROTATE_180)
         )
-    with pytest.raises(PhotoError, match="damaged or cut off"):
+    with pytest.raises(PhotoError, match="is cut off"):
         open_photo(BytesIO(both[:-200]))
 
 
@@ -311,7 +311,7 @@ def test_truncated_files_are_refused(
     save_photo(picture, path)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(PhotoError, match="damaged"):
+    with pytest.raises(PhotoError, match=r"damaged|is cut off"):
         open_photo(path)
 
 

@@ -43,6 +43,8 @@ class Settings:
     """Of `Colorizer.__call__`."""
     format: str | None = None
     """Of outputs, as of `plan`."""
+    truncated: bool = False
+    """Whether photos that are cut off are colorized as far as they can be decoded."""
     max_pixels: int = MAX_PIXELS
     overwrite: bool = False
     checksum: bool = False
@@ -78,6 +80,7 @@ class Settings:
             keep_times=self.keep_times,
             sidecar=self.sidecar,
             format=self.format,
+            truncated=self.truncated,
             **self.options,
         )
 
@@ -93,6 +96,7 @@ def colorize_file(
     keep_times: bool = False,
     sidecar: bool = False,
     format: str | None = None,
+    truncated: bool = False,
     **options: Any,
 ) -> Result:
     """Colorize all pages of a file; errors are reported in the result.
@@ -155,7 +159,9 @@ def colorize_file(
         properties = find_sidecar(job.input)
         make_folder(job.output.parent, PhotoError)
         # Lazily, so that only one page is in memory.
-        pages = map(colorize_page, open_pages(job.input, max_pixels=max_pixels))
+        pages = map(
+            colorize_page, open_pages(job.input, max_pixels=max_pixels, truncated=truncated)
+        )
         is_replaced = overwrite or job.replaces is not None
         warnings = save_pages(
             pages,

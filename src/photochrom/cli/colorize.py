@@ -121,6 +121,7 @@ def colorize(
     overwrite: bool,
     checksum: bool,
     format: str | None,
+    truncated: bool,
     **options: Any,
 ) -> None:
     """Colorize photos: files, folders including subfolders, or patterns.
@@ -158,6 +159,7 @@ def colorize(
             keep_times=times,
             sidecar=sidecar,
             format=format,
+            truncated=truncated,
         )
         finished = read_finished(resume) if resume else {}
         renewal = {"checksum": checksum, "overwrite": overwrite, "recolor": recolor}

@@ -83,6 +83,12 @@ FILE_OPTIONS = (
         "photo's own format, or PNG or TIFF.",
         choices=("jpeg",),
     ),
+    Option(
+        "truncated",
+        "flag",
+        False,
+        "Colorize what can be decoded of a JPEG or PNG that is cut off; the rest becomes white.",
+    ),
 )
 """Further keywords of `colorize_file`."""
 

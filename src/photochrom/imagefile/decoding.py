@@ -19,6 +19,7 @@ from photochrom.errors import PhotoError
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
 from photochrom.imagefile.photo import Encoding, Photo, decode_pixels
+from photochrom.imagefile.truncation import Part
 from photochrom.imagefile.turning import Turn
 
 _UNSUPPORTED_FORMATS = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "FITS", "PCD"}
@@ -114,11 +115,12 @@ def decode(
     name: str,
     *,
     is_upright: bool = False,
+    part: Part | None = None,
 ) -> Photo:
     """Decode an image from `open_image`, and apply its colour profile and orientation.
 
     Without `data`, the file, several channels of 16 bits are refused. `is_upright` says that Pillow
-    applies the orientation.
+    applies the orientation. `part` says that the file was cut off; its rows become known.
 
     Raises:
         PhotoError: If it is incomplete, or of a kind that is not supported.
@@ -129,7 +131,12 @@ def decode(
         else:
             with _no_warnings():
                 image.load()
+            if part is not None and part.rows is None:
+                part.find_rows(image)
             photo, converted = _scale_values(image), image
+        if part is not None:
+            photo = part.fill(photo)
+            metadata = metadata.with_warning(part.describe(metadata.orientation or 1))
         return finish(photo, metadata, encoding, image=converted, is_upright=is_upright)
 
 

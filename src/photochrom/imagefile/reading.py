@@ -16,7 +16,7 @@ from typing import IO
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-from photochrom.errors import PhotoError
+from photochrom.errors import PhotoError, TruncatedError
 from photochrom.imagefile.decoding import (
     DamagedError,
     TooLargeError,
@@ -31,6 +31,7 @@ from photochrom.imagefile.metadata import Metadata, from_pillow_info
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.png import color
 from photochrom.imagefile.png import metadata as png
+from photochrom.imagefile.truncation import Part, find_part, is_padded
 
 MAX_PIXELS = 200_000_000
 """Limit of pixels unless the caller sets another."""
@@ -54,33 +55,43 @@ _READERS = {
 _STRIP_METADATA = {"JPEG": jpeg.strip_metadata, "PNG": png.strip_metadata}
 
 
-def open_photo(file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Photo:
+def open_photo(
+    file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS, truncated: bool = False
+) -> Photo:
     """Read a photograph, upright, with its metadata.
 
     Args:
         file: A path, or a seekable binary file.
         max_pixels: A larger image is refused before it is decoded.
+        truncated: Whether a JPEG or PNG that is cut off is decoded as far as it goes. It keeps its
+            size, what is missing is white, and a warning says so.
 
     Returns:
         The photo; the first page of a TIFF. `open_pages` reads all pages.
 
     Raises:
+        TruncatedError: If a JPEG or PNG is cut off, a part of it can be decoded, and `truncated`
+            is not set.
         PhotoError: If the file is missing, or not a complete image in a supported format.
     """
-    return next(open_pages(file, max_pixels=max_pixels))
+    return next(open_pages(file, max_pixels=max_pixels, truncated=truncated))
 
 
-def open_pages(file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) -> Iterator[Photo]:
+def open_pages(
+    file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS, truncated: bool = False
+) -> Iterator[Photo]:
     """Read the pages of a TIFF one after the other; any other photo is one page.
 
     Args:
         file: A path, or a seekable binary file.
         max_pixels: A larger page is refused before it is decoded.
+        truncated: As of `open_photo`.
 
     Yields:
         The photos, upright. Those before an error are valid.
 
     Raises:
+        TruncatedError: As `open_photo`.
         PhotoError: If the file is missing, changes meanwhile, or is not in a supported format, or a
             page is not complete.
     """
@@ -88,7 +99,7 @@ def open_pages(file: str | Path | IO[bytes], *, max_pixels: int = MAX_PIXELS) ->
     name = str(file if is_path else getattr(file, "name", "the photo"))
     try:
         with Path(file).open("rb") if isinstance(file, str | Path) else nullcontext(file) as stream:
-            yield from _read_pages(stream, name, max_pixels)
+            yield from _read_pages(stream, name, max_pixels, truncated)
     except OSError as error:
         raise PhotoError(f"cannot read {name}: {error.strerror or error}") from error
 
@@ -138,7 +149,9 @@ def _read_further_sizes(stream: IO[bytes], name: str) -> list[tuple[int, int]]:
     return [] if pages.is_raw(first) else [(side[0], side[1]) for side in sides if side[1:]]
 
 
-def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo]:
+def _read_pages(
+    stream: IO[bytes], name: str, max_pixels: int, truncated: bool = False
+) -> Iterator[Photo]:
     version = _file_version(stream)
     stream.seek(0)
     start = stream.read(16)
@@ -166,7 +179,7 @@ def _read_pages(stream: IO[bytes], name: str, max_pixels: int) -> Iterator[Photo
 
         yield from map(check_unchanged, read_photos(stream, name, max_pixels))
     else:
-        yield check_unchanged(_read_single(stream, name, max_pixels))
+        yield check_unchanged(_read_single(stream, name, max_pixels, truncated))
 
 
 def _find_trailer(stream: IO[bytes], start: bytes) -> str | None:
@@ -187,7 +200,7 @@ def _file_version(stream: IO[bytes]) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
+def _read_single(stream: IO[bytes], name: str, max_pixels: int, truncated: bool) -> Photo:
     """Read a file that is one image. If that fails, it is decoded with less metadata."""
     stream.seek(0)
     data = stream.read()
@@ -202,12 +215,55 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int) -> Photo:
     if format_ == "JPEG" and (photo := deep.read(data, name, max_pixels)) is not None:
         return photo
     try:
-        return _decode_file(data, data, name, max_pixels)
+        if is_padded(data, format_):
+            raise DamagedError(f"{name} is cut off: it ends in zeros")
+        return _decode_robustly(data, data, format_, name, max_pixels)
+    except TooLargeError:
+        raise
+    except PhotoError as error:
+        part = find_part(data, format_, max_pixels)
+        if part is None:
+            raise
+        try:
+            photo = _decode_robustly(part.data, data, format_, name, max_pixels, part)
+        except PhotoError:
+            raise error from None
+        if not part.rows:
+            raise
+        if not truncated:
+            raise _truncated_error(name, part.rows / part.height) from error
+        return photo
+
+
+def _truncated_error(name: str, share: float) -> TruncatedError:
+    found = f"the first {100 * share:.0f} %" if share < 1 else "all but fine detail"
+    return TruncatedError(
+        f"{name} is cut off: {found} can be decoded; give the whole file, or colorize what is "
+        "there with --truncated",
+        share,
+    )
+
+
+def _decode_robustly(
+    data: bytes,
+    original: bytes,
+    format_: str,
+    name: str,
+    max_pixels: int,
+    part: Part | None = None,
+) -> Photo:
+    """Decode a file that is one image, if that fails without metadata that may be damaged.
+
+    Raises:
+        DamagedError: If that fails as well.
+    """
+    try:
+        return _decode_file(data, original, name, max_pixels, part)
     except DamagedError:
         strip_metadata = _STRIP_METADATA.get(format_)
         if strip_metadata is None:
             raise
-        return _decode_file(strip_metadata(data), data, name, max_pixels)
+        return _decode_file(strip_metadata(data), original, name, max_pixels, part)
 
 
 def _find_reader(format_: str) -> Reader:
@@ -216,7 +272,9 @@ def _find_reader(format_: str) -> Reader:
     return reader
 
 
-def _decode_file(data: bytes, original: bytes, name: str, max_pixels: int) -> Photo:
+def _decode_file(
+    data: bytes, original: bytes, name: str, max_pixels: int, part: Part | None
+) -> Photo:
     """Decode a file that is one image, with the metadata of the original."""
     image = open_image(BytesIO(data), name, max_pixels)
     if image.format == "TGA":
@@ -227,7 +285,7 @@ def _decode_file(data: bytes, original: bytes, name: str, max_pixels: int) -> Ph
         metadata = _read_metadata(original, image)
     except PhotoError as error:
         raise PhotoError(f"{name}: {error}") from error
-    return decode(image, data, metadata, _read_encoding(image, data, metadata), name)
+    return decode(image, data, metadata, _read_encoding(image, data, metadata), name, part=part)
 
 
 def _read_metadata(data: bytes, image: Image.Image) -> Metadata:
