@@ -1,5 +1,6 @@
 import dataclasses
 import inspect
+import re
 
 import click
 import pytest
@@ -19,6 +20,7 @@ from photochrom.colorize.options import (
 from photochrom.colorize.rendering import Prediction
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.geometry import Geometry
+from photochrom.web.texts import Texts, languages
 
 NAMES = [option.name for option in OPTIONS]
 
@@ -72,10 +74,16 @@ def test_api_has_exactly_these_fields(web_app: FastAPI):
         assert fields[option.name]["description"] == option.help
 
 
-def test_page_has_a_control_for_each_option(web_client: TestClient):
+def test_page_has_a_control_with_texts_for_each_option(web_client: TestClient):
     html = web_client.get("/").text
-    for name in {*NAMES} - {"size"}:  # versions to choose from replace the size
-        assert f'data-option="{name}"' in html
+    on_page = set(re.findall(r'data-option="(\w+)"', html))
+    assert {option.name for option in OPTIONS} - {"size"} <= on_page  # the versions choose a size
+    for language in languages():
+        texts = Texts(language).all
+        missing = [
+            o for o in on_page for part in ("label", "help") if f"option.{o}.{part}" not in texts
+        ]
+        assert missing in ([], ["model"])  # the help of a model is in its file
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,36 @@
 
 import { onConnectionChange } from "./api.js";
 import { onFiles } from "./file_input.js";
-import { defaultOptions, previewQuery, showOptions, startOptions } from "./options.js";
+import {
+  DEFAULT_LOOK,
+  GEOMETRY_KEYS,
+  PICTURE_KEYS,
+  canRedo,
+  canUndo,
+  changeLook,
+  lookQuery,
+  sameLook,
+  stepHistory,
+} from "./looks.js";
+import { hideUndo, offerUndo, showNotice, startNotices } from "./notices.js";
+import { showOptions, startOptions } from "./options.js";
 import {
   addFiles,
-  changeOptions,
+  chosenBefore,
   errorOf,
+  finishRemoval,
+  isEditable,
   photos,
   refresh,
+  refuseLook,
   removeAll,
-  removePhoto,
+  removePhotos,
+  removedPhotos,
+  retryPhoto,
   startPhotos,
   statusOf,
+  storeChosen,
+  undoRemoval,
 } from "./photos.js";
 import { download, startSaving } from "./saving.js";
 import { t } from "./texts.js";
@@ -24,15 +43,16 @@ import {
   statusText,
   thumbnailImage,
 } from "./thumbnails.js";
+import { drawVersions, startVersions } from "./versions.js";
 import { showView, startViewer } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
 const MOVING_PREVIEW_SIZE = 800; // px, while a slider moves
 const MAX_BYTES = Number(document.body.dataset.maxBytes);
-const DEFAULTS = defaultOptions();
 
 let selected = null;
-let latestModel = document.body.dataset.model;
+let latestModel = DEFAULT_LOOK.model;
+let removalIsLatest = false; // whether the latest change is a removal, and no look
 let drawScheduled = false;
 let announcements = []; // for screen readers, at the next draw
 
@@ -47,7 +67,8 @@ function scheduleDraw() {
 }
 
 function draw() {
-  if (!photos.includes(selected)) selected = photos[0] ?? null;
+  if (!photos.includes(selected)) selected = chosenBefore() ?? photos[0] ?? null;
+  if (selected) storeChosen(selected);
   const isEmpty = photos.length === 0;
   const focused = document.activeElement;
   $("welcome").hidden = !isEmpty;
@@ -75,19 +96,19 @@ function drawViewer() {
     showView({ photo: null, before: null, after: null, placeholder: "" });
     return;
   }
-  const { state, fileUrl } = selected;
+  const { fileUrl, look, state } = selected;
   const status = statusOf(selected);
-  const path = `/photos/${selected.id}`;
+  const path = `photos/${selected.id}`;
   const isReady = status === "ready";
-  // While a photo is colorized again, its old preview stays.
   if (isReady) {
-    const size = selected.sliderMoving ? `&max_size=${MOVING_PREVIEW_SIZE}` : "";
-    const query = previewQuery(selected.options);
-    selected.afterUrl = `${path}/after?${query}${size}`;
+    const size = selected.changing ? `&max_size=${MOVING_PREVIEW_SIZE}` : "";
+    selected.afterUrl = `${path}/after?${lookQuery(look, PICTURE_KEYS)}${size}`;
   }
+  const original = lookQuery(look, [...GEOMETRY_KEYS, "truncated"]);
   showView({
     photo: selected,
-    before: selected.afterUrl ? `${path}/before` : fileUrl,
+    look,
+    before: selected.afterUrl ? `${path}/before?${original}` : fileUrl,
     after: selected.afterUrl,
     thumbnail: thumbnailImage(selected),
     placeholder: fileType(selected),
@@ -96,31 +117,54 @@ function drawViewer() {
   $("progress").hidden = isReady || status === "failed";
   $("progress").textContent = `${statusText(selected)}${status === "working" ? "…" : ""}`;
   $("error").hidden = status !== "failed";
-  $("error").textContent = errorOf(selected) ?? "";
+  $("error-text").textContent = errorOf(selected) ?? "";
+  $("use-readable").hidden = selected.state?.error_code !== "truncated";
 }
 
 function drawPanel() {
+  drawVersions(selected);
   if (!selected) return;
-  const { state, options, downloading } = selected;
+  const { state, look, downloading } = selected;
   $("photo-name").textContent = selected.name;
   const info = [];
   if (state?.width) info.push(t("photo.size", { width: `${state.width}`, height: `${state.height}` }));
   if (state?.pages > 1) info.push(t("photo.pages", { count: state.pages }));
   $("photo-info").textContent = info.join(", ") || "\u00a0";
-  const isEditable = Boolean(options) && statusOf(selected) !== "failed";
-  $("options").disabled = !isEditable;
-  showOptions(options ?? DEFAULTS);
-  const canReset = isEditable && Object.keys(DEFAULTS).some((key) => DEFAULTS[key] !== options[key]);
-  $("reset").classList.toggle("invisible", !canReset);
+  drawNotes(state);
+  const editable = isEditable(selected);
+  $("options").disabled = !editable;
+  showOptions(look);
+  setAvailable("undo", editable && canUndo(selected));
+  setAvailable("redo", editable && canRedo(selected));
+  setAvailable("start-over", editable && !sameLook(look, firstLook(selected)));
   $("apply-to-all").hidden = photos.length < 2;
   const link = $("download");
-  if (statusOf(selected) === "ready") link.href = `/photos/${selected.id}/result?${previewQuery(options)}`;
+  if (statusOf(selected) === "ready") link.href = `photos/${selected.id}/result?${lookQuery(look)}`;
   else link.removeAttribute("href");
   link.download = state?.output_name ?? "";
   link.setAttribute("aria-disabled", String(!link.href));
   link.toggleAttribute("data-busy", downloading);
   link.textContent = t(downloading ? "download.busy" : "download.button");
 }
+
+/** List what is worth knowing about a photo, and what its result loses. */
+function drawNotes(state) {
+  const notes = [...(state?.notes ?? []).map((code) => t(`note.${code}`)), ...(state?.warnings ?? [])];
+  const list = $("photo-notes");
+  list.hidden = !notes.length;
+  if (notes.join("\n") === list.innerText) return;
+  list.replaceChildren(
+    ...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })),
+  );
+}
+
+/** A button that is not available keeps the focus, unlike a disabled one. */
+function setAvailable(id, available) {
+  $(id).setAttribute("aria-disabled", String(!available));
+}
+
+/** Return the look of a photo before all changes. */
+const firstLook = ({ look }) => ({ ...DEFAULT_LOOK, truncated: look.truncated });
 
 function select(photo) {
   selected = photo;
@@ -135,32 +179,78 @@ function announce() {
   announcements = [];
 }
 
-function warn(message) {
-  $("notice").querySelector("p").textContent = message;
-  $("notice").hidden = false;
-}
-
 /** Show an error of the server; after a 404, check whether the session has expired. */
 function showError(error) {
   if (error.status === 404) refresh();
-  else warn(error.message);
+  else showNotice(error.message);
+}
+
+/** Show an error of a request for pictures, and return to the look that was shown before. */
+function onViewError(error, { photo, look }) {
+  if (error.status === 404) refresh();
+  else refuseLook(photo, look, error.message);
 }
 
 function removeSelected() {
   const index = photos.indexOf(selected);
   const hadFocus = $("thumbnails").contains(document.activeElement);
-  const removed = selected;
-  selected = photos[index + 1] ?? photos[index - 1] ?? null;
-  announcements.push(t("remove.done", { name: removed.name }));
-  removePhoto(removed);
+  const next = photos[index + 1] ?? photos[index - 1] ?? null;
+  removePhotos([selected]);
+  selected = next;
+  removalIsLatest = true;
+  const all = removedPhotos();
+  offerUndo(t("remove.done", { count: all.length, name: all[0].name }));
   draw();
-  if (hadFocus) focusThumbnail(selected);
+  if (hadFocus && selected) focusThumbnail(selected);
+}
+
+function bringBack() {
+  hideUndo();
+  removalIsLatest = false;
+  const restored = undoRemoval();
+  if (!restored.length) return;
+  announcements.push(t("remove.undone", { count: restored.length, name: restored[0].name }));
+  select(restored[0]);
+  focusThumbnail(selected);
+}
+
+/** Go one change back (-1) or forward (1) in the history of the selected photo. */
+function step(steps) {
+  if (!selected || !isEditable(selected)) return;
+  if (!(steps < 0 ? canUndo : canRedo)(selected)) return;
+  announcements.push(t(steps < 0 ? "history.undone" : "history.redone"));
+  stepHistory(selected, steps);
+}
+
+/** Change the look of the selected photo. */
+function changeSelected(changes, options) {
+  if (!selected || !isEditable(selected)) return; // removed while the slider moved
+  removalIsLatest = false;
+  latestModel = changes.model ?? latestModel;
+  changeLook([selected], changes, options);
+}
+
+/** Give all photos the look of the selected one, apart from what belongs to one photo. */
+function applyToAll() {
+  const { look } = selected;
+  const editable = photos.filter(isEditable);
+  for (const photo of editable) {
+    const { turn, straighten, crop, truncated } = photo.look;
+    const max = photo.state.max_size ?? Infinity;
+    const size = look.size && Math.min(look.size, max);
+    changeLook([photo], { ...look, size, turn, straighten, crop, truncated });
+  }
+  announcements.push(t("panel.applied_to_all", { count: editable.length }));
 }
 
 function onKeyDown(event) {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !selected) return;
   const { target, key } = event;
-  if (target.closest("dialog, input, select, textarea")) return;
+  if (event.defaultPrevented || event.altKey || target.closest("dialog")) return;
+  if (event.ctrlKey || event.metaKey) {
+    onShortcut(event);
+    return;
+  }
+  if (!selected || target.closest("input, select, textarea")) return;
   const inThumbnails = $("thumbnails").contains(target);
   const index = photos.indexOf(selected);
   const targets = { ArrowLeft: index - 1, ArrowRight: index + 1 };
@@ -175,28 +265,44 @@ function onKeyDown(event) {
   }
 }
 
+/** Undo by Ctrl+Z, redo by Ctrl+Shift+Z or Ctrl+Y. */
+function onShortcut(event) {
+  const key = event.key.toLowerCase();
+  const isUndo = key === "z" && !event.shiftKey;
+  if (!isUndo && key !== "y" && key !== "z") return;
+  event.preventDefault();
+  if (isUndo && removalIsLatest && removedPhotos().length) bringBack();
+  else step(isUndo ? -1 : 1);
+}
+
+function onClick(id, action) {
+  $(id).addEventListener("click", () => {
+    if ($(id).ariaDisabled !== "true") action();
+  });
+}
+
 function startButtons() {
-  $("apply-to-all").addEventListener("click", () => {
-    announcements.push(t("panel.applied_to_all", { count: photos.length }));
-    changeOptions(photos, { ...selected.options });
+  onClick("undo", () => step(-1));
+  onClick("redo", () => step(1));
+  onClick("start-over", () => {
+    changeSelected(firstLook(selected));
+    announcements.push(t("history.started_over"));
   });
-  $("reset").addEventListener("click", () => {
-    changeOptions([selected], DEFAULTS);
-    latestModel = DEFAULTS.model ?? latestModel;
-  });
-  $("remove").addEventListener("click", removeSelected);
+  onClick("apply-to-all", applyToAll);
+  onClick("use-readable", () => retryPhoto(selected, { truncated: true }));
+  onClick("remove", removeSelected);
   $("download").addEventListener("click", (event) => {
     event.preventDefault();
     if (statusOf(selected) === "ready") download(selected);
   });
-  $("remove-all").addEventListener("click", () => $("confirm-remove").showModal());
+  onClick("remove-all", () => $("confirm-remove").showModal());
   $("confirm-remove").addEventListener("close", () => {
     if ($("confirm-remove").returnValue !== "yes") return;
+    hideUndo();
     removeAll();
     draw();
     $("status").textContent = t("remove_all.done");
   });
-  $("notice").querySelector("button").addEventListener("click", () => ($("notice").hidden = true));
 }
 
 onConnectionChange((isConnected) => {
@@ -204,7 +310,14 @@ onConnectionChange((isConnected) => {
   $("connection").textContent = isConnected ? "" : t("connection.lost");
   $("connection").hidden = isConnected;
 });
-startViewer(showError);
+startViewer({
+  onError: onViewError,
+  onShown({ photo, look }) {
+    photo.goodLook = look;
+  },
+});
+startNotices({ onUndoRemoval: bringBack, onEndRemoval: finishRemoval });
+startVersions(changeSelected);
 startButtons();
 document.addEventListener("keydown", onKeyDown);
 window.addEventListener("beforeunload", (event) => {
@@ -212,20 +325,7 @@ window.addEventListener("beforeunload", (event) => {
   if (isUploading) event.preventDefault();
 });
 onFiles((files) => addFiles(files, latestModel, MAX_BYTES));
-startOptions({
-  onInput(options) {
-    if (!selected) return; // removed while the slider moved
-    Object.assign(selected.options, options);
-    selected.sliderMoving = true;
-    drawViewer();
-  },
-  onChange(options) {
-    if (!selected) return;
-    latestModel = options.model ?? latestModel;
-    selected.sliderMoving = false;
-    changeOptions([selected], options);
-  },
-});
+startOptions(changeSelected);
 startSaving({
   onChange: scheduleDraw,
   announce: (message) => announcements.push(message),
@@ -241,5 +341,5 @@ startPhotos({
     select(added[0]);
   },
   announce: (message) => announcements.push(message),
-  warn,
+  warn: showNotice,
 });

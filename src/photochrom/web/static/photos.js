@@ -1,45 +1,75 @@
-// The photos on the page: their uploads, and their state on the server.
+// The photos on the page: their uploads, their looks, and their state on the server.
 
 import { RequestError, request, sleep, upload } from "./api.js";
+import {
+  DEFAULT_LOOK,
+  adoptLook,
+  createHistory,
+  forgetHistories,
+  onLookChange,
+  rejectLook,
+  restoreHistory,
+  sameLook,
+  settledLook,
+} from "./looks.js";
 import { forgetPictures } from "./pictures.js";
 import { t } from "./texts.js";
 
 const MAX_UPLOADS = 2; // at the same time
 const POLL_BUSY = 400; // ms between polls while the server is working
 const POLL_IDLE = 60_000; // ms otherwise; this keeps the session alive
+const CHOSEN = "photochrom.photo"; // keys of sessionStorage, which survives a reload
+const REMOVED = "photochrom.removed";
 
 /** In order of arrival; see `createPhoto`. */
 export const photos = [];
 
+const removed = []; // {photo, index}, the removals that can be undone
 const removedIds = new Set(); // a response that is on its way may still list them
+const undeletedIds = new Set(); // of these, those that the server may still have
+// Tells the page's other tabs of changes; other servers on this host have other paths or ports.
+const otherTabs = new BroadcastChannel(`photochrom ${new URL(".", location.href).pathname}`);
 let changes = Promise.resolve(); // sent one after the other, so that the last one wins
 let uploads = 0;
-let pollNow = () => {};
+let pollAgain = false;
+let wakePoll = () => {};
 let callbacks;
 
 /** Call back: onChange(), onAdd(photos), announce(message) to screen readers, warn(message). */
 export function startPhotos(newCallbacks) {
   callbacks = newCallbacks;
+  onLookChange((photo) => {
+    if (!photo.changing) saveLook(photo);
+    callbacks.onChange();
+  });
+  otherTabs.onmessage = refresh;
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
+  window.addEventListener("pagehide", () => finishRemoval({ keepalive: true }));
+  for (const id of readStored(REMOVED) ?? []) deleteOnServer(id); // the page was closed meanwhile
   poll();
 }
 
 function createPhoto(name, file, model) {
+  const look = { ...DEFAULT_LOOK, model };
   return {
     name,
     file, // until it is uploaded; null for a photo from the server
     fileUrl: file && URL.createObjectURL(file), // until its thumbnail in colour is shown
-    model, // for the upload
     phase: file ? "queued" : "sent", // or uploading, full, failed
     percent: 0,
     error: null,
     id: null, // from the server
     state: null, // from the server
-    options: null, // of the controls
+    look, // as it is shown now
+    goodLook: null, // the latest one whose picture was painted
+    history: createHistory(look),
+    changing: false, // whether a slider or a handle moves
+    saving: false, // whether a request waits that will save the look
+    savedAt: 0, // when the look was saved, in ms; Infinity while it is not
     acceptedAt: 0, // by the server, in ms
     abort: new AbortController(),
     afterUrl: null, // of the latest preview in colour
     revealed: false, // whether the animation was shown
-    sliderMoving: false,
     downloading: false,
   };
 }
@@ -54,6 +84,19 @@ export function errorOf(photo) {
   return photo.error ?? photo.state?.error;
 }
 
+/** Return whether the look of a photo can be changed. */
+export const isEditable = (photo) => Boolean(photo.id) && statusOf(photo) !== "failed";
+
+/** Return the photo that was chosen before a reload, if it is still there. */
+export const chosenBefore = () => photos.find(({ id }) => id && id === readStored(CHOSEN));
+
+/** Remember the chosen photo for a reload. */
+export function storeChosen({ id }) {
+  if (id) sessionStorage.setItem(CHOSEN, JSON.stringify(id));
+}
+
+const readStored = (key) => JSON.parse(sessionStorage.getItem(key));
+
 /** Add files and upload those within the size limit. */
 export function addFiles(files, model, maxBytes) {
   const added = files.map((file) => createPhoto(file.name, file, model));
@@ -64,7 +107,7 @@ export function addFiles(files, model, maxBytes) {
   photos.push(...added);
   callbacks.onAdd(added);
   callbacks.onChange();
-  for (let free = MAX_UPLOADS - uploads; free > 0; free--) startNextUpload();
+  startUploads();
 }
 
 function tooLarge({ name, size }, maxBytes) {
@@ -74,6 +117,10 @@ function tooLarge({ name, size }, maxBytes) {
 function setFailed(photo, message) {
   Object.assign(photo, { phase: "failed", error: message, file: null });
   callbacks.announce(t("photo.failed", { name: photo.name, error: message }));
+}
+
+function startUploads() {
+  for (let free = MAX_UPLOADS - uploads; free > 0; free--) startNextUpload();
 }
 
 async function startNextUpload() {
@@ -88,68 +135,97 @@ async function startNextUpload() {
 }
 
 async function uploadPhoto(photo) {
-  const query = new URLSearchParams({ name: photo.name, model: photo.model });
+  const query = new URLSearchParams({ name: photo.name, model: photo.look.model });
   const onProgress = (percent) => {
     Object.assign(photo, percent === null ? { phase: "full" } : { phase: "uploading", percent });
     callbacks.onChange();
   };
   try {
-    const state = await upload(`/photos?${query}`, photo.file, onProgress, photo.abort.signal);
+    const state = await upload(`photos?${query}`, photo.file, onProgress, photo.abort.signal);
     if (photo.abort.signal.aborted) {
       if (state) deleteOnServer(state.id); // removed after the file was sent
       return;
     }
     Object.assign(photo, { phase: "sent", file: null, acceptedAt: performance.now() });
     update(photo, state);
-    pollNow();
+    storeRemoved();
+    notifyTabs();
+    refresh();
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
     setFailed(photo, error.message);
   }
 }
 
-/** Store the server's state of a photo. */
-function update(photo, state) {
-  const oldStatus = photo.state?.status;
-  photo.id = state.id;
+/** Store the server's state of a photo, which was requested at `requestedAt`, in ms. */
+function update(photo, state, requestedAt = 0) {
+  const { state: old } = photo;
   photo.state = state;
-  photo.options ??= { ...state.look };
-  if (oldStatus === state.status) return;
-  if (state.status === "ready") callbacks.announce(t("photo.ready", { name: photo.name }));
-  if (state.status === "failed") callbacks.announce(t("photo.failed", { name: photo.name, error: state.error }));
+  if (!photo.id) {
+    photo.id = state.id;
+    restoreHistory(photo, state.look);
+  } else if (!photo.changing && requestedAt > photo.savedAt) {
+    // Another tab may have changed it.
+    if (!sameLook(state.look, photo.look)) adoptLook(photo, state.look);
+  }
+  if (old?.status === state.status) return;
+  const { name } = photo;
+  if (state.status === "ready") callbacks.announce(t("photo.ready", { name }));
+  if (state.status === "failed") {
+    callbacks.announce(t("photo.failed", { name, error: state.error }));
+  }
 }
 
 async function poll() {
-  for (;;) {
+  for (let first = true; ; first = false) {
+    pollAgain = false;
     const requestedAt = performance.now();
     try {
-      updateAll((await request("/photos")).photos, requestedAt);
+      const list = await request("photos");
+      if (first) forgetHistories(new Set(list.photos.map(({ id }) => id)));
+      if (first && list.gone && readStored(CHOSEN)) callbacks.warn(t(`gone.${list.gone}`));
+      updateAll(list, requestedAt);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       callbacks.warn(error.message);
     }
     callbacks.onChange();
+    if (pollAgain) continue;
     const busy = photos.some((photo) => ["waiting", "working"].includes(statusOf(photo)));
     const interval = sleep(busy ? POLL_BUSY : POLL_IDLE);
-    await Promise.race([interval, new Promise((resolve) => (pollNow = resolve))]);
+    await Promise.race([interval, new Promise((resolve) => (wakePoll = resolve))]);
   }
 }
 
-/** Store the server's list of photos, which was requested at `requestedAt`, in ms. */
-function updateAll(states, requestedAt) {
-  const known = new Map(photos.filter(({ id }) => id).map((photo) => [photo.id, photo]));
+/** Fetch the state of the server now. */
+export function refresh() {
+  pollAgain = true;
+  wakePoll();
+}
+
+function updateAll({ photos: states, gone }, requestedAt) {
+  const all = [...photos, ...removed.map(({ photo }) => photo)];
+  const known = new Map(all.filter(({ id }) => id).map((photo) => [photo.id, photo]));
   const ids = new Set(states.map(({ id }) => id));
-  const missing = [...known.values()].filter(
-    ({ id, acceptedAt }) => acceptedAt < requestedAt && !ids.has(id),
+  const missing = photos.filter(
+    ({ id, acceptedAt }) => id && acceptedAt < requestedAt && !ids.has(id),
   );
-  for (const photo of missing) removeFromPage(photo);
-  if (missing.length && !states.length) callbacks.warn(t("photos.unused"));
+  for (const photo of missing) {
+    photos.splice(photos.indexOf(photo), 1);
+    forget(photo);
+  }
+  if (missing.length) warnOfMissing(missing, gone);
   for (const state of states) {
     const photo = known.get(state.id);
-    if (photo) update(photo, state);
+    if (photo) update(photo, state, requestedAt);
     // An unknown photo may be one that is being uploaded.
     else if (!removedIds.has(state.id) && !uploads) addFromServer(state);
   }
+}
+
+function warnOfMissing(missing, gone) {
+  const values = { count: missing.length, name: missing[0].name };
+  callbacks.warn(t(`gone.${gone ?? "photos"}`, values));
 }
 
 function addFromServer(state) {
@@ -160,67 +236,135 @@ function addFromServer(state) {
   callbacks.onAdd([]);
 }
 
-/** Change options of photos, here and on the server. */
-export function changeOptions(changed, options) {
-  for (const photo of changed) {
-    if (!photo.id || statusOf(photo) === "failed") continue;
-    Object.assign(photo.options, options);
-    enqueueChange(async () => {
+/** Save the look of a photo on the server, for a reload and for other tabs. */
+function saveLook(photo) {
+  photo.savedAt = Infinity;
+  if (photo.saving) return; // that request will send it
+  photo.saving = true;
+  enqueueChange(async () => {
+    photo.saving = false;
+    const look = settledLook(photo);
+    try {
       if (removedIds.has(photo.id)) return;
-      try {
-        update(photo, await request(`/photos/${photo.id}`, { method: "PATCH", json: options }));
-      } catch (error) {
-        if (!(error instanceof RequestError)) throw error;
-        photo.options = { ...photo.state.look };
-        if (error.status !== 404) callbacks.warn(error.message);
-      }
-      pollNow();
-    });
+      update(photo, await request(`photos/${photo.id}`, { method: "PATCH", json: look }));
+      notifyTabs();
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      if (error.status === 404) refresh();
+      else refuseLook(photo, look, error.message);
+    } finally {
+      if (!photo.saving) photo.savedAt = performance.now();
+    }
+  });
+}
+
+/** Warn that the server could not make a look, and return to the last one that was painted. */
+export function refuseLook(photo, look, message) {
+  callbacks.warn(message);
+  if (!sameLook(photo.look, look) || photo.changing) return; // it was changed meanwhile
+  const good = photo.goodLook ?? { ...DEFAULT_LOOK, truncated: look.truncated };
+  if (!sameLook(good, look)) rejectLook(photo, good);
+}
+
+/** Prepare a failed photo again, with changes of its look. */
+export async function retryPhoto(photo, looks) {
+  try {
+    const state = await request(`photos/${photo.id}/retry`, { method: "POST", json: looks });
+    restoreHistory(photo, state.look, { fresh: true });
+    update(photo, state);
+    notifyTabs();
+    refresh();
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    callbacks.warn(error.message);
   }
   callbacks.onChange();
 }
 
-export function removePhoto(photo) {
-  removeFromPage(photo);
-  if (photo.id) deleteOnServer(photo.id);
+/** Remove photos from the page; the server is told by `finishRemoval`. */
+export function removePhotos(list) {
+  for (const photo of list) {
+    const index = photos.indexOf(photo);
+    photos.splice(index, 1);
+    removed.push({ photo, index });
+  }
+  storeRemoved();
   callbacks.onChange();
+}
+
+/** Return the photos whose removal can be undone. */
+export const removedPhotos = () => removed.map(({ photo }) => photo);
+
+/** Bring the removed photos back, and return them. */
+export function undoRemoval() {
+  const restored = removed.splice(0).reverse();
+  for (const { photo, index } of restored) photos.splice(index, 0, photo);
+  storeRemoved();
+  startUploads();
+  callbacks.onChange();
+  return restored.map(({ photo }) => photo).reverse();
+}
+
+/** Delete the removed photos on the server; `keepalive` lets the requests outlive the page. */
+export function finishRemoval({ keepalive = false } = {}) {
+  for (const { photo } of removed.splice(0)) {
+    forget(photo);
+    if (!photo.id) continue;
+    undeletedIds.add(photo.id);
+    if (keepalive) fetch(`photos/${photo.id}`, { method: "DELETE", keepalive });
+    else deleteOnServer(photo.id);
+  }
+  storeRemoved();
 }
 
 export function removeAll() {
-  for (const photo of [...photos]) removeFromPage(photo);
-  enqueueChange(() => request("/photos", { method: "DELETE" }));
+  finishRemoval();
+  for (const photo of photos.splice(0)) forget(photo);
+  sessionStorage.removeItem(CHOSEN);
+  enqueueChange(async () => {
+    await request("photos", { method: "DELETE" });
+    notifyTabs();
+  });
   callbacks.onChange();
 }
 
-/** Fetch the state of the server now. */
-export const refresh = () => pollNow();
-
-/** Resolve once the server has all changes made so far. */
-export const changesSaved = () => changes;
+/** Remember the removals that the server does not know yet, so that a reload does not undo them. */
+function storeRemoved() {
+  const ids = removed.map(({ photo }) => photo.id).filter((id) => id);
+  sessionStorage.setItem(REMOVED, JSON.stringify([...ids, ...undeletedIds]));
+}
 
 function deleteOnServer(id) {
   removedIds.add(id);
   enqueueChange(async () => {
     try {
-      await request(`/photos/${id}`, { method: "DELETE" });
+      await request(`photos/${id}`, { method: "DELETE" });
+      notifyTabs();
     } catch (error) {
       if (!(error instanceof RequestError)) throw error; // else it is deleted already
     }
+    undeletedIds.delete(id);
+    storeRemoved();
   });
 }
 
-function removeFromPage(photo) {
+/** Stop the upload of a photo that is no longer on the page, and free its memory. */
+function forget(photo) {
   if (photo.id) removedIds.add(photo.id);
   photo.abort.abort();
   revokeFileUrl(photo);
   forgetPictures(photo);
-  photos.splice(photos.indexOf(photo), 1);
 }
 
 export function revokeFileUrl(photo) {
   if (photo.fileUrl) URL.revokeObjectURL(photo.fileUrl);
   photo.fileUrl = null;
 }
+
+/** Resolve once the server has all changes made so far. */
+export const changesSaved = () => changes;
+
+const notifyTabs = () => otherTabs.postMessage("changed");
 
 function enqueueChange(send) {
   changes = changes.catch(() => {}).then(send);

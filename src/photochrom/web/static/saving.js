@@ -1,7 +1,7 @@
 // Saving results: one photo, and all photos in a zip.
 
 import { RequestError, request } from "./api.js";
-import { previewQuery } from "./options.js";
+import { lookQuery } from "./looks.js";
 import { changesSaved } from "./photos.js";
 import { t } from "./texts.js";
 
@@ -21,9 +21,7 @@ export async function download(photo) {
   photo.downloading = true;
   callbacks.onChange();
   try {
-    await changesSaved();
-    const path = `/photos/${photo.id}/result?${previewQuery(photo.options)}`;
-    const file = await request(path, { as: "blob" });
+    const file = await request(`photos/${photo.id}/result?${lookQuery(photo.look)}`, { as: "blob" });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(file);
     link.download = photo.state.output_name;

@@ -1,7 +1,7 @@
 // The row of thumbnails: a listbox with one selected photo.
 
 import { loadImage } from "./api.js";
-import { previewQuery } from "./options.js";
+import { PICTURE_KEYS, lookQuery } from "./looks.js";
 import { errorOf, revokeFileUrl, statusOf } from "./photos.js";
 import { t } from "./texts.js";
 
@@ -91,8 +91,8 @@ function updateItem(photo, item, selected) {
   const text = statusText(photo);
   if (item.text.textContent !== text) item.text.textContent = text;
   item.bar.style.setProperty("--done", status === "uploading" ? `${photo.percent}%` : "0%");
-  const url = photo.state && `/photos/${photo.id}/thumbnail?${previewQuery(photo.state.look)}`;
-  if (status === "ready" && item.url !== url) {
+  const url = `photos/${photo.id}/thumbnail?${lookQuery(photo.look, PICTURE_KEYS)}`;
+  if (status === "ready" && !photo.changing && item.url !== url) {
     item.url = url;
     showResult(item, url, photo);
   }

@@ -15,7 +15,7 @@ const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 let wanted = {}; // the view of the latest call
 let shown = {}; // the view whose pictures are shown, without those that are on their way
 let loading = null; // aborts the requests for pictures; null: there are none
-let onError = () => {};
+let callbacks;
 let revealCount = 0; // stops an animation when another one or the user moves the slider
 
 /**
@@ -25,6 +25,7 @@ let revealCount = 0; // stops an animation when another one or the user moves th
  *
  * @param {object} view What to show; the latest call wins.
  * @param {object | null} view.photo
+ * @param {object} view.look Of both pictures.
  * @param {string | null} view.before The URL of the original.
  * @param {string | null} view.after The URL of the picture in colour.
  * @param {HTMLImageElement | null} view.thumbnail
@@ -50,7 +51,7 @@ export async function showView(view) {
     } catch (error) {
       if (current.signal.aborted) return;
       if (!(error instanceof RequestError)) throw error;
-      onError(error);
+      callbacks.onError(error, view);
     } finally {
       clearTimeout(busy);
       if (loading === current) {
@@ -106,6 +107,7 @@ async function loadView(view, signal) {
     signal.throwIfAborted();
     shown.after = view.after;
     setPictures($("before").firstChild, after);
+    if (after) callbacks.onShown(view);
     if (after && !photo.revealed) {
       photo.revealed = true;
       reveal();
@@ -134,9 +136,9 @@ function setPicture(parent, element, text) {
   if (element !== parent.firstChild) parent.replaceChildren(...(element ? [element] : []));
 }
 
-/** Start the slider; call back with the errors of requests for images. */
-export function startViewer(errorCallback) {
-  onError = errorCallback;
+/** Start the slider; call back: onError(error, view), and onShown(view) in colour. */
+export function startViewer(newCallbacks) {
+  callbacks = newCallbacks;
   const slider = $("split");
   slider.addEventListener("input", () => {
     revealCount++;

@@ -1,0 +1,145 @@
+// Looks: how each photo is made, and the history of its changes. docs/web.md lists the keys.
+
+const MERGE_TIME = 800; // ms; the steps of a slider that is moved by keys are one change
+const MERGED = new Set(["saturation", "strength", "straighten", "crop"]);
+const MAX_ENTRIES = 100;
+const STORAGE = "photochrom.history."; // and the photo's ID; in this tab only
+
+/** All keys, in the order of URLs. */
+export const DEFAULT_LOOK = Object.freeze({
+  saturation: 1,
+  strength: 1,
+  size: null,
+  mark: true,
+  model: document.body.dataset.model,
+  turn: 0,
+  straighten: 0,
+  crop: null, // or [left, top, width, height] in px of the turned and straightened photo
+  format: null, // or "jpeg"
+  truncated: false,
+});
+
+/** How the photo is cut and turned. */
+export const GEOMETRY_KEYS = ["turn", "straighten", "crop"];
+
+/** The keys that change the pixels. */
+export const PICTURE_KEYS = Object.keys(DEFAULT_LOOK).filter(
+  (key) => key !== "mark" && key !== "format",
+);
+
+let onChange = () => {};
+
+/** Call back with a photo after each change of its look by the user. */
+export function onLookChange(callback) {
+  onChange = callback;
+}
+
+/** Return a query string; null is an empty value. */
+export function lookQuery(look, keys = Object.keys(DEFAULT_LOOK)) {
+  return String(new URLSearchParams(keys.map((key) => [key, String(look[key] ?? "")])));
+}
+
+/** Return whether two looks are equal in some keys. */
+export const sameLook = (a, b, keys) => lookQuery(a, keys) === lookQuery(b, keys);
+
+/**
+ * Change the looks of photos.
+ *
+ * @param {object} changes Part of a look.
+ * @param {{settled: boolean}} options Whether the change is complete, and so an entry of the
+ *   history; not while a slider or a handle moves.
+ */
+export function changeLook(photos, changes, { settled = true } = {}) {
+  for (const photo of photos) {
+    photo.look = { ...photo.look, ...changes };
+    photo.changing = !settled;
+    if (settled) record(photo);
+    onChange(photo);
+  }
+}
+
+/** Add the look of a photo to its history, if it differs. */
+function record(photo) {
+  const { history, look } = photo;
+  const current = history.entries[history.index];
+  const changed = Object.keys(DEFAULT_LOOK).filter((key) => !sameLook(current, look, [key]));
+  if (!changed.length) return;
+  const now = performance.now();
+  const merge =
+    changed.join() === history.changed && MERGED.has(history.changed) &&
+    now - history.changedAt < MERGE_TIME;
+  if (!merge) history.index++;
+  history.entries.splice(history.index, Infinity, look);
+  if (history.entries.length > MAX_ENTRIES) history.index -= history.entries.splice(0, 1).length;
+  Object.assign(history, { changed: changed.join(), changedAt: now });
+  store(photo);
+}
+
+/** Return the history of a photo that has one look. */
+export const createHistory = (look) => ({ entries: [look], index: 0, changed: "", changedAt: 0 });
+
+/** Return the look without what moves at the moment. */
+export const settledLook = ({ history }) => history.entries[history.index];
+
+/** Take over a look that was not chosen in this tab; it is an entry too. */
+export function adoptLook(photo, look) {
+  photo.look = look;
+  record(photo);
+}
+
+export const canUndo = ({ history }) => history.index > 0;
+export const canRedo = ({ history }) => history.index < history.entries.length - 1;
+
+/** Go back by one change (-1), or forward (1). */
+export function stepHistory(photo, step) {
+  const { history } = photo;
+  if (!history.entries[history.index + step]) return;
+  history.index += step;
+  history.changed = "";
+  photo.look = history.entries[history.index];
+  photo.changing = false;
+  store(photo);
+  onChange(photo);
+}
+
+/** Return from a look that could not be shown to one that could, and forget the former. */
+export function rejectLook(photo, goodLook) {
+  const { history } = photo;
+  const previous = history.entries[history.index - 1];
+  if (previous && sameLook(previous, goodLook)) history.index--;
+  history.entries.splice(history.index, Infinity, goodLook);
+  history.changed = "";
+  photo.look = goodLook;
+  photo.changing = false;
+  store(photo);
+  onChange(photo);
+}
+
+function store({ id, history: { entries, index } }) {
+  try {
+    sessionStorage.setItem(STORAGE + id, JSON.stringify({ entries, index }));
+  } catch {
+    // The storage is full or forbidden: a reload forgets this history.
+  }
+}
+
+/**
+ * Set the look of a photo that is new on the page, and read the history that was stored before a
+ * reload, unless it is to be `fresh`.
+ */
+export function restoreHistory(photo, look, { fresh = false } = {}) {
+  if (fresh) sessionStorage.removeItem(STORAGE + photo.id);
+  const stored = JSON.parse(sessionStorage.getItem(STORAGE + photo.id));
+  photo.look = look;
+  photo.history = { ...createHistory(look), ...stored };
+  record(photo); // another tab may have changed it meanwhile
+}
+
+/** Delete the stored histories of all photos but these. */
+export function forgetHistories(ids) {
+  for (const key of Object.keys(sessionStorage)) {
+    if (key.startsWith(STORAGE) && !ids.has(key.slice(STORAGE.length))) {
+      sessionStorage.removeItem(key);
+    }
+  }
+}

@@ -1,0 +1,116 @@
+// The versions of a photo: small pictures of looks that differ in one thing; a click takes one.
+
+import { RequestError, loadImage, request } from "./api.js";
+import { PICTURE_KEYS, lookQuery, sameLook } from "./looks.js";
+import { statusOf } from "./photos.js";
+import { t } from "./texts.js";
+
+const DWELL_TIME = 700; // ms that a photo is shown before the server makes its versions
+const PLACEHOLDERS = 4;
+
+const $ = (id) => document.getElementById(id);
+
+let onChoose = () => {};
+let isVisible = false;
+let wanted = null; // {photo, key} of the versions that are shown or being made
+let timer = 0;
+let versions = []; // {label, changes} each
+
+/** Call back with the changes of a look when a version is chosen. */
+export function startVersions(callback) {
+  onChoose = callback;
+  new IntersectionObserver(([{ isIntersecting }]) => {
+    isVisible = isIntersecting;
+    if (wanted) scheduleLoad();
+  }).observe($("versions"));
+}
+
+/** Show the versions of a photo, once it has been shown for a moment. */
+export function drawVersions(photo) {
+  const isReady = photo && statusOf(photo) === "ready";
+  if (photo !== wanted?.photo) showPlaceholders();
+  markChosen(photo);
+  if (photo?.changing) return;
+  // All versions of the photo change with the look, apart from what makes them differ.
+  const key = isReady ? lookQuery({ ...photo.look, size: null }, PICTURE_KEYS) : null;
+  if (photo === wanted?.photo && key === wanted.key) return;
+  wanted = { photo, key, loaded: false };
+  scheduleLoad();
+}
+
+function scheduleLoad() {
+  clearTimeout(timer);
+  if (isVisible && wanted.key !== null && !wanted.loaded) timer = setTimeout(load, DWELL_TIME);
+}
+
+async function load() {
+  const current = wanted;
+  const { photo } = current;
+  current.loaded = true;
+  $("versions-help").textContent = t("versions.help");
+  try {
+    const path = `photos/${photo.id}`;
+    const { sizes } = await request(`${path}/versions?${lookQuery(photo.look)}`);
+    if (current !== wanted) return;
+    showVersions(fromSizes(sizes, photo.look.model));
+    markChosen(photo);
+    await Promise.all(
+      versions.map(async ({ changes }, index) => {
+        const query = lookQuery({ ...photo.look, ...changes }, PICTURE_KEYS);
+        const image = await loadImage(`${path}/thumbnail?${query}`);
+        if (current !== wanted || !image) return;
+        image.alt = "";
+        $("version-list").children[index].querySelector(".version-picture").replaceChildren(image);
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    $("versions").hidden = error.status === 404;
+    if (current === wanted) $("versions-help").textContent = t("versions.failed");
+  }
+}
+
+/** Return a version for each size in px at which the photo is given to the model. */
+function fromSizes(sizes, model) {
+  const option = [...$("option-model").options].find(({ value }) => value === model);
+  return sizes.map((size, index) => ({
+    label: String.fromCharCode(65 + index), // A, B, ...
+    changes: { size: size === Number(option?.dataset.size) ? null : size },
+  }));
+}
+
+function showPlaceholders() {
+  versions = [];
+  $("versions").hidden = false;
+  $("version-list").replaceChildren(
+    ...Array.from({ length: PLACEHOLDERS }, () => createVersion({ label: "" })),
+  );
+}
+
+/** Show the choices; those that are shown already keep their pictures and the focus. */
+function showVersions(newVersions) {
+  const isSame = JSON.stringify(newVersions) === JSON.stringify(versions);
+  versions = newVersions;
+  if (!isSame) $("version-list").replaceChildren(...versions.map(createVersion));
+  $("versions").hidden = versions.length < 2; // a small photo
+}
+
+function createVersion({ label, changes }) {
+  const item = document.createElement("label");
+  item.className = "version";
+  const radio = item.appendChild(document.createElement("input"));
+  Object.assign(radio, { type: "radio", name: "version", className: "visually-hidden" });
+  radio.disabled = !changes;
+  radio.ariaLabel = t("versions.version", { label });
+  radio.addEventListener("change", () => onChoose(changes));
+  item.appendChild(document.createElement("span")).className = "version-picture";
+  item.appendChild(document.createElement("span")).textContent = label || "\u00a0";
+  return item;
+}
+
+function markChosen(photo) {
+  const radios = [...$("version-list").querySelectorAll("input")];
+  for (const [index, { changes }] of versions.entries()) {
+    radios[index].checked = sameLook({ ...photo.look, ...changes }, photo.look);
+  }
+}
