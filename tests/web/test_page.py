@@ -15,17 +15,21 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from photochrom import open_photo
 from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import WorkerTimeoutError
 from photochrom.batch.runner import colorize_file
+from photochrom.cli.colorize import colorize
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.app import create_app
 from photochrom.web.service import Limits
 from support.models import write_model
+from support.photos import draw
 from support.server import get_service, make_jpeg, run_server
 
 DEFAULT_LOOK = {
@@ -94,6 +98,108 @@ def test_photo_from_upload_to_download(client: TestClient, tiny_onnx: Path, tmp_
     result = client.get(f"{address}/result", params=options)
     assert result.content == job.output.read_bytes()
     assert "Gro%C3%9Fmutter%201910-color.jpg" in result.headers["content-disposition"]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        {"turn": 90},
+        {"straighten": -3.5},
+        {"crop": [20, 30, 200, 150]},
+        {"turn": 270, "straighten": 2, "crop": [40, 50, 120, 160], "size": 48, "strength": 0.5},
+        {"format": "jpeg", "saturation": 2, "mark": False},
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_result_equals_command_line(
+    client: TestClient, tiny_onnx: Path, tmp_path: Path, look: dict[str, Any], suffix: str
+):
+    path = tmp_path / f"old.{suffix}"
+    Image.fromarray(draw(240, 320)).convert("L").save(path)
+    upload(client, path.read_bytes(), path.name)
+    (photo,) = wait_until_ready(client)
+    query = {k: ",".join(map(str, v)) if k == "crop" else v for k, v in look.items()}
+    result = client.get(f"/photos/{photo['id']}/result", params=query)
+    arguments = [str(path), "--model", str(tiny_onnx)]
+    for name, value in query.items():
+        arguments += ["--no-mark"] if name == "mark" else [f"--{name}", str(value)]
+    ran = CliRunner().invoke(colorize, arguments)
+    assert ran.exit_code == 0, ran.output
+    (expected,) = tmp_path.glob("old*-color*")
+    assert result.content == expected.read_bytes()
+    assert f'filename="{expected.name}"' in result.headers["content-disposition"]
+    saved = client.patch(f"/photos/{photo['id']}", json=look).json()
+    assert saved["output_name"] == expected.name
+    image = np.asarray(Image.open(expected).convert("RGB")).astype(int)
+    after = read_image(client.get(f"/photos/{photo['id']}/after", params=query))
+    before = read_image(client.get(f"/photos/{photo['id']}/before", params=query))
+    assert np.abs(after - image).mean() < 4  # both are JPEGs
+    assert before.shape == image.shape
+    assert np.corrcoef(before[..., 1].ravel(), image[..., 1].ravel())[0, 1] > 0.95
+
+
+def test_original_with_another_geometry_needs_no_network(
+    web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    upload(client, make_jpeg(300, 200))
+    (photo,) = wait_until_ready(client)
+    tasks = record_tasks(web_app, monkeypatch)
+    address = f"/photos/{photo['id']}/before"
+    for query, size in (
+        ({}, (300, 200)),
+        ({"turn": 90}, (200, 300)),
+        ({"turn": 90, "crop": "10,20,100,50"}, (100, 50)),
+        ({"turn": 90, "crop": "10,20,100,50", "max_size": 50}, (50, 25)),
+        ({"max_size": 30}, (30, 20)),
+    ):
+        response = client.get(address, params=query)
+        assert Image.open(io.BytesIO(response.content)).size == size
+    assert tasks == []
+    outside = client.get(address, params={"crop": "290,0,20,20"})
+    assert outside.status_code == 400
+    assert outside.json()["detail"].startswith("the crop 290,0,20,20 (left, top, width, height)")
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_regions_equal_the_result(client: TestClient, depth: int):
+    pixels = draw(500, 700)[..., 0]
+    image = Image.fromarray(pixels if depth == 8 else pixels.astype(np.uint16) * 257)
+    if depth == 8:  # sent as PNG, without loss
+        image.putalpha(Image.radial_gradient("L").resize(image.size))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    upload(client, buffer.getvalue(), "old.png")
+    (photo,) = wait_until_ready(client)
+    address = f"/photos/{photo['id']}"
+    look = {"turn": 90, "straighten": 2, "saturation": 1.5}
+    content = client.get(f"{address}/result", params=look).content
+    whole = open_photo(io.BytesIO(content)).to_srgb().astype(int)
+    height, width = whole.shape[:2]
+    for left, top, w, h in ((0, 0, 100, 80), (37, 111, 301, 200), (width - 60, height - 1, 60, 1)):
+        query = look | {"left": left, "top": top, "width": w, "height": h}
+        region = read_image(client.get(f"{address}/region", params=query))
+        difference = np.abs(region - whole[top : top + h, left : left + w])
+        assert difference.max() <= 1 if depth == 8 else difference.mean() < 2
+        original = read_image(client.get(f"{address}/region", params=query | {"side": "before"}))
+        assert original.shape == region.shape
+        assert np.ptp(original, axis=2).max() == 0
+    small = read_image(client.get(f"{address}/region", params=query | {"max_size": 30}))
+    assert small.shape == (1, 30, 3)
+    for left, top, w, h in ((-1, 0, 9, 9), (0, 0, width + 1, 9), (0, 0, 9, 0), (0, 0, 9, 10**9)):
+        query = look | {"left": left, "top": top, "width": w, "height": h}
+        refused = client.get(f"{address}/region", params=query)
+        assert refused.status_code == 400
+        assert f"reaches out of the result of {width}x{height} pixels" in refused.json()["detail"]
+
+
+def test_regions_are_limited(client: TestClient):
+    upload(client, make_jpeg(2100, 400))
+    (photo,) = wait_until_ready(client)
+    query = {"left": 0, "top": 0, "width": 2049, "height": 400}
+    response = client.get(f"/photos/{photo['id']}/region", params=query)
+    assert response.json() == {
+        "detail": "the region has 2049x400 pixels; it has to have at most 2048x2048"
+    }
 
 
 def test_photo_removed_during_rendering_is_not_found(
@@ -450,6 +556,9 @@ def test_transparent_photo_has_png_preview(client: TestClient):
     response = client.get(f"/photos/{photo['id']}/after")
     assert response.headers["content-type"] == "image/png"
     assert Image.open(io.BytesIO(response.content)).mode == "RGBA"
+    for view in ("before", "thumbnail"):
+        shown = Image.open(io.BytesIO(client.get(f"/photos/{photo['id']}/{view}").content))
+        assert shown.getchannel("A").getextrema() == (0, 255)
 
 
 def test_each_size_is_shown_as_it_is_downloaded(client: TestClient):

@@ -53,26 +53,49 @@ class Prediction:
         return dataclasses.replace(photo, pixels=pixels, space=space, metadata=metadata)
 
     def downscale(self, max_side: int) -> "Prediction":
-        """Return the prediction for a copy of 8 bits, without metadata, to show on a screen."""
+        """Return the prediction for a copy as of `downscale`."""
+        return dataclasses.replace(self, photo=downscale(self.photo, max_side))
+
+    def crop(self, left: int, top: int, width: int, height: int) -> "Prediction":
+        """Return the prediction for a rectangle of the photo, in px, without metadata.
+
+        It is rendered as this part of the whole photo would be, but for rounding.
+        """
         photo = self.photo
-        width, height = photo.size
-        scale = min(1.0, max_side / max(width, height))
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-
-        def shrink(values: Pixels) -> NDArray[np.uint8]:
-            return to_8_bits(cv2.resize(values, size, interpolation=cv2.INTER_AREA))
-
-        alpha = photo.alpha
-        opaque = alpha is None or bool((alpha == np.iinfo(alpha.dtype).max).all())
-        copy = Photo(
-            shrink(photo.pixels).reshape(size[1], size[0], -1),
-            None if opaque or alpha is None else shrink(alpha),
-            photo.space,
-            Metadata(icc=photo.metadata.icc),
-            # Fast to encode.
-            Encoding("JPEG", {"quality": 90}) if opaque else Encoding("PNG", {"compress_level": 1}),
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        part = dataclasses.replace(
+            photo,
+            pixels=photo.pixels[rows, columns].copy(),
+            alpha=None if photo.alpha is None else photo.alpha[rows, columns].copy(),
+            metadata=Metadata(icc=photo.metadata.icc),
         )
-        return dataclasses.replace(self, photo=copy)
+        planes = _enlarge(self.coefficients, 2, photo.size[0], columns)
+        return dataclasses.replace(
+            self, photo=part, coefficients=_enlarge(planes, 1, photo.size[1], rows)
+        )
+
+
+def downscale(photo: Photo, max_side: int) -> Photo:
+    """Return a copy of 8 bits, without metadata, to show on a screen; it is fast to encode.
+
+    Its long side has at most `max_side` px.
+    """
+    width, height = photo.size
+    scale = min(1.0, max_side / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+
+    def shrink(values: Pixels) -> NDArray[np.uint8]:
+        return to_8_bits(cv2.resize(values, size, interpolation=cv2.INTER_AREA))
+
+    alpha = photo.alpha
+    opaque = alpha is None or bool((alpha == np.iinfo(alpha.dtype).max).all())
+    return Photo(
+        shrink(photo.pixels).reshape(size[1], size[0], -1),
+        None if opaque or alpha is None else shrink(alpha),
+        photo.space,
+        Metadata(icc=photo.metadata.icc),
+        Encoding("JPEG", {"quality": 90}) if opaque else Encoding("PNG", {"compress_level": 1}),
+    )
 
 
 def keeps_colors(photo: Photo, strength: float) -> bool:
@@ -121,6 +144,23 @@ def _render_pixels(
     for _ in map(render_rows, strips) if pool is None else pool.map(render_rows, strips):
         pass
     return output
+
+
+def _enlarge(planes: FloatArray, axis: int, length: int, part: slice) -> FloatArray:
+    """Enlarge planes to `length` px along an axis, and return a part of that.
+
+    They equal those of `cv2.resize`, bilinear, but for rounding.
+    """
+    count = planes.shape[axis]
+    place = (np.arange(part.start, part.stop, dtype=np.float32) + 0.5) * (count / length) - 0.5
+    place = np.clip(place, 0, count - 1)
+    first = np.minimum(place.astype(np.intp), max(0, count - 2))
+    shape = [1] * planes.ndim
+    shape[axis] = -1
+    share = (place - first).astype(np.float32).reshape(shape)
+    enlarged: FloatArray = np.take(planes, first, axis)
+    enlarged += share * (np.take(planes, np.minimum(first + 1, count - 1), axis) - enlarged)
+    return enlarged
 
 
 def _interpolate_rows(planes: FloatArray, height: int, rows: slice) -> FloatArray:

@@ -29,7 +29,9 @@ async def stream_zip(service: Service, photos: Sequence[UploadedPhoto]) -> Async
             try:
                 result = await _colorize_when_free(service, photo)
                 try:
-                    entry = zipfile.ZipInfo.from_file(result, _unique(photo.output_name, names))
+                    entry = zipfile.ZipInfo.from_file(
+                        result, _unique(photo.output_name(photo.look), names)
+                    )
                     entry.external_attr = 0o644 << 16
                     with result.open("rb") as file, archive.open(entry, "w") as target:
                         while chunk := file.read(_CHUNK_SIZE):

@@ -5,8 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from photochrom.colorize.options import OPTIONS, check_options
+from photochrom.colorize.options import (
+    FILE_OPTIONS,
+    GEOMETRY_OPTIONS,
+    OPTIONS,
+    check_options,
+)
 from photochrom.errors import PhotochromError
+from photochrom.imagefile.geometry import Geometry
 
 _KINDS = {
     "saturation": "a number",
@@ -67,8 +73,18 @@ class Look(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keywords of `Colorizer.__call__`."""
-        return {option.name: getattr(self, option.name) for option in OPTIONS}
+        """The keywords of `colorize_file`."""
+        options = (*OPTIONS, *GEOMETRY_OPTIONS, *FILE_OPTIONS)
+        return {option.name: getattr(self, option.name) for option in options}
+
+    @property
+    def geometry(self) -> Geometry:
+        """What happens to the photo before it is colorized.
+
+        Raises:
+            PhotochromError: If a value is out of range.
+        """
+        return Geometry(self.turn, self.straighten, self.crop)
 
     def check(self) -> None:
         """Check the ranges; the model is checked by the server, which knows them.
@@ -77,12 +93,8 @@ class Look(BaseModel):
             PhotochromError: If a value is out of range.
         """
         check_options(**self.options)
-        for name in ("turn", "straighten", "crop", "format", "truncated"):
-            value, default = getattr(self, name), type(self).model_fields[name].default
-            if value != default:
-                raise PhotochromError(
-                    f"{name} is {value!r}; this server only takes {default!r}, leave it out"
-                )
+        if self.truncated:
+            raise PhotochromError("truncated is true; this server only takes false, leave it out")
 
 
 def _validate(values: Mapping[str, Any], *, strict: bool) -> Look:

@@ -20,9 +20,9 @@ from photochrom.colorize.options import OPTIONS
 from photochrom.version import __version__
 from photochrom.web.archive import stream_zip
 from photochrom.web.looks import Look
+from photochrom.web.renderer import MAX_REGION, PREVIEW_SIZE, THUMBNAIL_SIZE, Side
 from photochrom.web.service import Service, cancel_on_disconnect
 from photochrom.web.sessions import Session, UploadedPhoto
-from photochrom.web.tasks import PREVIEW_SIZE, THUMBNAIL_SIZE
 from photochrom.web.texts import Texts, choose_language, languages, store_language
 
 COOKIE = "photochrom"
@@ -114,9 +114,10 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         return await service.respond_with_result(request, photo, look)
 
     @router.get("/photos/{id}/before")
-    async def before(request: Request, id: str) -> Response:
-        photo = find_photo(request, id)
-        return _image(await cancel_on_disconnect(request, service.read_original(photo)))
+    async def before(request: Request, id: str, max_size: MaxSize = PREVIEW_SIZE) -> Response:
+        photo, look = find_photo(request, id), look_of(request)
+        work = service.render_original(photo, look, max_size)
+        return _image(await cancel_on_disconnect(request, work))
 
     @router.get("/photos/{id}/after")
     async def after(request: Request, id: str, max_size: MaxSize = PREVIEW_SIZE) -> Response:
@@ -128,6 +129,22 @@ def routes(service: Service, templates: Environment) -> APIRouter:
     async def thumbnail(request: Request, id: str) -> Response:
         return await after(request, id, THUMBNAIL_SIZE)
 
+    @router.get("/photos/{id}/region")
+    async def region(
+        request: Request,
+        id: str,
+        left: int,
+        top: int,
+        width: int,
+        height: int,
+        side: Side = "after",
+        max_size: Annotated[int, Query(ge=16, le=MAX_REGION)] = MAX_REGION,
+    ) -> Response:
+        photo, look = find_photo(request, id), look_of(request)
+        rectangle = (left, top, width, height)
+        work = service.render_region(photo, look, side, rectangle, max_size)
+        return _image(await cancel_on_disconnect(request, work))
+
     @router.patch("/photos/{id}")
     async def save_look(
         request: Request, id: str, changes: Annotated[dict[str, Any], Body()]
@@ -135,7 +152,7 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         photo = find_photo(request, id)
         look = service.check_look(photo.look.changed(changes))
         if photo.info is not None:
-            service.check_size(look, photo.info.sizes)
+            service.check_fit(look, photo.info.sizes)
         photo.look = look
         return JSONResponse(_photo_json(service, photo))
 
@@ -195,7 +212,7 @@ def _photo_json(service: Service, photo: UploadedPhoto) -> dict[str, Any]:
         "pages": info and len(info.sizes),
         "look": photo.look.model_dump(),
         "max_size": info and service.max_size(photo.look.model, info.sizes),
-        "output_name": photo.output_name,
+        "output_name": photo.output_name(photo.look),
         "revision": photo.revision,
     }
 

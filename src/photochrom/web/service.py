@@ -22,21 +22,30 @@ from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import MAX_SIZE, MIN_SIDE
 from photochrom.cores import count_cores
 from photochrom.errors import ModelError, PhotochromError, PhotoError
+from photochrom.imagefile.geometry import Rectangle
 from photochrom.server.guard import too_large_message
 from photochrom.web.job_queue import JobQueue
 from photochrom.web.looks import Look
 from photochrom.web.predictions import RemovedError
+from photochrom.web.renderer import (
+    MAX_REGION,
+    PREVIEW_SIZE,
+    ReadSizes,
+    RenderOriginal,
+    RenderPreview,
+    RenderRegion,
+    Side,
+    Source,
+    TaskFailure,
+    start_renderer,
+)
 from photochrom.web.sessions import PredictionFiles, Sessions, UploadedPhoto
 from photochrom.web.tasks import (
     ColorizePhoto,
     PhotoInfo,
     PredictionKey,
     PredictPhoto,
-    ReadSizes,
-    RenderPreview,
-    TaskFailure,
     start_colorizer,
-    start_renderer,
 )
 
 Result = TypeVar("Result")
@@ -193,15 +202,16 @@ class Service:
         in_memory = math.isqrt(int(self.limits.max_network_pixels / aspect_ratio))
         return min(MAX_SIZE, width, height, in_memory)
 
-    def check_size(self, look: Look, sizes: Sequence[tuple[int, int]]) -> None:
-        """Check the size of the network's input for a photo; see `max_size`.
+    def check_fit(self, look: Look, sizes: Sequence[tuple[int, int]]) -> None:
+        """Check a look for a photo: its crop, and the size of the network's input (`max_size`).
 
         Raises:
-            PhotochromError: If it is too large.
+            PhotochromError: If the crop reaches out of it, or the size is too large.
         """
-        largest = self.max_size(look.model, sizes)
+        results = [look.geometry.size(*size) for size in sizes]
+        largest = self.max_size(look.model, results)
         if look.size is not None and look.size > largest:
-            width, height = sizes[0]
+            width, height = results[0]
             raise PhotochromError(
                 f"size is {look.size}; for this photo of {width}x{height} pixels it has to be from "
                 f"{MIN_SIDE} to {largest}"
@@ -220,7 +230,7 @@ class Service:
         sizes: list[tuple[int, int]] | TaskFailure = await self.rendering_queue.run(task)
         if isinstance(sizes, TaskFailure):
             raise PhotoError(photo.with_client_name(sizes.message))
-        self.check_size(look, sizes)
+        self.check_fit(look, sizes)
 
     def start_preparation(self, photo: UploadedPhoto) -> None:
         """Queue the first prediction of a photo in a session."""
@@ -228,7 +238,7 @@ class Service:
         photo.preparation = asyncio.create_task(self._prepare(photo))
 
     async def _prepare(self, photo: UploadedPhoto) -> None:
-        look = photo.look.model_copy(update={"size": None})  # how large it may be is not known yet
+        look = Look(model=photo.look.model)  # whether another fits the photo is not known yet
         try:
             async with self._prediction(photo, look, admitted=True) as files:
                 photo.status, photo.info = "ready", files.info
@@ -251,9 +261,9 @@ class Service:
             WorkerError: If the worker process crashed or timed out.
         """
         if photo.info is not None:
-            self.check_size(look, photo.info.sizes)
+            self.check_fit(look, photo.info.sizes)
         index = self.model_index(look.model)
-        key = PredictionKey(index, look.size or self.models[index].size)
+        key = PredictionKey(index, look.size or self.models[index].size, look.geometry)
         return photo.predictions.use(key, lambda: self._predict(photo, key, admitted))
 
     async def _predict(
@@ -279,25 +289,63 @@ class Service:
         """
         _check_ready(photo)
         async with self._prediction(photo, look) as files:
-            task = RenderPreview(files.folder, look.saturation, look.strength, max_size)
-            result: bytes | TaskFailure = await self.rendering_queue.run(task)
-        if isinstance(result, TaskFailure):
-            raise RemovedError
-        return result
+            task = RenderPreview(files.folder, "after", look.saturation, look.strength, max_size)
+            return await self._render(photo, task)
 
-    async def read_original(self, photo: UploadedPhoto) -> bytes:
-        """Return a preview of the original, encoded.
+    async def render_original(self, photo: UploadedPhoto, look: Look, max_size: int) -> bytes:
+        """Return a preview of the original with the geometry of a look, encoded.
 
         Raises:
             HTTPException: If the photo is not ready.
+            PhotochromError: If the crop reaches out of the photo.
+            Exception: As `JobQueue.run`.
+        """
+        _check_ready(photo)
+        files = photo.predictions.find(lambda key: key.geometry == look.geometry)
+        if files is None:
+            return await self._render(photo, RenderOriginal(self._source(photo, look), max_size))
+        if max_size == PREVIEW_SIZE:
+            return (files.folder / "before").read_bytes()
+        return await self._render(photo, RenderPreview(files.folder, "before", 1, 1, max_size))
+
+    async def render_region(
+        self, photo: UploadedPhoto, look: Look, side: Side, region: Rectangle, max_size: int
+    ) -> bytes:
+        """Return a rectangle of the result, or of the original, at its own pixels, encoded.
+
+        Raises:
+            HTTPException: If the photo is not ready.
+            PhotochromError: If the region reaches out of the result, or is too large.
             Exception: As `_prediction`.
         """
         _check_ready(photo)
-        files = photo.predictions.find(lambda _: True)
-        if files is not None:
-            return (files.folder / "before").read_bytes()
-        async with self._prediction(photo, photo.look) as files:
-            return (files.folder / "before").read_bytes()
+        assert photo.info is not None
+        width, height = look.geometry.size(*photo.info.sizes[0])
+        left, top, w, h = region
+        if min(left, top) < 0 or not 1 <= w <= width - left or not 1 <= h <= height - top:
+            raise PhotochromError(
+                f"the region {left},{top},{w},{h} (left, top, width, height) reaches out of the "
+                f"result of {width}x{height} pixels; give one inside of it"
+            )
+        if max(w, h) > MAX_REGION:
+            raise PhotochromError(
+                f"the region has {w}x{h} pixels; it has to have at most {MAX_REGION}x{MAX_REGION}"
+            )
+        source, options = self._source(photo, look), (look.saturation, look.strength)
+        async with self._prediction(photo, look) as files:
+            task = RenderRegion(source, files.folder, side, *options, region, max_size)
+            return await self._render(photo, task)
+
+    def _source(self, photo: UploadedPhoto, look: Look) -> Source:
+        return Source(photo.path, look.geometry, self.limits.max_pixels)
+
+    async def _render(self, photo: UploadedPhoto, task: Any) -> bytes:
+        result: bytes | TaskFailure = await self.rendering_queue.run(task)
+        if not isinstance(result, TaskFailure):
+            return result
+        if not photo.folder.exists():
+            raise RemovedError
+        raise PhotoError(photo.with_client_name(result.message))
 
     async def colorize(self, photo: UploadedPhoto, look: Look) -> Path:
         """Colorize a photo and return the output file; the caller removes it.
@@ -308,8 +356,8 @@ class Service:
             WorkerError: If the worker process crashed or timed out.
         """
         if photo.info is not None:
-            self.check_size(look, photo.info.sizes)
-        job = photo.new_job()
+            self.check_fit(look, photo.info.sizes)
+        job = photo.new_job(look)
         clean = functools.partial(photo.remove_result, job.output)
         index = self.model_index(look.model)
         task = ColorizePhoto(job, index, look.options, self.limits.max_pixels)
@@ -335,7 +383,7 @@ class Service:
         """
         output = await cancel_on_disconnect(request, self.colorize(photo, look))
         clean = BackgroundTask(photo.remove_result, output)
-        return FileResponse(output, filename=photo.output_name, background=clean)
+        return FileResponse(output, filename=photo.output_name(look), background=clean)
 
 
 def _check_ready(photo: UploadedPhoto) -> None:

@@ -65,15 +65,15 @@ class UploadedPhoto:
         name = Path(self.name)
         return self.folder / f"photo{name.suffix.lower() if has_photo_suffix(name) else ''}"
 
-    @property
-    def output_name(self) -> str:
-        """The file name of the result, for the client."""
-        return output_name(self.name, OUTPUT_MARK, as_png=becomes_png(str(self.path)))
+    def output_name(self, look: Look) -> str:
+        """Return the file name of the result, for the client."""
+        as_png = becomes_png(str(self.path))
+        return output_name(self.name, OUTPUT_MARK, as_png=as_png, format=look.format)
 
-    def new_job(self) -> Job:
+    def new_job(self, look: Look) -> Job:
         """Return a job with an output file of its own."""
         output = self.folder / f"result-{secrets.token_hex(8)}"
-        return Job(self.path, output.with_suffix(Path(self.output_name).suffix))
+        return Job(self.path, output.with_suffix(Path(self.output_name(look)).suffix))
 
     def remove(self) -> None:
         """Cancel all work and delete the folder."""

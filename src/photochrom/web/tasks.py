@@ -1,10 +1,7 @@
-"""The tasks of the server's worker processes."""
+"""The tasks of the processes that run the networks."""
 
-import functools
 import os
-import pickle
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,23 +11,10 @@ import cv2
 from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.colorize.rendering import Prediction
-from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
-from photochrom.imagefile.photo import Photo
-from photochrom.imagefile.reading import open_pages, read_sizes
-from photochrom.imagefile.writing import encode_photo
-
-PREVIEW_SIZE = 1600
-"""Maximum long side of a preview in px."""
-THUMBNAIL_SIZE = 320
-
-
-@dataclass(frozen=True)
-class TaskFailure:
-    """Why a task failed; the message has the path of the upload."""
-
-    message: str
+from photochrom.imagefile.geometry import Geometry
+from photochrom.imagefile.reading import open_pages
+from photochrom.web.renderer import TaskFailure, write_prediction
 
 
 @dataclass(frozen=True)
@@ -49,6 +33,7 @@ class PredictionKey:
     """Index of the model."""
     size: int
     """Short side in px of the network's input."""
+    geometry: Geometry
 
 
 @dataclass(frozen=True)
@@ -57,7 +42,7 @@ class PredictPhoto:
 
     photo: Path
     folder: Path
-    """Created; receives `prediction` and `before`."""
+    """Created; receives the files of `write_prediction`."""
     key: PredictionKey
     max_pixels: int
 
@@ -65,13 +50,13 @@ class PredictPhoto:
         """Run with one colorizer for each model."""
         try:
             pages = open_pages(self.photo, max_pixels=self.max_pixels)
-            prediction = colorizers[self.key.model].predict(next(pages), size=self.key.size)
-            first = prediction.photo.size
-            info = PhotoInfo((first, *(page.size for page in pages)))
-            preview = prediction.downscale(PREVIEW_SIZE)
-            self.folder.mkdir()
-            (self.folder / "prediction").write_bytes(pickle.dumps(preview, protocol=5))
-            (self.folder / "before").write_bytes(_encode(preview.photo))
+            first = next(pages)
+            size, page = first.size, self.key.geometry.apply(first)
+            del first
+            prediction = colorizers[self.key.model].predict(page, size=self.key.size)
+            del page
+            info = PhotoInfo((size, *(page.size for page in pages)))
+            write_prediction(prediction, self.folder)
         except PhotochromError as error:
             return TaskFailure(str(error))
         except OSError as error:  # the disk is full, or the photo was removed meanwhile
@@ -79,56 +64,6 @@ class PredictPhoto:
         except MemoryError:
             return TaskFailure(f"{self.photo} is too large for the memory of this computer")
         return info
-
-
-@dataclass(frozen=True)
-class RenderPreview:
-    """Render a prediction with other options, without the network."""
-
-    folder: Path
-    """From `PredictPhoto`."""
-    saturation: float
-    strength: float
-    max_size: int = PREVIEW_SIZE
-    """Maximum long side in px."""
-
-    def __call__(self, pool: Executor) -> bytes | TaskFailure:
-        """Return a JPEG, or a PNG if the photo is partly transparent."""
-        try:
-            prediction = _load_prediction(self.folder).downscale(self.max_size)
-        except OSError:
-            return TaskFailure("the photo was removed meanwhile")
-        return _encode(
-            prediction.render(saturation=self.saturation, strength=self.strength, pool=pool)
-        )
-
-
-@functools.lru_cache(maxsize=1)  # a moving slider renders one photo many times
-def _load_prediction(folder: Path) -> Prediction:
-    """Unpickle a file of `PredictPhoto`, which no client can write.
-
-    Raises:
-        OSError: If it was removed.
-    """
-    prediction: Prediction = pickle.loads((folder / "prediction").read_bytes())
-    return prediction
-
-
-@dataclass(frozen=True)
-class ReadSizes:
-    """Read width and height of the pages of a photo from its headers."""
-
-    photo: Path
-    max_pixels: int
-
-    def __call__(self, _: Executor) -> list[tuple[int, int]] | TaskFailure:
-        """Run in the process that renders, so that a damaged file can do no harm."""
-        try:
-            return read_sizes(self.photo, max_pixels=self.max_pixels)
-        except PhotochromError as error:
-            return TaskFailure(str(error))
-        except MemoryError:
-            return TaskFailure(f"{self.photo} is too large for the memory of this computer")
 
 
 @dataclass(frozen=True)
@@ -161,13 +96,3 @@ def start_colorizer(
     cv2.setNumThreads(1)
     colorizers = [Colorizer(model, device=device, threads=1) for model in models]
     return lambda task: task(colorizers)
-
-
-def start_renderer() -> Callable[[RenderPreview | ReadSizes], Any]:
-    """Return the function that runs the tasks of the rendering process."""
-    pool = ThreadPoolExecutor(count_cores())
-    return lambda task: task(pool)
-
-
-def _encode(photo: Photo) -> bytes:
-    return encode_photo(photo, ".jpg" if photo.alpha is None else ".png")

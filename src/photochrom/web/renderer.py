@@ -1,0 +1,245 @@
+"""The process that renders previews: its tasks, and the photos that it keeps in memory.
+
+A slider does not wait for the networks, as it has a process of its own. It runs no network.
+"""
+
+import dataclasses
+import pickle
+from collections.abc import Callable, Hashable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from photochrom.colorize.rendering import Prediction, downscale
+from photochrom.cores import count_cores
+from photochrom.errors import PhotochromError
+from photochrom.imagefile.geometry import Geometry, Rectangle
+from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.reading import open_photo, read_sizes
+from photochrom.imagefile.writing import encode_photo
+
+PREVIEW_SIZE = 1600
+"""Maximum long side of a preview in px."""
+THUMBNAIL_SIZE = 320
+MAX_REGION = 2048
+"""Maximum side of a region in px."""
+MAX_MEMORY = 256_000_000
+"""Bytes of photos and predictions that are kept: 85 megapixels in colour."""
+Side = Literal["before", "after"]
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class TaskFailure:
+    """Why a task failed; the message has the path of the upload."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photo as a network sees it: its first page, turned, straightened and cropped."""
+
+    path: Path
+    geometry: Geometry
+    max_pixels: int
+
+    def load(self) -> Photo:
+        """Decode it, upright, without its geometry.
+
+        Raises:
+            PhotoError: If it cannot be read.
+        """
+        photo = open_photo(self.path, max_pixels=self.max_pixels)
+        return dataclasses.replace(photo, metadata=Metadata(icc=photo.metadata.icc))
+
+
+@dataclass
+class Renderer:
+    """What tasks work with: threads, and a least-recently-used cache of decoded photos."""
+
+    pool: Executor
+    max_memory: int = MAX_MEMORY
+    _kept: dict[Hashable, tuple[Any, int]] = field(default_factory=dict)
+    """Values and their bytes, the least recently used first."""
+
+    def load_photo(self, source: Source) -> Photo:
+        """Return a photo with its geometry.
+
+        Raises:
+            PhotochromError: If it cannot be read, or the crop reaches out of it.
+        """
+        upright = dataclasses.replace(source, geometry=Geometry())
+        if source.geometry.is_identity:
+            return self._keep(upright, upright.load, _photo_bytes)
+        return self._keep(
+            source, lambda: source.geometry.apply(self.load_photo(upright)), _photo_bytes
+        )
+
+    def load_prediction(self, folder: Path) -> Prediction:
+        """Return the prediction in a folder, for its photo of `PREVIEW_SIZE`.
+
+        Raises:
+            OSError: If it was removed.
+        """
+        return self._keep(folder, lambda: read_prediction(folder), _prediction_bytes)
+
+    def _keep(
+        self, key: Hashable, make: Callable[[], Value], count_bytes: Callable[[Value], int]
+    ) -> Value:
+        value, size = self._kept.pop(key, (None, 0))
+        if value is None:
+            value = make()
+            size = count_bytes(value)
+            if size > self.max_memory:
+                return value
+        self._kept[key] = value, size
+        used = sum(size for _, size in self._kept.values())
+        while used > self.max_memory:
+            oldest = next(iter(self._kept))
+            used -= self._kept.pop(oldest)[1]
+        return value  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class RenderPreview:
+    """Render a prediction, without the network."""
+
+    folder: Path
+    """From `PredictPhoto`."""
+    side: Side
+    saturation: float
+    strength: float
+    max_size: int = PREVIEW_SIZE
+    """Maximum long side in px."""
+
+    def __call__(self, renderer: Renderer) -> bytes | TaskFailure:
+        """Return a JPEG, or a PNG if the photo is partly transparent."""
+        try:
+            prediction = renderer.load_prediction(self.folder).downscale(self.max_size)
+        except OSError:
+            return TaskFailure("the photo was removed meanwhile")
+        return _encode(_render(prediction, self.side, self.saturation, self.strength, renderer))
+
+
+@dataclass(frozen=True)
+class RenderOriginal:
+    """Decode a photo and render it as it is; for a geometry of which there is no prediction."""
+
+    source: Source
+    max_size: int = PREVIEW_SIZE
+
+    def __call__(self, renderer: Renderer) -> bytes | TaskFailure:
+        """Return a JPEG, or a PNG if the photo is partly transparent."""
+        try:
+            return _encode(downscale(renderer.load_photo(self.source), self.max_size))
+        except PhotochromError as error:
+            return TaskFailure(str(error))
+        except MemoryError:
+            return _memory_failure(self.source.path)
+
+
+@dataclass(frozen=True)
+class RenderRegion:
+    """Render a rectangle of the result at its own pixels."""
+
+    source: Source
+    folder: Path
+    """From `PredictPhoto`."""
+    side: Side
+    saturation: float
+    strength: float
+    region: Rectangle
+    """In px of the result."""
+    max_size: int = MAX_REGION
+
+    def __call__(self, renderer: Renderer) -> bytes | TaskFailure:
+        """Return a JPEG, or a PNG if the region is partly transparent."""
+        try:
+            prediction = renderer.load_prediction(self.folder)
+            photo = renderer.load_photo(self.source)
+            region = dataclasses.replace(prediction, photo=photo).crop(*self.region)
+            region = region.downscale(self.max_size)
+        except OSError:
+            return TaskFailure("the photo was removed meanwhile")
+        except PhotochromError as error:
+            return TaskFailure(str(error))
+        except MemoryError:
+            return _memory_failure(self.source.path)
+        return _encode(_render(region, self.side, self.saturation, self.strength, renderer))
+
+
+@dataclass(frozen=True)
+class ReadSizes:
+    """Read width and height of the pages of a photo from its headers."""
+
+    photo: Path
+    max_pixels: int
+
+    def __call__(self, _: Renderer) -> list[tuple[int, int]] | TaskFailure:
+        """Run in a process of its own, so that a damaged file can do no harm."""
+        try:
+            return read_sizes(self.photo, max_pixels=self.max_pixels)
+        except PhotochromError as error:
+            return TaskFailure(str(error))
+        except MemoryError:
+            return _memory_failure(self.photo)
+
+
+def start_renderer() -> Callable[[Callable[[Renderer], Any]], Any]:
+    """Return the function that runs the tasks."""
+    renderer = Renderer(ThreadPoolExecutor(count_cores()))
+    return lambda task: task(renderer)
+
+
+def write_prediction(prediction: Prediction, folder: Path) -> None:
+    """Write a prediction for its photo of `PREVIEW_SIZE`, and a preview of the original.
+
+    Raises:
+        OSError: If the folder cannot be created, or the disk is full.
+    """
+    preview = prediction.downscale(PREVIEW_SIZE)
+    # Half the bytes; the error is far below one of 256 levels.
+    halved = dataclasses.replace(preview, coefficients=preview.coefficients.astype(np.float16))
+    folder.mkdir()
+    (folder / "prediction").write_bytes(pickle.dumps(halved, protocol=5))
+    (folder / "before").write_bytes(_encode(preview.photo))
+
+
+def read_prediction(folder: Path) -> Prediction:
+    """Unpickle a file of `write_prediction`, which no client can write.
+
+    Raises:
+        OSError: If it was removed.
+    """
+    prediction: Prediction = pickle.loads((folder / "prediction").read_bytes())
+    return dataclasses.replace(prediction, coefficients=prediction.coefficients.astype(np.float32))
+
+
+def _render(
+    prediction: Prediction, side: Side, saturation: float, strength: float, renderer: Renderer
+) -> Photo:
+    if side == "before":
+        return prediction.photo
+    return prediction.render(saturation=saturation, strength=strength, pool=renderer.pool)
+
+
+def _encode(photo: Photo) -> bytes:
+    return encode_photo(photo, ".jpg" if photo.alpha is None else ".png")
+
+
+def _memory_failure(path: Path) -> TaskFailure:
+    return TaskFailure(f"{path} is too large for the memory of this computer")
+
+
+def _photo_bytes(photo: Photo) -> int:
+    return photo.pixels.nbytes + (0 if photo.alpha is None else photo.alpha.nbytes)
+
+
+def _prediction_bytes(prediction: Prediction) -> int:
+    return prediction.coefficients.nbytes + _photo_bytes(prediction.photo)
