@@ -1,3 +1,4 @@
+import contextlib
 import importlib.util
 import os
 import signal
@@ -5,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,17 @@ from click.testing import CliRunner
 
 from photochrom.cli import main
 from support.server import make_jpeg
+from support.studies import write_study
+
+_FORM = b"--x\r\nContent-Disposition: form-data; name=file; filename=a.jpg\r\n\r\n"
+_UNFINISHED = [
+    b"GET / HTTP/1.1\r\n",
+    b"POST /photos?name=b.jpg HTTP/1.1\r\nHost: localhost\r\nContent-Length: 400000\r\n"
+    b"Cookie: photochrom=" + b"k" * 43 + b"\r\n\r\n" + bytes(200_000),
+    b"POST /api/colorize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 400000\r\n"
+    b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + _FORM + bytes(200_000),
+]
+"""Requests that are being sent when the server ends."""
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -36,9 +49,12 @@ def server(tiny_onnx: Path, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[
         process.wait()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("how", "times"),
+    [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1), (signal.SIGHUP, 1)],
+)
 def test_signal_stops_server_and_leaves_no_files(
-    server: tuple["subprocess.Popen[str]", str], how: signal.Signals, tmp_path: Path
+    server: tuple["subprocess.Popen[str]", str], how: signal.Signals, times: int, tmp_path: Path
 ):
     process, address = server
     with httpx2.Client(base_url=address, timeout=30) as client:
@@ -50,9 +66,40 @@ def test_signal_stops_server_and_leaves_no_files(
         wide = client.post("/api/colorize", files={"file": make_jpeg(101, 100)})
         assert "10100 pixels, the limit 10000" in wide.json()["detail"]
         assert list(tmp_path.iterdir())
-        process.send_signal(how)
-    process.wait(timeout=20)
+    host, port = address.removeprefix("http://").strip("/").split(":")
+    with contextlib.ExitStack() as stack:
+        for request in _UNFINISHED:
+            client = stack.enter_context(socket.create_connection((host, int(port))))
+            client.sendall(request)
+        time.sleep(0.3)
+        for _ in range(times):
+            process.send_signal(how)
+            time.sleep(0.1)
+        assert process.wait(timeout=20) == 0
     assert list(tmp_path.iterdir()) == []
+    assert process.stderr is not None
+    assert process.stderr.read() == "stopped\n"
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+def test_closed_terminal_stops_study_unless_nohup(nohup: bool, tmp_path: Path):
+    command = [sys.executable, "-m", "photochrom", "study", "serve", str(write_study(tmp_path))]
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+    try:
+        process = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGHUP, former)
+    assert process.stderr is not None
+    with process.stderr:
+        address = process.stderr.readline().strip()
+        httpx2.get(address, timeout=30).raise_for_status()
+        process.send_signal(signal.SIGHUP)
+        if nohup:
+            time.sleep(0.5)
+            httpx2.get(address, timeout=30).raise_for_status()
+            process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+        assert process.stderr.read() == "stopped\n"
 
 
 def test_next_server_removes_files_of_killed_one(

@@ -107,7 +107,7 @@ def test_concurrent_bodies_are_limited():
             await free.wait()
             await Response()(scope, receive, send)
 
-        guard = RequestGuard(app, hosts=None, max_bytes=10, max_concurrent=2)
+        guard = RequestGuard(app, hosts=None, max_bytes=10, max_bodies=2)
         statuses: list[int] = []
 
         async def ask(method: str) -> None:

@@ -6,11 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
+from photochrom.server.connections import create_server
 from photochrom.web.service import Service
 
 
@@ -28,11 +29,15 @@ def get_service(app: FastAPI) -> Service:
 
 
 @contextlib.contextmanager
-def run_server(app: FastAPI) -> Iterator[str]:
-    """Serve an application in a thread and yield its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
-        server = uvicorn.Server(config)
+def run_server(app: Any, **options: Any) -> Iterator[str]:
+    """Serve an application in a thread and yield its URL.
+
+    Args:
+        app: An ASGI application.
+        options: Of `create_server`.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+        server = create_server(app, **options)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

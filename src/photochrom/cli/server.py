@@ -1,8 +1,9 @@
 """The options and the start of an HTTP server: `photochrom web`, `photochrom study serve`."""
 
 import contextlib
+import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,8 @@ from photochrom.errors import PhotochromError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+    from photochrom.server.connections import Network
 
 
 def address_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -36,9 +39,29 @@ def address_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., A
             help="0: any free port.",
         )
         host = click.option("--host", default="127.0.0.1", show_default=True)
-        return host(port_option(name(command)))
+        proxy = click.option(
+            "--proxy",
+            "proxies",
+            multiple=True,
+            metavar="ADDRESS",
+            callback=_parse_networks,
+            help="A reverse proxy, or a network such as 10.0.0.0/8, that names the client in "
+            "X-Forwarded-For. Limits count each client behind it.",
+        )
+        return host(port_option(name(proxy(command))))
 
     return add
+
+
+def _parse_networks(
+    _: click.Context, __: click.Parameter, values: tuple[str, ...]
+) -> "tuple[Network, ...]":
+    try:
+        return tuple(ipaddress.ip_network(value) for value in values)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{error}; give an IP address such as 127.0.0.1, or a network such as 10.0.0.0/8"
+        ) from error
 
 
 def allowed_hosts(names: tuple[str, ...], host: str) -> list[str] | None:
@@ -48,35 +71,39 @@ def allowed_hosts(names: tuple[str, ...], host: str) -> list[str] | None:
     return [*names, host, *LOOPBACK_HOSTS] if names else None
 
 
-def serve(app: "ASGIApp", host: str, port: int) -> None:
+def serve(app: "ASGIApp", host: str, port: int, *, proxies: "Sequence[Network]" = ()) -> None:
     """Serve an application until Ctrl-C; its URL is printed.
+
+    A server that is stopped by a signal has done what it should: the exit code is 0.
+
+    Args:
+        app: The application.
+        host: The address to listen at.
+        port: 0: any free port.
+        proxies: As for `create_server`.
 
     Raises:
         PhotochromError: If the address cannot be bound.
     """
-    import uvicorn
+    from photochrom.server.connections import create_server
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     dual_stack = host == "::" and socket.has_dualstack_ipv6()
     try:
-        with socket.create_server(
+        listener = socket.create_server(
             (host, port), family=family, backlog=256, dualstack_ipv6=dual_stack
-        ) as listener:
-            click.echo(f"http://{_public_host(host)}:{listener.getsockname()[1]}/", err=True)
-            if host not in ("127.0.0.1", "localhost", "::1"):
-                click.echo("everybody who can reach this computer can use it", err=True)
-            config = uvicorn.Config(
-                app,
-                access_log=False,  # visitors' addresses are private
-                log_level="warning",
-                server_header=False,
-                timeout_graceful_shutdown=3,
-            )
-            uvicorn.Server(config).run(sockets=[listener])
+        )
     except OSError as error:
         raise PhotochromError(
             f"cannot listen at {host}, port {port}: {error.strerror or error}; give another --port"
         ) from error
+    with listener:
+        click.echo(f"http://{_public_host(host)}:{listener.getsockname()[1]}/", err=True)
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            click.echo("everybody who can reach this computer can use it", err=True)
+        create_server(app, proxies=proxies).run(sockets=[listener])
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        click.echo("stopped", err=True)
 
 
 def _public_host(host: str) -> str:

@@ -1,7 +1,7 @@
 """`photochrom study`: perceptual studies."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,9 @@ from photochrom.cli.server import address_options, allowed_hosts
 from photochrom.cli.server import serve as serve_app
 from photochrom.cli.text import printable
 from photochrom.errors import PhotochromError
+
+if TYPE_CHECKING:
+    from photochrom.server.connections import Network
 
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -123,7 +126,13 @@ def _read_text(path: Path) -> str:
 @study.command()
 @_STUDY
 @address_options(8001)
-def serve(folder: Path, host: str, port: int, names: tuple[str, ...]) -> None:
+def serve(
+    folder: Path,
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    proxies: "tuple[Network, ...]",
+) -> None:
     """Serve the study in DIR to participants, until Ctrl-C.
 
     Every response is on disk before the next trial begins. Network addresses are not stored.
@@ -131,7 +140,7 @@ def serve(folder: Path, host: str, port: int, names: tuple[str, ...]) -> None:
     need("web")
     from photochrom.study.app import create_app
 
-    serve_app(create_app(folder, allowed_hosts(names, host)), host, port)
+    serve_app(create_app(folder, allowed_hosts(names, host)), host, port, proxies=proxies)
 
 
 @study.command()

@@ -1,13 +1,16 @@
 """`photochrom web`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from photochrom.cli.extras import need
 from photochrom.cli.rendering_options import device_option
 from photochrom.cli.server import address_options, allowed_hosts, serve
+
+if TYPE_CHECKING:
+    from photochrom.server.connections import Network
 
 
 @click.command()
@@ -52,6 +55,7 @@ def web(
     host: str,
     port: int,
     names: tuple[str, ...],
+    proxies: "tuple[Network, ...]",
     models: tuple[Path, ...],
     device: str,
     jobs: int | None,
@@ -76,4 +80,4 @@ def web(
         hosts=allowed_hosts(names, host),
         processes=jobs,
     )
-    serve(app, host, port)
+    serve(app, host, port, proxies=proxies)

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,10 +35,12 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 ErrorHandler = Callable[[Any], JSONResponse]
 _MAX_FORM_OVERHEAD = 100_000  # bytes of a multipart body besides its file
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_INSTANT = 0.05  # seconds for the rest of a small body, which is mostly there already
+_MAX_DRAIN = 0.9  # seconds
 
 
 class RequestGuard:
-    """ASGI middleware that rejects requests of other hosts and origins, and large bodies."""
+    """ASGI middleware that rejects requests of other hosts and origins, large and slow bodies."""
 
     def __init__(
         self,
@@ -44,8 +48,11 @@ class RequestGuard:
         *,
         hosts: Sequence[str] | None,
         max_bytes: int,
+        max_bodies: int = 128,
+        max_bodies_per_client: int = 32,
         timeout: float = 60.0,
-        max_concurrent: int = 256,
+        grace: float = 20.0,
+        min_rate: float = 8000.0,
     ) -> None:
         """Wrap an application.
 
@@ -54,39 +61,42 @@ class RequestGuard:
             hosts: Allowed values of the Host header, without ports; None: all IP addresses and
                 `LOOPBACK_HOSTS`. Other names are rejected, against DNS rebinding.
             max_bytes: Maximum size of a file; a request's body may be slightly larger.
+            max_bodies: Maximum number of bodies that are received at a time. If there are as many,
+                the slowest of those below `min_rate` is rejected for a new one.
+            max_bodies_per_client: The same of one client, which is an IPv4 address or the first
+                64 bits of an IPv6 address.
             timeout: Seconds to wait for the next part of a body.
-            max_concurrent: Maximum number of requests with bodies at a time.
+            grace: Seconds that a body may take in addition to its bytes so far, divided by
+                `min_rate`.
+            min_rate: Bytes per second.
         """
         self.app = app
         self.hosts = None if hosts is None else {host.lower() for host in hosts}
         self.max_bytes = max_bytes
+        self.max_bodies = max_bodies
+        self.max_bodies_per_client = max_bodies_per_client
         self.timeout = timeout
-        self.max_concurrent = max_concurrent
-        self._concurrent = 0
+        self.grace = grace
+        self.min_rate = min_rate
+        self._bodies: set[_BodyReader] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the application, or reject it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = _BodyReader(receive, self.max_bytes, self.timeout)
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await body.drain()  # an unread body would reset the connection
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
-            await send(message)
-
+        client = client_network((scope.get("client") or ("",))[0])
+        body = _BodyReader(self, receive, client)
+        response = _Response(send, body)
         rejection = self._check(scope["method"], Headers(scope=scope))
-        has_body = scope["method"] not in _SAFE_METHODS
-        self._concurrent += has_body
+        if rejection is None and scope["method"] not in _SAFE_METHODS:
+            rejection = self._admit(body)
         try:
-            await (rejection or self.app)(scope, body.receive, send_with_headers)
+            await (rejection or self.app)(scope, body.receive, response.send)
+        except ClientDisconnect:
+            pass  # as by a reload of the page during an upload
         finally:
-            self._concurrent -= has_body
+            self._bodies.discard(body)
 
     def _check(self, method: str, headers: Headers) -> JSONResponse | None:
         """Return an error response if a request is not allowed."""
@@ -99,19 +109,47 @@ class RequestGuard:
             origin = headers.get("origin")
             if origin and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
                 return error_response(403, f"requests from pages of {origin} are not allowed")
-            if self._concurrent >= self.max_concurrent:
-                return error_response(
-                    503, "too many requests at once; try again in 5 s", **{"Retry-After": "5"}
-                )
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self.max_bytes + _MAX_FORM_OVERHEAD:
             return error_response(413, too_large_message(self.max_bytes))
+        return None
+
+    def _admit(self, body: "_BodyReader") -> JSONResponse | None:
+        """Count a body among those that are received, or return an error response."""
+        receiving = [other for other in self._bodies if not (other.complete or other.stopped)]
+        of_client = [other for other in receiving if other.client == body.client]
+        for bodies, limit in (
+            (of_client, self.max_bodies_per_client),
+            (receiving, self.max_bodies),
+        ):
+            if len(bodies) < limit:
+                continue
+            slowest = min(bodies, key=_BodyReader.rate)
+            if slowest.rate() >= self.min_rate:
+                return error_response(
+                    503, "too many uploads at once; try again in 5 s", **{"Retry-After": "5"}
+                )
+            slowest.stop()
+        self._bodies.add(body)
         return None
 
     def _is_allowed(self, host: str) -> bool:
         if self.hosts is not None:
             return host in self.hosts
         return host in LOOPBACK_HOSTS or _is_ip_address(host)
+
+
+def client_network(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or 64 bits of an IPv6 address."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return address
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((ip, 64), strict=False))
 
 
 def add_error_handlers(
@@ -152,44 +190,97 @@ def too_large_message(max_bytes: int) -> str:
 
 
 class _BodyReader:
-    """Receives the body of a request, with a limit of its size and of the time for each part."""
+    """Receives the body of a request, with limits of its size and of its time."""
 
-    def __init__(self, receive: Receive, max_bytes: int, timeout: float) -> None:
+    def __init__(self, guard: RequestGuard, receive: Receive, client: str) -> None:
+        self.client = client
+        self.complete = False
+        self.stopped = False
+        self._guard = guard
         self._receive = receive
-        self._max_bytes = max_bytes
-        self._remaining = max_bytes + _MAX_FORM_OVERHEAD
-        self._timeout = timeout
-        self._complete = False
+        self._received = 0
+        self._start = time.monotonic()
+        self._timeout: asyncio.Timeout | None = None  # while it waits for a part
         self._lock = asyncio.Lock()  # a task that waits for the disconnect may be receiving
 
+    def rate(self) -> float:
+        """Return the bytes per second so far; infinite in the first second."""
+        seconds = time.monotonic() - self._start
+        return self._received / seconds if seconds > 1 else math.inf
+
+    def stop(self) -> None:
+        """Let the request fail as if its time were over."""
+        self.stopped = True
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(0)
+
     async def receive(self) -> Message:
-        """Receive the next part; after the last, wait for the disconnect."""
+        """Receive the next part; after the last, wait for the disconnect.
+
+        Raises:
+            HTTPException: If the body is too large or takes too long.
+        """
         async with self._lock:
-            if not self._complete:
-                return await self._receive_part()
+            if not self.complete:
+                return await self._receive_in_time()
         return await self._receive()
 
-    async def drain(self) -> None:
-        """Receive and discard the rest of the body, up to the limit."""
-        self._remaining = self._max_bytes + _MAX_FORM_OVERHEAD
-        with contextlib.suppress(HTTPException):
-            while not self._complete:
-                async with self._lock:
-                    if not self._complete:
-                        await self._receive_part()
+    async def drain(self, seconds: float) -> None:
+        """Receive and discard the rest of the body, for a time and up to the limit of its size."""
+        self._received = 0
+        with contextlib.suppress(HTTPException, TimeoutError):
+            async with asyncio.timeout(seconds), self._lock:
+                while not self.complete:
+                    await self._receive_part()
+
+    async def _receive_in_time(self) -> Message:
+        end = self._start + self._guard.grace + self._received / self._guard.min_rate
+        seconds = min(end - time.monotonic(), self._guard.timeout)
+        try:
+            async with asyncio.timeout(0 if self.stopped else seconds) as self._timeout:
+                return await self._receive_part()  # wait_for can swallow a cancellation
+        except TimeoutError:
+            raise HTTPException(408, "the upload took too long; send it again") from None
+        finally:
+            self._timeout = None
 
     async def _receive_part(self) -> Message:
-        try:
-            async with asyncio.timeout(self._timeout):  # wait_for can swallow a cancellation
-                message = await self._receive()
-        except TimeoutError:
-            self._complete = True
-            raise HTTPException(408, "the upload timed out; send it again") from None
-        self._remaining -= len(message.get("body", b""))
-        self._complete = not message.get("more_body", False)
-        if self._remaining < 0:
-            raise HTTPException(413, too_large_message(self._max_bytes))
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        self.complete = not message.get("more_body", False)
+        if self._received > self._guard.max_bytes + _MAX_FORM_OVERHEAD:
+            raise HTTPException(413, too_large_message(self._guard.max_bytes))
         return message
+
+
+class _Response:
+    """Sends a response with the security headers, also to a client that is still sending.
+
+    An unread body would reset the connection when it is closed, and the client might not see the
+    response. So the rest of the body is received for a short time before the response ends.
+    """
+
+    def __init__(self, send: Send, body: _BodyReader) -> None:
+        self._send = send
+        self._body = body
+        self._lingering = False
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the application."""
+        if message["type"] == "http.response.start":
+            await self._body.drain(_INSTANT)
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("Cache-Control", "no-store")
+            if not self._body.complete:
+                self._lingering = True
+                headers["Connection"] = "close"
+        elif self._lingering and not message.get("more_body"):
+            await self._send({**message, "more_body": True})
+            await self._body.drain(_MAX_DRAIN)
+            message = {"type": "http.response.body"}
+        await self._send(message)
 
 
 def _host_name(host: str) -> str:

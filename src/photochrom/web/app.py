@@ -67,10 +67,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
-    max_concurrent = 64 + limits.max_waiting
-    app.add_middleware(
-        RequestGuard, hosts=hosts, max_bytes=limits.max_bytes, max_concurrent=max_concurrent
-    )
+    app.add_middleware(RequestGuard, hosts=hosts, max_bytes=limits.max_bytes)
     app.include_router(page.routes(service, templates))
     app.include_router(api.routes(service))
     app.include_router(api_reference.routes(app, templates))

@@ -1,0 +1,215 @@
+"""Servers with slow, broken and many clients. Each client has an address 127.0.0.x of its own."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from photochrom.server import connections
+from photochrom.server.guard import RequestGuard, client_network
+from support.server import run_server
+
+A, B, C = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+Connect = Callable[..., socket.socket]
+
+
+async def _receive(request: Request) -> Response:
+    return PlainTextResponse(str(len(await request.body())))
+
+
+async def _fail(_: Request) -> Response:
+    raise RuntimeError("a fault of ours")
+
+
+def _make_app(**limits: Any) -> Starlette:
+    routes = [Route("/", _receive, methods=["GET", "POST"]), Route("/fail", _fail)]
+    app = Starlette(routes=routes)
+    app.add_middleware(RequestGuard, hosts=None, max_bytes=1_000_000, **limits)
+    return app
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Opens sockets that are closed after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def open_socket(server: str, client: str, data: bytes = b"") -> socket.socket:
+            port = int(server.rsplit(":", 1)[1])
+            opened = socket.create_connection(("127.0.0.1", port), 10, (client, 0))
+            stack.enter_context(opened)
+            opened.sendall(data)
+            return opened
+
+        yield open_socket
+
+
+def _post(length: int, body: bytes = b"", *, host: str = "localhost", header: str = "") -> bytes:
+    lines = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n{header}\r\n"
+    return lines.encode() + body
+
+
+def _status(opened: socket.socket) -> int:
+    return int(opened.recv(65536).split()[1])
+
+
+def _is_closed(opened: socket.socket) -> bool:
+    """Read to the end; a server that does not close runs into the socket's timeout."""
+    with contextlib.suppress(ConnectionResetError):
+        while opened.recv(65536):
+            pass
+    return True
+
+
+def test_slow_senders_lock_nobody_out(connect: Connect):
+    with run_server(_make_app()) as server:
+        slow = [connect(server, B, _post(500_000, b"x")) for _ in range(130)]
+        assert _status(connect(server, A, _post(3, b"abc"))) == 200
+        more = [connect(server, f"127.0.0.{n}", _post(500_000, b"x")) for n in range(10, 140)]
+        time.sleep(1.2)  # from then on they are known to be slow
+        for client in (A, B, C):
+            assert _status(connect(server, client, _post(3, b"abc"))) == 200
+        assert len(slow) + len(more) == 260
+
+
+def test_body_has_a_deadline(connect: Connect):
+    with run_server(_make_app(grace=0.3, min_rate=1000)) as server:
+        slow = connect(server, A, _post(500_000, b"x"))
+        fast = connect(server, A, _post(1000, bytes(500)))
+        start = time.monotonic()
+        slow.settimeout(0.05)
+        while time.monotonic() < start + 5:
+            slow.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                response = slow.recv(1000)
+                break
+        assert b" 408 " in response
+        assert time.monotonic() - start < 1
+        fast.sendall(bytes(500))
+        assert _status(fast) == 200
+
+
+@pytest.mark.parametrize("request_", [_post(900_000, b"x", host="evil.example"), _post(9_000_000)])
+def test_refused_request_is_answered_at_once_and_closed_soon(connect: Connect, request_: bytes):
+    with run_server(_make_app()) as server:
+        for _ in range(130):
+            connect(server, A, request_)
+        refused = connect(server, A, request_)
+        accepted = connect(server, A, _post(3, b"abc"))
+        start = time.monotonic()
+        assert _status(accepted) == 200
+        assert _status(refused) in (413, 421)
+        assert time.monotonic() - start < 0.8
+        refused.sendall(bytes(1000))  # a browser that is still sending gets the sentence
+        assert _is_closed(refused)
+        assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(("trusted", "other"), [(True, 200), (False, 503)])
+def test_clients_behind_a_trusted_proxy_are_counted_apart(
+    connect: Connect, trusted: bool, other: int
+):
+    proxies = [ipaddress.ip_network("127.0.0.0/24")] if trusted else []
+    with run_server(_make_app(max_bodies_per_client=3), proxies=proxies) as server:
+        first, second = ("X-Forwarded-For: 10.0.0.1\r\n", "X-Forwarded-For: 10.0.0.2\r\n")
+        for _ in range(3):
+            connect(server, A, _post(1000, b"x", header=first))
+        time.sleep(0.1)
+        assert _status(connect(server, A, _post(3, b"abc", header=first))) == 503
+        assert _status(connect(server, A, _post(3, b"abc", header=second))) == other
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("10.0.0.1", "10.0.0.2", False),
+        ("2001:db8::1", "2001:db8::2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.2", False),
+        ("unknown", "unknown", True),
+    ],
+)
+def test_network_of_a_client(one: str, other: str, same: bool):
+    assert (client_network(one) == client_network(other)) == same
+
+
+def test_header_has_a_deadline(connect: Connect, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connections, "TIMEOUT", 0.4)
+    with run_server(_make_app()) as server:
+        silent = connect(server, A)
+        partial = connect(server, A, b"GET / HTTP/1.1\r\nHost: ")
+        second = connect(server, A, _post(0))
+        assert _status(second) == 200
+        second.sendall(b"GET /")
+        start = time.monotonic()
+        assert all(map(_is_closed, (silent, partial, second)))
+        assert time.monotonic() - start < 3
+
+
+@pytest.mark.parametrize("limit", ["MAX_CONNECTIONS", "MAX_CLIENT_CONNECTIONS"])
+def test_idle_connections_give_way(connect: Connect, monkeypatch: pytest.MonkeyPatch, limit: str):
+    monkeypatch.setattr(connections, limit, 8)
+    with run_server(_make_app()) as server:
+        busy = connect(server, A, _post(6, b"abc"))
+        time.sleep(0.1)
+        idle = [connect(server, A, b"GET / HT") for _ in range(20)]
+        assert _status(connect(server, A, _post(3, b"abc"))) == 200
+        assert _is_closed(idle[0])
+        busy.sendall(b"def")
+        assert _status(busy) == 200
+
+
+def test_client_that_does_not_read_is_disconnected(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(connections, "TIMEOUT", 0.4)
+    ended: list[bool] = []
+
+    async def endless(_: Request) -> Response:
+        async def parts():  # type: ignore[no-untyped-def]
+            try:
+                while True:
+                    yield bytes(1 << 20)
+                    await asyncio.sleep(0)
+            finally:
+                ended.append(True)
+
+        return StreamingResponse(parts())
+
+    with run_server(Starlette(routes=[Route("/", endless)])) as server:
+        connect(server, A, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        end = time.monotonic() + 5
+        while not ended and time.monotonic() < end:
+            time.sleep(0.05)
+    assert ended
+
+
+def test_only_own_faults_are_printed(connect: Connect, capfd: pytest.CaptureFixture[str]):
+    get = b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+    with run_server(_make_app()) as server:
+        for rubbish in (
+            b"\x16\x03\x01 rubbish\r\n\r\n",
+            b"GET\r\n\r\n",
+            get % (b"/", b"A B: c\r\n"),
+        ):
+            assert _status(connect(server, A, rubbish)) == 400
+        upgrade = b"Connection: upgrade\r\nUpgrade: websocket\r\n"
+        assert _status(connect(server, A, get % (b"/", upgrade))) == 200
+        connect(server, A, _post(1000, b"x")).close()  # a reload during an upload
+        connect(server, A, _post(1000, b"x"))  # cut off by the end of the server
+        time.sleep(0.2)
+        assert capfd.readouterr().err == ""
+        assert _status(connect(server, A, get % (b"/fail", b""))) == 500
+    error = capfd.readouterr().err
+    assert "a fault of ours" in error
+    assert error.count("Traceback") == 1
+    assert "Cancel" not in error
