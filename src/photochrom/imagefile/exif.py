@@ -19,7 +19,7 @@ from photochrom.imagefile.tiff.structure import (
     pack_directory,
     swap_byte_order,
 )
-from photochrom.imagefile.turning import Turn
+from photochrom.imagefile.turning import Cut, Turn
 
 PREFIX = b"Exif\0\0"
 """What precedes the block in JPEG and WebP."""
@@ -81,6 +81,42 @@ def make_upright(block: bytes, turn: Turn) -> bytes:
     return bytes(output)
 
 
+def cut(block: bytes, change: Cut) -> bytes:
+    """Set sizes in px, and move the place of the subject; it is removed if it is cut off."""
+    parsed = _parse(block)
+    if parsed is None:
+        return block
+    tiff, directory = parsed
+    output = bytearray(block)
+    pairs = [tuple(map(directory.fields.get, _SIDES[0]))]
+    offset, removed = 0, []
+    try:
+        (offset,) = tiff.read_numbers(directory.fields.get(Tag.ExifOffset))
+        exif_fields = tiff.read_directory(offset).fields
+        pairs.append(tuple(map(exif_fields.get, _EXIF_SIDES)))
+        for tag in _SUBJECTS:
+            field = exif_fields.get(tag)
+            numbers = tiff.read_numbers(field)
+            if field is None or not 2 <= len(numbers) <= 4:
+                continue
+            moved = change.move_subject(numbers)
+            if moved is None:
+                removed.append(tag)
+            else:
+                _write_numbers(output, tiff, field, moved)
+    except ValueError:  # there is no Exif directory, or it is damaged
+        pass
+    for pair in pairs:
+        for field, side in zip(pair, (change.new_width, change.new_height), strict=True):
+            is_count = len(tiff.read_numbers(field)) == 1
+            if field is not None and is_count and side < 1 << 8 * field.size:
+                _write_numbers(output, tiff, field, (side,))
+    result = bytes(output)
+    for tag in removed:
+        result = _remove_entry(result, offset, tag)
+    return result
+
+
 def read_values(block: bytes, tags: Collection[int]) -> dict[int, bytes]:
     """Return the bytes of fields of the first directory, of those that it has."""
     parsed = _parse(block)
@@ -139,19 +175,23 @@ def set_fields(block: bytes | None, fields: Tree) -> bytes:
 def remove_field(block: bytes, tag: int) -> bytes:
     """Return the block without a field of its first directory; all values keep their place."""
     parsed = _parse(block)
-    field = parsed and parsed[1].fields.get(tag)
-    if not parsed or not field:
-        return block
-    tiff, directory = parsed
+    return _remove_entry(block, parsed[0].first_offset, tag) if parsed else block
+
+
+def _remove_entry(block: bytes, start: int, tag: int) -> bytes:
+    """Return a valid block without a field of the directory at `start`."""
+    tiff = Tiff(BytesIO(block))
+    directory = tiff.read_directory(start)
+    field = directory.fields.get(tag)
     size = 12 if tiff.offset_size == 4 else 20
     end = directory.link_offset + tiff.offset_size
     count_format = tiff.order + ("H" if size == 12 else "Q")
-    (count,) = struct.unpack_from(count_format, block, tiff.first_offset)
-    if end > len(block):
+    if field is None or end > len(block):
         return block
+    (count,) = struct.unpack_from(count_format, block, start)
     output = bytearray(block)
     output[field.entry_offset : end] = block[field.entry_offset + size : end] + bytes(size)
-    struct.pack_into(count_format, output, tiff.first_offset, count - 1)
+    struct.pack_into(count_format, output, start, count - 1)
     return bytes(output)
 
 

@@ -14,7 +14,9 @@ from photochrom.color import FloatArray, Pixels
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.decoding import make_upright
 from photochrom.imagefile.jpeg.tables import finer_table
+from photochrom.imagefile.jpeg.trailers import read_trailers
 from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.turning import Cut
 
 TURNS = (0, 90, 180, 270)
 MAX_STRAIGHTEN = 45
@@ -119,10 +121,14 @@ class Geometry:
         if self.is_identity:
             return photo
         rectangle = self.rectangle(*photo.size)
-        photo = _with_finer_encoding(photo)
+        photo = _without_crops(_with_finer_encoding(photo))
         if self.turn:
             turned = make_upright(photo, orientation=_ORIENTATIONS[self.turn])
             photo = dataclasses.replace(turned, orientation=photo.orientation)
+        if not self.straighten and self.crop is None:
+            return photo
+        change = Cut(*photo.size, self.straighten, *rectangle)
+        photo = dataclasses.replace(photo, metadata=photo.metadata.cut(change))
         if self.straighten:
             return _straighten(photo, self.straighten, rectangle)
         left, top, width, height = rectangle
@@ -259,3 +265,14 @@ def _with_finer_encoding(photo: Photo) -> Photo:
         return photo
     options["qtables"] = [finer_table(table) for table in options["qtables"]]
     return dataclasses.replace(photo, encoding=Encoding(photo.encoding.format, options))
+
+
+def _without_crops(photo: Photo) -> Photo:
+    """Return a photo without crops behind the end of a JPEG, which do not fit any more."""
+    if not photo.metadata.jpeg_trailer:
+        return photo
+    trailers = read_trailers(photo.metadata.jpeg_trailer, 0, is_turned=True)
+    metadata = dataclasses.replace(photo.metadata, jpeg_trailer=trailers.kept)
+    for text in trailers.dropped:
+        metadata = metadata.with_warning(text)
+    return dataclasses.replace(photo, metadata=metadata)

@@ -7,7 +7,7 @@ Follows Adobe's Photoshop File Formats Specification (2019), sections "Image Res
 import struct
 from collections.abc import Iterator
 
-from photochrom.imagefile.turning import Turn
+from photochrom.imagefile.turning import Cut, Turn
 
 IPTC = 0x0404
 _RESOLUTION, _GUIDES, _WORKING_PATH = 1005, 1032, 1025
@@ -59,6 +59,28 @@ def make_upright(data: bytes, turn: Turn) -> bytes:
     return b"".join(blocks)
 
 
+def cut(data: bytes, change: Cut) -> tuple[bytes, list[str]]:
+    """Return image resources with paths and guides moved, and what is lost, each a phrase."""
+    blocks, lost = [], []
+    for number, block, content in iterate_resources(data):
+        moved: bytes | None = content
+        if number in _PATHS:
+            moved = _cut_path(content, change)
+            if moved is None:
+                lost.append("a path of Photoshop is dropped: it reaches too far out of the photo")
+        elif number == _GUIDES:
+            moved = None if change.angle else _cut_guides(content, change)
+            if moved is None:
+                lost.append("the guides of Photoshop are dropped: the photo is straightened")
+        if moved is not None:
+            header = block[: len(block) - len(content) - len(content) % 2]
+            size = len(moved).to_bytes(4)
+            blocks.append(
+                block if moved == content else header[:-4] + size + moved + bytes(len(moved) % 2)
+            )
+    return b"".join(blocks), lost
+
+
 def _turn_path(content: bytes, turn: Turn) -> bytes:
     """Turn the points of a path: records of 26 bytes, those of a knot with three points."""
     output = bytearray(content)
@@ -85,3 +107,36 @@ def _turn_guides(content: bytes, turn: Turn) -> bytes:
         if -(2**31) <= position < 2**31:
             struct.pack_into(">iB", output, start, position, 0 if is_vertical else 1)
     return bytes(output)
+
+
+def _cut_path(content: bytes, change: Cut) -> bytes | None:
+    """Move the points of a path, which may lie outside; None if one is too far out."""
+    output = bytearray(content)
+    for start in range(0, len(content) - 25, 26):
+        selector, *numbers = struct.unpack_from(">H6i", content, start)
+        if selector not in _KNOTS:
+            continue
+        moved: list[int] = []
+        for y, x in zip(numbers[::2], numbers[1::2], strict=True):
+            new_x, new_y = change.move_point(
+                x * change.width / _FRACTION, y * change.height / _FRACTION
+            )
+            moved += (round(new_y * _FRACTION / change.new_height),)
+            moved += (round(new_x * _FRACTION / change.new_width),)
+        if not all(-(2**31) <= number < 2**31 for number in moved):
+            return None
+        struct.pack_into(">6i", output, start + 2, *moved)
+    return bytes(output)
+
+
+def _cut_guides(content: bytes, change: Cut) -> bytes:
+    """Move guides, and leave out those that are cut off."""
+    guides = []
+    for start in range(16, len(content) - 4, 5):
+        position, direction = struct.unpack_from(">iB", content, start)
+        is_vertical = direction == 0
+        position -= _GUIDE_STEPS * (change.left if is_vertical else change.top)
+        extent = _GUIDE_STEPS * (change.new_width if is_vertical else change.new_height)
+        if 0 <= position <= extent:
+            guides.append(struct.pack(">iB", position, direction))
+    return content[:12] + len(guides).to_bytes(4) + b"".join(guides) if content[15:] else content

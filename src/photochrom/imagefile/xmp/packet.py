@@ -6,8 +6,8 @@ Packets in UTF-16 or UTF-32 become UTF-8.
 import re
 from html import escape, unescape
 
-from photochrom.imagefile.turning import Turn
-from photochrom.imagefile.xmp.regions import turn_regions
+from photochrom.imagefile.turning import Cut, Turn
+from photochrom.imagefile.xmp.regions import cut_regions, turn_regions
 from photochrom.imagefile.xmp.tree import (
     RDF,
     Edit,
@@ -61,6 +61,16 @@ def make_upright(packet: bytes, turn: Turn) -> bytes:
     if turn.orientation > 1:
         edits += turn_regions(packet, root, turn)
     return apply(packet, edits)
+
+
+def cut(packet: bytes, change: Cut) -> tuple[bytes, list[str]]:
+    """Return the packet with sizes set and regions moved, and what is lost, each a phrase.
+
+    Regions whose centre is cut off are removed.
+    """
+    packet = to_utf8(packet)
+    edits, lost = cut_regions(packet, parse(packet), change)
+    return apply(packet, edits), lost
 
 
 def read_mark(packet: bytes) -> str | None:

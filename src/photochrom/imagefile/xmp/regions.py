@@ -1,10 +1,10 @@
 """Positions in XMP: faces and other regions, crops, and sizes, for the upright photo."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 
-from photochrom.imagefile.turning import Turn
-from photochrom.imagefile.xmp.tree import Edit, Node, properties
+from photochrom.imagefile.turning import Cut, Turn
+from photochrom.imagefile.xmp.tree import RDF, Edit, Node, properties
 
 _TIFF, _EXIF = b"http://ns.adobe.com/tiff/1.0/", b"http://ns.adobe.com/exif/1.0/"
 _CAMERA_RAW = b"http://ns.adobe.com/camera-raw-settings/1.0/"
@@ -18,6 +18,10 @@ _SIDES = (
 """Properties that are swapped with the sides; the first two count the photo's pixels."""
 _CROP = tuple(_CAMERA_RAW + name for name in (b"CropLeft", b"CropTop", b"CropRight", b"CropBottom"))
 _CROP_ANGLE = _CAMERA_RAW + b"CropAngle"
+_ALL_OF_CROP = (
+    *(*_CROP, *_SIDES[3], _CROP_ANGLE),
+    *(_CAMERA_RAW + name for name in (b"HasCrop", b"CropUnit", b"CropUnits")),
+)
 _REGIONS = {
     b"http://www.metadataworkinggroup.com/schemas/regions/Regions": (
         b"http://www.metadataworkinggroup.com/schemas/regions/AppliedToDimensions",
@@ -65,6 +69,183 @@ def turn_regions(packet: bytes, root: Node, turn: Turn) -> list[Edit]:
     if angle is not None and turn.is_mirrored:
         edits += (_set(angle, -number) for number in _numbers(packet, [angle]))
     return edits
+
+
+def cut_regions(packet: bytes, root: Node, cut: Cut) -> tuple[list[Edit], list[str]]:
+    """Return edits that give positions and sizes after a cut, and what is lost, each a phrase.
+
+    Invalid ones are kept, and those whose centre is cut off are removed.
+    """
+    edits: list[Edit] = []
+    lost: list[str] = []
+    sides = {
+        name: side
+        for pair in _SIDES[:2]
+        for name, side in zip(pair, (cut.new_width, cut.new_height), strict=True)
+    }
+    for node in properties(root):
+        if node.name in sides:
+            if _numbers(packet, [node]):
+                edits.append(_set(node, Decimal(sides[node.name])))
+        elif node.name in _ALL_OF_CROP and node.end:
+            edits.append((node.start, node.end, b""))
+            lost = ["the crop in the settings of Camera Raw is dropped"]
+        elif node.name in _SUBJECTS:
+            edits += _cut_items(packet, [node], _cut_subject, cut)
+        elif node.name == _IPTC + b"ImageRegion":
+            edits += _cut_items(packet, _items(node), _cut_boundaries, cut)
+        else:
+            if node.name in _REGIONS:
+                edits += _cut_dimensions(packet, node, cut, *_REGIONS[node.name][:2])
+            edits += _cut_items(packet, _items(node), _cut_areas, cut)
+    return edits, lost
+
+
+def _items(node: Node) -> Iterator[Node]:
+    """Yield the items of a list that are in no other item."""
+    for child in node.children:
+        if child.name == RDF + b"li":
+            yield child
+        else:
+            yield from _items(child)
+
+
+def _cut_items(
+    packet: bytes,
+    items: Iterable[Node],
+    move: Callable[[bytes, Node, Cut], list[Edit] | None],
+    cut: Cut,
+) -> Iterator[Edit]:
+    """Yield edits that move the positions in items, and remove those that are cut off (None)."""
+    for item in items:
+        edits = move(packet, item, cut)
+        if edits is not None:
+            yield from edits
+        elif item.end:
+            yield item.start, item.end, b""
+
+
+def _cut_dimensions(
+    packet: bytes, regions: Node, cut: Cut, dimensions: bytes, sides: bytes
+) -> Iterator[Edit]:
+    size = regions.search(dimensions)
+    for name, old, new in ((b"w", cut.width, cut.new_width), (b"h", cut.height, cut.new_height)):
+        side = None if size is None else size.search(sides + name)
+        for number in _numbers(packet, [side]):
+            assert side is not None
+            yield _set(side, Decimal(round(number * new / old)))
+
+
+def _cut_areas(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
+    """Move areas given by their centre, and Microsoft's rectangles."""
+    edits: list[Edit] = []
+    for node in item.walk():
+        if node.name == _RECTANGLE:
+            numbers = _parse(packet[node.value_start : node.value_end].split(b","))
+            if len(numbers) != 4:
+                continue
+            box = _cut_box(numbers, cut, is_pixels=False)
+            if box is None:
+                return None
+            text = ", ".join(f"{number:f}" for number in box)
+            edits.append((node.value_start, node.value_end, text.encode()))
+        for *_, area in _REGIONS.values():
+            values = [node.find(area + name) for name in (b"x", b"y", b"w", b"h")]
+            count = 2 if None in values else 4  # a point, or a circle
+            if not (numbers := _numbers(packet, values[:count])):
+                continue
+            is_pixels = _is_pixels(packet, node.find(area + b"unit"))
+            x, y, w, h = *numbers, *[Decimal(0)] * (4 - count)
+            box = _cut_box((x - w / 2, y - h / 2, w, h), cut, is_pixels=is_pixels)
+            if box is None:
+                return None
+            x, y, w, h = box
+            edits += _set_all(values[:count], (x + w / 2, y + h / 2, w, h))
+            diameter = node.find(area + b"d")
+            for number in [] if is_pixels else _numbers(packet, [diameter]):
+                assert diameter is not None
+                edits.append(_set(diameter, _round(float(number) * cut.width / cut.new_width)))
+    return edits
+
+
+def _cut_boundaries(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
+    """Move IPTC's boundaries: a rectangle, a circle, or the vertices of a polygon."""
+    edits: list[Edit] = []
+    for boundary in item.walk():
+        if boundary.name != _IPTC + b"RegionBoundary":
+            continue
+        is_pixels = _is_pixels(packet, boundary.search(_IPTC + b"rbUnit"))
+        points: list[tuple[list[Node | None], Decimal, Decimal]] = []
+        for node in boundary.walk():
+            values = [node.find(_IPTC + name) for name in (b"rbX", b"rbY", b"rbW", b"rbH")]
+            if numbers := _numbers(packet, values):
+                box = _cut_box(numbers, cut, is_pixels=is_pixels)
+                if box is None:
+                    return None
+                edits += _set_all(values, box)
+            elif numbers := _numbers(packet, values[:2]):
+                points.append((values[:2], numbers[0], numbers[1]))
+        if points:
+            moved = _cut_polygon([(x, y) for _, x, y in points], cut, is_pixels=is_pixels)
+            if moved is None:
+                return None
+            for (nodes, _, _), point in zip(points, moved, strict=True):
+                edits += _set_all(nodes, point)
+        radius = boundary.search(_IPTC + b"rbRx")  # relative to the width
+        for number in [] if is_pixels else _numbers(packet, [radius]):
+            assert radius is not None
+            edits.append(_set(radius, _round(float(number) * cut.width / cut.new_width)))
+    return edits
+
+
+def _cut_subject(packet: bytes, subject: Node, cut: Cut) -> list[Edit] | None:
+    items = [node for node in subject.walk() if not node.children and node is not subject]
+    numbers = _numbers(packet, items)
+    if len(numbers) not in (2, 3, 4) or min(numbers) < 0:
+        return []
+    area = cut.move_subject(tuple(map(int, numbers)))
+    return None if area is None else list(_set_all(items, tuple(map(Decimal, area))))
+
+
+def _cut_box(
+    numbers: Sequence[Decimal], cut: Cut, *, is_pixels: bool
+) -> tuple[Decimal, ...] | None:
+    """Return left, top, width and height after a cut, in px or relative; None if it is cut off."""
+    old, new = _units(cut, is_pixels=is_pixels)
+    scaled = [float(number) * unit for number, unit in zip(numbers, old * 2, strict=True)]
+    box = cut.move_box(*scaled)
+    if box is None:
+        return None
+    return tuple(_round(value / unit) for value, unit in zip(box, new * 2, strict=True))
+
+
+def _cut_polygon(
+    points: Sequence[tuple[Decimal, Decimal]], cut: Cut, *, is_pixels: bool
+) -> list[tuple[Decimal, Decimal]] | None:
+    """Return vertices after a cut, at its sides if they are cut off; None if the middle is."""
+    old, new = _units(cut, is_pixels=is_pixels)
+    moved = [cut.move_point(float(x) * old[0], float(y) * old[1]) for x, y in points]
+    (left, right), (top, bottom) = ((min(v), max(v)) for v in zip(*moved, strict=True))
+    if not cut.contains((left + right) / 2, (top + bottom) / 2):
+        return None
+    return [
+        (
+            _round(min(max(x, 0), cut.new_width) / new[0]),
+            _round(min(max(y, 0), cut.new_height) / new[1]),
+        )
+        for x, y in moved
+    ]
+
+
+def _units(cut: Cut, *, is_pixels: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the px of a unit horizontally and vertically, before a cut and after it."""
+    if is_pixels:
+        return (1, 1), (1, 1)
+    return (cut.width, cut.height), (cut.new_width, cut.new_height)
+
+
+def _round(value: float) -> Decimal:
+    return Decimal(f"{value:.6f}").normalize()
 
 
 def _turn_centres(
@@ -135,9 +316,14 @@ def _turn_crop(packet: bytes, nodes: Sequence[Node | None], turn: Turn) -> Itera
 
 def _extents(packet: bytes, unit: Node | None, turn: Turn) -> tuple[Decimal, Decimal]:
     """Return width and height of the stored photo in a unit: `pixel`, or relative to them."""
-    if unit is None or packet[unit.value_start : unit.value_end].strip() != b"pixel":
-        return _ONE, _ONE
-    return Decimal(turn.width), Decimal(turn.height)
+    if _is_pixels(packet, unit):
+        return Decimal(turn.width), Decimal(turn.height)
+    return _ONE, _ONE
+
+
+def _is_pixels(packet: bytes, unit: Node | None) -> bool:
+    """Tell whether positions are in a unit of pixels, and not relative to the photo."""
+    return unit is not None and packet[unit.value_start : unit.value_end].strip() == b"pixel"
 
 
 def _swap(packet: bytes, a: Node | None, b: Node | None) -> Iterator[Edit]:
