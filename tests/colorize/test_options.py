@@ -68,8 +68,9 @@ def test_command_line_has_exactly_these_options(
 def test_api_has_exactly_these_fields(web_app: FastAPI):
     schemas = web_app.openapi()["components"]["schemas"]
     (fields,) = [s["properties"] for name, s in schemas.items() if name.startswith("Body_")]
-    assert set(fields) == {"file", "model", *NAMES}
-    for option in OPTIONS:
+    options = (*OPTIONS, *GEOMETRY_OPTIONS, *FILE_OPTIONS)
+    assert set(fields) == {"file", "model", *(option.name for option in options)}
+    for option in options:
         assert fields[option.name].get("default") == option.default
         assert fields[option.name]["description"] == option.help
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from photochrom import open_photo
+from photochrom import open_photo, save_photo
 from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
@@ -34,6 +34,31 @@ def test_result_equals_command_line(web_client: TestClient, tiny_onnx: Path, tmp
     assert b"grandmother" in response.content
 
 
+def test_geometry_and_format_equal_command_line(
+    web_client: TestClient, tiny_onnx: Path, tmp_path: Path
+):
+    save_photo(open_photo(io.BytesIO(make_jpeg())), tmp_path / "old.png")
+    job = Job(tmp_path / "old.png", tmp_path / "new.jpg")
+    result = colorize_file(
+        job,
+        Colorizer(tiny_onnx),
+        turn=90,
+        straighten=-1.5,
+        crop=(3, 4, 30, 40),
+        format="jpeg",
+    )
+    assert not result.error
+    data = {"turn": "90", "straighten": "-1.5", "crop": "3,4,30,40", "format": "jpeg"}
+    with (tmp_path / "old.png").open("rb") as file:
+        response = web_client.post("/api/colorize", files={"file": file}, data=data)
+    assert response.status_code == 200
+    assert response.content == job.output.read_bytes()
+    assert response.headers["content-disposition"].endswith('"old.png-color.jpg"')
+    empty = dict.fromkeys(data, "")
+    response = web_client.post("/api/colorize", files={"file": make_jpeg()}, data=empty)
+    assert response.status_code == 200
+
+
 def test_mark_can_be_switched_off(web_client: TestClient):
     for mark, message in (("true", True), ("false", False)):
         response = web_client.post(
@@ -50,6 +75,11 @@ def test_mark_can_be_switched_off(web_client: TestClient):
         (make_jpeg()[:300], {}, 400, "old.jpg is damaged or cut off"),
         (make_jpeg(1100, 1000), {}, 400, "old.jpg is too large: 1100x1000 is 1100000 pixels"),
         (make_jpeg(), {"saturation": "9"}, 422, "saturation is '9'"),
+        (make_jpeg(), {"turn": "45"}, 400, "turn is 45; it has to be 0, 90, 180 or 270"),
+        (make_jpeg(), {"straighten": "46"}, 422, "straighten is '46'"),
+        (make_jpeg(), {"crop": "1,2,3"}, 400, "crop is '1,2,3'; it has to be left, top, width"),
+        (make_jpeg(), {"crop": "0,0,999,999"}, 400, "old.jpg: the crop 0,0,999,999"),
+        (make_jpeg(), {"format": "gif"}, 400, "format is 'gif'; it has to be jpeg"),
         (make_jpeg(), {"strength": "much"}, 422, "strength is 'much'"),
         (make_jpeg(), {"strength": "nan"}, 422, "strength is 'nan'"),
         (

@@ -9,7 +9,7 @@ from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
-from photochrom.colorize.options import OPTIONS
+from photochrom.colorize.options import FILE_OPTIONS, GEOMETRY_OPTIONS, OPTIONS
 from photochrom.version import __version__
 from photochrom.web.looks import Look
 from photochrom.web.service import Model, Service
@@ -48,8 +48,9 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 def _form_field(name: str) -> Any:
-    option = next(option for option in OPTIONS if option.name == name)
-    if option.kind == "flag":
+    options = (*OPTIONS, *GEOMETRY_OPTIONS, *FILE_OPTIONS)
+    option = next(option for option in options if option.name == name)
+    if option.kind not in ("number", "integer"):
         return Form(description=option.help)
     return Form(description=option.help, ge=option.minimum, le=option.maximum)
 
@@ -64,7 +65,7 @@ def routes(service: Service) -> APIRouter:
         responses={
             200: {
                 "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
-                "description": "The photo in colour, in the format of the input",
+                "description": "The photo in colour, in the format of the input, or as JPEG",
             },
             **_ERRORS,
         },
@@ -76,12 +77,20 @@ def routes(service: Service) -> APIRouter:
         strength: Annotated[float, _form_field("strength")] = 1.0,
         size: Annotated[int | None, _form_field("size")] = None,
         mark: Annotated[bool, _form_field("mark")] = True,
+        turn: Annotated[int, _form_field("turn")] = 0,
+        straighten: Annotated[float, _form_field("straighten")] = 0.0,
+        crop: Annotated[str | None, _form_field("crop")] = None,
+        format: Annotated[str | None, _form_field("format")] = None,
+        truncated: Annotated[bool, _form_field("truncated")] = False,
         model: Annotated[str | None, Form(description="A name from GET /api/models.")] = None,
     ) -> FileResponse:
         """Colorize one photo, as the command line does: at full size, with its metadata."""
-        look = Look(
-            saturation=saturation, strength=strength, size=size, mark=mark, model=model or ""
-        )
+        values = {
+            **{"saturation": saturation, "strength": strength, "size": size, "mark": mark},
+            **{"turn": turn, "straighten": straighten},
+            **{"format": format or None, "truncated": truncated, "model": model or ""},
+        }
+        look = Look.from_query({"crop": crop or ""}).changed(values)
         look = service.check_look(look)
         service.queue.check_not_full()
         photo = service.sessions.temporary_photo(file.filename or "", look)
