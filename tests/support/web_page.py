@@ -44,7 +44,8 @@ def reload(page: "Page") -> None:
 def read_split(page: "Page") -> float:
     """Return the percentage shown in colour, from the computed style."""
     clip = page.evaluate("getComputedStyle(document.getElementById('before')).clipPath")
-    return float(re.search(r"inset\(0px 0px 0px ([\d.]+)%", clip)[1])  # type: ignore[index]
+    match = re.search(r"inset\(0px 0px 0px ([\d.e-]+)%", clip)
+    return float(match[1]) if match else 0  # only the original is shown
 
 
 def chroma(png: bytes) -> Any:

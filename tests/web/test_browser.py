@@ -90,23 +90,6 @@ def test_comparison_slider_by_keyboard(page: "Page", photos: list[Path]):
     assert 95 <= read_split(page) < 100
 
 
-def test_comparison_slider_by_mouse_and_touch(open_page: Callable[..., "Page"], photos: list[Path]):
-    page = open_page(has_touch=True)
-    add_files(page, photos[0])
-    wait_for_colour(page)
-    box = page.locator("#frame").bounding_box()
-    assert box
-    x, y = box["x"] + 0.25 * box["width"], box["y"] + 30
-    page.mouse.move(x, y)
-    page.mouse.down()
-    assert read_split(page) == pytest.approx(25, abs=0.5)
-    page.mouse.move(x + 0.5 * box["width"], y)
-    page.mouse.up()
-    assert read_split(page) == pytest.approx(75, abs=0.5)
-    page.touchscreen.tap(x, y)
-    wait_for(page, lambda: abs(read_split(page) - 25) < 0.5)
-
-
 MOVES = """async () => {
     const slider = document.getElementById("option-saturation");
     const durations = [];

@@ -113,6 +113,7 @@ function drawViewer() {
     thumbnail: thumbnailImage(selected),
     placeholder: fileType(selected),
     width: state?.width,
+    height: state?.height,
   });
   $("progress").hidden = isReady || status === "failed";
   $("progress").textContent = `${statusText(selected)}${status === "working" ? "…" : ""}`;

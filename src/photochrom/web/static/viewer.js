@@ -1,8 +1,10 @@
 // The large preview: the photo in colour over the original, split by a slider.
 
 import { RequestError } from "./api.js";
+import { clearDetail, showDetail } from "./detail.js";
 import { picture } from "./pictures.js";
 import { t } from "./texts.js";
+import { fit, places, setPhotoWidth, startZoom } from "./zoom.js";
 
 const DEFAULT_SPLIT = 65; // % of the width in colour
 const REVEAL_DURATION = 1100; // ms
@@ -31,6 +33,10 @@ let revealCount = 0; // stops an animation when another one or the user moves th
  * @param {HTMLImageElement | null} view.thumbnail
  * @param {string} view.placeholder A text that replaces a missing original.
  * @param {number | null} view.width Of the result in px.
+ * @param {number | null} view.height Of the result in px.
+ * @param {((side: string, part: object) => string) | null} view.region Returns the URL of a part
+ *   of "before" or "after", given its `left`, `top`, `width` and `height` in px of the result;
+ *   null while a slider moves.
  */
 export async function showView(view) {
   if (["photo", "before", "after"].every((key) => view[key] === wanted[key])) return;
@@ -61,6 +67,7 @@ export async function showView(view) {
     }
     if (current.signal.aborted) return;
   }
+  loadDetail();
 }
 
 /** Tell whether two pictures in colour need the same prediction. */
@@ -84,6 +91,7 @@ function showThumbnail({ photo, thumbnail, placeholder, width }) {
     canvas.setAttribute("role", "img");
     setFrame(canvas, width);
   }
+  fit();
   shown = { photo };
   $("busy").hidden = true;
   $("placeholder").textContent = placeholder ?? "";
@@ -105,7 +113,7 @@ async function loadView(view, signal) {
   if (view.after !== shown.after) {
     const after = view.after && (await loadingAfter);
     signal.throwIfAborted();
-    shown.after = view.after;
+    shown = { photo, before: view.before, after: view.after, view: after && view };
     setPictures($("before").firstChild, after);
     if (after) callbacks.onShown(view);
     if (after && !photo.revealed) {
@@ -115,15 +123,20 @@ async function loadView(view, signal) {
   }
 }
 
+/** Set the shape of the picture; if it has changed, the whole of it is shown again. */
 function setFrame({ naturalWidth, naturalHeight, width, height }, resultWidth) {
   const { style } = $("frame");
-  style.setProperty("--ratio", (naturalWidth ?? width) / (naturalHeight ?? height));
+  const ratio = (naturalWidth ?? width) / (naturalHeight ?? height);
+  if (Math.abs(ratio / style.getPropertyValue("--ratio") - 1) > 0.02) fit();
+  style.setProperty("--ratio", ratio);
   style.setProperty("--width", `${resultWidth ?? naturalWidth ?? width}px`);
+  setPhotoWidth(resultWidth);
 }
 
 /** Set the elements of the original and of the picture in colour, or null. */
 function setPictures(before, after) {
   const name = shown.photo?.name;
+  clearDetail();
   setPicture($("before"), before, t("viewer.before_alt", { name }));
   setPicture($("after"), after, t("viewer.after_alt", { name }));
   $("frame").hidden = !before;
@@ -136,33 +149,63 @@ function setPicture(parent, element, text) {
   if (element !== parent.firstChild) parent.replaceChildren(...(element ? [element] : []));
 }
 
-/** Start the slider; call back: onError(error, view), and onShown(view) in colour. */
+/** Start the viewer; call back: onError(error, view), and onShown(view) in colour. */
 export function startViewer(newCallbacks) {
   callbacks = newCallbacks;
-  const slider = $("split");
-  slider.addEventListener("input", () => {
+  startZoom({ onMove: placeDivider, onRest: loadDetail });
+  $("split").addEventListener("input", () => {
     revealCount++;
-    setSplit(slider.value);
+    setSplit($("split").value);
   });
-  // Safari moves a slider only by its thumb; a touch may start anywhere.
-  const followTouch = (event) => {
-    if (event.pointerType !== "touch") return;
-    const { left, width } = $("frame").getBoundingClientRect();
+  const handle = $("handle");
+  let offset = 0; // from the divider to the pointer, in px
+  handle.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    event.preventDefault(); // of selecting text
+    handle.setPointerCapture(event.pointerId);
+    const { left, width } = handle.getBoundingClientRect();
+    offset = event.clientX - left - width / 2;
     revealCount++;
-    setSplit(Math.min(100, Math.max(0, (100 * (event.clientX - left)) / width)));
-  };
-  slider.addEventListener("pointermove", followTouch);
-  slider.addEventListener("pointerup", followTouch);
+    $("split").focus({ preventScroll: true });
+  });
+  handle.addEventListener("pointermove", (event) => {
+    if (!handle.hasPointerCapture(event.pointerId)) return;
+    const { left, width } = $("compare").getBoundingClientRect();
+    setSplit((100 * (event.clientX - offset - left)) / width);
+  });
   setSplit(DEFAULT_SPLIT);
 }
 
+/** Set the percentage of the picture's visible part that is in colour. */
 function setSplit(percent) {
   const slider = $("split");
   slider.value = percent;
   slider.setAttribute("aria-valuetext", t("viewer.percent", { percent: Math.round(slider.value) }));
-  $("frame").style.setProperty("--split", `${slider.value}%`);
   $("tag-after").classList.toggle("faint", slider.value < 15);
   $("tag-before").classList.toggle("faint", slider.value > 85);
+  placeDivider();
+}
+
+/** Place the divider over the visible part of the picture, and cut the original there. */
+function placeDivider() {
+  const { picture, visible } = places();
+  const { style } = $("compare");
+  for (const key of ["left", "top", "width", "height"]) style[key] = `${visible[key]}px`;
+  style.setProperty("--split", `${$("split").value}%`);
+  const place = visible.left + ($("split").value / 100) * visible.width - picture.left;
+  if (picture.width) $("frame").style.setProperty("--cut", `${(100 * place) / picture.width}%`);
+}
+
+/** Load what an enlarged picture needs. */
+async function loadDetail() {
+  const { view } = shown;
+  if (!view?.region || loading) return;
+  try {
+    await showDetail(view, $("after").firstChild.naturalWidth);
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    callbacks.onError(error, view);
+  }
 }
 
 /** Animate the split from the left edge to its default. */
