@@ -1,6 +1,7 @@
 """The page of a study in a browser."""
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,8 +128,9 @@ def test_study_can_be_completed_by_keyboard(tmp_path: Path, chromium: "Browser")
         while continue_to(page, "question", "thanks") == "question":
             before = count(page)
             progress.append(before)
-            names = page.get_by_role("button").all_inner_texts()
+            *names, last = page.get_by_role("button").all_inner_texts()
             assert names in (["Image 1", "Image 2"], ["Real", "Generated"])
+            assert last == "Withdraw"
             pictures = page.get_by_role("img").all()
             question = page.inner_text("#question-text")
             still = question in ("Is this photo real or generated?", "Which one looks better?")
@@ -205,6 +207,82 @@ def test_practice_trials_give_feedback(tmp_path: Path, chromium: "Browser"):
         page.click("#choice-0")
         wait_for(lambda: visible_section(page) == "question" and count(page) == "4 of 10")
     assert [response.kind for response in responses_in(tmp_path)] == ["practice"] * 2 + ["test"]
+
+
+def open_dialog(page: "Page") -> None:
+    page.click("section:not([hidden]) .withdraw")
+    wait_for(lambda: page.get_by_role("dialog").is_visible())
+
+
+def test_participant_withdraws_during_a_trial(tmp_path: Path, chromium: "Browser"):
+    with (
+        study(tmp_path, "single", practice=0, checks=0, trials=8) as address,
+        new_page(chromium) as (context, page),
+    ):
+        agree(page, address)
+        continue_to(page, "question")
+        page.keyboard.press("1")
+        wait_for(lambda: visible_section(page) == "question" and count(page) == "2 of 8")
+        open_dialog(page)
+        page.keyboard.press("1")  # no response while the dialog is open
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Escape")
+        wait_for(lambda: not page.get_by_role("dialog").is_visible())
+        assert len(responses_in(tmp_path)) == 1
+        page.keyboard.press("2")
+        wait_for(lambda: visible_section(page) == "question" and count(page) == "3 of 8")
+        first, second = responses_in(tmp_path)
+        assert first.reaction_ms is not None
+        assert second.reaction_ms is second.since_onset_ms is None  # it includes the dialog
+        open_dialog(page)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/withdrawn")
+        assert page.get_by_role("heading").inner_text() == "You have withdrawn"
+        assert context.cookies() == []
+        assert responses_in(tmp_path) == []
+        page.goto(address)
+        wait_for(lambda: visible_section(page) == "consent")
+
+
+def test_dialog_during_an_exposure_voids_the_trial(tmp_path: Path, chromium: "Browser"):
+    with (
+        study(tmp_path, "pair", practice=0, checks=0, trials=2, seconds=0.5) as address,
+        new_page(chromium) as (_, page),
+    ):
+        agree(page, address)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("figure.visible")
+        open_dialog(page)
+        time.sleep(2)  # the exposures are over
+        assert visible_section(page) == ""
+        assert count(page) == "1 of 2"
+        page.get_by_role("button", name="Keep my responses").click()
+        continue_to(page, "question")
+        assert count(page) == "2 of 2"
+
+
+def test_participant_withdraws_at_the_end(tmp_path: Path, chromium: "Browser"):
+    with (
+        study(tmp_path, "single", practice=0, checks=0, trials=2) as address,
+        new_page(chromium) as (context, page),
+    ):
+        agree(page, address)
+        for number in (1, 2):
+            continue_to(page, "question")
+            wait_for(lambda number=number: count(page) == f"{number} of 2")
+            page.keyboard.press("1")
+        continue_to(page, "thanks")
+        assert re.fullmatch("[0-9A-Z]{4}-[0-9A-Z]{4}", page.inner_text("#code"))
+        context.set_offline(True)
+        open_dialog(page)
+        page.get_by_role("button", name="Delete my responses").click()
+        wait_for(lambda: "There is no connection." in page.inner_text("#connection"))
+        page.keyboard.press("Escape")
+        assert page.get_by_role("dialog").is_visible()
+        context.set_offline(False)
+        page.wait_for_url("**/withdrawn")
+    assert responses_in(tmp_path) == []
 
 
 def test_reload_voids_a_pair_and_repeats_a_single_image(tmp_path: Path, chromium: "Browser"):

@@ -126,7 +126,10 @@ def test_study_from_consent_to_end(folder: Path, browser: TestClient):
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
     trials = [trial | {"kind": "?"} for trial in run_trials(browser)]
-    assert browser.get("/api/next").json() == {"state": "done"}
+    done = browser.get("/api/next").json()
+    assert done.pop("state") == "done"
+    assert re.fullmatch("[0-9A-HJKMNP-TV-Z]{4}-[0-9A-HJKMNP-TV-Z]{4}", done.pop("code"))
+    assert done == {}
     study = load_study(folder)
     of = 3 * 2 + 1 + 8  # practice of three protocols, a check, tests
     assert [trial["number"] for trial in trials] == list(range(of))
@@ -528,6 +531,110 @@ def test_report_command(folder: Path, monkeypatch: pytest.MonkeyPatch):
         result = CliRunner().invoke(command, ["report", str(folder), *arguments])
         assert result.output == "there/report.html\n"
     assert calls == [(folder, None, None), (folder, Path("there"), Path("metrics.json"))]
+
+
+def bytes_of_database(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob(f"{RESPONSE_FILE}*"))
+
+
+@pytest.mark.parametrize("trials", [0, 5, 100])
+def test_withdrawal_deletes_everything_but_the_count(
+    trials: int, browser: TestClient, folder: Path
+):
+    consent(browser)
+    for n, _ in enumerate(run_trials(browser)):
+        if n == trials:
+            break
+    ((participant, _),) = read_participants(folder)
+    assert participant.encode() in bytes_of_database(folder)
+    for _ in range(2):  # the first reply may have been lost
+        reply = browser.post("/api/withdraw", json={})
+        assert reply.status_code == 204
+        assert "person-" in reply.headers["set-cookie"]
+        assert not browser.cookies
+    assert read_participants(folder) == read_trials(folder) == []
+    assert participant.encode() not in bytes_of_database(folder)
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        enrolment, responses = store.read()
+    assert (enrolment.consented, enrolment.withdrawn, responses) == (1, 1, [])
+    assert browser.get("/api/next").json() == {"state": "consent"}
+    assert "deleted" in browser.get("/withdrawn").text
+
+
+def test_withdrawal_concerns_one_participant(folder: Path):
+    app = create_app(folder)
+    address = "http://127.0.0.1:8001"
+    with TestClient(app, base_url=address) as one:
+        two = TestClient(app, base_url=address)
+        for browser in (one, two):
+            consent(browser)
+            for _ in run_trials(browser):
+                pass
+        one.post("/api/withdraw", json={})
+        assert two.get("/api/next").json()["state"] == "done"
+        with Store(folder / RESPONSE_FILE, read_only=True) as store:
+            enrolment, responses = store.read()
+        assert (enrolment.consented, enrolment.finished, enrolment.withdrawn) == (2, 1, 1)
+        assert len(responses) == 15
+        assert len({response.person for response in responses}) == 1
+
+
+def test_withdraw_command(browser: TestClient, folder: Path):
+    """With the code as somebody may type it, while the study is running."""
+    consent(browser)
+    for _ in run_trials(browser):
+        pass
+    code = browser.get("/api/next").json()["code"]
+    typed = f" {code.lower().replace('-', ' ').replace('0', 'o').replace('1', 'l')}"
+    wrong = CliRunner().invoke(command, ["withdraw", str(folder), "0000-0000"])
+    assert isinstance(wrong.exception, PhotochromError)
+    assert "has the code 0000-0000" in str(wrong.exception)
+    result = CliRunner().invoke(command, ["withdraw", str(folder), typed])
+    assert result.exit_code == 0, result.output
+    assert "deleted a participant with 15 responses; a report written before" in result.output
+    assert read_participants(folder) == []
+    assert code.replace("-", "").encode() not in bytes_of_database(folder)
+    assert browser.get("/api/next").json() == {"state": "consent"}
+    again = CliRunner().invoke(command, ["withdraw", str(folder), code])
+    assert isinstance(again.exception, PhotochromError)
+
+
+def test_status_command(browser: TestClient, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    result = CliRunner().invoke(command, ["status", str(folder)])
+    assert result.exit_code == 0, result.output
+    assert "0 consented; 0 active, 0 finished, 0 left, 0 withdrew" in result.output
+    consent(browser)
+    for _ in run_trials(browser):
+        pass
+    browser.cookies.clear()
+    for _ in range(2):
+        browser.post("/api/person", json={})
+        browser.cookies.clear()
+    with contextlib.closing(sqlite3.connect(folder / RESPONSE_FILE)) as db:
+        db.execute(
+            "UPDATE persons SET seen = '2026-01-01' WHERE id = "
+            "(SELECT id FROM persons WHERE finished IS NULL LIMIT 1)"
+        )
+        db.commit()
+    output = CliRunner().invoke(command, ["status", str(folder)]).output
+    assert "3 consented; 1 active, 1 finished, 1 left, 0 withdrew" in output
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        tests = [r for r in store.responses() if r.kind == "test"]
+    for protocol in ("pair", "single", "timed", "preference"):
+        systems = [r.system for r in tests if r.protocol == protocol]
+        n = len(systems)
+        assert f"{protocol}: {n} response{'s' * (n != 1)} (" in output
+        if protocol == "pair":
+            assert f"(a {systems.count('a')}, b {systems.count('b')}), 0 void trials" in output
+    assert "(a or b " in output
+    assert "%" not in output
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", interrupt)
+    result = CliRunner().invoke(command, ["status", str(folder), "--watch"])
+    assert (result.exit_code, result.output.count("3 consented")) == (0, 1)
 
 
 OLD_SCHEMA = """

@@ -1,5 +1,6 @@
 """`photochrom study`: perceptual studies."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from photochrom.errors import PhotochromError
 if TYPE_CHECKING:
     from photochrom.server.connections import Network
 
+_WATCH_SECONDS = 5
 _DIRECTORY = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _STUDY = click.argument("folder", type=_DIRECTORY, metavar="DIR")
@@ -141,6 +143,60 @@ def serve(
     from photochrom.study.app import create_app
 
     serve_app(create_app(folder, allowed_hosts(names, host)), host, port, proxies=proxies)
+
+
+@study.command()
+@_STUDY
+@click.option("--watch", is_flag=True, help="Print it again every 5 seconds, until Ctrl-C.")
+def status(folder: Path, watch: bool) -> None:
+    """Print how many participants and responses the study in DIR has; it shows no results.
+
+    Active: a request within 30 minutes. Left: none, and trials remain.
+    """
+    from photochrom.study.design import RESPONSE_FILE, load_study
+    from photochrom.study.status import format_status
+    from photochrom.study.store import Store
+
+    design = load_study(folder)
+    with Store(folder / RESPONSE_FILE, read_only=True) as store:
+        while True:
+            text = format_status(design, *store.read())
+            if watch:
+                click.clear()
+            click.echo(text)
+            if not watch:
+                return
+            try:
+                time.sleep(_WATCH_SECONDS)
+            except KeyboardInterrupt:
+                return
+
+
+@study.command()
+@_STUDY
+@click.argument("code")
+def withdraw(folder: Path, code: str) -> None:
+    """Delete what the study in DIR stores about the participant who has CODE.
+
+    The study may be running. Only the number of participants who withdrew is kept.
+    """
+    from photochrom.study.design import RESPONSE_FILE, load_study
+    from photochrom.study.exclusion import count_noun
+    from photochrom.study.store import Store
+
+    load_study(folder)
+    with Store(folder / RESPONSE_FILE) as store:
+        participant = store.find_code(code)
+        if participant is None:
+            raise PhotochromError(
+                f"no participant of {folder} has the code {code}; check it, a code has 8 letters "
+                "and digits, or the participant has withdrawn already"
+            )
+        deleted = store.withdraw(participant)
+    click.echo(
+        f"deleted a participant with {count_noun(deleted, 'response')}; a report written before "
+        f"still has them, so write it again: photochrom study report {folder}"
+    )
 
 
 @study.command()

@@ -68,7 +68,7 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
     items = {item.id: item for item in study.items}
     images = _image_paths(study, folder)
     Store(folder / RESPONSE_FILE).close()  # a damaged file is an error here, not at startup
-    page = _render_page(study)
+    page, withdrawn_page = (_render_page(study, name) for name in ("study", "withdrawn"))
     # Browsers send cookies to all servers of a host, so each study has its own.
     cookie = f"person-{hashlib.sha256((folder / STUDY_FILE).read_bytes()).hexdigest()[:8]}"
 
@@ -97,6 +97,10 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
     @app.get("/")
     def index() -> HTMLResponse:
         return HTMLResponse(page)
+
+    @app.get("/withdrawn")
+    def withdrawn() -> HTMLResponse:
+        return HTMLResponse(withdrawn_page)
 
     @app.get("/pictures/{name}")
     def image(name: str) -> Response:
@@ -136,7 +140,18 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
         if study.color_vision != "unasked" and store.color_vision(participant) is None:
             return {"state": "color-vision"}
         current = store.next_trial(participant)
-        return {"state": "done"} if current is None else describe(current)
+        if current is None:
+            return {"state": "done", "code": store.code(participant)}
+        return describe(current)
+
+    @app.post("/api/withdraw")
+    def withdraw(request: Request) -> Response:
+        participant = find_participant(request)
+        if participant is not None:  # otherwise the first reply was lost
+            request.app.state.store.withdraw(participant)
+        response = Response(status_code=204)
+        response.delete_cookie(cookie, httponly=True, samesite="strict")
+        return response
 
     def describe(current: CurrentTrial) -> dict[str, Any]:
         """Return a trial for the page; it reveals neither systems nor attention checks."""
@@ -200,12 +215,12 @@ def _image_paths(study: Study, folder: Path) -> dict[str, Path]:
     return paths
 
 
-def _render_page(study: Study) -> str:
+def _render_page(study: Study, name: str) -> str:
     environment = Environment(
         loader=PackageLoader("photochrom.study"), autoescape=True, undefined=StrictUndefined
     )
     paragraphs = [part for part in study.consent.split("\n\n") if part.strip()]
-    return environment.get_template("study.html").render(title=study.title, consent=paragraphs)
+    return environment.get_template(f"{name}.html").render(title=study.title, consent=paragraphs)
 
 
 def _database_error(error: sqlite3.Error) -> JSONResponse:

@@ -28,7 +28,7 @@ def exclusion_criteria(study: Study) -> dict[Criterion, str]:
     if study.checks:
         limit = f"more than {study.allowed_misses}" if study.allowed_misses else "any"
         criteria["checks"] = f"failed {limit} of the attention checks (obvious fakes)"
-    criteria["trials"] = f"responded to fewer than {_count(study.least_trials, 'test trial')}"
+    criteria["trials"] = f"responded to fewer than {count_noun(study.least_trials, 'test trial')}"
     if study.color_vision == "exclude":
         criteria["color_vision"] = "reported a colour-vision deficiency"
     return criteria
@@ -53,7 +53,8 @@ def is_early(study: Study, response: Response) -> bool:
     return response.kind == "test" and time is not None and time < study.least_reaction_ms
 
 
-def _count(n: int, noun: str) -> str:
+def count_noun(n: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is 1."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
@@ -79,9 +80,9 @@ def apply_exclusion(study: Study, responses: Iterable[Response]) -> tuple[Partic
         failed = sum(response.failed_check for response in given)
         reasons: dict[Criterion, str] = {}
         if failed > study.allowed_misses:
-            reasons["checks"] = f"failed {failed} of {_count(checks, 'attention check')}"
+            reasons["checks"] = f"failed {failed} of {count_noun(checks, 'attention check')}"
         if tests < study.least_trials:
-            reasons["trials"] = f"responded to {_count(tests, 'test trial')}"
+            reasons["trials"] = f"responded to {count_noun(tests, 'test trial')}"
         color_vision = given[0].color_vision
         if study.color_vision == "exclude" and color_vision == "deficient":
             reasons["color_vision"] = "reported a colour-vision deficiency"

@@ -69,6 +69,7 @@ CREATE TABLE IF NOT EXISTS counts (
 # those who withdrew, by the name 'withdrawn'.
 
 _CODE_DIGITS, _CODE_LENGTH = "0123456789ABCDEFGHJKMNPQRSTVWXYZ", 8  # Crockford's base 32, 40 bits
+_CODE_MISTAKES = str.maketrans("OIL", "011")
 _FIELDS = [field.name for field in dataclasses.fields(Response)]
 _MEASUREMENTS = tuple(Measurements.__annotations__)
 _SELECT_RESPONSES = (
@@ -149,6 +150,7 @@ class Store:
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = FULL")
                 self._db.execute("PRAGMA foreign_keys = ON")
+                self._db.execute("PRAGMA secure_delete = ON")
                 self._db.executescript(_SCHEMA)
                 with self._transaction() as db:
                     _add_columns(db)
@@ -215,6 +217,42 @@ class Store:
         with self._lock:
             cursor = self._db.execute("SELECT 1 FROM persons WHERE id = ?", (participant,))
             return cursor.fetchone() is not None
+
+    def code(self, participant: str) -> str:
+        """Return the code with which a participant can withdraw later."""
+        with self._lock:
+            (code,) = self._db.execute(
+                "SELECT code FROM persons WHERE id = ?", (participant,)
+            ).fetchone()
+        return f"{code[:4]}-{code[4:]}"
+
+    def find_code(self, code: str) -> str | None:
+        """Return the participant of a code, None if there is none.
+
+        Letter case, spaces, and mistaking O for 0, or I and L for 1, do not matter.
+        """
+        digits = "".join(filter(str.isalnum, code.upper())).translate(_CODE_MISTAKES)
+        with self._lock:
+            row = self._db.execute("SELECT id FROM persons WHERE code = ?", (digits,)).fetchone()
+        return None if row is None else row[0]
+
+    def withdraw(self, participant: str) -> int:
+        """Delete all that is stored about a participant, and count the withdrawal.
+
+        Returns:
+            The number of deleted responses.
+        """
+        with self._transaction() as db:
+            deleted = db.execute("DELETE FROM answers WHERE person = ?", (participant,)).rowcount
+            db.execute("DELETE FROM trials WHERE person = ?", (participant,))
+            if db.execute("DELETE FROM persons WHERE id = ?", (participant,)).rowcount:
+                db.execute(
+                    "INSERT INTO counts VALUES ('withdrawn', 1) "
+                    "ON CONFLICT (name) DO UPDATE SET n = n + 1"
+                )
+        with self._lock:  # the log still has the deleted rows
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return deleted
 
     def color_vision(self, participant: str) -> ColorVision | None:
         """Return what a participant reported, None if nothing so far."""

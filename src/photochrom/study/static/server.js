@@ -67,6 +67,12 @@ export async function sendColorVision(answer) {
   await send("/api/color-vision", { answer });
 }
 
+/** Have all that is stored about the participant deleted. */
+export async function withdraw() {
+  storeResponse(null);
+  await send("/api/withdraw", {});
+}
+
 /** @returns {Promise<boolean>} Whether the images of the trial may be shown. */
 export async function beginTrial(number) {
   return (await send("/api/begun", { number })).ok;

@@ -48,9 +48,28 @@ const PROTOCOLS = {
   },
 };
 
-let wasHidden = false; // whether the page was hidden at any time in the current trial
+// Whether the page was hidden, or the dialog was open, at any time in the current trial.
+let wasInterrupted = false;
 document.addEventListener("visibilitychange", () => {
-  wasHidden ||= document.hidden;
+  wasInterrupted ||= document.hidden;
+});
+
+const dialog = $("withdraw-dialog");
+let dialogClosed = Promise.resolve();
+for (const button of document.querySelectorAll(".withdraw")) {
+  button.addEventListener("click", () => {
+    wasInterrupted = true;
+    dialogClosed = new Promise((resolve) => {
+      dialog.addEventListener("close", resolve, { once: true });
+    });
+    dialog.showModal();
+  });
+}
+$("delete").addEventListener("click", async () => {
+  for (const button of dialog.querySelectorAll("button")) button.disabled = true;
+  dialog.addEventListener("cancel", (event) => event.preventDefault());
+  await server.withdraw();
+  location.replace("/withdrawn");
 });
 
 function showSection(id) {
@@ -82,7 +101,7 @@ function waitForChoice() {
       (event) => {
         const index = { 1: 0, 2: 1, ArrowLeft: 0, ArrowRight: 1 }[event.key];
         if (index === undefined || event.repeat) return;
-        if (event.ctrlKey || event.altKey || event.metaKey) return;
+        if (event.ctrlKey || event.altKey || event.metaKey || dialog.open) return;
         event.preventDefault();
         choose(index, event);
       },
@@ -162,7 +181,7 @@ function prepareTrial(trial, images) {
 async function runTrial(trial, images) {
   const protocol = PROTOCOLS[trial.protocol];
   const elements = prepareTrial(trial, images);
-  wasHidden = document.hidden;
+  wasInterrupted = document.hidden || dialog.open;
   if (!(await server.beginTrial(trial.number))) return;
 
   const display = measureDisplay(images[0]);
@@ -172,7 +191,7 @@ async function runTrial(trial, images) {
     showing = await showMasked(images[0], trial.show_ms, $("stage"));
   }
   // A hidden page has no animation frames. The server voids this trial on the next request.
-  if (wasHidden && trial.show_ms !== null) return;
+  if (wasInterrupted && trial.show_ms !== null) return;
   enableChoices(true);
   $("question-text").textContent = protocol.question;
   const start = await show([$("question"), ...(trial.show_ms === null ? elements : [])]);
@@ -184,8 +203,8 @@ async function runTrial(trial, images) {
     chosen: protocol.choices[index],
     exposure_ms: showing?.exposures[0] ?? null,
     second_exposure_ms: showing?.exposures[1] ?? null,
-    reaction_ms: Math.max(0, time - start),
-    since_onset_ms: Math.max(0, time - (showing?.onset ?? start)),
+    reaction_ms: wasInterrupted ? null : Math.max(0, time - start),
+    since_onset_ms: wasInterrupted ? null : Math.max(0, time - (showing?.onset ?? start)),
     ...display,
   });
   if (trial.practice && result) {
@@ -204,6 +223,7 @@ async function main() {
   let hasConsented = false;
   let lastBlock = null;
   for (;;) {
+    await dialogClosed;
     const state = await server.fetchState();
     if (state.state === "consent") {
       $("cookie-warning").hidden = !hasConsented;
@@ -215,6 +235,7 @@ async function main() {
       showSection("color-vision");
       await server.sendColorVision(await waitForColorVision());
     } else if (state.state === "done") {
+      $("code").textContent = state.code;
       showSection("thanks");
       return;
     } else {
