@@ -21,6 +21,7 @@ EXPECTED_MESSAGES = (
     "a status of 400",
     "a status of 404",
     "a status of 503",
+    "a status of 504",
 )
 """Console messages that some tests provoke."""
 

@@ -242,6 +242,147 @@ def test_undo_redo_and_start_over(page: "Page", photos: list[Path]):
         assert saturation.input_value() == value
 
 
+def set_slider(page: "Page", option: str, value: str) -> None:
+    page.fill(f"#option-{option}", value)
+    page.locator(f"#option-{option}").dispatch_event("change")
+
+
+def download(page: "Page") -> bytes:
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download", exact=True).click()
+    return waiting.value.path().read_bytes()
+
+
+def shown_chroma(page: "Page") -> float:
+    """Return the mean distance from grey in the part that is shown in colour."""
+    return float(chroma(page.locator("#frame").screenshot())[10:100].mean())
+
+
+def test_two_tabs_show_and_download_the_same_look(
+    page: "Page", photos: list[Path], tiny_onnx: Path
+):
+    add_files(page, photos[0])
+    wait_for_colour(page)
+    other = page.context.new_page()
+    other.emulate_media(reduced_motion="reduce")
+    other.goto(page.url)
+    wait_for_colour(other)
+    set_slider(page, "saturation", "0")
+    slider = other.locator("#option-saturation")
+    wait_for(other, lambda: slider.input_value() == "0")
+    wait_for(other, lambda: shown_chroma(other) < 2)
+    assert download(other) == download(page) == colorize(photos[0], tiny_onnx, saturation=0)
+    other.keyboard.press("Control+z")  # what the first tab did is in the history of both
+    wait_for(page, lambda: page.locator("#option-saturation").input_value() == "1")
+    wait_for(page, lambda: shown_chroma(page) > 10)
+    assert download(page) == colorize(photos[0], tiny_onnx)
+
+
+@pytest.mark.parametrize(("route", "status"), [("**/after?*", 504), ("**/photos/*", 400)])
+def test_look_that_cannot_be_made_is_taken_back(
+    page: "Page", photos: list[Path], route: str, status: int
+):
+    def refuse(route: Any) -> None:
+        request = route.request
+        if "strength=0.4" in request.url or '"strength":0.4' in (request.post_data or ""):
+            route.fulfill(status=status, json={"detail": "it takes too long"})
+        else:
+            route.fallback()
+
+    page.route(route, refuse)
+    add_files(page, photos[0])
+    wait_for_colour(page)
+    set_slider(page, "saturation", "2")
+    wait_for(page, lambda: shown_chroma(page) > 25)
+    strength = page.locator("#option-strength")
+    for reloaded in (False, True):
+        set_slider(page, "strength", "0.4")
+        page.get_by_role("alert").filter(has_text="it takes too long").wait_for()
+        wait_for(page, lambda: strength.input_value() == "1")
+        assert page.locator("#option-saturation").input_value() == "2"
+        assert shown_chroma(page) > 25
+        assert strength.is_enabled()
+        assert not page.locator("#error").is_visible()
+        assert "strength=1" in str(page.locator("#download").get_attribute("href"))
+        if not reloaded:
+            page.wait_for_load_state("networkidle")
+            reload(page)
+            wait_for_colour(page)
+            wait_for(page, lambda: page.locator("#option-saturation").input_value() == "2")
+    page.get_by_role("button", name="Undo", exact=True).click()
+    assert page.locator("#option-saturation").input_value() == "1"
+
+
+def test_removal_can_be_undone(page: "Page", photos: list[Path]):
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    add_files(page, *photos[:3])
+    wait_until_ready(page, 3)
+    page.get_by_role("option", name="harbour.jpg").click()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    notice = page.get_by_role("status").filter(has_text="harbour.jpg was removed.")
+    notice.get_by_role("button", name="Undo").click()
+    names = page.locator(".thumbnail .file-name")
+    assert names.all_inner_texts() == ["grandma.jpg", "harbour.jpg", "wedding.jpeg"]
+    assert page.locator("#photo-name").inner_text() == "harbour.jpg"
+    assert not page.locator("#removal").is_visible()
+    for _ in range(3):
+        page.keyboard.press("Delete")
+    page.get_by_text("3 photos were removed.").wait_for()
+    assert page.locator("#welcome").is_visible()
+    page.keyboard.press("Control+z")
+    assert names.all_inner_texts() == ["grandma.jpg", "harbour.jpg", "wedding.jpeg"]
+    assert "DELETE" not in sent
+    wait_for_colour(page)
+
+
+def test_reload_does_not_bring_removed_photos_back(page: "Page", photos: list[Path]):
+    add_files(page, *photos[:2])
+    wait_until_ready(page, 2)
+    page.get_by_role("option", name="grandma.jpg").click()
+    page.keyboard.press("Delete")
+    reload(page)
+    wait_until_ready(page)
+    assert page.locator(".file-name").all_inner_texts() == ["harbour.jpg"]
+    list_photos = f"{page.url}photos"
+    wait_for(page, lambda: len(page.request.get(list_photos).json()["photos"]) == 1)
+
+
+def test_removal_is_sent_after_some_seconds(open_page: Callable[..., "Page"], photos: list[Path]):
+    page = open_page()
+    page.clock.install()
+    reload(page)
+    add_files(page, photos[0])
+    page.clock.resume()
+    wait_for_colour(page)
+    page.get_by_role("button", name="Remove", exact=True).click()
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        page.clock.fast_forward(8_500)
+    assert not page.locator("#removal").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ("restarted", "The server was started again; please add the photos again."),
+        ("idle", "was not used for a while"),
+        ("removed", "removed in another tab"),
+        (None, "grandma.jpg was removed in another tab"),
+    ],
+)
+def test_reason_why_photos_are_gone(
+    page: "Page", photos: list[Path], gone: str | None, message: str
+):
+    add_files(page, photos[0])
+    wait_for_colour(page)
+    page.route(
+        "**/photos", lambda route: route.fulfill(json={"server": "", "gone": gone, "photos": []})
+    )
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    page.get_by_role("alert").filter(has_text=message).wait_for()
+    assert page.locator("#welcome").is_visible()
+
+
 def test_sessions_are_separate(open_page: Callable[..., "Page"], photos: list[Path]):
     own, other = open_page(), open_page()
     add_files(own, photos[0])
@@ -257,14 +398,13 @@ def test_sessions_are_separate(open_page: Callable[..., "Page"], photos: list[Pa
 def test_reload_keeps_photos_and_options(page: "Page", photos: list[Path]):
     add_files(page, *photos[:2])
     wait_until_ready(page, 2)
-    page.get_by_role("option", name="grandma.jpg").click()
+    page.get_by_role("option", name="harbour.jpg").click()
     with page.expect_response(lambda answer: answer.request.method == "PATCH"):
-        page.fill("#option-saturation", "0.25")
-        page.locator("#option-saturation").dispatch_event("change")
+        set_slider(page, "saturation", "0.25")
     reload(page)
     wait_until_ready(page, 2)
     wait_for_colour(page)
-    page.get_by_role("option", name="grandma.jpg").click()
+    assert page.locator("#photo-name").inner_text() == "harbour.jpg"
     assert page.locator("#option-saturation").input_value() == "0.25"
 
 
@@ -319,8 +459,7 @@ def test_thumbnails_by_keyboard(page: "Page", photos: list[Path]):
     assert name.inner_text() == "scan.tif"
     page.keyboard.press("ArrowLeft")
     assert name.inner_text() == "wedding.jpeg"
-    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
-        page.keyboard.press("Delete")
+    page.keyboard.press("Delete")
     assert name.inner_text() == "scan.tif"
     assert page.locator(".thumbnail").count() == 3
     focused = "document.activeElement.getAttribute('aria-selected')"

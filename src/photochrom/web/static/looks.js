@@ -51,7 +51,9 @@ export const sameLook = (a, b, keys) => lookQuery(a, keys) === lookQuery(b, keys
  */
 export function changeLook(photos, changes, { settled = true } = {}) {
   for (const photo of photos) {
-    photo.look = { ...photo.look, ...changes };
+    const look = { ...photo.look, ...changes };
+    if (settled && !photo.changing && sameLook(look, photo.look)) continue;
+    photo.look = look;
     photo.changing = !settled;
     if (settled) record(photo);
     onChange(photo);
