@@ -480,11 +480,20 @@ def test_all_controls_are_reached_with_tab(page: "Page", photos: list[Path]):
     wait_for_colour(page)
     page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(14):
+    for _ in range(25):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.role"))
     expected = {"add-input", "split", "option", "option-saturation", "option-strength"}
-    expected |= {"apply-to-all", "download-all", "remove-all", "download", "remove"}
+    expected |= {
+        "undo",
+        "redo",
+        "start-over",
+        "apply-to-all",
+        "download-all",
+        "remove-all",
+        "download",
+        "remove",
+    }
     assert expected <= set(reached)
 
 
