@@ -1,4 +1,5 @@
 import io
+import json
 import subprocess
 import sys
 import threading
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from photochrom import open_photo, save_photo
 from photochrom.batch.planning import Job
@@ -73,7 +75,18 @@ def test_mark_can_be_switched_off(web_client: TestClient):
         (b"no photo", {}, 400, "old.jpg is not a photo in a format that can be read"),
         (b"", {}, 400, "old.jpg is empty: 0 bytes"),
         (make_jpeg()[:300], {}, 400, "old.jpg is damaged or cut off"),
-        (make_jpeg(1100, 1000), {}, 400, "old.jpg is too large: 1100x1000 is 1100000 pixels"),
+        (
+            make_jpeg()[:-200],
+            {},
+            400,
+            "old.jpg is cut off: only the first 27 % of it can be read; send the whole file,",
+        ),
+        (
+            make_jpeg(1100, 1000),
+            {},
+            400,
+            "this photo has 1.1 megapixels; this server takes up to 1",
+        ),
         (make_jpeg(), {"saturation": "9"}, 422, "saturation is '9'"),
         (make_jpeg(), {"turn": "45"}, 400, "turn is 45; it has to be 0, 90, 180 or 270"),
         (make_jpeg(), {"straighten": "46"}, 422, "straighten is '46'"),
@@ -100,6 +113,20 @@ def test_errors_are_one_sentence(
     assert response.json()["detail"].startswith(message)
     assert list(response.json()) == ["detail"]
     assert "/tmp" not in response.text
+
+
+def test_warnings_are_in_a_header(web_client: TestClient):
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").convert("CMYK").save(buffer, "JPEG")
+    for content, warnings in (
+        (make_jpeg(), None),
+        (buffer.getvalue(), ["CMYK without a colour profile is converted to RGB as if inks were"]),
+    ):
+        response = web_client.post("/api/colorize", files={"file": ("old.jpg", content)})
+        assert response.status_code == 200
+        header = response.headers.get("photochrom-warnings")
+        given = None if header is None else json.loads(header)
+        assert given == warnings or (given and given[0].startswith((warnings or [""])[0]))
 
 
 def test_size_is_bounded_by_the_photo(web_client: TestClient):

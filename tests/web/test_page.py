@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import io
 import os
+import re
 import signal
 import threading
 import time
@@ -136,6 +137,101 @@ def test_result_equals_command_line(
     assert np.abs(after - image).mean() < 4  # both are JPEGs
     assert before.shape == image.shape
     assert np.corrcoef(before[..., 1].ravel(), image[..., 1].ravel())[0, 1] > 0.95
+
+
+def test_photo_that_is_cut_off_is_offered_as_far_as_it_goes(
+    client: TestClient, tiny_onnx: Path, tmp_path: Path
+):
+    path = tmp_path / "old.jpg"
+    path.write_bytes(make_jpeg(200, 200)[:-400])
+    upload(client, path.read_bytes())
+    (failed,) = wait_until_ready(client)
+    assert (failed["status"], failed["error_code"]) == ("failed", "truncated")
+    assert re.fullmatch(
+        r"old\.jpg is cut off: only the first \d\d % of it can be read", failed["error"]
+    )
+    client.post(f"/photos/{failed['id']}/retry", json={"truncated": True})
+    (photo,) = wait_until_ready(client)
+    assert (photo["status"], photo["error"], photo["error_code"]) == ("ready", None, None)
+    assert photo["notes"] == ["truncated"]
+    assert photo["warnings"][0].startswith("The file is cut off: ")
+    address, query = f"/photos/{photo['id']}", {"truncated": True}
+    job = Job(path, tmp_path / "new.jpg")
+    assert not colorize_file(job, Colorizer(tiny_onnx), truncated=True).error
+    assert client.get(f"{address}/result", params=query).content == job.output.read_bytes()
+    shown = [
+        read_image(client.get(f"{address}/{view}", params=query | more))
+        for view, more in (
+            ("before", {}),
+            ("after", {}),
+            ("before", {"turn": 180}),
+            ("region", {"left": 0, "top": 0, "width": 200, "height": 200}),
+        )
+    ]
+    assert shown[0][-1].min() == shown[1][-1].min() == shown[2][0].min() == 255  # left white
+    assert np.abs(shown[3] - shown[1]).mean() < 2
+
+
+def test_too_large_photo_has_a_reason_without_options(client: TestClient):
+    upload(client, make_jpeg(1200, 1000))
+    (photo,) = wait_until_ready(client)
+    assert photo["error_code"] == "too_large"
+    assert photo["error"] == "this photo has 1.2 megapixels; this server takes up to 1"
+
+
+def test_photo_in_colour_has_a_note(client: TestClient):
+    for mode in ("RGB", "L"):
+        buffer = io.BytesIO()
+        Image.fromarray(draw(100, 100)).convert(mode).save(buffer, "PNG")
+        upload(client, buffer.getvalue(), "old.png")
+    in_color, grey = wait_until_ready(client, 2)
+    assert (in_color["notes"], grey["notes"]) == (["in_color"], [])
+
+
+def test_versions_are_predicted_by_one_job(
+    web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    upload(client, make_jpeg(400, 300))
+    (photo,) = wait_until_ready(client)
+    address = f"/photos/{photo['id']}"
+    tasks = record_tasks(web_app, monkeypatch)
+    assert client.get(f"{address}/after", params={"size": 192}).status_code == 200
+    tasks.clear()
+    sizes = client.get(f"{address}/versions").json()["sizes"]
+    assert sizes == [128, 192, 256]
+    assert client.get(f"{address}/versions").json()["sizes"] == sizes
+    views = [
+        read_image(client.get(f"{address}/thumbnail", params={"size": size})) for size in sizes
+    ]
+    assert {view.shape for view in views} == {(240, 320, 3)}
+    assert [[key.size for key in task.folders] for task in tasks] == [[128, 256]]
+    cropped = client.get(f"{address}/versions", params={"crop": "0,0,100,130"})
+    assert cropped.json() == {"sizes": []}  # smaller than all of them
+    assert photo == wait_until_ready(client)[0]
+
+
+def test_versions_that_nobody_waits_for_are_not_predicted(
+    web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    upload(client, make_jpeg(400, 300))
+    (photo,) = wait_until_ready(client)
+    service = get_service(web_app)
+    cancelled = threading.Event()
+
+    async def wait_for_ever(*_: object, **__: object) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    monkeypatch.setattr("photochrom.web.service._HOLD_SECONDS", 0.1)
+    monkeypatch.setattr(service.queue, "run", wait_for_ever)
+    assert client.get(f"/photos/{photo['id']}/versions").json()["sizes"] == [128, 192, 256]
+    assert cancelled.wait(5)
+    monkeypatch.undo()
+    view = client.get(f"/photos/{photo['id']}/after", params={"size": 128})
+    assert view.status_code == 200
 
 
 def test_original_with_another_geometry_needs_no_network(
@@ -288,7 +384,7 @@ def test_new_size_is_predicted_once_and_changes_nothing_else(
         views = ("after", "after", "thumbnail", "thumbnail")
         responses = pool.map(lambda v: client.get(f"{address}/{v}", params={"size": 48}), views)
         assert [response.status_code for response in responses] == [200] * 4
-    assert [task.key.size for task in tasks] == [48]
+    assert [key.size for task in tasks for key in task.folders] == [48]
     assert client.get(f"{address}/after").status_code == 200  # still there
     assert client.patch(address, json={"size": 40}).json()["look"]["size"] == 40
     assert len(tasks) == 1

@@ -21,7 +21,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def write_photo(path: Path, side: int) -> Source:
     Image.linear_gradient("L").resize((side, side)).save(path)
-    return Source(path, Geometry(), 10**8)
+    return Source(path, Geometry(), False, 10**8)
 
 
 def test_photo_is_decoded_once_for_all_regions(
@@ -44,7 +44,7 @@ def test_memory_is_bounded(tmp_path: Path, decoded: list[Path]):
     for source in (small, other, small, large, small, large):
         assert renderer.load_photo(source).size == ((200, 200) if source is large else (100, 100))
     assert [path.stem for path in decoded] == ["a", "b", "large", "large"]
-    turned = Source(small.path, Geometry(turn=90), 10**8)
+    turned = Source(small.path, Geometry(turn=90), False, 10**8)
     assert np.array_equal(
         renderer.load_photo(turned).pixels[..., 0], np.rot90(Image.open(small.path), -1)
     )

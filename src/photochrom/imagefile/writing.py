@@ -134,6 +134,11 @@ def save_pages(
     return list(warnings)
 
 
+def result_warnings(photo: Photo, path: Path) -> list[str]:
+    """Return the warnings that `save_photo` would return, before the photo is colorized."""
+    return _warnings(photo, FORMATS[path.suffix.lower()])
+
+
 def _warnings(photo: Photo, format_: str) -> list[str]:
     """Return the warnings of a photo, and what a format cannot hold of it."""
     warnings = [*photo.warnings, *lost_metadata(photo.metadata, format_)]

@@ -50,7 +50,7 @@ async def stream_zip(service: Service, photos: Sequence[UploadedPhoto]) -> Async
 async def _colorize_when_free(service: Service, photo: UploadedPhoto) -> Path:
     while True:
         try:
-            return await service.colorize(photo, photo.look)
+            return (await service.colorize(photo, photo.look)).path
         except QueueFullError as error:
             await asyncio.sleep(error.retry_after)
 

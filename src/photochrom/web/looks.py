@@ -93,8 +93,6 @@ class Look(BaseModel):
             PhotochromError: If a value is out of range.
         """
         check_options(**self.options)
-        if self.truncated:
-            raise PhotochromError("truncated is true; this server only takes false, leave it out")
 
 
 def _validate(values: Mapping[str, Any], *, strict: bool) -> Look:

@@ -145,6 +145,11 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         work = service.render_region(photo, look, side, rectangle, max_size)
         return _image(await cancel_on_disconnect(request, work))
 
+    @router.get("/photos/{id}/versions")
+    async def versions(request: Request, id: str) -> JSONResponse:
+        photo, look = find_photo(request, id), look_of(request)
+        return JSONResponse({"sizes": service.versions(photo, look)})
+
     @router.patch("/photos/{id}")
     async def save_look(
         request: Request, id: str, changes: Annotated[dict[str, Any], Body()]
@@ -201,20 +206,35 @@ def _photo_json(service: Service, photo: UploadedPhoto) -> dict[str, Any]:
     running = photo.status == "waiting" and position is None
     info = photo.info
     width, height = info.sizes[0] if info else (None, None)
+    notes = [
+        code
+        for code, applies in {
+            "in_color": info is not None and info.in_color,
+            "truncated": info is not None and photo.look.truncated,
+        }.items()
+        if applies
+    ]
     return {
         "id": photo.id,
         "name": photo.name,
         "status": "working" if running else photo.status,
         "position": position,
         "error": photo.error,
+        "error_code": photo.error_code,
         "width": width,
         "height": height,
         "pages": info and len(info.sizes),
         "look": photo.look.model_dump(),
         "max_size": info and service.max_size(photo.look.model, info.sizes),
+        "notes": notes,
+        "warnings": [_sentence(warning) for warning in info.warnings] if info else [],
         "output_name": photo.output_name(photo.look),
         "revision": photo.revision,
     }
+
+
+def _sentence(phrase: str) -> str:
+    return f"{phrase[0].upper()}{phrase[1:]}."
 
 
 def _image(content: bytes) -> Response:

@@ -70,6 +70,10 @@ class Predictions(Generic[Key, Value]):
                 self._forget(key, entry)
             self._drop_old()
 
+    def __contains__(self, key: Key) -> bool:
+        """Tell whether a value is there or being made."""
+        return key in self._entries
+
     def find(self, matches: Callable[[Key], bool]) -> Value | None:
         """Return the latest finished value whose key matches."""
         for key, entry in reversed(self._entries.items()):

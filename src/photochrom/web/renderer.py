@@ -15,7 +15,8 @@ import numpy as np
 
 from photochrom.colorize.rendering import Prediction, downscale
 from photochrom.cores import count_cores
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, TruncatedError
+from photochrom.imagefile.decoding import TooLargeError
 from photochrom.imagefile.geometry import Geometry, Rectangle
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
@@ -36,9 +37,31 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class TaskFailure:
-    """Why a task failed; the message has the path of the upload."""
+    """Why a task failed."""
 
     message: str
+    """It has the path of the upload."""
+    code: Literal["truncated", "too_large"] | None = None
+    """For the page, which offers what can be done."""
+
+    @classmethod
+    def of(cls, error: Exception, path: Path, max_pixels: int) -> "TaskFailure":
+        """Describe the error of reading a photo, without options of the command line."""
+        if isinstance(error, TruncatedError):
+            part = f"only the first {100 * error.share:.0f} % of it"
+            if error.share >= 1:
+                part = "all but fine detail of it"
+            return cls(f"{path} is cut off: {part} can be read", "truncated")
+        if isinstance(error, TooLargeError):
+            width, height = error.size
+            return cls(
+                f"this photo has {width * height / 1e6:.5g} megapixels; this server takes up to "
+                f"{max_pixels / 1e6:.5g}",
+                "too_large",
+            )
+        if isinstance(error, MemoryError):
+            return cls(f"{path} is too large for the memory of this server", "too_large")
+        return cls(str(error))
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,7 @@ class Source:
 
     path: Path
     geometry: Geometry
+    truncated: bool
     max_pixels: int
 
     def load(self) -> Photo:
@@ -55,7 +79,7 @@ class Source:
         Raises:
             PhotoError: If it cannot be read.
         """
-        photo = open_photo(self.path, max_pixels=self.max_pixels)
+        photo = open_photo(self.path, max_pixels=self.max_pixels, truncated=self.truncated)
         return dataclasses.replace(photo, metadata=Metadata(icc=photo.metadata.icc))
 
 
@@ -138,10 +162,8 @@ class RenderOriginal:
         """Return a JPEG, or a PNG if the photo is partly transparent."""
         try:
             return _encode(downscale(renderer.load_photo(self.source), self.max_size))
-        except PhotochromError as error:
-            return TaskFailure(str(error))
-        except MemoryError:
-            return _memory_failure(self.source.path)
+        except (PhotochromError, MemoryError) as error:
+            return TaskFailure.of(error, self.source.path, self.source.max_pixels)
 
 
 @dataclass(frozen=True)
@@ -167,10 +189,8 @@ class RenderRegion:
             region = region.downscale(self.max_size)
         except OSError:
             return TaskFailure("the photo was removed meanwhile")
-        except PhotochromError as error:
-            return TaskFailure(str(error))
-        except MemoryError:
-            return _memory_failure(self.source.path)
+        except (PhotochromError, MemoryError) as error:
+            return TaskFailure.of(error, self.source.path, self.source.max_pixels)
         return _encode(_render(region, self.side, self.saturation, self.strength, renderer))
 
 
@@ -185,10 +205,8 @@ class ReadSizes:
         """Run in a process of its own, so that a damaged file can do no harm."""
         try:
             return read_sizes(self.photo, max_pixels=self.max_pixels)
-        except PhotochromError as error:
-            return TaskFailure(str(error))
-        except MemoryError:
-            return _memory_failure(self.photo)
+        except (PhotochromError, MemoryError) as error:
+            return TaskFailure.of(error, self.photo, self.max_pixels)
 
 
 def start_renderer() -> Callable[[Callable[[Renderer], Any]], Any]:
@@ -231,10 +249,6 @@ def _render(
 
 def _encode(photo: Photo) -> bytes:
     return encode_photo(photo, ".jpg" if photo.alpha is None else ".png")
-
-
-def _memory_failure(path: Path) -> TaskFailure:
-    return TaskFailure(f"{path} is too large for the memory of this computer")
 
 
 def _photo_bytes(photo: Photo) -> int:

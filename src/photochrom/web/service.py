@@ -1,11 +1,13 @@
 """The state of the server: models, worker processes, queues, sessions and limits."""
 
 import asyncio
+import contextlib
 import functools
+import json
 import math
 import secrets
 import shutil
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from photochrom.batch.process_pool import WorkerPool
-from photochrom.colorize.colorizer import MAX_ASPECT_RATIO
+from photochrom.colorize.colorizer import MAX_ASPECT_RATIO, network_size
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import MAX_SIZE, MIN_SIDE
 from photochrom.cores import count_cores
@@ -48,7 +50,22 @@ from photochrom.web.tasks import (
     start_colorizer,
 )
 
+WARNINGS_HEADER = "Photochrom-Warnings"
+"""Of a result: a JSON array of phrases in ASCII, what of the photo could not be kept."""
+_VERSIONS = (128, 192, 256, 384)
+"""Sizes whose results differ clearly."""
+_HOLD_SECONDS = 3.0
+
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """A result on the disk."""
+
+    path: Path
+    warnings: tuple[str, ...]
+    """What of the photo could not be kept, each a phrase."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +129,7 @@ class Service:
         self.limits = limits
         self._start_colorizer = functools.partial(start_colorizer, tuple(paths), device)
         self._processes = processes or count_cores()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Start the processes and wait for them.
@@ -234,20 +252,60 @@ class Service:
 
     def start_preparation(self, photo: UploadedPhoto) -> None:
         """Queue the first prediction of a photo in a session."""
-        photo.status, photo.error = "waiting", None
+        photo.status, photo.error, photo.error_code = "waiting", None, None
         photo.preparation = asyncio.create_task(self._prepare(photo))
 
     async def _prepare(self, photo: UploadedPhoto) -> None:
-        look = Look(model=photo.look.model)  # whether another fits the photo is not known yet
+        # Whether the crop and size of the saved look fit the photo is not known yet.
+        look = Look(model=photo.look.model, truncated=photo.look.truncated)
         try:
             async with self._prediction(photo, look, admitted=True) as files:
                 photo.status, photo.info = "ready", files.info
         except PhotochromError as error:
             photo.status, photo.error = "failed", str(error)
+            photo.error_code = getattr(error, "code", None)
         except Exception as error:  # noqa: BLE001 (any error is shown on the page)
             photo.status = "failed"
             photo.error = f"{photo.name} could not be colorized: {error}"
         photo.revision += 1
+
+    def versions(self, photo: UploadedPhoto, look: Look) -> list[int]:
+        """Return sizes whose results differ, and start to predict those that are missing.
+
+        One job predicts all of them; `render_preview` then shares it. It is stopped if nobody asks
+        for them.
+
+        Raises:
+            HTTPException: If the photo is not ready.
+            PhotochromError: If the crop reaches out of the photo.
+            QueueFullError: If too many photos are waiting.
+        """
+        _check_ready(photo)
+        assert photo.info is not None
+        results = [look.geometry.size(*size) for size in photo.info.sizes]
+        largest = self.max_size(look.model, results)
+        width, height = results[0]
+        sizes = {network_size(height, width, size): size for size in _VERSIONS if size <= largest}
+        keys = [self._key(look.model_copy(update={"size": size})) for size in sizes.values()]
+        missing = [key for key in keys if key not in photo.predictions]
+        if missing:
+            self.queue.check_not_full()
+            job = asyncio.create_task(self._predict(photo, missing, admitted=False))
+            waiting = set(missing)
+
+            async def wait_for(key: PredictionKey) -> PredictionFiles:
+                try:
+                    return (await asyncio.shield(job))[key]
+                finally:
+                    waiting.discard(key)
+                    if not waiting:
+                        job.cancel()
+
+            for key in missing:
+                task = asyncio.create_task(_hold(photo, key, functools.partial(wait_for, key)))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        return list(sizes.values())
 
     def _prediction(
         self, photo: UploadedPhoto, look: Look, *, admitted: bool = False
@@ -262,23 +320,36 @@ class Service:
         """
         if photo.info is not None:
             self.check_fit(look, photo.info.sizes)
+        key = self._key(look)
+
+        async def predict() -> PredictionFiles:
+            return (await self._predict(photo, [key], admitted))[key]
+
+        return photo.predictions.use(key, predict)
+
+    def _key(self, look: Look) -> PredictionKey:
         index = self.model_index(look.model)
-        key = PredictionKey(index, look.size or self.models[index].size, look.geometry)
-        return photo.predictions.use(key, lambda: self._predict(photo, key, admitted))
+        size = look.size or self.models[index].size
+        return PredictionKey(index, size, look.geometry, look.truncated)
 
     async def _predict(
-        self, photo: UploadedPhoto, key: PredictionKey, admitted: bool
-    ) -> PredictionFiles:
-        folder = photo.folder / secrets.token_hex(8)
-        clean = functools.partial(shutil.rmtree, folder, ignore_errors=True)
-        task = PredictPhoto(photo.path, folder, key, self.limits.max_pixels)
+        self, photo: UploadedPhoto, keys: Sequence[PredictionKey], admitted: bool
+    ) -> dict[PredictionKey, PredictionFiles]:
+        folders = {key: photo.folder / secrets.token_hex(8) for key in keys}
+        output = Path(photo.output_name(Look()))
+        task = PredictPhoto(photo.path, output, folders, self.limits.max_pixels)
+
+        def clean() -> None:
+            for folder in folders.values():
+                shutil.rmtree(folder, ignore_errors=True)
+
         result: PhotoInfo | TaskFailure = await self.queue.run(
             task, admitted=admitted, on_abandoned=clean
         )
         if isinstance(result, TaskFailure):
             clean()
-            raise PhotoError(photo.with_client_name(result.message))
-        return PredictionFiles(folder, result)
+            raise PhotoFailedError(photo.with_client_name(result.message), result.code)
+        return {key: PredictionFiles(folder, result) for key, folder in folders.items()}
 
     async def render_preview(self, photo: UploadedPhoto, look: Look, max_size: int) -> bytes:
         """Return a preview in colour, encoded; predict first if there is no prediction.
@@ -301,7 +372,7 @@ class Service:
             Exception: As `JobQueue.run`.
         """
         _check_ready(photo)
-        files = photo.predictions.find(lambda key: key.geometry == look.geometry)
+        files = photo.predictions.find(_has_same_original(look))
         if files is None:
             return await self._render(photo, RenderOriginal(self._source(photo, look), max_size))
         if max_size == PREVIEW_SIZE:
@@ -337,7 +408,7 @@ class Service:
             return await self._render(photo, task)
 
     def _source(self, photo: UploadedPhoto, look: Look) -> Source:
-        return Source(photo.path, look.geometry, self.limits.max_pixels)
+        return Source(photo.path, look.geometry, look.truncated, self.limits.max_pixels)
 
     async def _render(self, photo: UploadedPhoto, task: Any) -> bytes:
         result: bytes | TaskFailure = await self.rendering_queue.run(task)
@@ -347,7 +418,7 @@ class Service:
             raise RemovedError
         raise PhotoError(photo.with_client_name(result.message))
 
-    async def colorize(self, photo: UploadedPhoto, look: Look) -> Path:
+    async def colorize(self, photo: UploadedPhoto, look: Look) -> ResultFile:
         """Colorize a photo and return the output file; the caller removes it.
 
         Raises:
@@ -362,15 +433,17 @@ class Service:
         index = self.model_index(look.model)
         task = ColorizePhoto(job, index, look.options, self.limits.max_pixels)
         try:
-            failure: TaskFailure | None = await self.queue.run(task, on_abandoned=clean)
+            result: list[str] | TaskFailure = await self.queue.run(task, on_abandoned=clean)
         except Exception:
             clean()
             raise
-        if failure is not None:
+        if isinstance(result, TaskFailure):
             clean()
-            message = photo.with_client_name(failure.message)
-            raise PhotoError(message.replace(str(job.output), "the result"))
-        return job.output
+            message = photo.with_client_name(result.message)
+            if photo.temporary and result.code == "truncated":
+                message += "; send the whole file, or truncated=true for this part"
+            raise PhotoFailedError(message.replace(str(job.output), "the result"), result.code)
+        return ResultFile(job.output, tuple(result))
 
     async def respond_with_result(
         self, request: Request, photo: UploadedPhoto, look: Look
@@ -381,9 +454,37 @@ class Service:
             HTTPException: If the client disconnected.
             Exception: As `colorize`.
         """
-        output = await cancel_on_disconnect(request, self.colorize(photo, look))
-        clean = BackgroundTask(photo.remove_result, output)
-        return FileResponse(output, filename=photo.output_name(look), background=clean)
+        result = await cancel_on_disconnect(request, self.colorize(photo, look))
+        clean = BackgroundTask(photo.remove_result, result.path)
+        warnings = {WARNINGS_HEADER: json.dumps(result.warnings)} if result.warnings else None
+        return FileResponse(
+            result.path, filename=photo.output_name(look), background=clean, headers=warnings
+        )
+
+
+class PhotoFailedError(PhotoError):
+    """A photo that cannot be read or colorized."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        """Keep the code, as of `TaskFailure`."""
+        super().__init__(message)
+        self.code = code
+
+
+def _has_same_original(look: Look) -> Callable[[PredictionKey], bool]:
+    geometry = look.geometry
+    return lambda key: key.geometry == geometry and key.truncated == look.truncated
+
+
+async def _hold(
+    photo: UploadedPhoto,
+    key: PredictionKey,
+    make: Callable[[], Coroutine[Any, Any, PredictionFiles]],
+) -> None:
+    """Start a prediction, and keep it from being stopped until requests for it can arrive."""
+    with contextlib.suppress(Exception):  # those requests get it as well
+        async with asyncio.timeout(_HOLD_SECONDS), photo.predictions.use(key, make):
+            pass
 
 
 def _check_ready(photo: UploadedPhoto) -> None:

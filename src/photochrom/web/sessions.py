@@ -51,6 +51,8 @@ class UploadedPhoto:
     status: Literal["waiting", "ready", "failed"] = "waiting"
     """Of the first preparation; a later look that fails does not change it."""
     error: str | None = None
+    error_code: str | None = None
+    """As of `TaskFailure`."""
     info: PhotoInfo | None = None
     revision: int = 0
     """Increases when status or error change."""

@@ -11,9 +11,12 @@ import cv2
 from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.errors import PhotochromError
+from photochrom.colorize.detection import is_colored
+from photochrom.errors import PhotochromError, TruncatedError
+from photochrom.imagefile.decoding import TooLargeError
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.reading import open_pages
+from photochrom.imagefile.writing import result_warnings
 from photochrom.web.renderer import TaskFailure, write_prediction
 
 
@@ -23,6 +26,10 @@ class PhotoInfo:
 
     sizes: tuple[tuple[int, int], ...]
     """Width and height in px of its pages, upright."""
+    in_color: bool
+    """Whether the first page is in colour already."""
+    warnings: tuple[str, ...]
+    """What a result loses in the photo's own format, each a phrase; of the first page."""
 
 
 @dataclass(frozen=True)
@@ -34,36 +41,42 @@ class PredictionKey:
     size: int
     """Short side in px of the network's input."""
     geometry: Geometry
+    truncated: bool
 
 
 @dataclass(frozen=True)
 class PredictPhoto:
-    """Predict the colours of a photo, for any number of previews."""
+    """Predict the colours of a photo, for any number of previews; it is decoded once."""
 
     photo: Path
-    folder: Path
-    """Created; receives the files of `write_prediction`."""
-    key: PredictionKey
+    output: Path
+    """Its suffix is that of the result."""
+    folders: dict[PredictionKey, Path]
+    """For predictions that differ in `size` only; created, with the files of `write_prediction`."""
     max_pixels: int
 
     def __call__(self, colorizers: list[Colorizer]) -> PhotoInfo | TaskFailure:
         """Run with one colorizer for each model."""
+        first_key = next(iter(self.folders))
         try:
-            pages = open_pages(self.photo, max_pixels=self.max_pixels)
+            pages = open_pages(
+                self.photo, max_pixels=self.max_pixels, truncated=first_key.truncated
+            )
             first = next(pages)
-            size, page = first.size, self.key.geometry.apply(first)
+            in_color = is_colored(first)
+            warnings = result_warnings(first, self.output)
+            size, page = first.size, first_key.geometry.apply(first)
             del first
-            prediction = colorizers[self.key.model].predict(page, size=self.key.size)
+            for key, folder in self.folders.items():
+                prediction = colorizers[key.model].predict(page, size=key.size)
+                write_prediction(prediction, folder)
+                del prediction
             del page
-            info = PhotoInfo((size, *(page.size for page in pages)))
-            write_prediction(prediction, self.folder)
-        except PhotochromError as error:
-            return TaskFailure(str(error))
+            return PhotoInfo((size, *(page.size for page in pages)), in_color, tuple(warnings))
+        except (PhotochromError, MemoryError) as error:
+            return TaskFailure.of(error, self.photo, self.max_pixels)
         except OSError as error:  # the disk is full, or the photo was removed meanwhile
             return TaskFailure(f"no preview of {self.photo}: {error.strerror or error}")
-        except MemoryError:
-            return TaskFailure(f"{self.photo} is too large for the memory of this computer")
-        return info
 
 
 @dataclass(frozen=True)
@@ -75,12 +88,25 @@ class ColorizePhoto:
     options: dict[str, Any]
     max_pixels: int
 
-    def __call__(self, colorizers: list[Colorizer]) -> TaskFailure | None:
-        """Run with one colorizer for each model."""
+    def __call__(self, colorizers: list[Colorizer]) -> list[str] | TaskFailure:
+        """Run with one colorizer for each model, and return the warnings."""
         result = colorize_file(
             self.job, colorizers[self.model], max_pixels=self.max_pixels, **self.options
         )
-        return None if result.error is None else TaskFailure(result.error)
+        if result.error is None:
+            return result.warnings
+        return self._describe(result.error)
+
+    def _describe(self, message: str) -> TaskFailure:
+        """Read the photo again, as the result has no more than a message of its error."""
+        truncated = self.options["truncated"]
+        try:
+            next(open_pages(self.job.input, max_pixels=self.max_pixels, truncated=truncated))
+        except (TruncatedError, TooLargeError) as error:
+            return TaskFailure.of(error, self.job.input, self.max_pixels)
+        except (PhotochromError, MemoryError):
+            pass
+        return TaskFailure(message)
 
 
 def start_colorizer(
