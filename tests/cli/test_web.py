@@ -105,7 +105,7 @@ def test_closed_terminal_stops_study_unless_nohup(nohup: bool, tmp_path: Path):
 def test_next_server_removes_files_of_killed_one(
     server: tuple["subprocess.Popen[str]", str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from photochrom.web.sessions import Sessions
+    from photochrom.web.storage import Storage
 
     process, address = server
     httpx2.get(address, timeout=30)
@@ -113,7 +113,7 @@ def test_next_server_removes_files_of_killed_one(
     process.wait()
     assert len(list(tmp_path.iterdir())) == 1
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    Sessions().close()
+    Storage(10**9).close()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -142,6 +142,20 @@ def test_size_is_bounded_by_the_photo(web_client: TestClient):
         assert status == 200 or message in response.json()["detail"]
 
 
+def test_unknown_and_repeated_fields_are_refused(web_client: TestClient):
+    file = ("file", ("old.jpg", make_jpeg()))
+    fields = "file, saturation, strength, size, mark, "
+    for files, data, message in (
+        ([file], {"colour": "1"}, f"there is no field 'colour'; the fields are {fields}"),
+        ([file, file], {}, "file is given 2 times; give it once"),
+        ([file], {"size": ["16", "20"]}, "size is given 2 times; give it once"),
+        ([file, ("mask", ("m.png", b"x"))], {}, "there is no field 'mask'; the fields are file, "),
+    ):
+        response = web_client.post("/api/colorize", files=files, data=data)
+        assert response.status_code == 422
+        assert response.json()["detail"].startswith(message)
+
+
 def test_missing_file_is_named(web_client: TestClient):
     response = web_client.post("/api/colorize", data={"saturation": "1"})
     assert response.status_code == 422

@@ -1,13 +1,19 @@
 """The HTTP API for programs."""
 
 import asyncio
+import contextlib
 import shutil
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Request, UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 
 from photochrom.colorize.options import FILE_OPTIONS, GEOMETRY_OPTIONS, OPTIONS
 from photochrom.version import __version__
@@ -40,9 +46,10 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     for status, description in {
         400: "The file is not a photo that can be colorized, or an option is not allowed",
         413: "The file is too large",
-        422: "A value is missing or of the wrong type",
+        422: "A field is missing, unknown, given twice, or has a value of the wrong type",
         503: "Too many photos are waiting; see Retry-After, in seconds",
         504: "The photo took too long",
+        507: "The server is full of photos; see Retry-After, in seconds",
     }.items()
 }
 
@@ -57,9 +64,29 @@ def _form_field(name: str) -> Any:
 
 def routes(service: Service) -> APIRouter:
     """Return the API's routes."""
-    router = APIRouter()
 
-    @router.post(
+    class UploadRoute(APIRoute):
+        """Checks the disk before a form is received, and the names of its fields after."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+            fields = [field.alias for field in self.dependant.body_params]
+
+            async def handle_upload(request: Request) -> Response:
+                async with contextlib.AsyncExitStack() as stack:
+                    # The form is received into a file of its own, and then copied.
+                    await stack.enter_async_context(service.reserve(request, copies=2))
+                    form = await stack.enter_async_context(request.form())
+                    _check_fields(form, fields)
+                    request.state.form_files = stack
+                    return await handle(request)
+
+            return handle_upload
+
+    router = APIRouter()
+    uploads = APIRouter(route_class=UploadRoute)
+
+    @uploads.post(
         "/api/colorize",
         response_class=FileResponse,
         responses={
@@ -96,11 +123,14 @@ def routes(service: Service) -> APIRouter:
         photo = service.sessions.temporary_photo(file.filename or "", look)
         try:
             await asyncio.to_thread(_save, file, photo.path)
+            await request.state.form_files.aclose()
             await service.check_upload(photo, look)
         except BaseException:
             photo.remove()
             raise
         return await service.respond_with_result(request, photo, look)
+
+    router.include_router(uploads)
 
     @router.get("/api/models")
     async def models() -> Models:
@@ -113,6 +143,22 @@ def routes(service: Service) -> APIRouter:
         return Health(status="ok", version=__version__)
 
     return router
+
+
+def _check_fields(form: FormData, fields: Sequence[str]) -> None:
+    """Check that a form has each field once, and no others.
+
+    Raises:
+        HTTPException: If not.
+    """
+    names = Counter(name for name, _ in form.multi_items())
+    for name, count in names.items():
+        if name not in fields:
+            raise HTTPException(
+                422, f"there is no field {name[:40]!r}; the fields are {', '.join(fields)}"
+            )
+        if count > 1:
+            raise HTTPException(422, f"{name} is given {count} times; give it once")
 
 
 def _save(upload: UploadFile, path: Path) -> None:

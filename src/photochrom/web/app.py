@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from photochrom.web import api, api_reference, page
 from photochrom.web.job_queue import QueueFullError
 from photochrom.web.predictions import RemovedError
 from photochrom.web.service import Limits, Service
+from photochrom.web.storage import StorageFullError
 
 STATIC = Path(__file__).with_name("static")
 TEMPLATES = Path(__file__).with_name("templates")
@@ -76,7 +78,8 @@ def create_app(
         app,
         {
             PhotochromError: 400,
-            QueueFullError: _retry_later,
+            QueueFullError: functools.partial(_retry_later, 503),
+            StorageFullError: functools.partial(_retry_later, 507),
             RemovedError: _not_found,
             WorkerTimeoutError: 504,
             WorkerError: 500,
@@ -85,8 +88,8 @@ def create_app(
     return app
 
 
-def _retry_later(error: QueueFullError) -> JSONResponse:
-    return error_response(503, str(error), **{"Retry-After": str(error.retry_after)})
+def _retry_later(status: int, error: QueueFullError | StorageFullError) -> JSONResponse:
+    return error_response(status, str(error), **{"Retry-After": str(error.retry_after)})
 
 
 def _not_found(_: RemovedError) -> JSONResponse:

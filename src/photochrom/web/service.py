@@ -42,6 +42,7 @@ from photochrom.web.renderer import (
     start_renderer,
 )
 from photochrom.web.sessions import PredictionFiles, Sessions, UploadedPhoto
+from photochrom.web.storage import Storage
 from photochrom.web.tasks import (
     ColorizePhoto,
     PhotoInfo,
@@ -141,11 +142,12 @@ class Service:
         colorizers = WorkerPool(self._start_colorizer, processes=self._processes, timeout=timeout)
         # A rendering is not stopped: that takes longer than to finish, and forgets the photo.
         renderer = WorkerPool(start_renderer, processes=1, timeout=timeout)
-        self.sessions = Sessions()
+        max_disk_bytes = self.limits.max_disk_bytes
+        self.storage = Storage(max_disk_bytes, min(self.limits.max_bytes, max_disk_bytes))
+        self.sessions = Sessions(self.storage.folder)
         self.queue = JobQueue(colorizers, max_waiting)
         # One of its own, so that it does not wait for the networks.
         self.rendering_queue = JobQueue(renderer, max_waiting, grace=None)
-        self._disk_usage = 0
         try:
             await asyncio.to_thread(colorizers.wait_until_ready)
             await asyncio.to_thread(renderer.wait_until_ready)
@@ -158,12 +160,13 @@ class Service:
         self.sessions.close()
         self.queue.close()
         self.rendering_queue.close()
+        self.storage.close()  # last: a worker may have written a file meanwhile
 
     async def maintain(self) -> None:
         """Delete idle sessions and measure disk usage periodically, until cancelled."""
         while True:
             self.sessions.remove_idle(self.limits.max_idle)
-            self._disk_usage = await asyncio.to_thread(self.sessions.disk_usage)
+            await self.storage.measure()
             await asyncio.sleep(min(10.0, self.limits.max_idle / 4))
 
     def model_index(self, name: str | None) -> int:
@@ -179,22 +182,40 @@ class Service:
             raise ModelError(f"there is no model {name[:80]!r}; it has to be {', '.join(names)}")
         return names.index(name)
 
-    async def save_upload(self, request: Request, path: Path) -> None:
-        """Write a request's body to a file.
+    def reserve(
+        self, request: Request, *, copies: int = 1, path: Path | None = None
+    ) -> AbstractAsyncContextManager[None]:
+        """Return a context in which a request's body may be written.
+
+        Args:
+            request: The request.
+            copies: How often the body is written.
+            path: The file of an upload in a session.
 
         Raises:
-            HTTPException: If the body is too large, or the server's disk limit is reached.
+            StorageFullError: If it does not fit.
         """
-        if self._disk_usage > self.limits.max_disk_bytes:
-            raise HTTPException(507, "this server is full of photos; try again in an hour")
+        size = int(request.headers.get("content-length", self.limits.max_bytes))
+        owner = path.relative_to(self.storage.folder).parts[0] if path else None
+        idle = self.sessions.longest_idle(owner)
+        wait = 60.0 if idle is None else self.limits.max_idle - idle
+        return self.storage.reserve(copies * size, path=path, owner=owner, wait=wait)
+
+    async def save_upload(self, request: Request, path: Path) -> None:
+        """Write a request's body to the file of a photo in a session.
+
+        Raises:
+            HTTPException: If the body is too large.
+            StorageFullError: If it does not fit.
+        """
         size = 0
-        with path.open("wb") as file:
-            async for part in request.stream():
-                size += len(part)
-                if size > self.limits.max_bytes:
-                    raise HTTPException(413, too_large_message(self.limits.max_bytes))
-                file.write(part)
-        self._disk_usage += size
+        async with self.reserve(request, path=path):
+            with path.open("wb") as file:
+                async for part in request.stream():
+                    size += len(part)
+                    if size > self.limits.max_bytes:
+                        raise HTTPException(413, too_large_message(self.limits.max_bytes))
+                    file.write(part)
 
     def check_look(self, look: Look) -> Look:
         """Return a look with the name of its model.
@@ -424,6 +445,7 @@ class Service:
         Raises:
             PhotochromError: If the photo cannot be colorized, or the size is too large for it.
             QueueFullError: If too many photos are waiting.
+            StorageFullError: If the disk is full.
             WorkerError: If the worker process crashed or timed out.
         """
         if photo.info is not None:
@@ -432,8 +454,11 @@ class Service:
         clean = functools.partial(photo.remove_result, job.output)
         index = self.model_index(look.model)
         task = ColorizePhoto(job, index, look.options, self.limits.max_pixels)
+        # The size of the result is not known, but similar.
+        size = photo.path.stat().st_size if photo.path.exists() else 0
         try:
-            result: list[str] | TaskFailure = await self.queue.run(task, on_abandoned=clean)
+            async with self.storage.reserve(size, path=job.output, result=True):
+                result: list[str] | TaskFailure = await self.queue.run(task, on_abandoned=clean)
         except Exception:
             clean()
             raise

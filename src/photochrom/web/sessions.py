@@ -1,8 +1,6 @@
 """Sessions: the uploaded photos of each browser, in a temporary folder."""
 
 import asyncio
-import contextlib
-import os
 import re
 import secrets
 import shutil
@@ -18,7 +16,6 @@ from photochrom.web.looks import Look
 from photochrom.web.predictions import Predictions
 from photochrom.web.tasks import PhotoInfo, PredictionKey
 
-_FOLDER_PREFIX = "photochrom-web-"
 _MAX_NAME_LENGTH = 120
 _MAX_PREDICTIONS = 6
 """Of one photo: one for each of the four versions, and two more to go back to."""
@@ -121,12 +118,11 @@ class Session:
 
 
 class Sessions:
-    """All sessions, by their keys, in one temporary folder."""
+    """All sessions, by their keys, in one folder."""
 
-    def __init__(self) -> None:
-        """Create the folder, and delete those of servers that were killed."""
-        _remove_stale_folders()
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-"))
+    def __init__(self, folder: Path) -> None:
+        """Start with none."""
+        self.folder = folder
         self._sessions: dict[str, Session] = {}
 
     def get(self, key: str) -> Session | None:
@@ -163,20 +159,20 @@ class Sessions:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         return UploadedPhoto("", sanitize_name(name), folder, look, temporary=True)
 
-    def disk_usage(self) -> int:
-        """Return the bytes of all files."""
-        total = 0
-        for folder, _, names in os.walk(self.folder):
-            for name in names:
-                with contextlib.suppress(OSError):  # removed meanwhile
-                    total += Path(folder, name).stat().st_size
-        return total
+    def longest_idle(self, but: str | None) -> float | None:
+        """Return the seconds without access of the session that will be deleted first.
+
+        Args:
+            but: The name of the folder of a session that does not count.
+        """
+        now = time.monotonic()
+        others = (s for s in self._sessions.values() if s.folder.name != but)
+        return max((now - session.last_access for session in others), default=None)
 
     def close(self) -> None:
         """Delete everything."""
         for key in list(self._sessions):
             self.remove(key)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def sanitize_name(name: str) -> str:
@@ -187,17 +183,3 @@ def sanitize_name(name: str) -> str:
         path = Path(line)
         line = path.stem[: _MAX_NAME_LENGTH - len(path.suffix[:8])] + path.suffix[:8]
     return line or "photo"
-
-
-def _remove_stale_folders() -> None:
-    """Delete the folders whose server process no longer runs; on POSIX only."""
-    if os.name != "posix":
-        return
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
-        pid = folder.name.removeprefix(_FOLDER_PREFIX).split("-")[0]
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            shutil.rmtree(folder, ignore_errors=True)
-        except (OSError, ValueError):
-            continue

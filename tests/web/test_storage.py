@@ -1,0 +1,179 @@
+"""The quota of the disk, and the folders of servers that were killed."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from photochrom.web.app import create_app
+from photochrom.web.service import Limits
+from photochrom.web.storage import Storage, StorageFullError
+from support.server import get_service, make_jpeg, run_server
+
+MB = 1_000_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_folders_of_killed_servers_are_removed(folder: Path):
+    code = f"import tempfile; tempfile.tempdir = {str(folder)!r}\n"
+    code += "from photochrom.web.storage import Storage; storage = Storage(9)\n"
+    code += "print(storage.folder, flush=True); input()"
+    killed = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert killed.stdout is not None
+    stale = Path(killed.stdout.readline().strip())
+    (stale / "photo.jpg").write_bytes(b"photo")
+    other = folder / "photochrom-web-notes"
+    other.mkdir()
+    (other / "note.txt").write_text("not of a server")
+    first = Storage(MB)
+    assert (stale / "photo.jpg").exists()
+    killed.kill()
+    killed.communicate()
+    second = Storage(MB)
+    assert not stale.exists()
+    assert first.folder.exists()
+    first.close()
+    second.close()
+    assert list(folder.iterdir()) == [other]
+
+
+def test_folder_is_removed_at_the_end_of_the_process(folder: Path):
+    code = f"import tempfile; tempfile.tempdir = {str(folder)!r}\n"
+    code += "from photochrom.web.storage import Storage; Storage(9); raise SystemExit(1)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_files_count_before_and_after_they_are_written(folder: Path):
+    async def run() -> None:
+        storage = Storage(100, headroom=12)
+        path = storage.folder / "a"
+        async with storage.reserve(60, path=path):
+            with pytest.raises(StorageFullError, match=r"photos of others; try again in 10 s"):
+                async with storage.reserve(60):
+                    pass
+            path.write_bytes(bytes(50))
+            async with storage.reserve(40):
+                pass
+        async with storage.reserve(50):  # 50 were written, and no more
+            pass
+        with pytest.raises(StorageFullError, match="try again in 5 min"):
+            async with storage.reserve(51, wait=290):
+                pass
+        path.unlink()
+        (storage.folder / "result").write_bytes(bytes(80))
+        await storage.measure()
+        with pytest.raises(StorageFullError):
+            async with storage.reserve(21):
+                pass
+        (storage.folder / "result").unlink()
+        async with storage.reserve(100):  # what was removed counts no more
+            pass
+        (storage.folder / "mine").mkdir()
+        (storage.folder / "mine" / "b").write_bytes(bytes(100))
+        with pytest.raises(StorageFullError, match="download and remove some"):
+            async with storage.reserve(1, owner="mine"):
+                pass
+        async with storage.reserve(12, result=True):  # an album that is full can be downloaded
+            pass
+        storage.close()
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def server(tiny_onnx: Path, folder: Path) -> Iterator[tuple[FastAPI, str]]:
+    """A server with a quota of 5 MB, and its URL."""
+    limits = Limits(max_bytes=4 * MB, max_disk_bytes=5 * MB, max_idle=600)
+    app = create_app([tiny_onnx], limits=limits, processes=1)
+    with run_server(app) as url:
+        yield app, url
+
+
+def _noise(size: int) -> bytes:
+    """Return a JPEG with a comment of a size."""
+    return make_jpeg() + bytes(size)
+
+
+def _upload(url: str, how: str, content: Any) -> httpx2.Response:
+    with httpx2.Client(base_url=url, timeout=30) as client:
+        if how == "API":
+            return client.post("/api/colorize", files={"file": ("a.jpg", content)})
+        client.get("/")
+        return client.post("/photos?name=a.jpg", content=content)
+
+
+@pytest.mark.parametrize(("how", "size"), [("page", 3 * MB), ("API", 2 * MB)])
+def test_simultaneous_uploads_do_not_exceed_the_quota(
+    server: tuple[FastAPI, str], how: str, size: int
+):
+    app, url = server
+    responses: list[httpx2.Response] = []
+    started = threading.Barrier(8)
+
+    def slowly() -> Iterator[bytes]:
+        yield _noise(size // 2)
+        started.wait()
+        yield bytes(size // 2)
+
+    def send() -> None:
+        content: Any = _noise(size) if how == "API" else slowly()
+        responses.append(_upload(url, how, content))
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    peak = 0
+    storage = get_service(app).storage
+    while any(thread.is_alive() for thread in threads):
+        files = [path for path in storage.folder.rglob("*") if path.is_file()]
+        peak = max(peak, sum(path.stat().st_size for path in files))
+        time.sleep(0.01)
+    refused = [r for r in responses if r.status_code == 507]
+    assert len(responses) == 8
+    assert len(refused) >= 1
+    assert all(r.status_code in (200, 201, 507) for r in responses)
+    assert len(refused) < 8
+    assert peak <= 5 * MB
+    assert all(int(r.headers["retry-after"]) >= 10 for r in refused)
+    assert all("full of the photos of others" in r.json()["detail"] for r in refused)
+
+
+def test_who_fills_the_server_hears_what_to_do(server: tuple[FastAPI, str]):
+    _, url = server
+    with httpx2.Client(base_url=url, timeout=30) as owner:
+        owner.get("/")
+        send = {"params": {"name": "a.jpg"}, "content": _noise(3 * MB)}
+        photo = owner.post("/photos", **send).json()  # type: ignore[arg-type]
+        while owner.get("/photos").json()["photos"][0]["status"] != "ready":
+            time.sleep(0.05)
+        full = owner.post("/photos", **send)  # type: ignore[arg-type]
+        assert full.status_code == 507
+        assert full.json()["detail"].startswith("your photos take 3 of the 5 MB")
+        for how in ("page", "API"):
+            other = _upload(url, how, _noise(3 * MB))
+            assert other.status_code == 507
+            assert other.json()["detail"].endswith("photos of others; try again in 10 min")
+            assert 500 < int(other.headers["retry-after"]) <= 600
+        assert owner.get(f"/photos/{photo['id']}/result").status_code == 200
+        owner.delete(f"/photos/{photo['id']}")
+        assert owner.post("/photos", **send).status_code == 201  # type: ignore[arg-type]
