@@ -207,6 +207,77 @@ def test_options_for_all_photos_and_zip(page: "Page", photos: list[Path], tiny_o
             assert content == colorize(photo, tiny_onnx, strength=0.4)
 
 
+@pytest.fixture
+def large_photo(tmp_path: Path) -> Path:
+    """Large enough for three versions."""
+    path = tmp_path / "street.jpg"
+    Image.fromarray(draw(300, 400)).convert("L").save(path)
+    return path
+
+
+def test_versions_are_chosen_by_a_click(page: "Page", large_photo: Path, tiny_onnx: Path):
+    add_files(page, large_photo)
+    wait_for_colour(page)
+    page.locator(".version img").nth(2).wait_for()
+    versions = page.get_by_role("group", name="Versions").get_by_role("radio")
+    assert versions.count() == 3
+    assert (
+        page.locator(".version :checked").count() <= 1
+    )  # of the size of the model, if it is there
+    page.locator(".version").nth(2).click()
+    third = page.get_by_role("radio", name="Version C")
+    assert third.is_checked()
+    assert download(page) == colorize(large_photo, tiny_onnx, size=256)
+    third.press("ArrowLeft")
+    assert page.get_by_role("radio", name="Version B").is_checked()
+    assert page.evaluate("document.activeElement.ariaLabel") == "Version B"
+    assert download(page) == colorize(large_photo, tiny_onnx, size=192)
+    page.keyboard.press("Control+z")
+    assert third.is_checked()
+    panel = page.locator("#panel")
+    panel.get_by_text("More options").click()
+    assert panel.locator("input[type=number]").count() == 0
+    assert not re.search(r"\b(128|192|256|XMP|network|max-pixels)\b", panel.inner_text())
+
+
+def test_versions_cost_nothing_while_photos_are_skipped(page: "Page", photos: list[Path]):
+    requests: list[str] = []
+    page.on("request", lambda r: requests.append(r.url) if "/versions" in r.url else None)
+    add_files(page, *photos[:3])
+    wait_until_ready(page, 3)
+    page.wait_for_load_state("networkidle")
+    page.get_by_role("option", name="grandma.jpg").click()
+    requests.clear()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    with page.expect_response(lambda answer: "/versions" in answer.url):
+        pass
+    assert len(requests) == 1
+    wait_for(page, lambda: not page.locator("#versions").is_visible())  # there is only one
+
+
+def test_photo_in_colour_is_noted(page: "Page", tmp_path: Path):
+    path = tmp_path / "modern.png"
+    Image.fromarray(draw(100, 120)).save(path)
+    add_files(page, path)
+    note = page.get_by_role("listitem").filter(has_text="This photo is in colour already")
+    note.wait_for()
+
+
+def test_photo_that_is_cut_off(page: "Page", photos: list[Path]):
+    content = photos[0].read_bytes()
+    photos[0].write_bytes(content[: len(content) * 2 // 3])
+    add_files(page, photos[0])
+    page.get_by_role("button", name="Use the part that can be read").click()
+    wait_for_colour(page)
+    assert not page.locator("#error").is_visible()
+    page.get_by_role("listitem").filter(has_text="A part of this file is missing").wait_for()
+    assert "truncated=true" in str(page.locator("#download").get_attribute("href"))
+    for name in ("Undo", "Start over"):  # there is no way back
+        button = page.get_by_role("button", name=name, exact=True)
+        assert button.get_attribute("aria-disabled") == "true"
+
+
 def test_undo_redo_and_start_over(page: "Page", photos: list[Path]):
     add_files(page, photos[0])
     wait_for_colour(page)

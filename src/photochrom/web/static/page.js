@@ -192,12 +192,15 @@ function onViewError(error, { photo, look }) {
   else refuseLook(photo, look, error.message);
 }
 
-function removeSelected() {
-  const index = photos.indexOf(selected);
+/** Remove photos, with a notice that offers to undo it. */
+function remove(list) {
   const hadFocus = $("thumbnails").contains(document.activeElement);
-  const next = photos[index + 1] ?? photos[index - 1] ?? null;
-  removePhotos([selected]);
-  selected = next;
+  if (list.includes(selected)) {
+    const index = photos.indexOf(selected);
+    const isKept = (photo) => !list.includes(photo);
+    selected = photos.slice(index).find(isKept) ?? photos.slice(0, index).findLast(isKept) ?? null;
+  }
+  removePhotos(list);
   removalIsLatest = true;
   const all = removedPhotos();
   offerUndo(t("remove.done", { count: all.length, name: all[0].name }));
@@ -262,7 +265,7 @@ function onKeyDown(event) {
     if (inThumbnails) focusThumbnail(selected);
   } else if (key === "Delete" || (key === "Backspace" && inThumbnails)) {
     event.preventDefault();
-    removeSelected();
+    remove([selected]);
   }
 }
 
@@ -291,7 +294,7 @@ function startButtons() {
   });
   onClick("apply-to-all", applyToAll);
   onClick("use-readable", () => retryPhoto(selected, { truncated: true }));
-  onClick("remove", removeSelected);
+  onClick("remove", () => remove([selected]));
   $("download").addEventListener("click", (event) => {
     event.preventDefault();
     if (statusOf(selected) === "ready") download(selected);

@@ -1,8 +1,9 @@
 // The versions of a photo: small pictures of looks that differ in one thing; a click takes one.
 
-import { RequestError, loadImage, request } from "./api.js";
+import { RequestError, request } from "./api.js";
 import { PICTURE_KEYS, lookQuery, sameLook } from "./looks.js";
 import { statusOf } from "./photos.js";
+import { picture } from "./pictures.js";
 import { t } from "./texts.js";
 
 const DWELL_TIME = 700; // ms that a photo is shown before the server makes its versions
@@ -57,7 +58,7 @@ async function load() {
     await Promise.all(
       versions.map(async ({ changes }, index) => {
         const query = lookQuery({ ...photo.look, ...changes }, PICTURE_KEYS);
-        const image = await loadImage(`${path}/thumbnail?${query}`);
+        const image = (await picture(`${path}/thumbnail?${query}`))?.cloneNode();
         if (current !== wanted || !image) return;
         image.alt = "";
         $("version-list").children[index].querySelector(".version-picture").replaceChildren(image);
@@ -65,7 +66,6 @@ async function load() {
     );
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
-    $("versions").hidden = error.status === 404;
     if (current === wanted) $("versions-help").textContent = t("versions.failed");
   }
 }
