@@ -70,13 +70,10 @@ def test_tiles_join(monkeypatch: pytest.MonkeyPatch):
     whole = Geometry(straighten=7).apply(photo)
     monkeypatch.setattr(geometry, "_TILE", 16)
     tiled = Geometry(straighten=7).apply(photo)
-    # OpenCV interpolates at places in steps of 1/32 px, which the start of a tile shifts.
-    difference = np.abs(whole.pixels.astype(int) - tiled.pixels)
-    assert difference.max() <= 255 / 16
-    assert np.percentile(difference, 75) <= 3
+    assert np.abs(whole.pixels.astype(int) - tiled.pixels).max() <= 1
 
 
-def test_a_side_may_be_longer_than_opencv_takes():
+def test_a_side_may_be_very_long():
     photo = Photo(np.full((8, 40_000, 1), 99, np.uint8))
     result = Geometry(straighten=0.001, crop=(10, 2, 39_980, 4)).apply(photo)
     assert result.size == (39_980, 4)

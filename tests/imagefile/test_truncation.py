@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from photochrom.errors import PhotochromError, PhotoError, TruncatedError
 from photochrom.imagefile.photo import Photo
-from photochrom.imagefile.reading import open_photo
+from photochrom.imagefile.reading import open_pages, open_photo
 from photochrom.imagefile.writing import save_photo
+from support.icc_profiles import table_profile
 from support.photos import draw
 
 HEIGHT, WIDTH = 240, 200
@@ -164,3 +166,90 @@ def test_whole_files_have_no_warning(format_: str):
     assert read(data, truncated=True).warnings == ()
     with pytest.raises(PhotochromError, match="limit 100"):
         open_photo(BytesIO(data[: len(data) // 2]), max_pixels=100, truncated=True)
+
+
+def tiff(pixels: NDArray[Any], **options: Any) -> bytes:
+    """Return a TIFF whose directory comes before its pixels."""
+    stream = BytesIO()
+    tifffile.imwrite(stream, pixels, metadata=None, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "options"),
+    [
+        (draw(HEIGHT, WIDTH), {}),
+        (draw(HEIGHT, WIDTH), {"rowsperstrip": 16}),
+        (draw(HEIGHT, WIDTH), {"rowsperstrip": 16, "compression": "zlib", "predictor": True}),
+        (draw(HEIGHT, WIDTH)[..., 0], {"rowsperstrip": 7, "compression": "lzw", "byteorder": ">"}),
+        (draw(HEIGHT, WIDTH)[..., 0], {"photometric": "miniswhite"}),
+        (draw(HEIGHT, WIDTH).astype(np.uint16) * 257, {"rowsperstrip": 16, "compression": "zlib"}),
+        (draw(HEIGHT, WIDTH)[..., 0].astype(np.float32) / 255, {}),
+        (np.dstack([draw(HEIGHT, WIDTH), draw(HEIGHT, WIDTH)[..., :1]]), {"rowsperstrip": 16}),
+        (
+            np.dstack([draw(HEIGHT, WIDTH), draw(HEIGHT, WIDTH)[..., :1] // 2]),
+            {"rowsperstrip": 16, "photometric": "separated"},
+        ),
+    ],
+)
+@pytest.mark.parametrize("share", [0.4, 0.95])
+def test_tiff(pixels: NDArray[Any], options: dict[str, Any], share: float):
+    data = tiff(pixels, **options)
+    whole = read(data)
+    cut = data[: int(len(data) * share)]
+    with pytest.raises(TruncatedError, match=r"is cut off: the first \d+ % can be dec") as error:
+        read(cut)
+    photo = read(cut, truncated=True)
+    rows = round(error.value.share * HEIGHT)
+    assert photo.size == whole.size
+    assert HEIGHT // 4 < rows < HEIGHT
+    assert np.array_equal(photo.pixels[:rows], whole.pixels[:rows])
+    assert (photo.pixels[rows:] == np.iinfo(photo.pixels.dtype).max).all()
+    assert any("missing and left white" in text for text in photo.warnings)
+
+
+def test_tiff_that_is_turned():
+    data = tiff(draw(HEIGHT, WIDTH), extratags=[(Tag.Orientation, "H", 1, 6, True)])
+    photo = read(data[: len(data) // 2], truncated=True)
+    assert photo.size == (HEIGHT, WIDTH)
+    assert (photo.pixels[:, : HEIGHT // 2 - 2] == 255).all()
+    assert "on the left" in photo.warnings[-1]
+
+
+def test_pages_that_are_cut_off():
+    stream = BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        for _ in range(3):
+            writer.write(draw(HEIGHT, WIDTH), metadata=None)
+    data = stream.getvalue()
+    cut = data[: len(data) // 2]  # in the pixels of the second page; the third is missing
+    pages = open_pages(BytesIO(cut))
+    with pytest.raises(TruncatedError, match="2 pages can be read, and the directory of the next"):
+        next(pages)
+    first, second = open_pages(BytesIO(cut), truncated=True)
+    assert first.warnings == ("the file is cut off: the pages behind page 2 are missing",)
+    assert not (first.pixels[-1] == 255).all()
+    assert (second.pixels[-1] == 255).all()
+    assert "missing and left white" in second.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    "options", [{"tile": (16, 16)}, {"planarconfig": "separate"}, {"compression": "zlib"}]
+)
+def test_tiff_of_which_nothing_can_be_decoded(options: dict[str, Any]):
+    pixels = draw(HEIGHT, WIDTH)
+    if "planarconfig" in options:
+        pixels = pixels.transpose(2, 0, 1).copy()
+    if "compression" in options:
+        options = {**options, "rowsperstrip": HEIGHT}
+    data = tiff(pixels, photometric="rgb", **options)
+    with pytest.raises(PhotoError) as error:
+        read(data[: len(data) // 2], truncated=True)
+    assert not isinstance(error.value, TruncatedError)
+
+
+def test_inks_are_missing_with_a_profile_of_cmyk():
+    data = encode("CMYK", icc_profile=table_profile(b"CMYK"))
+    photo = read(data[: (data.index(b"\xff\xda") + len(data)) // 2], truncated=True)
+    assert (photo.pixels[-1] >= 250).all()
+    assert (photo.pixels[HEIGHT // 3] < 250).any()

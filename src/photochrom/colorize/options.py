@@ -87,7 +87,7 @@ FILE_OPTIONS = (
         "truncated",
         "flag",
         False,
-        "Colorize what can be decoded of a JPEG or PNG that is cut off; the rest becomes white.",
+        "Colorize what can be decoded of a JPEG, PNG or TIFF that is cut off; the rest is white.",
     ),
 )
 """Further keywords of `colorize_file`."""

@@ -126,6 +126,7 @@ def decode(
         PhotoError: If it is incomplete, or of a kind that is not supported.
     """
     with reader_errors(name):
+        converted: Image.Image | None
         if _has_deep_color(image):
             photo, converted = _decode_deep_color(image, data), None
         else:
@@ -135,7 +136,7 @@ def decode(
                 part.find_rows(image)
             photo, converted = _scale_values(image), image
         if part is not None:
-            photo = part.fill(photo)
+            photo, converted = part.fill(photo), converted and part.fill_inks(converted)
             metadata = metadata.with_warning(part.describe(metadata.orientation or 1))
         return finish(photo, metadata, encoding, image=converted, is_upright=is_upright)
 

@@ -25,7 +25,7 @@ MAX_STRAIGHTEN = 45
 _ORIENTATIONS = {90: 6, 180: 3, 270: 8}
 """Degrees clockwise to the orientation, as in EXIF, that asks for them."""
 _TILE = 1024
-"""Side in px: OpenCV takes up to 32767 px, and a tile's values fit the memory better."""
+"""Side in px of parts that are interpolated one by one, which saves memory."""
 _REACH = 3
 """Distance in px of the farthest pixel that an interpolated one depends on, rounded up."""
 _TOLERANCE = 1e-6
@@ -38,6 +38,8 @@ Rectangle = tuple[int, int, int, int]
 @dataclass(frozen=True)
 class Geometry:
     """A change of the upright photo: turned, then straightened, then cropped.
+
+    What else has a position, such as a face, counts in px of the upright photo, before all of it.
 
     Raises:
         PhotochromError: If a value is not allowed for any photo.

@@ -16,7 +16,7 @@ from typing import IO
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-from photochrom.errors import PhotoError, TruncatedError
+from photochrom.errors import PhotoError
 from photochrom.imagefile.decoding import (
     DamagedError,
     TooLargeError,
@@ -31,7 +31,7 @@ from photochrom.imagefile.metadata import Metadata, from_pillow_info
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.png import color
 from photochrom.imagefile.png import metadata as png
-from photochrom.imagefile.truncation import Part, find_part, is_padded
+from photochrom.imagefile.truncation import Part, find_part, is_padded, truncated_error
 
 MAX_PIXELS = 200_000_000
 """Limit of pixels unless the caller sets another."""
@@ -63,15 +63,15 @@ def open_photo(
     Args:
         file: A path, or a seekable binary file.
         max_pixels: A larger image is refused before it is decoded.
-        truncated: Whether a JPEG or PNG that is cut off is decoded as far as it goes. It keeps its
-            size, what is missing is white, and a warning says so.
+        truncated: Whether a JPEG, PNG or TIFF that is cut off is decoded as far as it goes. It
+            keeps its size, what is missing is white, and a warning says so.
 
     Returns:
         The photo; the first page of a TIFF. `open_pages` reads all pages.
 
     Raises:
-        TruncatedError: If a JPEG or PNG is cut off, a part of it can be decoded, and `truncated`
-            is not set.
+        TruncatedError: If a JPEG, PNG or TIFF is cut off, a part of it can be decoded, and
+            `truncated` is not set.
         PhotoError: If the file is missing, or not a complete image in a supported format.
     """
     return next(open_pages(file, max_pixels=max_pixels, truncated=truncated))
@@ -177,7 +177,7 @@ def _read_pages(
     elif detect_format(start) == "TIFF":
         from photochrom.imagefile.tiff.reading import read_photos
 
-        yield from map(check_unchanged, read_photos(stream, name, max_pixels))
+        yield from map(check_unchanged, read_photos(stream, name, max_pixels, truncated))
     else:
         yield check_unchanged(_read_single(stream, name, max_pixels, truncated))
 
@@ -231,17 +231,8 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int, truncated: bool)
         if not part.rows:
             raise
         if not truncated:
-            raise _truncated_error(name, part.rows / part.height) from error
+            raise truncated_error(name, part) from error
         return photo
-
-
-def _truncated_error(name: str, share: float) -> TruncatedError:
-    found = f"the first {100 * share:.0f} %" if share < 1 else "all but fine detail"
-    return TruncatedError(
-        f"{name} is cut off: {found} can be decoded; give the whole file, or colorize what is "
-        "there with --truncated",
-        share,
-    )
 
 
 def _decode_robustly(

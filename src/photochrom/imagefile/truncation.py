@@ -1,4 +1,4 @@
-"""What can be decoded of a file that is cut off: JPEG and PNG.
+"""What can be decoded of a file that is cut off: JPEG and PNG; `tiff.truncation` has TIFF.
 
 The file is ended so that a decoder takes it, and the rows that it does not have become white: white
 takes no colour, and cannot be mistaken for a part of the photo.
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from photochrom.color import Pixels
+from photochrom.errors import TruncatedError
 from photochrom.imagefile.jpeg.segments import locate_segments
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.png.chunks import (
@@ -80,20 +82,33 @@ class Part:
         """Return the photo of the file, before its orientation, with white where it is missing."""
         if self.rows is None or self.rows >= self.height:
             return photo
-        pixels = photo.pixels.copy()
-        pixels[self.rows :] = np.iinfo(pixels.dtype).max
-        alpha = None if photo.alpha is None else photo.alpha.copy()
-        if alpha is not None:
-            alpha[self.rows :] = np.iinfo(alpha.dtype).max
-        return dataclasses.replace(photo, pixels=pixels, alpha=alpha)
+        alpha = None if photo.alpha is None else self._fill_with_white(photo.alpha)
+        return dataclasses.replace(photo, pixels=self._fill_with_white(photo.pixels), alpha=alpha)
+
+    def fill_inks(self, image: Image.Image) -> Image.Image:
+        """Return an image of CMYK without ink where it is missing; any other one as it is."""
+        if image.mode != "CMYK" or self.rows is None or self.rows >= self.height:
+            return image
+        filled = Image.new("CMYK", (image.width, self.height))
+        filled.paste(image.crop((0, 0, image.width, self.rows)))
+        return filled
+
+    def _fill_with_white(self, values: Pixels) -> Pixels:
+        filled = np.full((self.height, *values.shape[1:]), np.iinfo(values.dtype).max, values.dtype)
+        filled[: self.rows] = values[: self.rows]
+        return filled
+
+    @property
+    def share(self) -> float:
+        """Share of the rows that are whole."""
+        return (self.rows or 0) / self.height
 
     def describe(self, orientation: int) -> str:
         """Return what is missing, a phrase."""
         if self.rows is None or self.rows >= self.height:
             return "the file is cut off: fine detail may be missing"
-        missing = 100 * (self.height - self.rows) / self.height
         return (
-            f"the file is cut off: {missing:.0f} % of the photo, "
+            f"the file is cut off: {100 * (1 - self.share):.0f} % of the photo, "
             f"{_SIDES.get(orientation, 'at the bottom')}, are missing and left white"
         )
 
@@ -103,6 +118,16 @@ def find_part(data: bytes, format_: str, max_pixels: int) -> Part | None:
     if format_ == "JPEG":
         return _find_jpeg(data)
     return _find_png(data, max_pixels) if format_ == "PNG" else None
+
+
+def truncated_error(name: str, part: Part) -> TruncatedError:
+    """Return the error for a file of which a part can be decoded."""
+    found = f"the first {100 * part.share:.0f} %" if part.share < 1 else "all but fine detail"
+    return TruncatedError(
+        f"{name} is cut off: {found} can be decoded; give the whole file, or colorize what is "
+        "there with --truncated",
+        part.share,
+    )
 
 
 def is_padded(data: bytes, format_: str) -> bool:

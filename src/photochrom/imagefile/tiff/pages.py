@@ -139,8 +139,18 @@ def read_pages(stream: IO[bytes]) -> list[Page]:
     Raises:
         TiffError: If it is not a TIFF, or the directory of a page is missing.
     """
-    tiff = Tiff(stream)
     pages: list[Page] = []
+    add_pages(stream, pages)
+    return pages
+
+
+def add_pages(stream: IO[bytes], pages: list[Page]) -> None:
+    """Append the pages of a TIFF to a list, which has those before an error.
+
+    Raises:
+        TiffError: As `read_pages`.
+    """
+    tiff = Tiff(stream)
     visited = {0}
     offset, budget = tiff.first_offset, tiff.size
     while offset not in visited:  # a chain that leads back ends there
@@ -153,7 +163,6 @@ def read_pages(stream: IO[bytes]) -> list[Page]:
         offset = directory.next_offset
     if not pages:
         raise TiffError("it has no pages")
-    return pages
 
 
 def is_raw(page: Page) -> bool:
