@@ -460,7 +460,7 @@ def test_sessions_are_separate(open_page: Callable[..., "Page"], photos: list[Pa
     wait_until_ready(own)
     address = own.locator("#download").get_attribute("href")
     reload(other)
-    assert other.request.get(f"{other.url}photos").json() == {"photos": []}
+    assert other.request.get(f"{other.url}photos").json()["photos"] == []
     assert other.locator(".thumbnail").count() == 0
     assert other.locator("#welcome").is_visible()
     assert other.request.get(f"{other.url}{address[1:]}").status == 404  # type: ignore[index]

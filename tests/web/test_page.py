@@ -523,38 +523,162 @@ def test_invalid_photo_fails_alone_with_its_name(client: TestClient):
         assert (response.status_code, response.json()["detail"]) == (409, "notes.jpg is not ready")
 
 
-def test_zip_has_all_results(client: TestClient):
-    contents = [make_jpeg(90, 60), make_jpeg(60, 90), make_jpeg(64, 64), b"rubbish"]
-    for content in contents:
+def start_archive(client: TestClient, items: list[dict[str, Any]]) -> str:
+    """Return the address of a new archive."""
+    response = client.post("/archives", json={"photos": items})
+    assert response.status_code == 201, response.text
+    return f"/archives/{response.json()['id']}"
+
+
+def test_zip_has_the_looks_that_are_asked_for(web_app: FastAPI, client: TestClient):
+    for content in (make_jpeg(90, 60), make_jpeg(60, 90), make_jpeg(64, 64), b"rubbish"):
         upload(client, content, "IMG_1.jpg")
-    photos = wait_until_ready(client, 4)
-    client.patch(f"/photos/{photos[1]['id']}", json={"saturation": 0})
-    archive = zipfile.ZipFile(io.BytesIO(client.get("/photos.zip").content))
+    *photos, bad = wait_until_ready(client, 4)
+    looks: list[dict[str, Any]] = [{}, {"saturation": 0, "turn": 90}, {"format": "jpeg"}]
+    items = [{"id": photo["id"], "look": look} for photo, look in zip(photos, looks, strict=True)]
+    address = start_archive(client, [*items, {"id": bad["id"]}])
+    progress = {"total": 4, "done": 0, "name": None, "failed": []}
+    progress |= {"finished": False, "stopped": False}
+    assert client.get(address).json() == progress
+    archive = zipfile.ZipFile(io.BytesIO(client.get(f"{address}/photochrom.zip").content))
     assert archive.testzip() is None
-    assert archive.namelist() == ["IMG_1-color.jpg", "IMG_1-color (2).jpg", "IMG_1-color (3).jpg"]
-    for photo, name in zip(photos, archive.namelist(), strict=False):
-        look = {"saturation": 0} if photo is photos[1] else {}
+    *names, text = archive.namelist()
+    assert names == ["IMG_1-color.jpg", "IMG_1-color (2).jpg", "IMG_1-color (3).jpg"]
+    assert text == "NOT COLORIZED.txt"
+    assert archive.read(text) == b"IMG_1.jpg: it is not ready\r\n"
+    for photo, look, name in zip(photos, looks, names, strict=True):
         result = client.get(f"/photos/{photo['id']}/result", params=look)
         assert archive.read(name) == result.content
+    assert client.get(address).json() == progress | {
+        "done": 4,
+        "failed": ["IMG_1.jpg"],
+        "finished": True,
+    }
+    assert client.get(f"{address}/photochrom.zip").status_code == 409
+    session = get_service(web_app).sessions.get(client.cookies["photochrom"])
+    assert session is not None
+    assert not list(session.folder.rglob("result-*"))
 
 
 def test_zip_lists_failed_photos(web_app: FastAPI, client: TestClient):
     for _ in range(2):
         upload(client, make_jpeg())
-    first, _ = wait_until_ready(client, 2)
+    first, second = wait_until_ready(client, 2)
     for session in get_service(web_app).sessions._sessions.values():
         if first["id"] in session.photos:
             session.photos[first["id"]].path.unlink()
-    archive = zipfile.ZipFile(io.BytesIO(client.get("/photos.zip").content))
+    address = start_archive(client, [{"id": first["id"]}, {"id": second["id"]}])
+    archive = zipfile.ZipFile(io.BytesIO(client.get(f"{address}/photochrom.zip").content))
     assert archive.namelist() == ["old-color.jpg", "NOT COLORIZED.txt"]
     message = archive.read("NOT COLORIZED.txt").decode()
-    assert message == "old.jpg: cannot read old.jpg: No such file or directory\n"
+    assert message == "old.jpg: cannot read old.jpg: No such file or directory\r\n"
 
 
-def test_zip_without_ready_photos_is_rejected(client: TestClient):
-    response = client.get("/photos.zip")
-    assert response.status_code == 409
-    assert response.json()["detail"] == "no photo is ready; add some on the page first"
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ({"photos": []}, 400, "the list of photos is empty"),
+        ({"photos": [{"id": "none"}]}, 404, "the server does not have this photo"),
+        ({"photos": [{"look": {}}]}, 422, "photos.0.id: Field required"),
+        ({"photos": [{"id": "", "look": {"size": "1"}}]}, 400, "size is '1'; it has to be"),
+    ],
+)
+def test_invalid_archives_are_rejected(
+    client: TestClient, body: dict[str, Any], status: int, message: str
+):
+    upload(client, make_jpeg())
+    (photo,) = wait_until_ready(client)
+    for item in body["photos"]:
+        if item.get("id") == "":
+            item["id"] = photo["id"]
+    response = client.post("/archives", json=body)
+    assert response.status_code == status
+    assert response.json()["detail"].startswith(message)
+    for address in ("/archives/none", "/archives/none/photochrom.zip"):
+        assert client.get(address).status_code == 404
+
+
+def test_stopped_archive_is_complete_as_far_as_it_goes(tiny_onnx: Path):
+    app = create_app([tiny_onnx], processes=1)
+    with run_server(app) as address, httpx2.Client(base_url=address, timeout=20) as browser:
+        browser.get("/")
+        ids = [
+            browser.post("/photos", params={"name": f"{n}.png"}, content=make_jpeg(900, 800)).json()
+            for n in range(4)
+        ]
+        while any(p["status"] != "ready" for p in browser.get("/photos").json()["photos"]):
+            time.sleep(0.05)
+        queue = get_service(app).queue
+        run = queue.run
+        jobs: list[Any] = []
+        ended: list[Any] = []
+
+        async def run_slowly(task: Any, **options: Any) -> Any:
+            jobs.append(task)
+            try:
+                await asyncio.sleep(0 if len(jobs) <= 2 else 60)
+                return await run(task, **options)
+            finally:
+                ended.append(task)
+
+        queue.run = run_slowly  # type: ignore[method-assign]
+        items = [{"id": photo["id"]} for photo in ids]
+        for stops in (True, False):
+            jobs.clear()
+            ended.clear()
+            archive = browser.post("/archives", json={"photos": items}).json()["id"]
+            path = f"/archives/{archive}"
+            with (
+                httpx2.Client(base_url=address, cookies=browser.cookies, timeout=20) as other,
+                other.stream("GET", f"{path}/photochrom.zip") as response,
+            ):
+                parts = response.iter_raw()
+                content = next(parts)
+                while (state := browser.get(path).json())["done"] < 2 or len(jobs) < 3:
+                    time.sleep(0.02)
+                assert (state["name"], state["finished"]) == ("2-color.png", False)
+                if stops:
+                    assert browser.delete(path).status_code == 204
+                    content += b"".join(parts)
+            while len(ended) < len(jobs):
+                time.sleep(0.02)
+            while not (state := browser.get(path).json())["finished"]:
+                time.sleep(0.02)
+            assert (state["done"], state["failed"], state["stopped"]) == (2, [], True)
+            assert len(jobs) == 3
+            assert not list(get_service(app).sessions.folder.rglob("result-*"))
+            if stops:
+                whole = zipfile.ZipFile(io.BytesIO(content))
+                assert whole.testzip() is None
+                assert whole.namelist() == ["0-color.png", "1-color.png", "NOT COLORIZED.txt"]
+                assert whole.read("NOT COLORIZED.txt").decode().splitlines() == [
+                    f"{n}.png: the download was stopped" for n in (2, 3)
+                ]
+
+
+def test_reasons_why_photos_are_gone(web_app: FastAPI, client: TestClient):
+    sessions = get_service(web_app).sessions
+
+    def gone() -> str | None:
+        answer = client.get("/photos").json()
+        assert answer["server"] == sessions.server_id
+        assert (answer["gone"] is None) or (answer["photos"] == [])
+        return answer["gone"]  # type: ignore[no-any-return]
+
+    assert gone() is None
+    upload(client, make_jpeg())
+    assert gone() is None
+    client.delete("/photos")
+    assert gone() == "removed"
+    upload(client, make_jpeg())
+    assert gone() is None
+    sessions.remove_idle(-1)
+    assert gone() == "idle"
+    client.cookies.clear()
+    client.cookies.set("photochrom", "x" * 43)  # of an earlier start
+    assert gone() == "restarted"
+    client.cookies.clear()
+    assert gone() is None
 
 
 def test_sessions_are_separate(client: TestClient):
@@ -564,7 +688,7 @@ def test_sessions_are_separate(client: TestClient):
     client.cookies.clear()
     client.get("/")
     assert client.cookies["photochrom"] != mine
-    assert client.get("/photos").json() == {"photos": []}
+    assert client.get("/photos").json()["photos"] == []
     address = f"/photos/{photo['id']}"
     for response in (
         *(client.get(f"{address}/{view}") for view in ("before", "after", "result")),
@@ -595,7 +719,7 @@ def test_removed_photos_are_deleted_from_disk(web_app: FastAPI, client: TestClie
     assert len(list(session.folder.iterdir())) == 2
     assert client.delete("/photos").status_code == 204
     assert not session.folder.exists()
-    assert client.get("/photos").json() == {"photos": []}
+    assert client.get("/photos").json()["photos"] == []
 
 
 def test_idle_session_is_removed(web_app: FastAPI, client: TestClient):
@@ -625,7 +749,7 @@ def test_too_large_file_is_rejected_and_leaves_no_files(web_app: FastAPI, client
     )
     assert response.status_code == 413
     assert response.json()["detail"] == "the file is too large; this server takes up to 2 MB"
-    assert client.get("/photos").json() == {"photos": []}
+    assert client.get("/photos").json()["photos"] == []
     session = get_service(web_app).sessions.get(client.cookies["photochrom"])
     assert session is not None
     assert list(session.folder.iterdir()) == []

@@ -80,7 +80,7 @@ def create_app(
             PhotochromError: 400,
             QueueFullError: functools.partial(_retry_later, 503),
             StorageFullError: functools.partial(_retry_later, 507),
-            RemovedError: _not_found,
+            RemovedError: 404,
             WorkerTimeoutError: 504,
             WorkerError: 500,
         },
@@ -90,7 +90,3 @@ def create_app(
 
 def _retry_later(status: int, error: QueueFullError | StorageFullError) -> JSONResponse:
     return error_response(status, str(error), **{"Retry-After": str(error.retry_after)})
-
-
-def _not_found(_: RemovedError) -> JSONResponse:
-    return error_response(404, "the photo was removed meanwhile")

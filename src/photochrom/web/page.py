@@ -1,7 +1,6 @@
 """The page and its private routes; docs/web.md describes the sessions."""
 
 import re
-import secrets
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
@@ -14,11 +13,12 @@ from fastapi.responses import (
     StreamingResponse,
 )
 from jinja2 import Environment
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from photochrom.colorize.options import OPTIONS
 from photochrom.version import __version__
-from photochrom.web.archive import stream_zip
+from photochrom.web.archive import Archive, Archives
 from photochrom.web.looks import Look
 from photochrom.web.renderer import MAX_REGION, PREVIEW_SIZE, THUMBNAIL_SIZE, Side
 from photochrom.web.service import Service, cancel_on_disconnect
@@ -27,9 +27,24 @@ from photochrom.web.texts import Texts, choose_language, languages, store_langua
 
 COOKIE = "photochrom"
 """The cookie with the key of the browser's session."""
-_SESSION_KEY = re.compile(r"[\w-]{43}", re.ASCII)  # secrets.token_urlsafe(32)
+_SESSION_KEY = re.compile(r"[\w-]{43}", re.ASCII)  # Sessions.new_key
 SAMPLES = ("astronaut", "chelsea", "rocket")
 """JPEG files in static/samples."""
+
+
+class ArchivePhoto(BaseModel):
+    """A photo of an archive."""
+
+    id: str
+    look: dict[str, Any] = {}
+    """Values that are not the defaults."""
+
+
+class ArchiveRequest(BaseModel):
+    """What an archive has."""
+
+    photos: list[ArchivePhoto]
+
 
 MaxSize = Annotated[int, Query(ge=16, le=PREVIEW_SIZE)]
 
@@ -37,6 +52,7 @@ MaxSize = Annotated[int, Query(ge=16, le=PREVIEW_SIZE)]
 def routes(service: Service, templates: Environment) -> APIRouter:
     """Return the page's routes."""
     router = APIRouter(include_in_schema=False)
+    archives = Archives()
 
     def session_key(request: Request) -> str:
         key = request.cookies.get(COOKIE, "")
@@ -50,6 +66,13 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         if session is None or id not in session.photos:
             raise HTTPException(404, "the server does not have this photo; add it again")
         return session.photos[id]
+
+    def find_archive(request: Request, id: str) -> Archive:
+        session = find_session(request)
+        archive = None if session is None else archives.find(session, id)
+        if archive is None:
+            raise HTTPException(404, "the server does not have this zip; start another one")
+        return archive
 
     @router.get("/")
     async def page(request: Request, lang: str | None = None) -> Response:
@@ -68,7 +91,7 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         )
         response = HTMLResponse(html)
         if not session_key(request):
-            key = secrets.token_urlsafe(32)
+            key = service.sessions.new_key()
             response.set_cookie(COOKIE, key, httponly=True, samesite="strict")
         return response
 
@@ -76,7 +99,13 @@ def routes(service: Service, templates: Environment) -> APIRouter:
     async def list_photos(request: Request) -> JSONResponse:
         session = find_session(request)
         photos = session.photos.values() if session else ()
-        return JSONResponse({"photos": [_photo_json(service, photo) for photo in photos]})
+        return JSONResponse(
+            {
+                "server": service.sessions.server_id,
+                "gone": service.sessions.find_removal(session_key(request)),
+                "photos": [_photo_json(service, photo) for photo in photos],
+            }
+        )
 
     @router.post("/photos", status_code=201)
     async def upload(
@@ -183,19 +212,54 @@ def routes(service: Service, templates: Environment) -> APIRouter:
 
     @router.delete("/photos", status_code=204)
     async def remove_all(request: Request) -> Response:
-        service.sessions.remove(session_key(request))
+        service.sessions.remove(session_key(request), "removed")
+        return Response(status_code=204)
+
+    @router.post("/archives", status_code=201)
+    async def start_archive(request: Request, body: ArchiveRequest) -> JSONResponse:
+        session = find_session(request)
+        if session is None:
+            raise HTTPException(404, "the server has no photos of this browser; add them again")
+        if not body.photos:
+            raise HTTPException(400, "the list of photos is empty; give at least one")
+        items = [
+            (find_photo(request, item.id), service.check_look(Look().changed(item.look)))
+            for item in body.photos
+        ]
+        archive = Archive(items)
+        archives.add(session, archive)
+        return JSONResponse({"id": archive.id}, 201)
+
+    @router.get("/archives/{id}")
+    async def archive_progress(request: Request, id: str) -> JSONResponse:
+        return JSONResponse(find_archive(request, id).status())
+
+    @router.get("/archives/{id}/photochrom.zip")
+    async def download_archive(request: Request, id: str) -> StreamingResponse:
+        archive = find_archive(request, id)
+        if archive.is_started:
+            raise HTTPException(409, "this zip was downloaded already; start another one")
+        archive.is_started = True
+        headers = {"Content-Disposition": 'attachment; filename="photochrom.zip"'}
+        return StreamingResponse(
+            archive.stream(service), media_type="application/zip", headers=headers
+        )
+
+    @router.delete("/archives/{id}", status_code=204)
+    async def stop_archive(request: Request, id: str) -> Response:
+        find_archive(request, id).stop()
         return Response(status_code=204)
 
     @router.get("/photos.zip")
     async def download_all(request: Request) -> StreamingResponse:
         session = find_session(request)
         photos = session.photos.values() if session else ()
-        ready = [photo for photo in photos if photo.status == "ready"]
+        ready = [(photo, photo.look) for photo in photos if photo.status == "ready"]
         if not ready:
             raise HTTPException(409, "no photo is ready; add some on the page first")
         headers = {"Content-Disposition": 'attachment; filename="photochrom.zip"'}
         return StreamingResponse(
-            stream_zip(service, ready), media_type="application/zip", headers=headers
+            Archive(ready).stream(service), media_type="application/zip", headers=headers
         )
 
     return router

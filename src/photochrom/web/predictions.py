@@ -13,6 +13,10 @@ Value = TypeVar("Value")
 class RemovedError(Exception):
     """The photo was removed while a request waited."""
 
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("the photo was removed meanwhile")
+
 
 @dataclass(eq=False)
 class _Entry(Generic[Value]):

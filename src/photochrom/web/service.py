@@ -129,7 +129,7 @@ class Service:
             self.models.append(Model(model.name, model.metadata.get("data", ""), model.size))
         self.limits = limits
         self._start_colorizer = functools.partial(start_colorizer, tuple(paths), device)
-        self._processes = processes or count_cores()
+        self.processes = processes or count_cores()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -139,7 +139,7 @@ class Service:
             ModelError: If one cannot load the models on the device.
         """
         timeout, max_waiting = self.limits.timeout, self.limits.max_waiting
-        colorizers = WorkerPool(self._start_colorizer, processes=self._processes, timeout=timeout)
+        colorizers = WorkerPool(self._start_colorizer, processes=self.processes, timeout=timeout)
         # A rendering is not stopped: that takes longer than to finish, and forgets the photo.
         renderer = WorkerPool(start_renderer, processes=1, timeout=timeout)
         max_disk_bytes = self.limits.max_disk_bytes

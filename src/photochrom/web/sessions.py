@@ -17,6 +17,9 @@ from photochrom.web.predictions import Predictions
 from photochrom.web.tasks import PhotoInfo, PredictionKey
 
 _MAX_NAME_LENGTH = 120
+_MAX_REMOVALS = 10_000
+"""Sessions of which it is known why they were removed."""
+Removal = Literal["idle", "removed"]
 _MAX_PREDICTIONS = 6
 """Of one photo: one for each of the four versions, and two more to go back to."""
 
@@ -123,7 +126,22 @@ class Sessions:
     def __init__(self, folder: Path) -> None:
         """Start with none."""
         self.folder = folder
+        self.server_id = secrets.token_urlsafe(6)
+        """Of this start of the server; the keys that it gives to browsers start with it."""
         self._sessions: dict[str, Session] = {}
+        self._removals: dict[str, Removal] = {}
+
+    def new_key(self) -> str:
+        """Return a random key for a browser, of 43 characters."""
+        return self.server_id + secrets.token_urlsafe(26)
+
+    def find_removal(self, key: str) -> Removal | Literal["restarted"] | None:
+        """Return why there is no session with a key; None: there is one, or never was."""
+        if not key or key in self._sessions:
+            return None
+        if not key.startswith(self.server_id):
+            return self._removals.get(key, "restarted")
+        return self._removals.get(key)
 
     def get(self, key: str) -> Session | None:
         """Return a session, None if it does not exist."""
@@ -137,12 +155,16 @@ class Sessions:
         session = self.get(key)
         if session is None:
             session = self._sessions[key] = Session(self.folder / secrets.token_hex(8))
+            self._removals.pop(key, None)
         return session
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: str, reason: Removal) -> None:
         """Delete a session and its photos."""
         session = self._sessions.pop(key, None)
         if session is not None:
+            self._removals[key] = reason
+            if len(self._removals) > _MAX_REMOVALS:
+                del self._removals[next(iter(self._removals))]
             for photo in session.photos.values():
                 photo.remove()
             shutil.rmtree(session.folder, ignore_errors=True)
@@ -152,7 +174,7 @@ class Sessions:
         now = time.monotonic()
         for key, session in list(self._sessions.items()):
             if now - session.last_access > timeout:
-                self.remove(key)
+                self.remove(key, "idle")
 
     def temporary_photo(self, name: str, look: Look) -> UploadedPhoto:
         """Create a photo outside of any session."""
@@ -172,7 +194,7 @@ class Sessions:
     def close(self) -> None:
         """Delete everything."""
         for key in list(self._sessions):
-            self.remove(key)
+            self.remove(key, "removed")
 
 
 def sanitize_name(name: str) -> str:
