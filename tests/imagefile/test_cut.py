@@ -2,10 +2,12 @@
 
 import re
 import struct
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from PIL.ExifTags import IFD
 from PIL.ExifTags import Base as Tag
@@ -15,6 +17,7 @@ from photochrom.imagefile.decoding import photo_from_image
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.turning import Cut
 from photochrom.imagefile.xmp import packet as xmp
 from support.metadata import exif_block, resource
@@ -308,3 +311,32 @@ def test_crops_behind_the_image_are_dropped():
         result = geometry.apply(photo).metadata
         assert result.jpeg_trailer == b""
         assert result.warnings == ("the crop of FotoStation is dropped",)
+
+
+def test_depth_maps_and_panoramas_are_dropped():
+    depth, panorama = (
+        f"http://ns.google.com/photos/1.0/{name}/" for name in ("depthmap", "panorama")
+    )
+    given = packet(
+        f'<GDepth:Data xmlns:GDepth="{depth}">AAAA</GDepth:Data>'
+        f'<GPano:PoseHeadingDegrees xmlns:GPano="{panorama}">9</GPano:PoseHeadingDegrees>'
+        "<dc:title>Anna</dc:title>"
+    )
+    output, lost = xmp.cut(given, CROP)
+    assert output == packet("<dc:title>Anna</dc:title>")
+    assert lost == [
+        "the depth map in XMP is dropped",
+        "the angles of the panorama in XMP are dropped",
+    ]
+
+
+def test_the_place_on_the_map_is_dropped(tmp_path: Path):
+    tags = [(33550, "d", 3, (1.0, 1.0, 0.0), True), (33922, "d", 6, (0.0,) * 6, True)]
+    pixels = np.zeros((40, 50), np.uint8)
+    tifffile.imwrite(tmp_path / "map.tif", pixels, extratags=[*tags, (271, "s", 0, "Leica", True)])
+    photo = open_photo(tmp_path / "map.tif")
+    for geometry in (Geometry(270), Geometry(crop=(0, 0, 9, 9))):
+        result = geometry.apply(photo).metadata
+        assert result.warnings[-1] == "the place on the map (GeoTIFF) is dropped"
+        assert exif.read_values(result.exif or b"", (33550, 33922, Tag.Make)) == {271: b"Leica\0"}
+    assert len(exif.read_values(photo.metadata.exif or b"", (33550, 33922))) == 2

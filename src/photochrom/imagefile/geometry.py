@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from photochrom.color import FloatArray, Pixels
 from photochrom.errors import PhotochromError
+from photochrom.imagefile import exif
 from photochrom.imagefile.decoding import make_upright
 from photochrom.imagefile.jpeg.tables import finer_table
 from photochrom.imagefile.jpeg.trailers import read_trailers
@@ -28,6 +29,8 @@ _TILE = 1024
 """Side in px of parts that are interpolated one by one, which saves memory."""
 _REACH = 3
 """Distance in px of the farthest pixel that an interpolated one depends on, rounded up."""
+_GEO_TAGS = (33550, 33922, 34264)
+"""ModelPixelScale, ModelTiepoint and ModelTransformation of a GeoTIFF."""
 _TOLERANCE = 1e-6
 """In px, for rounding."""
 
@@ -123,7 +126,7 @@ class Geometry:
         if self.is_identity:
             return photo
         rectangle = self.rectangle(*photo.size)
-        photo = _without_crops(_with_finer_encoding(photo))
+        photo = _without_places(_with_finer_encoding(photo))
         if self.turn:
             turned = make_upright(photo, orientation=_ORIENTATIONS[self.turn])
             photo = dataclasses.replace(turned, orientation=photo.orientation)
@@ -269,12 +272,19 @@ def _with_finer_encoding(photo: Photo) -> Photo:
     return dataclasses.replace(photo, encoding=Encoding(photo.encoding.format, options))
 
 
-def _without_crops(photo: Photo) -> Photo:
-    """Return a photo without crops behind the end of a JPEG, which do not fit any more."""
-    if not photo.metadata.jpeg_trailer:
-        return photo
-    trailers = read_trailers(photo.metadata.jpeg_trailer, 0, is_turned=True)
-    metadata = dataclasses.replace(photo.metadata, jpeg_trailer=trailers.kept)
-    for text in trailers.dropped:
-        metadata = metadata.with_warning(text)
+def _without_places(photo: Photo) -> Photo:
+    """Return a photo without what does not fit its new pixels, with warnings.
+
+    Those are crops behind the end of a JPEG, and a GeoTIFF's places on the map.
+    """
+    metadata = photo.metadata
+    if metadata.jpeg_trailer:
+        trailers = read_trailers(metadata.jpeg_trailer, 0, is_turned=True)
+        metadata = dataclasses.replace(metadata, jpeg_trailer=trailers.kept)
+        for text in trailers.dropped:
+            metadata = metadata.with_warning(text)
+    for tag in exif.read_values(metadata.exif or b"", _GEO_TAGS):
+        block = exif.remove_field(metadata.exif or b"", tag)
+        metadata = dataclasses.replace(metadata, exif=block)
+        metadata = metadata.with_warning("the place on the map (GeoTIFF) is dropped")
     return dataclasses.replace(photo, metadata=metadata)

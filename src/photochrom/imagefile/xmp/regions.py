@@ -22,6 +22,11 @@ _ALL_OF_CROP = (
     *(*_CROP, *_SIDES[3], _CROP_ANGLE),
     *(_CAMERA_RAW + name for name in (b"HasCrop", b"CropUnit", b"CropUnits")),
 )
+_OF_WHOLE_PHOTOS = {
+    b"http://ns.google.com/photos/1.0/depthmap/": "the depth map in XMP is dropped",
+    b"http://ns.google.com/photos/1.0/panorama/": "the angles of the panorama in XMP are dropped",
+}
+"""Namespaces of properties that do not fit a part of the photo, to what is said."""
 _REGIONS = {
     b"http://www.metadataworkinggroup.com/schemas/regions/Regions": (
         b"http://www.metadataworkinggroup.com/schemas/regions/AppliedToDimensions",
@@ -89,7 +94,10 @@ def cut_regions(packet: bytes, root: Node, cut: Cut) -> tuple[list[Edit], list[s
                 edits.append(_set(node, Decimal(sides[node.name])))
         elif node.name in _ALL_OF_CROP and node.end:
             edits.append((node.start, node.end, b""))
-            lost = ["the crop in the settings of Camera Raw is dropped"]
+            lost.append("the crop in the settings of Camera Raw is dropped")
+        elif (namespace := node.name[: node.name.rfind(b"/") + 1]) in _OF_WHOLE_PHOTOS and node.end:
+            edits.append((node.start, node.end, b""))
+            lost.append(_OF_WHOLE_PHOTOS[namespace])
         elif node.name in _SUBJECTS:
             edits += _cut_items(packet, [node], _cut_subject, cut)
         elif node.name == _IPTC + b"ImageRegion":
@@ -98,7 +106,7 @@ def cut_regions(packet: bytes, root: Node, cut: Cut) -> tuple[list[Edit], list[s
             if node.name in _REGIONS:
                 edits += _cut_dimensions(packet, node, cut, *_REGIONS[node.name][:2])
             edits += _cut_items(packet, _items(node), _cut_areas, cut)
-    return edits, lost
+    return edits, list(dict.fromkeys(lost))
 
 
 def _items(node: Node) -> Iterator[Node]:
