@@ -2,8 +2,8 @@
 
     python benchmarks/study.py --studies 1000 --participants 400
 
-Prints two Markdown tables: the coverage of the intervals of a fooling rate, and the threshold
-estimates of `timed`.
+Prints three Markdown tables: the coverage of the intervals of a fooling rate, of a difference
+between systems, and the threshold estimates of `timed`.
 """
 
 import argparse
@@ -22,11 +22,18 @@ from photochrom.study.trials import Trial, requested_exposure_ms
 
 RATES = ((0.32, 0.1), (0.5, 0.2), (0.05, 0.05))
 """Fooling rate, and its standard deviation over participants."""
+DIFFERENCES = ((10, 20, 10), (20, 10, 20), (20, 30, 20), (20, 100, 20), (80, 10, 40), (80, 30, 40))
+"""Numbers of photos, of participants, and of test trials of each."""
+LOGITS = (-0.4, -0.85)
+"""Mean logits of two systems: fooling rates of about 41 % and 33 %."""
+PARTICIPANT_SD, PHOTO_SD, PHOTO_SYSTEM_SD = 0.7, 0.7, 0.5
+"""Standard deviations of logits: over participants, over photos, and over photos for each system
+on its own."""
 TRIAL = Trial("timed", "test", "photo", ("real",))
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--responses", type=int, default=20, help="Per participant.")
@@ -37,6 +44,11 @@ def main() -> None:
     for participants in (5, 10, 30):
         for rate, spread in RATES:
             print(coverage(participants, rate, spread, options.responses, options.studies))
+    print("\n| photos | participants | trials | photos as clusters: coverage, width ", end="")
+    print("| participants as clusters: coverage, width | both new: photos, participants |")
+    print("| ---: | ---: | ---: | --- | --- | --- |")
+    for setting in DIFFERENCES:
+        print(difference_coverage(*setting, options.studies))
     print("\n| threshold | tests | converged | mean: average, SD | mode: average, SD |")
     print("| ---: | ---: | ---: | ---: | ---: |")
     for tests in (40, 150):
@@ -69,8 +81,73 @@ def coverage(participants: int, rate: float, spread: float, responses: int, stud
     )
 
 
+def difference_coverage(photos: int, participants: int, trials: int, studies: int) -> str:
+    """Return the coverage of the intervals of a difference, as a line of the second table.
+
+    The interval over photos should hold the difference for the study's participants and all
+    photos; the one over participants that for all participants and the study's photos.
+    """
+    random = np.random.default_rng(2)
+    nodes, node_weights = np.polynomial.hermite_e.hermegauss(20)
+    node_weights = node_weights / node_weights.sum()
+    photo_sd = np.hypot(PHOTO_SD, PHOTO_SYSTEM_SD)
+    total_sd = np.hypot(photo_sd, PARTICIPANT_SD)
+    overall = float(np.subtract(*(rate(m + total_sd * nodes) @ node_weights for m in LOGITS)))
+    covered = {name: np.zeros(2) for name in ("photos", "participants")}
+    width = dict.fromkeys(covered, 0.0)
+    for study in range(studies):
+        of_person = random.normal(0, PARTICIPANT_SD, participants)
+        of_photo = random.normal(0, PHOTO_SD, photos)
+        logits = [m + of_photo + random.normal(0, PHOTO_SYSTEM_SD, photos) for m in LOGITS]
+        truths = {
+            "photos": [
+                (rate(m + of_person[:, None] + photo_sd * nodes) @ node_weights).mean()
+                for m in LOGITS
+            ],
+            "participants": [
+                (rate(of[:, None] + PARTICIPANT_SD * nodes) @ node_weights).mean() for of in logits
+            ],
+        }
+        shape = (2, participants, photos)
+        n, hits = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        seen = random.integers(0, 2, photos)  # so that the systems of a photo take turns
+        order = random.permutation(photos)
+        for person in range(participants):
+            own = order[(person * trials + np.arange(trials)) % photos]
+            for photo in own:
+                system = seen[photo] % 2
+                seen[photo] += 1
+                n[system, person, photo] = 1
+                logit = logits[system][photo] + of_person[person]
+                hits[system, person, photo] = random.random() < rate(logit)
+        for name, axis in (("photos", 1), ("participants", 2)):
+            interval = clustered_interval(
+                Term(hits[0].sum(axis - 1), n[0].sum(axis - 1)),
+                Term(hits[1].sum(axis - 1), n[1].sum(axis - 1), -1.0),
+                samples=1000,
+                seed=study,
+            )
+            assert interval is not None
+            targets = (float(np.subtract(*truths[name])), overall)
+            covered[name] += [interval[0] <= target <= interval[1] for target in targets]
+            width[name] += interval[1] - interval[0]
+    own, both = zip(*(100 * covered[name] / studies for name in covered), strict=True)
+    cells = [
+        f"{own[i]:.1f} %, {100 * width[name] / studies:.0f} points" for i, name in enumerate(width)
+    ]
+    return (
+        f"| {photos} | {participants} | {trials} | {cells[0]} | {cells[1]} "
+        f"| {both[0]:.1f} %, {both[1]:.1f} % |"
+    )
+
+
+def rate(logit: np.ndarray) -> np.ndarray:
+    """Return the logistic function."""
+    return 1 / (1 + np.exp(-logit))
+
+
 def thresholds(threshold: float, tests: int, participants: int) -> str:
-    """Return the estimates of a known threshold, as a line of the second table."""
+    """Return the estimates of a known threshold, as a line of the third table."""
     random = np.random.default_rng(0)
     runs = [staircase(threshold, tests, random) for _ in range(participants)]
     converged = [run for run in runs if converged_mean(run) is not None]

@@ -133,6 +133,57 @@ def test_known_fooling_rates_are_recovered() -> None:
     assert difference.clustered[0] < -0.18 < difference.clustered[1] < 0
 
 
+def test_differences_have_intervals_over_photos_too() -> None:
+    """A fools with 5 of 10 photos, B with none; all participants say the same."""
+    study = make_study(photos=10)
+    responses = []
+    for p in range(8):
+        responses += pair_responses(f"p{p}", "A", [i % 2 == 0 for i in range(10)])
+        responses += pair_responses(f"p{p}", "B", [False] * 10, 10)
+    (difference,) = analyse(study, responses).fooling[0].differences
+    assert difference.difference == 0.5
+    assert difference.clustered is not None
+    assert difference.by_photo is not None
+    # Participants do not differ, photos do: 1.96 √(.25/10), and Student's t for 10 photos.
+    assert np.ptp(difference.clustered) < 0.25
+    assert 0.25 < 0.5 - difference.by_photo[0] < 0.45
+    few = [r for r in responses if int(r.item, 16) < 4]
+    assert analyse(study, few).fooling[0].differences[0].by_photo is None
+
+
+def test_differences_are_paired_by_photo() -> None:
+    """Photos differ from each other, and hardly between systems."""
+    study = make_study(photos=20)
+    responses = []
+    for p in range(20):
+        for n, system in enumerate(SYSTEMS):
+            fooled = [(i < 10) != (p == i and system == "A") for i in range(20)]
+            responses += pair_responses(f"p{p}", system, fooled, 20 * n)
+    (result,) = analyse(study, responses).fooling
+    (difference,) = result.differences
+    assert difference.by_photo is not None
+    assert difference.by_photo[0] < difference.difference == 0 < difference.by_photo[1]
+    # Unpaired photos would give 2 x 1.96 √(2 x .25/20) = 0.62.
+    assert np.ptp(difference.by_photo) < 0.2
+
+
+def test_preferences_have_intervals_over_photos() -> None:
+    """All participants prefer A for the first half of the photos."""
+    study = make_study(photos=10)
+    responses = [
+        response(f"p{p}", i, "preference", SYSTEMS, "A" if i < 5 else "B", item=i)
+        for p in range(8)
+        for i in range(10)
+    ]
+    result = analyse(study, responses).preference
+    assert result is not None
+    (pair,) = result.pairs
+    assert pair.preferred.clustered is not None
+    assert pair.by_photo is not None
+    assert np.ptp(pair.preferred.clustered) < 0.25
+    assert np.ptp(pair.by_photo) > 0.5
+
+
 def test_intervals_cover_in_95_of_100_studies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Studies of 15 participants; test_statistics.py has more."""
     monkeypatch.setattr(analysis, "clustered_interval", partial(clustered_interval, samples=400))
@@ -760,6 +811,12 @@ def test_page_has_the_numbers_of_the_json(folder: Path) -> None:
                     f"{participant['hits']} of {participant['n']}",
                 ]
                 assert row in page.rows
+        for pair in result["differences"]:
+            row = [pair["first"], pair["second"], f"{100 * pair['difference']:+.1f}"]
+            for key in ("clustered", "by_photo"):
+                ends = pair[key]
+                row.append("[{:.1f}, {:.1f}]".format(*(100 * e for e in ends)) if ends else "-")
+            assert row in page.rows
         for one in result["reactions"]:
             name = "Real photos" if one["system"] == REAL else one["system"]
             assert [name, f"{one['quartiles'][1]:.0f} ms"] in [cells[:2] for cells in page.rows]

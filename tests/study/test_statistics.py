@@ -101,6 +101,20 @@ def test_difference_is_paired_by_participant() -> None:
     assert between[1] - between[0] < (alone[1] - alone[0]) / 2
 
 
+def test_interval_of_a_difference_over_photos_covers() -> None:
+    """Photos have rates for two systems that go together, 6 responses to each."""
+    random = np.random.default_rng(0)
+    covered = 0
+    n = np.full(12, 6)
+    for study in range(200):
+        rates = draw_rates(0.4, 0.2, 12, random)
+        others = np.clip(rates * random.uniform(0.5, 1, 12), 0, 1)  # 0.3 on average
+        terms = Term(random.binomial(n, rates), n), Term(random.binomial(n, others), n, -1.0)
+        low, high = clustered_interval(*terms, samples=500, seed=study) or (1, 0)
+        covered += low <= 0.1 <= high
+    assert 0.88 < covered / 200 <= 0.99
+
+
 def test_interval_of_the_mean_of_two_proportions() -> None:
     rng = np.random.default_rng(0)
     n = np.full(200, 20)

@@ -275,15 +275,25 @@ def _participants(responses: Iterable[Response]) -> list[str]:
     return sorted({response.person for response in responses})
 
 
+def _participant(response: Response) -> str:
+    return response.person
+
+
+def _photo(response: Response) -> str:
+    return response.item
+
+
 def _term(
     responses: Sequence[Response],
     is_hit: Callable[[Response], bool],
-    participants: Sequence[str],
+    clusters: Sequence[str],
     weight: float = 1.0,
+    *,
+    cluster_of: Callable[[Response], str] = _participant,
 ) -> Term:
-    hits = Counter(response.person for response in responses if is_hit(response))
-    n = Counter(response.person for response in responses)
-    return Term([hits[p] for p in participants], [n[p] for p in participants], weight)
+    hits = Counter(cluster_of(response) for response in responses if is_hit(response))
+    n = Counter(map(cluster_of, responses))
+    return Term([hits[c] for c in clusters], [n[c] for c in clusters], weight)
 
 
 def _proportion(
@@ -319,6 +329,10 @@ def _fooled(response: Response) -> bool:
 
 def _incorrect(response: Response) -> bool:
     return not response.correct
+
+
+def _chose(system: str) -> Callable[[Response], bool]:
+    return lambda response: response.chosen == system
 
 
 def _analyse_fooling(
@@ -406,11 +420,16 @@ def _mean(responses: Sequence[Response], is_hit: Callable[[Response], bool]) -> 
 
 def _difference(first: str, second: str, by_system: Mapping[str, Sequence[Response]]) -> Difference:
     a, b = by_system[first], by_system[second]
-    participants = _participants([*a, *b])
-    interval = clustered_interval(
-        _term(a, _fooled, participants), _term(b, _fooled, participants, -1.0)
+    by_participant, by_photo = (
+        clustered_interval(
+            _term(a, _fooled, clusters, cluster_of=cluster_of),
+            _term(b, _fooled, clusters, -1.0, cluster_of=cluster_of),
+        )
+        for cluster_of in (_participant, _photo)
+        for clusters in [sorted(set(map(cluster_of, [*a, *b])))]
     )
-    return Difference(first, second, _mean(a, _fooled) - _mean(b, _fooled), interval)
+    difference = _mean(a, _fooled) - _mean(b, _fooled)
+    return Difference(first, second, difference, by_participant, by_photo)
 
 
 def _threshold(generated: Iterable[Response], staircases: Iterable[Response]) -> Threshold:
@@ -536,8 +555,11 @@ def _analyse_preference(study: Study, responses: Sequence[Response]) -> Preferen
             [sum(r.chosen == system for r in of_item) for system in (first, second)]
             for of_item in group_by(given, lambda r: r.item).values()
         ]
-        preferred = _proportion(given, lambda r, first=first: r.chosen == first)  # type: ignore[misc]
-        pairs.append(PairPreference(first, second, preferred, nominal_alpha(counts)))
+        is_hit = _chose(first)
+        photos = sorted(set(map(_photo, given)))
+        by_photo = clustered_interval(_term(given, is_hit, photos, cluster_of=_photo))
+        preferred = _proportion(given, is_hit)
+        pairs.append(PairPreference(first, second, preferred, by_photo, nominal_alpha(counts)))
     times = [response.reaction_ms for response in responses if response.reaction_ms is not None]
     return PreferenceResult(
         answers=len(responses),

@@ -266,6 +266,9 @@ class Difference:
     second: str
     difference: float
     clustered: Interval | None
+    """Participants as clusters."""
+    by_photo: Interval | None
+    """Photos as clusters, each with the responses to both systems; None for too few photos."""
 
 
 @dataclass(frozen=True)
@@ -325,6 +328,8 @@ class PairPreference:
     first: str
     second: str
     preferred: Proportion
+    by_photo: Interval | None
+    """Of `preferred`, with photos as clusters; None for too few photos."""
     agreement: float | None
     """Krippendorff's alpha over items."""
 

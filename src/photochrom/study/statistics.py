@@ -83,30 +83,30 @@ class Term:
     """A proportion in a weighted sum of proportions."""
 
     hits: ArrayLike
-    """For each participant, shape (participants,)."""
+    """For each cluster, shape (clusters,)."""
     n: ArrayLike
-    """Number of responses of each participant; may be 0."""
+    """Number of responses of each cluster; may be 0."""
     weight: float = 1.0
 
 
 def clustered_interval(
     *terms: Term, samples: int = BOOTSTRAP_SAMPLES, seed: int = 0
 ) -> Interval | None:
-    """Return the interval of Σ weight (Σ hits / Σ n), with participants as clusters.
+    """Return the interval of Σ weight (Σ hits / Σ n) over clusters: participants or photos.
 
     It is the cluster bootstrap, but never narrower than the interval of as many independent
-    responses: otherwise participants who happen to agree would give an interval of width 0. For
+    responses: otherwise clusters that happen to agree would give an interval of width 0. For
     one term, that is Wilson's interval; for several, MOVER: the distance of each end is the root
     of the summed squares of the weighted distances of Wilson's ends (Zou and Donner 2008).
 
     Args:
-        terms: Of the same participants in the same order. Weights 1/2 and 1/2 give a mean
+        terms: Of the same clusters in the same order. Weights 1/2 and 1/2 give a mean
             (HYPE-infinity), 1 and -1 a difference.
         samples: Bootstrap samples.
         seed: Bootstrap seed.
 
     Returns:
-        None if a term has responses of fewer than `MIN_CLUSTERS` participants.
+        None if a term has responses of fewer than `MIN_CLUSTERS` clusters.
     """
     hits = np.array([term.hits for term in terms], np.int64)
     n = np.array([term.n for term in terms], np.int64)
