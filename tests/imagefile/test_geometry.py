@@ -1,12 +1,17 @@
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from photochrom.errors import PhotochromError
 from photochrom.imagefile import geometry
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.reading import open_photo
+from photochrom.imagefile.writing import save_photo
+from support.photos import draw
 
 ANGLES = (-45, -30.5, -1.5, 0.1, 3, 45)
 
@@ -150,9 +155,34 @@ def test_identity_returns_the_photo():
         assert not changed.is_identity
 
 
-def test_jpeg_is_not_quantized_as_its_file_was():
-    table = [80] * 64
-    photo = Photo(np.zeros((16, 16, 1), np.uint8), encoding=Encoding("JPEG", {"qtables": [table]}))
-    cropped = Geometry(crop=(1, 1, 12, 12)).apply(photo)
-    assert max(cropped.encoding.options["qtables"][0]) < 10
+@pytest.mark.parametrize(
+    ("geometry", "keeps"),
+    [
+        (Geometry(90), True),
+        (Geometry(270), False),  # the width is no multiple of 8
+        (Geometry(crop=(8, 16, 3, 5)), True),
+        (Geometry(crop=(8, 15, 3, 5)), False),
+        (Geometry(straighten=1), False),
+    ],
+)
+def test_jpeg_is_quantized_finer_unless_it_keeps_its_blocks(geometry: Geometry, keeps: bool):
+    table = list(range(60, 124))
+    encoding = Encoding("JPEG", {"qtables": [table]})
+    photo = Photo(np.zeros((64, 60, 1), np.uint8), encoding=encoding)
+    (result,) = geometry.apply(photo).encoding.options["qtables"]
+    if keeps:
+        square = np.array(table).reshape(8, 8)
+        assert result == (square.T if geometry.turn else square).ravel().tolist()
+    else:
+        assert max(result) < 10
     assert photo.encoding.options["qtables"] == [table]
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_turned_jpeg_loses_next_to_nothing(turn: int, tmp_path: Path):
+    path, result = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    Image.fromarray(draw(64, 96)).convert("L").save(path, quality=70)
+    turned = Geometry(turn).apply(open_photo(path))
+    save_photo(turned, result)
+    assert np.abs(open_photo(result).pixels.astype(int) - turned.pixels).max() <= 1
+    assert result.stat().st_size < 1.2 * path.stat().st_size

@@ -14,7 +14,7 @@ from photochrom.color import FloatArray, Pixels
 from photochrom.errors import PhotochromError
 from photochrom.imagefile import exif
 from photochrom.imagefile.decoding import make_upright
-from photochrom.imagefile.jpeg.tables import finer_table
+from photochrom.imagefile.jpeg import tables
 from photochrom.imagefile.jpeg.trailers import read_trailers
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.turning import Cut
@@ -126,7 +126,7 @@ class Geometry:
         if self.is_identity:
             return photo
         rectangle = self.rectangle(*photo.size)
-        photo = _without_places(_with_finer_encoding(photo))
+        photo = _without_places(_with_fitting_encoding(photo, self))
         if self.turn:
             turned = make_upright(photo, orientation=_ORIENTATIONS[self.turn])
             photo = dataclasses.replace(turned, orientation=photo.orientation)
@@ -263,12 +263,20 @@ def _round(values: FloatArray, largest: int) -> FloatArray:
     return np.clip(np.rint(values), 0, largest)
 
 
-def _with_finer_encoding(photo: Photo) -> Photo:
-    """Return a photo that is not quantized as its file was, as its blocks are others."""
+def _with_fitting_encoding(photo: Photo, geometry: Geometry) -> Photo:
+    """Return a photo that is quantized as its file was, and finer if its blocks are others."""
     options = dict(photo.encoding.options)
     if "qtables" not in options:
         return photo
-    options["qtables"] = [finer_table(table) for table in options["qtables"]]
+    left, top, *_ = geometry.crop or (0, 0)
+    orientation = _ORIENTATIONS.get(geometry.turn, 1)
+    keeps_blocks = (
+        not geometry.straighten
+        and not (left % tables.BLOCK or top % tables.BLOCK)
+        and tables.keeps_blocks(orientation, photo.size)
+    )
+    turned = [tables.turned_table(table, orientation) for table in options["qtables"]]
+    options["qtables"] = turned if keeps_blocks else list(map(tables.finer_table, turned))
     return dataclasses.replace(photo, encoding=Encoding(photo.encoding.format, options))
 
 

@@ -6,9 +6,10 @@ same blocks of about the same grey values; where they differ, the steps have to 
 
 from PIL import Image
 
-_BLOCK = 8
+BLOCK = 8
+"""Side of a block in px."""
 _MAX_STEP = 255  # in a baseline JPEG
-_OTHER_BLOCKS, _OTHER_VALUES = 98, 75
+_OTHERBLOCKS, _OTHER_VALUES = 98, 75
 """Quality of the coarsest table. Then mean |dL*| is .1 to .3, as of an upright photo."""
 _COARSE = 8000
 """Sum of the steps from which their errors grow with new colours: quality 20 and less."""
@@ -40,20 +41,31 @@ def result_table(image: Image.Image, orientation: int, *, keeps_values: bool) ->
     tables = getattr(image, "quantization", {})
     own = tables.get(components[0][3]) if components else None
     if not own:
-        return [1] * _BLOCK**2
+        return [1] * BLOCK**2
     table = [min(step, _MAX_STEP) for step in own]
-    if orientation >= 5:
-        table = [table[column * _BLOCK + row] for row in range(_BLOCK) for column in range(_BLOCK)]
-    if any(image.size[side] % _BLOCK for side in _FLIPPED.get(orientation, ())):
+    table = turned_table(table, orientation)
+    if not keeps_blocks(orientation, image.size):
         return finer_table(table)
     if not (keeps_values and _has_luma(image)) or sum(table) > _COARSE:
         return _at_least(table, _OTHER_VALUES)
     return table
 
 
+def keeps_blocks(orientation: int, size: tuple[int, int]) -> bool:
+    """Tell whether the upright photo has the blocks of the file, of a width and height in px."""
+    return not any(size[side] % BLOCK for side in _FLIPPED.get(orientation, ()))
+
+
+def turned_table(table: list[int], orientation: int) -> list[int]:
+    """Return the steps for the upright photo."""
+    if orientation < 5:
+        return table
+    return [table[column * BLOCK + row] for row in range(BLOCK) for column in range(BLOCK)]
+
+
 def finer_table(table: list[int]) -> list[int]:
     """Return steps for a result whose blocks are not those of the file."""
-    return _at_least(table, _OTHER_BLOCKS)
+    return _at_least(table, _OTHERBLOCKS)
 
 
 def _at_least(table: list[int], quality: int) -> list[int]:
