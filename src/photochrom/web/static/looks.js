@@ -118,12 +118,21 @@ export function rejectLook(photo, goodLook) {
 }
 
 function store({ id, history: { entries, index } }) {
+  storeItem(STORAGE + id, { entries, index });
+}
+
+/** Keep a value in this tab for a reload, which forgets it if the storage is full. */
+export function storeItem(key, value) {
   try {
-    sessionStorage.setItem(STORAGE + id, JSON.stringify({ entries, index }));
-  } catch {
-    // The storage is full or forbidden: a reload forgets this history.
+    sessionStorage.setItem(key, JSON.stringify(value));
+  } catch (error) {
+    if (error.name !== "QuotaExceededError") throw error;
+    sessionStorage.removeItem(key);
   }
 }
+
+/** Return a value that was kept, or null. */
+export const readItem = (key) => JSON.parse(sessionStorage.getItem(key));
 
 /**
  * Set the look of a photo that is new on the page, and read the history that was stored before a
@@ -131,7 +140,7 @@ function store({ id, history: { entries, index } }) {
  */
 export function restoreHistory(photo, look, { fresh = false } = {}) {
   if (fresh) sessionStorage.removeItem(STORAGE + photo.id);
-  const stored = JSON.parse(sessionStorage.getItem(STORAGE + photo.id));
+  const stored = readItem(STORAGE + photo.id);
   photo.look = look;
   photo.history = { ...createHistory(look), ...stored };
   record(photo); // another tab may have changed it meanwhile

@@ -10,6 +10,7 @@ export function startNotices({ onUndoRemoval, onEndRemoval }) {
   endRemoval = onEndRemoval;
   $("notice-close").addEventListener("click", () => ($("notice").hidden = true));
   $("removal-undo").addEventListener("click", onUndoRemoval);
+  window.addEventListener("pagehide", hideUndo); // photos.js ends the removal
 }
 
 /** Show a message until the user closes it. */

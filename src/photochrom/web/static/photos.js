@@ -7,10 +7,12 @@ import {
   createHistory,
   forgetHistories,
   onLookChange,
+  readItem,
   rejectLook,
   restoreHistory,
   sameLook,
   settledLook,
+  storeItem,
 } from "./looks.js";
 import { forgetPictures } from "./pictures.js";
 import { t } from "./texts.js";
@@ -45,7 +47,7 @@ export function startPhotos(newCallbacks) {
   otherTabs.onmessage = refresh;
   document.addEventListener("visibilitychange", () => document.hidden || refresh());
   window.addEventListener("pagehide", () => finishRemoval({ keepalive: true }));
-  for (const id of readStored(REMOVED) ?? []) deleteOnServer(id); // the page was closed meanwhile
+  for (const id of readItem(REMOVED) ?? []) deleteOnServer(id); // the page was closed meanwhile
   poll();
 }
 
@@ -88,14 +90,12 @@ export function errorOf(photo) {
 export const isEditable = (photo) => Boolean(photo.id) && statusOf(photo) !== "failed";
 
 /** Return the photo that was chosen before a reload, if it is still there. */
-export const chosenBefore = () => photos.find(({ id }) => id && id === readStored(CHOSEN));
+export const chosenBefore = () => photos.find(({ id }) => id && id === readItem(CHOSEN));
 
 /** Remember the chosen photo for a reload. */
 export function storeChosen({ id }) {
-  if (id) sessionStorage.setItem(CHOSEN, JSON.stringify(id));
+  if (id) storeItem(CHOSEN, id);
 }
-
-const readStored = (key) => JSON.parse(sessionStorage.getItem(key));
 
 /** Add files and upload those within the size limit. */
 export function addFiles(files, model, maxBytes) {
@@ -183,7 +183,7 @@ async function poll() {
     try {
       const list = await request("photos");
       if (first) forgetHistories(new Set(list.photos.map(({ id }) => id)));
-      if (first && list.gone && readStored(CHOSEN)) callbacks.warn(t(`gone.${list.gone}`));
+      if (first && list.gone && readItem(CHOSEN)) callbacks.warn(t(`gone.${list.gone}`));
       updateAll(list, requestedAt);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
@@ -331,7 +331,7 @@ export function removeAll() {
 /** Remember the removals that the server does not know yet, so that a reload does not undo them. */
 function storeRemoved() {
   const ids = removed.map(({ photo }) => photo.id).filter((id) => id);
-  sessionStorage.setItem(REMOVED, JSON.stringify([...ids, ...undeletedIds]));
+  storeItem(REMOVED, [...ids, ...undeletedIds]);
 }
 
 function deleteOnServer(id) {

@@ -82,16 +82,26 @@ function fromSizes(sizes, model) {
 function showPlaceholders() {
   versions = [];
   $("versions").hidden = false;
-  $("version-list").replaceChildren(
-    ...Array.from({ length: PLACEHOLDERS }, () => createVersion({ label: "" })),
-  );
+  const list = $("version-list");
+  list.replaceChildren(...Array.from({ length: PLACEHOLDERS }, createPlaceholder));
+  list.ariaBusy = "true";
+}
+
+function createPlaceholder() {
+  const item = document.createElement("div");
+  item.className = "version";
+  item.appendChild(document.createElement("span")).className = "version-picture";
+  item.appendChild(document.createElement("span")).textContent = "\u00a0";
+  return item;
 }
 
 /** Show the choices; those that are shown already keep their pictures and the focus. */
 function showVersions(newVersions) {
   const isSame = JSON.stringify(newVersions) === JSON.stringify(versions);
   versions = newVersions;
-  if (!isSame) $("version-list").replaceChildren(...versions.map(createVersion));
+  const list = $("version-list");
+  if (!isSame) list.replaceChildren(...versions.map(createVersion));
+  list.ariaBusy = "false";
   $("versions").hidden = versions.length < 2; // a small photo
 }
 
@@ -100,11 +110,10 @@ function createVersion({ label, changes }) {
   item.className = "version";
   const radio = item.appendChild(document.createElement("input"));
   Object.assign(radio, { type: "radio", name: "version", className: "visually-hidden" });
-  radio.disabled = !changes;
   radio.ariaLabel = t("versions.version", { label });
   radio.addEventListener("change", () => onChoose(changes));
   item.appendChild(document.createElement("span")).className = "version-picture";
-  item.appendChild(document.createElement("span")).textContent = label || "\u00a0";
+  item.appendChild(document.createElement("span")).textContent = label;
   return item;
 }
 
