@@ -214,8 +214,9 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int, truncated: bool)
         return _find_reader(format_)(data, name, max_pixels)
     if format_ == "JPEG" and (photo := deep.read(data, name, max_pixels)) is not None:
         return photo
+    ends_in_zeros = is_padded(data, format_)
     try:
-        if is_padded(data, format_):
+        if ends_in_zeros:
             raise DamagedError(f"{name} is cut off: it ends in zeros")
         return _decode_robustly(data, data, format_, name, max_pixels)
     except TooLargeError:
@@ -230,7 +231,8 @@ def _read_single(stream: IO[bytes], name: str, max_pixels: int, truncated: bool)
             raise error from None
         if not part.rows:
             raise
-        if not truncated:
+        lacks_only_its_end = ends_in_zeros and part.share == 1
+        if not truncated and not lacks_only_its_end:
             raise truncated_error(name, part) from error
         return photo
 
