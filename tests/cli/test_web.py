@@ -1,20 +1,25 @@
 import contextlib
 import importlib.util
+import io
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from click.testing import CliRunner
 
 from photochrom.cli import main
+from photochrom.cli import server as server_module
+from photochrom.server import connections
 from support.server import make_jpeg
 from support.studies import write_study
 
@@ -27,6 +32,21 @@ _UNFINISHED = [
     b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + _FORM + bytes(200_000),
 ]
 """Requests that are being sent when the server ends."""
+
+
+class _Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def _answer(scope: Any, receive: Any, send: Any) -> None:
+    """An application without routes."""
+
+
+async def _do_nothing(_: Any) -> None:
+    """Instead of serving."""
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -117,6 +137,59 @@ def test_next_server_removes_files_of_killed_one(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "environment", "opened", "code"),
+    [
+        ([], {"DISPLAY": ":7"}, True, False),
+        (["--no-browser"], {"DISPLAY": ":7"}, False, False),
+        ([], {}, False, False),
+        ([], {"DISPLAY": ":7", "SSH_CONNECTION": "10.0.0.1"}, False, False),
+        (["--root-path", "/photos"], {"DISPLAY": ":7"}, False, False),
+        (["--host", "0.0.0.0"], {"DISPLAY": ":7"}, False, True),
+    ],
+)
+def test_browser_and_qr_code_on_a_terminal(
+    arguments: list[str],
+    environment: dict[str, str],
+    opened: bool,
+    code: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    urls: list[str] = []
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(server_module.webbrowser, "open", urls.append)
+    monkeypatch.setattr(server_module.sys, "platform", "linux")
+    monkeypatch.setattr(server_module.sys, "stdout", _Terminal())
+    monkeypatch.setattr(server_module.sys, "stderr", terminal := _Terminal())
+    monkeypatch.setattr(connections.Server, "main_loop", _do_nothing)
+    monkeypatch.setattr("photochrom.web.app.create_app", lambda *_, **__: _answer)
+    main(["web", "--port", "0", *arguments], standalone_mode=False)
+    text = terminal.getvalue()
+    address = text.splitlines()[0]
+    while any(thread.name == "browser" for thread in threading.enumerate()):
+        time.sleep(0.01)
+    assert urls == ([address] if opened else [])
+    assert ("\u2580" in text) == (code and "//127." not in address)
+
+
+def test_nothing_is_opened_or_drawn_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    urls: list[str] = []
+    monkeypatch.setenv("DISPLAY", ":7")
+    monkeypatch.setattr(server_module.webbrowser, "open", urls.append)
+    monkeypatch.setattr(connections.Server, "main_loop", _do_nothing)
+    monkeypatch.setattr("photochrom.web.app.create_app", lambda *_, **__: _answer)
+    for host in ("127.0.0.1", "0.0.0.0"):
+        main(["web", "--port", "0", "--host", host], standalone_mode=False)
+    assert "\u2580" not in capfd.readouterr().err
+    assert urls == []
+
+
 def test_occupied_port_is_named(tiny_onnx: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -133,6 +206,9 @@ def test_occupied_port_is_named(tiny_onnx: Path):
         (("--device", "abacus"), 1, "there is no device 'abacus'"),
         (("--waiting", "0"), 2, "--waiting"),
         (("--port", "70000"), 2, "--port"),
+        (("--proxy", "proxy.example"), 2, "give an IP address such as 127.0.0.1, or a network"),
+        (("--root-path", "photos"), 2, "'photos' is not a path such as /photos"),
+        (("--root-path", "/a/../b?"), 2, "is not a path such as /photos"),
     ],
 )
 def test_invalid_options_are_rejected(arguments: tuple[str, ...], code: int, message: str):

@@ -228,6 +228,33 @@ def test_reference_lists_every_field(web_app: FastAPI, web_client: TestClient):
         assert f"<code>{field['name']}</code>" in page.text
 
 
+def test_openapi_lists_only_values_that_are_accepted(web_client: TestClient):
+    schemas = web_client.get("/api/openapi.json").json()["components"]["schemas"]
+    (form,) = (schema for name, schema in schemas.items() if name.startswith("Body_"))
+    assert "null" not in str(form)
+    assert form["properties"]["model"]["enum"] == ["tiny"]
+    for name, field in form["properties"].items():
+        values = field.get("enum") or [field.get("minimum"), field.get("maximum")]
+        for value in [*values, field.get("default")]:
+            if value is not None and name != "file":
+                response = web_client.post(
+                    "/api/colorize", files={"file": make_jpeg()}, data={name: str(value).lower()}
+                )
+                is_too_large = "for this photo of" in response.text  # size is bounded by the photo
+                assert response.status_code == 200 or is_too_large, (name, value, response.text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/healthz", "/api", "/api/models", "/api/openapi.json", "/static/page.css"],
+)
+def test_head_equals_get_without_body(web_client: TestClient, path: str):
+    get, head = web_client.get(path), web_client.head(path)
+    assert head.status_code == 200
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert int(head.headers["content-length"]) == len(get.content)
+
+
 def test_torch_is_not_imported():
     code = (
         "import sys, photochrom.web.app\n"

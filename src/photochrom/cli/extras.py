@@ -8,7 +8,7 @@ _EXTRAS = {
     "train": ("torch", "lightning_fabric"),
     "ray": ("fsspec", "pyarrow", "ray", "s3fs"),
     "video": ("av",),
-    "web": ("fastapi", "jinja2", "krippendorff", "python_multipart", "scipy", "uvicorn"),
+    "web": ("fastapi", "jinja2", "krippendorff", "python_multipart", "scipy", "segno", "uvicorn"),
 }
 """Modules that each extra of pyproject.toml installs."""
 

@@ -1,8 +1,14 @@
 """The options and the start of an HTTP server: `photochrom web`, `photochrom study serve`."""
 
 import contextlib
+import functools
+import io
 import ipaddress
+import os
 import socket
+import sys
+import threading
+import webbrowser
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +20,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from photochrom.server.connections import Network
+
+_LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 def address_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -71,16 +79,26 @@ def allowed_hosts(names: tuple[str, ...], host: str) -> list[str] | None:
     return [*names, host, *LOOPBACK_HOSTS] if names else None
 
 
-def serve(app: "ASGIApp", host: str, port: int, *, proxies: "Sequence[Network]" = ()) -> None:
+def serve(
+    app: "ASGIApp",
+    host: str,
+    port: int,
+    *,
+    proxies: "Sequence[Network]" = (),
+    root_path: str = "",
+    browser: bool = False,
+) -> None:
     """Serve an application until Ctrl-C; its URL is printed.
 
     A server that is stopped by a signal has done what it should: the exit code is 0.
 
     Args:
         app: The application.
-        host: The address to listen at.
+        host: The address to listen at. For one in the network, a QR code of the URL is printed too.
         port: 0: any free port.
         proxies: As for `create_server`.
+        root_path: As for `create_server`.
+        browser: Open the URL in a browser, if somebody seems to sit at this computer.
 
     Raises:
         PhotochromError: If the address cannot be bound.
@@ -97,18 +115,56 @@ def serve(app: "ASGIApp", host: str, port: int, *, proxies: "Sequence[Network]" 
         raise PhotochromError(
             f"cannot listen at {host}, port {port}: {error.strerror or error}; give another --port"
         ) from error
+    local = host in _LOCAL_HOSTS
     with listener:
-        click.echo(f"http://{_public_host(host)}:{listener.getsockname()[1]}/", err=True)
-        if host not in ("127.0.0.1", "localhost", "::1"):
+        public = _public_host(host)
+        url = f"http://{public}:{listener.getsockname()[1]}/"
+        click.echo(url, err=True)
+        if not local:
             click.echo("everybody who can reach this computer can use it", err=True)
-        create_server(app, proxies=proxies).run(sockets=[listener])
+        if public not in _LOCAL_HOSTS and not root_path:
+            _print_qr_code(url)
+        # A server for others, or behind a proxy, is used from elsewhere.
+        browser = browser and local and not root_path and _has_user()
+        on_started = functools.partial(_open_browser, url) if browser else lambda: None
+        server = create_server(app, proxies=proxies, root_path=root_path, on_started=on_started)
+        server.run(sockets=[listener])
     with contextlib.suppress(OSError):  # the terminal may be closed
         click.echo("stopped", err=True)
+
+
+def _has_user() -> bool:
+    """Return whether the command was typed into a terminal on a computer with a display."""
+    if not (sys.stdout.isatty() and sys.stderr.isatty()) or "SSH_CONNECTION" in os.environ:
+        return False
+    has_display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return has_display or sys.platform in ("darwin", "win32")
+
+
+def _open_browser(url: str) -> None:
+    """Open a URL, without waiting for the browser."""
+    threading.Thread(target=webbrowser.open, args=(url,), name="browser", daemon=True).start()
+
+
+def _print_qr_code(url: str) -> None:
+    """Print a QR code of a URL on a terminal that can show it, for a phone's camera."""
+    import segno
+
+    text = io.StringIO()
+    segno.make(url, micro=False).terminal(text, compact=True, border=2)
+    try:
+        text.getvalue().encode(sys.stderr.encoding)
+    except UnicodeEncodeError:
+        return
+    if sys.stderr.isatty():
+        for line in text.getvalue().splitlines():
+            click.secho(line, fg="bright_white", bg="black", err=True)
 
 
 def _public_host(host: str) -> str:
     """Return the host part of the URL; for a wildcard address, this computer's own address."""
     if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
         with (
             contextlib.suppress(OSError),  # no network
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,

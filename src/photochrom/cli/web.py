@@ -1,5 +1,6 @@
 """`photochrom web`."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,12 @@ from photochrom.cli.server import address_options, allowed_hosts, serve
 
 if TYPE_CHECKING:
     from photochrom.server.connections import Network
+
+
+def _parse_root_path(_: click.Context, __: click.Parameter, value: str) -> str:
+    if value and not re.fullmatch(r"(/[\w.~-]+)+/?", value, re.ASCII):
+        raise click.BadParameter(f"{value!r} is not a path such as /photos")
+    return value.rstrip("/")
 
 
 @click.command()
@@ -32,6 +39,12 @@ if TYPE_CHECKING:
     help="Maximum size of an upload. Default: 200.",
 )
 @click.option(
+    "--max-disk-megabytes",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MB",
+    help="Maximum size of all uploads and results. Default: 8000.",
+)
+@click.option(
     "--max-pixels",
     type=click.IntRange(1),
     metavar="N",
@@ -51,6 +64,19 @@ if TYPE_CHECKING:
     metavar="S",
     help="Timeout for one photo. Default: 120.",
 )
+@click.option(
+    "--root-path",
+    default="",
+    metavar="PATH",
+    callback=_parse_root_path,
+    help="Path of the page at a reverse proxy that strips it, such as /photos.",
+)
+@click.option(
+    "--browser/--no-browser",
+    default=True,
+    help="Whether to open the page in a browser. Default: yes, if the command is typed into a "
+    "terminal on a computer with a display, and not with --host or --root-path.",
+)
 def web(
     host: str,
     port: int,
@@ -60,11 +86,14 @@ def web(
     device: str,
     jobs: int | None,
     max_megabytes: float | None,
+    max_disk_megabytes: float | None,
+    root_path: str,
+    browser: bool,
     **options: Any,
 ) -> None:
     """Serve a web page and an HTTP API that colorize photos.
 
-    The address is printed. Ctrl-C stops the server and deletes the photos on it.
+    The address is printed and opened in a browser. Ctrl-C stops the server and deletes its photos.
     """
     need("web")
     from photochrom.web.app import create_app
@@ -73,6 +102,8 @@ def web(
     limits = {name: value for name, value in options.items() if value is not None}
     if max_megabytes is not None:
         limits["max_bytes"] = int(max_megabytes * 1e6)
+    if max_disk_megabytes is not None:
+        limits["max_disk_bytes"] = int(max_disk_megabytes * 1e6)
     app = create_app(
         models or (None,),
         device=device,
@@ -80,4 +111,4 @@ def web(
         hosts=allowed_hosts(names, host),
         processes=jobs,
     )
-    serve(app, host, port, proxies=proxies)
+    serve(app, host, port, proxies=proxies, root_path=root_path, browser=browser)

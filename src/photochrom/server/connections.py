@@ -154,6 +154,7 @@ def create_server(
     app: Any,
     *,
     proxies: Sequence[Network] = (),
+    root_path: str = "",
     on_started: Callable[[], object] = lambda: None,
 ) -> Server:
     """Return a server; `run(sockets=[listener])` runs it until a signal.
@@ -162,6 +163,7 @@ def create_server(
         app: An ASGI application.
         proxies: Addresses that are trusted to name the client in X-Forwarded-For, and its scheme in
             X-Forwarded-Proto.
+        root_path: The path of the application at the proxy, which strips it from requests.
         on_started: Called when the server answers requests.
     """
     _raise_file_limit()
@@ -172,6 +174,7 @@ def create_server(
         access_log=False,  # visitors' addresses are private
         log_level="error",  # a client's invalid request is only a warning
         server_header=False,
+        root_path=root_path,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=[str(network) for network in proxies],
         timeout_graceful_shutdown=3,

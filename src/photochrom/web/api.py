@@ -20,6 +20,9 @@ from photochrom.version import __version__
 from photochrom.web.looks import Look
 from photochrom.web.service import Model, Service
 
+_UNSET: Any = None
+"""The default of a field that has no value for it: OpenAPI would list None as the value null."""
+
 
 class ErrorMessage(BaseModel):
     """An error."""
@@ -57,6 +60,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 def _form_field(name: str) -> Any:
     options = (*OPTIONS, *GEOMETRY_OPTIONS, *FILE_OPTIONS)
     option = next(option for option in options if option.name == name)
+    if option.choices:
+        return Form(description=option.help, json_schema_extra={"enum": list(option.choices)})
     if option.kind not in ("number", "integer"):
         return Form(description=option.help)
     return Form(description=option.help, ge=option.minimum, le=option.maximum)
@@ -83,6 +88,10 @@ def routes(service: Service) -> APIRouter:
 
             return handle_upload
 
+    model_field = Form(
+        description="A name from GET /api/models. Default: the first.",
+        json_schema_extra={"enum": [model.name for model in service.models]},
+    )
     router = APIRouter()
     uploads = APIRouter(route_class=UploadRoute)
 
@@ -102,14 +111,14 @@ def routes(service: Service) -> APIRouter:
         file: Annotated[UploadFile, File(description="The photo.")],
         saturation: Annotated[float, _form_field("saturation")] = 1.0,
         strength: Annotated[float, _form_field("strength")] = 1.0,
-        size: Annotated[int | None, _form_field("size")] = None,
+        size: Annotated[int, _form_field("size")] = _UNSET,
         mark: Annotated[bool, _form_field("mark")] = True,
         turn: Annotated[int, _form_field("turn")] = 0,
         straighten: Annotated[float, _form_field("straighten")] = 0.0,
-        crop: Annotated[str | None, _form_field("crop")] = None,
-        format: Annotated[str | None, _form_field("format")] = None,
+        crop: Annotated[str, _form_field("crop")] = _UNSET,
+        format: Annotated[str, _form_field("format")] = _UNSET,
         truncated: Annotated[bool, _form_field("truncated")] = False,
-        model: Annotated[str | None, Form(description="A name from GET /api/models.")] = None,
+        model: Annotated[str, model_field] = _UNSET,
     ) -> FileResponse:
         """Colorize one photo, as the command line does: at full size, with its metadata."""
         values = {
@@ -132,11 +141,13 @@ def routes(service: Service) -> APIRouter:
 
     router.include_router(uploads)
 
+    @router.head("/api/models", include_in_schema=False)
     @router.get("/api/models")
     async def models() -> Models:
         """List the models."""
         return Models(models=service.models)
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def health() -> Health:
         """Report that the server is running."""

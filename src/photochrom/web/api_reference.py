@@ -16,6 +16,7 @@ def routes(app: FastAPI, templates: Environment) -> APIRouter:
     """
     router = APIRouter(include_in_schema=False)
 
+    @router.head("/api")
     @router.get("/api")
     async def reference(request: Request) -> HTMLResponse:
         template = templates.get_template("api.html")
@@ -68,11 +69,11 @@ def _fields(operation: dict[str, Any], schemas: dict[str, Any]) -> list[dict[str
 
 
 def _type(field: dict[str, Any]) -> str:
-    """Return the type of a field with its range."""
-    types = field.get("anyOf", [field])
-    type_ = next(type_ for type_ in types if type_.get("type") != "null")
-    if type_.get("format") == "binary" or "contentMediaType" in type_:
+    """Return the type of a field with its values or range."""
+    if "contentMediaType" in field:
         return "file"
-    if "minimum" in type_:
-        return f"{type_['type']}, {type_['minimum']:g} to {type_['maximum']:g}"
-    return str(type_.get("type"))
+    if "enum" in field:
+        return f"{field['type']}: {', '.join(str(value) for value in field['enum'])}"
+    if "minimum" in field:
+        return f"{field['type']}, {field['minimum']:g} to {field['maximum']:g}"
+    return str(field["type"])

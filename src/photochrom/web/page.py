@@ -74,11 +74,12 @@ def routes(service: Service, templates: Environment) -> APIRouter:
             raise HTTPException(404, "the server does not have this zip; start another one")
         return archive
 
+    @router.head("/")
     @router.get("/")
     async def page(request: Request, lang: str | None = None) -> Response:
         if lang in languages():
             redirect = RedirectResponse("./", 303)
-            store_language(redirect, str(lang))
+            store_language(request, redirect, str(lang))
             return redirect
         html = templates.get_template("page.html").render(
             t=Texts(choose_language(request)),
@@ -92,7 +93,8 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         response = HTMLResponse(html)
         if not session_key(request):
             key = service.sessions.new_key()
-            response.set_cookie(COOKIE, key, httponly=True, samesite="strict")
+            path = request.scope["root_path"] or "/"
+            response.set_cookie(COOKIE, key, path=path, httponly=True, samesite="strict")
         return response
 
     @router.get("/photos")

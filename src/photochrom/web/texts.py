@@ -71,9 +71,10 @@ def preferred_language(header: str) -> str:
     return _FALLBACK
 
 
-def store_language(response: Response, language: str) -> None:
+def store_language(request: Request, response: Response, language: str) -> None:
     """Set the cookie with the chosen language."""
-    response.set_cookie(COOKIE, language, max_age=_YEAR, httponly=True, samesite="lax")
+    path = request.scope["root_path"] or "/"
+    response.set_cookie(COOKIE, language, max_age=_YEAR, path=path, httponly=True, samesite="lax")
 
 
 @functools.cache
