@@ -541,3 +541,15 @@ def test_a_photo_that_is_cut_off(run, photo_file: Path, tmp_path: Path):
         assert image.size == (64, 48)
         assert min(image.getpixel((30, 47))) >= 253  # no colours
         assert min(image.getpixel((30, 4))) < 253
+
+
+def test_a_dry_run_refuses_what_format_and_crop_do_not_fit(run, photo_file: Path, tmp_path: Path):
+    page = Image.new("L", (32, 24), 90)
+    pages = tmp_path / "pages.tif"
+    page.save(pages, save_all=True, append_images=[page])
+    crops = ("0,0,64,48", "0,0,48,64", "0,0,65,48")
+    codes = [run(photo_file, "--dry-run", "--crop", crop).exit_code for crop in crops]
+    assert codes == [0, 0, 1]  # the second one fits if its orientation turns the photo
+    result = run(pages, "--dry-run", "--format", "jpeg")
+    assert result.exit_code == 1
+    assert "several pages, which one JPEG cannot hold" in result.stderr

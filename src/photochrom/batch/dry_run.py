@@ -16,8 +16,14 @@ from PIL import Image
 from photochrom.batch.planning import Job
 from photochrom.batch.report import Result
 from photochrom.batch.resuming import skipped
-from photochrom.batch.runner import Settings, divide_cores
-from photochrom.errors import PhotoError
+from photochrom.batch.runner import (
+    Settings,
+    divide_cores,
+    geometry_of,
+    page_error,
+    several_pages_error,
+)
+from photochrom.errors import PhotochromError, PhotoError
 from photochrom.imagefile.reading import read_sizes
 from photochrom.progress import format_duration
 
@@ -101,11 +107,30 @@ class DryRun:
                 continue
             try:
                 sizes = read_sizes(job.input, max_pixels=self._settings.max_pixels)
+                self._check_pages(job, sizes)
             except PhotoError as error:
                 yield Result(job.input, job.output, "failed", 0.0, error=str(error))
                 continue
             self._planned.append((job, sum(width * height for width, height in sizes) / 1e6))
             yield Result(job.input, job.output, "planned", 0.0, *sizes[0])
+
+    def _check_pages(self, job: Job, sizes: Sequence[tuple[int, int]]) -> None:
+        """Check that format and crop fit pages, of sizes before their orientation is applied.
+
+        Raises:
+            PhotoError: If they do not.
+        """
+        if self._settings.format is not None and len(sizes) > 1:
+            raise several_pages_error(job, self._settings.format)
+        geometry = geometry_of(self._settings.options)
+        for number, size in enumerate(sizes, 1):
+            try:
+                geometry.size(*size)
+            except PhotochromError as failure:
+                try:
+                    geometry.size(*size[::-1])
+                except PhotochromError:
+                    raise page_error(job, number, failure) from failure
 
     def estimate(self) -> Estimate:
         """Estimate the cost of what was planned, at least one photo.

@@ -5,7 +5,7 @@ import functools
 import itertools
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ def colorize_file(
     size: tuple[int, int] | None = None
     packet: bytes | None = None
     numbers = itertools.count(1)
-    geometry = Geometry(**{o.name: options[o.name] for o in GEOMETRY_OPTIONS if o.name in options})
+    geometry = geometry_of(options)
 
     def colorize_page(page: Photo) -> Photo:
         nonlocal size, packet
@@ -123,17 +123,13 @@ def colorize_file(
         if format is None:
             _check_bit_depth(job, page)
         elif number > 1:
-            raise PhotoError(
-                f"{job.input} has several pages, which one {format.upper()} cannot hold; keep the "
-                "format of the photo"
-            )
+            raise several_pages_error(job, format)
         if properties is not None:
             page = apply_sidecar(page, properties)
         try:
             geometry.size(*page.size)
         except PhotochromError as failure:
-            name = job.input if number == 1 else f"page {number} of {job.input}"
-            raise PhotoError(f"{name}: {failure}") from failure
+            raise page_error(job, number, failure) from failure
         if recolor is not True and is_colored(page):
             if recolor is False and is_first:
                 raise _InColorError
@@ -197,6 +193,29 @@ def colorize_file(
         input_version=input_version,
         output_version=output_version,
     )
+
+
+def geometry_of(options: Mapping[str, Any]) -> Geometry:
+    """Return the geometry in options of `Colorizer.__call__`.
+
+    Raises:
+        PhotochromError: If a value fits no photo.
+    """
+    return Geometry(**{o.name: options[o.name] for o in GEOMETRY_OPTIONS if o.name in options})
+
+
+def several_pages_error(job: Job, format: str) -> PhotoError:
+    """Return the error for a photo of several pages that a format cannot hold."""
+    return PhotoError(
+        f"{job.input} has several pages, which one {format.upper()} cannot hold; keep the format "
+        "of the photo"
+    )
+
+
+def page_error(job: Job, number: int, failure: PhotochromError) -> PhotoError:
+    """Return an error that names the page, counted from 1, which a geometry does not fit."""
+    name = job.input if number == 1 else f"page {number} of {job.input}"
+    return PhotoError(f"{name}: {failure}")
 
 
 class _InColorError(Exception):
