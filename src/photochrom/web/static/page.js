@@ -1,7 +1,9 @@
 // The page: the selected photo, and the elements around it.
 
-import { onConnectionChange } from "./api.js";
+import { RequestError, onConnectionChange } from "./api.js";
+import { startCrop, startCropTool } from "./crop.js";
 import { onFiles } from "./file_input.js";
+import { resultSize } from "./geometry.js";
 import {
   DEFAULT_LOOK,
   GEOMETRY_KEYS,
@@ -48,6 +50,7 @@ import { showView, startViewer } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
 const MOVING_PREVIEW_SIZE = 800; // px, while a slider moves
+const SLIDER_KEYS = new Set(["saturation", "strength"]); // which leave the original as it is
 const MAX_BYTES = Number(document.body.dataset.maxBytes);
 
 let selected = null;
@@ -112,8 +115,7 @@ function drawViewer() {
     after: selected.afterUrl,
     thumbnail: thumbnailImage(selected),
     placeholder: fileType(selected),
-    width: state?.width,
-    height: state?.height,
+    ...(state?.width && regionsOf(selected)),
   });
   $("progress").hidden = isReady || status === "failed";
   $("progress").textContent = `${statusText(selected)}${status === "working" ? "…" : ""}`;
@@ -122,19 +124,33 @@ function drawViewer() {
   $("use-readable").hidden = selected.state?.error_code !== "truncated";
 }
 
+/** Return the size of a photo's result, and the URLs of its parts; see `showView`. */
+function regionsOf({ id, look, state, changing }) {
+  const [width, height] = resultSize(look, state.width, state.height);
+  const region = (side, part) => {
+    const keys = PICTURE_KEYS.filter((key) => side === "after" || !SLIDER_KEYS.has(key));
+    return `photos/${id}/region?${lookQuery(look, keys)}&side=${side}&${new URLSearchParams(part)}`;
+  };
+  return { width, height, region: changing ? null : region };
+}
+
 function drawPanel() {
   drawVersions(selected);
   if (!selected) return;
   const { state, look, downloading } = selected;
   $("photo-name").textContent = selected.name;
   const info = [];
-  if (state?.width) info.push(t("photo.size", { width: `${state.width}`, height: `${state.height}` }));
+  if (state?.width) {
+    const [width, height] = resultSize(look, state.width, state.height);
+    info.push(t("photo.size", { width: `${width}`, height: `${height}` }));
+  }
   if (state?.pages > 1) info.push(t("photo.pages", { count: state.pages }));
   $("photo-info").textContent = info.join(", ") || "\u00a0";
   drawNotes(state);
   const editable = isEditable(selected);
   $("options").disabled = !editable;
   showOptions(look);
+  setAvailable("crop-open", editable && Boolean(state?.width));
   setAvailable("undo", editable && canUndo(selected));
   setAvailable("redo", editable && canRedo(selected));
   setAvailable("start-over", editable && !sameLook(look, firstLook(selected)));
@@ -234,6 +250,19 @@ function changeSelected(changes, options) {
   changeLook([selected], changes, options);
 }
 
+/** Open the crop tool. */
+async function crop() {
+  try {
+    await startCrop(selected, (changes) => {
+      announcements.push(t("crop.done"));
+      changeSelected(changes);
+    });
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    showError(error);
+  }
+}
+
 /** Give all photos the look of the selected one, apart from what belongs to one photo. */
 function applyToAll() {
   const { look } = selected;
@@ -294,6 +323,7 @@ function startButtons() {
   });
   onClick("apply-to-all", applyToAll);
   onClick("use-readable", () => retryPhoto(selected, { truncated: true }));
+  onClick("crop-open", crop);
   onClick("remove", () => remove([selected]));
   $("download").addEventListener("click", (event) => {
     event.preventDefault();
@@ -316,12 +346,14 @@ onConnectionChange((isConnected) => {
 });
 startViewer({
   onError: onViewError,
+  onDetailError: showError,
   onShown({ photo, look }) {
     photo.goodLook = look;
   },
 });
 startNotices({ onUndoRemoval: bringBack, onEndRemoval: finishRemoval });
 startVersions(changeSelected);
+startCropTool();
 startButtons();
 document.addEventListener("keydown", onKeyDown);
 window.addEventListener("beforeunload", (event) => {

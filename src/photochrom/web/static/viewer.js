@@ -1,6 +1,7 @@
 // The large preview: the photo in colour over the original, split by a slider.
 
 import { RequestError } from "./api.js";
+import { closeCrop } from "./crop.js";
 import { clearDetail, showDetail } from "./detail.js";
 import { picture } from "./pictures.js";
 import { t } from "./texts.js";
@@ -44,6 +45,7 @@ export async function showView(view) {
   if (isOther || view.before !== wanted.before || !samePrediction(view.after, wanted.after)) {
     loading?.abort();
   }
+  if (view.photo !== wanted.photo || view.before !== wanted.before) closeCrop();
   wanted = view;
   if (isOther) showThumbnail(view);
   if (loading && !loading.signal.aborted) return;
@@ -149,7 +151,10 @@ function setPicture(parent, element, text) {
   if (element !== parent.firstChild) parent.replaceChildren(...(element ? [element] : []));
 }
 
-/** Start the viewer; call back: onError(error, view), and onShown(view) in colour. */
+/**
+ * Start the viewer. It calls back: onError(error, view); onDetailError(error), after which all of
+ * the picture is still shown; onShown(view) in colour.
+ */
 export function startViewer(newCallbacks) {
   callbacks = newCallbacks;
   startZoom({ onMove: placeDivider, onRest: loadDetail });
@@ -204,7 +209,7 @@ async function loadDetail() {
     await showDetail(view, $("after").firstChild.naturalWidth);
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
-    callbacks.onError(error, view);
+    callbacks.onDetailError(error);
   }
 }
 

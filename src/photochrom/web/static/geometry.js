@@ -1,0 +1,75 @@
+// Geometry of a look, as in photochrom.imagefile.geometry: turned, then straightened, then cropped.
+// A rectangle is [left, top, width, height] in px of the turned and straightened photo.
+
+const TOLERANCE = 1e-6; // px, for rounding
+
+/** Return width and height in px of a photo that is turned. */
+export const turnedSize = ({ turn }, width, height) =>
+  turn % 180 ? [height, width] : [width, height];
+
+/** Return width and height in px of the result for the size of an upright photo. */
+export function resultSize(look, width, height) {
+  const [, , w, h] =
+    look.crop ?? largestRectangle(...turnedSize(look, width, height), look.straighten);
+  return [w, h];
+}
+
+/** Return the largest centred rectangle of the photo's aspect ratio without empty corners. */
+export function largestRectangle(width, height, angle) {
+  const [cos, sin] = [Math.cos(radians(angle)), Math.abs(Math.sin(radians(angle)))];
+  const scale = Math.min(
+    width / (width * cos + height * sin),
+    height / (width * sin + height * cos),
+  );
+  const [w, h] = [width, height].map((side) =>
+    Math.max(1, Math.floor(scale * side + TOLERANCE)),
+  );
+  return [Math.floor((width - w) / 2), Math.floor((height - h) / 2), w, h];
+}
+
+/** Return whether a rectangle lies in the photo, and reaches into no empty corner. */
+export function isInside([left, top, w, h], width, height, angle) {
+  const [least, most] = [-TOLERANCE, TOLERANCE];
+  if (left < least || top < least || left + w > width + most || top + h > height + most) {
+    return false;
+  }
+  if (!angle) return true;
+  const [cos, sin] = [Math.cos(radians(angle)), Math.sin(radians(angle))];
+  for (const x of [left + 0.5 - width / 2, left + w - 0.5 - width / 2]) {
+    for (const y of [top + 0.5 - height / 2, top + h - 0.5 - height / 2]) {
+      const [a, b] = [width / 2 + cos * x + sin * y, height / 2 - sin * x + cos * y];
+      if (a < least || a > width + most || b < least || b > height + most) return false;
+    }
+  }
+  return true;
+}
+
+/** Return a rectangle at its place after the photo of a size is turned by 90 degrees clockwise. */
+export const turnRectangle = ([left, top, w, h], _, height) => [height - top - h, left, h, w];
+
+/**
+ * Return the rectangle on the way from one to another that is farthest and fits.
+ *
+ * @param {(rectangle: number[]) => boolean} fits True for `from`; the shape that it describes has
+ *   to be convex.
+ */
+export function advance(from, to, fits) {
+  if (fits(to)) return to;
+  const between = (part) => from.map((value, index) => value + part * (to[index] - value));
+  let [good, bad] = [0, 1];
+  for (let step = 0; step < 24; step++) {
+    const middle = (good + bad) / 2;
+    if (fits(between(middle))) good = middle;
+    else bad = middle;
+  }
+  return between(good);
+}
+
+/** Return the largest rectangle of whole px inside of one. */
+export function roundInwards([left, top, w, h]) {
+  const [x, y] = [Math.ceil(left - TOLERANCE), Math.ceil(top - TOLERANCE)];
+  const [right, bottom] = [Math.floor(left + w + TOLERANCE), Math.floor(top + h + TOLERANCE)];
+  return [x, y, Math.max(1, right - x), Math.max(1, bottom - y)];
+}
+
+const radians = (degrees) => (degrees * Math.PI) / 180;
