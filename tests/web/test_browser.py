@@ -198,7 +198,7 @@ def test_options_for_all_photos_and_zip(page: "Page", photos: list[Path], tiny_o
     page.locator("#option-strength").dispatch_event("change")
     page.get_by_role("button", name="Apply to all photos").click()
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download all").click()
+        page.get_by_role("button", name="Download all").click()
     assert download.value.suggested_filename == "photochrom.zip"
     with zipfile.ZipFile(download.value.path()) as archive:
         assert len(archive.namelist()) == 4
@@ -551,7 +551,7 @@ def test_all_controls_are_reached_with_tab(page: "Page", photos: list[Path]):
     wait_for_colour(page)
     page.evaluate("document.activeElement.blur()")
     reached = []
-    for _ in range(25):
+    for _ in range(28):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.role"))
     expected = {"add-input", "split", "option", "option-saturation", "option-strength"}

@@ -22,8 +22,8 @@ def find_used_keys() -> dict[str, str]:
     paths = [*STATIC.glob("*.js"), TEMPLATES / "page.html"]
     for path in paths:
         for argument in CALL.findall(path.read_text()):
-            # "part." ~ name in a template; `part.${name}` or condition ? "a" : "b" in JavaScript
-            texts = [double or template for double, template in STRING.findall(argument)]
+            choices = re.split(r"(?<!\?)\?(?![?.])", argument)[-1]  # condition ? "a" : "b"
+            texts = [double or template for double, template in STRING.findall(choices)]
             if path.suffix == ".html" and "~" in argument:
                 parts = re.split(r"\s*~\s*", argument)
                 texts = ["".join(p.strip('"') if p[0] == '"' else "${}" for p in parts)]

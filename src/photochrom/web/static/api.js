@@ -19,7 +19,12 @@ export class RequestError extends Error {
   }
 }
 
-/** Return the JSON or Blob of the response. `signal` aborts with a DOMException. */
+/**
+ * Return the content of the response.
+ *
+ * @param {"json" | "blob" | "file"} as A file has the name that the server gives.
+ * @param {AbortSignal} signal Aborts with a DOMException.
+ */
 export async function request(path, { method = "GET", json, as = "json", signal } = {}) {
   for (;;) {
     signal?.throwIfAborted();
@@ -30,9 +35,14 @@ export async function request(path, { method = "GET", json, as = "json", signal 
         headers: json && { "Content-Type": "application/json" },
         body: json && JSON.stringify(json),
       });
-      const content = response.ok && as === "blob" ? await response.blob() : await response.text();
+      if (response.ok && as !== "json") {
+        const content = await response.blob();
+        reportConnection(true);
+        return as === "file" ? toFile(content, response.headers) : content;
+      }
+      const content = await response.text();
       reportConnection(true);
-      if (response.ok) return as === "blob" || !content ? content : JSON.parse(content);
+      if (response.ok) return content && JSON.parse(content);
       if (response.status !== 503) throw new RequestError(response.status, errorMessage(content));
       await sleep(retryDelay(response.headers.get("Retry-After")));
     } catch (error) {
@@ -88,6 +98,14 @@ function post(path, file, onProgress, signal) {
     xhr.open("POST", path);
     xhr.send(file);
   });
+}
+
+function toFile(content, headers) {
+  const disposition = headers.get("Content-Disposition");
+  const [, encoded, quoted] =
+    /filename\*=utf-8''([^;]+)|filename="([^"]*)"/i.exec(disposition) ?? [];
+  const name = encoded ? decodeURIComponent(encoded) : quoted;
+  return new File([content], name, { type: content.type });
 }
 
 function errorMessage(content) {

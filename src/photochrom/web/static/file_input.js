@@ -1,24 +1,30 @@
 // Files from the user: chosen, dropped, pasted, or samples.
 
 import { request } from "./api.js";
+import { t } from "./texts.js";
 
+const ADDRESS = /^\s*(https?:|file:|data:image\/|blob:)\S+\s*$/;
 const PHOTO = /^image\/|\.(jpe?g|png|tiff?|webp|avif|hei[cf]|bmp|gif|jp2|psd)$/i;
 
-/** Call back with an array of File objects whenever the user adds some. */
-export function onFiles(callback) {
+/** Call back: onFiles(array of File objects) whenever the user adds some, and warn(message). */
+export function startFileInput({ onFiles, warn }) {
   for (const input of document.querySelectorAll("input.file-input")) {
     input.addEventListener("change", () => {
-      callback([...input.files]);
+      onFiles([...input.files]);
       input.value = ""; // so that the same file can be chosen again
     });
   }
   for (const button of document.querySelectorAll("[data-sample]")) {
-    button.addEventListener("click", async () => callback([await loadSample(button)]));
+    button.addEventListener("click", async () => onFiles([await loadSample(button)]));
   }
   document.addEventListener("paste", (event) => {
-    if (event.clipboardData.files.length) callback([...event.clipboardData.files]);
+    const { files, types } = event.clipboardData;
+    if (files.length) onFiles([...files]);
+    else if (event.target.closest?.("input, textarea")) return;
+    else if (isAddress(event.clipboardData)) warn(t("input.address"));
+    else if (types.length) warn(t("input.no_picture"));
   });
-  onDrop(callback);
+  startDrop(onFiles, warn);
 }
 
 async function loadSample(button) {
@@ -26,35 +32,54 @@ async function loadSample(button) {
   return new File([content], button.dataset.sample, { type: content.type });
 }
 
-function onDrop(callback) {
+/** Return whether what is pasted is an address, or a picture of a page without its file. */
+function isAddress(data) {
+  return (
+    data.types.includes("text/uri-list") ||
+    ADDRESS.test(data.getData("text/plain")) ||
+    /<img\b/i.test(data.getData("text/html"))
+  );
+}
+
+function startDrop(onFiles, warn) {
   const overlay = document.getElementById("drop-overlay");
-  const hasFiles = (event) => event.dataTransfer.types.includes("Files");
+  const isTaken = ({ dataTransfer: { types } }) =>
+    !dragged && (types.includes("Files") || types.includes("text/uri-list"));
+  let dragged = false; // something of this page
   let depth = 0; // dragenter and dragleave fire for nested elements as well
+  document.addEventListener("dragstart", () => (dragged = true));
+  document.addEventListener("dragend", () => (dragged = false));
   window.addEventListener("dragenter", (event) => {
-    if (!hasFiles(event)) return;
+    if (!isTaken(event)) return;
     depth++;
     overlay.hidden = false;
   });
   window.addEventListener("dragover", (event) => {
-    if (hasFiles(event)) event.preventDefault();
+    if (isTaken(event)) event.preventDefault();
   });
   window.addEventListener("dragleave", (event) => {
-    if (hasFiles(event)) overlay.hidden = --depth <= 0;
+    if (isTaken(event)) overlay.hidden = --depth <= 0;
   });
   window.addEventListener("drop", async (event) => {
-    if (!hasFiles(event)) return;
+    if (!isTaken(event)) return;
     event.preventDefault();
     depth = 0;
     overlay.hidden = true;
     // Read all entries before the first await, which empties dataTransfer.
     const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
     const entries = items.map((item) => [item.webkitGetAsEntry?.(), item.getAsFile()]);
+    if (!items.length) warn(t("input.address"));
     const files = [];
     for (const [entry, file] of entries) {
-      if (entry?.isDirectory) files.push(...(await findPhotos(entry)));
-      else if (file) files.push(file);
+      if (entry?.isDirectory) {
+        const found = await findPhotos(entry);
+        if (!found.length) warn(t("input.empty_folder", { name: entry.name }));
+        files.push(...found);
+      } else if (file) {
+        files.push(file);
+      }
     }
-    if (files.length) callback(files);
+    if (files.length) onFiles(files);
   });
 }
 

@@ -1,9 +1,11 @@
 // The page: the selected photo, and the elements around it.
 
 import { RequestError, onConnectionChange } from "./api.js";
+import { downloadAll, startArchives } from "./archives.js";
 import { startCrop, startCropTool } from "./crop.js";
-import { onFiles } from "./file_input.js";
+import { startFileInput } from "./file_input.js";
 import { resultSize } from "./geometry.js";
+import { drawGrid, startGrid } from "./grid.js";
 import {
   DEFAULT_LOOK,
   GEOMETRY_KEYS,
@@ -35,10 +37,9 @@ import {
   storeChosen,
   undoRemoval,
 } from "./photos.js";
-import { download, startSaving } from "./saving.js";
+import { drawSaving, startSaving } from "./saving.js";
 import { t } from "./texts.js";
 import {
-  drawThumbnails,
   fileType,
   focusThumbnail,
   scrollToThumbnail,
@@ -76,7 +77,7 @@ function draw() {
   const focused = document.activeElement;
   $("welcome").hidden = !isEmpty;
   $("editor").hidden = $("add-photos").hidden = $("toolbar").hidden = isEmpty;
-  drawThumbnails(photos, selected, select);
+  drawGrid(photos, selected);
   drawSummary();
   drawViewer();
   drawPanel();
@@ -137,7 +138,8 @@ function regionsOf({ id, look, state, changing }) {
 function drawPanel() {
   drawVersions(selected);
   if (!selected) return;
-  const { state, look, downloading } = selected;
+  drawSaving(selected);
+  const { state, look } = selected;
   $("photo-name").textContent = selected.name;
   const info = [];
   if (state?.width) {
@@ -155,13 +157,6 @@ function drawPanel() {
   setAvailable("redo", editable && canRedo(selected));
   setAvailable("start-over", editable && !sameLook(look, firstLook(selected)));
   $("apply-to-all").hidden = photos.length < 2;
-  const link = $("download");
-  if (statusOf(selected) === "ready") link.href = `photos/${selected.id}/result?${lookQuery(look)}`;
-  else link.removeAttribute("href");
-  link.download = state?.output_name ?? "";
-  link.setAttribute("aria-disabled", String(!link.href));
-  link.toggleAttribute("data-busy", downloading);
-  link.textContent = t(downloading ? "download.busy" : "download.button");
 }
 
 /** List what is worth knowing about a photo, and what its result loses. */
@@ -263,10 +258,10 @@ async function crop() {
   }
 }
 
-/** Give all photos the look of the selected one, apart from what belongs to one photo. */
-function applyToAll() {
+/** Give photos the look of the selected one, apart from what belongs to one photo. */
+function applyLook(list) {
   const { look } = selected;
-  const editable = photos.filter(isEditable);
+  const editable = list.filter(isEditable);
   for (const photo of editable) {
     const { turn, straighten, crop, truncated } = photo.look;
     const max = photo.state.max_size ?? Infinity;
@@ -321,14 +316,11 @@ function startButtons() {
     changeSelected(firstLook(selected));
     announcements.push(t("history.started_over"));
   });
-  onClick("apply-to-all", applyToAll);
+  onClick("apply-to-all", () => applyLook(photos));
   onClick("use-readable", () => retryPhoto(selected, { truncated: true }));
   onClick("crop-open", crop);
   onClick("remove", () => remove([selected]));
-  $("download").addEventListener("click", (event) => {
-    event.preventDefault();
-    if (statusOf(selected) === "ready") download(selected);
-  });
+  onClick("download-all", () => downloadAll(photos));
   onClick("remove-all", () => $("confirm-remove").showModal());
   $("confirm-remove").addEventListener("close", () => {
     if ($("confirm-remove").returnValue !== "yes") return;
@@ -360,13 +352,23 @@ window.addEventListener("beforeunload", (event) => {
   const isUploading = photos.some(({ phase }) => ["queued", "uploading", "full"].includes(phase));
   if (isUploading) event.preventDefault();
 });
-onFiles((files) => addFiles(files, latestModel, MAX_BYTES));
-startOptions(changeSelected);
-startSaving({
-  onChange: scheduleDraw,
-  announce: (message) => announcements.push(message),
-  showError,
+startFileInput({
+  onFiles: (files) => addFiles(files, latestModel, MAX_BYTES),
+  warn: showNotice,
 });
+startGrid({ onShow: select, onDownload: downloadAll, onRemove: remove, onApply: applyLook });
+startOptions(changeSelected);
+const report = {
+  onChange: scheduleDraw,
+  announce(message) {
+    announcements.push(message);
+    scheduleDraw();
+  },
+  showError,
+  warn: showNotice,
+};
+startSaving(report);
+startArchives(report);
 $("welcome-help").textContent = t("welcome.help", { size: MAX_BYTES / 1e6 });
 $("local-note").hidden = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 startPhotos({

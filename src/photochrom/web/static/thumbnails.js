@@ -1,14 +1,34 @@
-// The row of thumbnails: a listbox with one selected photo.
+// The thumbnails: a listbox with one selected photo, or several while the grid is open.
 
-import { loadImage } from "./api.js";
-import { PICTURE_KEYS, lookQuery } from "./looks.js";
+import { PICTURE_KEYS, lookQuery, settledLook } from "./looks.js";
 import { errorOf, revokeFileUrl, statusOf } from "./photos.js";
 import { t } from "./texts.js";
 
 const FADE_DURATION = 800; // ms until a new image covers the old one, see page.css
+const MAX_REQUESTS = 3; // at the same time
+const RETRY_DELAYS = [1000, 3000, 10_000, 60_000]; // ms
+const LOADING_MARGIN = "300px"; // around the visible part
 
 const list = document.getElementById("thumbnails");
 const items = new Map(); // from each photo to the elements of its thumbnail
+const photosOf = new WeakMap(); // from each element to its photo
+const nearby = new Set(); // items in the visible part, and in the margin around it
+let requests = 0;
+
+/** The photos that are selected while the grid is open. */
+export const selection = new Set();
+
+const observer = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const item = items.get(photosOf.get(target));
+      if (item && isIntersecting) nearby.add(item);
+      else nearby.delete(item);
+    }
+    loadNearby();
+  },
+  { rootMargin: LOADING_MARGIN, scrollMargin: LOADING_MARGIN },
+);
 
 /** Describe the status of a photo in a few words. */
 export function statusText(photo) {
@@ -30,21 +50,34 @@ export function fileType(photo) {
   return dot > 0 ? photo.name.slice(dot + 1, dot + 6).toUpperCase() : "?";
 }
 
-/** Update the row; `onSelect(photo)` is called when a photo is clicked. */
-export function drawThumbnails(photos, selected, onSelect) {
-  for (const [photo, { option }] of items) {
-    if (photos.includes(photo)) continue;
-    option.remove();
-    items.delete(photo);
-  }
-  for (const [index, photo] of photos.entries()) {
-    if (!items.has(photo)) items.set(photo, createItem(photo, onSelect));
+/**
+ * Update the list.
+ *
+ * @param {object} shown The photo in the viewer.
+ * @param {object} active The photo whose thumbnail is reached by Tab.
+ * @param {boolean} multiple Whether `selection` is shown as selected, instead of `shown`.
+ */
+export function drawThumbnails(photos, { shown, active = shown, multiple = false }) {
+  const present = new Set(photos);
+  for (const [photo, item] of items) if (!present.has(photo)) removeItem(photo, item);
+  let next = list.firstElementChild;
+  for (const photo of photos) {
+    if (!items.has(photo)) items.set(photo, createItem(photo));
     const item = items.get(photo);
-    const current = list.children[index] ?? null;
-    if (current !== item.option) list.insertBefore(item.option, current);
-    updateItem(photo, item, photo === selected);
+    if (item.option === next) next = next.nextElementSibling;
+    else list.insertBefore(item.option, next);
+    // Insert before observing, so that the observer is called for a laid out element.
+    if (!item.observed) observer.observe(item.option);
+    item.observed = true;
+    const selected = multiple ? selection.has(photo) : photo === shown;
+    updateItem(photo, item, { shown: photo === shown, selected, active: photo === active });
   }
+  list.setAttribute("aria-multiselectable", String(multiple));
+  loadNearby();
 }
+
+/** Return the photo of an element in the list, or undefined. */
+export const photoAt = (element) => photosOf.get(element.closest(".thumbnail"));
 
 export function focusThumbnail(photo) {
   items.get(photo)?.option.focus();
@@ -60,7 +93,7 @@ export function thumbnailImage(photo) {
   return images.findLast(({ complete, naturalWidth }) => complete && naturalWidth) ?? null;
 }
 
-function createItem(photo, onSelect) {
+function createItem(photo) {
   const add = (parent, className, text = "") => {
     const element = parent.appendChild(document.createElement("span"));
     element.className = className;
@@ -70,31 +103,68 @@ function createItem(photo, onSelect) {
   const option = document.createElement("div");
   option.className = "thumbnail";
   option.setAttribute("role", "option");
-  option.addEventListener("click", () => onSelect(photo));
+  photosOf.set(option, photo);
   const preview = add(option, "preview");
   add(preview, "file-type", fileType(photo)).ariaHidden = "true";
+  add(option, "check").ariaHidden = "true"; // the option itself is selected
   const bar = add(option, "progress-bar");
   add(option, "file-name", photo.name);
   const text = add(option, "status-text");
-  const item = { option, preview, bar, text, url: null };
-  if (photo.fileUrl) showOriginal(item, photo.fileUrl);
-  return item;
+  return {
+    ...{ option, preview, bar, text },
+    drawn: "", // what the elements show
+    url: null, // of the result that is shown
+    wanted: null, // the URL of the result that is to be shown
+    request: null, // the <img> that is being loaded
+    failures: 0,
+    observed: false,
+  };
 }
 
-function updateItem(photo, item, selected) {
-  const status = statusOf(photo);
+function removeItem(photo, item) {
+  observer.unobserve(item.option);
+  nearby.delete(item);
+  cancelRequest(item);
+  item.option.remove();
+  items.delete(photo);
+  selection.delete(photo);
+}
+
+/** Change what differs, as this is called for hundreds of items whenever one has changed. */
+function updateItem(photo, item, { shown, selected, active }) {
   const { option } = item;
-  option.dataset.status = status;
-  option.setAttribute("aria-selected", String(selected));
-  option.tabIndex = selected ? 0 : -1;
-  option.title = status === "failed" ? errorOf(photo) : photo.name;
+  const status = statusOf(photo);
   const text = statusText(photo);
-  if (item.text.textContent !== text) item.text.textContent = text;
-  item.bar.style.setProperty("--done", status === "uploading" ? `${photo.percent}%` : "0%");
-  const url = `photos/${photo.id}/thumbnail?${lookQuery(photo.look, PICTURE_KEYS)}`;
-  if (status === "ready" && !photo.changing && item.url !== url) {
-    item.url = url;
-    showResult(item, url, photo);
+  const title = status === "failed" ? errorOf(photo) : photo.name;
+  const drawn = [status, text, title, shown, selected, active].join("\n");
+  if (item.drawn !== drawn) {
+    item.drawn = drawn;
+    option.dataset.status = status;
+    option.setAttribute("aria-selected", String(selected));
+    if (shown) option.setAttribute("aria-current", "true");
+    else option.removeAttribute("aria-current");
+    option.tabIndex = active ? 0 : -1;
+    option.title = title;
+    item.text.textContent = text;
+    item.bar.style.setProperty("--done", status === "uploading" ? `${photo.percent}%` : "0%");
+  }
+  if (status !== "ready") return;
+  const wanted = `photos/${photo.id}/thumbnail?${lookQuery(settledLook(photo), PICTURE_KEYS)}`;
+  if (item.wanted === wanted) return;
+  Object.assign(item, { wanted, failures: 0 });
+  cancelRequest(item);
+}
+
+/** Load the images of the visible thumbnails, a few at a time. */
+function loadNearby() {
+  for (const item of nearby) {
+    const photo = photosOf.get(item.option);
+    if (photo.fileUrl && !item.url && !item.preview.querySelector("img")) {
+      showOriginal(item, photo.fileUrl);
+    }
+    if (requests < MAX_REQUESTS && !item.request && item.wanted && item.wanted !== item.url) {
+      loadResult(item, photo);
+    }
   }
 }
 
@@ -105,19 +175,54 @@ function showOriginal({ preview }, url) {
   image.className = "original";
   image.draggable = false;
   image.decoding = "async";
-  image.onerror = () => image.remove();
+  image.onerror = () => image.classList.add("unreadable");
   image.src = url;
   preview.append(image);
 }
 
-/** Fade in the thumbnail in colour, then remove the images under it. */
-async function showResult({ preview }, url, photo) {
-  const image = await loadImage(url).catch(() => null); // the viewer reports errors
-  if (!image) return;
+async function loadResult(item, photo) {
+  const url = item.wanted;
+  const image = new Image();
   image.alt = "";
-  image.className = "colored";
-  const covered = [...preview.querySelectorAll("img")];
-  preview.append(image);
+  image.draggable = false;
+  item.request = image;
+  requests++;
+  image.src = url;
+  // The viewer reports errors.
+  const loaded = await image.decode().then(() => true, () => false);
+  requests--;
+  if (item.request === image) {
+    item.request = null;
+    if (loaded) showResult(item, url, image, photo);
+    else retryLater(item);
+  }
+  loadNearby();
+}
+
+function retryLater(item) {
+  const { wanted } = item;
+  const delay = RETRY_DELAYS[Math.min(item.failures, RETRY_DELAYS.length - 1)];
+  item.failures++;
+  item.request = new Image(); // so that it is not requested meanwhile
+  const blocker = item.request;
+  setTimeout(() => {
+    if (item.request !== blocker || item.wanted !== wanted) return;
+    item.request = null;
+    loadNearby();
+  }, delay);
+}
+
+function cancelRequest(item) {
+  if (item.request) item.request.src = "";
+  item.request = null;
+}
+
+/** Fade in the thumbnail in colour, then remove the images under it. */
+function showResult(item, url, image, photo) {
+  image.className = item.url ? "colored repainted" : "colored";
+  item.url = url;
+  const covered = [...item.preview.querySelectorAll("img")];
+  item.preview.append(image);
   setTimeout(() => {
     for (const old of covered) old.remove();
     revokeFileUrl(photo);
