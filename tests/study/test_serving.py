@@ -243,6 +243,15 @@ def test_consent_and_title_are_escaped(folder: Path):
     assert "<p>&amp; B</p>" in page
 
 
+def test_addresses_are_relative(browser: TestClient):
+    """The study can be served below a path by a proxy."""
+    files = ("static/study.js", "static/server.js", "static/showing.js", "static/study.css")
+    for path in ("", "withdrawn", *files):
+        reply = browser.get(f"/{path}")
+        assert reply.status_code == 200
+        assert not re.findall(r"""["'`(]/\w""", reply.text), path
+
+
 def test_second_consent_adds_no_participant(browser: TestClient, folder: Path):
     for _ in range(2):
         browser.post("/api/person", json={})
@@ -635,6 +644,16 @@ def test_status_command(browser: TestClient, folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr("time.sleep", interrupt)
     result = CliRunner().invoke(command, ["status", str(folder), "--watch"])
     assert (result.exit_code, result.output.count("3 consented")) == (0, 1)
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["withdraw"]])
+def test_status_and_withdrawal_need_no_extra(arguments: list[str], folder: Path):
+    with Store(folder / RESPONSE_FILE) as store:
+        code = store.code(store.add_participant(lambda _: []))
+    arguments += [str(folder), *([code] if arguments == ["withdraw"] else [])]
+    block = "import sys; sys.modules |= dict.fromkeys(['krippendorff', 'fastapi', 'uvicorn'])"
+    program = f"{block}; from photochrom.cli.study import study; study()"
+    subprocess.run([sys.executable, "-c", program, *arguments], check=True)
 
 
 OLD_SCHEMA = """

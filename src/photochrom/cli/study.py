@@ -181,8 +181,8 @@ def withdraw(folder: Path, code: str) -> None:
     The study may be running. Only the number of participants who withdrew is kept.
     """
     from photochrom.study.design import RESPONSE_FILE, load_study
-    from photochrom.study.exclusion import count_noun
     from photochrom.study.store import Store
+    from photochrom.study.text import count_noun
 
     load_study(folder)
     with Store(folder / RESPONSE_FILE) as store:

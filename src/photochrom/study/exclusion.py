@@ -8,6 +8,7 @@ from photochrom.errors import DataError
 from photochrom.study.answers import Response
 from photochrom.study.design import Study
 from photochrom.study.results import Criterion, Participant
+from photochrom.study.text import count_noun
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -51,11 +52,6 @@ def is_early(study: Study, response: Response) -> bool:
     """Return whether a response came sooner after the image than a judgement can."""
     time = response.since_onset_ms
     return response.kind == "test" and time is not None and time < study.least_reaction_ms
-
-
-def count_noun(n: int, noun: str) -> str:
-    """Return a number with its noun, in the plural unless it is 1."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def number_participants(responses: Iterable[Response]) -> list[Response]:

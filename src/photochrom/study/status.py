@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from photochrom.study.answers import Response
 from photochrom.study.design import Study
-from photochrom.study.exclusion import count_noun
 from photochrom.study.store import Enrolment
+from photochrom.study.text import count_noun
 
 
 def format_status(study: Study, enrolment: Enrolment, responses: Iterable[Response]) -> str:

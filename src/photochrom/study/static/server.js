@@ -56,31 +56,31 @@ function waitForRetry() {
 
 /** @returns {Promise<object>} The current trial, or another state of the participant. */
 export async function fetchState() {
-  return JSON.parse(await (await send("/api/next")).content.text());
+  return JSON.parse(await (await send("api/next")).content.text());
 }
 
 export async function sendConsent() {
-  await send("/api/person", {});
+  await send("api/person", {});
 }
 
 export async function sendColorVision(answer) {
-  await send("/api/color-vision", { answer });
+  await send("api/color-vision", { answer });
 }
 
 /** Have all that is stored about the participant deleted. */
 export async function withdraw() {
   storeResponse(null);
-  await send("/api/withdraw", {});
+  await send("api/withdraw", {});
 }
 
 /** @returns {Promise<boolean>} Whether the images of the trial may be shown. */
 export async function beginTrial(number) {
-  return (await send("/api/begun", { number })).ok;
+  return (await send("api/begun", { number })).ok;
 }
 
 /** @returns {Promise<HTMLImageElement>} A decoded image. */
 export async function loadImage(id) {
-  const { content } = await send(`/pictures/${id}.png`);
+  const { content } = await send(`pictures/${id}.png`);
   const image = new Image();
   image.src = URL.createObjectURL(content);
   await image.decode();
@@ -100,7 +100,7 @@ export function sendResponse(response) {
 export async function sendStoredResponse() {
   const stored = readResponse();
   if (stored === null) return null;
-  const { ok, content } = await send("/api/answer", JSON.parse(stored));
+  const { ok, content } = await send("api/answer", JSON.parse(stored));
   storeResponse(null);
   return ok ? JSON.parse(await content.text()) : null;
 }

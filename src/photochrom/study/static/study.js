@@ -69,7 +69,7 @@ $("delete").addEventListener("click", async () => {
   for (const button of dialog.querySelectorAll("button")) button.disabled = true;
   dialog.addEventListener("cancel", (event) => event.preventDefault());
   await server.withdraw();
-  location.replace("/withdrawn");
+  location.replace("withdrawn");
 });
 
 function showSection(id) {
