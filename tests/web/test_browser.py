@@ -1,5 +1,6 @@
 """The page of `photochrom web` in a browser, against the real server."""
 
+import io
 import re
 import statistics
 import zipfile
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -589,6 +591,21 @@ def test_sample_is_colorized(page: "Page"):
     assert min(widths) > 0
     samples.first.click()
     wait_for_colour(page)
+
+
+def test_nothing_is_seen_through_a_transparent_thumbnail(page: "Page", tmp_path: Path):
+    path = tmp_path / "oval.png"
+    image = Image.fromarray(draw(180, 240)).convert("LA")
+    image.putalpha(Image.radial_gradient("L").resize(image.size).point(lambda v: 255 * (v > 150)))
+    image.save(path)
+    add_files(page, path)
+    wait_until_ready(page)
+    page.locator(".thumbnail img.colored").wait_for()
+    shown = np.asarray(Image.open(io.BytesIO(page.locator(".thumbnail .preview").screenshot())))
+    height, width = shown.shape[:2]
+    middle = shown[height // 2 - 8 : height // 2 + 8, width // 2 - 20 : width // 2 + 20, :3]
+    assert np.ptp(middle, axis=(0, 1)).max() <= 2
+    assert page.locator(".thumbnail .file-type").text_content() == "PNG"
 
 
 def test_pasted_image_is_colorized(page: "Page", photos: list[Path]):

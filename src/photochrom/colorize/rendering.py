@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from photochrom import color
 from photochrom.color import ColorSpace, FloatArray, Pixels, icc
+from photochrom.imagefile.geometry import Rectangle
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo, to_8_bits
 from photochrom.version import __version__
@@ -33,13 +34,15 @@ class Prediction:
         saturation: float = 1.0,
         strength: float = 1.0,
         mark: bool = True,
+        region: Rectangle | None = None,
         pool: Executor | None = None,
     ) -> Photo:
         """Return the photo in colour, on a pool of threads or the calling thread.
 
-        The options are those of `Colorizer.__call__`.
+        The options are those of `Colorizer.__call__`. With a region, only this part is rendered,
+        as it would be in the whole photo, but for rounding.
         """
-        photo = self.photo
+        photo = self.photo if region is None else crop(self.photo, region)
         if keeps_colors(photo, strength):
             return dataclasses.replace(photo, pixels=photo.pixels.copy())
         metadata, space = photo.metadata, photo.space
@@ -49,30 +52,36 @@ class Prediction:
             text = _MARK.format(version=__version__, model=self.model_name)
             metadata = metadata.with_mark(text)
         coefficients = self.coefficients * np.float32(saturation * strength)
-        pixels = _render_pixels(photo, space, coefficients, 1 - strength, pool)
+        left, top = region[:2] if region else (0, 0)
+        part = _Part(left, top, *self.photo.size)
+        pixels = _render_pixels(photo, part, space, coefficients, 1 - strength, pool)
         return dataclasses.replace(photo, pixels=pixels, space=space, metadata=metadata)
 
     def downscale(self, max_side: int) -> "Prediction":
         """Return the prediction for a copy as of `downscale`."""
         return dataclasses.replace(self, photo=downscale(self.photo, max_side))
 
-    def crop(self, left: int, top: int, width: int, height: int) -> "Prediction":
-        """Return the prediction for a rectangle of the photo, in px, without metadata.
 
-        It is rendered as this part of the whole photo would be, but for rounding.
-        """
-        photo = self.photo
-        rows, columns = slice(top, top + height), slice(left, left + width)
-        part = dataclasses.replace(
-            photo,
-            pixels=photo.pixels[rows, columns].copy(),
-            alpha=None if photo.alpha is None else photo.alpha[rows, columns].copy(),
-            metadata=Metadata(icc=photo.metadata.icc),
-        )
-        planes = _enlarge(self.coefficients, 2, photo.size[0], columns)
-        return dataclasses.replace(
-            self, photo=part, coefficients=_enlarge(planes, 1, photo.size[1], rows)
-        )
+@dataclass(frozen=True)
+class _Part:
+    """Where the pixels that are rendered lie in the whole photo, and its size; all in px."""
+
+    left: int
+    top: int
+    whole_width: int
+    whole_height: int
+
+
+def crop(photo: Photo, region: Rectangle) -> Photo:
+    """Return a part of a photo, without metadata."""
+    left, top, width, height = region
+    part = slice(top, top + height), slice(left, left + width)
+    return dataclasses.replace(
+        photo,
+        pixels=photo.pixels[part].copy(),
+        alpha=None if photo.alpha is None else photo.alpha[part].copy(),
+        metadata=Metadata(icc=photo.metadata.icc),
+    )
 
 
 def downscale(photo: Photo, max_side: int) -> Photo:
@@ -105,6 +114,7 @@ def keeps_colors(photo: Photo, strength: float) -> bool:
 
 def _render_pixels(
     photo: Photo,
+    part: _Part,
     space: ColorSpace,
     coefficients: FloatArray,
     original_share: float,
@@ -123,12 +133,16 @@ def _render_pixels(
     planes = np.concatenate([slope * 116 * unit + 1, (offset - 16 * slope) * unit])
     count, h, w = planes.shape
     # Bilinear, horizontally only: rows are interpolated strip by strip.
-    wide = cv2.resize(planes.reshape(-1, w), (width, count * h)).reshape(count, h, width)
+    if width == part.whole_width:
+        wide = cv2.resize(planes.reshape(-1, w), (width, count * h)).reshape(count, h, width)
+    else:
+        wide = _enlarge_columns(planes, part, width)
 
     def render_rows(rows: slice) -> None:
         strip = pixels[rows].reshape(-1, pixels.shape[2])
         Y, y = color.luminance(strip, photo.space)
-        x, z, x_offset, z_offset = _interpolate_rows(wide, height, rows)
+        shifted = slice(part.top + rows.start, part.top + rows.stop)
+        x, z, x_offset, z_offset = _interpolate_rows(wide, part.whole_height, shifted)
         x *= y
         x += x_offset
         z *= y
@@ -146,20 +160,18 @@ def _render_pixels(
     return output
 
 
-def _enlarge(planes: FloatArray, axis: int, length: int, part: slice) -> FloatArray:
-    """Enlarge planes to `length` px along an axis, and return a part of that.
+def _enlarge_columns(planes: FloatArray, part: _Part, width: int) -> FloatArray:
+    """Enlarge planes, shape (C, h, w), horizontally to the whole photo; return `width` columns.
 
     They equal those of `cv2.resize`, bilinear, but for rounding.
     """
-    count = planes.shape[axis]
-    place = (np.arange(part.start, part.stop, dtype=np.float32) + 0.5) * (count / length) - 0.5
-    place = np.clip(place, 0, count - 1)
-    first = np.minimum(place.astype(np.intp), max(0, count - 2))
-    shape = [1] * planes.ndim
-    shape[axis] = -1
-    share = (place - first).astype(np.float32).reshape(shape)
-    enlarged: FloatArray = np.take(planes, first, axis)
-    enlarged += share * (np.take(planes, np.minimum(first + 1, count - 1), axis) - enlarged)
+    w = planes.shape[2]
+    columns = np.arange(part.left, part.left + width, dtype=np.float32)
+    place = np.clip((columns + 0.5) * (w / part.whole_width) - 0.5, 0, w - 1)
+    first = place.astype(np.intp)
+    share = (place - first).astype(np.float32)
+    enlarged: FloatArray = planes[:, :, first] * (1 - share)
+    enlarged += planes[:, :, np.minimum(first + 1, w - 1)] * share
     return enlarged
 
 

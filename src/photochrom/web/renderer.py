@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from photochrom.colorize.rendering import Prediction, downscale
+from photochrom.colorize.rendering import Prediction, crop, downscale
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError, TruncatedError
 from photochrom.imagefile.decoding import TooLargeError
@@ -148,7 +148,13 @@ class RenderPreview:
             prediction = renderer.load_prediction(self.folder).downscale(self.max_size)
         except OSError:
             return TaskFailure("the photo was removed meanwhile")
-        return _encode(_render(prediction, self.side, self.saturation, self.strength, renderer))
+        if self.side == "before":
+            return _encode(prediction.photo)
+        return _encode(
+            prediction.render(
+                saturation=self.saturation, strength=self.strength, pool=renderer.pool
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -183,15 +189,22 @@ class RenderRegion:
     def __call__(self, renderer: Renderer) -> bytes | TaskFailure:
         """Return a JPEG, or a PNG if the region is partly transparent."""
         try:
-            prediction = renderer.load_prediction(self.folder)
             photo = renderer.load_photo(self.source)
-            region = dataclasses.replace(prediction, photo=photo).crop(*self.region)
-            region = region.downscale(self.max_size)
+            if self.side == "after":
+                prediction = renderer.load_prediction(self.folder)
+                shown = dataclasses.replace(prediction, photo=photo).render(
+                    saturation=self.saturation,
+                    strength=self.strength,
+                    region=self.region,
+                    pool=renderer.pool,
+                )
+            else:
+                shown = crop(photo, self.region)
         except OSError:
             return TaskFailure("the photo was removed meanwhile")
         except (PhotochromError, MemoryError) as error:
             return TaskFailure.of(error, self.source.path, self.source.max_pixels)
-        return _encode(_render(region, self.side, self.saturation, self.strength, renderer))
+        return _encode(downscale(shown, self.max_size))
 
 
 @dataclass(frozen=True)
@@ -237,14 +250,6 @@ def read_prediction(folder: Path) -> Prediction:
     """
     prediction: Prediction = pickle.loads((folder / "prediction").read_bytes())
     return dataclasses.replace(prediction, coefficients=prediction.coefficients.astype(np.float32))
-
-
-def _render(
-    prediction: Prediction, side: Side, saturation: float, strength: float, renderer: Renderer
-) -> Photo:
-    if side == "before":
-        return prediction.photo
-    return prediction.render(saturation=saturation, strength=strength, pool=renderer.pool)
 
 
 def _encode(photo: Photo) -> bytes:
