@@ -7,12 +7,14 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from photochrom.batch.planning import Job
+from photochrom.batch.process_pool import WorkerTimeoutError
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.service import Service
@@ -384,6 +386,33 @@ def test_look_that_cannot_be_made_is_taken_back(
             wait_for(page, lambda: page.locator("#option-saturation").input_value() == "2")
     page.get_by_role("button", name="Undo", exact=True).click()
     assert page.locator("#option-saturation").input_value() == "1"
+
+
+def test_change_is_not_lost_by_a_reload_before_it_is_saved(page: "Page", photos: list[Path]):
+    add_files(page, photos[0])
+    wait_for_colour(page)
+    page.route("**/photos/*", lambda route: None)  # never answered
+    set_slider(page, "saturation", "0.25")
+    page.unroute("**/photos/*")
+    with page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        reload(page)
+    wait_for_colour(page)
+    assert page.locator("#option-saturation").input_value() == "0.25"
+    look = page.request.get(f"{page.url}photos").json()["photos"][0]["look"]
+    assert look["saturation"] == 0.25
+
+
+def test_photo_that_the_server_gave_up_is_tried_again(
+    page: "Page", photos: list[Path], service: tuple[str, Service], monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(service[1].queue, "run", Mock(side_effect=WorkerTimeoutError("given up")))
+        add_files(page, photos[0])
+        again = page.get_by_role("button", name="Try again")
+        again.wait_for()
+    again.click()
+    wait_for_colour(page)
+    assert not again.is_visible()
 
 
 def test_removal_can_be_undone(page: "Page", photos: list[Path]):

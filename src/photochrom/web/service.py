@@ -286,7 +286,7 @@ class Service:
             photo.status, photo.error = "failed", str(error)
             photo.error_code = getattr(error, "code", None)
         except Exception as error:  # noqa: BLE001 (any error is shown on the page)
-            photo.status = "failed"
+            photo.status, photo.error_code = "failed", "server"
             photo.error = f"{photo.name} could not be colorized: {error}"
         photo.revision += 1
 

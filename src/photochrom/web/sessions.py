@@ -52,7 +52,7 @@ class UploadedPhoto:
     """Of the first preparation; a later look that fails does not change it."""
     error: str | None = None
     error_code: str | None = None
-    """As of `TaskFailure`."""
+    """As of `TaskFailure`; "server": the photo is not the reason, it can be tried again."""
     info: PhotoInfo | None = None
     revision: int = 0
     """Increases when status or error change."""

@@ -117,8 +117,9 @@ export function rejectLook(photo, goodLook) {
   onChange(photo);
 }
 
-function store({ id, history: { entries, index } }) {
-  storeItem(STORAGE + id, { entries, index });
+/** Keep the history of a photo in this tab, and the look that the server has. */
+export function store({ id, state, history: { entries, index } }) {
+  storeItem(STORAGE + id, { entries, index, saved: state.look });
 }
 
 /** Keep a value in this tab for a reload, which forgets it if the storage is full. */
@@ -136,14 +137,25 @@ export const readItem = (key) => JSON.parse(sessionStorage.getItem(key));
 
 /**
  * Set the look of a photo that is new on the page, and read the history that was stored before a
- * reload, unless it is to be `fresh`.
+ * reload.
+ *
+ * Returns whether the latest look was not saved then, so that the server has another.
  */
-export function restoreHistory(photo, look, { fresh = false } = {}) {
-  if (fresh) sessionStorage.removeItem(STORAGE + photo.id);
-  const stored = readItem(STORAGE + photo.id);
-  photo.look = look;
+export function restoreHistory(photo) {
+  const { look } = photo.state;
+  const { saved, ...stored } = readItem(STORAGE + photo.id) ?? {};
   photo.history = { ...createHistory(look), ...stored };
+  const isSaved = !saved || !sameLook(saved, look) || sameLook(settledLook(photo), look);
+  photo.look = isSaved ? look : settledLook(photo);
   record(photo); // another tab may have changed it meanwhile
+  return !isSaved;
+}
+
+/** Forget all changes of a photo. */
+export function resetHistory(photo) {
+  photo.look = photo.state.look;
+  photo.history = createHistory(photo.look);
+  sessionStorage.removeItem(STORAGE + photo.id);
 }
 
 /** Delete the stored histories of all photos but these. */

@@ -45,6 +45,7 @@ function updateLabels(control) {
   } else if (control.type === "range") {
     const number = formatNumber(Number(control.value), { style: "percent" });
     document.getElementById(`value-${option}`).textContent = number;
+    control.ariaValueText = number;
     const fraction = (control.value - control.min) / (control.max - control.min);
     control.style.setProperty("--fraction", fraction);
   }

@@ -122,7 +122,9 @@ function drawViewer() {
   $("progress").textContent = `${statusText(selected)}${status === "working" ? "…" : ""}`;
   $("error").hidden = status !== "failed";
   $("error-text").textContent = errorOf(selected) ?? "";
-  $("use-readable").hidden = selected.state?.error_code !== "truncated";
+  const code = selected.state?.error_code;
+  $("use-readable").hidden = code !== "truncated";
+  $("try-again").hidden = code !== "server";
 }
 
 /** Return the size of a photo's result, and the URLs of its parts; see `showView`. */
@@ -319,6 +321,7 @@ function startButtons() {
   onClick("apply-to-all", () => applyLook(photos));
   onClick("use-readable", () => retryPhoto(selected, { truncated: true }));
   onClick("crop-open", crop);
+  onClick("try-again", () => retryPhoto(selected, {}));
   onClick("remove", () => remove([selected]));
   onClick("download-all", () => downloadAll(photos));
   onClick("remove-all", () => $("confirm-remove").showModal());

@@ -9,9 +9,11 @@ import {
   onLookChange,
   readItem,
   rejectLook,
+  resetHistory,
   restoreHistory,
   sameLook,
   settledLook,
+  store,
   storeItem,
 } from "./looks.js";
 import { forgetPictures } from "./pictures.js";
@@ -163,7 +165,7 @@ function update(photo, state, requestedAt = 0) {
   photo.state = state;
   if (!photo.id) {
     photo.id = state.id;
-    restoreHistory(photo, state.look);
+    if (restoreHistory(photo)) saveLook(photo);
   } else if (!photo.changing && requestedAt > photo.savedAt) {
     // Another tab may have changed it.
     if (!sameLook(state.look, photo.look)) adoptLook(photo, state.look);
@@ -183,7 +185,10 @@ async function poll() {
     try {
       const list = await request("photos");
       if (first) forgetHistories(new Set(list.photos.map(({ id }) => id)));
-      if (first && list.gone && readItem(CHOSEN)) callbacks.warn(t(`gone.${list.gone}`));
+      if (first && list.gone && readItem(CHOSEN)) {
+        callbacks.warn(t(`gone.${list.gone}`));
+        sessionStorage.removeItem(CHOSEN);
+      }
       updateAll(list, requestedAt);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
@@ -247,6 +252,7 @@ function saveLook(photo) {
     try {
       if (removedIds.has(photo.id)) return;
       update(photo, await request(`photos/${photo.id}`, { method: "PATCH", json: look }));
+      store(photo);
       notifyTabs();
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
@@ -270,8 +276,8 @@ export function refuseLook(photo, look, message) {
 export async function retryPhoto(photo, looks) {
   try {
     const state = await request(`photos/${photo.id}/retry`, { method: "POST", json: looks });
-    restoreHistory(photo, state.look, { fresh: true });
     update(photo, state);
+    resetHistory(photo);
     notifyTabs();
     refresh();
   } catch (error) {
