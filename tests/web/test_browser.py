@@ -228,7 +228,7 @@ def test_versions_are_chosen_by_a_click(page: "Page", large_photo: Path, tiny_on
     assert (
         page.locator(".version :checked").count() <= 1
     )  # of the size of the model, if it is there
-    page.locator(".version").nth(2).click()
+    page.locator("label.version").nth(2).click()
     third = page.get_by_role("radio", name="Version C")
     assert third.is_checked()
     assert download(page) == colorize(large_photo, tiny_onnx, size=256)
@@ -386,6 +386,38 @@ def test_look_that_cannot_be_made_is_taken_back(
             wait_for(page, lambda: page.locator("#option-saturation").input_value() == "2")
     page.get_by_role("button", name="Undo", exact=True).click()
     assert page.locator("#option-saturation").input_value() == "1"
+
+
+def test_busy_server_blocks_no_other_picture(page: "Page", photos: list[Path]):
+    busy = {"status": 503, "headers": {"Retry-After": "1"}, "json": {"detail": "it is busy"}}
+    page.route("**/after?*strength=0.4*", lambda route: route.fulfill(**busy))
+    add_files(page, photos[0])
+    wait_for_colour(page)
+    set_slider(page, "strength", "0.4")
+    page.get_by_text("Colorizing").wait_for()
+    assert shown_chroma(page) > 10
+    page.wait_for_timeout(1100)
+    page.get_by_role("button", name="Undo", exact=True).click()
+    set_slider(page, "saturation", "0")
+    wait_for(page, lambda: shown_chroma(page) < 2)
+
+
+def test_crop_that_is_smaller_than_a_version(page: "Page", large_photo: Path):
+    add_files(page, large_photo)
+    wait_for_colour(page)
+    page.locator("label.version").nth(2).click()
+    assert "size=256&" in str(page.locator("#download").get_attribute("href"))
+    with page.expect_response(lambda answer: answer.request.method == "PATCH") as saved:
+        page.evaluate(
+            """async () => {
+                const { photos } = await import("/static/photos.js");
+                const { changeLook } = await import("/static/looks.js");
+                changeLook(photos, { crop: [0, 0, 200, 200] });
+            }"""
+        )
+    assert saved.value.ok
+    assert "size=&" in str(page.locator("#download").get_attribute("href"))
+    assert not page.locator("#notice").is_visible()
 
 
 def test_change_is_not_lost_by_a_reload_before_it_is_saved(page: "Page", photos: list[Path]):

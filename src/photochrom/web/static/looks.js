@@ -1,5 +1,7 @@
 // Looks: how each photo is made, and the history of its changes. docs/web.md lists the keys.
 
+import { resultSize } from "./geometry.js";
+
 const MERGE_TIME = 800; // ms; the steps of a slider that is moved by keys are one change
 const MERGED = new Set(["saturation", "strength", "straighten", "crop"]);
 const MAX_ENTRIES = 100;
@@ -51,13 +53,20 @@ export const sameLook = (a, b, keys) => lookQuery(a, keys) === lookQuery(b, keys
  */
 export function changeLook(photos, changes, { settled = true } = {}) {
   for (const photo of photos) {
-    const look = { ...photo.look, ...changes };
+    const look = fitSize({ ...photo.look, ...changes }, photo);
     if (settled && !photo.changing && sameLook(look, photo.look)) continue;
     photo.look = look;
     photo.changing = !settled;
     if (settled) record(photo);
     onChange(photo);
   }
+}
+
+/** Return a look without its version if that needs more pixels than a crop leaves. */
+function fitSize(look, { state }) {
+  if (!look.size || !state?.width) return look;
+  const fits = look.size <= Math.min(...resultSize(look, state.width, state.height));
+  return fits ? look : { ...look, size: null };
 }
 
 /** Add the look of a photo to its history, if it differs. */

@@ -10,6 +10,7 @@ import { fit, places, setPhotoWidth, startZoom } from "./zoom.js";
 const DEFAULT_SPLIT = 65; // % of the width in colour
 const REVEAL_DURATION = 1100; // ms
 const BUSY_DELAY = 400; // ms until a notice says that the picture is being made
+const MAX_WAIT = 1000; // ms for a picture that is on its way while another is wanted
 const RENDERED = ["saturation", "strength", "max_size"]; // what needs no new prediction
 
 const $ = (id) => document.getElementById(id);
@@ -18,6 +19,7 @@ const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 let wanted = {}; // the view of the latest call
 let shown = {}; // the view whose pictures are shown, without those that are on their way
 let loading = null; // aborts the requests for pictures; null: there are none
+let loadingSince = 0; // ms
 let callbacks;
 let revealCount = 0; // stops an animation when another one or the user moves the slider
 
@@ -42,7 +44,8 @@ let revealCount = 0; // stops an animation when another one or the user moves th
 export async function showView(view) {
   if (["photo", "before", "after"].every((key) => view[key] === wanted[key])) return;
   const isOther = view.photo !== wanted.photo;
-  if (isOther || view.before !== wanted.before || !samePrediction(view.after, wanted.after)) {
+  const isLate = performance.now() - loadingSince > MAX_WAIT;
+  if (isOther || isLate || view.before !== wanted.before || !samePrediction(view.after, wanted.after)) {
     loading?.abort();
   }
   if (view.photo !== wanted.photo || view.before !== wanted.before) closeCrop();
@@ -53,6 +56,7 @@ export async function showView(view) {
   for (let view = null; view !== wanted; ) {
     view = wanted;
     const current = (loading = new AbortController());
+    loadingSince = performance.now();
     const busy = setTimeout(() => ($("busy").hidden = !$("progress").hidden), BUSY_DELAY);
     try {
       await loadView(view, current.signal);
