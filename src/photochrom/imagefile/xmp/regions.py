@@ -43,6 +43,7 @@ _REGIONS = {
 photo that they are for, the namespace of its sides, and that of a region's position."""
 _RECTANGLE = b"http://ns.microsoft.com/photo/1.2/t/Region#Rectangle"
 """Microsoft's: left, top, width and height, between 0 and 1."""
+_ITEM, _BOUNDARY = RDF + b"li", _IPTC + b"RegionBoundary"
 _SUBJECTS = (_EXIF + b"SubjectArea", _EXIF + b"SubjectLocation")
 _ONE = Decimal(1)
 
@@ -101,21 +102,23 @@ def cut_regions(packet: bytes, root: Node, cut: Cut) -> tuple[list[Edit], list[s
         elif node.name in _SUBJECTS:
             edits += _cut_items(packet, [node], _cut_subject, cut)
         elif node.name == _IPTC + b"ImageRegion":
-            edits += _cut_items(packet, _items(node), _cut_boundaries, cut)
+            edits += _cut_items(packet, _outermost(node, _ITEM), _cut_boundaries, cut)
         else:
             if node.name in _REGIONS:
                 edits += _cut_dimensions(packet, node, cut, *_REGIONS[node.name][:2])
-            edits += _cut_items(packet, _items(node), _cut_areas, cut)
+            edits += _cut_items(packet, _outermost(node, _ITEM), _cut_areas, cut)
     return edits, list(dict.fromkeys(lost))
 
 
-def _items(node: Node) -> Iterator[Node]:
-    """Yield the items of a list that are in no other item."""
-    for child in node.children:
-        if child.name == RDF + b"li":
-            yield child
+def _outermost(root: Node, name: bytes) -> Iterator[Node]:
+    """Yield the descendants of a name that are in no other one."""
+    nodes = root.children[::-1]
+    while nodes:
+        node = nodes.pop()
+        if node.name == name:
+            yield node
         else:
-            yield from _items(child)
+            nodes += reversed(node.children)
 
 
 def _cut_items(
@@ -179,9 +182,7 @@ def _cut_areas(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
 def _cut_boundaries(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
     """Move IPTC's boundaries: a rectangle, a circle, or the vertices of a polygon."""
     edits: list[Edit] = []
-    for boundary in item.walk():
-        if boundary.name != _IPTC + b"RegionBoundary":
-            continue
+    for boundary in _outermost(item, _BOUNDARY):
         is_pixels = _is_pixels(packet, boundary.search(_IPTC + b"rbUnit"))
         points: list[tuple[list[Node | None], Decimal, Decimal]] = []
         for node in boundary.walk():
@@ -289,9 +290,7 @@ def _turn_rectangle(packet: bytes, rectangle: Node, turn: Turn) -> Iterator[Edit
 
 def _turn_boundaries(packet: bytes, regions: Node, turn: Turn) -> Iterator[Edit]:
     """Turn IPTC's image regions (Photo Metadata Standard 2019.1): corners, centres, vertices."""
-    for boundary in regions.walk():
-        if boundary.name != _IPTC + b"RegionBoundary":
-            continue
+    for boundary in _outermost(regions, _BOUNDARY):
         extents = _extents(packet, boundary.search(_IPTC + b"rbUnit"), turn)
         for node in boundary.walk():
             values = [node.find(_IPTC + name) for name in (b"rbX", b"rbY", b"rbW", b"rbH")]
