@@ -277,7 +277,7 @@ def test_participant_withdraws_at_the_end(tmp_path: Path, chromium: "Browser"):
         context.set_offline(True)
         open_dialog(page)
         page.get_by_role("button", name="Delete my responses").click()
-        wait_for(lambda: "There is no connection." in page.inner_text("#connection"))
+        wait_for(lambda: "There is no connection." in page.get_by_role("status").inner_text())
         page.keyboard.press("Escape")
         assert page.get_by_role("dialog").is_visible()
         context.set_offline(False)

@@ -182,7 +182,7 @@ def test_study_files_of_format_1_are_read(tmp_path: Path):
     folder = write_study(tmp_path)
     content = json.loads((folder / "study.json").read_bytes())
     assert content["format"] == 2
-    for key in ("least_reaction_ms", "color_vision", "skipped"):
+    for key in ("least_reaction_ms", "color_vision", "display", "skipped"):
         del content[key]
     (folder / "study.json").write_text(json.dumps(content | {"format": 1}))
     study = load_study(folder)
@@ -314,6 +314,7 @@ def a_study(
         "least_trials": 1,
         "least_reaction_ms": 200.0,
         "color_vision": "exclude",
+        "display": True,
         "skipped": {},
     }
     values |= changes

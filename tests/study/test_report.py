@@ -60,6 +60,7 @@ def make_study(photos: int = 6, **changes: Any) -> Study:
         "least_trials": 1,
         "least_reaction_ms": 0.0,
         "color_vision": "unasked",
+        "display": True,
         "skipped": {},
     }
     return Study(systems=systems, items=items, **settings | changes)

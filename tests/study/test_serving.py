@@ -682,7 +682,7 @@ def old_folder(folder: Path) -> Path:
     """Return a study of format 1 with an old database: one answered trial, one to come."""
     (folder / RESPONSE_FILE).unlink()
     content = json.loads((folder / "study.json").read_bytes()) | {"format": 1}
-    for key in ("least_reaction_ms", "color_vision", "skipped"):
+    for key in ("least_reaction_ms", "color_vision", "display", "skipped"):
         del content[key]
     (folder / "study.json").write_text(json.dumps(content))
     ids = [i.id for i in load_study(folder).items if OBVIOUS not in i.pictures][:2]
@@ -733,6 +733,8 @@ def test_old_study_is_served(old_folder: Path):
             enrolment, responses = store.read()
     assert [response.number for response in responses] == [0, 1]
     assert (enrolment.consented, enrolment.finished) == (1, 1)
+    assert responses[1].since_onset_ms == 260
+    assert responses[1].viewport_width is responses[1].image_width is None  # no consent to that
     with contextlib.closing(sqlite3.connect(old_folder / RESPONSE_FILE)) as db:
         assert db.execute("SELECT count(*) FROM persons WHERE length(code) = 8").fetchone() == (1,)
 

@@ -9,17 +9,22 @@ ColorVision = Literal["deficient", "normal", "unsure", "undisclosed"]
 """Whether a participant reports a colour-vision deficiency."""
 
 
-class Measurements(TypedDict, total=False):
+class Display(TypedDict, total=False):
+    """How large the page and its images are; see `Response`."""
+
+    viewport_width: float | None
+    viewport_height: float | None
+    pixel_ratio: float | None
+    image_width: float | None
+
+
+class Measurements(Display, total=False):
     """What the browser measures in a trial; see `Response`."""
 
     exposure_ms: float | None
     reaction_ms: float | None
     second_exposure_ms: float | None
     since_onset_ms: float | None
-    viewport_width: float | None
-    viewport_height: float | None
-    pixel_ratio: float | None
-    image_width: float | None
 
 
 @dataclass(frozen=True)

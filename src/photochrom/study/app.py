@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from photochrom.errors import DataError, PhotochromError
 from photochrom.server.guard import RequestGuard, add_error_handlers, error_response
-from photochrom.study.answers import ColorVision, Measurements
+from photochrom.study.answers import ColorVision, Display, Measurements
 from photochrom.study.design import IMAGE_FOLDER, RESPONSE_FILE, STUDY_FILE, Study, load_study
 from photochrom.study.store import CurrentTrial, Store, TrialNotOpenError
 from photochrom.study.trials import decode_choice, draw_trials
@@ -190,6 +190,8 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
             measured["exposure_ms"] = None
         if trial.protocol != "pair":
             measured["second_exposure_ms"] = None
+        if not study.display:
+            measured |= dict.fromkeys(Display.__annotations__)
         response = store.save_response(
             participant, body.number, decode_choice(trial, body.chosen), **measured
         )

@@ -199,6 +199,7 @@ def create_study(
             least_trials=least_trials,
             least_reaction_ms=least_reaction_ms,
             color_vision=color_vision,
+            display=True,
             skipped=dict(sorted(skipped.items())),
         )
         if count_tests(study) < least_trials:

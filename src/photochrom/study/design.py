@@ -48,7 +48,12 @@ IMAGE_FOLDER = "pictures"
 RESPONSE_FILE = "answers.sqlite"
 
 _FORMAT = 2
-_DEFAULTS_OF_FORMAT_1 = {"least_reaction_ms": 0.0, "color_vision": "unasked", "skipped": None}
+_DEFAULTS_OF_FORMAT_1 = {
+    "least_reaction_ms": 0.0,
+    "color_vision": "unasked",
+    "display": False,  # their consent text says that nothing else is stored
+    "skipped": None,
+}
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -94,6 +99,8 @@ class Study:
     least_reaction_ms: float
     """Responses sooner than this after the image appears are left out; 0: none."""
     color_vision: ColorVisionRule
+    display: bool
+    """Whether the size of the window and of the images on the screen is stored."""
     skipped: Mapping[str, int] | None
     """Number of photos left out at creation, by reason (`unreadable`, `near-grey`, `transparent`,
     `given twice`); None if it was not recorded."""

@@ -67,6 +67,7 @@ for (const button of document.querySelectorAll(".withdraw")) {
 }
 $("delete").addEventListener("click", async () => {
   for (const button of dialog.querySelectorAll("button")) button.disabled = true;
+  dialog.append($("connection")); // outside, it is not read out while the dialog is open
   dialog.addEventListener("cancel", (event) => event.preventDefault());
   await server.withdraw();
   location.replace("withdrawn");
