@@ -83,9 +83,11 @@ export function statusOf(photo) {
   return photo.phase === "sent" ? photo.state.status : photo.phase;
 }
 
-/** Return the message of a failed photo. */
-export function errorOf(photo) {
-  return photo.error ?? photo.state?.error;
+/** Return the message of a failed photo; the server's is English, so the page says what it means. */
+export function errorOf({ error, state }) {
+  if (error || !state?.error) return error;
+  const code = ["truncated", "too_large"].find((known) => known === state.error_code) ?? "other";
+  return t(`error.${code}`, { error: state.error });
 }
 
 /** Return whether the look of a photo can be changed. */
