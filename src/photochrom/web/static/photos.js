@@ -86,7 +86,7 @@ export function statusOf(photo) {
 /** Return the message of a failed photo; the server's is English, so the page says what it means. */
 export function errorOf({ error, state }) {
   if (error || !state?.error) return error;
-  const code = ["truncated", "too_large"].find((known) => known === state.error_code) ?? "other";
+  const code = ["truncated", "too_large"].find((known) => known === state.error_code) ?? "general";
   return t(`error.${code}`, { error: state.error });
 }
 
