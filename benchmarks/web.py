@@ -1,17 +1,21 @@
 """Load test of `photochrom web` that checks every response.
 
-    python benchmarks/web.py --clients 32 --seconds 120
+    python benchmarks/web.py --clients 16 --seconds 120
 
 Each client sends a 12-megapixel photo of its own and invalid files in turn: clients with even
 numbers to the API, the others to the page's routes. Results are compared, byte for byte, with those
-of the command line. The output is JSON: times of previews without load, counts of responses, times
-of requests and health checks, and memory of the server and its processes.
+of the command line. Meanwhile, from other addresses of this computer (Linux), 130 sockets send a
+byte in 20 s, one client sends what is no proper request, and four clients leave before they are
+answered. The output is JSON: times of previews without load, counts of responses, times of requests
+and health checks, and memory of the server and its processes. The exit code is 1 if a result is
+wrong or a target is missed.
 """
 
 import argparse
 import asyncio
 import functools
 import io
+import itertools
 import json
 import random
 import re
@@ -32,13 +36,31 @@ from photochrom.batch.planning import Job
 from photochrom.batch.runner import Settings, colorize_all
 
 WIDTH, HEIGHT = 4000, 3000
+MAX_HEALTH_SECONDS = 0.2
+"""95 % of the health checks have to be faster."""
+MAX_MEMORY = 1_200_000_000
+"""In bytes, of all processes."""
+SLOW, RUBBISH, LEAVING = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+"""Addresses of the clients that misbehave."""
+RUBBISH_REQUESTS = (
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200),  # a TLS handshake
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    b"GET /%00/../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST /photos HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    b"POST /api/colorize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+    b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x--xxxx",
+    b"POST /api/colorize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n",
+    b"POST /photos HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+)
 
 
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--slow", type=int, default=130, help="Sockets with a byte in 20 s.")
     parser.add_argument("--waiting", type=int, default=64, help="Maximum number of waiting photos.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -51,11 +73,27 @@ def main() -> None:
             assert server.stderr is not None
             address = server.stderr.readline().strip()
             result: dict[str, Any] = {"preview_seconds": measure_previews(address, photos[0][0])}
-            result |= asyncio.run(load(address, photos, options.seconds, server.pid))
+            work = load(address, photos, options.seconds, server.pid, options.slow)
+            result |= asyncio.run(work)
             print(json.dumps(result, indent=2))
         finally:
             server.terminate()
             server.wait()
+    failures = find_failures(result)
+    if failures:
+        sys.exit("; ".join(failures))
+
+
+def find_failures(result: dict[str, Any]) -> list[str]:
+    """Return what is wrong or above a target in the output."""
+    failures = [f"{name}: {count}" for name, count in result.items() if name.startswith("WRONG")]
+    for name, limit in (
+        ("health_seconds_p95", MAX_HEALTH_SECONDS),
+        ("memory_mb_max", MAX_MEMORY // 1_000_000),
+    ):
+        if result[name] > limit:
+            failures.append(f"{name} is {result[name]}, the target {limit}")
+    return failures
 
 
 def prepare(folder: Path, clients: int) -> list[tuple[bytes, bytes]]:
@@ -110,7 +148,7 @@ def measure_previews(address: str, photo: bytes) -> dict[str, list[float]]:
 
 
 async def load(
-    address: str, photos: list[tuple[bytes, bytes]], seconds: float, server: int
+    address: str, photos: list[tuple[bytes, bytes]], seconds: float, server: int, slow: int
 ) -> dict[str, Any]:
     """Run all clients and return the measurements."""
     end = time.monotonic() + seconds
@@ -122,10 +160,16 @@ async def load(
     checks = threading.Thread(target=watch_health, args=(address, health, over))
     checks.start()
     watcher = asyncio.create_task(watch_memory(server, memory))
+    nuisances = [asyncio.create_task(send_slowly(address, n, counts)) for n in range(slow)]
+    nuisances.append(asyncio.create_task(send_rubbish(address, counts)))
+    nuisances += [asyncio.create_task(leave(address, n, photos[0][0], counts)) for n in range(4)]
     await asyncio.gather(
         *(run_client(address, n, *photo, end, counts, times) for n, photo in enumerate(photos))
     )
-    watcher.cancel()
+    for task in [watcher, *nuisances]:
+        task.cancel()
+    for error in await asyncio.gather(watcher, *nuisances, return_exceptions=True):
+        assert isinstance(error, asyncio.CancelledError), error
     over.set()
     checks.join()
     return {
@@ -136,10 +180,69 @@ async def load(
         "seconds_max": round(max(times), 2),
         "health_checks": len(health),
         "health_seconds_median": round(float(np.median(health)), 4),
+        "health_seconds_p95": round(float(np.percentile(health, 95)), 3),
         "health_seconds_max": round(max(health), 3),
         "memory_mb_first_quarter": max(memory[: len(memory) // 4]) // 1_000_000,
         "memory_mb_max": max(memory) // 1_000_000,
     }
+
+
+async def connect(address: str, source: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection from an address of this computer."""
+    host, port = address.removeprefix("http://").strip("/").split(":")
+    return await asyncio.open_connection(host, int(port), local_addr=(source, 0))
+
+
+async def send_slowly(address: str, number: int, counts: Counter[str]) -> None:
+    """Send bodies of 10 MB at a byte in 20 s, until cancelled."""
+    path = "/api/colorize" if number % 2 else "/photos?name=slow.jpg"
+    header = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nCookie: photochrom={'s' * 43}\r\n\r\n"
+    )
+    while True:
+        reader, writer = await connect(address, SLOW)
+        try:
+            writer.write(header.encode())
+            answer = asyncio.create_task(reader.read())
+            while not answer.done():
+                writer.write(b"-")
+                await asyncio.wait([answer], timeout=20)
+            counts["slow uploads refused"] += 1
+            await asyncio.gather(answer, return_exceptions=True)
+        except ConnectionError:
+            counts["slow uploads refused"] += 1
+        finally:
+            writer.close()
+        await asyncio.sleep(1)
+
+
+async def send_rubbish(address: str, counts: Counter[str]) -> None:
+    """Send what is no proper request five times a second, until cancelled."""
+    for number in itertools.count():
+        reader, writer = await connect(address, RUBBISH)
+        try:
+            writer.write(RUBBISH_REQUESTS[number % len(RUBBISH_REQUESTS)])
+            status = (await asyncio.wait_for(reader.read(12), 60))[9:]
+            counts["rubbish refused" if status[:1] == b"4" else f"WRONG: rubbish {status!r}"] += 1
+        finally:
+            writer.close()
+        await asyncio.sleep(0.2)
+
+
+async def leave(address: str, number: int, photo: bytes, counts: Counter[str]) -> None:
+    """Send a photo to the API and leave before the response, until cancelled."""
+    rng = random.Random(number)
+    transport = httpx.AsyncHTTPTransport(local_address=LEAVING)
+    while True:
+        async with httpx.AsyncClient(base_url=address, transport=transport) as http:
+            patience = httpx.Timeout(20, read=rng.uniform(0.01, 1))
+            try:
+                await http.post("/api/colorize", files={"file": photo}, timeout=patience)
+            except httpx.TransportError:
+                counts["clients that left"] += 1
+        transport = httpx.AsyncHTTPTransport(local_address=LEAVING)
+        await asyncio.sleep(0.5)
 
 
 async def run_client(

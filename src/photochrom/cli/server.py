@@ -130,7 +130,8 @@ def serve(
         server = create_server(app, proxies=proxies, root_path=root_path, on_started=on_started)
         server.run(sockets=[listener])
     with contextlib.suppress(OSError):  # the terminal may be closed
-        click.echo("stopped", err=True)
+        after_ctrl_c = "\n" if sys.stderr.isatty() else ""  # the terminal shows ^C
+        click.echo(f"{after_ctrl_c}stopped", err=True)
 
 
 def _has_user() -> bool:
