@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from photochrom.server import connections
 from photochrom.server.guard import RequestGuard, client_network
+from support.browser import launch_browser, needs_browser
 from support.server import run_server
 
 A, B, C = "127.0.0.1", "127.0.0.2", "127.0.0.3"
@@ -213,3 +214,18 @@ def test_only_own_faults_are_printed(connect: Connect, capfd: pytest.CaptureFixt
     assert "a fault of ours" in error
     assert error.count("Traceback") == 1
     assert "Cancel" not in error
+
+
+@needs_browser
+def test_browser_shows_why_a_large_upload_is_refused():
+    with run_server(_make_app()) as server, launch_browser() as chromium:
+        page = chromium.new_page()
+        page.goto(server)
+        status, text = page.evaluate(
+            """async () => {
+                const response = await fetch("/", { method: "POST", body: new Uint8Array(8e6) });
+                return [response.status, await response.text()];
+            }"""
+        )
+    assert status == 413
+    assert "the file is too large; this server takes up to 1 MB" in text

@@ -222,30 +222,26 @@ class _BodyReader:
         """
         async with self._lock:
             if not self.complete:
-                return await self._receive_in_time()
+                return await self._receive_part()
         return await self._receive()
 
     async def drain(self, seconds: float) -> None:
-        """Receive and discard the rest of the body, for a time and up to the limit of its size."""
-        self._received = 0
-        with contextlib.suppress(HTTPException, TimeoutError):
+        """Receive and discard the rest of the body, for a time."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._lock:
                 while not self.complete:
-                    await self._receive_part()
+                    self.complete = not (await self._receive()).get("more_body", False)
 
-    async def _receive_in_time(self) -> Message:
+    async def _receive_part(self) -> Message:
         end = self._start + self._guard.grace + self._received / self._guard.min_rate
         seconds = min(end - time.monotonic(), self._guard.timeout)
         try:
             async with asyncio.timeout(0 if self.stopped else seconds) as self._timeout:
-                return await self._receive_part()  # wait_for can swallow a cancellation
+                message = await self._receive()  # wait_for can swallow a cancellation
         except TimeoutError:
             raise HTTPException(408, "the upload took too long; send it again") from None
         finally:
             self._timeout = None
-
-    async def _receive_part(self) -> Message:
-        message = await self._receive()
         self._received += len(message.get("body", b""))
         self.complete = not message.get("more_body", False)
         if self._received > self._guard.max_bytes + _MAX_FORM_OVERHEAD:
