@@ -152,9 +152,11 @@ def test_last_good_picture_stays_after_an_error(page: "Page", light_and_dark: li
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """A photo of 2400x1600, which is larger than a preview."""
+    """A grainy photo of 2400x1600, which is larger than a preview."""
     path = tmp_path / "large.png"
-    Image.fromarray(draw(160, 240)).convert("L").resize((2400, 1600)).save(path)
+    smooth = np.asarray(Image.fromarray(draw(160, 240)).convert("L").resize((2400, 1600)))
+    grain = np.random.default_rng(0).integers(-40, 40, smooth.shape)
+    Image.fromarray((60 + smooth // 2 + grain).astype(np.uint8)).save(path)
     return path
 
 
@@ -375,3 +377,60 @@ def test_full_screen(page: "Page", photo: Path):
     page.keyboard.press("f")
     page.wait_for_function("document.fullscreenElement === null")
     wait_for(page, lambda: button.get_attribute("aria-pressed") == "false")
+
+
+def test_enlarged_picture_has_the_photos_own_pixels(page: "Page", photo: Path):
+    show(page, photo)
+    page.locator("#split").press("Home")  # the original, whose pixels are known
+    page.mouse.dblclick(*centre_of(page))
+    page.locator("#before-detail img").wait_for()
+    stage, picture = place_of(page, "#stage"), place_of(page)
+    shown = Image.open(io.BytesIO(page.locator("#stage").screenshot())).convert("L")
+    left, top = round(stage["x"] - picture["x"]), round(stage["y"] - picture["y"])
+    assert picture["width"] == pytest.approx(2400, abs=0.1)
+    expected = Image.open(photo).crop((left, top, left + shown.width, top + shown.height))
+    part = (50, 50, 400, 200)  # without handle and tags
+    difference = np.abs(
+        np.asarray(shown.crop(part), float) - np.asarray(expected.crop(part), float)
+    )
+    assert difference.mean() < 6
+
+
+def test_regions_are_loaded_when_a_movement_pauses(page: "Page", photo: Path):
+    requests: list[str] = []
+    page.on("request", lambda r: requests.append(r.url) if "/region?" in r.url else None)
+    show(page, photo)
+    page.mouse.dblclick(*centre_of(page))
+    page.locator("#after-detail img").wait_for()
+    assert len(requests) == 2
+    stage = place_of(page, "#stage")
+    x, y = stage["x"] + 60, stage["y"] + 60
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 20, y, steps=5)  # within the margin
+    page.mouse.up()
+    page.wait_for_timeout(400)
+    assert len(requests) == 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 500, y, steps=25)
+    page.mouse.up()
+    wait_for(page, lambda: len(requests) == 4)
+    page.fill("#option-saturation", "0.5")
+    page.locator("#option-saturation").dispatch_event("change")
+    wait_for(page, lambda: "saturation=0.5" in requests[-1])
+    page.locator("#after-detail img").wait_for()
+    assert len(requests) == 5  # the original stays the same
+    page.keyboard.press("0")
+    wait_for(page, lambda: page.locator("#after-detail img").count() == 0)
+
+
+def test_region_that_fails_leaves_the_picture(page: "Page", photo: Path):
+    page.route(
+        "**/region?*", lambda route: route.fulfill(status=400, json={"detail": "it is too busy"})
+    )
+    show(page, photo)
+    page.mouse.dblclick(*centre_of(page))
+    page.get_by_role("alert").filter(has_text="it is too busy").wait_for()
+    assert page.get_by_role("img", name="large.png, in colour").count() == 1
+    assert page.locator("#undo").get_attribute("aria-disabled") == "true"

@@ -9,7 +9,7 @@ const MARGIN = 0.25; // of the visible part's size, on each side
 
 const sides = ["before", "after"];
 
-let shown = null; // the view, and the part of it whose detail is shown
+let shown = null; // the view, the part of it whose detail is shown, and its images
 let loading = null; // aborts the requests
 
 /** Remove the detail, as the picture under it has changed. */
@@ -44,15 +44,32 @@ export async function showDetail(view, previewWidth) {
   try {
     const load = (side) =>
       Promise.all(parts.map((part) => picture(view.region(side, part), { signal })));
-    const pictures = await Promise.all(sides.map(load));
+    const images = await Promise.all(sides.map(load));
     if (signal.aborted) return;
-    shown = { view, x, y };
+    shown = { view, x, y, parts, images };
     for (const [index, side] of sides.entries()) {
-      const images = pictures[index].map((image, number) => place(image, parts[number], view));
-      document.getElementById(`${side}-detail`).replaceChildren(...images);
+      for (const image of images[index]) image.alt = "";
+      document.getElementById(`${side}-detail`).replaceChildren(...images[index]);
     }
+    placeDetail();
   } catch (error) {
     if (!signal.aborted) throw error;
+  }
+}
+
+/** Place the detail over the picture. Not by its transformation: at 100 % it is not interpolated. */
+export function placeDetail() {
+  if (!shown) return;
+  const { picture: whole } = places();
+  const unit = whole.width / shown.view.width; // px of the page for one of the photo
+  for (const images of shown.images) {
+    for (const [index, { style }] of images.entries()) {
+      const { left, top, width, height } = shown.parts[index];
+      style.left = `${(whole.left + left * unit).toFixed(2)}px`;
+      style.top = `${(whole.top + top * unit).toFixed(2)}px`;
+      style.width = `${(width * unit).toFixed(2)}px`;
+      style.height = `${(height * unit).toFixed(2)}px`;
+    }
   }
 }
 
@@ -76,16 +93,4 @@ function cut({ from, to, count }) {
     const first = from + index * step;
     return [first, Math.min(step, to - first)];
   });
-}
-
-function place(image, { left, top, width, height }, view) {
-  const percent = (value, whole) => `${(100 * value) / whole}%`;
-  Object.assign(image.style, {
-    left: percent(left, view.width),
-    top: percent(top, view.height),
-    width: percent(width, view.width),
-    height: percent(height, view.height),
-  });
-  image.alt = "";
-  return image;
 }

@@ -2,7 +2,7 @@
 
 import { RequestError } from "./api.js";
 import { closeCrop } from "./crop.js";
-import { clearDetail, showDetail } from "./detail.js";
+import { clearDetail, placeDetail, showDetail } from "./detail.js";
 import { picture } from "./pictures.js";
 import { t } from "./texts.js";
 import { fit, places, setPhotoWidth, startZoom } from "./zoom.js";
@@ -88,14 +88,15 @@ function samePrediction(...urls) {
 }
 
 /** Show a photo before its pictures are loaded, by its thumbnail in grey. */
-function showThumbnail({ photo, thumbnail, placeholder, width }) {
+function showThumbnail(view) {
+  const { photo, thumbnail, placeholder } = view;
   const canvas = thumbnail && document.createElement("canvas");
   if (thumbnail) {
     canvas.width = thumbnail.naturalWidth;
     canvas.height = thumbnail.naturalHeight;
     canvas.getContext("2d").drawImage(thumbnail, 0, 0);
     canvas.setAttribute("role", "img");
-    setFrame(canvas, width);
+    setFrame(canvas, view);
   }
   fit();
   shown = { photo };
@@ -112,7 +113,7 @@ async function loadView(view, signal) {
     const before = view.before && (await picture(view.before, { signal }));
     signal.throwIfAborted();
     shown = { photo, before: view.before };
-    if (before) setFrame(before, view.width);
+    if (before) setFrame(before, view);
     $("placeholder").textContent = view.placeholder;
     setPictures(before, null);
   }
@@ -130,13 +131,14 @@ async function loadView(view, signal) {
 }
 
 /** Set the shape of the picture; if it has changed, the whole of it is shown again. */
-function setFrame({ naturalWidth, naturalHeight, width, height }, resultWidth) {
+function setFrame({ naturalWidth, naturalHeight, width, height }, view) {
   const { style } = $("frame");
-  const ratio = (naturalWidth ?? width) / (naturalHeight ?? height);
+  const size = [view.width ?? naturalWidth ?? width, view.height ?? naturalHeight ?? height];
+  const ratio = size[0] / size[1];
   if (Math.abs(ratio / style.getPropertyValue("--ratio") - 1) > 0.02) fit();
   style.setProperty("--ratio", ratio);
-  style.setProperty("--width", `${resultWidth ?? naturalWidth ?? width}px`);
-  setPhotoWidth(resultWidth);
+  style.setProperty("--width", `${size[0]}px`);
+  setPhotoWidth(view.width ?? null);
 }
 
 /** Set the elements of the original and of the picture in colour, or null. */
@@ -161,7 +163,13 @@ function setPicture(parent, element, text) {
  */
 export function startViewer(newCallbacks) {
   callbacks = newCallbacks;
-  startZoom({ onMove: placeDivider, onRest: loadDetail });
+  startZoom({
+    onMove() {
+      placeDivider();
+      placeDetail();
+    },
+    onRest: loadDetail,
+  });
   $("split").addEventListener("input", () => {
     revealCount++;
     setSplit($("split").value);
@@ -201,8 +209,10 @@ function placeDivider() {
   const { style } = $("compare");
   for (const key of ["left", "top", "width", "height"]) style[key] = `${visible[key]}px`;
   style.setProperty("--split", `${$("split").value}%`);
-  const place = visible.left + ($("split").value / 100) * visible.width - picture.left;
-  if (picture.width) $("frame").style.setProperty("--cut", `${(100 * place) / picture.width}%`);
+  const place = visible.left + ($("split").value / 100) * visible.width; // of the divider
+  $("stage").style.setProperty("--divider", `${place}px`);
+  if (!picture.width) return;
+  $("frame").style.setProperty("--cut", `${(100 * (place - picture.left)) / picture.width}%`);
 }
 
 /** Load what an enlarged picture needs. */

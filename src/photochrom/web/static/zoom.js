@@ -1,5 +1,6 @@
 // Zoom and pan of the picture: gestures, wheel, keys and buttons; full screen.
 
+import { showNotice } from "./notices.js";
 import { t } from "./texts.js";
 
 const STEP = 1.5; // of a key or a button
@@ -85,13 +86,17 @@ function sizeOf(element) {
 export function places() {
   const [stage, frame] = [sizeOf($("stage")), sizeOf($("frame"))];
   const [width, height] = [zoom * frame.width, zoom * frame.height];
-  const left = (stage.width - width) / 2 + pan.x;
-  const top = (stage.height - height) / 2 + pan.y;
+  const left = wholePixels((stage.width - width) / 2 + pan.x);
+  const top = wholePixels((stage.height - height) / 2 + pan.y);
   const visible = { left: Math.max(0, left), top: Math.max(0, top) };
   visible.width = Math.min(stage.width, left + width) - visible.left;
   visible.height = Math.min(stage.height, top + height) - visible.top;
   return { picture: { left, top, width, height }, visible };
 }
+
+/** Round px of the page to those of the screen, so that a photo at 100 % is not interpolated. */
+const wholePixels = (value) =>
+  zoom > 1 ? Math.round(value * devicePixelRatio) / devicePixelRatio : value;
 
 function maxZoom() {
   return Math.max(MIN_RANGE, photoWidth ? (MAX_SCALE * zoom) / scale() : 0);
@@ -104,7 +109,9 @@ function draw() {
   if (isShown) zoom = Math.min(maxZoom(), Math.max(1, zoom));
   pan.x = clamp(pan.x, (zoom * frame.width - stage.width) / 2);
   pan.y = clamp(pan.y, (zoom * frame.height - stage.height) / 2);
-  style.transform = zoom > 1 ? `translate(${pan.x}px, ${pan.y}px) scale(${zoom})` : "";
+  const { left, top, width, height } = places().picture;
+  const [x, y] = [left + (width - stage.width) / 2, top + (height - stage.height) / 2];
+  style.transform = zoom > 1 ? `translate(${x}px, ${y}px) scale(${zoom})` : "";
   $("stage").classList.toggle("zoomed", zoom > 1);
   $("viewer-tools").hidden = !isShown;
   $("zoom-out").disabled = $("zoom-fit").disabled = zoom <= 1;
@@ -209,8 +216,8 @@ function onKeyDown(event) {
   const { key, target } = event;
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if ($("viewer-tools").hidden || $("editor").hidden) return;
-  const isSplit = target === $("split");
-  if (target.closest("dialog, input, select, textarea") && !isSplit) return;
+  const isSlider = target.matches("input[type=range]");
+  if (target.closest("dialog, input, select, textarea") && !isSlider) return;
   const actions = {
     "+": () => zoomBy(STEP),
     "=": () => zoomBy(STEP),
@@ -218,7 +225,7 @@ function onKeyDown(event) {
     0: fit,
   };
   if (document.fullscreenEnabled) actions.f = toggleFullScreen;
-  if (zoom > 1 && !isSplit && !target.closest("[role=listbox], [role=radiogroup]")) {
+  if (zoom > 1 && !isSlider && !target.closest("[role=listbox], [role=radiogroup]")) {
     const { width, height } = sizeOf($("stage"));
     const move = (x, y) => () =>
       moveTo(pan.x + x * PAN_STEP * width, pan.y + y * PAN_STEP * height);
@@ -241,7 +248,15 @@ function startFullScreen() {
   });
 }
 
-function toggleFullScreen() {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else $("viewer").requestFullscreen();
+async function toggleFullScreen() {
+  if (document.fullscreenElement) {
+    document.exitFullscreen();
+    return;
+  }
+  try {
+    await $("viewer").requestFullscreen();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    showNotice(t("viewer.full_screen_denied"));
+  }
 }
