@@ -439,6 +439,22 @@ async def time_out(*_: object, **__: object) -> None:
     raise WorkerTimeoutError("the worker process took more than 1 s")
 
 
+def test_predictions_make_room_for_photos(web_app: FastAPI, client: TestClient):
+    upload(client, make_jpeg())
+    (photo,) = wait_until_ready(client)
+    service = get_service(web_app)
+    session = service.sessions.get(client.cookies["photochrom"])
+    assert session is not None
+    address = f"/photos/{photo['id']}/after"
+    for size in (40, 41, 42):
+        client.get(address, params={"size": size})
+    folder = session.photos[photo["id"]].folder
+    assert sum(path.is_dir() for path in folder.iterdir()) == 4
+    service.sessions.drop_predictions()
+    assert sum(path.is_dir() for path in folder.iterdir()) == 1
+    assert client.get(address, params={"size": 40}).status_code == 200
+
+
 def test_look_that_fails_leaves_the_photo_as_it_was(
     web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ):
@@ -762,6 +778,8 @@ def test_multipage_tiff_keeps_its_pages(client: TestClient):
     upload(client, buffer.getvalue(), "album.tif")
     (photo,) = wait_until_ready(client)
     assert photo["pages"] == 3
+    client.get(f"/photos/{photo['id']}/after", params={"size": 40})
+    assert wait_until_ready(client) == [photo]
     result = Image.open(io.BytesIO(client.get(f"/photos/{photo['id']}/result").content))
     assert getattr(result, "n_frames", 1) == 3
 

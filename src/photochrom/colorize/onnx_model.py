@@ -105,6 +105,10 @@ class OnnxModel:
             raise ModelError(f"{path} is not an ONNX model, or is damaged; {_ADVICE}") from error
         if DEVICES[self.device] not in self._session.get_providers():
             raise _device_error(self.device, "ONNX Runtime could not start it")
+        self._run_options = onnxruntime.RunOptions()
+        if DEVICES[self.device] == "CPUExecutionProvider":
+            # Otherwise the memory of the largest input stays until the process ends.
+            self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._path = path
         self.takes_hints = self._check_ports()
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -167,7 +171,7 @@ class OnnxModel:
         elif hints is not None:
             raise no_hints_error(self.name)
         try:
-            (ab,) = self._session.run(["ab"], inputs)
+            (ab,) = self._session.run(["ab"], inputs, self._run_options)
         except Exception as error:  # as in __init__
             raise ModelError(
                 f"model {self.name} failed on an image of {L.shape[3]}x{L.shape[2]}: "

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from photochrom.colorize.options import FILE_OPTIONS, GEOMETRY_OPTIONS, OPTIONS
 from photochrom.version import __version__
 from photochrom.web.looks import Look
-from photochrom.web.service import Model, Service
+from photochrom.web.service import WARNINGS_HEADER, Model, Service
 
 _UNSET: Any = None
 """The default of a field that has no value for it: OpenAPI would list None as the value null."""
@@ -102,6 +102,13 @@ def routes(service: Service) -> APIRouter:
             200: {
                 "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
                 "description": "The photo in colour, in the format of the input, or as JPEG",
+                "headers": {
+                    WARNINGS_HEADER: {
+                        "description": "If something of the photo could not be kept: a JSON array "
+                        "of phrases, in ASCII",
+                        "schema": {"type": "string"},
+                    }
+                },
             },
             **_ERRORS,
         },

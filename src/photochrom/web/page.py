@@ -252,18 +252,6 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         find_archive(request, id).stop()
         return Response(status_code=204)
 
-    @router.get("/photos.zip")
-    async def download_all(request: Request) -> StreamingResponse:
-        session = find_session(request)
-        photos = session.photos.values() if session else ()
-        ready = [(photo, photo.look) for photo in photos if photo.status == "ready"]
-        if not ready:
-            raise HTTPException(409, "no photo is ready; add some on the page first")
-        headers = {"Content-Disposition": 'attachment; filename="photochrom.zip"'}
-        return StreamingResponse(
-            Archive(ready).stream(service), media_type="application/zip", headers=headers
-        )
-
     return router
 
 

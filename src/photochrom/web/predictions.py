@@ -72,7 +72,7 @@ class Predictions(Generic[Key, Value]):
             if not entry.users and not entry.job.done():
                 entry.job.cancel()
                 self._forget(key, entry)
-            self._drop_old()
+            self.drop_old(self._max_count)
 
     def __contains__(self, key: Key) -> bool:
         """Tell whether a value is there or being made."""
@@ -85,6 +85,14 @@ class Predictions(Generic[Key, Value]):
                 return entry.job.result()
         return None
 
+    def drop_old(self, max_count: int) -> None:
+        """Drop all finished values but the latest `max_count` and those in use."""
+        finished = [item for item in self._entries.items() if _is_finished(item[1])]
+        idle = [(key, entry) for key, entry in finished if not entry.users]
+        for key, entry in idle[: max(0, len(finished) - max_count)]:
+            del self._entries[key]
+            self._discard(entry.job.result())
+
     def close(self) -> None:
         """Cancel all jobs; the values are not discarded, as their folder is deleted."""
         for entry in self._entries.values():
@@ -94,13 +102,6 @@ class Predictions(Generic[Key, Value]):
     def _forget(self, key: Key, entry: _Entry[Value]) -> None:
         if self._entries.get(key) is entry:
             del self._entries[key]
-
-    def _drop_old(self) -> None:
-        finished = [item for item in self._entries.items() if _is_finished(item[1])]
-        idle = [(key, entry) for key, entry in finished if not entry.users]
-        for key, entry in idle[: max(0, len(finished) - self._max_count)]:
-            del self._entries[key]
-            self._discard(entry.job.result())
 
 
 def _is_finished(entry: _Entry[Any]) -> bool:

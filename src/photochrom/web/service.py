@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse
 
-from photochrom.batch.process_pool import WorkerPool
+from photochrom.batch.process_pool import WorkerPool, WorkerTimeoutError
 from photochrom.colorize.colorizer import MAX_ASPECT_RATIO, network_size
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import MAX_SIZE, MIN_SIDE
@@ -81,10 +81,9 @@ class Limits:
     """Photos that wait for a worker process."""
     timeout: float = 120
     """Seconds for one photo."""
-    max_network_pixels: int = 600_000
-    """Of the network's input, if a client asks for more than the model's own size. The default
-    model takes 0.5 kB for each, and upsampling as much again: 0.5 GB and 5 s on one core. So 384 px
-    are allowed for a photo of any aspect ratio."""
+    max_network_pixels: int = 300_000
+    """Of the network's input, if a client asks for more than the model's own size: each takes 1 kB
+    of memory. docs/web.md has the measurement."""
     max_photos: int = 500
     """In one session."""
     max_disk_bytes: int = 8_000_000_000
@@ -167,6 +166,9 @@ class Service:
         while True:
             self.sessions.remove_idle(self.limits.max_idle)
             await self.storage.measure()
+            if 2 * self.storage.used() > self.limits.max_disk_bytes:
+                # Photos take precedence over predictions, which can be made again.
+                self.sessions.drop_predictions()
             await asyncio.sleep(min(10.0, self.limits.max_idle / 4))
 
     def model_index(self, name: str | None) -> int:
@@ -285,6 +287,9 @@ class Service:
         except PhotochromError as error:
             photo.status, photo.error = "failed", str(error)
             photo.error_code = getattr(error, "code", None)
+        except WorkerTimeoutError:
+            photo.status = "failed"
+            photo.error = f"{photo.name} took more than {self.limits.timeout:g} s; try again later"
         except Exception as error:  # noqa: BLE001 (any error is shown on the page)
             photo.status, photo.error_code = "failed", "server"
             photo.error = f"{photo.name} could not be colorized: {error}"
@@ -358,7 +363,7 @@ class Service:
     ) -> dict[PredictionKey, PredictionFiles]:
         folders = {key: photo.folder / secrets.token_hex(8) for key in keys}
         output = Path(photo.output_name(Look()))
-        task = PredictPhoto(photo.path, output, folders, self.limits.max_pixels)
+        task = PredictPhoto(photo.path, output, folders, self.limits.max_pixels, photo.info)
 
         def clean() -> None:
             for folder in folders.values():

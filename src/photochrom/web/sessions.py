@@ -176,6 +176,12 @@ class Sessions:
             if now - session.last_access > timeout:
                 self.remove(key, "idle")
 
+    def drop_predictions(self) -> None:
+        """Delete all predictions but the latest of each photo."""
+        for session in self._sessions.values():
+            for photo in session.photos.values():
+                photo.predictions.drop_old(1)
+
     def temporary_photo(self, name: str, look: Look) -> UploadedPhoto:
         """Create a photo outside of any session."""
         folder = Path(tempfile.mkdtemp(dir=self.folder))

@@ -100,6 +100,10 @@ class Storage:
         async with self._measuring:
             await self._measure()
 
+    def used(self) -> int:
+        """Return the bytes of all files, when they were last measured."""
+        return self._usage.total()
+
     def close(self) -> None:
         """Delete everything."""
         self._lock.close()

@@ -1,5 +1,6 @@
 """The tasks of the processes that run the networks."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class PredictPhoto:
     folders: dict[PredictionKey, Path]
     """For predictions that differ in `size` only; created, with the files of `write_prediction`."""
     max_pixels: int
+    known: PhotoInfo | None = None
+    """From an earlier prediction; None: all pages are read."""
 
     def __call__(self, colorizers: list[Colorizer]) -> PhotoInfo | TaskFailure:
         """Run with one colorizer for each model."""
@@ -63,16 +66,20 @@ class PredictPhoto:
                 self.photo, max_pixels=self.max_pixels, truncated=first_key.truncated
             )
             first = next(pages)
-            in_color = is_colored(first)
-            warnings = result_warnings(first, self.output)
-            size, page = first.size, first_key.geometry.apply(first)
+            info = self.known or PhotoInfo(
+                (first.size,), is_colored(first), tuple(result_warnings(first, self.output))
+            )
+            page = first_key.geometry.apply(first)
             del first
             for key, folder in self.folders.items():
                 prediction = colorizers[key.model].predict(page, size=key.size)
                 write_prediction(prediction, folder)
                 del prediction
             del page
-            return PhotoInfo((size, *(page.size for page in pages)), in_color, tuple(warnings))
+            if self.known is None:
+                sizes = (*info.sizes, *(page.size for page in pages))
+                info = dataclasses.replace(info, sizes=sizes)
+            return info
         except (PhotochromError, MemoryError) as error:
             return TaskFailure.of(error, self.photo, self.max_pixels)
         except OSError as error:  # the disk is full, or the photo was removed meanwhile
