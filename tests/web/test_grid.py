@@ -319,6 +319,24 @@ def test_phone_has_no_dropping_and_large_buttons(open_many: Callable[..., "Page"
     assert page.evaluate(width) <= 390
 
 
+def test_page_in_german(open_page: Callable[..., "Page"], photos: list[Path]):
+    page = open_page(locale="de-DE")
+    page.set_default_timeout(10_000)
+    assert (
+        page.get_by_role("heading", level=2).first.inner_text() == "Schwarz-Weiß-Fotos hier ablegen"
+    )
+    assert page.get_by_text("Bis zu 4 MB pro Foto.").is_visible()
+    add_files(page, *photos[:2])
+    wait_until_ready(page, 2)
+    assert page.locator("#summary").inner_text() == "2 von 2 fertig"
+    page.get_by_role("button", name="Alle zeigen").click()
+    page.locator(".check").first.click()
+    assert page.locator("#position").inner_text() == "1 ausgewählt"
+    page.locator("#selection-remove").click()
+    page.get_by_role("link", name="English").click()
+    page.locator("#summary").filter(has_text="1 of 1 ready").wait_for()
+
+
 def test_heading_for_fingers(open_page: Callable[..., "Page"]):
     headings = {}
     for touch in (False, True):

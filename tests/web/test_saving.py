@@ -99,6 +99,9 @@ def test_menu_by_keyboard(page: "Page", photos: list[Path]):
     page.keyboard.press("ArrowUp")
     page.keyboard.press("ArrowUp")
     assert page.evaluate(focused) == "save-comparison"
+    page.keyboard.press("Tab")
+    assert not page.locator("#save-menu").is_visible()
+    button.press("Enter")
     page.keyboard.press("Escape")
     assert not page.locator("#save-menu").is_visible()
     assert page.evaluate(focused) == "save-menu-button"
@@ -242,16 +245,22 @@ BUSY = {
 }
 
 
-def test_progress_of_a_zip_and_its_failures_are_shown(page: "Page", photos: list[Path]):
+def test_progress_of_a_zip_and_its_failures_are_shown(
+    page: "Page", photos: list[Path], tmp_path: Path
+):
     add_files(page, *photos[:3])
     wait_until_ready(page, 3)
+    bad = tmp_path / "notes.jpg"
+    bad.write_text("this is not a photo")
+    add_files(page, bad)
+    page.locator(".thumbnail[data-status=failed]").wait_for()
     last = BUSY | {"done": 3, "name": None, "failed": ["grandma.jpg"], "finished": True}
     requests = imitate_archives(page, [BUSY, BUSY, BUSY, last])
     page.get_by_role("button", name="Download all").click()
     page.locator("#archive").filter(has_text="Making 2 of 3: harbour.jpg").wait_for()
     bar = page.get_by_role("progressbar", name="Making 2 of 3: harbour.jpg")
     assert bar.evaluate("bar => bar.value / bar.max") == pytest.approx(1 / 3)
-    sentence = "2 of 3 photos are in photochrom.zip. These could not be made: grandma.jpg."
+    sentence = "2 of 4 photos are in photochrom.zip. Missing: grandma.jpg, notes.jpg."
     page.locator("#notice").filter(has_text=sentence).wait_for()
     assert not page.locator("#archive").is_visible()
     assert requests.count("POST") == 1

@@ -19,16 +19,28 @@ export function startArchives(newCallbacks) {
   $("archive-stop").addEventListener("click", () => stop(current));
 }
 
-/** Download the results of those photos that are ready: a zip, or a file if there is only one. */
+/**
+ * Download the results of those photos that are ready: a zip, or a file if there is only one.
+ *
+ * The others are named at the end.
+ */
 export async function downloadAll(photos) {
-  const ready = photos.filter((photo) => statusOf(photo) === "ready");
-  if (!ready.length) callbacks.warn(t("archive.none_ready"));
-  else if (ready.length === 1) download(ready[0]);
-  else if (current) callbacks.warn(t("archive.busy"));
-  else await makeArchive(ready);
+  const isReady = (photo) => statusOf(photo) === "ready";
+  const ready = photos.filter(isReady);
+  const missing = photos.filter((photo) => !isReady(photo)).map(({ name }) => name);
+  if (!ready.length) {
+    callbacks.warn(t("archive.none_ready"));
+  } else if (ready.length === 1) {
+    await download(ready[0]);
+    if (missing.length) callbacks.warn(nameMissing(missing));
+  } else if (current) {
+    callbacks.warn(t("archive.busy"));
+  } else {
+    await makeArchive(ready, missing);
+  }
 }
 
-async function makeArchive(photos) {
+async function makeArchive(photos, missing) {
   const json = {
     photos: photos.map((photo) => ({
       id: photo.id,
@@ -45,7 +57,7 @@ async function makeArchive(photos) {
     link.href = `archives/${id}/photochrom.zip`;
     link.download = "photochrom.zip";
     link.click();
-    await follow(id);
+    report(await follow(id), missing);
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
     callbacks.showError(error);
@@ -55,14 +67,11 @@ async function makeArchive(photos) {
   }
 }
 
-/** Show the progress until the archive is finished. */
+/** Show the progress until the archive is finished, and return its last state. */
 async function follow(id) {
   for (;;) {
     const state = await request(`archives/${id}`);
-    if (state.finished || state.stopped) {
-      report(state);
-      return;
-    }
+    if (state.finished || state.stopped) return state;
     draw(state);
     await sleep(POLL);
   }
@@ -77,15 +86,19 @@ function draw({ done, total, name }) {
   $("archive-progress").value = done;
 }
 
-function report({ done, total, failed, stopped }) {
-  const saved = done - failed.length;
-  const message = t(stopped ? "archive.stopped" : "archive.finished", { count: saved, total });
+function report({ done, total, failed, stopped }, notReady) {
+  const values = { count: done - failed.length, total: total + notReady.length };
+  const message = t(stopped ? "archive.stopped" : "archive.finished", values);
   callbacks.announce(message);
-  if (!failed.length) return;
-  const names = failed.slice(0, MAX_NAMES).join(", ");
-  const more = failed.length - MAX_NAMES;
-  const list = more > 0 ? t("archive.names_more", { names, count: more }) : names;
-  callbacks.warn(`${message} ${t("archive.failed", { names: list })}`);
+  const missing = [...failed, ...notReady];
+  if (missing.length) callbacks.warn(`${message} ${nameMissing(missing)}`);
+}
+
+function nameMissing(names) {
+  const list = names.slice(0, MAX_NAMES).join(", ");
+  const more = names.length - MAX_NAMES;
+  const all = more > 0 ? t("archive.names_more", { names: list, count: more }) : list;
+  return t("archive.missing", { names: all });
 }
 
 async function stop(id) {

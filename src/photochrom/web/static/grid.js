@@ -61,21 +61,26 @@ function redraw() {
   list.setAttribute("aria-orientation", isOpen ? "vertical" : "horizontal");
   $("photos-bar").hidden = photos.length < 2 && !isOpen;
   $("grid-button").setAttribute("aria-expanded", String(isOpen));
-  $("grid-button-text").textContent = t(isOpen ? "grid.close" : "grid.open");
+  setText($("grid-button-text"), t(isOpen ? "grid.close" : "grid.open"));
   $("selection-bar").hidden = !isOpen;
   const position = { position: photos.indexOf(shown) + 1, total: photos.length };
   const count = { count: selection.size };
-  $("position").textContent = !isOpen
-    ? t("grid.position", position)
-    : t(selection.size ? "grid.selected" : "grid.help", count);
+  // A screen reader says the position of a photo anyway.
+  $("position").ariaLive = isOpen ? "polite" : "off";
+  if (!isOpen) setText($("position"), t("grid.position", position));
+  else setText($("position"), t(selection.size ? "grid.selected" : "grid.help", count));
   for (const button of $("selection-bar").querySelectorAll("button.for-selection")) {
     button.disabled = selection.size === 0;
   }
-  $("select-all").textContent = t(
-    selection.size === photos.length ? "grid.select_none" : "grid.select_all",
-  );
-  const apply = t("grid.apply", { name: shown?.name ?? "" });
-  $("selection-apply").textContent = $("selection-apply").title = apply;
+  const isFull = selection.size === photos.length;
+  setText($("select-all"), t(isFull ? "grid.select_none" : "grid.select_all"));
+  setText($("selection-apply"), t("grid.apply", { name: shown?.name ?? "" }));
+  $("selection-apply").title = $("selection-apply").textContent;
+}
+
+/** Set a text that differs, as a screen reader would repeat one that is set again. */
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 /** Return the selected photos in the order of the page. */

@@ -44,9 +44,11 @@ export function startSaving(newCallbacks) {
   }
   $("save-menu-button").addEventListener("click", () => openMenu($("save-menu").hidden));
   document.addEventListener("keydown", onKeyDown);
-  document.addEventListener("pointerdown", ({ target }) => {
-    if (!target.closest("#save-menu, #save-menu-button")) openMenu(false);
-  });
+  const closeOutside = (element) => {
+    if (!element?.closest("#save-menu, #save-menu-button")) openMenu(false);
+  };
+  document.addEventListener("pointerdown", ({ target }) => closeOutside(target));
+  $("save-menu").addEventListener("focusout", (event) => closeOutside(event.relatedTarget));
 }
 
 /** Update the download button of the photo in the viewer, and what its menu offers. */
@@ -231,11 +233,10 @@ async function toBlob(canvas, type) {
 
 function openMenu(open) {
   if ($("save-menu").hidden !== open) return;
-  const hadFocus = $("save-menu").contains(document.activeElement);
+  if ($("save-menu").contains(document.activeElement)) $("save-menu-button").focus();
   $("save-menu").hidden = !open;
   $("save-menu-button").setAttribute("aria-expanded", String(open));
   if (open) $("save-menu").querySelector("button:not([hidden])").focus();
-  else if (hadFocus) $("save-menu-button").focus();
 }
 
 /** Close the menu by Escape, and move in it by arrows. */
