@@ -1,4 +1,4 @@
-"""Damaged files that are cut off are read as far as they go, turned and straightened, or refused."""
+"""Damaged files that are cut off are read as far as they go, or refused; then they are turned."""
 
 from io import BytesIO
 
