@@ -36,9 +36,9 @@ def test_queue_is_fifo_and_bounded():
     async def run() -> None:
         pool = SlowPool()
         queue = JobQueue(pool, max_waiting=3)  # type: ignore[arg-type]
-        tasks = [asyncio.create_task(queue.run(i)) for i in range(4)]
+        tasks = [asyncio.create_task(queue.run(i, owner=f"{i}")) for i in range(4)]
         await asyncio.sleep(0)
-        assert [queue.position(task) for task in tasks] == [None, 1, 2, 3]
+        assert [queue.position(f"{i}") for i in range(4)] == [None, 1, 2, 3]
         with pytest.raises(
             QueueFullError, match="too many photos are waiting; try again in"
         ) as full:

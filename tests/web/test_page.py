@@ -810,6 +810,25 @@ def test_each_size_is_shown_as_it_is_downloaded(client: TestClient):
         assert np.abs(shown - result).mean() < 1.5
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
+def test_photos_that_wait_have_positions(web_app: FastAPI, client: TestClient):
+    process = get_service(web_app).queue._pool._workers[0]._process
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        arrived = [upload(client, make_jpeg()) for _ in range(3)]
+        time.sleep(0.1)
+        photos = client.get("/photos").json()["photos"]
+        expected = [("working", None), ("waiting", 1), ("waiting", 2)]
+        assert [(photo["status"], photo["position"]) for photo in photos] == expected
+        client.delete(f"/photos/{arrived[1]['id']}")
+        time.sleep(0.1)
+        (_, last) = client.get("/photos").json()["photos"]
+        assert last["position"] == 1
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    assert [photo["status"] for photo in wait_until_ready(client, 2)] == ["ready"] * 2
+
+
 def test_photo_removed_during_preparation(client: TestClient):
     for _ in range(6):
         arrived = upload(client, make_jpeg(900, 900))

@@ -7,7 +7,13 @@ from PIL import Image
 
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.imagefile.geometry import Geometry
-from photochrom.web.renderer import Renderer, RenderRegion, Source, write_prediction
+from photochrom.web.renderer import (
+    Renderer,
+    RenderRegion,
+    Source,
+    without_options,
+    write_prediction,
+)
 
 
 @pytest.fixture
@@ -35,6 +41,12 @@ def test_photo_is_decoded_once_for_all_regions(
         task = RenderRegion(source, tmp_path / "prediction", "after", 1, 1, (left, 0, 10, 10))
         assert isinstance(task(renderer), bytes)
     assert decoded == [source.path]
+
+
+def test_advice_of_the_command_line_is_left_out():
+    assert without_options("a is too large: 9; allow more with --max-pixels") == "a is too large: 9"
+    for text in ("a--b.jpg is damaged; save it again", "a: 5 -- 6", "--x"):
+        assert without_options(text) == text
 
 
 def test_memory_is_bounded(tmp_path: Path, decoded: list[Path]):

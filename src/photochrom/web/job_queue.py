@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from photochrom.batch.process_pool import WorkerPool
@@ -16,6 +17,13 @@ class QueueFullError(Exception):
         super().__init__(f"too many photos are waiting; try again in {retry_after} s")
         self.retry_after = retry_after
         """Seconds after which the client should try again."""
+
+
+@dataclass(eq=False)
+class _Place:
+    """A job that waits."""
+
+    owner: object
 
 
 class JobQueue:
@@ -35,7 +43,7 @@ class JobQueue:
         self._grace = grace
         self._pool = pool
         self._idle_workers = asyncio.Semaphore(pool.processes)
-        self._waiting: list[asyncio.Task[Any] | None] = []
+        self._waiting: list[_Place] = []
         self._max_waiting = max_waiting
         self._mean_duration = 1.0  # seconds, moving average
 
@@ -49,14 +57,16 @@ class JobQueue:
             rounds = math.ceil(len(self._waiting) / self._pool.processes)
             raise QueueFullError(min(60, max(1, math.ceil(rounds * self._mean_duration / 2))))
 
-    def position(self, task: asyncio.Task[Any] | None) -> int | None:
-        """Return the position of a task that waits in `run`, from 1; None: it does not wait."""
-        return self._waiting.index(task) + 1 if task in self._waiting else None
+    def position(self, owner: object) -> int | None:
+        """Return the position of an owner's first job that waits, from 1; None: none waits."""
+        owners = [place.owner for place in self._waiting]
+        return owners.index(owner) + 1 if owner in owners else None
 
     async def run(
         self,
         job: Any,
         *,
+        owner: object = None,
         admitted: bool = False,
         on_abandoned: Callable[[], object] = lambda: None,
     ) -> Any:
@@ -64,6 +74,7 @@ class JobQueue:
 
         Args:
             job: Passed to the worker.
+            owner: For `position`.
             admitted: Whether it may wait even if the queue is full.
             on_abandoned: Called if the caller is cancelled, once no worker runs the job.
 
@@ -73,15 +84,15 @@ class JobQueue:
         """
         if self._idle_workers.locked() and not admitted:
             self.check_not_full()
-        task = asyncio.current_task()
-        self._waiting.append(task)
+        place = _Place(owner)
+        self._waiting.append(place)
         try:
             await self._idle_workers.acquire()
         except asyncio.CancelledError:
             on_abandoned()
             raise
         finally:
-            self._waiting.remove(task)
+            self._waiting.remove(place)
         start = time.monotonic()
         future = self._pool.submit(job)
         result = asyncio.wrap_future(future)

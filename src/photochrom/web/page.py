@@ -256,7 +256,7 @@ def routes(service: Service, templates: Environment) -> APIRouter:
 
 
 def _photo_json(service: Service, photo: UploadedPhoto) -> dict[str, Any]:
-    position = service.queue.position(photo.preparation)
+    position = service.queue.position(photo)
     running = photo.status == "waiting" and position is None
     info = photo.info
     width, height = info.sizes[0] if info else (None, None)

@@ -5,6 +5,7 @@ A slider does not wait for the networks, as it has a process of its own. It runs
 
 import dataclasses
 import pickle
+import re
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,6 +36,11 @@ Side = Literal["before", "after"]
 Value = TypeVar("Value")
 
 
+def without_options(message: str) -> str:
+    """Return a message without advice that names an option of the command line."""
+    return re.sub(r";[^;]*\s--[a-z].*", "", message, flags=re.DOTALL)
+
+
 @dataclass(frozen=True)
 class TaskFailure:
     """Why a task failed."""
@@ -61,7 +67,7 @@ class TaskFailure:
             )
         if isinstance(error, MemoryError):
             return cls(f"{path} is too large for the memory of this server", "too_large")
-        return cls(str(error))
+        return cls(without_options(str(error)))
 
 
 @dataclass(frozen=True)

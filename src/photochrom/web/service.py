@@ -370,7 +370,7 @@ class Service:
                 shutil.rmtree(folder, ignore_errors=True)
 
         result: PhotoInfo | TaskFailure = await self.queue.run(
-            task, admitted=admitted, on_abandoned=clean
+            task, owner=photo, admitted=admitted, on_abandoned=clean
         )
         if isinstance(result, TaskFailure):
             clean()

@@ -18,7 +18,7 @@ from photochrom.imagefile.decoding import TooLargeError
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.reading import open_pages
 from photochrom.imagefile.writing import result_warnings
-from photochrom.web.renderer import TaskFailure, write_prediction
+from photochrom.web.renderer import TaskFailure, without_options, write_prediction
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class ColorizePhoto:
             return TaskFailure.of(error, self.job.input, self.max_pixels)
         except (PhotochromError, MemoryError):
             pass
-        return TaskFailure(message)
+        return TaskFailure(without_options(message))
 
 
 def start_colorizer(
