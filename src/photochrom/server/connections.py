@@ -27,9 +27,9 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 class Connection(H11Protocol):
     """A connection that is closed if it waits too long for a header or for a client to read.
 
-    If there are too many connections, the one that has waited longest for a header is closed for a
-    new one. uvicorn has neither: connections without a header would use up all file descriptors,
-    and clients that do not read would keep their results on the disk.
+    If there are too many connections, the one that has waited longest for a header, or was refused,
+    is closed for a new one. uvicorn has neither: connections without a header would use up all file
+    descriptors, and clients that do not read would keep their results on the disk.
     """
 
     proxies: Sequence[Network] = ()
@@ -47,7 +47,7 @@ class Connection(H11Protocol):
             of_client = []
         for group, limit in ((of_client, MAX_CLIENT_CONNECTIONS), (others, MAX_CONNECTIONS)):
             if len(group) >= limit:
-                waiting = [other for other in group if other.is_waiting()]
+                waiting = [other for other in group if other.is_waiting() or other.is_refused()]
                 min(waiting, key=lambda other: other.waiting_since, default=self).abort()
         self._watch()
 
@@ -80,6 +80,10 @@ class Connection(H11Protocol):
     def is_waiting(self) -> bool:
         """Return whether no request is being answered."""
         return self.cycle is None or self.cycle.response_complete
+
+    def is_refused(self) -> bool:
+        """Return whether the response was sent before the request, of which no more is used."""
+        return self.cycle is not None and self.cycle.response_started and self.cycle.more_body
 
     def abort(self) -> None:
         """Close the connection at once; what was not sent is lost."""

@@ -6,7 +6,7 @@ import functools
 import ipaddress
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +33,9 @@ SECURITY_HEADERS = {
 """Default headers of every response; the default of Cache-Control is `no-store`."""
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 ErrorHandler = Callable[[Any], JSONResponse]
+STOP_SLOW_BODIES = "photochrom.stop_slow_bodies"
+"""The key of the function in a scope's extensions that rejects all bodies below `min_rate`."""
+_MAX_OTHER_BYTES = 1_000_000
 _MAX_FORM_OVERHEAD = 100_000  # bytes of a multipart body besides its file
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _INSTANT = 0.05  # seconds for the rest of a small body, which is mostly there already
@@ -48,6 +51,7 @@ class RequestGuard:
         *,
         hosts: Sequence[str] | None,
         max_bytes: int,
+        uploads: Collection[str] | None = None,
         max_bodies: int = 128,
         max_bodies_per_client: int = 32,
         timeout: float = 60.0,
@@ -61,6 +65,8 @@ class RequestGuard:
             hosts: Allowed values of the Host header, without ports; None: all IP addresses and
                 `LOOPBACK_HOSTS`. Other names are rejected, against DNS rebinding.
             max_bytes: Maximum size of a file; a request's body may be slightly larger.
+            uploads: Paths whose bodies may have this size; others, which are read into memory, may
+                have 1 MB at most. None: all.
             max_bodies: Maximum number of bodies that are received at a time. If there are as many,
                 the slowest of those below `min_rate` is rejected for a new one.
             max_bodies_per_client: The same of one client, which is an IPv4 address or the first
@@ -73,6 +79,7 @@ class RequestGuard:
         self.app = app
         self.hosts = None if hosts is None else {host.lower() for host in hosts}
         self.max_bytes = max_bytes
+        self.uploads = uploads
         self.max_bodies = max_bodies
         self.max_bodies_per_client = max_bodies_per_client
         self.timeout = timeout
@@ -86,9 +93,12 @@ class RequestGuard:
             await self.app(scope, receive, send)
             return
         client = client_network((scope.get("client") or ("",))[0])
-        body = _BodyReader(self, receive, client)
+        is_upload = self.uploads is None or _path(scope) in self.uploads
+        max_bytes = self.max_bytes if is_upload else min(self.max_bytes, _MAX_OTHER_BYTES)
+        body = _BodyReader(self, receive, client, max_bytes)
+        scope.setdefault("extensions", {})[STOP_SLOW_BODIES] = self._stop_slow_bodies
         response = _Response(send, body)
-        rejection = self._check(scope["method"], Headers(scope=scope))
+        rejection = self._check(scope["method"], Headers(scope=scope), max_bytes)
         if rejection is None and scope["method"] not in _SAFE_METHODS:
             rejection = self._admit(body)
         try:
@@ -98,7 +108,7 @@ class RequestGuard:
         finally:
             self._bodies.discard(body)
 
-    def _check(self, method: str, headers: Headers) -> JSONResponse | None:
+    def _check(self, method: str, headers: Headers, max_bytes: int) -> JSONResponse | None:
         """Return an error response if a request is not allowed."""
         host = _host_name(headers.get("host", ""))
         if not self._is_allowed(host):
@@ -110,8 +120,8 @@ class RequestGuard:
             if origin and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
                 return error_response(403, f"requests from pages of {origin} are not allowed")
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.max_bytes + _MAX_FORM_OVERHEAD:
-            return error_response(413, too_large_message(self.max_bytes))
+        if not length.isdecimal() or int(length) > max_bytes + _MAX_FORM_OVERHEAD:
+            return error_response(413, too_large_message(max_bytes))
         return None
 
     def _admit(self, body: "_BodyReader") -> JSONResponse | None:
@@ -132,6 +142,11 @@ class RequestGuard:
             slowest.stop()
         self._bodies.add(body)
         return None
+
+    def _stop_slow_bodies(self) -> None:
+        for body in self._bodies:
+            if body.rate() < self.min_rate:
+                body.stop()
 
     def _is_allowed(self, host: str) -> bool:
         if self.hosts is not None:
@@ -192,8 +207,9 @@ def too_large_message(max_bytes: int) -> str:
 class _BodyReader:
     """Receives the body of a request, with limits of its size and of its time."""
 
-    def __init__(self, guard: RequestGuard, receive: Receive, client: str) -> None:
+    def __init__(self, guard: RequestGuard, receive: Receive, client: str, max_bytes: int) -> None:
         self.client = client
+        self.max_bytes = max_bytes
         self.complete = False
         self.stopped = False
         self._guard = guard
@@ -244,8 +260,8 @@ class _BodyReader:
             self._timeout = None
         self._received += len(message.get("body", b""))
         self.complete = not message.get("more_body", False)
-        if self._received > self._guard.max_bytes + _MAX_FORM_OVERHEAD:
-            raise HTTPException(413, too_large_message(self._guard.max_bytes))
+        if self._received > self.max_bytes + _MAX_FORM_OVERHEAD:
+            raise HTTPException(413, too_large_message(self.max_bytes))
         return message
 
 
@@ -277,6 +293,12 @@ class _Response:
             await self._body.drain(_MAX_DRAIN)
             message = {"type": "http.response.body"}
         await self._send(message)
+
+
+def _path(scope: Scope) -> str:
+    """Return the path below that of the application."""
+    path: str = scope.get("path", "")
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _host_name(host: str) -> str:

@@ -20,6 +20,9 @@ from photochrom.version import __version__
 from photochrom.web.looks import Look
 from photochrom.web.service import WARNINGS_HEADER, Model, Service
 
+UPLOADS = ("/photos", "/api/colorize")
+"""The paths that take photos."""
+_MAX_FIELD_BYTES = 10_000
 _UNSET: Any = None
 """The default of a field that has no value for it: OpenAPI would list None as the value null."""
 
@@ -81,7 +84,9 @@ def routes(service: Service) -> APIRouter:
                 async with contextlib.AsyncExitStack() as stack:
                     # The form is received into a file of its own, and then copied.
                     await stack.enter_async_context(service.reserve(request, copies=2))
-                    form = await stack.enter_async_context(request.form())
+                    form = await stack.enter_async_context(
+                        request.form(max_files=2, max_fields=20, max_part_size=_MAX_FIELD_BYTES)
+                    )
                     _check_fields(form, fields)
                     request.state.form_files = stack
                     return await handle(request)

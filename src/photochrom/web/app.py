@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -69,7 +68,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
-    app.add_middleware(RequestGuard, hosts=hosts, max_bytes=limits.max_bytes)
+    app.add_middleware(RequestGuard, hosts=hosts, max_bytes=limits.max_bytes, uploads=api.UPLOADS)
     app.include_router(page.routes(service, templates))
     app.include_router(api.routes(service))
     app.include_router(api_reference.routes(app, templates))
@@ -78,8 +77,8 @@ def create_app(
         app,
         {
             PhotochromError: 400,
-            QueueFullError: functools.partial(_retry_later, 503),
-            StorageFullError: functools.partial(_retry_later, 507),
+            QueueFullError: _retry_later,
+            StorageFullError: _retry_later,
             RemovedError: 404,
             WorkerTimeoutError: 504,
             WorkerError: 500,
@@ -88,5 +87,5 @@ def create_app(
     return app
 
 
-def _retry_later(status: int, error: QueueFullError | StorageFullError) -> JSONResponse:
-    return error_response(status, str(error), **{"Retry-After": str(error.retry_after)})
+def _retry_later(error: QueueFullError | StorageFullError) -> JSONResponse:
+    return error_response(error.status, str(error), **{"Retry-After": str(error.retry_after)})

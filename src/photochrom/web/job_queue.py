@@ -13,6 +13,8 @@ from photochrom.batch.process_pool import WorkerPool
 class QueueFullError(Exception):
     """No more jobs may wait."""
 
+    status = 503
+
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"too many photos are waiting; try again in {retry_after} s")
         self.retry_after = retry_after

@@ -25,7 +25,7 @@ from photochrom.colorize.options import MAX_SIZE, MIN_SIDE
 from photochrom.cores import count_cores
 from photochrom.errors import ModelError, PhotochromError, PhotoError
 from photochrom.imagefile.geometry import Rectangle
-from photochrom.server.guard import too_large_message
+from photochrom.server.guard import STOP_SLOW_BODIES, client_network, too_large_message
 from photochrom.web.job_queue import JobQueue
 from photochrom.web.looks import Look
 from photochrom.web.predictions import RemovedError
@@ -201,7 +201,14 @@ class Service:
         owner = path.relative_to(self.storage.folder).parts[0] if path else None
         idle = self.sessions.longest_idle(owner)
         wait = 60.0 if idle is None else self.limits.max_idle - idle
-        return self.storage.reserve(copies * size, path=path, owner=owner, wait=wait)
+        return self.storage.reserve(
+            copies * size,
+            path=path,
+            owner=owner,
+            client=client_network(request.client.host if request.client else "unknown"),
+            wait=wait,
+            stop_slow=request.scope["extensions"][STOP_SLOW_BODIES],
+        )
 
     async def save_upload(self, request: Request, path: Path) -> None:
         """Write a request's body to the file of a photo in a session.
@@ -462,7 +469,7 @@ class Service:
         # The size of the result is not known, but similar.
         size = photo.path.stat().st_size if photo.path.exists() else 0
         try:
-            async with self.storage.reserve(size, path=job.output, result=True):
+            async with self.storage.reserve(size, path=job.output):
                 result: list[str] | TaskFailure = await self.queue.run(task, on_abandoned=clean)
         except Exception:
             clean()

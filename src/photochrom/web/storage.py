@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,13 +18,17 @@ _PREFIX = "photochrom-web-"
 _LOCK_FILE = "lock"
 """Locked by the server. The system unlocks it when the process ends, however it ends."""
 _RETRY_SECONDS = 10
+_CLIENT_SHARE = 0.25
+"""Of the quota, which the uploads that one client sends at a time may have."""
 
 
 class StorageFullError(PhotochromError):
     """The quota does not allow a file."""
 
-    def __init__(self, message: str, retry_after: int) -> None:
+    def __init__(self, message: str, retry_after: int, status: int = 507) -> None:
         super().__init__(message)
+        self.status = status
+        """Of HTTP; 503: only uploads in progress are in the way."""
         self.retry_after = retry_after
         """Seconds after which the client should try again."""
 
@@ -50,7 +54,7 @@ class Storage:
         self.folder, self._lock = _create_folder()
         atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         self._usage: Counter[str] = Counter()  # by name in the folder, as measured
-        self._reserved = 0
+        self._reserved: Counter[str] = Counter()  # by client
         self._recent = 0  # reserved since the measurement, and released
         self._unfinished: set[Path] = set()
         self._measuring = asyncio.Lock()
@@ -62,8 +66,9 @@ class Storage:
         *,
         path: Path | None = None,
         owner: str | None = None,
+        client: str | None = None,
         wait: float = _RETRY_SECONDS,
-        result: bool = False,
+        stop_slow: Callable[[], object] | None = None,
     ) -> AsyncIterator[None]:
         """Return a context in which a file may be written.
 
@@ -71,26 +76,33 @@ class Storage:
             size: Of the file, in bytes, at most.
             path: The file.
             owner: The name in the folder of the client's own files; None: it has none.
+            client: Who sends it; None: nobody, as it is a result.
             wait: Seconds until others' files may be deleted.
-            result: Whether it is a result.
+            stop_slow: Rejects slow uploads, to make room for this one.
 
         Raises:
             StorageFullError: If it does not fit.
         """
-        limit = self.max_bytes + (self.headroom if result else 0)
-        if self._total() + size > limit:
+        sender = client or ""
+        limit = self.max_bytes + (self.headroom if client is None else 0)
+        if not self._has_room(size, limit, sender):
             async with self._measuring:
-                if self._total() + size > limit:
+                if not self._has_room(size, limit, sender):
                     await self._measure()
-        if self._total() + size > limit:
+        if stop_slow is not None and not self._has_room(size, limit, sender):
+            stop_slow()
+            await asyncio.sleep(0.1)
+            await self.measure()
+        if not self._has_room(size, limit, sender):
             raise self._refusal(size, owner, wait)
-        self._reserved += size
+        self._reserved[sender] += size
         if path is not None:
             self._unfinished.add(path)
         try:
             yield
         finally:
-            self._reserved -= size
+            self._reserved[sender] -= size
+            self._reserved += Counter()  # forgets clients with nothing
             self._recent += size
             if path is not None:
                 self._unfinished.discard(path)
@@ -109,8 +121,11 @@ class Storage:
         self._lock.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _total(self) -> int:
-        return self._usage.total() + self._recent + self._reserved
+    def _has_room(self, size: int, limit: int, sender: str) -> bool:
+        others = self._reserved[sender]
+        if sender and others and others + size > _CLIENT_SHARE * self.max_bytes:
+            return False
+        return self._usage.total() + self._recent + self._reserved.total() + size <= limit
 
     async def _measure(self) -> None:
         before, unfinished = self._recent, frozenset(self._unfinished)
@@ -125,8 +140,10 @@ class Storage:
                 "server has for photos; download and remove some, then add this one again",
                 _RETRY_SECONDS,
             )
-        if stored + size <= self.max_bytes:  # only uploads in progress are in the way
-            wait = _RETRY_SECONDS
+        if stored + self._recent + size <= self.max_bytes:
+            return StorageFullError(
+                f"too many uploads at once; try again in {_RETRY_SECONDS} s", _RETRY_SECONDS, 503
+            )
         seconds = max(_RETRY_SECONDS, round(wait))
         text = f"{seconds} s" if seconds < 100 else f"{-(-seconds // 60)} min"
         return StorageFullError(
