@@ -100,20 +100,17 @@ function drawViewer() {
     showView({ photo: null, before: null, after: null, placeholder: "" });
     return;
   }
-  const { fileUrl, look, state } = selected;
+  const { changing, fileUrl, look, state } = selected;
   const status = statusOf(selected);
   const path = `photos/${selected.id}`;
   const isReady = status === "ready";
-  if (isReady) {
-    const size = selected.changing ? `&max_size=${MOVING_PREVIEW_SIZE}` : "";
-    selected.afterUrl = `${path}/after?${lookQuery(look, PICTURE_KEYS)}${size}`;
-  }
+  const size = changing ? `&max_size=${MOVING_PREVIEW_SIZE}` : "";
   const original = lookQuery(look, [...GEOMETRY_KEYS, "truncated"]);
   showView({
     photo: selected,
     look,
-    before: selected.afterUrl ? `${path}/before?${original}` : fileUrl,
-    after: selected.afterUrl,
+    before: isReady ? `${path}/before?${original}` : fileUrl,
+    after: isReady ? `${path}/after?${lookQuery(look, PICTURE_KEYS)}${size}` : null,
     thumbnail: thumbnailImage(selected),
     placeholder: fileType(selected),
     ...(state?.width && regionsOf(selected)),

@@ -72,7 +72,6 @@ function createPhoto(name, file, model) {
     savedAt: 0, // when the look was saved, in ms; Infinity while it is not
     acceptedAt: 0, // by the server, in ms
     abort: new AbortController(),
-    afterUrl: null, // of the latest preview in colour
     revealed: false, // whether the animation was shown
     downloading: false,
   };
@@ -368,9 +367,6 @@ export function revokeFileUrl(photo) {
   if (photo.fileUrl) URL.revokeObjectURL(photo.fileUrl);
   photo.fileUrl = null;
 }
-
-/** Resolve once the server has all changes made so far. */
-export const changesSaved = () => changes;
 
 const notifyTabs = () => otherTabs.postMessage("changed");
 
