@@ -402,22 +402,33 @@ def test_busy_server_blocks_no_other_picture(page: "Page", photos: list[Path]):
     wait_for(page, lambda: shown_chroma(page) < 2)
 
 
+def crop(page: "Page", *rectangle: int) -> None:
+    with page.expect_response(lambda answer: answer.request.method == "PATCH") as saved:
+        page.evaluate(
+            """async (crop) => {
+                const { photos } = await import("/static/photos.js");
+                const { changeLook } = await import("/static/looks.js");
+                changeLook(photos, { crop });
+            }""",
+            rectangle,
+        )
+    assert saved.value.ok
+
+
 def test_crop_that_is_smaller_than_a_version(page: "Page", large_photo: Path):
     add_files(page, large_photo)
     wait_for_colour(page)
-    page.locator("label.version").nth(2).click()
+    versions = page.locator("label.version")
+    versions.nth(2).click()
     assert "size=256&" in str(page.locator("#download").get_attribute("href"))
-    with page.expect_response(lambda answer: answer.request.method == "PATCH") as saved:
-        page.evaluate(
-            """async () => {
-                const { photos } = await import("/static/photos.js");
-                const { changeLook } = await import("/static/looks.js");
-                changeLook(photos, { crop: [0, 0, 200, 200] });
-            }"""
-        )
-    assert saved.value.ok
+    crop(page, 0, 0, 200, 200)
     assert "size=&" in str(page.locator("#download").get_attribute("href"))
     assert not page.locator("#notice").is_visible()
+    wait_for(page, lambda: versions.count() == 2)
+    crop(page, 0, 0, 100, 100)
+    page.locator("#versions").wait_for(state="hidden")
+    page.get_by_role("button", name="Start over").click()
+    wait_for(page, lambda: versions.count() == 3)
 
 
 def test_change_is_not_lost_by_a_reload_before_it_is_saved(page: "Page", photos: list[Path]):

@@ -1,19 +1,20 @@
 // The versions of a photo: small pictures of looks that differ in one thing; a click takes one.
 
 import { RequestError, request } from "./api.js";
-import { PICTURE_KEYS, lookQuery, sameLook } from "./looks.js";
+import { GEOMETRY_KEYS, PICTURE_KEYS, lookQuery, sameLook } from "./looks.js";
 import { statusOf } from "./photos.js";
 import { picture } from "./pictures.js";
 import { t } from "./texts.js";
 
 const DWELL_TIME = 700; // ms that a photo is shown before the server makes its versions
 const PLACEHOLDERS = 4;
+const LIST_KEYS = ["model", ...GEOMETRY_KEYS, "truncated"]; // what decides which versions there are
 
 const $ = (id) => document.getElementById(id);
 
 let onChoose = () => {};
 let isVisible = false;
-let wanted = null; // {photo, key} of the versions that are shown or being made
+let wanted = {}; // {photo, look, key} of the versions that are shown or being made
 let timer = 0;
 let versions = []; // {label, changes} each
 
@@ -22,42 +23,56 @@ export function startVersions(callback) {
   onChoose = callback;
   new IntersectionObserver(([{ isIntersecting }]) => {
     isVisible = isIntersecting;
-    if (wanted) scheduleLoad();
+    scheduleLoad();
   }).observe($("versions"));
 }
 
 /** Show the versions of a photo, once it has been shown for a moment. */
 export function drawVersions(photo) {
   const isReady = photo && statusOf(photo) === "ready";
-  if (photo !== wanted?.photo) showPlaceholders();
+  const isOther = photo !== wanted.photo;
+  if (isOther || (photo && !sameLook(photo.look, wanted.look, LIST_KEYS))) showPlaceholders();
   markChosen(photo);
-  if (photo?.changing) return;
+  if (photo?.changing) {
+    cancelLoad();
+    return;
+  }
   // All versions of the photo change with the look, apart from what makes them differ.
   const key = isReady ? lookQuery({ ...photo.look, size: null }, PICTURE_KEYS) : null;
-  if (photo === wanted?.photo && key === wanted.key) return;
-  wanted = { photo, key, loaded: false };
+  if (isOther || key !== wanted.key) {
+    cancelLoad();
+    wanted = { photo, look: photo?.look, key, loaded: false };
+  }
   scheduleLoad();
 }
 
 function scheduleLoad() {
+  if (timer || !isVisible || !wanted.key || wanted.loaded) return;
+  timer = setTimeout(load, DWELL_TIME);
+}
+
+function cancelLoad() {
   clearTimeout(timer);
-  if (isVisible && wanted.key !== null && !wanted.loaded) timer = setTimeout(load, DWELL_TIME);
+  timer = 0;
 }
 
 async function load() {
   const current = wanted;
   const { photo } = current;
+  const { look } = photo;
+  timer = 0;
   current.loaded = true;
   $("versions-help").textContent = t("versions.help");
   try {
     const path = `photos/${photo.id}`;
-    const { sizes } = await request(`${path}/versions?${lookQuery(photo.look)}`);
+    const { sizes } = await request(`${path}/versions?${lookQuery(look)}`);
     if (current !== wanted) return;
-    showVersions(fromSizes(sizes, photo.look.model));
+    showVersions(fromSizes(sizes, look.model));
     markChosen(photo);
+    if ($("versions").hidden) return;
     await Promise.all(
       versions.map(async ({ changes }, index) => {
-        const query = lookQuery({ ...photo.look, ...changes }, PICTURE_KEYS);
+        const query = lookQuery({ ...look, ...changes }, PICTURE_KEYS);
         const image = (await picture(`${path}/thumbnail?${query}`))?.cloneNode();
         if (current !== wanted || !image) return;
         image.alt = "";
