@@ -206,7 +206,7 @@ def test_crop_by_keyboard(page: "Page", photo: Path):
     assert page.evaluate("document.activeElement.id") == "crop-open"
 
 
-@pytest.mark.parametrize(("shape", "ratio"), [("Square", 1), ("As the photo", 1.5)])
+@pytest.mark.parametrize(("shape", "ratio"), [("Square", 1), ("The photo's shape", 1.5)])
 def test_shape_is_kept(page: "Page", photo: Path, shape: str, ratio: float):
     open_tool(page, photo)
     page.get_by_label("Shape").select_option(shape)

@@ -63,7 +63,8 @@ export async function startCrop(photo, onApply) {
   setOpen(true);
   $("crop-shape").value = "free";
   setGeometry(photo.look);
-  $("crop-box").focus();
+  $("crop-box").focus({ preventScroll: true });
+  $("crop").scrollIntoView();
 }
 
 /** Close the tool without a change. */
