@@ -1,6 +1,6 @@
 // The controls of a look: sliders, check boxes and menus, one for each option.
 
-import { formatNumber } from "./texts.js";
+import { formatPercent } from "./texts.js";
 
 const controls = [...document.querySelectorAll("[data-option]")];
 
@@ -43,7 +43,7 @@ function updateLabels(control) {
     const note = control.selectedOptions[0]?.dataset.note ?? "";
     document.getElementById(`help-${option}`).textContent = note;
   } else if (control.type === "range") {
-    const number = formatNumber(Number(control.value), { style: "percent" });
+    const number = formatPercent(Number(control.value));
     document.getElementById(`value-${option}`).textContent = number;
     control.ariaValueText = number;
     const fraction = (control.value - control.min) / (control.max - control.min);

@@ -38,7 +38,7 @@ import {
   undoRemoval,
 } from "./photos.js";
 import { drawSaving, startSaving } from "./saving.js";
-import { t } from "./texts.js";
+import { formatMegabytes, t } from "./texts.js";
 import {
   fileType,
   focusThumbnail,
@@ -369,7 +369,7 @@ const report = {
 };
 startSaving(report);
 startArchives(report);
-$("welcome-help").textContent = t("welcome.help", { size: MAX_BYTES / 1e6 });
+$("welcome-help").textContent = t("welcome.help", { size: formatMegabytes(MAX_BYTES) });
 $("local-note").hidden = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 startPhotos({
   onChange: scheduleDraw,

@@ -17,7 +17,7 @@ import {
   storeItem,
 } from "./looks.js";
 import { forgetPictures } from "./pictures.js";
-import { t } from "./texts.js";
+import { formatMegabytes, t } from "./texts.js";
 
 const MAX_UPLOADS = 2; // at the same time
 const POLL_BUSY = 400; // ms between polls while the server is working
@@ -114,7 +114,8 @@ export function addFiles(files, model, maxBytes) {
 }
 
 function tooLarge({ name, size }, maxBytes) {
-  return t("file.too_large", { name, size: Math.round(size / 1e5) / 10, limit: maxBytes / 1e6 });
+  const values = { name, size: formatMegabytes(size), limit: formatMegabytes(maxBytes) };
+  return t("file.too_large", values);
 }
 
 function setFailed(photo, message) {

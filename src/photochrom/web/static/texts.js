@@ -20,3 +20,11 @@ const write = (value) => (typeof value === "number" ? numbers.format(value) : va
 
 /** Return a number as it is written in the page's language; `options` are of Intl.NumberFormat. */
 export const formatNumber = (value, options) => value.toLocaleString(language, options);
+
+/** Return a fraction in percent. */
+export const formatPercent = (fraction) => formatNumber(fraction, { style: "percent" });
+
+/** Return a number of bytes in MB. */
+export function formatMegabytes(bytes) {
+  return formatNumber(bytes / 1e6, { style: "unit", unit: "megabyte", maximumFractionDigits: 1 });
+}

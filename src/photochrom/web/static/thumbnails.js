@@ -2,7 +2,7 @@
 
 import { PICTURE_KEYS, lookQuery, settledLook } from "./looks.js";
 import { errorOf, revokeFileUrl, statusOf } from "./photos.js";
-import { t } from "./texts.js";
+import { formatPercent, t } from "./texts.js";
 
 const FADE_DURATION = 800; // ms until a new image covers the old one, see page.css
 const MAX_REQUESTS = 3; // at the same time
@@ -35,7 +35,8 @@ export function statusText(photo) {
   const status = statusOf(photo);
   const { percent } = photo;
   if (status === "uploading") {
-    return percent < 100 ? t("status.uploading", { percent }) : t("status.uploaded");
+    if (percent === 100) return t("status.uploaded");
+    return t("status.uploading", { percent: formatPercent(percent / 100) });
   }
   if (status === "waiting") {
     const { position } = photo.state;

@@ -4,7 +4,7 @@ import { RequestError } from "./api.js";
 import { closeCrop } from "./crop.js";
 import { clearDetail, placeDetail, showDetail } from "./detail.js";
 import { picture } from "./pictures.js";
-import { t } from "./texts.js";
+import { formatPercent, t } from "./texts.js";
 import { fit, places, setPhotoWidth, startZoom } from "./zoom.js";
 
 const DEFAULT_SPLIT = 65; // % of the width in colour
@@ -197,7 +197,7 @@ export function startViewer(newCallbacks) {
 function setSplit(percent) {
   const slider = $("split");
   slider.value = percent;
-  slider.setAttribute("aria-valuetext", t("viewer.percent", { percent: Math.round(slider.value) }));
+  slider.setAttribute("aria-valuetext", formatPercent(slider.value / 100));
   $("tag-after").classList.toggle("faint", slider.value < 15);
   $("tag-before").classList.toggle("faint", slider.value > 85);
   placeDivider();

@@ -1,7 +1,7 @@
 // Zoom and pan of the picture: gestures, wheel, keys and buttons; full screen.
 
 import { showNotice } from "./notices.js";
-import { t } from "./texts.js";
+import { formatPercent, t } from "./texts.js";
 
 const STEP = 1.5; // of a key or a button
 const PAN_STEP = 0.15; // of the stage's size, of an arrow key
@@ -117,7 +117,7 @@ function draw() {
   $("zoom-out").disabled = $("zoom-fit").disabled = zoom <= 1;
   $("zoom-in").disabled = isShown && zoom >= maxZoom() - 1e-6;
   const percent = isShown && photoWidth ? Math.round(100 * scale()) : null;
-  $("zoom-level").textContent = percent ? t("viewer.percent", { percent }) : "";
+  $("zoom-level").textContent = percent ? formatPercent(percent / 100) : "";
   callbacks.onMove();
   clearTimeout(restTimer);
   restTimer = setTimeout(callbacks.onRest, REST);
