@@ -71,10 +71,11 @@ def server(tiny_onnx: Path, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[
 
 @pytest.mark.parametrize(
     ("how", "times"),
-    [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1), (signal.SIGHUP, 1)],
+    [("SIGINT", 1), ("SIGINT", 2), ("SIGTERM", 1), ("SIGHUP", 1)],
 )
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_signal_stops_server_and_leaves_no_files(
-    server: tuple["subprocess.Popen[str]", str], how: signal.Signals, times: int, tmp_path: Path
+    server: tuple["subprocess.Popen[str]", str], how: str, times: int, tmp_path: Path
 ):
     process, address = server
     with httpx2.Client(base_url=address, timeout=30) as client:
@@ -84,7 +85,7 @@ def test_signal_stops_server_and_leaves_no_files(
         large = client.post("/api/colorize", files={"file": bytes(600_000)})
         assert large.status_code == 413
         wide = client.post("/api/colorize", files={"file": make_jpeg(101, 100)})
-        assert "10100 pixels, the limit 10000" in wide.json()["detail"]
+        assert "0.0101 megapixels; this server takes up to 0.01" in wide.json()["detail"]
         assert list(tmp_path.iterdir())
     host, port = address.removeprefix("http://").strip("/").split(":")
     with contextlib.ExitStack() as stack:
@@ -93,7 +94,7 @@ def test_signal_stops_server_and_leaves_no_files(
             client.sendall(request)
         time.sleep(0.3)
         for _ in range(times):
-            process.send_signal(how)
+            process.send_signal(getattr(signal, how))
             time.sleep(0.1)
         assert process.wait(timeout=20) == 0
     assert list(tmp_path.iterdir()) == []
@@ -101,6 +102,7 @@ def test_signal_stops_server_and_leaves_no_files(
     assert process.stderr.read() == "stopped\n"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGHUP")
 @pytest.mark.parametrize("nohup", [False, True])
 def test_closed_terminal_stops_study_unless_nohup(nohup: bool, tmp_path: Path):
     command = [sys.executable, "-m", "photochrom", "study", "serve", str(write_study(tmp_path))]

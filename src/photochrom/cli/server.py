@@ -128,7 +128,8 @@ def serve(
         browser = browser and local and not root_path and _has_user()
         on_started = functools.partial(_open_browser, url) if browser else lambda: None
         server = create_server(app, proxies=proxies, root_path=root_path, on_started=on_started)
-        server.run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):  # before it handles signals
+            server.run(sockets=[listener])
     with contextlib.suppress(OSError):  # the terminal may be closed
         after_ctrl_c = "\n" if sys.stderr.isatty() else ""  # the terminal shows ^C
         click.echo(f"{after_ctrl_c}stopped", err=True)
