@@ -267,6 +267,14 @@ PASTE = """([type, value]) => {
 }"""
 
 
+def test_photo_that_cannot_be_read_shows_its_type(page: "Page", tmp_path: Path):
+    path = tmp_path / "notes.jpg"
+    path.write_text("this is not a photo")
+    add_files(page, path)
+    page.locator(".thumbnail[data-status=failed]").wait_for()
+    page.locator(".file-type").filter(has_text="JPG").wait_for()
+
+
 def test_dropped_and_pasted_addresses_get_a_sentence(page: "Page"):
     notice = page.locator("#notice")
     address = "This is an address, not a file. Save the picture first, then drop the file here."
