@@ -295,7 +295,7 @@ class Service:
             photo.status, photo.error = "failed", str(error)
             photo.error_code = getattr(error, "code", None)
         except WorkerTimeoutError:
-            photo.status = "failed"
+            photo.status, photo.error_code = "failed", "server"
             photo.error = f"{photo.name} took more than {self.limits.timeout:g} s; try again later"
         except Exception as error:  # noqa: BLE001 (any error is shown on the page)
             photo.status, photo.error_code = "failed", "server"
