@@ -250,6 +250,9 @@ def test_original_with_another_geometry_needs_no_network(
     ):
         response = client.get(address, params=query)
         assert Image.open(io.BytesIO(response.content)).size == size
+    part = {"side": "before", "left": 5, "top": 6, "width": 70, "height": 80}
+    response = client.get(f"/photos/{photo['id']}/region", params=part | {"turn": 90})
+    assert Image.open(io.BytesIO(response.content)).size == (70, 80)
     assert tasks == []
     outside = client.get(address, params={"crop": "290,0,20,20"})
     assert outside.status_code == 400
@@ -464,7 +467,7 @@ def test_look_that_fails_leaves_the_photo_as_it_was(
     monkeypatch.setattr(get_service(web_app).queue, "run", time_out)
     response = client.get(f"{address}/after", params={"size": 50})
     assert response.status_code == 504
-    assert response.json()["detail"] == "the worker process took more than 1 s"
+    assert response.json()["detail"] == "the photo took more than 1 s"
     monkeypatch.undo()
     assert wait_until_ready(client) == [photo]
     for view in ("before", "after", "thumbnail", "result"):
@@ -478,7 +481,8 @@ def test_failed_photo_is_prepared_again(
     monkeypatch.setattr(get_service(web_app).queue, "run", time_out)
     upload(client, make_jpeg())
     (failed,) = wait_until_ready(client)
-    assert failed["status"] == "failed"
+    assert (failed["status"], failed["error_code"]) == ("failed", "server")
+    assert failed["error"] == "old.jpg took more than 20 s; try again later"
     monkeypatch.undo()
     answer = client.post(f"/photos/{failed['id']}/retry", json={"saturation": 2})
     assert answer.json()["status"] in ("waiting", "working")

@@ -80,7 +80,7 @@ def create_app(
             QueueFullError: _retry_later,
             StorageFullError: _retry_later,
             RemovedError: 404,
-            WorkerTimeoutError: 504,
+            WorkerTimeoutError: _timed_out,
             WorkerError: 500,
         },
     )
@@ -89,3 +89,7 @@ def create_app(
 
 def _retry_later(error: QueueFullError | StorageFullError) -> JSONResponse:
     return error_response(error.status, str(error), **{"Retry-After": str(error.retry_after)})
+
+
+def _timed_out(error: WorkerTimeoutError) -> JSONResponse:
+    return error_response(504, str(error).replace("the worker process", "the photo"))

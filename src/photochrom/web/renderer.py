@@ -165,15 +165,20 @@ class RenderPreview:
 
 @dataclass(frozen=True)
 class RenderOriginal:
-    """Decode a photo and render it as it is; for a geometry of which there is no prediction."""
+    """Decode a photo and render it as it is, or a rectangle of it."""
 
     source: Source
     max_size: int = PREVIEW_SIZE
+    region: Rectangle | None = None
+    """In px of the result."""
 
     def __call__(self, renderer: Renderer) -> bytes | TaskFailure:
         """Return a JPEG, or a PNG if the photo is partly transparent."""
         try:
-            return _encode(downscale(renderer.load_photo(self.source), self.max_size))
+            photo = renderer.load_photo(self.source)
+            if self.region is not None:
+                photo = crop(photo, self.region)
+            return _encode(downscale(photo, self.max_size))
         except (PhotochromError, MemoryError) as error:
             return TaskFailure.of(error, self.source.path, self.source.max_pixels)
 
@@ -185,7 +190,6 @@ class RenderRegion:
     source: Source
     folder: Path
     """From `PredictPhoto`."""
-    side: Side
     saturation: float
     strength: float
     region: Rectangle
@@ -196,16 +200,13 @@ class RenderRegion:
         """Return a JPEG, or a PNG if the region is partly transparent."""
         try:
             photo = renderer.load_photo(self.source)
-            if self.side == "after":
-                prediction = renderer.load_prediction(self.folder)
-                shown = dataclasses.replace(prediction, photo=photo).render(
-                    saturation=self.saturation,
-                    strength=self.strength,
-                    region=self.region,
-                    pool=renderer.pool,
-                )
-            else:
-                shown = crop(photo, self.region)
+            prediction = dataclasses.replace(renderer.load_prediction(self.folder), photo=photo)
+            shown = prediction.render(
+                saturation=self.saturation,
+                strength=self.strength,
+                region=self.region,
+                pool=renderer.pool,
+            )
         except OSError:
             return TaskFailure("the photo was removed meanwhile")
         except (PhotochromError, MemoryError) as error:

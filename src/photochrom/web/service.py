@@ -376,9 +376,13 @@ class Service:
             for folder in folders.values():
                 shutil.rmtree(folder, ignore_errors=True)
 
-        result: PhotoInfo | TaskFailure = await self.queue.run(
-            task, owner=photo, admitted=admitted, on_abandoned=clean
-        )
+        try:
+            result: PhotoInfo | TaskFailure = await self.queue.run(
+                task, owner=photo, admitted=admitted, on_abandoned=clean
+            )
+        except Exception:
+            clean()
+            raise
         if isinstance(result, TaskFailure):
             clean()
             raise PhotoFailedError(photo.with_client_name(result.message), result.code)
@@ -435,9 +439,12 @@ class Service:
             raise PhotochromError(
                 f"the region has {w}x{h} pixels; it has to have at most {MAX_REGION}x{MAX_REGION}"
             )
-        source, options = self._source(photo, look), (look.saturation, look.strength)
+        source = self._source(photo, look)
+        if side == "before":
+            return await self._render(photo, RenderOriginal(source, max_size, region))
+        options = (look.saturation, look.strength)
         async with self._prediction(photo, look) as files:
-            task = RenderRegion(source, files.folder, side, *options, region, max_size)
+            task = RenderRegion(source, files.folder, *options, region, max_size)
             return await self._render(photo, task)
 
     def _source(self, photo: UploadedPhoto, look: Look) -> Source:
