@@ -254,7 +254,7 @@ async function toggleFullScreen() {
     return;
   }
   try {
-    await $("viewer").requestFullscreen();
+    await document.documentElement.requestFullscreen(); // notices are outside of the viewer
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     showNotice(t("viewer.full_screen_denied"));
