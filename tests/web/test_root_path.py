@@ -1,6 +1,7 @@
 """The page below a path, behind a reverse proxy that strips the path."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from photochrom.web.app import create_app
+from photochrom.web.app import STATIC, TEMPLATES, create_app
 from support.browser import needs_browser
 from support.server import make_jpeg, run_server
 from support.web_page import add_files, wait_for_colour, wait_until_ready
@@ -62,6 +63,13 @@ def test_urls_of_the_server_have_the_path(address: str):
         assert client.get("static/page.css").status_code == 200
         photo = client.post("api/colorize", files={"file": make_jpeg()})
         assert photo.status_code == 200
+
+
+def test_no_url_of_the_page_is_absolute():
+    files = [*STATIC.rglob("*.js"), *STATIC.rglob("*.css"), *TEMPLATES.glob("*.html")]
+    assert len(files) > 10
+    absolute = re.compile(r"""["'`(]/(static|photos|api|archives)\b""")
+    assert [file.name for file in files if absolute.search(file.read_text("utf-8"))] == []
 
 
 @needs_browser
