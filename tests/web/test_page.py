@@ -28,7 +28,7 @@ from photochrom.batch.runner import colorize_file
 from photochrom.cli.colorize import colorize
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.app import create_app
-from photochrom.web.service import Limits
+from photochrom.web.service import Limits, ResultResponse
 from support.models import write_model
 from support.photos import draw
 from support.server import get_service, make_jpeg, run_server
@@ -910,6 +910,23 @@ def test_photos_fail_when_worker_cannot_restart(tmp_path: Path):
         assert {photo["status"] for photo in photos} == {"failed"}
         assert "old.jpg could not be colorized: the worker process was killed" in photos[0]["error"]
         assert f"there is no model file {model}" in photos[1]["error"]
+
+
+def test_result_is_deleted_when_it_cannot_be_sent(tmp_path: Path):
+    path = tmp_path / "result.jpg"
+    path.write_bytes(bytes(1_000_000))
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError("the client left")
+
+    async def receive() -> Any:
+        await asyncio.sleep(60)
+
+    response = ResultResponse(path, remove=path.unlink)
+    with pytest.raises(OSError, match="the client left"):
+        asyncio.run(response({"type": "http", "method": "GET", "headers": []}, receive, send))
+    assert not path.exists()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")

@@ -58,7 +58,7 @@ def test_requests_share_a_job_and_old_values_are_dropped():
         assert jobs.discarded == [20, 30]
         ended.set()
         assert await in_use == 10
-        assert jobs.cache.find(lambda key: key < 4) == 10
+        assert jobs.cache.find(lambda key: key < 4) == 1
         assert jobs.cache.find(lambda key: key == 3) is None
         jobs.cache.drop_old(1)
         assert jobs.discarded == [20, 30, 10]

@@ -78,11 +78,11 @@ class Predictions(Generic[Key, Value]):
         """Tell whether a value is there or being made."""
         return key in self._entries
 
-    def find(self, matches: Callable[[Key], bool]) -> Value | None:
-        """Return the latest finished value whose key matches."""
+    def find(self, matches: Callable[[Key], bool]) -> Key | None:
+        """Return the key of the latest finished value, of those that match."""
         for key, entry in reversed(self._entries.items()):
             if _is_finished(entry) and matches(key):
-                return entry.job.result()
+                return key
         return None
 
     def drop_old(self, max_count: int) -> None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
 from photochrom.batch.process_pool import WorkerPool, WorkerTimeoutError
 from photochrom.colorize.colorizer import MAX_ASPECT_RATIO, network_size
@@ -353,8 +353,11 @@ class Service:
         """
         if photo.info is not None:
             self.check_fit(look, photo.info.sizes)
-        key = self._key(look)
+        return self._use(photo, self._key(look), admitted=admitted)
 
+    def _use(
+        self, photo: UploadedPhoto, key: PredictionKey, *, admitted: bool = False
+    ) -> AbstractAsyncContextManager[PredictionFiles]:
         async def predict() -> PredictionFiles:
             return (await self._predict(photo, [key], admitted))[key]
 
@@ -409,12 +412,13 @@ class Service:
             Exception: As `JobQueue.run`.
         """
         _check_ready(photo)
-        files = photo.predictions.find(_has_same_original(look))
-        if files is None:
+        key = photo.predictions.find(_has_same_original(look))
+        if key is None:
             return await self._render(photo, RenderOriginal(self._source(photo, look), max_size))
-        if max_size == PREVIEW_SIZE:
-            return (files.folder / "before").read_bytes()
-        return await self._render(photo, RenderPreview(files.folder, "before", 1, 1, max_size))
+        async with self._use(photo, key) as files:
+            if max_size == PREVIEW_SIZE:
+                return (files.folder / "before").read_bytes()
+            return await self._render(photo, RenderPreview(files.folder, "before", 1, 1, max_size))
 
     async def render_region(
         self, photo: UploadedPhoto, look: Look, side: Side, region: Rectangle, max_size: int
@@ -499,11 +503,29 @@ class Service:
             Exception: As `colorize`.
         """
         result = await cancel_on_disconnect(request, self.colorize(photo, look))
-        clean = BackgroundTask(photo.remove_result, result.path)
         warnings = {WARNINGS_HEADER: json.dumps(result.warnings)} if result.warnings else None
-        return FileResponse(
-            result.path, filename=photo.output_name(look), background=clean, headers=warnings
+        return ResultResponse(
+            result.path,
+            filename=photo.output_name(look),
+            headers=warnings,
+            remove=functools.partial(photo.remove_result, result.path),
         )
+
+
+class ResultResponse(FileResponse):
+    """Sends a result and deletes it, also if the client leaves meanwhile."""
+
+    def __init__(self, path: Path, *, remove: Callable[[], object], **options: Any) -> None:
+        """Take the arguments of `FileResponse`, and what deletes the file."""
+        super().__init__(path, **options)
+        self._remove = remove
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._remove()
 
 
 class PhotoFailedError(PhotoError):

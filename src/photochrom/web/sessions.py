@@ -1,6 +1,7 @@
 """Sessions: the uploaded photos of each browser, in a temporary folder."""
 
 import asyncio
+import functools
 import re
 import secrets
 import shutil
@@ -67,15 +68,20 @@ class UploadedPhoto:
         name = Path(self.name)
         return self.folder / f"photo{name.suffix.lower() if has_photo_suffix(name) else ''}"
 
+    @functools.cached_property
+    def _becomes_png(self) -> bool:
+        """Whether the file, which is received, becomes a PNG whatever its suffix."""
+        return becomes_png(str(self.path))
+
     def output_name(self, look: Look) -> str:
         """Return the file name of the result, for the client."""
-        as_png = becomes_png(str(self.path))
+        as_png = self._becomes_png if self.info is not None else becomes_png(str(self.path))
         return output_name(self.name, OUTPUT_MARK, as_png=as_png, format=look.format)
 
     def new_job(self, look: Look) -> Job:
-        """Return a job with an output file of its own."""
-        output = self.folder / f"result-{secrets.token_hex(8)}"
-        return Job(self.path, output.with_suffix(Path(self.output_name(look)).suffix))
+        """Return a job with an output file in a folder of its own."""
+        folder = self.folder / f"result-{secrets.token_hex(8)}"
+        return Job(self.path, folder / f"result{Path(self.output_name(look)).suffix}")
 
     def remove(self) -> None:
         """Cancel all work and delete the folder."""
@@ -85,11 +91,11 @@ class UploadedPhoto:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def remove_result(self, path: Path) -> None:
-        """Delete an output file; of a temporary photo, the whole folder."""
+        """Delete an output file with its folder; of a temporary photo, everything."""
         if self.temporary:
             self.remove()
-        else:
-            path.unlink(missing_ok=True)
+        else:  # a process that was stopped may have left a temporary file there
+            shutil.rmtree(path.parent, ignore_errors=True)
 
     def with_client_name(self, message: str) -> str:
         """Replace the path of the upload in a message by the client's file name."""
