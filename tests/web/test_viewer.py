@@ -305,6 +305,7 @@ def test_zoom_by_keys_and_buttons(page: "Page", photo: Path):
     page.keyboard.press("+")
     page.get_by_role("button", name="Show the whole picture").click()
     assert zoom_of(page) == 1
+    assert page.evaluate("document.activeElement.id") == "zoom-fit"
 
 
 def test_enlarged_picture_is_dragged_and_compared(page: "Page", photo: Path):

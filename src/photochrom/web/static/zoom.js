@@ -114,8 +114,9 @@ function draw() {
   style.transform = zoom > 1 ? `translate(${x}px, ${y}px) scale(${zoom})` : "";
   $("stage").classList.toggle("zoomed", zoom > 1);
   $("viewer-tools").hidden = !isShown;
-  $("zoom-out").disabled = $("zoom-fit").disabled = zoom <= 1;
-  $("zoom-in").disabled = isShown && zoom >= maxZoom() - 1e-6;
+  // Not disabled, as a button would lose the focus.
+  for (const id of ["zoom-out", "zoom-fit"]) $(id).ariaDisabled = String(zoom <= 1);
+  $("zoom-in").ariaDisabled = String(isShown && zoom >= maxZoom() - 1e-6);
   const percent = isShown && photoWidth ? Math.round(100 * scale()) : null;
   $("zoom-level").textContent = percent ? formatPercent(percent / 100) : "";
   callbacks.onMove();
