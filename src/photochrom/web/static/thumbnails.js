@@ -114,10 +114,12 @@ function createItem(photo) {
   return {
     ...{ option, preview, bar, text },
     drawn: "", // what the elements show
+    look: null, // of the result that is to be shown
     url: null, // of the result that is shown
-    wanted: null, // the URL of the result that is to be shown
+    wanted: null, // the URL for `look`
     request: null, // the <img> that is being loaded
     failures: 0,
+    isPaused: false, // after a failure
     observed: false,
   };
 }
@@ -149,10 +151,12 @@ function updateItem(photo, item, { shown, selected, active }) {
     item.text.textContent = text;
     item.bar.style.setProperty("--done", status === "uploading" ? `${photo.percent}%` : "0%");
   }
-  if (status !== "ready") return;
-  const wanted = `photos/${photo.id}/thumbnail?${lookQuery(settledLook(photo), PICTURE_KEYS)}`;
+  const look = settledLook(photo);
+  if (status !== "ready" || item.look === look) return;
+  item.look = look;
+  const wanted = `photos/${photo.id}/thumbnail?${lookQuery(look, PICTURE_KEYS)}`;
   if (item.wanted === wanted) return;
-  Object.assign(item, { wanted, failures: 0 });
+  Object.assign(item, { wanted, failures: 0, isPaused: false });
   cancelRequest(item);
 }
 
@@ -163,7 +167,8 @@ function loadNearby() {
     if (photo.fileUrl && !item.url && !item.preview.querySelector("img")) {
       showOriginal(item, photo.fileUrl);
     }
-    if (requests < MAX_REQUESTS && !item.request && item.wanted && item.wanted !== item.url) {
+    const isMissing = item.wanted && item.wanted !== item.url;
+    if (isMissing && !item.request && !item.isPaused && requests < MAX_REQUESTS) {
       loadResult(item, photo);
     }
   }
@@ -204,11 +209,10 @@ function retryLater(item) {
   const { wanted } = item;
   const delay = RETRY_DELAYS[Math.min(item.failures, RETRY_DELAYS.length - 1)];
   item.failures++;
-  item.request = new Image(); // so that it is not requested meanwhile
-  const blocker = item.request;
+  item.isPaused = true;
   setTimeout(() => {
-    if (item.request !== blocker || item.wanted !== wanted) return;
-    item.request = null;
+    if (item.wanted !== wanted) return;
+    item.isPaused = false;
     loadNearby();
   }, delay);
 }
