@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -76,6 +77,25 @@ def test_empty_corners_are_those_of_the_library(page: "Page"):
             assert is_inside, case
 
 
+def test_dragged_crops_are_allowed_by_the_library(page: "Page"):
+    random = np.random.default_rng(0)
+    width, height = 301, 200
+    cases = [
+        [float(random.uniform(-45, 45)), *map(float, random.uniform(0, 300, 4))] for _ in range(300)
+    ]
+    crops = evaluate(
+        page,
+        f"""([angle, ...target]) => {{
+            const fits = (rectangle) => geometry.isInside(rectangle, {width}, {height}, angle);
+            const start = [{width / 2}, {height / 2}, 0, 0];
+            return geometry.roundInwards(geometry.advance(start, target, fits), fits);
+        }}""",
+        cases,
+    )
+    for (angle, *_), crop in zip(cases, crops, strict=True):
+        assert Geometry(0, angle, tuple(crop)).size(width, height) == tuple(crop[2:])
+
+
 def test_rectangle_is_turned_like_a_photo(page: "Page"):
     picture = Image.new("L", (60, 40))
     picture.paste(255, (10, 5, 10 + 20, 5 + 15))
@@ -144,6 +164,20 @@ def test_crop_by_handles(page: "Page", photo: Path):
     assert (look["turn"], look["straighten"]) == (0, 0)
     wait_for(page, lambda: shown_size(page) == look["crop"][2:])
     assert f"{look['crop'][2]} \u00d7" in page.locator("#photo-info").inner_text()
+
+
+def test_crop_reaches_the_edges(page: "Page", photo: Path):
+    open_tool(page, photo)
+    size = page.locator("#crop-size")
+    drag(page, "[data-handle=nw]", 0.31, 0.17)
+    text = size.inner_text()
+    for dx, dy in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+        drag(page, "#crop-box", dx, dy)
+        assert size.inner_text() == text  # it is moved, and stays as large
+    drag(page, "[data-handle=ne]", 1, -1)
+    page.get_by_role("button", name="Apply", exact=True).click()
+    page.locator("#stage").wait_for()
+    assert page.locator("#undo").get_attribute("aria-disabled") == "true"  # it is the whole photo
 
 
 def test_crop_is_changed_turned_and_undone(page: "Page", photo: Path):

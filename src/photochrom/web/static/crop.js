@@ -86,7 +86,7 @@ function setOpen(isOpen) {
 
 function apply() {
   const { photo, onApply, turn, straighten } = edit;
-  const rectangle = roundInwards(edit.rectangle);
+  const rectangle = roundInwards(edit.rectangle, fits);
   const isLargest = !edit.isChosen || String(rectangle) === String(largest());
   const changes = { turn, straighten, crop: isLargest ? null : rectangle };
   closeCrop();
@@ -208,7 +208,7 @@ function draw() {
   const degrees = formatNumber(edit.straighten, digits);
   $("straighten-value").textContent = t("crop.degrees", { degrees });
   $("straighten").setAttribute("aria-valuetext", t("crop.degrees", { degrees }));
-  const [, , cropWidth, cropHeight] = roundInwards(edit.rectangle);
+  const [, , cropWidth, cropHeight] = roundInwards(edit.rectangle, fits);
   const text = t("photo.size", { width: `${cropWidth}`, height: `${cropHeight}` });
   if ($("crop-size").textContent !== text) $("crop-size").textContent = text;
 }

@@ -57,7 +57,7 @@ export function advance(from, to, fits) {
   if (fits(to)) return to;
   const between = (part) => from.map((value, index) => value + part * (to[index] - value));
   let [good, bad] = [0, 1];
-  for (let step = 0; step < 24; step++) {
+  for (let step = 0; step < 50; step++) {
     const middle = (good + bad) / 2;
     if (fits(between(middle))) good = middle;
     else bad = middle;
@@ -65,11 +65,15 @@ export function advance(from, to, fits) {
   return between(good);
 }
 
-/** Return the largest rectangle of whole px inside of one. */
-export function roundInwards([left, top, w, h]) {
-  const [x, y] = [Math.ceil(left - TOLERANCE), Math.ceil(top - TOLERANCE)];
-  const [right, bottom] = [Math.floor(left + w + TOLERANCE), Math.floor(top + h + TOLERANCE)];
-  return [x, y, Math.max(1, right - x), Math.max(1, bottom - y)];
+/** Return a rectangle of whole px for one that `fits`: the nearest inside of it. */
+export function roundInwards([left, top, w, h], fits) {
+  const round = (tolerance) => {
+    const [x, y] = [left, top].map((value) => Math.ceil(value - tolerance));
+    const [right, bottom] = [left + w, top + h].map((value) => Math.floor(value + tolerance));
+    return [x, y, Math.max(1, right - x), Math.max(1, bottom - y)];
+  };
+  const rectangle = round(0.001); // a sum may be just below a whole number
+  return fits(rectangle) ? rectangle : round(0);
 }
 
 const radians = (degrees) => (degrees * Math.PI) / 180;
