@@ -131,6 +131,13 @@ def test_clients_behind_a_trusted_proxy_are_counted_apart(
         assert _status(connect(server, A, _post(3, b"abc", header=second))) == other
 
 
+def test_proxy_is_known_to_a_server_at_an_ipv6_address():
+    proxy = ipaddress.ip_network("10.0.0.0/8")
+    config = connections.create_server(_make_app(), proxies=[proxy]).config
+    assert "::ffff:a00:0/104" in config.forwarded_allow_ips
+    assert ipaddress.ip_address("::ffff:10.1.2.3") in ipaddress.ip_network("::ffff:a00:0/104")
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [

@@ -1,6 +1,7 @@
 """The quota of the disk, and the folders of servers that were killed."""
 
 import asyncio
+import errno
 import socket
 import subprocess
 import sys
@@ -225,3 +226,19 @@ def test_what_is_read_into_memory_is_small(
     path = "/photos/x" if status == 413 else "/api/colorize"
     method = "PATCH" if status == 413 else "POST"
     assert httpx2.request(method, server[1] + path, **body).status_code == status
+
+
+@pytest.mark.parametrize("how", ["page", "API"])
+def test_full_disk_is_explained(
+    server: tuple[FastAPI, str], how: str, monkeypatch: pytest.MonkeyPatch
+):
+    app, url = server
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    service = get_service(app)
+    monkeypatch.setattr(service.storage, "reserve", fail)
+    response = _upload(url, how, _noise(MB))
+    assert response.status_code == 507
+    assert response.json() == {"detail": "the disk of this server is full; try again later"}

@@ -171,6 +171,7 @@ def create_server(
         on_started: Called when the server answers requests.
     """
     _raise_file_limit()
+    proxies = [*proxies, *(_mapped(network) for network in proxies if network.version == 4)]
     config = uvicorn.Config(
         app,
         http=type("_Connection", (Connection,), {"proxies": proxies}),
@@ -185,6 +186,11 @@ def create_server(
     )
     logging.getLogger("uvicorn.error").addFilter(_is_error)
     return Server(config, on_started)
+
+
+def _mapped(network: Network) -> Network:
+    """Return an IPv4 network as a server sees it that listens at an IPv6 address."""
+    return ipaddress.ip_network(f"::ffff:{network.network_address}/{96 + network.prefixlen}")
 
 
 def _is_error(record: logging.LogRecord) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def create_app(
             RemovedError: 404,
             WorkerTimeoutError: _timed_out,
             WorkerError: 500,
+            OSError: _disk_error,
         },
     )
     return app
@@ -93,3 +95,14 @@ def _retry_later(error: QueueFullError | StorageFullError) -> JSONResponse:
 
 def _timed_out(error: WorkerTimeoutError) -> JSONResponse:
     return error_response(504, str(error).replace("the worker process", "the photo"))
+
+
+def _disk_error(error: OSError) -> JSONResponse:
+    """Explain a full disk; other errors are faults of ours.
+
+    Raises:
+        OSError: If it is another error.
+    """
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    return error_response(507, "the disk of this server is full; try again later")

@@ -198,7 +198,7 @@ class Service:
             StorageFullError: If it does not fit.
         """
         size = int(request.headers.get("content-length", self.limits.max_bytes))
-        owner = path.relative_to(self.storage.folder).parts[0] if path else None
+        owner = self.storage.owner(path) if path else None
         idle = self.sessions.longest_idle(owner)
         wait = 60.0 if idle is None else self.limits.max_idle - idle
         return self.storage.reserve(
@@ -480,7 +480,9 @@ class Service:
         # The size of the result is not known, but similar.
         size = photo.path.stat().st_size if photo.path.exists() else 0
         try:
-            async with self.storage.reserve(size, path=job.output):
+            async with self.storage.reserve(
+                size, path=job.output, owner=self.storage.owner(job.output)
+            ):
                 result: list[str] | TaskFailure = await self.queue.run(task, on_abandoned=clean)
         except Exception:
             clean()

@@ -107,6 +107,10 @@ class Storage:
             if path is not None:
                 self._unfinished.discard(path)
 
+    def owner(self, path: Path) -> str:
+        """Return the name in the folder of what a file belongs to, such as a session."""
+        return path.relative_to(self.folder).parts[0]
+
     async def measure(self) -> None:
         """Measure all files."""
         async with self._measuring:
@@ -137,7 +141,7 @@ class Storage:
         if 2 * own >= self.max_bytes:
             return StorageFullError(
                 f"your photos take {own / 1e6:.0f} of the {self.max_bytes / 1e6:.0f} MB that this "
-                "server has for photos; download and remove some, then add this one again",
+                "server has for photos; download and remove some, then try again",
                 _RETRY_SECONDS,
             )
         if stored + self._recent + size <= self.max_bytes:
