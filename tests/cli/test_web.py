@@ -90,6 +90,8 @@ def test_signal_stops_server_and_leaves_no_files(
     host, port = address.removeprefix("http://").strip("/").split(":")
     with contextlib.ExitStack() as stack:
         for request in _UNFINISHED:
+            with socket.create_connection((host, int(port))) as left:  # as by a reload
+                left.sendall(request)
             client = stack.enter_context(socket.create_connection((host, int(port))))
             client.sendall(request)
         time.sleep(0.3)
