@@ -10,6 +10,7 @@ import { fit, places, setPhotoWidth, startZoom } from "./zoom.js";
 const DEFAULT_SPLIT = 65; // % of the width in colour
 const REVEAL_DURATION = 1100; // ms
 const BUSY_DELAY = 400; // ms until a notice says that the picture is being made
+const THUMBNAIL_SIZE = 640; // px
 const MAX_WAIT = 1000; // ms for a picture that is on its way while another is wanted
 const RENDERED = ["saturation", "strength", "max_size"]; // what needs no new prediction
 
@@ -48,7 +49,7 @@ export async function showView(view) {
   if (isOther || isLate || view.before !== wanted.before || !samePrediction(view.after, wanted.after)) {
     loading?.abort();
   }
-  if (view.photo !== wanted.photo || view.before !== wanted.before) closeCrop();
+  if (isOther || view.before !== wanted.before) closeCrop();
   wanted = view;
   if (isOther) showThumbnail(view);
   if (loading && !loading.signal.aborted) return;
@@ -92,9 +93,11 @@ function showThumbnail(view) {
   const { photo, thumbnail, placeholder } = view;
   const canvas = thumbnail && document.createElement("canvas");
   if (thumbnail) {
-    canvas.width = thumbnail.naturalWidth;
-    canvas.height = thumbnail.naturalHeight;
-    canvas.getContext("2d").drawImage(thumbnail, 0, 0);
+    const { naturalWidth, naturalHeight } = thumbnail; // which may be those of the user's file
+    const scale = Math.min(1, THUMBNAIL_SIZE / Math.max(naturalWidth, naturalHeight));
+    canvas.width = Math.max(1, scale * naturalWidth);
+    canvas.height = Math.max(1, scale * naturalHeight);
+    canvas.getContext("2d").drawImage(thumbnail, 0, 0, canvas.width, canvas.height);
     canvas.setAttribute("role", "img");
     setFrame(canvas, view);
   }
