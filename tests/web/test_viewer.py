@@ -418,12 +418,14 @@ def test_regions_are_loaded_when_a_movement_pauses(page: "Page", photo: Path):
     page.mouse.down()
     page.mouse.move(x + 500, y, steps=25)
     page.mouse.up()
-    wait_for(page, lambda: len(requests) == 4)
+    wait_for(page, lambda: len(requests) >= 4)
+    page.wait_for_timeout(500)  # a slow computer may have paused
+    originals = [url for url in requests if "side=before" in url]
     page.fill("#option-saturation", "0.5")
     page.locator("#option-saturation").dispatch_event("change")
     wait_for(page, lambda: "saturation=0.5" in requests[-1])
     page.locator("#after-detail img").wait_for()
-    assert len(requests) == 5  # the original stays the same
+    assert [url for url in requests if "side=before" in url] == originals  # they are kept
     page.keyboard.press("0")
     wait_for(page, lambda: page.locator("#after-detail img").count() == 0)
 
