@@ -252,6 +252,24 @@ def test_addresses_are_relative(browser: TestClient):
         assert not re.findall(r"""["'`(]/\w""", reply.text), path
 
 
+def test_study_below_a_path(folder: Path):
+    app = create_app(folder)
+    with TestClient(app, base_url="http://127.0.0.1:8001", root_path="/study") as browser:
+        cookie = browser.post("/api/person").headers["set-cookie"]
+        assert "; Path=/study;" in cookie
+        browser.cookies.clear()
+        browser.headers["cookie"] = cookie.split(";")[0]
+        assert "; Path=/study;" in browser.post("/api/withdraw").headers["set-cookie"]
+
+
+def test_head_requests_have_no_body(browser: TestClient, folder: Path):
+    picture = next(iter(load_study(folder).items[0].pictures.values()))
+    for path in ("/", "/withdrawn", f"/pictures/{picture}.png", "/static/study.js"):
+        response = browser.head(path)
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["content-length"] == str(len(browser.get(path).content))
+
+
 def test_second_consent_adds_no_participant(browser: TestClient, folder: Path):
     for _ in range(2):
         browser.post("/api/person", json={})

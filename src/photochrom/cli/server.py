@@ -5,6 +5,7 @@ import functools
 import io
 import ipaddress
 import os
+import re
 import socket
 import sys
 import threading
@@ -25,7 +26,7 @@ _LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 def address_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that adds --host, --port and --name to a command.
+    """Return a decorator that adds --host, --port, --name, --proxy and --root-path.
 
     Args:
         port: The default port.
@@ -56,9 +57,22 @@ def address_options(port: int) -> Callable[[Callable[..., Any]], Callable[..., A
             help="A reverse proxy, or a network such as 10.0.0.0/8, that names the client in "
             "X-Forwarded-For. Limits count each client behind it.",
         )
-        return host(port_option(name(proxy(command))))
+        root_path = click.option(
+            "--root-path",
+            default="",
+            metavar="PATH",
+            callback=_parse_root_path,
+            help="Path of the page at a reverse proxy that strips it, such as /photos.",
+        )
+        return host(port_option(name(proxy(root_path(command)))))
 
     return add
+
+
+def _parse_root_path(_: click.Context, __: click.Parameter, value: str) -> str:
+    if value and not re.fullmatch(r"(/[\w.~-]+)+/?", value, re.ASCII):
+        raise click.BadParameter(f"{value!r} is not a path such as /photos")
+    return value.rstrip("/")
 
 
 def _parse_networks(

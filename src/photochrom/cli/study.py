@@ -134,6 +134,7 @@ def serve(
     port: int,
     names: tuple[str, ...],
     proxies: "tuple[Network, ...]",
+    root_path: str,
 ) -> None:
     """Serve the study in DIR to participants, until Ctrl-C.
 
@@ -142,7 +143,8 @@ def serve(
     need("web")
     from photochrom.study.app import create_app
 
-    serve_app(create_app(folder, allowed_hosts(names, host)), host, port, proxies=proxies)
+    app = create_app(folder, allowed_hosts(names, host))
+    serve_app(app, host, port, proxies=proxies, root_path=root_path)
 
 
 @study.command()

@@ -1,6 +1,5 @@
 """`photochrom web`."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,6 @@ from photochrom.cli.server import address_options, allowed_hosts, serve
 
 if TYPE_CHECKING:
     from photochrom.server.connections import Network
-
-
-def _parse_root_path(_: click.Context, __: click.Parameter, value: str) -> str:
-    if value and not re.fullmatch(r"(/[\w.~-]+)+/?", value, re.ASCII):
-        raise click.BadParameter(f"{value!r} is not a path such as /photos")
-    return value.rstrip("/")
 
 
 @click.command()
@@ -63,13 +56,6 @@ def _parse_root_path(_: click.Context, __: click.Parameter, value: str) -> str:
     type=click.FloatRange(0, min_open=True),
     metavar="S",
     help="Timeout for one photo. Default: 120.",
-)
-@click.option(
-    "--root-path",
-    default="",
-    metavar="PATH",
-    callback=_parse_root_path,
-    help="Path of the page at a reverse proxy that strips it, such as /photos.",
 )
 @click.option(
     "--browser/--no-browser",

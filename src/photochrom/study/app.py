@@ -94,14 +94,17 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
             raise TrialNotOpenError("this browser has no consent to the study; open the page again")
         return participant
 
+    @app.head("/")
     @app.get("/")
     def index() -> HTMLResponse:
         return HTMLResponse(page)
 
+    @app.head("/withdrawn")
     @app.get("/withdrawn")
     def withdrawn() -> HTMLResponse:
         return HTMLResponse(withdrawn_page)
 
+    @app.head("/pictures/{name}")
     @app.get("/pictures/{name}")
     def image(name: str) -> Response:
         if name not in images:
@@ -120,6 +123,7 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
                 cookie,
                 participant,
                 max_age=_COOKIE_SECONDS,
+                path=request.scope["root_path"] or "/",
                 httponly=True,
                 samesite="strict",
                 secure=request.url.scheme == "https",
@@ -150,7 +154,8 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
         if participant is not None:  # otherwise the first reply was lost
             request.app.state.store.withdraw(participant)
         response = Response(status_code=204)
-        response.delete_cookie(cookie, httponly=True, samesite="strict")
+        path = request.scope["root_path"] or "/"
+        response.delete_cookie(cookie, path=path, httponly=True, samesite="strict")
         return response
 
     def describe(current: CurrentTrial) -> dict[str, Any]:
