@@ -274,6 +274,7 @@ def test_photo_that_is_cut_off(page: "Page", photos: list[Path]):
     add_files(page, photos[0])
     page.get_by_role("button", name="Use the part that can be read").click()
     wait_for_colour(page)
+    assert page.evaluate("document.activeElement.role") == "option"  # the focus is not dropped
     assert not page.locator("#error").is_visible()
     page.get_by_role("listitem").filter(has_text="A part of this file is missing").wait_for()
     assert "truncated=true" in str(page.locator("#download").get_attribute("href"))
@@ -384,6 +385,8 @@ def test_look_that_cannot_be_made_is_taken_back(
             reload(page)
             wait_for_colour(page)
             wait_for(page, lambda: page.locator("#option-saturation").input_value() == "2")
+    page.get_by_role("button", name="Close").click()
+    assert page.evaluate("document.activeElement.role") == "option"
     page.get_by_role("button", name="Undo", exact=True).click()
     assert page.locator("#option-saturation").input_value() == "1"
 
@@ -698,6 +701,13 @@ def test_every_control_has_an_accessible_name(page: "Page", photos: list[Path]):
     wait_until_ready(page, 2)
     wait_for_colour(page)
     page.get_by_text("More options").click()
+    for control in page.locator("#panel .control:visible").all():
+        label, help_text, field = (
+            control.locator(part).first for part in ("label", ".help", "[data-option]")
+        )
+        assert field.get_attribute("aria-describedby") == help_text.get_attribute("id")
+        top = [part.bounding_box()["y"] for part in (label, help_text)]  # type: ignore[index]
+        assert 0 < top[1] - top[0] < 60
     session = page.context.new_cdp_session(page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
     roles = {"button", "link", "slider", "checkbox", "option", "listbox", "image"}

@@ -6,9 +6,13 @@ const UNDO_TIME = 8000; // ms
 let timer = 0;
 let endRemoval = () => {};
 
-export function startNotices({ onUndoRemoval, onEndRemoval }) {
+/** Call back: onClose() of a message, to set the focus; onUndoRemoval(), onEndRemoval(). */
+export function startNotices({ onClose, onUndoRemoval, onEndRemoval }) {
   endRemoval = onEndRemoval;
-  $("notice-close").addEventListener("click", () => ($("notice").hidden = true));
+  $("notice-close").addEventListener("click", () => {
+    $("notice").hidden = true;
+    onClose();
+  });
   $("removal-undo").addEventListener("click", onUndoRemoval);
   window.addEventListener("pagehide", hideUndo); // photos.js ends the removal
 }

@@ -45,7 +45,7 @@ function updateLabels(control) {
   } else if (control.type === "range") {
     const number = formatPercent(Number(control.value));
     document.getElementById(`value-${option}`).textContent = number;
-    control.ariaValueText = number;
+    control.setAttribute("aria-valuetext", number);
     const fraction = (control.value - control.min) / (control.max - control.min);
     control.style.setProperty("--fraction", fraction);
   }

@@ -218,6 +218,12 @@ function remove(list) {
   if (hadFocus && selected) focusThumbnail(selected);
 }
 
+/** Prepare the selected photo again; the button is hidden, and gives the focus away. */
+function retry(changes) {
+  retryPhoto(selected, changes);
+  focusThumbnail(selected);
+}
+
 function bringBack() {
   hideUndo();
   removalIsLatest = false;
@@ -304,7 +310,7 @@ function onShortcut(event) {
 
 function onClick(id, action) {
   $(id).addEventListener("click", () => {
-    if ($(id).ariaDisabled !== "true") action();
+    if ($(id).getAttribute("aria-disabled") !== "true") action();
   });
 }
 
@@ -316,9 +322,9 @@ function startButtons() {
     announcements.push(t("history.started_over"));
   });
   onClick("apply-to-all", () => applyLook(photos));
-  onClick("use-readable", () => retryPhoto(selected, { truncated: true }));
+  onClick("use-readable", () => retry({ truncated: true }));
   onClick("crop-open", crop);
-  onClick("try-again", () => retryPhoto(selected, {}));
+  onClick("try-again", () => retry({}));
   onClick("remove", () => remove([selected]));
   onClick("download-all", () => downloadAll(photos));
   onClick("remove-all", () => $("confirm-remove").showModal());
@@ -343,7 +349,11 @@ startViewer({
     photo.goodLook = look;
   },
 });
-startNotices({ onUndoRemoval: bringBack, onEndRemoval: finishRemoval });
+startNotices({
+  onClose: () => (selected ? focusThumbnail(selected) : $("file-input").focus()),
+  onUndoRemoval: bringBack,
+  onEndRemoval: finishRemoval,
+});
 startVersions(changeSelected);
 startCropTool();
 startButtons();

@@ -99,7 +99,7 @@ function showPlaceholders() {
   $("versions").hidden = false;
   const list = $("version-list");
   list.replaceChildren(...Array.from({ length: PLACEHOLDERS }, createPlaceholder));
-  list.ariaBusy = "true";
+  list.setAttribute("aria-busy", "true");
 }
 
 function createPlaceholder() {
@@ -116,7 +116,7 @@ function showVersions(newVersions) {
   versions = newVersions;
   const list = $("version-list");
   if (!isSame) list.replaceChildren(...versions.map(createVersion));
-  list.ariaBusy = "false";
+  list.setAttribute("aria-busy", "false");
   $("versions").hidden = versions.length < 2; // a small photo
 }
 
@@ -125,7 +125,7 @@ function createVersion({ label, changes }) {
   item.className = "version";
   const radio = item.appendChild(document.createElement("input"));
   Object.assign(radio, { type: "radio", name: "version", className: "visually-hidden" });
-  radio.ariaLabel = t("versions.version", { label });
+  radio.setAttribute("aria-label", t("versions.version", { label }));
   radio.addEventListener("change", () => onChoose(changes));
   item.appendChild(document.createElement("span")).className = "version-picture";
   item.appendChild(document.createElement("span")).textContent = label;
