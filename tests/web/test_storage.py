@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from photochrom.web import storage
 from photochrom.web.app import create_app
 from photochrom.web.service import Limits
 from photochrom.web.storage import Storage, StorageFullError
@@ -56,6 +57,25 @@ def test_folders_of_killed_servers_are_removed(folder: Path):
     first.close()
     second.close()
     assert list(folder.iterdir()) == [other]
+
+
+def test_folder_that_is_being_removed_is_locked(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    stale = folder / "photochrom-web-started"  # its server is about to lock it
+    stale.mkdir()
+    (stale / "lock").touch()
+    locked = []
+
+    def remove(path: Path, *, ignore_errors: bool) -> None:
+        if path.exists():
+            with (path / "lock").open("r+b") as lock:
+                locked.append(storage._try_lock(lock))
+            remove_tree(path, ignore_errors=ignore_errors)
+
+    remove_tree = storage.shutil.rmtree
+    monkeypatch.setattr("photochrom.web.storage.shutil.rmtree", remove)
+    storage._remove_stale_folders()
+    assert locked == [False]
+    assert not stale.exists()
 
 
 def test_folder_is_removed_at_the_end_of_the_process(folder: Path):

@@ -188,9 +188,11 @@ def _remove_stale_folders() -> None:
                 folder.rmdir()  # only if it is empty: of a server that was killed while it started
                 continue
             with (folder / _LOCK_FILE).open("r+b") as lock:
-                stale = _try_lock(lock)
-            if stale:
+                if not _try_lock(lock):
+                    continue
+                # While it is locked, as its server may be about to lock it.
                 shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)  # Windows keeps files that are open
 
 
 def _try_lock(file: BinaryIO) -> bool:
