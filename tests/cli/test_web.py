@@ -54,14 +54,26 @@ def run(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.stderr
 
 
+@contextlib.contextmanager
+def default_signals() -> Iterator[None]:
+    """Let new processes have the signals of a shell in a terminal; nohup and `&` ignore some."""
+    names = [name for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+    former = {name: signal.signal(getattr(signal, name), signal.SIG_DFL) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in former.items():
+            signal.signal(getattr(signal, name), handler)
+
+
 @pytest.fixture
 def server(tiny_onnx: Path, tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """The process of the command, and the URL that it prints."""
     command = [sys.executable, "-m", "photochrom", "web", "--port", "0", "--model", str(tiny_onnx)]
     command += ["--jobs", "1", "--max-megabytes", "0.5", "--max-pixels", "10000"]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"TMPDIR": str(tmp_path)}
-    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with default_signals():
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stderr is not None
     with process.stderr:
         yield process, process.stderr.readline().strip()
@@ -108,11 +120,10 @@ def test_signal_stops_server_and_leaves_no_files(
 @pytest.mark.parametrize("nohup", [False, True])
 def test_closed_terminal_stops_study_unless_nohup(nohup: bool, tmp_path: Path):
     command = [sys.executable, "-m", "photochrom", "study", "serve", str(write_study(tmp_path))]
-    former = signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
-    try:
+    with default_signals():
+        if nohup:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         process = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.PIPE, text=True)
-    finally:
-        signal.signal(signal.SIGHUP, former)
     assert process.stderr is not None
     with process.stderr:
         address = process.stderr.readline().strip()

@@ -434,7 +434,10 @@ def test_crop_that_is_smaller_than_a_version(page: "Page", large_photo: Path):
     wait_for(page, lambda: versions.count() == 3)
 
 
-def test_change_is_not_lost_by_a_reload_before_it_is_saved(page: "Page", photos: list[Path]):
+@pytest.mark.parametrize("arrives", [False, True])
+def test_change_is_not_lost_by_a_reload_before_it_is_saved(
+    page: "Page", photos: list[Path], arrives: bool
+):
     add_files(page, photos[0])
     wait_for_colour(page)
     held: list[Any] = []  # the first request, which is never answered
@@ -443,11 +446,14 @@ def test_change_is_not_lost_by_a_reload_before_it_is_saved(page: "Page", photos:
         if held:
             route.fallback()
         else:
+            if arrives:
+                route.fetch()
             held.append(route)
 
     page.route("**/photos/*", hold)
-    set_slider(page, "saturation", "0.25")
+    set_slider(page, "saturation", "0.75")
     wait_for(page, lambda: len(held) == 1)
+    set_slider(page, "saturation", "0.25")
     with page.expect_response(lambda answer: answer.request.method == "PATCH"):
         reload(page)
     wait_for_colour(page)

@@ -126,9 +126,9 @@ export function rejectLook(photo, goodLook) {
   onChange(photo);
 }
 
-/** Keep the history of a photo in this tab, and the look that the server has. */
-export function store({ id, state, history: { entries, index } }) {
-  storeItem(STORAGE + id, { entries, index, saved: state.look });
+/** Keep the history of a photo in this tab, and the looks that the server may have from it. */
+export function store({ id, state, sentLook, history: { entries, index } }) {
+  storeItem(STORAGE + id, { entries, index, saved: [state.look, sentLook ?? state.look] });
 }
 
 /** Keep a value in this tab for a reload, which forgets it if the storage is full. */
@@ -152,9 +152,10 @@ export const readItem = (key) => JSON.parse(sessionStorage.getItem(key));
  */
 export function restoreHistory(photo) {
   const { look } = photo.state;
-  const { saved, ...stored } = readItem(STORAGE + photo.id) ?? {};
+  const { saved = [], ...stored } = readItem(STORAGE + photo.id) ?? {};
   photo.history = { ...createHistory(look), ...stored };
-  const isSaved = !saved || !sameLook(saved, look) || sameLook(settledLook(photo), look);
+  const isFromHere = saved.some((known) => sameLook(known, look));
+  const isSaved = !isFromHere || sameLook(settledLook(photo), look);
   photo.look = isSaved ? look : settledLook(photo);
   record(photo); // another tab may have changed it meanwhile
   return !isSaved;

@@ -66,6 +66,7 @@ function createPhoto(name, file, model) {
     state: null, // from the server
     look, // as it is shown now
     goodLook: null, // the latest one whose picture was painted
+    sentLook: null, // the latest one that was sent to be saved
     history: createHistory(look),
     changing: false, // whether a slider or a handle moves
     saving: false, // whether a request waits that will save the look
@@ -253,6 +254,8 @@ function saveLook(photo) {
     const look = settledLook(photo);
     try {
       if (removedIds.has(photo.id)) return;
+      photo.sentLook = look;
+      store(photo); // a reload may come before the response
       update(photo, await request(`photos/${photo.id}`, { method: "PATCH", json: look }));
       store(photo);
       notifyTabs();
