@@ -199,6 +199,11 @@ def error_response(status: int, message: str, **headers: str) -> JSONResponse:
     return JSONResponse({"detail": message}, status, headers)
 
 
+def cookie_path(request: Request) -> str:
+    """Return the path of cookies: that of the application, which a proxy may have below its own."""
+    return request.scope.get("root_path") or "/"
+
+
 def too_large_message(max_bytes: int) -> str:
     """Return the message for a file above the limit."""
     return f"the file is too large; this server takes up to {max_bytes / 1e6:g} MB"

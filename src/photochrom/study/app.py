@@ -15,7 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import BaseModel, Field
 
 from photochrom.errors import DataError, PhotochromError
-from photochrom.server.guard import RequestGuard, add_error_handlers, error_response
+from photochrom.server.guard import (
+    RequestGuard,
+    add_error_handlers,
+    cookie_path,
+    error_response,
+)
 from photochrom.study.answers import ColorVision, Display, Measurements
 from photochrom.study.design import IMAGE_FOLDER, RESPONSE_FILE, STUDY_FILE, Study, load_study
 from photochrom.study.store import CurrentTrial, Store, TrialNotOpenError
@@ -123,7 +128,7 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
                 cookie,
                 participant,
                 max_age=_COOKIE_SECONDS,
-                path=request.scope["root_path"] or "/",
+                path=cookie_path(request),
                 httponly=True,
                 samesite="strict",
                 secure=request.url.scheme == "https",
@@ -154,8 +159,7 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
         if participant is not None:  # otherwise the first reply was lost
             request.app.state.store.withdraw(participant)
         response = Response(status_code=204)
-        path = request.scope["root_path"] or "/"
-        response.delete_cookie(cookie, path=path, httponly=True, samesite="strict")
+        response.delete_cookie(cookie, path=cookie_path(request), httponly=True, samesite="strict")
         return response
 
     def describe(current: CurrentTrial) -> dict[str, Any]:

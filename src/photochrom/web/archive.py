@@ -17,11 +17,10 @@ from photochrom.web.looks import Look
 from photochrom.web.predictions import RemovedError
 from photochrom.web.service import ResultFile, Service
 from photochrom.web.sessions import Session, UploadedPhoto
-from photochrom.web.storage import StorageFullError
 
 MISSING = "NOT COLORIZED.txt"
 """The file in the zip that says which photos are missing, and why."""
-_PHOTO_ERRORS = (PhotochromError, WorkerError, OSError, RemovedError, StorageFullError)
+_PHOTO_ERRORS = (PhotochromError, WorkerError, OSError, RemovedError)
 _CHUNK_SIZE = 1 << 20
 _MAX_ARCHIVES = 4
 """Of a session, besides those that are being made."""

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from photochrom.colorize.options import OPTIONS
+from photochrom.server.guard import cookie_path
 from photochrom.version import __version__
 from photochrom.web.archive import Archive, Archives
 from photochrom.web.looks import Look
@@ -93,8 +94,9 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         response = HTMLResponse(html)
         if not session_key(request):
             key = service.sessions.new_key()
-            path = request.scope["root_path"] or "/"
-            response.set_cookie(COOKIE, key, path=path, httponly=True, samesite="strict")
+            response.set_cookie(
+                COOKIE, key, path=cookie_path(request), httponly=True, samesite="strict"
+            )
         return response
 
     @router.get("/photos")

@@ -145,9 +145,7 @@ class Sessions:
         """Return why there is no session with a key; None: there is one, or never was."""
         if not key or key in self._sessions:
             return None
-        if not key.startswith(self.server_id):
-            return self._removals.get(key, "restarted")
-        return self._removals.get(key)
+        return self._removals.get(key, None if key.startswith(self.server_id) else "restarted")
 
     def get(self, key: str) -> Session | None:
         """Return a session, None if it does not exist."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from fastapi import Request
 from starlette.responses import Response
 
+from photochrom.server.guard import cookie_path
+
 COOKIE = "photochrom_language"
 """The cookie with the chosen language."""
 FOLDER = Path(__file__).with_name("static") / "texts"
@@ -73,7 +75,7 @@ def preferred_language(header: str) -> str:
 
 def store_language(request: Request, response: Response, language: str) -> None:
     """Set the cookie with the chosen language."""
-    path = request.scope["root_path"] or "/"
+    path = cookie_path(request)
     response.set_cookie(COOKIE, language, max_age=_YEAR, path=path, httponly=True, samesite="lax")
 
 
