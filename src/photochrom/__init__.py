@@ -12,6 +12,7 @@ from photochrom.version import __version__
 
 if TYPE_CHECKING:
     from photochrom.colorize.colorizer import Colorizer
+    from photochrom.colorize.hints import Hint
     from photochrom.imagefile.photo import Photo
     from photochrom.imagefile.reading import open_pages, open_photo
     from photochrom.imagefile.writing import save_pages, save_photo
@@ -22,6 +23,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Colorizer",
+    "Hint",
     "Photo",
     "__version__",
     "open_pages",
@@ -32,6 +34,7 @@ __all__ = [
 
 _MODULES = {
     "Colorizer": "photochrom.colorize.colorizer",
+    "Hint": "photochrom.colorize.hints",
     "Photo": "photochrom.imagefile.photo",
     "open_pages": "photochrom.imagefile.reading",
     "open_photo": "photochrom.imagefile.reading",

@@ -1,0 +1,153 @@
+"""`Hint`: a place in a photo where a person says which colour it has."""
+
+import functools
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import ImageColor
+
+from photochrom.errors import PhotochromError
+
+MAX_HINTS = 200
+"""Of one photo."""
+FILE_SUFFIX = ".hints.json"
+"""Of a file with the hints of the photo `photo.jpg`: `photo.jpg.hints.json`."""
+SPECIAL_COLORS = ("original", "neutral")
+"""The photo's own colour at the place, and grey."""
+
+_COLORS = "a CSS name such as firebrick, a hex colour such as #b22222, original or neutral"
+_FORM = '[{"x": 410, "y": 220, "color": "firebrick"}]'
+
+
+@dataclass(frozen=True)
+class Hint:
+    """A colour at a place in a photo.
+
+    Of the colour, hue and chroma count; the photo keeps its L*.
+
+    Raises:
+        PhotochromError: If a value is not allowed for any photo.
+    """
+
+    x: int
+    """Column in px of the upright photo, before it is turned, straightened or cropped."""
+    y: int
+    """Row in px of the upright photo."""
+    color: str
+    """A CSS name, `#rgb`, `#rrggbb` or one of `SPECIAL_COLORS`."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ("x", "y"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise PhotochromError(
+                    f"the hint's {name} is {str(value)[:40]!r}; it has to be a whole number of "
+                    "pixels, from 0"
+                )
+        if not isinstance(self.color, str) or not _is_color(self.color):
+            raise PhotochromError(
+                f"the hint's colour is {str(self.color)[:40]!r}; it has to be {_COLORS}"
+            )
+        object.__setattr__(self, "color", self.color.lower())
+
+    @property
+    def rgb(self) -> tuple[int, int, int] | None:
+        """The colour in sRGB, 0 to 255 each; None for one of `SPECIAL_COLORS`."""
+        if self.color in SPECIAL_COLORS:
+            return None
+        red, green, blue = ImageColor.getrgb(self.color)[:3]
+        return red, green, blue
+
+    def __str__(self) -> str:
+        """Return the text of `parse_hint`."""
+        return f"{self.x},{self.y},{self.color}"
+
+
+def parse_hint(text: str) -> Hint:
+    """Parse "x,y,color".
+
+    Raises:
+        PhotochromError: If it has another form, or a value is not allowed.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(re.fullmatch(r"\d{1,9}", part) for part in parts[:2]):
+        raise PhotochromError(
+            f"the hint is {text[:60]!r}; it has to be x,y,colour such as 410,220,firebrick, with x "
+            "and y in whole pixels"
+        )
+    return Hint(int(parts[0]), int(parts[1]), parts[2])
+
+
+def hints_from_json(values: Any) -> tuple[Hint, ...]:
+    """Return the hints of a list of objects with `x`, `y` and `color`.
+
+    Raises:
+        PhotochromError: If it has another form, there are too many, or a value is not allowed.
+    """
+    if not isinstance(values, list):
+        raise PhotochromError(f"the hints have to be a list such as {_FORM}")
+    for value in values:
+        if not isinstance(value, dict) or value.keys() != {"x", "y", "color"}:
+            raise PhotochromError(
+                f"a hint is {json.dumps(value)[:60]}; it has to have x, y and color, as in {_FORM}"
+            )
+    return check_hints(Hint(**value) for value in values)
+
+
+def hints_to_json(hints: Iterable[Hint]) -> list[dict[str, Any]]:
+    """Return the argument of `hints_from_json`."""
+    return [{"x": hint.x, "y": hint.y, "color": hint.color} for hint in hints]
+
+
+def read_hints(path: Path) -> tuple[Hint, ...]:
+    """Read a file of hints.
+
+    Raises:
+        PhotochromError: If it cannot be read, is not JSON, or as `hints_from_json`.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise PhotochromError(f"the hints {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise PhotochromError(f"{path} is not JSON; it has to be a list such as {_FORM}") from None
+    try:
+        return hints_from_json(values)
+    except PhotochromError as error:
+        raise PhotochromError(f"{path}: {error}") from None
+
+
+def check_hints(hints: Iterable[Hint], size: tuple[int, int] | None = None) -> tuple[Hint, ...]:
+    """Return hints as a tuple.
+
+    Args:
+        hints: Hints of one photo.
+        size: Width and height in px of the upright photo, if known.
+
+    Raises:
+        PhotochromError: If there are more than `MAX_HINTS`, or one lies outside the photo.
+    """
+    hints = tuple(hints)
+    if len(hints) > MAX_HINTS:
+        raise PhotochromError(f"there are {len(hints)} hints; a photo takes up to {MAX_HINTS}")
+    if size is not None:
+        width, height = size
+        for hint in hints:
+            if hint.x >= width or hint.y >= height:
+                raise PhotochromError(
+                    f"the hint {hint} lies outside the photo of {width}x{height} pixels; x has to "
+                    f"be from 0 to {width - 1}, y from 0 to {height - 1}"
+                )
+    return hints
+
+
+@functools.lru_cache(maxsize=1000)
+def _is_color(text: str) -> bool:
+    text = text.lower()
+    is_hex = re.fullmatch(r"#([0-9a-f]{3}|[0-9a-f]{6})", text)
+    return bool(is_hex) or text in ImageColor.colormap or text in SPECIAL_COLORS
