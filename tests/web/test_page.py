@@ -197,16 +197,14 @@ def test_versions_are_predicted_by_one_job(
     tasks = record_tasks(web_app, monkeypatch)
     assert client.get(f"{address}/after", params={"size": 192}).status_code == 200
     tasks.clear()
-    sizes = client.get(f"{address}/versions").json()["sizes"]
-    assert sizes == [128, 192, 256]
-    assert client.get(f"{address}/versions").json()["sizes"] == sizes
-    views = [
-        read_image(client.get(f"{address}/thumbnail", params={"size": size})) for size in sizes
-    ]
+    versions = client.get(f"{address}/versions").json()["versions"]
+    assert versions == [{"size": 128}, {"size": 192}, {"size": 256}]
+    assert client.get(f"{address}/versions").json()["versions"] == versions
+    views = [read_image(client.get(f"{address}/thumbnail", params=each)) for each in versions]
     assert {view.shape for view in views} == {(240, 320, 3)}
     assert [[key.size for key in task.folders] for task in tasks] == [[128, 256]]
     cropped = client.get(f"{address}/versions", params={"crop": "0,0,100,130"})
-    assert cropped.json() == {"sizes": []}  # smaller than all of them
+    assert cropped.json() == {"versions": []}  # smaller than all of them
     assert photo == wait_until_ready(client)[0]
 
 
@@ -227,7 +225,7 @@ def test_versions_that_nobody_waits_for_are_not_predicted(
 
     monkeypatch.setattr("photochrom.web.service._HOLD_SECONDS", 0.1)
     monkeypatch.setattr(service.queue, "run", wait_for_ever)
-    assert client.get(f"/photos/{photo['id']}/versions").json()["sizes"] == [128, 192, 256]
+    assert len(client.get(f"/photos/{photo['id']}/versions").json()["versions"]) == 3
     assert cancelled.wait(5)
     monkeypatch.undo()
     view = client.get(f"/photos/{photo['id']}/after", params={"size": 128})

@@ -181,7 +181,7 @@ def routes(service: Service, templates: Environment) -> APIRouter:
     @router.get("/photos/{id}/versions")
     async def versions(request: Request, id: str) -> JSONResponse:
         photo, look = find_photo(request, id), look_of(request)
-        return JSONResponse({"sizes": service.versions(photo, look)})
+        return JSONResponse({"versions": service.versions(photo, look)})
 
     @router.patch("/photos/{id}")
     async def save_look(

@@ -302,8 +302,8 @@ class Service:
             photo.error = f"{photo.name} could not be colorized: {error}"
         photo.revision += 1
 
-    def versions(self, photo: UploadedPhoto, look: Look) -> list[int]:
-        """Return sizes whose results differ, and start to predict those that are missing.
+    def versions(self, photo: UploadedPhoto, look: Look) -> list[dict[str, Any]]:
+        """Return changes of a look whose results differ, and predict those that are missing.
 
         One job predicts all of them; `render_preview` then shares it. It is stopped if nobody asks
         for them.
@@ -338,7 +338,8 @@ class Service:
                 task = asyncio.create_task(_hold(photo, key, functools.partial(wait_for, key)))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-        return list(sizes.values())
+        own = self.models[self.model_index(look.model)].size
+        return [{"size": None if size == own else size} for size in sizes.values()]
 
     def _prediction(
         self, photo: UploadedPhoto, look: Look, *, admitted: bool = False

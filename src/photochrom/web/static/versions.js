@@ -16,7 +16,7 @@ let onChoose = () => {};
 let isVisible = false;
 let wanted = {}; // {photo, look, key} of the versions that are shown or being made
 let timer = 0;
-let versions = []; // {label, changes} each
+let versions = []; // the changes of a look that make each
 
 /** Call back with the changes of a look when a version is chosen. */
 export function startVersions(callback) {
@@ -65,13 +65,13 @@ async function load() {
   $("versions-help").textContent = t("versions.help");
   try {
     const path = `photos/${photo.id}`;
-    const { sizes } = await request(`${path}/versions?${lookQuery(look)}`);
+    const answer = await request(`${path}/versions?${lookQuery(look)}`);
     if (current !== wanted) return;
-    showVersions(fromSizes(sizes, look.model));
+    showVersions(answer.versions);
     markChosen(photo);
     if ($("versions").hidden) return;
     await Promise.all(
-      versions.map(async ({ changes }, index) => {
+      versions.map(async (changes, index) => {
         const query = lookQuery({ ...look, ...changes }, PICTURE_KEYS);
         const image = (await picture(`${path}/thumbnail?${query}`))?.cloneNode();
         if (current !== wanted || !image) return;
@@ -83,15 +83,6 @@ async function load() {
     if (!(error instanceof RequestError)) throw error;
     if (current === wanted) $("versions-help").textContent = t("versions.failed");
   }
-}
-
-/** Return a version for each size in px at which the photo is given to the model. */
-function fromSizes(sizes, model) {
-  const option = [...$("option-model").options].find(({ value }) => value === model);
-  return sizes.map((size, index) => ({
-    label: String.fromCharCode(65 + index), // A, B, ...
-    changes: { size: size === Number(option?.dataset.size) ? null : size },
-  }));
 }
 
 function showPlaceholders() {
@@ -120,7 +111,8 @@ function showVersions(newVersions) {
   $("versions").hidden = versions.length < 2; // a small photo
 }
 
-function createVersion({ label, changes }) {
+function createVersion(changes, index) {
+  const label = String.fromCharCode(65 + index); // A, B, ...
   const item = document.createElement("label");
   item.className = "version";
   const radio = item.appendChild(document.createElement("input"));
@@ -134,7 +126,7 @@ function createVersion({ label, changes }) {
 
 function markChosen(photo) {
   const radios = [...$("version-list").querySelectorAll("input")];
-  for (const [index, { changes }] of versions.entries()) {
+  for (const [index, changes] of versions.entries()) {
     radios[index].checked = sameLook({ ...photo.look, ...changes }, photo.look);
   }
 }
