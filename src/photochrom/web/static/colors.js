@@ -1,0 +1,94 @@
+// Colours of hints: their names in the page's language, and their values.
+
+import { t } from "./texts.js";
+
+const GREY_CHROMA = 0.02; // in Oklab, as what follows; below this a colour is grey
+const DULL_CHROMA = 0.055;
+// Each hue with the angle in degrees where it ends, and the lightness where it is neither dark nor
+// light.
+const HUES = [
+  [15, "pink", 0.62, 0.86],
+  [40, "red", 0.46, 0.72],
+  [80, "orange", 0.58, 0.84],
+  [114, "yellow", 0.72, 0.98],
+  [132, "yellow_green", 0.58, 0.88],
+  [164, "green", 0.5, 0.84],
+  [214, "turquoise", 0.54, 0.86],
+  [284, "blue", 0.42, 0.73],
+  [316, "purple", 0.4, 0.7],
+  [350, "magenta", 0.45, 0.76],
+  [360, "pink", 0.62, 0.86],
+];
+
+const context = document.createElement("canvas").getContext("2d");
+
+/** Return a CSS colour, such as "firebrick" or "#b22", as #rrggbb. */
+export function toHex(color) {
+  context.fillStyle = "#000000";
+  context.fillStyle = color;
+  return context.fillStyle;
+}
+
+/** Return the name of a CSS colour, or of `original` or `neutral`, such as "dark red". */
+export function colorName(color) {
+  if (color === "original") return t("color.original");
+  if (color === "neutral") return t("color.grey");
+  const [lightness, a, b] = toOklab(color);
+  const chroma = Math.hypot(a, b);
+  const { tone, name } = chroma < GREY_CHROMA ? greyOf(lightness) : hueOf(lightness, chroma, a, b);
+  const text = t(`color.${name}`);
+  return tone ? t(`color.tone.${tone}`, { color: text }) : text;
+}
+
+function greyOf(lightness) {
+  if (lightness < 0.2) return { name: "black" };
+  if (lightness > 0.97) return { name: "white" };
+  if (lightness < 0.45) return { name: "grey", tone: "dark" };
+  return { name: "grey", tone: lightness > 0.78 ? "light" : null };
+}
+
+function hueOf(lightness, chroma, a, b) {
+  const hue = ((180 / Math.PI) * Math.atan2(b, a) + 360) % 360;
+  let [, name, dark, light] = HUES.find(([end]) => hue < end);
+  const isDull = chroma < DULL_CHROMA;
+  // What has a name of its own where it is dark or dull.
+  if (name === "pink" && lightness < 0.6) [name, dark, light] = ["red", 0.46, 0.72];
+  if (name === "red" && lightness > 0.72) [name, dark, light] = ["pink", 0.62, 0.86];
+  if (name === "magenta" && (lightness < 0.5 || chroma < 0.12)) {
+    [name, dark, light] = ["purple", 0.4, 0.7];
+  }
+  if (hue > 35 && hue < 92 && chroma < 0.095 && lightness > 0.78) return { name: "beige" };
+  const isBrown = lightness < 0.64 || chroma < 0.115;
+  if ((name === "orange" || (hue > 32 && hue < 92 && chroma < 0.12)) && isBrown) {
+    [name, dark, light] = ["brown", 0.42, 0.66];
+  } else if (["yellow", "yellow_green"].includes(name) && lightness < 0.7) {
+    [name, dark, light] = ["olive", 0.45, 0.7];
+  }
+  let tone = null;
+  if (lightness < dark) tone = "dark";
+  else if (isDull) tone = lightness > light - 0.1 ? "pale" : "greyish";
+  else if (lightness > light) tone = "light";
+  return { name, tone };
+}
+
+/** Return lightness, a and b of a CSS colour in Oklab, whose hues do not shift with chroma. */
+function toOklab(color) {
+  const [red, green, blue] = toLinear(color);
+  const l = Math.cbrt(0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue);
+  const m = Math.cbrt(0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue);
+  const s = Math.cbrt(0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue);
+  return [
+    0.2104542553 * l + 0.793617785 * m - 0.0040720468 * s,
+    1.9779984951 * l - 2.428592205 * m + 0.4505937099 * s,
+    0.0259040371 * l + 0.7827717662 * m - 0.808675766 * s,
+  ];
+}
+
+/** Return red, green and blue of a CSS colour as linear light, 0 to 1. */
+function toLinear(color) {
+  const value = parseInt(toHex(color).slice(1), 16);
+  return [value >> 16, (value >> 8) & 255, value & 255].map((byte) => {
+    const channel = byte / 255;
+    return channel <= 0.04045 ? channel / 12.92 : ((channel + 0.055) / 1.055) ** 2.4;
+  });
+}
