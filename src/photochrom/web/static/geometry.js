@@ -14,6 +14,34 @@ export function resultSize(look, width, height) {
   return [w, h];
 }
 
+/**
+ * Return the place in the result for a place in the upright photo, both in px from the top left.
+ *
+ * The centre of the first pixel is 0.5, 0.5. The place may lie outside of the result.
+ */
+export function toResult(look, width, height, x, y) {
+  const [w, h] = turnedSize(look, width, height);
+  const turned = { 0: [x, y], 90: [w - y, x], 180: [w - x, h - y], 270: [y, h - x] }[look.turn];
+  const [left, top] = look.crop ?? largestRectangle(w, h, look.straighten);
+  const [a, b] = rotate(turned, [w / 2, h / 2], look.straighten);
+  return [a - left, b - top];
+}
+
+/** Return the place in the upright photo for a place in the result; the inverse of `toResult`. */
+export function toPhoto(look, width, height, x, y) {
+  const [w, h] = turnedSize(look, width, height);
+  const [left, top] = look.crop ?? largestRectangle(w, h, look.straighten);
+  const [a, b] = rotate([x + left, y + top], [w / 2, h / 2], -look.straighten);
+  return { 0: [a, b], 90: [b, w - a], 180: [w - a, h - b], 270: [h - b, a] }[look.turn];
+}
+
+/** Return a place turned clockwise around a centre. */
+function rotate([x, y], [centreX, centreY], degrees) {
+  const [cos, sin] = [Math.cos(radians(degrees)), Math.sin(radians(degrees))];
+  const [dx, dy] = [x - centreX, y - centreY];
+  return [centreX + cos * dx - sin * dy, centreY + sin * dx + cos * dy];
+}
+
 /** Return the largest centred rectangle of the photo's aspect ratio without empty corners. */
 export function largestRectangle(width, height, angle) {
   const [cos, sin] = [Math.cos(radians(angle)), Math.abs(Math.sin(radians(angle)))];
