@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from photochrom import __version__, color
 from photochrom.color import FloatArray
 from photochrom.colorize import rendering, upsampling
 from photochrom.colorize.colorizer import Colorizer, network_size
+from photochrom.colorize.hints import Hint, place_hints
 from photochrom.errors import ModelError, PhotochromError
 from photochrom.imagefile.decoding import photo_from_image
 from photochrom.imagefile.geometry import Geometry
@@ -225,7 +227,8 @@ def test_hints_reach_the_model(size: tuple[int, int]):
     height, width = colorizer.network_input(photo).shape
     hints = np.zeros((3, height, width), np.float32)
     hints[:, :, : width // 2] = np.array([30, 10, 1], np.float32)[:, None, None]
-    pixels = colorizer.predict(photo, hints=hints).render(mark=False).pixels
+    ab = colorizer.predict_ab(colorizer.network_input(photo), hints)
+    pixels = colorizer.predict(photo, ab=ab).render(mark=False).pixels
     ab = color.rgb_to_lab(pixels / np.float32(255))[..., 1:]
     left, right = ab[:, : width // 2 - 1], ab[:, width // 2 + 1 :]
     assert left.reshape(-1, 2).mean(axis=0) == pytest.approx([30, 10], abs=1)
@@ -236,7 +239,55 @@ def test_hints_for_a_model_without_hints_are_refused(picture: Image.Image):
     colorizer, photo = Colorizer(Model()), photo_from_image(picture)
     hints = np.zeros((3, *colorizer.network_input(photo).shape), np.float32)
     with pytest.raises(ModelError, match="model function takes no colour hints; use a model that"):
-        colorizer.predict(photo, hints=hints)
+        colorizer.predict_ab(colorizer.network_input(photo), hints)
+
+
+def test_a_hint_is_at_its_place_after_the_geometry():
+    photo = Image.new("L", (90, 60), 128)
+    colorizer = Colorizer(Hinted(a=0, b=0, size=60))
+    crop = (5, 10, 40, 60)
+    result = colorizer(photo, hints=[Hint(60, 40, "#b06060")], turn=90, crop=crop)
+    ab = color.rgb_to_lab(np.asarray(result) / np.float32(255))[..., 1:]
+    x, y = 60 - 1 - 40 - 5, 60 - 10
+    asked = color.rgb_to_lab(np.array([0xB0, 0x60, 0x60], np.float32) / np.float32(255))[1:]
+    assert ab[y, x] == pytest.approx(asked, abs=1.5)
+    assert np.abs(ab[y - 15 :: -1]).max() < 1
+    for where in ((60, 59), (3, 40)):  # cropped away
+        result = colorizer(photo, hints=[Hint(*where, "red")], turn=90, crop=(5, 10, 40, 60))
+        assert result == colorizer(photo, turn=90, crop=(5, 10, 40, 60))
+
+
+def test_a_hint_keeps_the_original_color():
+    pixels = np.full((60, 90, 3), (120, 130, 150), np.uint8)
+    photo = Photo(pixels)
+    colorizer = Colorizer(Hinted(a=40, b=20, size=60))
+    kept = colorizer(photo, hints=[Hint(30, 20, "original")]).pixels
+    assert np.abs(kept[20, 30].astype(int) - (120, 130, 150)).max() <= 3
+    grey = colorizer(photo, hints=[Hint(30, 20, "neutral")]).pixels[20, 30]
+    assert np.ptp(grey) <= 3
+    with pytest.raises(PhotochromError, match="original colour, but this photo is grey"):
+        colorizer(Photo(pixels[..., :1].copy()), hints=[Hint(30, 20, "original")])
+
+
+def test_wrong_hints_are_refused(picture: Image.Image):
+    with pytest.raises(PhotochromError, match="lies outside the photo of 64x48"):
+        Colorizer(Hinted())(picture, hints=[Hint(64, 3, "red")])
+    with pytest.raises(ModelError, match="takes no colour hints"):
+        Colorizer(Model())(picture, hints=[Hint(1, 3, "red")])
+
+
+def test_hints_on_a_prepared_photo_need_no_other_copy(picture: Image.Image):
+    photo = photo_from_image(picture)
+    colorizer = Colorizer(Hinted())
+    prepared = pickle.loads(pickle.dumps(colorizer.prepare(photo)))
+    hints = place_hints([Hint(20, 20, "red")], photo.size, Geometry())
+    expected = colorizer.predict(photo, hints=hints)
+    assert expected.hint_count == 1
+    small = rendering.downscale(photo, 30)
+    actual = colorizer.predict(small, hints=hints, prepared=prepared)
+    np.testing.assert_array_equal(actual.coefficients, expected.coefficients)
+    assert actual.render().size == small.size
+    assert prepared.ab(actual.coefficients).shape == actual.coefficients[:2].shape
 
 
 def test_model_output_of_a_wrong_shape_is_refused(picture: Image.Image):

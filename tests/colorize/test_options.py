@@ -30,7 +30,7 @@ def test_library_has_exactly_these_options():
     options = (*OPTIONS, *GEOMETRY_OPTIONS)
     defaults = {option.name: option.default for option in options}
     assert {name: keywords[name].default for name in defaults} == defaults
-    assert set(keywords) - defaults.keys() == {"self", "photo"}
+    assert set(keywords) - defaults.keys() == {"self", "photo", "hints"}
     of_files = inspect.signature(colorize_file).parameters
     assert all(of_files[option.name].default == option.default for option in FILE_OPTIONS)
     fields = {field.name: field.default for field in dataclasses.fields(Geometry)}

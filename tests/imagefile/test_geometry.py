@@ -186,3 +186,36 @@ def test_a_turned_jpeg_loses_next_to_nothing(turn: int, tmp_path: Path):
     save_photo(turned, result)
     assert np.abs(open_photo(result).pixels.astype(int) - turned.pixels).max() <= 1
     assert result.stat().st_size < 1.2 * path.stat().st_size
+
+
+@pytest.mark.parametrize("turn", geometry.TURNS)
+@pytest.mark.parametrize("straighten", [0, 3.5, -20])
+@pytest.mark.parametrize("is_cropped", [False, True])
+def test_place_is_where_a_pixel_lies_in_the_result(turn: int, straighten: float, is_cropped: bool):
+    width, height = 90, 60
+    y, x = np.mgrid[:height, :width].astype(np.uint16)
+    photo = Photo(np.dstack([x, y, x]) * 200)
+    crop = None
+    if is_cropped:
+        left, top, w, h = Geometry(turn, straighten).rectangle(width, height)
+        crop = (left + 5, top + 3, w - 11, h - 7)
+    change = Geometry(turn, straighten, crop)
+    result = change.apply(photo).pixels[..., :2] / 200
+    count = 0
+    for pixel in itertools.product(range(3, width, 7), range(3, height, 7)):
+        place = change.place(*pixel, width, height)
+        if place is None:
+            continue
+        count += 1
+        assert result[int(place[1]), int(place[0])] == pytest.approx(pixel, abs=0.8)
+        assert change.origin(*place, width, height) == pixel
+    assert count > 10
+    assert (count == 13 * 9) == (not straighten and crop is None)
+
+
+def test_place_outside_of_the_result_is_none():
+    cropped = Geometry(90, crop=(10, 0, 20, 30))
+    assert cropped.place(0, 59, 90, 60) is None  # column 0 of the turned photo
+    assert cropped.place(0, 49, 90, 60) == (0.5, 0.5)
+    assert cropped.place(29, 30, 90, 60) == (19.5, 29.5)
+    assert cropped.place(30, 30, 90, 60) is None

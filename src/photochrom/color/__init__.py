@@ -1,6 +1,7 @@
 """Colour: RGB spaces, CIELAB, gamut mapping, ICC profiles."""
 
 from photochrom.color.cie import FloatArray
+from photochrom.color.gamut import limit_chroma
 from photochrom.color.lab import AB_SCALE, L_SCALE, lab_to_rgb, mean_chroma, rgb_to_lab
 from photochrom.color.pixels import Pixels, encode_pixels, lightness, luminance, scaled_ab
 from photochrom.color.spaces import SRGB, ColorSpace
@@ -15,6 +16,7 @@ __all__ = [
     "encode_pixels",
     "lab_to_rgb",
     "lightness",
+    "limit_chroma",
     "luminance",
     "mean_chroma",
     "rgb_to_lab",

@@ -43,6 +43,23 @@ def lab_to_linear(
     return linear
 
 
+def limit_chroma(space: ColorSpace, L: FloatArray, ab: FloatArray) -> FloatArray:
+    """Reduce the chroma of colours until a space contains them.
+
+    Args:
+        space: An RGB space.
+        L: L*, shape (n,).
+        ab: a* and b*, shape (2, n).
+
+    Returns:
+        Shape (2, n).
+    """
+    y = (L.astype(np.float32) + np.float32(16)) / np.float32(116)
+    a, b = ab.astype(np.float32)
+    scale = _chroma_scale(space, y, a / np.float32(500), b / np.float32(200))
+    return np.stack([a * scale, b * scale])
+
+
 def _xyz(
     space: ColorSpace, x: FloatArray, y: FloatArray, z: FloatArray, Y: FloatArray
 ) -> FloatArray:

@@ -1,7 +1,9 @@
 """`Colorizer`: a photo's own L* with the ab that a model predicts."""
 
 import dataclasses
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -10,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from photochrom import color
-from photochrom.color import FloatArray
+from photochrom.color import ColorSpace, FloatArray, Pixels
 from photochrom.colorize import upsampling
+from photochrom.colorize.hints import Hint, PlacedHint, check_hints, place_hints
 from photochrom.colorize.onnx_model import (
     ColorModel,
     OnnxModel,
@@ -21,7 +24,7 @@ from photochrom.colorize.onnx_model import (
 from photochrom.colorize.options import MIN_SIDE, check_options
 from photochrom.colorize.rendering import Prediction, keeps_colors
 from photochrom.cores import count_cores
-from photochrom.errors import ModelError
+from photochrom.errors import ModelError, PhotochromError
 from photochrom.imagefile.decoding import photo_from_image
 from photochrom.imagefile.geometry import Geometry, Rectangle
 from photochrom.imagefile.photo import Photo
@@ -29,7 +32,31 @@ from photochrom.imagefile.photo import Photo
 MAX_ASPECT_RATIO = 4
 """Of a network's input."""
 
+PATCH_SIDE = 7
+"""Side in px of the square of a hint in a network's input."""
+
 _PhotoOrImage = TypeVar("_PhotoOrImage", Photo, Image.Image)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPhoto:
+    """What predicting needs of a photo that was turned, straightened and cropped."""
+
+    size: tuple[int, int]
+    """Width and height in px of the photo."""
+    L: FloatArray
+    """L* for upsampling, shape (zoom * h, zoom * w)."""
+    small_L: FloatArray
+    """L* for the network, shape (h, w)."""
+    small_ab: FloatArray | None = None
+    """The photo's own ab, shape (2, h, w); None: a photo of one channel."""
+
+    def ab(self, coefficients: FloatArray) -> FloatArray:
+        """Return ab of a `Prediction` for this photo, shape (2, H, W)."""
+        height, width = coefficients.shape[1:]
+        L = cv2.resize(self.L, (width, height), interpolation=cv2.INTER_AREA)
+        ab: FloatArray = coefficients[:2] * L + coefficients[2:]
+        return ab
 
 
 class Colorizer:
@@ -69,6 +96,7 @@ class Colorizer:
         self,
         photo: _PhotoOrImage,
         *,
+        hints: Sequence[Hint] = (),
         saturation: float = 1.0,
         strength: float = 1.0,
         size: int | None = None,
@@ -84,6 +112,8 @@ class Colorizer:
         Args:
             photo: A photo, or a Pillow image in any mode with up to 16 bits, which becomes one by
                 `photo_from_image`.
+            hints: Known colours of places in the upright photo. Those that are cropped away have
+                no effect.
             saturation: A factor on the new colours, 0 to 4.
             strength: From 0, the photo's own colours, to 1, new ones alone.
             size: Short side in px of the network's input; None: the model's own.
@@ -100,12 +130,14 @@ class Colorizer:
 
         Raises:
             PhotoError: If the image has no pixels or a mode that cannot be read.
-            PhotochromError: If an option is out of range, or the crop reaches out of the photo.
-            ModelError: If the model's output is invalid.
+            PhotochromError: If an option is out of range, the crop reaches out of the photo, or a
+                hint lies outside of it or asks for the own colour of a photo that has none.
+            ModelError: If the model's output is invalid, or it takes no hints and some are given.
         """
         if isinstance(photo, Image.Image):
             output = self(
                 photo_from_image(photo),
+                hints=hints,
                 saturation=saturation,
                 strength=strength,
                 size=size,
@@ -116,10 +148,16 @@ class Colorizer:
             )
             return output.to_image()
         check_options(saturation=saturation, strength=strength, size=size)
-        photo = Geometry(turn, straighten, crop).apply(photo)
+        geometry = Geometry(turn, straighten, crop)
+        hints = check_hints(hints, photo.size)
+        self._check_takes(hints)
+        if any(hint.color == "original" for hint in hints) and photo.pixels.shape[2] == 1:
+            raise _no_original_error()
+        placed = place_hints(hints, photo.size, geometry)
+        photo = geometry.apply(photo)
         if keeps_colors(photo, strength):
             return dataclasses.replace(photo, pixels=photo.pixels.copy())
-        prediction = self.predict(photo, size=size)
+        prediction = self.predict(photo, size=size, hints=placed)
         return prediction.render(
             saturation=saturation, strength=strength, mark=mark, pool=self._pool
         )
@@ -130,30 +168,55 @@ class Colorizer:
         *,
         size: int | None = None,
         ab: FloatArray | None = None,
-        hints: FloatArray | None = None,
+        hints: Sequence[PlacedHint] = (),
+        prepared: PreparedPhoto | None = None,
     ) -> Prediction:
-        """Run the model once, for any number of renderings.
+        """Run the model, for any number of renderings.
 
         Args:
             photo: A photo, turned, straightened and cropped already.
             size: As of `__call__`.
             ab: Used in place of the model's output for `network_input`, shape (2, h, w).
-            hints: As of `predict_ab`.
+            hints: From `place_hints`; not with `ab`.
+            prepared: From `prepare`, for this photo or a larger copy; `size` is the one it was
+                prepared for.
 
         Raises:
-            PhotochromError: If the size is out of range.
+            PhotochromError: If the size is out of range, or a hint asks for the own colour of a
+                photo that has none.
             ModelError: As `predict_ab`.
         """
-        L, small_L = self._lightness_copies(photo, size)
+        if prepared is None:
+            prepared = self.prepare(photo, size=size) if hints else self._prepare(photo, size)
         if ab is None:
-            ab = self.predict_ab(small_L, hints)
-        width, height = photo.size
-        if small_L.size < height * width:
-            coefficients = upsampling.fit_lines(L, ab)
+            space = color.SRGB if photo.space.matrix is None else photo.space
+            ab = self.predict_ab(prepared.small_L, self._draw_hints(hints, prepared, space))
+        width, height = prepared.size
+        if prepared.small_L.size < height * width:
+            coefficients = upsampling.fit_lines(prepared.L, ab)
         else:
             ab = np.stack([cv2.resize(x, photo.size, interpolation=cv2.INTER_AREA) for x in ab])
             coefficients = np.concatenate([np.zeros_like(ab), ab])
-        return Prediction(photo, coefficients, self.model.name)
+        return Prediction(photo, coefficients, self.model.name, len(hints))
+
+    def prepare(self, photo: Photo, *, size: int | None = None) -> PreparedPhoto:
+        """Return what `predict` needs of a photo, so that new hints need no decoding.
+
+        Args:
+            photo: A photo, turned, straightened and cropped already.
+            size: As of `__call__`.
+
+        Raises:
+            PhotochromError: If the size is out of range.
+        """
+        prepared = self._prepare(photo, size)
+        if photo.pixels.shape[2] == 1:
+            return prepared
+        height, width = prepared.small_L.shape
+        pixels = _resize_pixels(photo, height, width).reshape(-1, 3)
+        a, b = color.scaled_ab(pixels, photo.space)
+        ab = np.stack([a * np.float32(500), b * np.float32(200)]).reshape(2, height, width)
+        return dataclasses.replace(prepared, small_ab=ab)
 
     def network_input(self, photo: Photo, *, size: int | None = None) -> FloatArray:
         """Return L* of a photo at the size that the model sees, shape (h, w).
@@ -161,7 +224,7 @@ class Colorizer:
         Raises:
             PhotochromError: If the size is out of range.
         """
-        return self._lightness_copies(photo, size)[1]
+        return self._prepare(photo, size).small_L
 
     def predict_ab(self, L: FloatArray, hints: FloatArray | None = None) -> FloatArray:
         """Run the model on the output of `network_input`.
@@ -183,8 +246,7 @@ class Colorizer:
         if hints is None:
             ab = self.model(padded[None, None])
         else:
-            if not getattr(self.model, "takes_hints", False):
-                raise no_hints_error(self.model.name)
+            self._check_takes(hints)
             hints = np.pad(hints, [(0, 0), (0, bottom), (0, right)], "symmetric")  # as L*
             ab = cast(Any, self.model)(padded[None, None], hints[None])
         if ab.shape != (1, 2, *padded.shape):
@@ -199,14 +261,45 @@ class Colorizer:
             )
         return np.ascontiguousarray(ab[0, :, :height, :width], np.float32)
 
-    def _lightness_copies(self, photo: Photo, size: int | None) -> tuple[FloatArray, FloatArray]:
+    def _check_takes(self, hints: Sequence[Any] | FloatArray) -> None:
+        if len(hints) and not getattr(self.model, "takes_hints", False):
+            raise no_hints_error(self.model.name)
+
+    def _draw_hints(
+        self, hints: Sequence[PlacedHint], prepared: PreparedPhoto, space: ColorSpace
+    ) -> FloatArray | None:
+        """Return the argument of `predict_ab`, with a square for each hint."""
+        if not hints:
+            return None
+        L, own = prepared.small_L, prepared.small_ab
+        height, width = L.shape
+        drawn = np.zeros((3, height, width), np.float32)
+        for hint in hints:
+            top, left = (
+                min(max(0, int(place * count) - PATCH_SIDE // 2), max(0, count - PATCH_SIDE))
+                for place, count in ((hint.y, height), (hint.x, width))
+            )
+            part = slice(top, top + PATCH_SIDE), slice(left, left + PATCH_SIDE)
+            if hint.ab is not None:
+                ab = np.array(hint.ab, np.float32)
+            elif own is not None:
+                ab = own[:, *part].mean((1, 2))
+            else:
+                raise _no_original_error()
+            ab = color.limit_chroma(space, L[part].mean(keepdims=True).ravel(), ab[:, None])
+            drawn[:2, *part] = ab[..., None]
+            drawn[2, *part] = 1
+        return drawn
+
+    def _prepare(self, photo: Photo, size: int | None) -> PreparedPhoto:
         """Return L* of a photo for upsampling and, up to `ZOOM` times smaller, for the network."""
         check_options(size=size)
         width, height = photo.size
         h, w = network_size(height, width, size or self.model.size)
         zoom = max(1, min(upsampling.ZOOM, height // h, width // w))
         L = _resize_lightness(photo, zoom * h, zoom * w)
-        return L, cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
+        small_L = cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
+        return PreparedPhoto(photo.size, L, small_L)
 
 
 def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
@@ -219,13 +312,26 @@ def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
+def _no_original_error() -> PhotochromError:
+    return PhotochromError(
+        "a hint asks for the photo's original colour, but this photo is grey and has none; give a "
+        "colour, or neutral"
+    )
+
+
 def _resize_lightness(photo: Photo, height: int, width: int) -> FloatArray:
-    """Return L* of a resized photo, shape (height, width), resized as training photos were."""
+    """Return L* of a resized photo, shape (height, width)."""
+    pixels = _resize_pixels(photo, height, width)
+    return color.lightness(pixels.reshape(height, width, -1), photo.space)
+
+
+def _resize_pixels(photo: Photo, height: int, width: int) -> Pixels:
+    """Return pixels of a photo, shape (height, width, ...), resized as training photos were."""
     pixels = photo.pixels
     while len(pixels) >= 4 * height and not pixels.shape[0] % 2 and not pixels.shape[1] % 2:
         # Halving is cheap, and leaves a quarter of the pixels for the resize below.
         pixels = cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     shrinks = height * width < pixels.shape[0] * pixels.shape[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    pixels = cv2.resize(pixels, (width, height), interpolation=interpolation)
-    return color.lightness(pixels.reshape(height, width, -1), photo.space)
+    resized: Pixels = cv2.resize(pixels, (width, height), interpolation=interpolation)
+    return resized

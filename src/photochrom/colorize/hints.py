@@ -6,11 +6,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import ImageColor
 
 from photochrom.errors import PhotochromError
+
+if TYPE_CHECKING:
+    from photochrom.imagefile.geometry import Geometry
 
 MAX_HINTS = 200
 """Of one photo."""
@@ -66,6 +69,53 @@ class Hint:
     def __str__(self) -> str:
         """Return the text of `parse_hint`."""
         return f"{self.x},{self.y},{self.color}"
+
+
+@dataclass(frozen=True)
+class PlacedHint:
+    """A hint in a photo that was turned, straightened and cropped."""
+
+    x: float
+    """Place as a fraction of the width, 0 to 1."""
+    y: float
+    """Place as a fraction of the height, 0 to 1."""
+    ab: tuple[float, float] | None
+    """The colour's a* and b*, which the photo's L* may not allow; None: the photo's own."""
+
+
+def place_hints(
+    hints: Iterable[Hint], size: tuple[int, int], geometry: "Geometry"
+) -> tuple[PlacedHint, ...]:
+    """Return where hints come to lie, without those that are cropped away.
+
+    Args:
+        hints: Hints inside of the photo.
+        size: Width and height in px of the upright photo.
+        geometry: How it is turned, straightened and cropped.
+
+    Raises:
+        PhotochromError: If the crop reaches out of the photo.
+    """
+    width, height = geometry.size(*size)
+    placed = []
+    for hint in hints:
+        place = geometry.place(hint.x, hint.y, *size)
+        if place is not None:
+            placed.append(PlacedHint(place[0] / width, place[1] / height, _ab(hint)))
+    return tuple(placed)
+
+
+def _ab(hint: Hint) -> tuple[float, float] | None:
+    if hint.color == "original":
+        return None
+    if hint.color == "neutral":
+        return 0.0, 0.0
+    import numpy as np  # both are slow to import
+
+    from photochrom import color
+
+    _, a, b = color.rgb_to_lab(np.array(hint.rgb, np.float32) / np.float32(255))
+    return float(a), float(b)
 
 
 def parse_hint(text: str) -> Hint:

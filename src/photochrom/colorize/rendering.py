@@ -27,6 +27,8 @@ class Prediction:
     coefficients: FloatArray
     """From `upsampling.fit_lines`, shape (4, h, w), at saturation 1."""
     model_name: str
+    hint_count: int = 0
+    """Number of hints that the colours follow."""
 
     def render(
         self,

@@ -25,6 +25,8 @@ MAX_STRAIGHTEN = 45
 
 _ORIENTATIONS = {90: 6, 180: 3, 270: 8}
 """Degrees clockwise to the orientation, as in EXIF, that asks for them."""
+_QUARTERS = {0: (1.0, 0.0), 90: (0.0, 1.0), 180: (-1.0, 0.0), 270: (0.0, -1.0)}
+"""Degrees clockwise to their cosine and sine."""
 _TILE = 1024
 """Side in px of parts that are interpolated one by one, which saves memory."""
 _REACH = 3
@@ -112,6 +114,59 @@ class Geometry:
             PhotochromError: As `rectangle`.
         """
         return self.rectangle(width, height)[2:]
+
+    def place(self, x: float, y: float, width: int, height: int) -> tuple[float, float] | None:
+        """Return where a pixel of the upright photo comes to lie in the result.
+
+        Args:
+            x: Column of the pixel in px.
+            y: Row of the pixel in px.
+            width: Of the upright photo, in px.
+            height: Of the upright photo, in px.
+
+        Returns:
+            The place of the pixel's centre, in px from the upper left corner of the result; None
+            if it lies outside.
+
+        Raises:
+            PhotochromError: As `rectangle`.
+        """
+        matrix, offset, (w, h) = self._to_result(width, height)
+        a, b = matrix @ (x + 0.5, y + 0.5) + offset
+        return (float(a), float(b)) if 0 <= a < w and 0 <= b < h else None
+
+    def origin(self, x: float, y: float, width: int, height: int) -> tuple[int, int]:
+        """Return the pixel of the upright photo that comes to lie at a place, as of `place`.
+
+        Args:
+            x: Place in the result, in px from its upper left corner.
+            y: Likewise.
+            width: Of the upright photo, in px.
+            height: Of the upright photo, in px.
+
+        Returns:
+            Column and row, inside of the photo.
+
+        Raises:
+            PhotochromError: As `rectangle`.
+        """
+        matrix, offset, _ = self._to_result(width, height)
+        a, b = np.floor(matrix.T @ (np.array([x, y]) - offset) + _TOLERANCE)
+        return int(np.clip(a, 0, width - 1)), int(np.clip(b, 0, height - 1))
+
+    def _to_result(
+        self, width: int, height: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[int, int]]:
+        """Return the rotation and offset from the upright photo to the result, and its size."""
+        left, top, *size = self.rectangle(width, height)
+        cos, sin = _QUARTERS[self.turn]
+        turn = np.array([[cos, -sin], [sin, cos]])
+        center, turned_center = np.array([width, height]) / 2, np.array([width, height]) / 2
+        if self.turn in (90, 270):
+            turned_center = turned_center[::-1]
+        cos, sin = _cos_sin(self.straighten)
+        matrix = np.array([[cos, -sin], [sin, cos]]) @ turn
+        return matrix, turned_center - matrix @ center - (left, top), (size[0], size[1])
 
     def apply(self, photo: Photo) -> Photo:
         """Return the photo turned, straightened and cropped, with its metadata.

@@ -278,12 +278,14 @@ def _colorize(colorizer: Colorizer, pixels: Pixels, hints: int = 0, seed: int = 
     photo = photo_from_image(Image.fromarray(np.ascontiguousarray(pixels)))
     if hints == 0:
         return np.asarray(colorizer(photo).to_image())
-    height, width = colorizer.network_input(photo).shape
+    L = colorizer.network_input(photo)
+    height, width = L.shape
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     ab = torch.from_numpy(rgb_to_lab(_as_float(small))[..., 1:].transpose(2, 0, 1).copy())
     side = max(1, round(HINT_SIDE * min(height, width)))
     known = make_hints(ab, sample_patches(height, width, hints, side, seed)).numpy()
-    return np.asarray(colorizer.predict(photo, hints=known).render(mark=False).to_image())
+    predicted = colorizer.predict_ab(L, known)
+    return np.asarray(colorizer.predict(photo, ab=predicted).render(mark=False).to_image())
 
 
 def _score(
