@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from photochrom.web.app import create_app
-from photochrom.web.service import Limits
+from photochrom.web.limits import Limits
 
 
 @pytest.fixture

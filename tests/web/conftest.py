@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from photochrom.web.app import create_app
-from photochrom.web.service import Limits, Service
+from photochrom.web.limits import Limits
+from photochrom.web.service import Service
 from support.browser import launch_browser
 from support.photos import draw
 from support.server import get_service, run_server

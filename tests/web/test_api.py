@@ -15,7 +15,7 @@ from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.api_reference import operations
-from photochrom.web.service import Limits
+from photochrom.web.limits import Limits
 from support.server import get_service, make_jpeg
 
 
@@ -172,7 +172,7 @@ def test_request_leaves_no_files(web_app: FastAPI, web_client: TestClient):
 
 def test_models_and_health(web_client: TestClient):
     assert web_client.get("/api/models").json() == {
-        "models": [{"name": "tiny", "note": "", "size": 32}]
+        "models": [{"name": "tiny", "note": "", "size": 32, "takes_hints": False}]
     }
     assert web_client.get("/healthz").json()["status"] == "ok"
 

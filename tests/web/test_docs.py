@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from photochrom.web.app import create_app
-from photochrom.web.service import Limits
+from photochrom.web.limits import Limits
 from support.server import make_jpeg, run_server
 
 TEXT = (Path(__file__).parents[2] / "docs/web.md").read_text()

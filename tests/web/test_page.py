@@ -1,7 +1,6 @@
 """The private routes of the page, without a browser."""
 
 import asyncio
-import dataclasses
 import io
 import os
 import re
@@ -28,7 +27,8 @@ from photochrom.batch.runner import colorize_file
 from photochrom.cli.colorize import colorize
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.app import create_app
-from photochrom.web.service import Limits, ResultResponse
+from photochrom.web.limits import Limits
+from photochrom.web.responses import ResultResponse
 from support.models import write_model
 from support.photos import draw
 from support.server import get_service, make_jpeg, run_server
@@ -44,6 +44,7 @@ DEFAULT_LOOK = {
     "crop": None,
     "format": None,
     "truncated": False,
+    "hints": [],
 }
 
 
@@ -223,7 +224,7 @@ def test_versions_that_nobody_waits_for_are_not_predicted(
             cancelled.set()
             raise
 
-    monkeypatch.setattr("photochrom.web.service._HOLD_SECONDS", 0.1)
+    monkeypatch.setattr("photochrom.web.pictures._HOLD_SECONDS", 0.1)
     monkeypatch.setattr(service.queue, "run", wait_for_ever)
     assert len(client.get(f"/photos/{photo['id']}/versions").json()["versions"]) == 3
     assert cancelled.wait(5)
@@ -408,13 +409,23 @@ def test_old_predictions_are_deleted(web_app: FastAPI, client: TestClient):
     assert client.get(address, params={"size": 40}).status_code == 200
 
 
+def test_hints_need_a_model_that_takes_them(client: TestClient):
+    upload(client, make_jpeg())
+    (photo,) = wait_until_ready(client)
+    message = "model tiny takes no colour hints; use a model that was trained with them"
+    address = f"/photos/{photo['id']}"
+    for view in ("before", "after", "thumbnail", "result", "versions"):
+        refused = client.get(f"{address}/{view}", params={"hints": "10,20,red"})
+        assert (refused.status_code, refused.json()) == (400, {"detail": message})
+    hint = {"x": 10, "y": 20, "color": "red"}
+    assert client.patch(address, json={"hints": [hint]}).json() == {"detail": message}
+    assert 'data-hints="false"' in client.get("/").text
+
+
 def test_size_is_bounded_by_photo_and_memory(
     web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ):
-    service = get_service(web_app)
-    monkeypatch.setattr(
-        service, "limits", dataclasses.replace(service.limits, max_network_pixels=10_000)
-    )
+    monkeypatch.setattr(get_service(web_app).models, "_max_network_pixels", 10_000)
     sizes = {(60, 90): 60, (20, 30): 32, (120, 120): 100, (400, 100): 50, (900, 90): 50}
     for size in sizes:
         upload(client, make_jpeg(*size))

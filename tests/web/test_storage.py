@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from photochrom.web import storage
 from photochrom.web.app import create_app
-from photochrom.web.service import Limits
+from photochrom.web.limits import Limits
 from photochrom.web.storage import Storage, StorageFullError
 from support.server import get_service, make_jpeg, run_server
 

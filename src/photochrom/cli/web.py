@@ -83,7 +83,7 @@ def web(
     """
     need("web")
     from photochrom.web.app import create_app
-    from photochrom.web.service import Limits
+    from photochrom.web.limits import Limits
 
     limits = {name: value for name, value in options.items() if value is not None}
     if max_megabytes is not None:

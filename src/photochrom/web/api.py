@@ -18,7 +18,8 @@ from starlette.exceptions import HTTPException
 from photochrom.colorize.options import FILE_OPTIONS, GEOMETRY_OPTIONS, OPTIONS
 from photochrom.version import __version__
 from photochrom.web.looks import Look
-from photochrom.web.service import WARNINGS_HEADER, Model, Service
+from photochrom.web.models import Model
+from photochrom.web.service import WARNINGS_HEADER, Service
 
 UPLOADS = ("/photos", "/api/colorize")
 """The paths that take photos."""
@@ -139,7 +140,7 @@ def routes(service: Service) -> APIRouter:
             **{"format": format or None, "truncated": truncated, "model": model or ""},
         }
         look = Look.from_query({"crop": crop or ""}).changed(values)
-        look = service.check_look(look)
+        look = service.models.check_look(look)
         service.queue.check_not_full()
         photo = service.sessions.temporary_photo(file.filename or "", look)
         try:
@@ -157,7 +158,7 @@ def routes(service: Service) -> APIRouter:
     @router.get("/api/models")
     async def models() -> Models:
         """List the models."""
-        return Models(models=service.models)
+        return Models(models=list(service.models))
 
     @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")

@@ -17,8 +17,9 @@ from photochrom.server.guard import RequestGuard, add_error_handlers, error_resp
 from photochrom.version import __version__
 from photochrom.web import api, api_reference, page
 from photochrom.web.job_queue import QueueFullError
+from photochrom.web.limits import Limits
 from photochrom.web.predictions import RemovedError
-from photochrom.web.service import Limits, Service
+from photochrom.web.service import Service
 from photochrom.web.storage import StorageFullError
 
 STATIC = Path(__file__).with_name("static")

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from photochrom.colorize.hints import Hint, check_hints, hints_from_json, parse_hint
 from photochrom.colorize.options import (
     FILE_OPTIONS,
     GEOMETRY_OPTIONS,
@@ -36,6 +37,19 @@ def _split_crop(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _parse_hints(value: Any) -> Any:
+    """Return "x,y,color;x,y,color", a list of JSON or hints as hints.
+
+    Raises:
+        PhotochromError: If a value is not allowed for any photo.
+    """
+    if isinstance(value, str):
+        return check_hints(parse_hint(part) for part in value.split(";"))
+    if isinstance(value, tuple) and all(isinstance(hint, Hint) for hint in value):
+        return value
+    return hints_from_json(value)
+
+
 class Look(BaseModel):
     """How one photo is made: the options of library, command line and API, and the model."""
 
@@ -52,13 +66,14 @@ class Look(BaseModel):
     crop: Annotated[tuple[int, int, int, int] | None, BeforeValidator(_split_crop)] = None
     format: str | None = None
     truncated: bool = False
+    hints: Annotated[tuple[Hint, ...], BeforeValidator(_parse_hints)] = ()
 
     @classmethod
     def from_query(cls, query: Mapping[str, str]) -> "Look":
         """Parse a query; other keys are ignored, and missing or empty values are the defaults.
 
         Raises:
-            PhotochromError: If a value has the wrong type.
+            PhotochromError: If a value has the wrong type, or a hint is not allowed for any photo.
         """
         values = {name: query[name] for name in cls.model_fields if query.get(name)}
         return _validate(values, strict=False)
@@ -67,9 +82,11 @@ class Look(BaseModel):
         """Return this look with some values of JSON.
 
         Raises:
-            PhotochromError: If a key is unknown or a value has the wrong type.
+            PhotochromError: If a key is unknown, a value has the wrong type, or a hint is not
+                allowed for any photo.
         """
-        return _validate(self.model_dump() | dict(changes), strict=True)
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return _validate(values | dict(changes), strict=True)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -99,9 +116,13 @@ def _validate(values: Mapping[str, Any], *, strict: bool) -> Look:
     try:
         return Look.model_validate(values, strict=strict)
     except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
+        details = error.errors()[0]
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, PhotochromError):
+        raise cause
+    name = str(details["loc"][0])
     if name not in _KINDS:
         raise PhotochromError(
-            f"there is no option {name[:40]!r}; it has to be one of {', '.join(_KINDS)}"
+            f"there is no option {name[:40]!r}; it has to be one of {', '.join(Look.model_fields)}"
         )
     raise PhotochromError(f"{name} is {str(values[name])[:40]!r}; it has to be {_KINDS[name]}")

@@ -22,7 +22,8 @@ from photochrom.version import __version__
 from photochrom.web.archive import Archive, Archives
 from photochrom.web.looks import Look
 from photochrom.web.renderer import MAX_REGION, PREVIEW_SIZE, THUMBNAIL_SIZE, Side
-from photochrom.web.service import Service, cancel_on_disconnect
+from photochrom.web.responses import cancel_on_disconnect
+from photochrom.web.service import Service
 from photochrom.web.sessions import Session, UploadedPhoto
 from photochrom.web.texts import Texts, choose_language, languages, store_language
 
@@ -117,7 +118,7 @@ def routes(service: Service, templates: Environment) -> APIRouter:
     ) -> JSONResponse:
         if not session_key(request):
             raise HTTPException(403, "this browser has no session; load the page again")
-        look = service.check_look(Look(model=model or ""))
+        look = service.models.check_look(Look(model=model or ""))
         service.queue.check_not_full()
         session = service.sessions.get_or_create(session_key(request))
         if len(session.photos) >= service.limits.max_photos:
@@ -133,11 +134,11 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         except BaseException:
             session.remove(photo)
             raise
-        service.start_preparation(photo)
+        service.pictures.prepare(photo)
         return JSONResponse(_photo_json(service, photo), 201)
 
     def look_of(request: Request) -> Look:
-        return service.check_look(Look.from_query(request.query_params))
+        return service.models.check_look(Look.from_query(request.query_params))
 
     @router.get("/photos/{id}/result")
     async def result(request: Request, id: str) -> FileResponse:
@@ -149,13 +150,13 @@ def routes(service: Service, templates: Environment) -> APIRouter:
     @router.get("/photos/{id}/before")
     async def before(request: Request, id: str, max_size: MaxSize = PREVIEW_SIZE) -> Response:
         photo, look = find_photo(request, id), look_of(request)
-        work = service.render_original(photo, look, max_size)
+        work = service.pictures.render_original(photo, look, max_size)
         return _image(await cancel_on_disconnect(request, work))
 
     @router.get("/photos/{id}/after")
     async def after(request: Request, id: str, max_size: MaxSize = PREVIEW_SIZE) -> Response:
         photo, look = find_photo(request, id), look_of(request)
-        work = service.render_preview(photo, look, max_size)
+        work = service.pictures.render_preview(photo, look, max_size)
         return _image(await cancel_on_disconnect(request, work))
 
     @router.get("/photos/{id}/thumbnail")
@@ -175,22 +176,22 @@ def routes(service: Service, templates: Environment) -> APIRouter:
     ) -> Response:
         photo, look = find_photo(request, id), look_of(request)
         rectangle = (left, top, width, height)
-        work = service.render_region(photo, look, side, rectangle, max_size)
+        work = service.pictures.render_region(photo, look, side, rectangle, max_size)
         return _image(await cancel_on_disconnect(request, work))
 
     @router.get("/photos/{id}/versions")
     async def versions(request: Request, id: str) -> JSONResponse:
         photo, look = find_photo(request, id), look_of(request)
-        return JSONResponse({"versions": service.versions(photo, look)})
+        return JSONResponse({"versions": service.pictures.versions(photo, look)})
 
     @router.patch("/photos/{id}")
     async def save_look(
         request: Request, id: str, changes: Annotated[dict[str, Any], Body()]
     ) -> JSONResponse:
         photo = find_photo(request, id)
-        look = service.check_look(photo.look.changed(changes))
+        look = service.models.check_look(photo.look.changed(changes))
         if photo.info is not None:
-            service.check_fit(look, photo.info.sizes)
+            service.models.check_fit(look, photo.info.sizes)
         photo.look = look
         return JSONResponse(_photo_json(service, photo))
 
@@ -199,11 +200,11 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         request: Request, id: str, changes: Annotated[dict[str, Any], Body()]
     ) -> JSONResponse:
         photo = find_photo(request, id)
-        look = service.check_look(photo.look.changed(changes))
+        look = service.models.check_look(photo.look.changed(changes))
         if photo.status == "failed":
             service.queue.check_not_full()
             photo.look = look
-            service.start_preparation(photo)
+            service.pictures.prepare(photo)
         return JSONResponse(_photo_json(service, photo))
 
     @router.delete("/photos/{id}", status_code=204)
@@ -227,7 +228,7 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         if not body.photos:
             raise HTTPException(400, "the list of photos is empty; give at least one")
         items = [
-            (find_photo(request, item.id), service.check_look(Look().changed(item.look)))
+            (find_photo(request, item.id), service.models.check_look(Look().changed(item.look)))
             for item in body.photos
         ]
         archive = Archive(items)
@@ -281,7 +282,7 @@ def _photo_json(service: Service, photo: UploadedPhoto) -> dict[str, Any]:
         "height": height,
         "pages": info and len(info.sizes),
         "look": photo.look.model_dump(),
-        "max_size": info and service.max_size(photo.look.model, info.sizes),
+        "max_size": info and service.models.max_size(photo.look.model, info.sizes),
         "notes": notes,
         "warnings": [_sentence(warning) for warning in info.warnings] if info else [],
         "output_name": photo.output_name(photo.look),

@@ -13,6 +13,7 @@ from typing import Literal
 
 from photochrom.batch.folders import has_photo_suffix
 from photochrom.batch.planning import OUTPUT_MARK, Job, becomes_png, output_name
+from photochrom.errors import PhotoError
 from photochrom.web.looks import Look
 from photochrom.web.predictions import Predictions
 from photochrom.web.tasks import PhotoInfo, PredictionKey
@@ -23,6 +24,15 @@ _MAX_REMOVALS = 10_000
 Removal = Literal["idle", "removed"]
 _MAX_PREDICTIONS = 6
 """Of one photo: one for each of the four versions, and two more to go back to."""
+
+
+class PhotoFailedError(PhotoError):
+    """A photo that cannot be read or colorized."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        """Keep the code, as of `TaskFailure`."""
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)

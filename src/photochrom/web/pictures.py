@@ -1,0 +1,264 @@
+"""The pictures that the page shows: predictions of photos in sessions, and their renderings."""
+
+import asyncio
+import contextlib
+import functools
+import secrets
+import shutil
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from photochrom.batch.process_pool import WorkerTimeoutError
+from photochrom.colorize.colorizer import network_size
+from photochrom.errors import PhotochromError, PhotoError
+from photochrom.imagefile.geometry import Rectangle
+from photochrom.web.job_queue import JobQueue
+from photochrom.web.limits import Limits
+from photochrom.web.looks import Look
+from photochrom.web.models import Models
+from photochrom.web.predictions import RemovedError
+from photochrom.web.renderer import (
+    MAX_REGION,
+    PREVIEW_SIZE,
+    RenderOriginal,
+    RenderPreview,
+    RenderRegion,
+    Side,
+    Source,
+    TaskFailure,
+)
+from photochrom.web.sessions import PhotoFailedError, PredictionFiles, UploadedPhoto
+from photochrom.web.tasks import PhotoInfo, PredictionKey, PredictPhoto
+
+_VERSIONS = (128, 192, 256, 384)
+"""Sizes whose results differ clearly."""
+_HOLD_SECONDS = 3.0
+
+
+class Pictures:
+    """What the page shows of photos in sessions; for one event loop."""
+
+    def __init__(
+        self, models: Models, limits: Limits, *, queue: JobQueue, rendering_queue: JobQueue
+    ) -> None:
+        """Take what they are made with.
+
+        Args:
+            models: Of the server.
+            limits: Of the server.
+            queue: Runs the tasks of `tasks`.
+            rendering_queue: Runs those of `renderer`.
+        """
+        self._models = models
+        self._limits = limits
+        self._queue = queue
+        self._rendering_queue = rendering_queue
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def prepare(self, photo: UploadedPhoto) -> None:
+        """Queue the first prediction of a photo in a session."""
+        photo.status, photo.error, photo.error_code = "waiting", None, None
+        photo.preparation = asyncio.create_task(self._prepare(photo))
+
+    async def _prepare(self, photo: UploadedPhoto) -> None:
+        # Whether the crop and size of the saved look fit the photo is not known yet.
+        look = Look(model=photo.look.model, truncated=photo.look.truncated)
+        try:
+            async with self._prediction(photo, look, admitted=True) as files:
+                photo.status, photo.info = "ready", files.info
+        except PhotochromError as error:
+            photo.status, photo.error = "failed", str(error)
+            photo.error_code = getattr(error, "code", None)
+        except WorkerTimeoutError:
+            photo.status, photo.error_code = "failed", "server"
+            photo.error = f"{photo.name} took more than {self._limits.timeout:g} s; try again later"
+        except Exception as error:  # noqa: BLE001 (any error is shown on the page)
+            photo.status, photo.error_code = "failed", "server"
+            photo.error = f"{photo.name} could not be colorized: {error}"
+        photo.revision += 1
+
+    def versions(self, photo: UploadedPhoto, look: Look) -> list[dict[str, Any]]:
+        """Return changes of a look whose results differ, and predict those that are missing.
+
+        One job predicts all of them; `render_preview` then shares it. It is stopped if nobody asks
+        for them.
+
+        Raises:
+            HTTPException: If the photo is not ready.
+            PhotochromError: If the crop reaches out of the photo.
+            QueueFullError: If too many photos are waiting.
+        """
+        _check_ready(photo)
+        assert photo.info is not None
+        results = [look.geometry.size(*size) for size in photo.info.sizes]
+        largest = self._models.max_size(look.model, results)
+        width, height = results[0]
+        sizes = {network_size(height, width, size): size for size in _VERSIONS if size <= largest}
+        keys = [self._key(look.model_copy(update={"size": size})) for size in sizes.values()]
+        missing = [key for key in keys if key not in photo.predictions]
+        if missing:
+            self._queue.check_not_full()
+            job = asyncio.create_task(self._predict(photo, missing, admitted=False))
+            waiting = set(missing)
+
+            async def wait_for(key: PredictionKey) -> PredictionFiles:
+                try:
+                    return (await asyncio.shield(job))[key]
+                finally:
+                    waiting.discard(key)
+                    if not waiting:
+                        job.cancel()
+
+            for key in missing:
+                task = asyncio.create_task(_hold(photo, key, functools.partial(wait_for, key)))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        own = self._models[self._models.find(look.model)].size
+        return [{"size": None if size == own else size} for size in sizes.values()]
+
+    def _prediction(
+        self, photo: UploadedPhoto, look: Look, *, admitted: bool = False
+    ) -> AbstractAsyncContextManager[PredictionFiles]:
+        """Return a context with the prediction for a look, which is made if there is none.
+
+        Raises:
+            PhotochromError: If the photo cannot be colorized, or the size is too large for it.
+            QueueFullError: If too many photos are waiting, and it is not `admitted`.
+            RemovedError: If the photo is removed meanwhile.
+            WorkerError: If the worker process crashed or timed out.
+        """
+        if photo.info is not None:
+            self._models.check_fit(look, photo.info.sizes)
+        return self._use(photo, self._key(look), admitted=admitted)
+
+    def _use(
+        self, photo: UploadedPhoto, key: PredictionKey, *, admitted: bool = False
+    ) -> AbstractAsyncContextManager[PredictionFiles]:
+        async def predict() -> PredictionFiles:
+            return (await self._predict(photo, [key], admitted))[key]
+
+        return photo.predictions.use(key, predict)
+
+    def _key(self, look: Look) -> PredictionKey:
+        index = self._models.find(look.model)
+        size = look.size or self._models[index].size
+        return PredictionKey(index, size, look.geometry, look.truncated)
+
+    async def _predict(
+        self, photo: UploadedPhoto, keys: Sequence[PredictionKey], admitted: bool
+    ) -> dict[PredictionKey, PredictionFiles]:
+        folders = {key: photo.folder / secrets.token_hex(8) for key in keys}
+        output = Path(photo.output_name(Look()))
+        task = PredictPhoto(photo.path, output, folders, self._limits.max_pixels, photo.info)
+
+        def clean() -> None:
+            for folder in folders.values():
+                shutil.rmtree(folder, ignore_errors=True)
+
+        try:
+            result: PhotoInfo | TaskFailure = await self._queue.run(
+                task, owner=photo, admitted=admitted, on_abandoned=clean
+            )
+        except Exception:
+            clean()
+            raise
+        if isinstance(result, TaskFailure):
+            clean()
+            raise PhotoFailedError(photo.with_client_name(result.message), result.code)
+        return {key: PredictionFiles(folder, result) for key, folder in folders.items()}
+
+    async def render_preview(self, photo: UploadedPhoto, look: Look, max_size: int) -> bytes:
+        """Return a preview in colour, encoded; predict first if there is no prediction.
+
+        Raises:
+            HTTPException: If the photo is not ready.
+            Exception: As `_prediction`.
+        """
+        _check_ready(photo)
+        async with self._prediction(photo, look) as files:
+            task = RenderPreview(files.folder, "after", look.saturation, look.strength, max_size)
+            return await self._render(photo, task)
+
+    async def render_original(self, photo: UploadedPhoto, look: Look, max_size: int) -> bytes:
+        """Return a preview of the original with the geometry of a look, encoded.
+
+        Raises:
+            HTTPException: If the photo is not ready.
+            PhotochromError: If the crop reaches out of the photo.
+            Exception: As `JobQueue.run`.
+        """
+        _check_ready(photo)
+        key = photo.predictions.find(_has_same_original(look))
+        if key is None:
+            return await self._render(photo, RenderOriginal(self._source(photo, look), max_size))
+        async with self._use(photo, key) as files:
+            if max_size == PREVIEW_SIZE:
+                return (files.folder / "before").read_bytes()
+            return await self._render(photo, RenderPreview(files.folder, "before", 1, 1, max_size))
+
+    async def render_region(
+        self, photo: UploadedPhoto, look: Look, side: Side, region: Rectangle, max_size: int
+    ) -> bytes:
+        """Return a rectangle of the result, or of the original, at its own pixels, encoded.
+
+        Raises:
+            HTTPException: If the photo is not ready.
+            PhotochromError: If the region reaches out of the result, or is too large.
+            Exception: As `_prediction`.
+        """
+        _check_ready(photo)
+        assert photo.info is not None
+        width, height = look.geometry.size(*photo.info.sizes[0])
+        left, top, w, h = region
+        if min(left, top) < 0 or not 1 <= w <= width - left or not 1 <= h <= height - top:
+            raise PhotochromError(
+                f"the region {left},{top},{w},{h} (left, top, width, height) reaches out of the "
+                f"result of {width}x{height} pixels; give one inside of it"
+            )
+        if max(w, h) > MAX_REGION:
+            raise PhotochromError(
+                f"the region has {w}x{h} pixels; it has to have at most {MAX_REGION}x{MAX_REGION}"
+            )
+        source = self._source(photo, look)
+        if side == "before":
+            return await self._render(photo, RenderOriginal(source, max_size, region))
+        options = (look.saturation, look.strength)
+        async with self._prediction(photo, look) as files:
+            task = RenderRegion(source, files.folder, *options, region, max_size)
+            return await self._render(photo, task)
+
+    def _source(self, photo: UploadedPhoto, look: Look) -> Source:
+        return Source(photo.path, look.geometry, look.truncated, self._limits.max_pixels)
+
+    async def _render(self, photo: UploadedPhoto, task: Any) -> bytes:
+        result: bytes | TaskFailure = await self._rendering_queue.run(task)
+        if not isinstance(result, TaskFailure):
+            return result
+        if not photo.folder.exists():
+            raise RemovedError
+        raise PhotoError(photo.with_client_name(result.message))
+
+
+def _has_same_original(look: Look) -> Callable[[PredictionKey], bool]:
+    geometry = look.geometry
+    return lambda key: key.geometry == geometry and key.truncated == look.truncated
+
+
+async def _hold(
+    photo: UploadedPhoto,
+    key: PredictionKey,
+    make: Callable[[], Coroutine[Any, Any, PredictionFiles]],
+) -> None:
+    """Start a prediction, and keep it from being stopped until requests for it can arrive."""
+    with contextlib.suppress(Exception):  # those requests get it as well
+        async with asyncio.timeout(_HOLD_SECONDS), photo.predictions.use(key, make):
+            pass
+
+
+def _check_ready(photo: UploadedPhoto) -> None:
+    if photo.status != "ready":
+        raise HTTPException(409, f"{photo.name} is not ready")
