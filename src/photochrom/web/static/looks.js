@@ -3,7 +3,7 @@
 import { resultSize } from "./geometry.js";
 
 const MERGE_TIME = 800; // ms; the steps of a slider that is moved by keys are one change
-const MERGED = new Set(["saturation", "strength", "straighten", "crop"]);
+const MERGED = new Set(["saturation", "strength", "straighten", "crop", "places of hints"]);
 const MAX_ENTRIES = 100;
 const STORAGE = "photochrom.history."; // and the photo's ID; in this tab only
 
@@ -19,6 +19,7 @@ export const DEFAULT_LOOK = Object.freeze({
   crop: null, // or [left, top, width, height] in px of the turned and straightened photo
   format: null, // or "jpeg"
   truncated: false,
+  hints: [], // {x, y, color} in px of the upright photo, before "turn"
 });
 
 /** How the photo is cut and turned. */
@@ -38,7 +39,16 @@ export function onLookChange(callback) {
 
 /** Return a query string; null is an empty value. */
 export function lookQuery(look, keys = Object.keys(DEFAULT_LOOK)) {
-  return String(new URLSearchParams(keys.map((key) => [key, String(look[key] ?? "")])));
+  const value = (key) => (key === "hints" ? hintsText(look.hints) : String(look[key] ?? ""));
+  return String(new URLSearchParams(keys.map((key) => [key, value(key)])));
+}
+
+const hintsText = (hints) => hints.map(({ x, y, color }) => `${x},${y},${color}`).join(";");
+
+/** Return whether a model takes hints. */
+export function takesHints(model) {
+  const { options } = document.getElementById("option-model");
+  return [...options].find(({ value }) => value === model)?.dataset.hints === "true";
 }
 
 /** Return whether two looks are equal in some keys. */
@@ -53,7 +63,7 @@ export const sameLook = (a, b, keys) => lookQuery(a, keys) === lookQuery(b, keys
  */
 export function changeLook(photos, changes, { settled = true } = {}) {
   for (const photo of photos) {
-    const look = fitSize({ ...photo.look, ...changes }, photo);
+    const look = fitHints(fitSize({ ...photo.look, ...changes }, photo));
     if (settled && !photo.changing && sameLook(look, photo.look)) continue;
     photo.look = look;
     photo.changing = !settled;
@@ -69,21 +79,31 @@ function fitSize(look, { state }) {
   return fits ? look : { ...look, size: null };
 }
 
+/** Return a look without its hints if the model takes none. */
+const fitHints = (look) =>
+  look.hints.length && !takesHints(look.model) ? { ...look, hints: [] } : look;
+
 /** Add the look of a photo to its history, if it differs. */
 function record(photo) {
   const { history, look } = photo;
   const current = history.entries[history.index];
-  const changed = Object.keys(DEFAULT_LOOK).filter((key) => !sameLook(current, look, [key]));
-  if (!changed.length) return;
+  const changed = describeChange(current, look);
+  if (!changed) return;
   const now = performance.now();
   const merge =
-    changed.join() === history.changed && MERGED.has(history.changed) &&
-    now - history.changedAt < MERGE_TIME;
+    changed === history.changed && MERGED.has(changed) && now - history.changedAt < MERGE_TIME;
   if (!merge) history.index++;
   history.entries.splice(history.index, Infinity, look);
   if (history.entries.length > MAX_ENTRIES) history.index -= history.entries.splice(0, 1).length;
-  Object.assign(history, { changed: changed.join(), changedAt: now });
+  Object.assign(history, { changed, changedAt: now });
   store(photo);
+}
+
+/** Return the keys that differ, as a text. */
+function describeChange(before, after) {
+  const changed = Object.keys(DEFAULT_LOOK).filter((key) => !sameLook(before, after, [key]));
+  const [old, now] = [before, after].map(({ hints }) => hints.map(({ color }) => color).join());
+  return changed.join() === "hints" && old === now ? "places of hints" : changed.join();
 }
 
 /** Return the history of a photo that has one look. */
