@@ -13,10 +13,20 @@ from photochrom.batch.report import (
     read_report,
     read_version,
 )
+from photochrom.colorize.hints import Hint
 from photochrom.errors import PhotochromError
 
 
-@pytest.mark.parametrize("content", [b"no json\n", b"[]\n", b'{"status": "done"}\n', b"\xff\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no json\n",
+        b"[]\n",
+        b'{"status": "done"}\n',
+        b'{"input": "a", "output": "b", "status": "done", "hints": [1]}\n',
+        b"\xff\n",
+    ],
+)
 def test_a_file_that_is_not_a_report_raises(content: bytes, tmp_path: Path):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(PhotochromError, match="report"):
@@ -27,6 +37,7 @@ def test_a_result_survives_a_report(tmp_path: Path):
     odd = os.fsdecode(b"\xff\n.jpg")
     results = [
         Result(odd, odd, "done", 0.1, 3, 2, "m", None, None, ["lost"], FileVersion(1, 2, "3")),
+        Result("a", "b", "done", 0.1, hints=(Hint(3, 4, "firebrick"), Hint(0, 0, "original"))),
         Result("s3://a", "s3://b", "done", 0.1, input_version="1 2", output_version="3 4"),
         Result("a", None, "ignored", 0.0, reason="because"),
     ]

@@ -86,7 +86,7 @@ def test_a_retouched_result_of_a_replaced_photo_is_left_alone(batch: Batch):
     for _ in range(2):  # it stays to be said
         (result,) = batch.resume()
         assert (result.status, result.output) == ("failed", str(batch.out / "b.jpg"))
-        assert "has changed, but" in str(result.error)
+        assert "has changed or has other hints, but" in str(result.error)
         assert "--overwrite" in str(result.error)
     assert (batch.out / "b.jpg").read_bytes() == b"retouched"
     assert batch.statuses(overwrite=True) == [("b.jpg", "done")]

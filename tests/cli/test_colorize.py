@@ -18,10 +18,11 @@ from photochrom.batch.report import Result as BatchResult
 from photochrom.cli import main
 from photochrom.errors import RunError
 from photochrom.imagefile.reading import open_photo
+from support.models import write_model
 
 KEYS = [
     *("input", "output", "status", "seconds", "width", "height", "model", "error", "reason"),
-    *("warnings", "input_version", "output_version"),
+    *("warnings", "input_version", "output_version", "hints"),
 ]
 """Of a line of a report."""
 
@@ -553,3 +554,86 @@ def test_a_dry_run_refuses_what_format_and_crop_do_not_fit(run, photo_file: Path
     result = run(pages, "--dry-run", "--format", "jpeg")
     assert result.exit_code == 1
     assert "several pages, which one JPEG cannot hold" in result.stderr
+
+
+@pytest.fixture
+def run_hinted(tmp_path: Path):
+    """Run the command with a model that takes hints."""
+    write_model(tmp_path / "hinted.onnx", hints=3)
+    options = ["--model", str(tmp_path / "hinted.onnx")]
+    return lambda *arguments: CliRunner().invoke(main, ["colorize", *map(str, arguments), *options])
+
+
+def test_hints_of_one_photo(run_hinted, photo_file: Path, tmp_path: Path):
+    file = tmp_path / "mine.json"
+    file.write_text('[{"x": 3, "y": 4, "color": "firebrick"}]')
+    result = run_hinted(photo_file, "--hint", "40,20,#00f", "--hints", file, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["hints"] == [
+        {"x": 3, "y": 4, "color": "firebrick"},
+        {"x": 40, "y": 20, "color": "#00f"},
+    ]
+    photo = open_photo(photo_file.with_name("old-color.jpg"))
+    assert str(photo.metadata.mark).endswith("; a person gave the colours at 2 places")
+
+
+def test_hints_of_a_batch(run_hinted, photo_file: Path, colored: Path, tmp_path: Path):
+    folder, report = tmp_path / "hints", tmp_path / "report"
+    folder.mkdir()
+    (folder / "old.jpg.hints.json").write_text('[{"x": 3, "y": 4, "color": "firebrick"}]')
+    stray = folder / "old.jpeg.hints.json"
+    stray.write_text("[]")
+    batch = [photo_file.parent, "-o", tmp_path / "out", "--hints", folder]
+    dry = run_hinted(*batch, "--dry-run")
+    reason = f"ignored {stray}: these hints are not used: no photo old.jpeg is colorized"
+    assert dry.stderr.startswith(reason)
+    result = run_hinted(*batch, "--report", report)
+    assert result.exit_code == 0, result.stderr
+    assert reason in result.stderr
+    assert result.stderr.endswith("1 done, 0 skipped, 0 failed, 2 ignored\n")
+    lines = {
+        Path(line["input"]).name: line for line in map(json.loads, report.read_text().splitlines())
+    }
+    assert lines["old.jpg"]["hints"] == [{"x": 3, "y": 4, "color": "firebrick"}]
+    assert (lines["new.png"]["hints"], lines[stray.name]["status"]) == ([], "ignored")
+    # Without the option, those beside photos are not used, which is said.
+    stray.rename(photo_file.with_name("old.jpg.hints.json"))
+    result = run_hinted(photo_file.parent, "-o", tmp_path / "2")
+    assert "json: these hints are for --hints, which is not given" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--hint", "410,220"], "the hint is '410,220'; it has to be x,y,colour such as"),
+        (["--hint", "1,2,reddish"], "the hint's colour is 'reddish'; it has to be a CSS name"),
+        (["--hints", "none.json"], "there are no hints none.json; give a file or a folder"),
+        (["--hints", "s3://bucket/hints"], "s3://bucket/hints is a URL; give a path, or --engine"),
+        (["--hint", "1,2,red", "{folder}"], "--hint is for one photo, and there are 2; give a"),
+    ],
+)
+def test_wrong_hints_are_wrong_usage(
+    run_hinted, photo_file: Path, colored: Path, arguments: list[str], message: str
+):
+    result = run_hinted(photo_file, *(a.format(folder=colored.parent) for a in arguments))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not photo_file.with_name("old-color.jpg").exists()
+
+
+def test_a_model_that_takes_no_hints_is_refused_before_any_work(
+    run, photo_file: Path, tmp_path: Path
+):
+    result = run(photo_file, "--hint", "1,2,red", "--report", tmp_path / "report")
+    assert result.exit_code == 2
+    assert "model tiny takes no colour hints; use a model that was trained" in result.stderr
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_hint_outside_fails_the_photo(run_hinted, photo_file: Path):
+    result = run_hinted(photo_file, "--hint", "64,2,red")
+    assert result.exit_code == 1
+    assert f"{photo_file}: the hint 64,2,red lies outside the photo of 64x48 pixels" in (
+        result.stderr
+    )
+    assert not photo_file.with_name("old-color.jpg").exists()

@@ -394,6 +394,20 @@ def test_mark_names_version_and_model(picture: Image.Image):
     assert Colorizer(Model())(photo, mark=False).metadata == photo.metadata
 
 
+def test_mark_counts_the_hints_that_have_an_effect(picture: Image.Image):
+    photo, colorizer = photo_from_image(picture), Colorizer(Hinted())
+    hints = [Hint(5, 5, "red"), Hint(6, 30, "original"), Hint(40, 30, "neutral")]
+    for options, end in (
+        ({}, "guesses, not the photograph's own; a person gave the colours at 3 places"),
+        ({"crop": (0, 0, 20, 48)}, "; a person gave the colours at 2 places"),
+        ({"crop": (0, 0, 20, 20)}, "; a person gave the colour at 1 place"),
+        ({"crop": (10, 10, 20, 10)}, "guesses, not the photograph's own"),
+    ):
+        mark = colorizer(photo, hints=hints, **options).metadata.mark
+        assert mark is not None
+        assert mark.endswith(end)
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_an_image_is_colorized_as_its_file_is(suffix: str, picture: Image.Image, tmp_path: Path):
     exif = Image.Exif()

@@ -47,7 +47,7 @@ def test_library_has_exactly_these_options():
             (*OPTIONS, *GEOMETRY_OPTIONS, *FILE_OPTIONS),
             {
                 *("out", "as_json", "report", "resume", "checksum", "engine", "address", "jobs"),
-                *("recolor", "times", "sidecar", "dry_run"),
+                *("recolor", "times", "sidecar", "dry_run", "hint_texts", "hints"),
             },
         ),
         ("video", OPTIONS, {"codec", "quality", "steady", "processes", "restart"}),

@@ -23,7 +23,9 @@ from photochrom.batch.runner import (
     page_error,
     several_pages_error,
 )
+from photochrom.colorize.hints import Hint, check_hints
 from photochrom.errors import PhotochromError, PhotoError
+from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.reading import read_sizes
 from photochrom.progress import format_duration
 
@@ -109,13 +111,14 @@ class DryRun:
                 sizes = read_sizes(job.input, max_pixels=self._settings.max_pixels)
                 self._check_pages(job, sizes)
             except PhotoError as error:
-                yield Result(job.input, job.output, "failed", 0.0, error=str(error))
+                failure = str(error)
+                yield Result(job.input, job.output, "failed", 0.0, error=failure, hints=job.hints)
                 continue
             self._planned.append((job, sum(width * height for width, height in sizes) / 1e6))
-            yield Result(job.input, job.output, "planned", 0.0, *sizes[0])
+            yield Result(job.input, job.output, "planned", 0.0, *sizes[0], hints=job.hints)
 
     def _check_pages(self, job: Job, sizes: Sequence[tuple[int, int]]) -> None:
-        """Check that format and crop fit pages, of sizes before their orientation is applied.
+        """Check that format, crop and hints fit pages, of sizes before they are made upright.
 
         Raises:
             PhotoError: If they do not.
@@ -124,11 +127,12 @@ class DryRun:
             raise several_pages_error(job, self._settings.format)
         geometry = geometry_of(self._settings.options)
         for number, size in enumerate(sizes, 1):
+            hints = job.hints if number == 1 else ()
             try:
-                geometry.size(*size)
+                _check_size(geometry, hints, size)
             except PhotochromError as failure:
                 try:
-                    geometry.size(*size[::-1])
+                    _check_size(geometry, hints, size[::-1])
                 except PhotochromError:
                     raise page_error(job, number, failure) from failure
 
@@ -170,6 +174,16 @@ class DryRun:
             [sample for sample in samples.values() if sample is not None],
             len(self._planned) - photos,
         )
+
+
+def _check_size(geometry: Geometry, hints: Sequence[Hint], size: tuple[int, int]) -> None:
+    """Check that a crop and hints lie in a photo of a width and a height.
+
+    Raises:
+        PhotochromError: If they do not.
+    """
+    geometry.size(*size)
+    check_hints(hints, size)
 
 
 def _measure_fixed(colorize: Callable[[Job], Result], folder: Path) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from photochrom.colorize.hints import FILE_SUFFIX
 from photochrom.errors import DataError
 from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY
 
@@ -52,6 +53,8 @@ def is_sidecar(path: Path) -> bool:
 
 def describe_suffix(path: PurePath) -> str:
     """Return why a file is not taken for a photo, by its name."""
+    if path.name.endswith(FILE_SUFFIX):
+        return "these hints are for --hints, which is not given"
     suffix = f"{path.suffix} is not the" if path.suffix else "it has no"
     return f"{suffix} suffix of a photo; give the file by name if it is one"
 

@@ -19,6 +19,7 @@ from photochrom.batch.folders import (
 )
 from photochrom.batch.locations import is_url, new_resolver
 from photochrom.batch.report import FileVersion, Result, is_unchanged, read_version
+from photochrom.colorize.hints import Hint
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY, detect_format
 
@@ -43,6 +44,10 @@ class Job:
     output: Path
     replaces: FileVersion | str | None = None
     """An earlier version of the output that may be replaced."""
+    name: str = ""
+    """Of the photo: its path below the folder that was given, with forward slashes."""
+    hints: tuple[Hint, ...] = ()
+    """Of the first page."""
 
     def has_output(self) -> bool:
         """Return whether the output exists."""
@@ -113,7 +118,8 @@ def plan(inputs: Sequence[str], out: Path | None = None, *, format: str | None =
     """
     folder = None if out is None else str(out)
     pairs, results = plan_outputs(inputs, folder, find_on_disk, format=format)
-    return Plan([Job(Path(photo), Path(output)) for photo, output in pairs], results)
+    jobs = [Job(Path(photo.location), Path(output), name=photo.relative) for photo, output in pairs]
+    return Plan(jobs, results)
 
 
 def plan_outputs(
@@ -122,7 +128,7 @@ def plan_outputs(
     find: Callable[[str, str | None], Iterable[FoundPhoto | Result]],
     *,
     format: str | None = None,
-) -> tuple[list[tuple[str, str]], list[Result]]:
+) -> tuple[list[tuple[FoundPhoto, str]], list[Result]]:
     """Return pairs of photo and output, and other results, by the rules of `plan`.
 
     `find` returns what one input, a path or a URL, names: photos, without those in `out`, and
@@ -168,12 +174,14 @@ def plan_outputs(
         except PhotochromError as error:
             results.append(failed(photo.location, str(error)))
         else:
-            pairs.append((photo.location, output))
-    clashes = find_clashes(pairs, resolve)
+            pairs.append((photo, output))
+    clashes = find_clashes([(photo.location, output) for photo, output in pairs], resolve)
     results += [
-        failed(photo, clashes[photo], output) for photo, output in pairs if photo in clashes
+        failed(photo.location, clashes[photo.location], output)
+        for photo, output in pairs
+        if photo.location in clashes
     ]
-    return [pair for pair in pairs if pair[0] not in clashes], results
+    return [pair for pair in pairs if pair[0].location not in clashes], results
 
 
 def _find_some(

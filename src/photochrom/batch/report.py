@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from photochrom.colorize.hints import Hint, hints_from_json
 from photochrom.errors import PhotochromError
 
 Status = Literal["done", "skipped", "failed", "ignored", "planned"]
@@ -53,6 +54,8 @@ class Result:
     """Of the file that was read; a string if it is in an object store, None if it was not read."""
     output_version: FileVersion | str | None = None
     """Of the file that was written; None if none was."""
+    hints: tuple[Hint, ...] = ()
+    """That were given for the photo."""
 
     def to_json(self) -> str:
         """Return one line of JSON. Undecodable bytes of file names are surrogates."""
@@ -71,8 +74,9 @@ class Result:
             for name in ("input_version", "output_version"):
                 if isinstance(fields.get(name), dict):
                     fields[name] = FileVersion(**fields[name])
+            fields["hints"] = hints_from_json(fields.get("hints", []))
             return cls(**({"seconds": 0.0} | fields))
-        except (AttributeError, TypeError) as error:
+        except (AttributeError, TypeError, PhotochromError) as error:
             raise ValueError("it is not a result") from error
 
 

@@ -39,8 +39,9 @@ def skip_finished(
 ) -> Plan[AnyJob]:
     """Return a plan without what is finished.
 
-    A photo whose output no longer exists is colorized again. So is a photo that has changed, if its
-    output is as it was written. If somebody has changed the output as well, the photo fails.
+    A photo whose output no longer exists is colorized again. So is a photo that has changed, or
+    whose hints have, if its output is as it was written. If somebody has changed the output as
+    well, the photo fails.
 
     Args:
         plan: Of the whole batch.
@@ -51,17 +52,24 @@ def skip_finished(
         recolor: Whether photos are colorized that were ignored since they are in colour.
     """
     jobs = []
-    results = [r for r in plan.results if (str(r.input), str(r.output)) not in finished]
+    results = [
+        result
+        for result in plan.results
+        if result.status == "failed" or (str(result.input), str(result.output)) not in finished
+    ]
     for job in plan.jobs:
         earlier = finished.get((str(job.input), str(job.output)))
         if earlier is not None and earlier.status == "ignored":  # it is in colour
             version = earlier.input_version
-            if recolor or version is None or not job.is_input(version, checksum):
+            is_asked_for = recolor or bool(job.hints)
+            if is_asked_for or version is None or not job.is_input(version, checksum):
                 jobs.append(job)
         elif earlier is None or not job.has_output():
             jobs.append(job)
-        elif earlier.input_version is None or job.is_input(earlier.input_version, checksum):
-            if earlier.status == "skipped" and job.is_outdated():
+        elif earlier.hints == job.hints and (
+            earlier.input_version is None or job.is_input(earlier.input_version, checksum)
+        ):
+            if earlier.status == "skipped" and (job.is_outdated() or job.hints):
                 jobs.append(job)  # is skipped again, which says so
         elif overwrite:
             jobs.append(job)
@@ -76,8 +84,8 @@ def changed_output(job: "Job | Task") -> Result:
     """Return the result of a changed photo whose output is not as it was written."""
     return failed(
         str(job.input),
-        f"{job.input} has changed, but {job.output} is not as this report says that it was "
-        "written; move it, or replace it with --overwrite",
+        f"{job.input} has changed or has other hints, but {job.output} is not as this report says "
+        "that it was written; move it, or replace it with --overwrite",
         str(job.output),
     )
 
@@ -87,5 +95,15 @@ def skipped(job: "Job | Task", *, checksum: bool = False) -> Result:
     reason = f"{job.output} exists"
     if job.is_outdated():
         reason += ", but the photo is newer; replace it with --overwrite"
+    elif job.hints:
+        reason += ", perhaps with other hints; replace it with --overwrite"
     version = job.read_input_version(checksum)
-    return Result(job.input, job.output, "skipped", 0.0, reason=reason, input_version=version)
+    return Result(
+        job.input,
+        job.output,
+        "skipped",
+        0.0,
+        reason=reason,
+        input_version=version,
+        hints=job.hints,
+    )

@@ -18,6 +18,8 @@ from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import changed_output, skipped
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
+from photochrom.colorize.hints import Hint, check_hints
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path, no_hints_error
 from photochrom.colorize.options import GEOMETRY_OPTIONS
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError, PhotoError
@@ -70,7 +72,7 @@ class Settings:
         """
         if self.threads is not None:
             cv2.setNumThreads(self.threads)
-        return functools.partial(
+        colorize: Any = functools.partial(
             colorize_file,
             colorizer=Colorizer(self.model, device=self.device, threads=self.threads),
             overwrite=self.overwrite,
@@ -83,6 +85,17 @@ class Settings:
             truncated=self.truncated,
             **self.options,
         )
+        return lambda job: colorize(job, hints=job.hints)
+
+    def check_takes_hints(self) -> None:
+        """Check that the model takes hints.
+
+        Raises:
+            ModelError: If it does not, or cannot be loaded.
+        """
+        model = OnnxModel(self.model or default_model_path(), device="cpu", threads=1)
+        if not model.takes_hints:
+            raise no_hints_error(model.name)
 
 
 def colorize_file(
@@ -97,14 +110,15 @@ def colorize_file(
     sidecar: bool = False,
     format: str | None = None,
     truncated: bool = False,
+    hints: Sequence[Hint] = (),
     **options: Any,
 ) -> Result:
     """Colorize all pages of a file; errors are reported in the result.
 
     A photo with an existing output is skipped without `overwrite`; one of more than `max_pixels`
-    fails; one whose first page is in colour is ignored if `recolor` is False. The other arguments
-    are those of `Settings`; `options` are those of `Colorizer.__call__`. A crop has to fit every
-    page.
+    fails; one whose first page is in colour is ignored if `recolor` is False, unless it has hints.
+    These belong to the first page. The other arguments are those of `Settings`; `options` are those
+    of `Colorizer.__call__`. A crop has to fit every page.
 
     The output gets the group and mode of the photo, as far as permitted, and the properties of an
     XMP sidecar.
@@ -128,14 +142,16 @@ def colorize_file(
             page = apply_sidecar(page, properties)
         try:
             geometry.size(*page.size)
+            if is_first:
+                check_hints(hints, page.size)
         except PhotochromError as failure:
             raise page_error(job, number, failure) from failure
         if recolor is not True and is_colored(page):
-            if recolor is False and is_first:
+            if recolor is False and is_first and not hints:
                 raise _InColorError
             metadata = page.metadata.with_warning("it is in colour; its own colours are lost")
             page = dataclasses.replace(page, metadata=metadata)
-        page = colorizer(page, **options)
+        page = colorizer(page, hints=hints if is_first else (), **options)
         if is_first:
             packet = page.metadata.xmp
         return page
@@ -192,6 +208,7 @@ def colorize_file(
         warnings=warnings,
         input_version=input_version,
         output_version=output_version,
+        hints=tuple(hints),
     )
 
 
@@ -279,4 +296,5 @@ def divide_cores(count: int, processes: int | None = None) -> tuple[int, int]:
 
 def failed_by_death(job: Job, error: WorkerDiedError) -> Result:
     """Return the result of a photo whose worker process died."""
-    return Result(job.input, job.output, "failed", 0.0, error=f"{job.input}: {error}")
+    error_text = f"{job.input}: {error}"
+    return Result(job.input, job.output, "failed", 0.0, error=error_text, hints=job.hints)

@@ -38,6 +38,19 @@ if TYPE_CHECKING:
 @rendering_options
 @photo_options
 @click.option(
+    "--hint",
+    "hint_texts",
+    multiple=True,
+    metavar="X,Y,COLOUR",
+    help="The colour of a place in a photo, in px: a CSS name, a hex colour, original or neutral. "
+    "For one photo; repeat it for more places.",
+)
+@click.option(
+    "--hints",
+    metavar="FILE",
+    help="Such hints in JSON, for one photo, or a folder of files NAME.EXT.hints.json.",
+)
+@click.option(
     "--max-pixels",
     type=click.IntRange(min=1),
     metavar="N",
@@ -122,6 +135,8 @@ def colorize(
     checksum: bool,
     format: str | None,
     truncated: bool,
+    hint_texts: tuple[str, ...],
+    hints: str | None,
     **options: Any,
 ) -> None:
     """Colorize photos: files, folders including subfolders, or patterns.
@@ -130,12 +145,14 @@ def colorize(
     0 all done, 1 some failed, 2 wrong usage.
     """
     from photochrom.batch.dry_run import DryRun
+    from photochrom.batch.hints import give_hints
     from photochrom.batch.locations import is_url
     from photochrom.batch.planning import plan
     from photochrom.batch.ray import ClusterError
     from photochrom.batch.report import open_report
     from photochrom.batch.resuming import read_finished, skip_finished
     from photochrom.batch.runner import Settings, colorize_all
+    from photochrom.colorize.hints import parse_hint
     from photochrom.errors import ModelError, PhotochromError
     from photochrom.imagefile.reading import MAX_PIXELS
     from photochrom.progress import progress_bar
@@ -148,6 +165,7 @@ def colorize(
         raise click.UsageError("--address needs --engine ray; add it, or leave out --address")
     try:
         check_options(**options)
+        single_hints = tuple(map(parse_hint, hint_texts))
         settings = Settings(
             model=model,
             device=device,
@@ -175,16 +193,22 @@ def colorize(
 
             tasks = plan_tasks(inputs, out, format=format)
             settings = settings.for_batch(len(tasks.jobs))
+            tasks = give_hints(tasks, hints, single_hints)
             tasks = skip_finished(tasks, finished, **renewal)
+            if any(task.hints for task in tasks.jobs):
+                settings.check_takes_hints()
             known, count = tasks.results, len(tasks.jobs)
             results = colorize_on_ray(tasks.jobs, settings, address=address, actors=jobs)
         else:
-            for location in (*inputs, out or ""):
+            for location in (*inputs, out or "", hints or ""):
                 if is_url(location):
                     raise click.UsageError(f"{location} is a URL; give a path, or --engine ray")
             planned = plan(inputs, None if out is None else Path(out), format=format)
             settings = settings.for_batch(len(planned.jobs))
+            planned = give_hints(planned, hints, single_hints)
             planned = skip_finished(planned, finished, **renewal)
+            if any(job.hints for job in planned.jobs):
+                settings.check_takes_hints()
             known, count = planned.results, len(planned.jobs)
             if dry_run:
                 preview = DryRun(planned.jobs, settings, processes=jobs)
@@ -242,9 +266,12 @@ def _print_result(result: "Result", *, as_json: bool) -> None:
 
 
 def _print_messages(result: "Result") -> None:
-    """Print on stderr why a photo was not colorized, and what was lost of it."""
-    is_photo = result.output is not None  # other ignored files are counted only
-    if result.status in ("skipped", "failed") or (result.status == "ignored" and is_photo):
+    """Print on stderr why a photo or hints were not used, and what was lost of a photo."""
+    from photochrom.colorize.hints import FILE_SUFFIX
+
+    # Other ignored files are counted only.
+    is_named = result.output is not None or str(result.input).endswith(FILE_SUFFIX)
+    if result.status in ("skipped", "failed") or (result.status == "ignored" and is_named):
         reason = result.error or result.reason
         click.echo(printable(f"{result.status} {result.input}: {reason}"), err=True)
     if result.warnings:

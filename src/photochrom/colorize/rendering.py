@@ -51,13 +51,22 @@ class Prediction:
         if space.matrix is None:
             space, metadata = color.SRGB, metadata.with_profile(icc.srgb_profile())
         if mark and saturation * strength > 0:
-            text = _MARK.format(version=__version__, model=self.model_name)
-            metadata = metadata.with_mark(text)
+            metadata = metadata.with_mark(self._mark())
         coefficients = self.coefficients * np.float32(saturation * strength)
         left, top = region[:2] if region else (0, 0)
         part = _Part(left, top, *self.photo.size)
         pixels = _render_pixels(photo, part, space, coefficients, 1 - strength, pool)
         return dataclasses.replace(photo, pixels=pixels, space=space, metadata=metadata)
+
+    def _mark(self) -> str:
+        """Return the text that says where the colours come from."""
+        text = _MARK.format(version=__version__, model=self.model_name)
+        if not self.hint_count:
+            return text
+        places = (
+            "colour at 1 place" if self.hint_count == 1 else f"colours at {self.hint_count} places"
+        )
+        return f"{text}; a person gave the {places}"
 
     def downscale(self, max_side: int) -> "Prediction":
         """Return the prediction for a copy as of `downscale`."""

@@ -144,7 +144,7 @@ def _colorize(
                 return
     for task in remaining.values():
         error = f"{task.input}: the machine stopped responding, {_ROUNDS} times"
-        yield Result(task.input, task.output, "failed", 0.0, error=error)
+        yield Result(task.input, task.output, "failed", 0.0, error=error, hints=task.hints)
 
 
 def _run_round(

@@ -21,7 +21,7 @@ def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool =
     before it could report. The task is then done. `overwrite` replaces the output that existed at
     planning.
     """
-    result = Result(task.input, task.output, "done", 0.0)
+    result = Result(task.input, task.output, "done", 0.0, hints=task.hints)
     locations: dict[Path, str] = {}
     error = None
     try:
@@ -30,7 +30,7 @@ def run_task(task: Task, colorize: Callable[[Job], Result], *, overwrite: bool =
         with tempfile.TemporaryDirectory(prefix="photochrom-") as scratch:
             photo = _local_path(task.input, Path(scratch, "photo"))
             output = _local_path(task.output, Path(scratch, "result"))
-            job = Job(photo, output, task.replaces)
+            job = Job(photo, output, task.replaces, hints=task.hints)
             locations = {job.input: task.input, job.output: task.output}
             if is_url(task.input):
                 download(task.input, job.input)

@@ -19,6 +19,7 @@ from photochrom.batch.planning import (
 )
 from photochrom.batch.ray.storage import compile_pattern, get_kind, get_version, list_files
 from photochrom.batch.report import FileVersion, Result, is_unchanged, read_version
+from photochrom.colorize.hints import Hint, hints_from_json
 from photochrom.errors import PhotochromError
 
 
@@ -34,6 +35,10 @@ class Task:
     """Version of the photo when the batch was planned; None if it is at a path."""
     replaces: FileVersion | str | None = None
     """An earlier version of the output that may be replaced."""
+    name: str = ""
+    """As of `Job`."""
+    hints: tuple[Hint, ...] = ()
+    """As of `Job`."""
 
     def has_output(self) -> bool:
         """Return whether the output existed when the batch was planned."""
@@ -65,7 +70,7 @@ class Task:
 
     def at_paths(self) -> Job:
         """Return the job of a task that has paths only."""
-        return Job(Path(self.input), Path(self.output), self.replaces)
+        return Job(Path(self.input), Path(self.output), self.replaces, self.name, self.hints)
 
     def to_json(self) -> str:
         """Return one line of JSON."""
@@ -77,6 +82,7 @@ class Task:
         fields = json.loads(line)
         if isinstance(fields["replaces"], dict):
             fields["replaces"] = FileVersion(**fields["replaces"])
+        fields["hints"] = hints_from_json(fields["hints"])
         return cls(**fields)
 
 
@@ -105,8 +111,10 @@ def plan_tasks(
         stores.list_folder(out)
     tasks = []
     for photo, output in pairs:
-        version = stores.get_version(photo) if is_url(photo) else None
-        tasks.append(Task(photo, output, stores.get_version(output), version))
+        url = photo.location
+        version = stores.get_version(url) if is_url(url) else None
+        planned_version = stores.get_version(output)
+        tasks.append(Task(url, output, planned_version, version, name=photo.relative))
     return Plan(tasks, results)
 
 
