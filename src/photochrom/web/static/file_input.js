@@ -1,13 +1,22 @@
 // Files from the user: chosen, dropped, pasted, or samples.
 
 import { request } from "./api.js";
+import { hasHintName } from "./hint_files.js";
 import { t } from "./texts.js";
 
 const ADDRESS = /^\s*(https?:|file:|data:image\/|blob:)\S+\s*$/;
 const PHOTO = /^image\/|\.(jpe?g|png|tiff?|webp|avif|hei[cf]|bmp|gif|jp2|psd)$/i;
 
-/** Call back: onFiles(array of File objects) whenever the user adds some, and warn(message). */
-export function startFileInput({ onFiles, warn }) {
+const folders = new WeakMap(); // file to the path of its folder
+
+/**
+ * Call back: onFiles(array of File objects, folderOf) whenever the user adds some, and warn(message).
+ *
+ * folderOf(file) returns the path of the folder from which a file was dropped; "" if it was none.
+ */
+export function startFileInput({ onFiles: callback, warn }) {
+  const folderOf = (file) => folders.get(file) ?? "";
+  const onFiles = (files) => callback(files, folderOf);
   for (const input of document.querySelectorAll("input.file-input")) {
     input.addEventListener("change", () => {
       onFiles([...input.files]);
@@ -72,7 +81,7 @@ function startDrop(onFiles, warn) {
     const files = [];
     for (const [entry, file] of entries) {
       if (entry?.isDirectory) {
-        const found = await findPhotos(entry);
+        const found = await findFiles(entry);
         if (!found.length) warn(t("input.empty_folder", { name: entry.name }));
         files.push(...found);
       } else if (file) {
@@ -83,8 +92,11 @@ function startDrop(onFiles, warn) {
   });
 }
 
-/** Return the photos in a folder and its subfolders, sorted by name, without hidden ones. */
-async function findPhotos(folder) {
+/**
+ * Return the photos in a folder and its subfolders, sorted by name, without hidden ones, and the
+ * hints of photos.
+ */
+async function findFiles(folder) {
   const reader = folder.createReader();
   const entries = [];
   for (;;) {
@@ -96,10 +108,11 @@ async function findPhotos(folder) {
   const files = [];
   for (const entry of entries.filter(({ name }) => !name.startsWith("."))) {
     if (entry.isDirectory) {
-      files.push(...(await findPhotos(entry)));
+      files.push(...(await findFiles(entry)));
     } else {
       const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-      if (PHOTO.test(file.type) || PHOTO.test(file.name)) files.push(file);
+      folders.set(file, folder.fullPath);
+      if (PHOTO.test(file.type) || PHOTO.test(file.name) || hasHintName(file)) files.push(file);
     }
   }
   return files;

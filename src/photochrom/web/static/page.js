@@ -6,6 +6,7 @@ import { startCrop, startCropTool } from "./crop.js";
 import { startFileInput } from "./file_input.js";
 import { resultSize } from "./geometry.js";
 import { drawGrid, startGrid } from "./grid.js";
+import { addHintFiles, isHintFile, startHintFiles, useHintFiles } from "./hint_files.js";
 import {
   DEFAULT_LOOK,
   GEOMETRY_KEYS,
@@ -81,6 +82,7 @@ function draw() {
   drawSummary();
   drawViewer();
   drawPanel();
+  useHintFiles();
   announce();
   if (isEmpty && (!focused.isConnected || focused.closest("[hidden]"))) $("file-input").focus();
 }
@@ -363,7 +365,11 @@ window.addEventListener("beforeunload", (event) => {
   if (isUploading) event.preventDefault();
 });
 startFileInput({
-  onFiles: (files) => addFiles(files, latestModel, MAX_BYTES),
+  onFiles(files, folderOf) {
+    const isPhoto = (file) => !isHintFile(file);
+    const added = addFiles(files.filter(isPhoto), latestModel, MAX_BYTES);
+    addHintFiles(files.filter(isHintFile), added, folderOf);
+  },
   warn: showNotice,
 });
 startGrid({ onShow: select, onDownload: downloadAll, onRemove: remove, onApply: applyLook });
@@ -379,6 +385,7 @@ const report = {
 };
 startSaving(report);
 startArchives(report);
+startHintFiles({ ...report, onShow: select });
 $("welcome-help").textContent = t("welcome.help", { size: formatMegabytes(MAX_BYTES) });
 $("local-note").hidden = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 startPhotos({

@@ -4,6 +4,7 @@ import { RequestError, request, sleep, upload } from "./api.js";
 import {
   DEFAULT_LOOK,
   adoptLook,
+  changeLook,
   createHistory,
   forgetHistories,
   onLookChange,
@@ -101,7 +102,7 @@ export function storeChosen({ id }) {
   if (id) storeItem(CHOSEN, id);
 }
 
-/** Add files and upload those within the size limit. */
+/** Add files, upload those within the size limit, and return their photos. */
 export function addFiles(files, model, maxBytes) {
   const added = files.map((file) => createPhoto(file.name, file, model));
   for (const photo of added) {
@@ -112,6 +113,7 @@ export function addFiles(files, model, maxBytes) {
   callbacks.onAdd(added);
   callbacks.onChange();
   startUploads();
+  return added;
 }
 
 function tooLarge({ name, size }, maxBytes) {
@@ -269,6 +271,15 @@ function saveLook(photo) {
   });
 }
 
+/** Change the look of an uploaded photo once the server has checked it; throws its RequestError. */
+export async function requestLook(photo, changes) {
+  const options = { method: "PATCH", json: changes };
+  const { look } = await enqueueChange(() => request(`photos/${photo.id}`, options));
+  // As the server writes them.
+  const checked = Object.keys(changes).map((key) => [key, look[key]]);
+  changeLook([photo], Object.fromEntries(checked));
+}
+
 /** Warn that the server could not make a look, and return to the last one that was painted. */
 export function refuseLook(photo, look, message) {
   callbacks.warn(message);
@@ -376,4 +387,5 @@ const notifyTabs = () => otherTabs.postMessage("changed");
 
 function enqueueChange(send) {
   changes = changes.catch(() => {}).then(send);
+  return changes;
 }

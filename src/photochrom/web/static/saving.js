@@ -2,6 +2,7 @@
 // original beside it.
 
 import { RequestError, request } from "./api.js";
+import { makeHintFile } from "./hint_files.js";
 import { GEOMETRY_KEYS, lookQuery, sameLook } from "./looks.js";
 import { statusOf } from "./photos.js";
 import { t } from "./texts.js";
@@ -19,6 +20,7 @@ const actions = {
   "save-as-png": (photo) => save(photo, null),
   "copy": copy,
   "share": (photo) => share(photo, makeJpeg),
+  "save-hints": (photo) => saveFile(makeHintFile(photo)),
   "save-comparison": (photo) => run(photo, async () => saveFile(await makeComparison(photo))),
   "share-comparison": (photo) => share(photo, makeComparison),
 };
@@ -66,6 +68,7 @@ export function drawSaving(photo) {
   $("save-menu-button").disabled = !isReady || photo.downloading;
   $("save-as-jpeg").hidden = JPEG.test(photo.name) || formatOf(photo) === "jpeg";
   $("save-as-png").hidden = !BECOMES_PNG.test(photo.name) || photo.look?.format === "jpeg";
+  $("save-hints").hidden = !photo.look.hints.length;
   $("copy").hidden = !canCopy;
   $("share").hidden = $("share-comparison").hidden = !canShare;
 }

@@ -1,0 +1,143 @@
+"""Files of hints on the page: saved, in the zip, and given back to their photos."""
+
+import base64
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from support.browser import needs_browser
+from support.models import write_model
+from support.web_page import add_files, wait_for, wait_for_colour, wait_until_ready
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = needs_browser
+
+HINTS = [{"x": 60, "y": 40, "color": "firebrick"}, {"x": 200, "y": 150, "color": "#00aa00"}]
+
+
+@pytest.fixture(scope="module")
+def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes hints."""
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    write_model(path, hints=3)
+    return path
+
+
+def write_hints(photo: Path, hints: Any) -> Path:
+    path = photo.with_name(f"{photo.name}.hints.json")
+    path.write_text(hints if isinstance(hints, str) else json.dumps(hints))
+    return path
+
+
+def saved_hints(page: "Page") -> list[tuple[str, Any]]:
+    """Return the name of each photo on the server, and its hints."""
+    photos = page.request.get(f"{page.url}photos").json()["photos"]
+    return [(photo["name"], photo["look"]["hints"]) for photo in photos]
+
+
+def download_all(page: "Page") -> dict[str, bytes]:
+    """Return the content of the zip."""
+    with page.expect_download() as waiting:
+        page.locator("#download-all").click()
+    page.locator("#archive").wait_for(state="hidden")
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_hints_come_back_from_the_zip(page: "Page", photos: list[Path], tmp_path: Path):
+    grandma, harbour, _, scan = photos
+    add_files(page, write_hints(scan, HINTS[:1]), grandma, harbour, scan)
+    wait_until_ready(page, 3)
+    wait_for(page, lambda: dict(saved_hints(page))["scan.tif"] == HINTS[:1])
+    page.get_by_role("option", name="grandma.jpg").click()
+    wait_for_colour(page)
+    page.locator("#save-menu-button").click()
+    assert not page.locator("#save-hints").is_visible()
+    page.keyboard.press("Escape")
+    add_files(page, write_hints(grandma, HINTS))  # alone: of a photo on the page
+    wait_for(page, lambda: dict(saved_hints(page))["grandma.jpg"] == HINTS)
+    undo = page.locator("#undo")
+    undo.click()
+    assert undo.get_attribute("aria-disabled") == "true"  # it was one change
+    page.locator("#redo").click()
+    page.locator("#save-menu-button").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save the colours you chose").click()
+    assert waiting.value.suggested_filename == "grandma.jpg.hints.json"
+    text = f"{json.dumps(HINTS, indent=2)}\n"
+    assert waiting.value.path().read_text() == text
+    wait_for(page, lambda: dict(saved_hints(page))["grandma.jpg"] == HINTS)
+
+    first = download_all(page)
+    files = ["grandma.jpg.hints.json", "scan.tif.hints.json"]
+    results = ["grandma-color.jpg", "harbour-color.jpg", "scan-color.tif"]
+    assert sorted(first) == sorted(files + results)
+    assert first[files[0]].decode() == text
+    page.locator("#remove-all").click()
+    page.locator("#confirm-remove button[value=yes]").click()
+    for name in files:
+        (tmp_path / name).write_bytes(first[name])
+    add_files(page, tmp_path / files[0], harbour, scan, grandma, tmp_path / files[1])
+    wait_until_ready(page, 3)
+    expected = {"grandma.jpg": HINTS, "harbour.jpg": [], "scan.tif": HINTS[:1]}
+    wait_for(page, lambda: dict(saved_hints(page)) == expected)
+    assert not page.locator("#notice").is_visible()
+    assert download_all(page) == first
+
+
+def test_files_that_cannot_be_used_are_named(page: "Page", photos: list[Path], tmp_path: Path):
+    grandma, harbour, wedding, scan = photos
+    add_files(
+        page,
+        *(grandma, harbour, wedding, scan),
+        write_hints(grandma, "[{"),
+        write_hints(harbour, [{"x": 1, "y": 2, "color": "redd"}]),
+        write_hints(wedding, [{"x": 256, "y": 2, "color": "red"}]),  # it has 256 px
+        write_hints(scan, HINTS),
+        write_hints(tmp_path / "uncle.jpg", HINTS),
+    )
+    wait_until_ready(page, 4)
+    for sentence in (
+        "grandma.jpg.hints.json was not used: it is no list of colours",
+        "harbour.jpg.hints.json was not used: the hint's colour is 'redd'; it has to be",
+        "wedding.jpeg.hints.json was not used: a colour lies outside of wedding.jpeg, which",
+        "uncle.jpg.hints.json was not used: its photo is not here.",
+    ):
+        page.locator("#notice").filter(has_text=sentence).wait_for()
+    expected = {"grandma.jpg": [], "harbour.jpg": [], "wedding.jpeg": [], "scan.tif": HINTS}
+    wait_for(page, lambda: dict(saved_hints(page)) == expected)
+    page.get_by_role("option", name="wedding.jpeg").click()
+    assert page.locator("#undo").get_attribute("aria-disabled") == "true"
+
+
+ADD = """async ([picture, photos, hints]) => {
+    const { addFiles } = await import("/static/photos.js");
+    const { addHintFiles } = await import("/static/hint_files.js");
+    const content = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
+    const folders = new Map();
+    const create = (path, content) => {
+        const file = new File([content], path.split("/").at(-1));
+        folders.set(file, path.slice(0, path.lastIndexOf("/")));
+        return file;
+    };
+    const files = photos.map((path) => create(path, content));
+    const hintFiles = hints.map(([path, text]) => create(path, text));
+    await addHintFiles(hintFiles, addFiles(files, "tiny", 1e7), (file) => folders.get(file));
+}"""
+"""What a drop of folders does, which tests cannot make."""
+
+
+def test_photos_of_one_name_get_the_hints_of_their_folder(page: "Page", photos: list[Path]):
+    picture = base64.b64encode(photos[0].read_bytes()).decode()
+    hints = [
+        ["/zip/a_.jpg.hints (2).json", json.dumps(HINTS[:1])],  # as a zip and browsers name it
+        ["/0/a_.jpg.hints.json", json.dumps(HINTS)],
+    ]
+    page.evaluate(ADD, [picture, ["/0/a?.jpg", "/1/a?.jpg", "/2/a?.jpg"], hints])
+    wait_until_ready(page, 3)
+    wait_for(page, lambda: [hints for _, hints in saved_hints(page)] == [HINTS, HINTS[:1], []])
