@@ -32,6 +32,7 @@ from photochrom.web.responses import ResultResponse
 from support.models import write_model
 from support.photos import draw
 from support.server import get_service, make_jpeg, run_server
+from support.web_client import read_image, upload, wait_until_ready
 
 DEFAULT_LOOK = {
     "saturation": 1.0,
@@ -54,27 +55,6 @@ def client(web_app: FastAPI, web_client: TestClient) -> TestClient:
     web_client.cookies.clear()
     web_client.get("/")
     return web_client
-
-
-def wait_until_ready(client: TestClient, count: int = 1) -> list[dict[str, Any]]:
-    """Wait until all photos are ready or failed."""
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        photos = client.get("/photos").json()["photos"]
-        if len(photos) == count and all(p["status"] in ("ready", "failed") for p in photos):
-            return list(photos)
-        time.sleep(0.02)
-    raise AssertionError(photos)
-
-
-def upload(client: TestClient, content: bytes, name: str = "old.jpg") -> dict[str, Any]:
-    response = client.post("/photos", params={"name": name}, content=content)
-    assert response.status_code == 201, response.text
-    return dict(response.json())
-
-
-def read_image(response: Any) -> np.ndarray[Any, Any]:
-    return np.asarray(Image.open(io.BytesIO(response.content)).convert("RGB")).astype(int)
 
 
 def test_photo_from_upload_to_download(client: TestClient, tiny_onnx: Path, tmp_path: Path):

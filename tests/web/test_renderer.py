@@ -8,6 +8,7 @@ from PIL import Image
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.imagefile.geometry import Geometry
 from photochrom.web.renderer import (
+    Colors,
     Renderer,
     RenderRegion,
     Source,
@@ -38,7 +39,7 @@ def test_photo_is_decoded_once_for_all_regions(
     write_prediction(Colorizer(tiny_onnx).predict(source.load()), tmp_path / "prediction")
     decoded.clear()
     for left in range(20):
-        task = RenderRegion(source, tmp_path / "prediction", 1, 1, (left, 0, 10, 10))
+        task = RenderRegion(source, Colors(tmp_path / "prediction"), 1, 1, (left, 0, 10, 10))
         assert isinstance(task(renderer), bytes)
     assert decoded == [source.path]
 

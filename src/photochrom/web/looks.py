@@ -92,7 +92,9 @@ class Look(BaseModel):
     def options(self) -> dict[str, Any]:
         """The keywords of `colorize_file`."""
         options = (*OPTIONS, *GEOMETRY_OPTIONS, *FILE_OPTIONS)
-        return {option.name: getattr(self, option.name) for option in options}
+        return {option.name: getattr(self, option.name) for option in options} | {
+            "hints": self.hints
+        }
 
     @property
     def geometry(self) -> Geometry:

@@ -93,6 +93,8 @@ class Models(Sequence[Model]):
     def check_fit(self, look: Look, sizes: Sequence[tuple[int, int]]) -> None:
         """Check a look for a photo: its hints, its crop, and the size of the network's input.
 
+        Hints belong to the first page; a crop has to fit every page.
+
         Args:
             look: A look.
             sizes: Width and height in px of the photo's pages, upright.
@@ -101,8 +103,7 @@ class Models(Sequence[Model]):
             PhotochromError: If a hint lies outside of the photo, the crop reaches out of it, or the
                 size is larger than `max_size`.
         """
-        for size in sizes:
-            check_hints(look.hints, size)
+        check_hints(look.hints, sizes[0])
         results = [look.geometry.size(*size) for size in sizes]
         largest = self.max_size(look.model, results)
         if look.size is not None and look.size > largest:

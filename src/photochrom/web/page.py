@@ -1,5 +1,6 @@
 """The page and its private routes; docs/web.md describes the sessions."""
 
+import dataclasses
 import re
 from typing import Annotated, Any
 
@@ -183,6 +184,13 @@ def routes(service: Service, templates: Environment) -> APIRouter:
     async def versions(request: Request, id: str) -> JSONResponse:
         photo, look = find_photo(request, id), look_of(request)
         return JSONResponse({"versions": service.pictures.versions(photo, look)})
+
+    @router.get("/photos/{id}/suggestions")
+    async def suggestions(request: Request, id: str, x: int, y: int) -> JSONResponse:
+        photo, look = find_photo(request, id), look_of(request)
+        work = service.pictures.suggest_colors(photo, look, x, y)
+        colors = await cancel_on_disconnect(request, work)
+        return JSONResponse({"colors": [dataclasses.asdict(color) for color in colors]})
 
     @router.patch("/photos/{id}")
     async def save_look(

@@ -14,8 +14,12 @@ from starlette.exceptions import HTTPException
 
 from photochrom.batch.process_pool import WorkerTimeoutError
 from photochrom.colorize.colorizer import network_size
+from photochrom.colorize.hints import place_hints
+from photochrom.colorize.onnx_model import no_hints_error
+from photochrom.colorize.suggestions import Suggestion
 from photochrom.errors import PhotochromError, PhotoError
 from photochrom.imagefile.geometry import Rectangle
+from photochrom.web.hint_renderer import LoadModel, SuggestColors
 from photochrom.web.job_queue import JobQueue
 from photochrom.web.limits import Limits
 from photochrom.web.looks import Look
@@ -24,6 +28,7 @@ from photochrom.web.predictions import RemovedError
 from photochrom.web.renderer import (
     MAX_REGION,
     PREVIEW_SIZE,
+    Colors,
     RenderOriginal,
     RenderPreview,
     RenderRegion,
@@ -43,7 +48,13 @@ class Pictures:
     """What the page shows of photos in sessions; for one event loop."""
 
     def __init__(
-        self, models: Models, limits: Limits, *, queue: JobQueue, rendering_queue: JobQueue
+        self,
+        models: Models,
+        limits: Limits,
+        *,
+        queue: JobQueue,
+        rendering_queue: JobQueue,
+        hint_queue: JobQueue | None,
     ) -> None:
         """Take what they are made with.
 
@@ -52,11 +63,14 @@ class Pictures:
             limits: Of the server.
             queue: Runs the tasks of `tasks`.
             rendering_queue: Runs those of `renderer`.
+            hint_queue: Runs those with hints, and of `hint_renderer`; None: no model takes any.
         """
         self._models = models
         self._limits = limits
         self._queue = queue
         self._rendering_queue = rendering_queue
+        self._hint_queue = hint_queue
+        self._loaded: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def prepare(self, photo: UploadedPhoto) -> None:
@@ -114,9 +128,7 @@ class Pictures:
                         job.cancel()
 
             for key in missing:
-                task = asyncio.create_task(_hold(photo, key, functools.partial(wait_for, key)))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._start(_hold(photo, key, functools.partial(wait_for, key)))
         own = self._models[self._models.find(look.model)].size
         return [{"size": None if size == own else size} for size in sizes.values()]
 
@@ -169,7 +181,20 @@ class Pictures:
         if isinstance(result, TaskFailure):
             clean()
             raise PhotoFailedError(photo.with_client_name(result.message), result.code)
+        self._load_model(keys[0].model)
         return {key: PredictionFiles(folder, result) for key, folder in folders.items()}
+
+    def _load_model(self, index: int) -> None:
+        """Let the process that follows hints load a model, so that the first hint is as fast."""
+        if self._hint_queue is None or index in self._loaded or not self._models[index].takes_hints:
+            return
+        self._loaded.add(index)
+        self._start(self._hint_queue.run(LoadModel(index), admitted=True))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def render_preview(self, photo: UploadedPhoto, look: Look, max_size: int) -> bytes:
         """Return a preview in colour, encoded; predict first if there is no prediction.
@@ -180,8 +205,9 @@ class Pictures:
         """
         _check_ready(photo)
         async with self._prediction(photo, look) as files:
-            task = RenderPreview(files.folder, "after", look.saturation, look.strength, max_size)
-            return await self._render(photo, task)
+            colors = self._colors(photo, look, files)
+            task = RenderPreview(colors, "after", look.saturation, look.strength, max_size)
+            return await self._render(photo, task, colors)
 
     async def render_original(self, photo: UploadedPhoto, look: Look, max_size: int) -> bytes:
         """Return a preview of the original with the geometry of a look, encoded.
@@ -198,7 +224,8 @@ class Pictures:
         async with self._use(photo, key) as files:
             if max_size == PREVIEW_SIZE:
                 return (files.folder / "before").read_bytes()
-            return await self._render(photo, RenderPreview(files.folder, "before", 1, 1, max_size))
+            colors = Colors(files.folder)
+            return await self._render(photo, RenderPreview(colors, "before", 1, 1, max_size))
 
     async def render_region(
         self, photo: UploadedPhoto, look: Look, side: Side, region: Rectangle, max_size: int
@@ -228,14 +255,69 @@ class Pictures:
             return await self._render(photo, RenderOriginal(source, max_size, region))
         options = (look.saturation, look.strength)
         async with self._prediction(photo, look) as files:
-            task = RenderRegion(source, files.folder, *options, region, max_size)
-            return await self._render(photo, task)
+            colors = self._colors(photo, look, files)
+            task = RenderRegion(source, colors, *options, region, max_size)
+            return await self._render(photo, task, colors)
+
+    async def suggest_colors(
+        self, photo: UploadedPhoto, look: Look, x: int, y: int
+    ) -> list[Suggestion]:
+        """Return colours for a place; the first is that of the picture without a hint there.
+
+        Args:
+            photo: The photo.
+            look: A look; its model takes hints.
+            x: Column in px of the upright photo.
+            y: Row in px of the upright photo.
+
+        Raises:
+            HTTPException: If the photo is not ready.
+            PhotochromError: If the place is not in the picture, or the model takes no hints.
+            Exception: As `_prediction`.
+        """
+        _check_ready(photo)
+        assert photo.info is not None
+        if not self._models[self._models.find(look.model)].takes_hints:
+            raise no_hints_error(look.model)
+        width, height = photo.info.sizes[0]
+        if not (0 <= x < width and 0 <= y < height):
+            raise PhotochromError(
+                f"the place {x},{y} lies outside the photo of {width}x{height} pixels; x has to be "
+                f"from 0 to {width - 1}, y from 0 to {height - 1}"
+            )
+        place = look.geometry.place(x, y, width, height)
+        if place is None:
+            raise PhotochromError(
+                f"the place {x},{y} lies in a part of the photo that is cropped away; choose one "
+                "inside of the crop"
+            )
+        others = tuple(hint for hint in look.hints if (hint.x, hint.y) != (x, y))
+        w, h = look.geometry.size(width, height)
+        async with self._prediction(photo, look) as files:
+            colors = self._colors(photo, look.model_copy(update={"hints": others}), files)
+            task = SuggestColors(colors, place[0] / w, place[1] / h)
+            assert self._hint_queue is not None
+            suggestions: list[Suggestion] = await self._run(photo, task, self._hint_queue)
+            return suggestions
+
+    def _colors(self, photo: UploadedPhoto, look: Look, files: PredictionFiles) -> Colors:
+        assert photo.info is not None
+        placed = place_hints(look.hints, photo.info.sizes[0], look.geometry)
+        return Colors(files.folder, self._models.find(look.model), placed)
 
     def _source(self, photo: UploadedPhoto, look: Look) -> Source:
         return Source(photo.path, look.geometry, look.truncated, self._limits.max_pixels)
 
-    async def _render(self, photo: UploadedPhoto, task: Any) -> bytes:
-        result: bytes | TaskFailure = await self._rendering_queue.run(task)
+    async def _render(self, photo: UploadedPhoto, task: Any, colors: Colors | None = None) -> bytes:
+        queue = self._rendering_queue
+        if colors is not None and colors.hints:
+            assert self._hint_queue is not None  # as `Models.check_look`
+            queue = self._hint_queue
+        picture: bytes = await self._run(photo, task, queue)
+        return picture
+
+    async def _run(self, photo: UploadedPhoto, task: Any, queue: JobQueue) -> Any:
+        result = await queue.run(task)
         if not isinstance(result, TaskFailure):
             return result
         if not photo.folder.exists():

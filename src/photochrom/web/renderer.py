@@ -1,6 +1,7 @@
 """The process that renders previews: its tasks, and the photos that it keeps in memory.
 
-A slider does not wait for the networks, as it has a process of its own. It runs no network.
+A slider does not wait for the networks, as it has a process of its own. It runs no network;
+`hint_renderer` has the process that does, for hints.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from photochrom.colorize.hints import PlacedHint
 from photochrom.colorize.rendering import Prediction, crop, downscale
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError, TruncatedError
@@ -32,6 +34,7 @@ MAX_REGION = 2048
 MAX_MEMORY = 256_000_000
 """Bytes of photos and predictions that are kept: 85 megapixels in colour."""
 Side = Literal["before", "after"]
+REMOVED = "the photo was removed meanwhile"
 
 Value = TypeVar("Value")
 
@@ -89,6 +92,17 @@ class Source:
         return dataclasses.replace(photo, metadata=Metadata(icc=photo.metadata.icc))
 
 
+@dataclass(frozen=True)
+class Colors:
+    """The colours of a picture: a prediction, and hints that they follow."""
+
+    folder: Path
+    """From `PredictPhoto`."""
+    model: int = 0
+    """Index of the model."""
+    hints: tuple[PlacedHint, ...] = ()
+
+
 @dataclass
 class Renderer:
     """What tasks work with: threads, and a least-recently-used cache of decoded photos."""
@@ -106,22 +120,29 @@ class Renderer:
         """
         upright = dataclasses.replace(source, geometry=Geometry())
         if source.geometry.is_identity:
-            return self._keep(upright, upright.load, _photo_bytes)
-        return self._keep(
+            return self.keep(upright, upright.load, _photo_bytes)
+        return self.keep(
             source, lambda: source.geometry.apply(self.load_photo(upright)), _photo_bytes
         )
 
-    def load_prediction(self, folder: Path) -> Prediction:
-        """Return the prediction in a folder, for its photo of `PREVIEW_SIZE`.
+    def load_prediction(self, colors: Colors) -> Prediction:
+        """Return a prediction without hints, for its photo of `PREVIEW_SIZE`.
 
         Raises:
             OSError: If it was removed.
         """
-        return self._keep(folder, lambda: read_prediction(folder), _prediction_bytes)
+        return self.keep(colors.folder, lambda: read_prediction(colors.folder), prediction_bytes)
 
-    def _keep(
+    def keep(
         self, key: Hashable, make: Callable[[], Value], count_bytes: Callable[[Value], int]
     ) -> Value:
+        """Return a value of the cache; it is made if it is not there.
+
+        Args:
+            key: Of the value.
+            make: Makes it.
+            count_bytes: Returns its bytes.
+        """
         value, size = self._kept.pop(key, (None, 0))
         if value is None:
             value = make()
@@ -138,10 +159,9 @@ class Renderer:
 
 @dataclass(frozen=True)
 class RenderPreview:
-    """Render a prediction, without the network."""
+    """Render a prediction."""
 
-    folder: Path
-    """From `PredictPhoto`."""
+    colors: Colors
     side: Side
     saturation: float
     strength: float
@@ -151,9 +171,11 @@ class RenderPreview:
     def __call__(self, renderer: Renderer) -> bytes | TaskFailure:
         """Return a JPEG, or a PNG if the photo is partly transparent."""
         try:
-            prediction = renderer.load_prediction(self.folder).downscale(self.max_size)
+            prediction = renderer.load_prediction(self.colors).downscale(self.max_size)
         except OSError:
-            return TaskFailure("the photo was removed meanwhile")
+            return TaskFailure(REMOVED)
+        except PhotochromError as error:
+            return TaskFailure(str(error))
         if self.side == "before":
             return _encode(prediction.photo)
         return _encode(
@@ -188,8 +210,7 @@ class RenderRegion:
     """Render a rectangle of the result at its own pixels."""
 
     source: Source
-    folder: Path
-    """From `PredictPhoto`."""
+    colors: Colors
     saturation: float
     strength: float
     region: Rectangle
@@ -200,7 +221,7 @@ class RenderRegion:
         """Return a JPEG, or a PNG if the region is partly transparent."""
         try:
             photo = renderer.load_photo(self.source)
-            prediction = dataclasses.replace(renderer.load_prediction(self.folder), photo=photo)
+            prediction = dataclasses.replace(renderer.load_prediction(self.colors), photo=photo)
             shown = prediction.render(
                 saturation=self.saturation,
                 strength=self.strength,
@@ -208,7 +229,7 @@ class RenderRegion:
                 pool=renderer.pool,
             )
         except OSError:
-            return TaskFailure("the photo was removed meanwhile")
+            return TaskFailure(REMOVED)
         except (PhotochromError, MemoryError) as error:
             return TaskFailure.of(error, self.source.path, self.source.max_pixels)
         return _encode(downscale(shown, self.max_size))
@@ -267,5 +288,6 @@ def _photo_bytes(photo: Photo) -> int:
     return photo.pixels.nbytes + (0 if photo.alpha is None else photo.alpha.nbytes)
 
 
-def _prediction_bytes(prediction: Prediction) -> int:
+def prediction_bytes(prediction: Prediction) -> int:
+    """Return the bytes of a prediction in memory."""
     return prediction.coefficients.nbytes + _photo_bytes(prediction.photo)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,6 +17,7 @@ from photochrom.batch.process_pool import WorkerPool
 from photochrom.cores import count_cores
 from photochrom.errors import PhotoError
 from photochrom.server.guard import STOP_SLOW_BODIES, client_network, too_large_message
+from photochrom.web.hint_renderer import start_hint_renderer
 from photochrom.web.job_queue import JobQueue
 from photochrom.web.limits import Limits
 from photochrom.web.looks import Look
@@ -67,6 +69,7 @@ class Service:
         self.models = Models(paths, device=device, max_network_pixels=limits.max_network_pixels)
         self.limits = limits
         self._start_colorizer = functools.partial(start_colorizer, tuple(paths), device)
+        self._start_hint_renderer = functools.partial(start_hint_renderer, tuple(paths), device)
         self.processes = processes or count_cores()
 
     async def open(self) -> None:
@@ -79,18 +82,27 @@ class Service:
         colorizers = WorkerPool(self._start_colorizer, processes=self.processes, timeout=timeout)
         # A rendering is not stopped: that takes longer than to finish, and forgets the photo.
         renderer = WorkerPool(start_renderer, processes=1, timeout=timeout)
+        pools: list[WorkerPool[Any, Any]] = [colorizers, renderer]
         max_disk_bytes = self.limits.max_disk_bytes
         self.storage = Storage(max_disk_bytes, min(self.limits.max_bytes, max_disk_bytes))
         self.sessions = Sessions(self.storage.folder)
         self.queue = JobQueue(colorizers, max_waiting)
-        # One of its own, so that it does not wait for the networks.
+        # Queues of their own, as sliders do not wait for networks, nor hints for other photos.
         self.rendering_queue = JobQueue(renderer, max_waiting, grace=None)
+        self.hint_queue: JobQueue | None = None
+        if any(model.takes_hints for model in self.models):
+            pools.append(WorkerPool(self._start_hint_renderer, processes=1, timeout=timeout))
+            self.hint_queue = JobQueue(pools[-1], max_waiting, grace=None)
         self.pictures = Pictures(
-            self.models, self.limits, queue=self.queue, rendering_queue=self.rendering_queue
+            self.models,
+            self.limits,
+            queue=self.queue,
+            rendering_queue=self.rendering_queue,
+            hint_queue=self.hint_queue,
         )
         try:
-            await asyncio.to_thread(colorizers.wait_until_ready)
-            await asyncio.to_thread(renderer.wait_until_ready)
+            for pool in pools:
+                await asyncio.to_thread(pool.wait_until_ready)
         except BaseException:
             await self.close()
             raise
@@ -100,6 +112,8 @@ class Service:
         self.sessions.close()
         self.queue.close()
         self.rendering_queue.close()
+        if self.hint_queue is not None:
+            self.hint_queue.close()
         self.storage.close()  # last: a worker may have written a file meanwhile
 
     async def maintain(self) -> None:

@@ -18,6 +18,7 @@ from photochrom.imagefile.decoding import TooLargeError
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.reading import open_pages
 from photochrom.imagefile.writing import result_warnings
+from photochrom.web.hint_renderer import write_prepared
 from photochrom.web.renderer import TaskFailure, without_options, write_prediction
 
 
@@ -35,7 +36,7 @@ class PhotoInfo:
 
 @dataclass(frozen=True)
 class PredictionKey:
-    """What a prediction depends on, besides the photo."""
+    """What a prediction depends on, besides the photo; hints are followed by the renderer."""
 
     model: int
     """Index of the model."""
@@ -72,9 +73,11 @@ class PredictPhoto:
             page = first_key.geometry.apply(first)
             del first
             for key, folder in self.folders.items():
-                prediction = colorizers[key.model].predict(page, size=key.size)
-                write_prediction(prediction, folder)
-                del prediction
+                colorizer = colorizers[key.model]
+                prepared = colorizer.prepare(page, size=key.size)
+                write_prediction(colorizer.predict(page, prepared=prepared), folder)
+                if getattr(colorizer.model, "takes_hints", False):
+                    write_prepared(prepared, folder)
             del page
             if self.known is None:
                 sizes = (*info.sizes, *(page.size for page in pages))
