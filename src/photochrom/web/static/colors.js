@@ -71,6 +71,56 @@ function hueOf(lightness, chroma, a, b) {
   return { name, tone };
 }
 
+/** Return the L* of a CSS colour. */
+export const lightnessOf = (color) => toLab(color)[0];
+
+/**
+ * Return a CSS colour at another L* as #rrggbb, as it looks in a photo, which keeps its L*.
+ *
+ * Its chroma is reduced as far as sRGB needs.
+ */
+export function atLightness(color, lightness) {
+  const [, a, b] = toLab(color);
+  let [good, bad] = [0, 1];
+  const rgbAt = (part) => fromLab(lightness, part * a, part * b);
+  const fits = (rgb) => rgb.every((channel) => channel > -0.0005 && channel < 1.0005);
+  if (fits(rgbAt(1))) good = 1;
+  else {
+    for (let step = 0; step < 12; step++) {
+      const middle = (good + bad) / 2;
+      if (fits(rgbAt(middle))) good = middle;
+      else bad = middle;
+    }
+  }
+  const bytes = rgbAt(good).map((channel) => Math.round(255 * Math.min(1, Math.max(0, channel))));
+  return `#${bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
+/** Return L*, a* and b* (D65) of a CSS colour. */
+function toLab(color) {
+  const [red, green, blue] = toLinear(color);
+  const [x, y, z] = [
+    (0.4124564 * red + 0.3575761 * green + 0.1804375 * blue) / 0.95047,
+    0.2126729 * red + 0.7151522 * green + 0.072175 * blue,
+    (0.0193339 * red + 0.119192 * green + 0.9503041 * blue) / 1.08883,
+  ].map((value) => (value > 216 / 24389 ? Math.cbrt(value) : (value * 24389) / 27 / 116 + 4 / 29));
+  return [116 * y - 16, 500 * (x - y), 200 * (y - z)];
+}
+
+/** Return red, green and blue in sRGB of L*, a* and b*; 0 to 1, or beyond if sRGB lacks the colour. */
+function fromLab(lightness, a, b) {
+  const middle = (lightness + 16) / 116;
+  const [x, y, z] = [middle + a / 500, middle, middle - b / 200].map((value) =>
+    value > 6 / 29 ? value ** 3 : (116 * (value - 4 / 29) * 27) / 24389,
+  );
+  const [X, Z] = [0.95047 * x, 1.08883 * z];
+  return [
+    3.2404542 * X - 1.5371385 * y - 0.4985314 * Z,
+    -0.969266 * X + 1.8760108 * y + 0.041556 * Z,
+    0.0556434 * X - 0.2040259 * y + 1.0572252 * Z,
+  ].map((value) => (value <= 0.0031308 ? 12.92 * value : 1.055 * value ** (1 / 2.4) - 0.055));
+}
+
 /** Return lightness, a and b of a CSS colour in Oklab, whose hues do not shift with chroma. */
 function toOklab(color) {
   const [red, green, blue] = toLinear(color);
