@@ -69,7 +69,7 @@ def test_api_has_exactly_these_fields(web_app: FastAPI):
     schemas = web_app.openapi()["components"]["schemas"]
     (fields,) = [s["properties"] for name, s in schemas.items() if name.startswith("Body_")]
     options = (*OPTIONS, *GEOMETRY_OPTIONS, *FILE_OPTIONS)
-    assert set(fields) == {"file", "model", *(option.name for option in options)}
+    assert set(fields) == {"file", "model", "hints", *(option.name for option in options)}
     for option in options:
         assert fields[option.name].get("default") == option.default
         assert fields[option.name]["description"] == option.help

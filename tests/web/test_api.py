@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from photochrom import open_photo, save_photo
 from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.hints import Hint, hints_to_json
 from photochrom.web.api_reference import operations
+from photochrom.web.app import create_app
 from photochrom.web.limits import Limits
+from support.models import write_model
 from support.server import get_service, make_jpeg
 
 
@@ -59,6 +63,67 @@ def test_geometry_and_format_equal_command_line(
     empty = dict.fromkeys(data, "")
     response = web_client.post("/api/colorize", files={"file": make_jpeg()}, data=empty)
     assert response.status_code == 200
+
+
+@pytest.fixture(scope="module")
+def hinted_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of a server with a model that takes hints."""
+    model = tmp_path_factory.mktemp("hinted") / "hinted.onnx"
+    write_model(model, hints=3, name="hinted")
+    with TestClient(create_app([model], processes=1), base_url="http://localhost") as client:
+        yield client
+
+
+def test_hints_equal_command_line(hinted_client: TestClient, tmp_path: Path):
+    write_model(tmp_path / "hinted.onnx", hints=3, name="hinted")
+    (tmp_path / "old.jpg").write_bytes(make_jpeg())
+    job = Job(tmp_path / "old.jpg", tmp_path / "new.jpg")
+    hints = (Hint(5, 6, "firebrick"), Hint(40, 30, "neutral"))
+    result = colorize_file(job, Colorizer(tmp_path / "hinted.onnx"), hints=hints, turn=90)
+    assert result.error is None
+    text = json.dumps(hints_to_json(hints), indent=4)
+    response = hinted_client.post(
+        "/api/colorize",
+        files={"file": ("old.jpg", make_jpeg())},
+        data={"hints": text, "turn": "90"},
+    )
+    assert response.content == job.output.read_bytes()
+    assert b"a person gave the colours at 2 places" in response.content
+    many = json.dumps([{"x": 10, "y": 10, "color": "lightgoldenrodyellow"}] * 200, indent=4)
+    for given in ("", "[]", many):
+        response = hinted_client.post(
+            "/api/colorize", files={"file": ("old.jpg", make_jpeg())}, data={"hints": given}
+        )
+        assert response.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("hints", "message"),
+    [
+        ("red", "hints is not JSON; it has to be a list such as [{"),
+        ("[" * 9999, "hints is not JSON; it has to be a list such as [{"),
+        ("{}", "hints: the hints have to be a list such as [{"),
+        ('[{"x": 1, "y": 2, "color": "reddish"}]', "hints: the hint's colour is 'reddish'"),
+        (
+            '[{"x": 80, "y": 2, "color": "red"}]',
+            "old.jpg: the hint 80,2,red lies outside the photo",
+        ),
+        ('[{"x": 1, "y": 2, "color": "original"}]', "a hint asks for the photo's original colour"),
+    ],
+)
+def test_wrong_hints_are_refused(hinted_client: TestClient, hints: str, message: str):
+    response = hinted_client.post(
+        "/api/colorize", files={"file": ("old.jpg", make_jpeg())}, data={"hints": hints}
+    )
+    assert response.status_code == 400
+    assert message in response.json()["detail"]
+
+
+def test_hints_for_a_model_without_hints_are_refused(web_client: TestClient):
+    hints = '[{"x": 1, "y": 2, "color": "red"}]'
+    response = web_client.post("/api/colorize", files={"file": make_jpeg()}, data={"hints": hints})
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith("model tiny takes no colour hints; use a model")
 
 
 def test_mark_can_be_switched_off(web_client: TestClient):
@@ -178,8 +243,6 @@ def test_models_and_health(web_client: TestClient):
 
 
 def test_full_queue_answers_503(tiny_onnx: Path):
-    from photochrom.web.app import create_app
-
     app = create_app([tiny_onnx], limits=Limits(max_waiting=1), processes=1)
     with TestClient(app, base_url="http://localhost") as client:
         responses = []
@@ -202,8 +265,6 @@ def test_full_queue_answers_503(tiny_onnx: Path):
 
 
 def test_slow_photo_times_out(tiny_onnx: Path):
-    from photochrom.web.app import create_app
-
     app = create_app([tiny_onnx], limits=Limits(timeout=3), processes=1)
     with TestClient(app, base_url="http://localhost") as client:
         service = get_service(app)

@@ -161,15 +161,30 @@ def read_hints(path: Path) -> tuple[Hint, ...]:
         PhotochromError: If it cannot be read, is not JSON, or as `hints_from_json`.
     """
     try:
-        values = json.loads(path.read_bytes())
+        text = path.read_bytes()
     except OSError as error:
         raise PhotochromError(f"the hints {path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise PhotochromError(f"{path} is not JSON; it has to be a list such as {_FORM}") from None
+    return parse_hints(text, str(path))
+
+
+def parse_hints(text: str | bytes, name: str) -> tuple[Hint, ...]:
+    """Parse the JSON of `hints_from_json`.
+
+    Args:
+        text: The JSON.
+        name: Of the file or field, for errors.
+
+    Raises:
+        PhotochromError: If it is not JSON, or as `hints_from_json`.
+    """
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        raise PhotochromError(f"{name} is not JSON; it has to be a list such as {_FORM}") from None
     try:
         return hints_from_json(values)
     except PhotochromError as error:
-        raise PhotochromError(f"{path}: {error}") from None
+        raise PhotochromError(f"{name}: {error}") from None
 
 
 def check_hints(hints: Iterable[Hint], size: tuple[int, int] | None = None) -> tuple[Hint, ...]:

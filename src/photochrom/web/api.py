@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 
+from photochrom.colorize.hints import MAX_HINTS, parse_hints
 from photochrom.colorize.options import FILE_OPTIONS, GEOMETRY_OPTIONS, OPTIONS
 from photochrom.version import __version__
 from photochrom.web.looks import Look
@@ -23,7 +24,13 @@ from photochrom.web.service import WARNINGS_HEADER, Service
 
 UPLOADS = ("/photos", "/api/colorize")
 """The paths that take photos."""
-_MAX_FIELD_BYTES = 10_000
+_MAX_FIELD_BYTES = 50_000
+"""As much as the hints of a photo take."""
+_HINTS_HELP = (
+    'Colours of places in the photo, as JSON: [{"x": 410, "y": 220, "color": "firebrick"}], with x '
+    "and y in px of the upright photo, and a CSS name, a hex colour, original or neutral. For a "
+    f"model that takes hints; up to {MAX_HINTS}."
+)
 _UNSET: Any = None
 """The default of a field that has no value for it: OpenAPI would list None as the value null."""
 
@@ -131,6 +138,7 @@ def routes(service: Service) -> APIRouter:
         crop: Annotated[str, _form_field("crop")] = _UNSET,
         format: Annotated[str, _form_field("format")] = _UNSET,
         truncated: Annotated[bool, _form_field("truncated")] = False,
+        hints: Annotated[str, Form(description=_HINTS_HELP)] = _UNSET,
         model: Annotated[str, model_field] = _UNSET,
     ) -> FileResponse:
         """Colorize one photo, as the command line does: at full size, with its metadata."""
@@ -138,6 +146,7 @@ def routes(service: Service) -> APIRouter:
             **{"saturation": saturation, "strength": strength, "size": size, "mark": mark},
             **{"turn": turn, "straighten": straighten},
             **{"format": format or None, "truncated": truncated, "model": model or ""},
+            "hints": parse_hints(hints, "hints") if hints else (),
         }
         look = Look.from_query({"crop": crop or ""}).changed(values)
         look = service.models.check_look(look)
