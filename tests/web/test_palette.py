@@ -10,6 +10,7 @@ from PIL import Image, ImageColor
 
 from photochrom.color.lab import lab_to_rgb, rgb_to_lab
 from support.browser import needs_browser
+from support.photos import draw
 from support.web_page import add_files, wait_for, wait_for_colour, wait_until_ready
 
 if TYPE_CHECKING:
@@ -123,15 +124,13 @@ OPEN_PALETTE = """async ([index, color, place]) => {
 
 @pytest.fixture
 def shown(page: "Page", photos: list[Path], tmp_path: Path) -> "Page":
-    """The page with a grey photo, and one in colour, whose thumbnail is red in its left half."""
+    """The page with a grey photo, and one in colour."""
     show_photos(page, photos[0], tmp_path)
     return page
 
 
 def show_photos(page: "Page", grey: Path, folder: Path) -> None:
-    colored = np.zeros((180, 240, 3), np.uint8)
-    colored[:, :120] = 255, 0, 0
-    Image.fromarray(colored).save(folder / "colored.png")
+    Image.fromarray(draw(180, 240)).save(folder / "colored.png")
     answer = {"colors": [{"color": color, "kind": kind} for color, kind in SUGGESTIONS]}
     page.route("**/suggestions?*", lambda route: route.fulfill(json=answer))
     add_files(page, grey, folder / "colored.png")
