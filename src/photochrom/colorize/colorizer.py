@@ -190,7 +190,8 @@ class Colorizer:
             prepared = self.prepare(photo, size=size) if hints else self._prepare(photo, size)
         if ab is None:
             space = color.SRGB if photo.space.matrix is None else photo.space
-            ab = self.predict_ab(prepared.small_L, self._draw_hints(hints, prepared, space))
+            drawn = draw_hints(hints, prepared.small_L, prepared.small_ab, space=space)
+            ab = self.predict_ab(prepared.small_L, drawn)
         width, height = prepared.size
         if prepared.small_L.size < height * width:
             coefficients = upsampling.fit_lines(prepared.L, ab)
@@ -265,32 +266,6 @@ class Colorizer:
         if len(hints) and not getattr(self.model, "takes_hints", False):
             raise no_hints_error(self.model.name)
 
-    def _draw_hints(
-        self, hints: Sequence[PlacedHint], prepared: PreparedPhoto, space: ColorSpace
-    ) -> FloatArray | None:
-        """Return the argument of `predict_ab`, with a square for each hint."""
-        if not hints:
-            return None
-        L, own = prepared.small_L, prepared.small_ab
-        height, width = L.shape
-        drawn = np.zeros((3, height, width), np.float32)
-        for hint in hints:
-            top, left = (
-                min(max(0, int(place * count) - PATCH_SIDE // 2), max(0, count - PATCH_SIDE))
-                for place, count in ((hint.y, height), (hint.x, width))
-            )
-            part = slice(top, top + PATCH_SIDE), slice(left, left + PATCH_SIDE)
-            if hint.ab is not None:
-                ab = np.array(hint.ab, np.float32)
-            elif own is not None:
-                ab = own[:, *part].mean((1, 2))
-            else:
-                raise _no_original_error()
-            ab = color.limit_chroma(space, L[part].mean(keepdims=True).ravel(), ab[:, None])
-            drawn[:2, *part] = ab[..., None]
-            drawn[2, *part] = 1
-        return drawn
-
     def _prepare(self, photo: Photo, size: int | None) -> PreparedPhoto:
         """Return L* of a photo for upsampling and, up to `ZOOM` times smaller, for the network."""
         check_options(size=size)
@@ -310,6 +285,49 @@ def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     """
     scale = min(short_side / min(height, width), MAX_ASPECT_RATIO * short_side / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def draw_hints(
+    hints: Sequence[PlacedHint],
+    L: FloatArray,
+    own_ab: FloatArray | None = None,
+    *,
+    space: ColorSpace = color.SRGB,
+) -> FloatArray | None:
+    """Return the argument of `Colorizer.predict_ab`, with a square for each hint.
+
+    Args:
+        hints: From `place_hints`.
+        L: From `Colorizer.network_input`, shape (h, w).
+        own_ab: The photo's own ab, shape (2, h, w), if it has any.
+        space: Of the photo in colour.
+
+    Returns:
+        Known colours, shape (3, h, w); None if there are no hints.
+
+    Raises:
+        PhotochromError: If a hint asks for the own colour of a photo that has none.
+    """
+    if not hints:
+        return None
+    height, width = L.shape
+    drawn = np.zeros((3, height, width), np.float32)
+    for hint in hints:
+        top, left = (
+            min(max(0, int(place * count) - PATCH_SIDE // 2), max(0, count - PATCH_SIDE))
+            for place, count in ((hint.y, height), (hint.x, width))
+        )
+        part = slice(top, top + PATCH_SIDE), slice(left, left + PATCH_SIDE)
+        if hint.ab is not None:
+            ab = np.array(hint.ab, np.float32)
+        elif own_ab is not None:
+            ab = own_ab[:, *part].mean((1, 2))
+        else:
+            raise _no_original_error()
+        ab = color.limit_chroma(space, L[part].mean(keepdims=True).ravel(), ab[:, None])
+        drawn[:2, *part] = ab[..., None]
+        drawn[2, *part] = 1
+    return drawn
 
 
 def _no_original_error() -> PhotochromError:
