@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.colorize.hints import Hint, place_hints
+from photochrom.colorize.hints import Hint, hints_from_json, place_hints
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.reading import open_photo
 from photochrom.web.app import create_app
@@ -165,6 +165,47 @@ def test_suggestions(client: TestClient, address: str):
         "the crop"
     )
     assert suggest(100, 80, model="tiny").startswith("model tiny takes no colour hints")
+
+
+def test_versions_differ_by_hints_and_stay(
+    app: FastAPI, client: TestClient, address: str, monkeypatch: pytest.MonkeyPatch
+):
+    def ask(hints: Any = "", **look: Any) -> Any:
+        query = look | {"hints": write_query(hints)}
+        return client.get(f"{address}/versions", params=query).json()["versions"]
+
+    def write_query(hints: Any) -> str:
+        return ";".join(map(str, hints_from_json(hints))) if hints else ""
+
+    queue = get_service(app).queue
+    tasks: list[Any] = []
+    run = queue.run
+    monkeypatch.setattr(queue, "run", lambda task, **o: tasks.append(task) or run(task, **o))
+    first, *others = versions = ask()
+    assert first == {"hints": []}
+    assert len(others) == 3
+    assert ask() == versions
+    assert ask(others[1]["hints"], saturation=0.5) == versions  # it is the one that was chosen
+    assert len(tasks) == 1
+    own = others[0]["hints"][:1]
+    mine = ask(own)
+    assert [version["hints"][:1] for version in mine] == [own] * 4
+    assert mine[0]["hints"] == own
+    assert mine != versions
+    queries = [{"hints": write_query(version["hints"])} for version in mine]
+    large = [client.get(f"{address}/after", params=query) for query in queries]
+
+    async def wait_for_ever(*_: object, **__: object) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(get_service(app).hint_queue, "run", wait_for_ever)
+    tasks.clear()
+    small = [client.get(f"{address}/thumbnail", params=query) for query in queries]
+    assert not tasks
+    assert len({view.content for view in small}) == 4
+    for view, preview in zip(small, large, strict=True):
+        expected = Image.open(io.BytesIO(preview.content)).resize((320, 240))
+        assert np.abs(read_image(view) - np.asarray(expected).astype(int)).mean() < 3
 
 
 def test_hints_are_saved_and_checked(client: TestClient, address: str):

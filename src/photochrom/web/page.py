@@ -183,7 +183,8 @@ def routes(service: Service, templates: Environment) -> APIRouter:
     @router.get("/photos/{id}/versions")
     async def versions(request: Request, id: str) -> JSONResponse:
         photo, look = find_photo(request, id), look_of(request)
-        return JSONResponse({"versions": service.pictures.versions(photo, look)})
+        work = service.pictures.versions(photo, look)
+        return JSONResponse({"versions": await cancel_on_disconnect(request, work)})
 
     @router.get("/photos/{id}/suggestions")
     async def suggestions(request: Request, id: str, x: int, y: int) -> JSONResponse:

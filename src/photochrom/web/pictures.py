@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from photochrom.batch.process_pool import WorkerTimeoutError
 from photochrom.colorize.colorizer import network_size
-from photochrom.colorize.hints import place_hints
+from photochrom.colorize.hints import Hint, hints_to_json, place_hints
 from photochrom.colorize.onnx_model import no_hints_error
 from photochrom.colorize.suggestions import Suggestion
 from photochrom.errors import PhotochromError, PhotoError
@@ -28,6 +28,7 @@ from photochrom.web.predictions import RemovedError
 from photochrom.web.renderer import (
     MAX_REGION,
     PREVIEW_SIZE,
+    THUMBNAIL_SIZE,
     Colors,
     RenderOriginal,
     RenderPreview,
@@ -36,8 +37,13 @@ from photochrom.web.renderer import (
     Source,
     TaskFailure,
 )
-from photochrom.web.sessions import PhotoFailedError, PredictionFiles, UploadedPhoto
-from photochrom.web.tasks import PhotoInfo, PredictionKey, PredictPhoto
+from photochrom.web.sessions import (
+    HintVersions,
+    PhotoFailedError,
+    PredictionFiles,
+    UploadedPhoto,
+)
+from photochrom.web.tasks import FindVersions, PhotoInfo, PredictionKey, PredictPhoto
 
 _VERSIONS = (128, 192, 256, 384)
 """Sizes whose results differ clearly."""
@@ -95,18 +101,53 @@ class Pictures:
             photo.error = f"{photo.name} could not be colorized: {error}"
         photo.revision += 1
 
-    def versions(self, photo: UploadedPhoto, look: Look) -> list[dict[str, Any]]:
-        """Return changes of a look whose results differ, and predict those that are missing.
-
-        One job predicts all of them; `render_preview` then shares it. It is stopped if nobody asks
-        for them.
+    async def versions(self, photo: UploadedPhoto, look: Look) -> list[dict[str, Any]]:
+        """Return changes of a look whose results differ: of its hints, or of its size.
 
         Raises:
             HTTPException: If the photo is not ready.
             PhotochromError: If the crop reaches out of the photo.
             QueueFullError: If too many photos are waiting.
+            Exception: As `_prediction`.
         """
         _check_ready(photo)
+        if self._models[self._models.find(look.model)].takes_hints:
+            return await self._hint_versions(photo, look)
+        return self._size_versions(photo, look)
+
+    async def _hint_versions(self, photo: UploadedPhoto, look: Look) -> list[dict[str, Any]]:
+        """Return the look's hints, and others; if they are a version, those that it is one of."""
+        assert photo.info is not None
+        key = self._key(look)
+        versions = photo.find_versions(key, look.hints)
+        if versions is None:
+            async with self._prediction(photo, look) as files:
+                versions = await self._find_versions(photo, key, look.hints, files.folder)
+            photo.add_versions(versions)
+        return [{"hints": hints_to_json(hints)} for hints in versions.hints]
+
+    async def _find_versions(
+        self, photo: UploadedPhoto, key: PredictionKey, hints: tuple[Hint, ...], folder: Path
+    ) -> HintVersions:
+        assert photo.info is not None
+        output = folder / secrets.token_hex(8)
+        clean = functools.partial(shutil.rmtree, output, ignore_errors=True)
+        task = FindVersions(folder, key, hints, photo.info.sizes[0], output)
+        try:
+            found: list[tuple[Hint, ...]] = await self._run(
+                photo, task, self._queue, on_abandoned=clean
+            )
+        except Exception:
+            clean()
+            raise
+        return HintVersions(key, tuple(found), output)
+
+    def _size_versions(self, photo: UploadedPhoto, look: Look) -> list[dict[str, Any]]:
+        """Return sizes, and predict those that are missing.
+
+        One job predicts all of them; `render_preview` then shares it. It is stopped if nobody asks
+        for them.
+        """
         assert photo.info is not None
         results = [look.geometry.size(*size) for size in photo.info.sizes]
         largest = self._models.max_size(look.model, results)
@@ -205,7 +246,8 @@ class Pictures:
         """
         _check_ready(photo)
         async with self._prediction(photo, look) as files:
-            colors = self._colors(photo, look, files)
+            colors = self._version_colors(photo, look, max_size)
+            colors = colors or self._colors(photo, look, files)
             task = RenderPreview(colors, "after", look.saturation, look.strength, max_size)
             return await self._render(photo, task, colors)
 
@@ -300,6 +342,14 @@ class Pictures:
             suggestions: list[Suggestion] = await self._run(photo, task, self._hint_queue)
             return suggestions
 
+    def _version_colors(self, photo: UploadedPhoto, look: Look, max_size: int) -> Colors | None:
+        """Return the colours of a thumbnail that are there already, as it is one of a version."""
+        versions = photo.find_versions(self._key(look), look.hints) if look.hints else None
+        if versions is None or max_size > THUMBNAIL_SIZE:
+            return None
+        folder = versions.folder / str(versions.hints.index(look.hints))
+        return Colors(folder) if folder.exists() else None
+
     def _colors(self, photo: UploadedPhoto, look: Look, files: PredictionFiles) -> Colors:
         assert photo.info is not None
         placed = place_hints(look.hints, photo.info.sizes[0], look.geometry)
@@ -316,8 +366,8 @@ class Pictures:
         picture: bytes = await self._run(photo, task, queue)
         return picture
 
-    async def _run(self, photo: UploadedPhoto, task: Any, queue: JobQueue) -> Any:
-        result = await queue.run(task)
+    async def _run(self, photo: UploadedPhoto, task: Any, queue: JobQueue, **options: Any) -> Any:
+        result = await queue.run(task, **options)
         if not isinstance(result, TaskFailure):
             return result
         if not photo.folder.exists():

@@ -256,13 +256,13 @@ def start_renderer() -> Callable[[Callable[[Renderer], Any]], Any]:
     return lambda task: task(renderer)
 
 
-def write_prediction(prediction: Prediction, folder: Path) -> None:
-    """Write a prediction for its photo of `PREVIEW_SIZE`, and a preview of the original.
+def write_prediction(prediction: Prediction, folder: Path, *, max_size: int = PREVIEW_SIZE) -> None:
+    """Write a prediction for its photo of a long side in px, and a preview of the original.
 
     Raises:
         OSError: If the folder cannot be created, or the disk is full.
     """
-    preview = prediction.downscale(PREVIEW_SIZE)
+    preview = prediction.downscale(max_size)
     # Half the bytes; the error is far below one of 256 levels.
     halved = dataclasses.replace(preview, coefficients=preview.coefficients.astype(np.float16))
     folder.mkdir()

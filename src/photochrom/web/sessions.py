@@ -13,6 +13,7 @@ from typing import Literal
 
 from photochrom.batch.folders import has_photo_suffix
 from photochrom.batch.planning import OUTPUT_MARK, Job, becomes_png, output_name
+from photochrom.colorize.hints import Hint
 from photochrom.errors import PhotoError
 from photochrom.web.looks import Look
 from photochrom.web.predictions import Predictions
@@ -22,6 +23,9 @@ _MAX_NAME_LENGTH = 120
 _MAX_REMOVALS = 10_000
 """Sessions of which it is known why they were removed."""
 Removal = Literal["idle", "removed"]
+_MAX_VERSIONS = 20
+"""Answers of one photo that are kept, so that undo shows the same versions again."""
+_MAX_VERSION_FOLDERS = 3
 _MAX_PREDICTIONS = 6
 """Of one photo: one for each of the four versions, and two more to go back to."""
 
@@ -45,6 +49,17 @@ class PredictionFiles:
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class HintVersions:
+    """Versions of a photo that differ by hints."""
+
+    key: PredictionKey
+    hints: tuple[tuple[Hint, ...], ...]
+    """Of each version."""
+    folder: Path
+    """From `FindVersions`; it may be deleted, as the pictures can be made without it."""
 
 
 @dataclass(eq=False)
@@ -71,6 +86,7 @@ class UploadedPhoto:
     predictions: Predictions[PredictionKey, PredictionFiles] = field(
         default_factory=lambda: Predictions(_MAX_PREDICTIONS, PredictionFiles.remove)
     )
+    versions: list[HintVersions] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
@@ -82,6 +98,20 @@ class UploadedPhoto:
     def _becomes_png(self) -> bool:
         """Whether the file, which is received, becomes a PNG whatever its suffix."""
         return becomes_png(str(self.path))
+
+    def add_versions(self, versions: HintVersions) -> None:
+        """Keep versions, and forget old ones."""
+        del self.versions[: max(0, len(self.versions) + 1 - _MAX_VERSIONS)]
+        self.versions.append(versions)
+        for old in self.versions[:-_MAX_VERSION_FOLDERS]:
+            shutil.rmtree(old.folder, ignore_errors=True)
+
+    def find_versions(self, key: PredictionKey, hints: tuple[Hint, ...]) -> HintVersions | None:
+        """Return the latest versions of which one has these hints."""
+        for versions in reversed(self.versions):
+            if versions.key == key and hints in versions.hints:
+                return versions
+        return None
 
     def output_name(self, look: Look) -> str:
         """Return the file name of the result, for the client."""

@@ -13,13 +13,22 @@ from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
+from photochrom.colorize.hints import Hint, place_hints
+from photochrom.colorize.versions import hint_versions
 from photochrom.errors import PhotochromError, TruncatedError
 from photochrom.imagefile.decoding import TooLargeError
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.reading import open_pages
 from photochrom.imagefile.writing import result_warnings
-from photochrom.web.hint_renderer import write_prepared
-from photochrom.web.renderer import TaskFailure, without_options, write_prediction
+from photochrom.web.hint_renderer import read_prepared, write_prepared
+from photochrom.web.renderer import (
+    REMOVED,
+    THUMBNAIL_SIZE,
+    TaskFailure,
+    read_prediction,
+    without_options,
+    write_prediction,
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,39 @@ class PredictPhoto:
 
 
 @dataclass(frozen=True)
+class FindVersions:
+    """Find hints whose pictures differ, and predict those for thumbnails; nothing is decoded."""
+
+    folder: Path
+    """From `PredictPhoto`, of a model that takes hints."""
+    key: PredictionKey
+    """Of that prediction."""
+    hints: tuple[Hint, ...]
+    """That all versions have."""
+    size: tuple[int, int]
+    """Width and height in px of the upright photo."""
+    output: Path
+    """Created, with a folder of `write_prediction` for each version: 0, 1 and so on."""
+
+    def __call__(self, colorizers: list[Colorizer]) -> list[tuple[Hint, ...]] | TaskFailure:
+        """Run with one colorizer for each model."""
+        colorizer, geometry = colorizers[self.key.model], self.key.geometry
+        try:
+            photo, prepared = read_prediction(self.folder).photo, read_prepared(self.folder)
+            versions = hint_versions(colorizer, prepared, self.hints, geometry, self.size)
+            self.output.mkdir()
+            for index, hints in enumerate(versions):
+                placed = place_hints(hints, self.size, geometry)
+                prediction = colorizer.predict(photo, hints=placed, prepared=prepared)
+                write_prediction(prediction, self.output / str(index), max_size=THUMBNAIL_SIZE)
+            return versions
+        except OSError:
+            return TaskFailure(REMOVED)
+        except (PhotochromError, MemoryError) as error:
+            return TaskFailure(str(error) or "there is not enough memory for versions")
+
+
+@dataclass(frozen=True)
 class ColorizePhoto:
     """Colorize a photo into a file, as the command line does."""
 
@@ -121,7 +163,7 @@ class ColorizePhoto:
 
 def start_colorizer(
     models: tuple[Path | None, ...], device: str
-) -> Callable[[PredictPhoto | ColorizePhoto], Any]:
+) -> Callable[[PredictPhoto | FindVersions | ColorizePhoto], Any]:
     """Load the models in a worker process, and return the function that runs its tasks.
 
     Raises:

@@ -1,21 +1,22 @@
 // The versions of a photo: small pictures of looks that differ in one thing; a click takes one.
 
 import { RequestError, request } from "./api.js";
-import { GEOMETRY_KEYS, PICTURE_KEYS, lookQuery, sameLook } from "./looks.js";
+import { GEOMETRY_KEYS, PICTURE_KEYS, lookQuery, sameLook, takesHints } from "./looks.js";
 import { statusOf } from "./photos.js";
 import { picture } from "./pictures.js";
 import { t } from "./texts.js";
 
 const DWELL_TIME = 700; // ms that a photo is shown before the server makes its versions
 const PLACEHOLDERS = 4;
-const LIST_KEYS = ["model", ...GEOMETRY_KEYS, "truncated"]; // what decides which versions there are
+const LIST_KEYS = ["model", ...GEOMETRY_KEYS, "truncated"]; // with hints: which versions there are
 
 const $ = (id) => document.getElementById(id);
 
 let onChoose = () => {};
 let isVisible = false;
-let wanted = {}; // {photo, look, key} of the versions that are shown or being made
+let wanted = {}; // {photo, look, key} of the versions that are shown or being made; see `baseOf`
 let timer = 0;
+let loading = new AbortController();
 let versions = []; // the changes of a look that make each
 
 /** Call back with the changes of a look when a version is chosen. */
@@ -31,19 +32,33 @@ export function startVersions(callback) {
 export function drawVersions(photo) {
   const isReady = photo && statusOf(photo) === "ready";
   const isOther = photo !== wanted.photo;
-  if (isOther || (photo && !sameLook(photo.look, wanted.look, LIST_KEYS))) showPlaceholders();
-  markChosen(photo);
-  if (photo?.changing) {
+  if (photo?.changing && !isOther) {
     cancelLoad();
     return;
   }
-  // All versions of the photo change with the look, apart from what makes them differ.
-  const key = isReady ? lookQuery({ ...photo.look, size: null }, PICTURE_KEYS) : null;
+  const look = photo && baseOf(photo);
+  if (isOther || (photo && !sameLook(look, wanted.look, [...LIST_KEYS, "hints"]))) {
+    showPlaceholders();
+  }
+  markChosen(photo);
+  const key = isReady ? lookQuery(look, PICTURE_KEYS) : null;
   if (isOther || key !== wanted.key) {
     cancelLoad();
-    wanted = { photo, look: photo?.look, key, loaded: false };
+    loading.abort();
+    wanted = { photo, look, key, loaded: false };
   }
   scheduleLoad();
+}
+
+/** Return the look of a photo apart from what makes its versions differ. */
+function baseOf(photo) {
+  const { look } = photo;
+  if (!takesHints(look.model)) return { ...look, size: null };
+  const isVersion =
+    photo === wanted.photo &&
+    sameLook(look, wanted.look, LIST_KEYS) &&
+    versions.some((changes) => sameLook({ ...look, ...changes }, look));
+  return isVersion ? { ...look, hints: wanted.look.hints } : look;
 }
 
 function scheduleLoad() {
@@ -58,15 +73,16 @@ function cancelLoad() {
 
 async function load() {
   const current = wanted;
-  const { photo } = current;
-  const { look } = photo;
+  const { photo, look } = current;
   timer = 0;
   current.loaded = true;
+  loading = new AbortController();
+  const { signal } = loading;
   $("versions-help").textContent = t("versions.help");
   try {
     const path = `photos/${photo.id}`;
-    const answer = await request(`${path}/versions?${lookQuery(look)}`);
-    if (current !== wanted) return;
+    const answer = await request(`${path}/versions?${lookQuery(look)}`, { signal });
+    if (signal.aborted) return;
     showVersions(answer.versions);
     markChosen(photo);
     if ($("versions").hidden) return;
@@ -80,6 +96,7 @@ async function load() {
       }),
     );
   } catch (error) {
+    if (signal.aborted) return;
     if (!(error instanceof RequestError)) throw error;
     if (current === wanted) $("versions-help").textContent = t("versions.failed");
   }
