@@ -17,7 +17,9 @@ import {
   lookQuery,
   sameLook,
   stepHistory,
+  takesHints,
 } from "./looks.js";
+import { addHint, drawHints, dropHint, onTap, placeHints, startHints } from "./hints.js";
 import { hideUndo, offerUndo, showNotice, startNotices } from "./notices.js";
 import { showOptions, startOptions } from "./options.js";
 import {
@@ -83,6 +85,7 @@ function draw() {
   drawViewer();
   drawPanel();
   useHintFiles();
+  drawDots();
   announce();
   if (isEmpty && (!focused.isConnected || focused.closest("[hidden]"))) $("file-input").focus();
 }
@@ -134,6 +137,15 @@ function regionsOf({ id, look, state, changing }) {
     return `photos/${id}/region?${lookQuery(look, keys)}&side=${side}&${new URLSearchParams(part)}`;
   };
   return { width, height, region: changing ? null : region };
+}
+
+/** Draw the hints over the picture, once it is in colour. */
+function drawDots() {
+  const { look, goodLook } = selected ?? {};
+  const isShown =
+    goodLook && statusOf(selected) === "ready" && sameLook(look, goodLook, GEOMETRY_KEYS);
+  const isOffered = Boolean(selected) && takesHints(look.model);
+  drawHints(isShown && isOffered ? selected : null, isOffered);
 }
 
 function drawPanel() {
@@ -246,14 +258,27 @@ function step(steps) {
 
 /** Change the look of the selected photo. */
 function changeSelected(changes, options) {
-  if (!selected || !isEditable(selected)) return; // removed while the slider moved
+  if (selected) changePhoto(selected, changes, options); // else it was removed while a slider moved
+}
+
+function changePhoto(photo, changes, options) {
+  if (!isEditable(photo)) return;
   removalIsLatest = false;
   latestModel = changes.model ?? latestModel;
-  changeLook([selected], changes, options);
+  warnOfHints([photo], changes);
+  changeLook([photo], changes, options);
+}
+
+/** Say that hints are removed if a change is to a model that takes none. */
+function warnOfHints(list, { model }) {
+  if (!model || takesHints(model)) return;
+  const count = list.reduce((sum, { look }) => sum + look.hints.length, 0);
+  if (count) showNotice(t("hints.dropped", { count, model }));
 }
 
 /** Open the crop tool. */
 async function crop() {
+  dropHint();
   try {
     await startCrop(selected, (changes) => {
       announcements.push(t("crop.done"));
@@ -269,11 +294,12 @@ async function crop() {
 function applyLook(list) {
   const { look } = selected;
   const editable = list.filter(isEditable);
+  warnOfHints(editable, look);
   for (const photo of editable) {
-    const { turn, straighten, crop, truncated } = photo.look;
+    const { turn, straighten, crop, truncated, hints } = photo.look;
     const max = photo.state.max_size ?? Infinity;
     const size = look.size && Math.min(look.size, max);
-    changeLook([photo], { ...look, size, turn, straighten, crop, truncated });
+    changeLook([photo], { ...look, size, turn, straighten, crop, truncated, hints });
   }
   announcements.push(t("panel.applied_to_all", { count: editable.length }));
 }
@@ -326,6 +352,7 @@ function startButtons() {
   onClick("apply-to-all", () => applyLook(photos));
   onClick("use-readable", () => retry({ truncated: true }));
   onClick("crop-open", crop);
+  onClick("add-hint", addHint);
   onClick("try-again", () => retry({}));
   onClick("remove", () => remove([selected]));
   onClick("download-all", () => downloadAll(photos));
@@ -349,7 +376,10 @@ startViewer({
   onDetailError: showError,
   onShown({ photo, look }) {
     photo.goodLook = look;
+    scheduleDraw();
   },
+  onMove: placeHints,
+  onTap,
 });
 startNotices({
   onClose: () => (selected ? focusThumbnail(selected) : $("file-input").focus()),
@@ -383,6 +413,7 @@ const report = {
   showError,
   warn: showNotice,
 };
+startHints({ onChange: changePhoto, announce: report.announce });
 startSaving(report);
 startArchives(report);
 startHintFiles({ ...report, onShow: select });

@@ -13,6 +13,7 @@ const BUSY_DELAY = 400; // ms until a notice says that the picture is being made
 const THUMBNAIL_SIZE = 640; // px
 const MAX_WAIT = 1000; // ms for a picture that is on its way while another is wanted
 const RENDERED = ["saturation", "strength", "max_size"]; // what needs no new prediction
+const MOVING = ["hints"]; // what is predicted fast enough to follow a movement
 
 const $ = (id) => document.getElementById(id);
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
@@ -77,13 +78,13 @@ export async function showView(view) {
   loadDetail();
 }
 
-/** Tell whether two pictures in colour need the same prediction. */
+/** Tell whether two pictures in colour need the same prediction, or follow a movement. */
 function samePrediction(...urls) {
-  const [one, other] = urls.map((url) => {
-    if (!url) return url;
-    const { pathname, searchParams } = new URL(url, location);
-    for (const key of RENDERED) searchParams.delete(key);
-    return `${pathname}?${searchParams}`;
+  const all = urls.map((url) => url && new URL(url, location));
+  const isMoving = all.every((url) => url?.searchParams.has("max_size"));
+  const [one, other] = all.map((url) => {
+    for (const key of [...RENDERED, ...(isMoving ? MOVING : [])]) url?.searchParams.delete(key);
+    return url?.href;
   });
   return one === other;
 }
@@ -162,7 +163,7 @@ function setPicture(parent, element, text) {
 
 /**
  * Start the viewer. It calls back: onError(error, view); onDetailError(error), after which all of
- * the picture is still shown; onShown(view) in colour.
+ * the picture is still shown; onShown(view) in colour; onMove() and onTap() as `startZoom`.
  */
 export function startViewer(newCallbacks) {
   callbacks = newCallbacks;
@@ -170,8 +171,10 @@ export function startViewer(newCallbacks) {
     onMove() {
       placeDivider();
       placeDetail();
+      callbacks.onMove();
     },
     onRest: loadDetail,
+    onTap: callbacks.onTap,
   });
   $("split").addEventListener("input", () => {
     revealCount++;
@@ -204,6 +207,13 @@ function setSplit(percent) {
   $("tag-after").classList.toggle("faint", slider.value < 15);
   $("tag-before").classList.toggle("faint", slider.value > 85);
   placeDivider();
+}
+
+/** Show the whole picture in colour if a place, in px from the stage's left edge, is not. */
+export function showInColor(left) {
+  revealCount++;
+  const { visible } = places();
+  if (left > visible.left + ($("split").value / 100) * visible.width) setSplit(100);
 }
 
 /** Place the divider over the visible part of the picture, and cut the original there. */

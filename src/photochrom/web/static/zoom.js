@@ -9,8 +9,9 @@ const MAX_SCALE = 4; // screen px for one px of the photo
 const MIN_RANGE = 4; // times the size that fits, at least possible for small photos
 const REST = 200; // ms without a movement
 const TAP_DISTANCE = 12; // px between the begin and the end of a tap, at most
-const DOUBLE_TAP = 350; // ms between two taps, at most
+export const DOUBLE_TAP = 350; // ms between two taps, at most
 const DOUBLE_TAP_DISTANCE = 40; // px
+const EDGE = 48; // px between a place that is shown and the edge of the visible part, at least
 
 const $ = (id) => document.getElementById(id);
 
@@ -26,8 +27,9 @@ let lastTap = null;
 /**
  * Start the gestures.
  *
- * @param {{onMove: () => void, onRest: () => void}} newCallbacks
- *   onMove: at once after zoom, pan or size have changed. onRest: when they stay.
+ * @param {{onMove: () => void, onRest: () => void, onTap: () => void}} newCallbacks
+ *   onMove: at once after zoom, pan or size have changed. onRest: when they stay. onTap(event,
+ *   isSecond): after a click or a tap, and whether it is the second of a double one, which zooms.
  */
 export function startZoom(newCallbacks) {
   callbacks = newCallbacks;
@@ -133,6 +135,13 @@ function zoomBy(factor, point = { x: 0, y: 0 }) {
   moveTo(point.x - ((point.x - pan.x) * zoom) / old, point.y - ((point.y - pan.y) * zoom) / old);
 }
 
+/** Move an enlarged picture so that a place is seen, given in px from the stage's top left corner. */
+export function showPlace({ left, top }) {
+  const { width, height } = sizeOf($("stage"));
+  const distanceTo = (at, size) => Math.max(0, EDGE - at) + Math.min(0, size - EDGE - at);
+  moveTo(pan.x + distanceTo(left, width), pan.y + distanceTo(top, height));
+}
+
 function moveTo(x, y) {
   pan = { x, y };
   draw();
@@ -185,6 +194,7 @@ function onPointerUp(event) {
     distance(place, lastTap) < DOUBLE_TAP_DISTANCE;
   lastTap = isSecond ? null : place;
   if (isSecond) toggle(place);
+  callbacks.onTap(event, Boolean(isSecond));
 }
 
 const distance = (a, b) => Math.hypot(a.x - b.x, a.y - b.y);
