@@ -50,7 +50,7 @@ def test_library_has_exactly_these_options():
                 *("recolor", "times", "sidecar", "dry_run", "hint_texts", "hints"),
             },
         ),
-        ("video", OPTIONS, {"codec", "quality", "steady", "processes", "restart"}),
+        ("video", OPTIONS, {"codec", "quality", "steady", "processes", "restart", "hints"}),
     ],
 )
 def test_command_line_has_exactly_these_options(

@@ -21,8 +21,10 @@ from PIL import Image
 from photochrom.cli import main
 from photochrom.cli.video import _Bars
 from photochrom.color import rgb_to_lab
+from photochrom.video.hints import read_timed_hints
 from photochrom.video.pipeline import VideoResult, colorize_video
 from photochrom.video.source import VideoError
+from support.models import write_model
 from support.processes import default_sigint
 from support.video import read_frames, read_preserved, still_shot, write_video
 
@@ -160,13 +162,16 @@ def test_default_model_does_not_flicker_and_respects_cuts(tmp_path: Path):
         assert np.abs(steady[36 + index] - truth[index]).mean() < 0.01 * between
 
 
-def test_output_does_not_depend_on_processes_or_interruptions(
-    tmp_path: Path, tiny_onnx: Path, colorize: Colorize
-):
+def test_output_does_not_depend_on_processes_or_interruptions(tmp_path: Path, colorize: Colorize):
     path = write_video(tmp_path / "a.mkv", still_shot(100), audio="flac")
-    colorize(path, tmp_path / "one.mkv")
+    model, hints = tmp_path / "hinted.onnx", tmp_path / "a.hints.json"
+    write_model(model, hints=3)
+    hints.write_text('[{"time": 1, "x": 20, "y": 30, "color": "red"}]')
+    options = {"model": model, "hints": read_timed_hints(hints)}
+    colorize(path, tmp_path / "one.mkv", **options)
     target, folder = tmp_path / "b.mkv", tmp_path / "b.mkv.partial"
-    command = [sys.executable, "-m", "photochrom", "video", path, target, "--model", tiny_onnx]
+    command = [sys.executable, "-m", "photochrom", "video", path, target, "--model", model]
+    command += ["--hints", hints]
     process = subprocess.Popen(
         [*command, "-j", "2"], stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -180,7 +185,9 @@ def test_output_does_not_depend_on_processes_or_interruptions(
     assert 1 <= len(done) < 4
     (folder / "mine.txt").touch()
     progress: list[tuple[str, int, int]] = []
-    colorize(path, target, processes=2, progress=lambda *step: progress.append(step))
+    with pytest.raises(VideoError, match="was started with a different list of hints; discard it"):
+        colorize(path, target, model=model)
+    colorize(path, target, processes=2, progress=lambda *step: progress.append(step), **options)
     assert progress[0] == ("colorizing", 32 * len(done), 100)
     assert progress[-1] == ("colorizing", 100, 100)
     assert target.read_bytes() == (tmp_path / "one.mkv").read_bytes()

@@ -14,7 +14,7 @@ def lightness(count: int, seed: int = 0, grain: float = 2.5) -> list[np.ndarray]
     return [frame.astype(np.float32) / np.float32(2.55) for frame in frames]
 
 
-def predict_ab(L: np.ndarray) -> np.ndarray:
+def predict_ab(L: np.ndarray, index: int = 0) -> np.ndarray:
     """Return ab that depends on L*, including grain, as from a network."""
     return np.stack([0.6 * L - 20, 30 - 0.6 * L])
 

@@ -44,6 +44,7 @@ def give_hints(plan: Plan[AnyJob], source: str | None, more: Sequence[Hint] = ()
     if more:
         _check_single(plan, "--hint")
     if source is not None:
+        source = source.removeprefix("file://")
         files = _find_files(source)
         if files is not None:
             return _give(_give_files(plan, files), more)

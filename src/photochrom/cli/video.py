@@ -47,11 +47,23 @@ from photochrom.cli.text import printable
     metavar="N",
     help="Refuse larger frames. Default: 36 million.",
 )
+@click.option(
+    "--hints",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Colours of places in JSON, each from a time until the next cut.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--restart", is_flag=True, help="Discard the checkpoint of an interrupted run.")
 @click.pass_context
 def video(
-    ctx: click.Context, /, path: Path, target: Path, max_pixels: int | None, **options: Any
+    ctx: click.Context,
+    /,
+    path: Path,
+    target: Path,
+    max_pixels: int | None,
+    hints: Path | None,
+    **options: Any,
 ) -> None:
     """Colorize a video.
 
@@ -61,8 +73,11 @@ def video(
     """
     need("video")
     from photochrom.video.checkpoint import checkpoint_folder
+    from photochrom.video.hints import read_timed_hints
     from photochrom.video.pipeline import colorize_video
 
+    if hints is not None:
+        options["hints"] = read_timed_hints(hints)
     if max_pixels is not None:
         options["max_pixels"] = max_pixels
     bars = _Bars()
@@ -77,6 +92,8 @@ def video(
         bars.close()
     for stream in result.left_out:
         click.echo(printable(f"left out {stream}: {target.suffix} cannot hold it"), err=True)
+    for hint in result.hints:
+        click.echo(f"hint {hint}", err=True)
     click.echo(printable(f"{target}: {result.frames} frames, {result.shots} shots"), err=True)
 
 

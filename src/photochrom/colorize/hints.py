@@ -142,6 +142,10 @@ def hints_from_json(values: Any) -> tuple[Hint, ...]:
     if not isinstance(values, list):
         raise PhotochromError(f"the hints have to be a list such as {_FORM}")
     for value in values:
+        if isinstance(value, dict) and "time" in value:
+            raise PhotochromError(
+                f"a hint is {json.dumps(value)[:60]}; a time is for hints of a video, leave it out"
+            )
         if not isinstance(value, dict) or value.keys() != {"x", "y", "color"}:
             raise PhotochromError(
                 f"a hint is {json.dumps(value)[:60]}; it has to have x, y and color, as in {_FORM}"
@@ -160,11 +164,19 @@ def read_hints(path: Path) -> tuple[Hint, ...]:
     Raises:
         PhotochromError: If it cannot be read, is not JSON, or as `hints_from_json`.
     """
+    return parse_hints(read_text(path), str(path))
+
+
+def read_text(path: Path) -> bytes:
+    """Read a file of hints.
+
+    Raises:
+        PhotochromError: If it cannot be read.
+    """
     try:
-        text = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise PhotochromError(f"the hints {path} cannot be read: {error.strerror}") from None
-    return parse_hints(text, str(path))
 
 
 def parse_hints(text: str | bytes, name: str) -> tuple[Hint, ...]:
@@ -177,14 +189,28 @@ def parse_hints(text: str | bytes, name: str) -> tuple[Hint, ...]:
     Raises:
         PhotochromError: If it is not JSON, or as `hints_from_json`.
     """
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
-        raise PhotochromError(f"{name} is not JSON; it has to be a list such as {_FORM}") from None
+    values = parse_json(text, name, _FORM)
     try:
         return hints_from_json(values)
     except PhotochromError as error:
         raise PhotochromError(f"{name}: {error}") from None
+
+
+def parse_json(text: str | bytes, name: str, form: str) -> Any:
+    """Parse JSON.
+
+    Args:
+        text: The JSON.
+        name: Of the file or field, for errors.
+        form: An example.
+
+    Raises:
+        PhotochromError: If it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise PhotochromError(f"{name} is not JSON; it has to be a list such as {form}") from None
 
 
 def check_hints(hints: Iterable[Hint], size: tuple[int, int] | None = None) -> tuple[Hint, ...]:

@@ -2,8 +2,8 @@
 
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
 from photochrom.colorize.colorizer import network_size
+from photochrom.colorize.hints import Hint
 from photochrom.video.cuts import THUMBNAIL_SIDE, CutDetector, Thumbnail
 from photochrom.video.source import Video, VideoError, damage_error, decode, format_time
 
@@ -48,6 +49,17 @@ class VideoAnalysis:
 
 
 @dataclass(frozen=True)
+class HeldHint:
+    """A hint for consecutive frames."""
+
+    hint: Hint
+    first: int
+    """Index of the first frame."""
+    stop: int
+    """Index after the last frame."""
+
+
+@dataclass(frozen=True)
 class Segment:
     """Consecutive frames that one process colorizes, and context frames on both sides."""
 
@@ -66,6 +78,8 @@ class Segment:
     """Timestamps from which decoding can start, the best first."""
     checksum: int
     """Of the first context frame."""
+    hints: list[HeldHint] = field(default_factory=list)
+    """With indices in `timestamps`."""
 
 
 def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
@@ -132,7 +146,9 @@ def _thumbnail(frame: VideoFrame) -> Thumbnail:
     return np.ascontiguousarray(grey.to_ndarray(), np.uint8)
 
 
-def split(video: Video, analysis: VideoAnalysis, max_frames: int) -> Iterator[Segment]:
+def split(
+    video: Video, analysis: VideoAnalysis, max_frames: int, hints: Sequence[HeldHint] = ()
+) -> Iterator[Segment]:
     """Split a video into segments of at most `max_frames`, at cuts where possible.
 
     The result does not depend on the number of processes.
@@ -148,11 +164,13 @@ def split(video: Video, analysis: VideoAnalysis, max_frames: int) -> Iterator[Se
             cut for cut in (*analysis.cuts, count) if length / 3 <= cut - first <= length * 4 / 3
         ]
         stop = min(cuts, key=lambda cut: abs(cut - stop), default=min(stop, count))
-        yield _segment(analysis, index, first, stop)
+        yield _segment(analysis, index, first, stop, hints)
         first, index = stop, index + 1
 
 
-def _segment(analysis: VideoAnalysis, index: int, first: int, stop: int) -> Segment:
+def _segment(
+    analysis: VideoAnalysis, index: int, first: int, stop: int, hints: Sequence[HeldHint]
+) -> Segment:
     cuts = [*analysis.cuts, len(analysis.timestamps)]
     shot_start = cuts[bisect_right(analysis.cuts, first) - 1]
     shot_end = cuts[bisect_left(analysis.cuts, stop)]
@@ -168,6 +186,11 @@ def _segment(analysis: VideoAnalysis, index: int, first: int, stop: int) -> Segm
         [flash - start for flash in analysis.flashes if start <= flash < end],
         [analysis.timestamps[keyframe] for keyframe in reversed(keyframes)],
         analysis.checksums[start],
+        [
+            HeldHint(held.hint, max(held.first - start, 0), min(held.stop, end) - start)
+            for held in hints
+            if held.first < end and held.stop > start
+        ],
     )
 
 

@@ -1,9 +1,9 @@
 """Colorize a video: analyse, split, colorize the segments in processes, mux."""
 
 import hashlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import av
 import cv2
 
 from photochrom.batch.process_pool import WorkerPool
-from photochrom.colorize.colorizer import Colorizer, network_size
-from photochrom.colorize.onnx_model import default_model_path
+from photochrom.colorize.colorizer import network_size
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path, no_hints_error
 from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
@@ -20,6 +20,7 @@ from photochrom.version import __version__
 from photochrom.video import checkpoint
 from photochrom.video.analysis import CONTEXT_FRAMES, ProgressCallback, Segment, analyse, split
 from photochrom.video.codecs import choose_encoding
+from photochrom.video.hints import TimedHint, check_timed_hints, describe, hold
 from photochrom.video.muxing import check_container, mux
 from photochrom.video.segment import SegmentSettings
 from photochrom.video.smoothing import BYTES_PER_PIXEL
@@ -37,6 +38,8 @@ class VideoResult:
     shots: int
     left_out: list[str]
     """Descriptions of data streams that the container does not support."""
+    hints: list[str] = field(default_factory=list)
+    """Descriptions of hints: their time, place and colour, and until when they hold."""
 
 
 def colorize_video(
@@ -53,6 +56,7 @@ def colorize_video(
     restart: bool = False,
     max_pixels: int = MAX_PIXELS,
     progress: ProgressCallback = lambda *_: None,
+    hints: Sequence[TimedHint] = (),
     **options: Any,
 ) -> VideoResult:
     """Colorize a video, or resume from its checkpoint.
@@ -70,12 +74,13 @@ def colorize_video(
         restart: Whether to discard a checkpoint.
         max_pixels: Limit of pixels per frame.
         progress: Called after every frame or segment.
+        hints: Known colours of places, each from a time until the next cut.
         **options: Keywords of `Colorizer.__call__`.
 
     Raises:
         VideoError: If the video cannot be colorized, or the output not be written.
-        ModelError: If the model cannot be loaded.
-        PhotochromError: If an option is out of range.
+        ModelError: If the model cannot be loaded, or takes no hints and some are given.
+        PhotochromError: If an option is out of range, or a hint lies outside of the frames.
         OSError: If the output cannot be written.
     """
     check_options(**options)
@@ -84,7 +89,11 @@ def colorize_video(
     encoding = choose_encoding(target, codec, quality, video)
     left_out = check_container(video, target, encoding)
     model = model or default_model_path()
-    size = options.get("size") or Colorizer(model, device=device, threads=1).model.size
+    color_model = OnnxModel(model, device=device, threads=1)
+    if hints and not color_model.takes_hints:
+        raise no_hints_error(color_model.name)
+    check_timed_hints(hints, video)
+    size = options.get("size") or color_model.size
     checked_settings = {
         "video": [path.stat().st_size, path.stat().st_mtime_ns],
         "model": hashlib.sha256(model.read_bytes()).hexdigest(),
@@ -92,6 +101,7 @@ def colorize_video(
         "codec": encoding.codec,
         "quality": encoding.crf,
         "steady": steady,
+        "list of hints": [[str(hint.time), str(hint.hint)] for hint in hints],
         "version of photochrom or PyAV": [__version__, av.__version__],
     }
     folder = checkpoint.checkpoint_folder(target)
@@ -101,9 +111,11 @@ def colorize_video(
     if analysis is None:
         analysis = analyse(video, progress)
         checkpoint.create(folder, checked_settings, analysis)
-    settings = SegmentSettings(video, folder, encoding, model, device, steady, options)
+    count = len(hints)
+    settings = SegmentSettings(video, folder, encoding, model, device, steady, options, count)
     try:
-        segments = list(split(video, analysis, _max_segment_frames(video, size)))
+        held = hold(hints, video, analysis)
+        segments = list(split(video, analysis, _max_segment_frames(video, size), held))
         _colorize_segments(segments, settings, processes, progress)
         files = [checkpoint.segment_path(folder, segment) for segment in segments]
         mux(video, analysis, files, target, encoding, overwrite=overwrite)
@@ -112,7 +124,8 @@ def colorize_video(
             checkpoint.remove(folder)
         raise
     checkpoint.remove(folder)
-    return VideoResult(len(analysis.timestamps), len(analysis.cuts), left_out)
+    descriptions = describe(held, video, analysis)
+    return VideoResult(len(analysis.timestamps), len(analysis.cuts), left_out, descriptions)
 
 
 def _check_target(path: Path, target: Path, overwrite: bool) -> None:

@@ -1,5 +1,6 @@
 """Colorize one segment into a file."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,9 +12,11 @@ import cv2
 import numpy as np
 
 from photochrom.color import FloatArray
-from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.colorizer import Colorizer, draw_hints
+from photochrom.colorize.hints import place_hints
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import open_atomic
+from photochrom.imagefile.geometry import Geometry
 from photochrom.video.analysis import Segment, decode_segment
 from photochrom.video.checkpoint import segment_path
 from photochrom.video.codecs import MAX_FRAME_RATE, VideoEncoding, add_video_stream
@@ -40,6 +43,8 @@ class SegmentSettings:
     """Whether ab is smoothed over time."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keywords of `Colorizer.__call__`."""
+    hint_count: int = 0
+    """Of the whole video."""
 
     def load_model(self) -> Callable[[Segment], str | None]:
         """Load the model, with one thread as each core has a process.
@@ -88,6 +93,7 @@ def _colorize(segment: Segment, colorizer: Colorizer, settings: SegmentSettings)
                 continue
             photo = to_photo(frame, video)
             prediction = colorizer.predict(photo, size=size, ab=all_ab[index].astype(np.float32))
+            prediction = dataclasses.replace(prediction, hint_count=settings.hint_count)
             output = prediction.render(**options)
             if index == 0 and output.metadata.mark:
                 out.metadata[MARK_KEY] = output.metadata.mark
@@ -106,6 +112,19 @@ def _predict(
     frames = slice(segment.first, segment.first + segment.count)
     photos = (to_photo(frame, settings.video) for frame in decode_segment(settings.video, segment))
     inputs = [colorizer.network_input(photo, size=size).astype(np.float16) for photo in photos]
+    size_ = settings.video.upright_size
+    placed = [place_hints([held.hint], size_, Geometry()) for held in segment.hints]
+
+    def predict_ab(L: FloatArray, index: int) -> FloatArray:
+        pairs = zip(segment.hints, placed, strict=True)
+        hints = [hint for held, (hint,) in pairs if held.first <= index < held.stop]
+        return colorizer.predict_ab(L, draw_hints(hints, L))
+
     if settings.steady:
-        return smooth(inputs, colorizer.predict_ab, segment.cuts, segment.flashes)[frames]
-    return [colorizer.predict_ab(L.astype(np.float32)) for L in inputs[frames]]
+        # Colours with a hint are not averaged with those before it.
+        cuts = {*segment.cuts, *(held.first for held in segment.hints)}
+        return smooth(inputs, predict_ab, cuts, segment.flashes)[frames]
+    return [
+        predict_ab(inputs[index].astype(np.float32), index)
+        for index in range(frames.start, frames.stop)
+    ]

@@ -38,7 +38,7 @@ BYTES_PER_PIXEL = 20
 
 def smooth(
     inputs: Sequence[FloatArray | HalfArray],
-    predict_ab: Callable[[FloatArray], FloatArray],
+    predict_ab: Callable[[FloatArray, int], FloatArray],
     cuts: Iterable[int],
     flashes: Iterable[int],
 ) -> list[HalfArray]:
@@ -46,7 +46,7 @@ def smooth(
 
     Args:
         inputs: The network input of each frame: L*, shape (h, w).
-        predict_ab: Returns the ab of an input, shape (2, h, w).
+        predict_ab: Returns the ab of an input, shape (2, h, w), given its index as well.
         cuts: Indices of the first frames of shots; 0 need not be among them.
         flashes: Indices of frames that take the ab of the frame before, and are not averaged.
 
@@ -59,9 +59,9 @@ def smooth(
         shot = [index for index in range(start, stop) if index not in excluded] or [start]
         frames: list[_Frame] = []
         predictions: list[HalfArray] = []
-        for L in _deflicker([inputs[index] for index in shot]):
+        for index, L in zip(shot, _deflicker([inputs[i] for i in shot]), strict=True):
             frames.append(_Frame(L))
-            predictions.append(predict_ab(L).astype(np.float16))
+            predictions.append(predict_ab(L, index).astype(np.float16))
         by_index = dict(zip(shot, _average(frames, predictions), strict=True))
         ab = by_index[shot[0]]
         for index in range(start, stop):

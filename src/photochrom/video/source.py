@@ -70,6 +70,12 @@ class Video:
     stores_durations: bool
     """Whether the container stores the duration of each frame."""
 
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height in px of a frame as of `to_photo`."""
+        size = self.width, self.height
+        return size[::-1] if self.quarter_turns % 2 else size
+
 
 def metadata_error_options() -> dict[str, Any]:
     """Return the keywords of `av.open` that allow metadata other than UTF-8; none in PyAV 19."""

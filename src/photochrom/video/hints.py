@@ -1,0 +1,147 @@
+"""Hints in a video: each holds from its time until the next cut."""
+
+import json
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from photochrom.colorize.hints import MAX_HINTS, Hint, check_hints, parse_json, read_text
+from photochrom.errors import PhotochromError
+from photochrom.video.analysis import HeldHint, VideoAnalysis
+from photochrom.video.source import Video, VideoError, format_time
+
+_TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,2}):)?(\d{1,7}(?:\.\d{1,9})?)", re.ASCII)
+_FORM = '[{"time": "00:01:02.5", "x": 410, "y": 220, "color": "firebrick"}]'
+_ROUNDING = Fraction(1, 1000)
+"""In seconds, of times that a player shows."""
+_SNAP = Fraction(1, 10)
+"""In seconds. A hint so short before a cut is for the shot after it."""
+
+
+@dataclass(frozen=True)
+class TimedHint:
+    """A hint that holds from its time until the next cut, at the same place.
+
+    Raises:
+        PhotochromError: If it is for the original colour.
+    """
+
+    time: Fraction
+    """In seconds from the first frame."""
+    hint: Hint
+
+    def __post_init__(self) -> None:
+        """Check the colour."""
+        if self.hint.color == "original":
+            raise PhotochromError(
+                f"the hint {self.hint} asks for the original colour, which is for photos; give a "
+                "colour, or neutral"
+            )
+
+    def __str__(self) -> str:
+        """Return time, place and colour."""
+        return f"{format_time(float(self.time))} {self.hint}"
+
+
+def read_timed_hints(path: Path) -> tuple[TimedHint, ...]:
+    """Read a file of hints: a list of objects with `time`, `x`, `y` and `color`, in JSON.
+
+    Raises:
+        PhotochromError: If it cannot be read, has another form, or a value is not allowed.
+    """
+    values = parse_json(read_text(path), str(path), _FORM)
+    try:
+        return _from_json(values)
+    except PhotochromError as error:
+        raise PhotochromError(f"{path}: {error}") from None
+
+
+def _from_json(values: Any) -> tuple[TimedHint, ...]:
+    if not isinstance(values, list):
+        raise PhotochromError(f"the hints have to be a list such as {_FORM}")
+    hints = []
+    for value in values:
+        if not isinstance(value, dict) or value.keys() != {"time", "x", "y", "color"}:
+            raise PhotochromError(
+                f"a hint is {json.dumps(value)[:60]}; it has to have time, x, y and color, as in "
+                f"{_FORM}"
+            )
+        rest = {name: value[name] for name in ("x", "y", "color")}
+        hints.append(TimedHint(parse_time(value["time"]), Hint(**rest)))
+    return tuple(hints)
+
+
+def parse_time(value: Any) -> Fraction:
+    """Return seconds of a number of seconds, or a text [[hours:]minutes:]seconds.
+
+    Raises:
+        PhotochromError: If it is another value.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    match = _TIME.fullmatch(str(value)) if is_number or isinstance(value, str) else None
+    if match is not None:
+        hours, minutes, seconds = (Fraction(text or 0) for text in match.groups())
+        if max(minutes, seconds) < 60 or match[2] is None:
+            return hours * 3600 + minutes * 60 + seconds
+    raise PhotochromError(
+        f"the hint's time is {str(value)[:40]!r}; it has to be hours:minutes:seconds such as "
+        "00:01:02.5, or seconds"
+    )
+
+
+def check_timed_hints(hints: Iterable[TimedHint], video: Video) -> None:
+    """Check that hints lie in the frames.
+
+    Raises:
+        PhotochromError: If one does not.
+    """
+    for hint in hints:
+        check_hints([hint.hint], video.upright_size)
+
+
+def hold(hints: Sequence[TimedHint], video: Video, analysis: VideoAnalysis) -> list[HeldHint]:
+    """Return which frames the hints are for.
+
+    Raises:
+        VideoError: If one lies beyond the end, or too many hold at once.
+    """
+    *times, end = _times(video, analysis)
+    cuts = [*analysis.cuts, len(times)]
+    held = []
+    for hint in hints:
+        if hint.time >= end:
+            raise VideoError(
+                f"the hint {hint} lies beyond the end of {video.path} at "
+                f"{format_time(float(end))}; give an earlier time"
+            )
+        first = bisect_right(times, hint.time + _ROUNDING) - 1
+        stop = cuts[bisect_right(cuts, first)]
+        if stop < len(times) and times[stop] - hint.time <= _SNAP:
+            first, stop = stop, cuts[bisect_right(cuts, stop)]
+        held.append(HeldHint(hint.hint, first, stop))
+    # All that begin in a shot hold at its end.
+    for stop, count in Counter(hint.stop for hint in held).items():
+        if count > MAX_HINTS:
+            raise VideoError(
+                f"{count} hints hold at {format_time(float(times[stop - 1]))}; a frame takes up to "
+                f"{MAX_HINTS}"
+            )
+    return held
+
+
+def describe(held: Iterable[HeldHint], video: Video, analysis: VideoAnalysis) -> list[str]:
+    """Return a line for each hint that says when it holds."""
+    times = [format_time(float(time)) for time in _times(video, analysis)]
+    return [f"{one.hint} from {times[one.first]} to {times[one.stop]}" for one in held]
+
+
+def _times(video: Video, analysis: VideoAnalysis) -> list[Fraction]:
+    """Return the seconds from the first frame to each frame, and to the end."""
+    stamps = analysis.timestamps
+    times = [(stamp - stamps[0]) * video.time_base for stamp in stamps]
+    return [*times, times[-1] + (analysis.durations[-1] * video.time_base or 1 / video.frame_rate)]
