@@ -156,9 +156,11 @@ def test_hint_is_added_changed_and_undone(show: "Callable[..., Page]"):
     reload(page)
     wait_for_colour(page)
     wait_for(page, lambda: len(labels(page)) == 2)
+    requests.clear()
     page.locator(".hint").first.click()
     hints = saved(page, page.get_by_role("button", name="Delete").click)
     assert [hint["color"] for hint in hints] == [COLORS[1]]
+    wait_for(page, lambda: ["max_size" in url for url in requests] == [True, False])
     assert page.locator(".thumbnail").count() == 1
     page.get_by_role("button", name="Start over").click()
     assert labels(page) == []
@@ -284,6 +286,9 @@ def test_hints_by_touch(show: "Callable[..., Page]"):
     assert (hints[0]["x"], hints[0]["y"]) == pytest.approx((360, 270), abs=4)
     page.get_by_role("button", name="Close").tap()
     x, y = centre(page)
+    box = page.locator(".hint").bounding_box()
+    assert box
+    assert min(box["width"], box["height"]) >= 44
     page.touchscreen.tap(x + 20, y)  # a finger is not exact
     page.locator("#palette").wait_for()
     assert len(labels(page)) == 1

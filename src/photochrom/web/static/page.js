@@ -109,16 +109,20 @@ function drawViewer() {
   const status = statusOf(selected);
   const path = `photos/${selected.id}`;
   const isReady = status === "ready";
-  const size = changing ? `&max_size=${MOVING_PREVIEW_SIZE}` : "";
+  const small = `&max_size=${MOVING_PREVIEW_SIZE}`;
   const original = lookQuery(look, [...GEOMETRY_KEYS, "truncated"]);
+  const after = `${path}/after?${lookQuery(look, PICTURE_KEYS)}`;
+  const regions = state?.width ? regionsOf(selected) : {};
+  const isLarge = Math.max(regions.width, regions.height) > MOVING_PREVIEW_SIZE;
   showView({
     photo: selected,
     look,
     before: isReady ? `${path}/before?${original}` : fileUrl,
-    after: isReady ? `${path}/after?${lookQuery(look, PICTURE_KEYS)}${size}` : null,
+    after: isReady ? `${after}${changing ? small : ""}` : null,
+    quick: isReady && isLarge && !changing ? `${after}${small}` : null,
     thumbnail: thumbnailImage(selected),
     placeholder: fileType(selected),
-    ...(state?.width && regionsOf(selected)),
+    ...regions,
   });
   $("progress").hidden = isReady || status === "failed";
   $("progress").textContent = `${statusText(selected)}${status === "working" ? "…" : ""}`;

@@ -25,6 +25,9 @@ export async function picture(url, { signal } = {}) {
   return image;
 }
 
+/** Tell whether `picture` has one already. */
+export const isKept = (url) => kept.has(url);
+
 /** Drop the pictures of a removed photo. */
 export function forgetPictures(photo) {
   for (const url of [...kept.keys()]) if (url.includes(`photos/${photo.id}/`)) forget(url);

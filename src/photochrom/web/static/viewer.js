@@ -3,7 +3,7 @@
 import { RequestError } from "./api.js";
 import { closeCrop } from "./crop.js";
 import { clearDetail, placeDetail, showDetail } from "./detail.js";
-import { picture } from "./pictures.js";
+import { isKept, picture } from "./pictures.js";
 import { formatPercent, t } from "./texts.js";
 import { fit, places, setPhotoWidth, startZoom } from "./zoom.js";
 
@@ -35,6 +35,8 @@ let revealCount = 0; // stops an animation when another one or the user moves th
  * @param {object} view.look Of both pictures.
  * @param {string | null} view.before The URL of the original.
  * @param {string | null} view.after The URL of the picture in colour.
+ * @param {string | null} view.quick The URL of a small picture in colour, to be shown before
+ *   `after` if only the hints have changed.
  * @param {HTMLImageElement | null} view.thumbnail
  * @param {string} view.placeholder A text that replaces a missing original.
  * @param {number | null} view.width Of the result in px.
@@ -80,11 +82,17 @@ export async function showView(view) {
 
 /** Tell whether two pictures in colour need the same prediction, or follow a movement. */
 function samePrediction(...urls) {
-  const all = urls.map((url) => url && new URL(url, location));
-  const isMoving = all.every((url) => url?.searchParams.has("max_size"));
-  const [one, other] = all.map((url) => {
-    for (const key of [...RENDERED, ...(isMoving ? MOVING : [])]) url?.searchParams.delete(key);
-    return url?.href;
+  const isMoving = urls.every((url) => url?.includes("&max_size="));
+  return equalApartFrom(isMoving ? [...RENDERED, ...MOVING] : RENDERED, ...urls);
+}
+
+/** Tell whether two URLs, or null, are equal apart from some keys of their queries. */
+function equalApartFrom(keys, ...urls) {
+  const [one, other] = urls.map((url) => {
+    if (!url) return null;
+    const { pathname, searchParams } = new URL(url, location);
+    for (const key of keys) searchParams.delete(key);
+    return `${pathname}?${searchParams}`;
   });
   return one === other;
 }
@@ -111,6 +119,12 @@ function showThumbnail(view) {
 
 async function loadView(view, signal) {
   const { photo } = view;
+  if (needsQuick(view)) {
+    const after = await picture(view.quick, { signal });
+    signal.throwIfAborted();
+    shown = { photo, before: view.before, after: view.quick, view };
+    setPictures($("before").firstChild, after);
+  }
   const loadingAfter = view.after && picture(view.after, { signal });
   loadingAfter?.catch(() => {}); // below, unless the original fails first
   if (view.before !== shown.before) {
@@ -132,6 +146,12 @@ async function loadView(view, signal) {
       reveal();
     }
   }
+}
+
+function needsQuick({ before, after, quick }) {
+  if (!quick || !shown.after || before !== shown.before) return false;
+  if ([after, quick].includes(shown.after) || isKept(after)) return false;
+  return equalApartFrom(["max_size", ...MOVING], after, shown.after);
 }
 
 /** Set the shape of the picture; if it has changed, the whole of it is shown again. */
