@@ -1,6 +1,7 @@
 """Load test of `photochrom web` that checks every response.
 
     python benchmarks/web.py --clients 16 --seconds 120
+    python benchmarks/web.py --previews
 
 Each client sends a 12-megapixel photo of its own and invalid files in turn: clients with even
 numbers to the API, the others to the page's routes. Results are compared, byte for byte, with those
@@ -8,7 +9,7 @@ of the command line. Meanwhile, from other addresses of this computer (Linux), 1
 byte in 20 s, one client sends what is no proper request, and four clients leave before they are
 answered. The output is JSON: times of previews without load, counts of responses, times of requests
 and health checks, and memory of the server and its processes. The exit code is 1 if a result is
-wrong or a target is missed.
+wrong or a target is missed. With `--previews`, only previews are timed.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ MAX_HEALTH_SECONDS = 0.2
 """95 % of the health checks have to be faster."""
 MAX_MEMORY = 1_200_000_000
 """In bytes, of all processes."""
+MAX_HINT_SECONDS = 0.3
+"""Half of the first previews with a new hint have to be faster."""
 SLOW, RUBBISH, LEAVING = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 """Addresses of the clients that misbehave."""
 RUBBISH_REQUESTS = (
@@ -62,19 +66,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--slow", type=int, default=130, help="Sockets with a byte in 20 s.")
     parser.add_argument("--waiting", type=int, default=64, help="Maximum number of waiting photos.")
+    parser.add_argument("--model", type=Path, help="Default: that of photochrom.")
+    parser.add_argument("--previews", action="store_true", help="Time previews only.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        photos = prepare(Path(folder), options.clients)
+        photos = prepare(Path(folder), 1 if options.previews else options.clients, options.model)
         command = [sys.executable, "-m", "photochrom", "web", "--port", "0"]
         command += ["--waiting", str(options.waiting)]
+        command += ["--model", str(options.model)] if options.model else []
         server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         make_decompression_bomb()  # before any measurement
         try:
             assert server.stderr is not None
             address = server.stderr.readline().strip()
             result: dict[str, Any] = {"preview_seconds": measure_previews(address, photos[0][0])}
-            work = load(address, photos, options.seconds, server.pid, options.slow)
-            result |= asyncio.run(work)
+            if options.previews:
+                result["memory_mb"] = {
+                    str(pid): resident_memory(pid) // 1_000_000
+                    for pid in [server.pid, *children(server.pid)]
+                }
+            else:
+                work = load(address, photos, options.seconds, server.pid, options.slow)
+                result |= asyncio.run(work)
             print(json.dumps(result, indent=2))
         finally:
             server.terminate()
@@ -91,12 +104,15 @@ def find_failures(result: dict[str, Any]) -> list[str]:
         ("health_seconds_p95", MAX_HEALTH_SECONDS),
         ("memory_mb_max", MAX_MEMORY // 1_000_000),
     ):
-        if result[name] > limit:
+        if result.get(name, 0) > limit:
             failures.append(f"{name} is {result[name]}, the target {limit}")
+    median = result["preview_seconds"].get("new hint, 800 px", [0])[0]
+    if median > MAX_HINT_SECONDS:
+        failures.append(f"a new hint takes {median} s, the target is {MAX_HINT_SECONDS} s")
     return failures
 
 
-def prepare(folder: Path, clients: int) -> list[tuple[bytes, bytes]]:
+def prepare(folder: Path, clients: int, model: Path | None) -> list[tuple[bytes, bytes]]:
     """Return each client's photo and its expected result."""
     jobs = []
     for number in range(clients):
@@ -107,7 +123,7 @@ def prepare(folder: Path, clients: int) -> list[tuple[bytes, bytes]]:
         image = Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
         jobs.append(Job(folder / f"{number}.jpg", folder / f"{number}-color.jpg"))
         image.save(jobs[-1].input, quality=90)
-    for result in colorize_all(jobs, Settings()):
+    for result in colorize_all(jobs, Settings(model=model)):
         assert result.status == "done", result
     return [(job.input.read_bytes(), job.output.read_bytes()) for job in jobs]
 
@@ -127,22 +143,37 @@ def make_invalid_file(photo: bytes, rng: random.Random) -> bytes:
 
 
 def measure_previews(address: str, photo: bytes) -> dict[str, list[float]]:
-    """Return median and maximum time of a preview in seconds, by its size."""
+    """Return median, 95th percentile and maximum of the times of previews in seconds, by kind."""
     with httpx.Client(base_url=address, timeout=60) as http:
-        http.get("/")
+        takes_hints = 'data-hints="true"' in http.get("/").text
         response = http.post("/photos", params={"name": "photo.jpg"}, content=photo)
         path = f"/photos/{response.json()['id']}"
         while http.get("/photos").json()["photos"][0]["status"] != "ready":
             time.sleep(0.1)
         results = {}
-        for max_size in (800, 1600):
+
+        def measure(name: str, requests: Sequence[dict[str, Any]], view: str = "after") -> None:
             times = []
-            for saturation in np.linspace(0, 2, 41):
+            for params in requests:
                 start = time.monotonic()
-                params = {"saturation": saturation, "max_size": max_size}
-                http.get(f"{path}/after", params=params).raise_for_status()
+                http.get(f"{path}/{view}", params=params).raise_for_status()
                 times.append(time.monotonic() - start)
-            results[f"{max_size} px"] = [round(float(np.median(times)), 3), round(max(times), 3)]
+            values = np.median(times), np.percentile(times, 95), max(times)
+            results[name] = [round(float(value), 3) for value in values]
+
+        for size in (800, 1600):
+            sliders = [{"saturation": s, "max_size": size} for s in np.linspace(0, 2, 41)]
+            measure(f"slider, {size} px", sliders)
+        if takes_hints:
+            places = [(100 + 90 * n, 2900 - 70 * n) for n in range(41)]
+            # As a mouse that hovers over colours of a second hint.
+            hints = [f"2000,1500,red;{x},{y},#30{n + 16:x}" for n, (x, y) in enumerate(places)]
+            for size in (800, 1600):
+                # Another colour for each size: a hint that was followed before takes no network.
+                new = [{"hints": h + f"{size % 90 + 10}", "max_size": size} for h in hints]
+                measure(f"new hint, {size} px", new)
+            measure("the same hint again, 800 px", [new[-1] | {"max_size": 800}] * 41)
+            measure("suggestions", [{"x": x, "y": y} for x, y in places], "suggestions")
         http.delete(path)
     return results
 

@@ -97,6 +97,8 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # errors are raised as well
         options.intra_op_num_threads = threads or _default_threads()
+        # Threads that wait by spinning take the cores from other processes, and gain nothing here.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 path, options, providers=[DEVICES[self.device]], enable_fallback=False

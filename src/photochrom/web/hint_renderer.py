@@ -21,11 +21,15 @@ from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
 from photochrom.web.renderer import REMOVED, Colors, Renderer, TaskFailure, prediction_bytes
 
+MAX_MEMORY = 128_000_000
+"""Bytes of photos and predictions that are kept: 14 of grey photos, for a mouse that hovers."""
+
 
 @dataclass
 class HintRenderer(Renderer):
     """A renderer whose predictions follow hints."""
 
+    max_memory: int = MAX_MEMORY
     models: tuple[Path | None, ...] = ()
     """Of `Colors.model`; each is loaded when it is needed."""
     device: str = "auto"

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
-from photochrom.batch.process_pool import WorkerTimeoutError
+from photochrom.batch.process_pool import WorkerError, WorkerTimeoutError
 from photochrom.colorize.colorizer import network_size
 from photochrom.colorize.hints import Hint, hints_to_json, place_hints
 from photochrom.colorize.onnx_model import no_hints_error
@@ -230,7 +230,7 @@ class Pictures:
         if self._hint_queue is None or index in self._loaded or not self._models[index].takes_hints:
             return
         self._loaded.add(index)
-        self._start(self._hint_queue.run(LoadModel(index), admitted=True))
+        self._start(_load(self._hint_queue, index))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -389,6 +389,11 @@ async def _hold(
     with contextlib.suppress(Exception):  # those requests get it as well
         async with asyncio.timeout(_HOLD_SECONDS), photo.predictions.use(key, make):
             pass
+
+
+async def _load(queue: JobQueue, model: int) -> None:
+    with contextlib.suppress(WorkerError):  # the first hint tries again
+        await queue.run(LoadModel(model), admitted=True)
 
 
 def _check_ready(photo: UploadedPhoto) -> None:
