@@ -163,6 +163,21 @@ def test_interpolated_rows_equal_cv2_resize():
         np.testing.assert_allclose(part, whole[:, top : top + rows], atol=1e-4)
 
 
+def test_rows_are_not_interpolated_on_threads_of_blas(monkeypatch: pytest.MonkeyPatch):
+    products = []
+    matmul = np.matmul
+
+    def multiply(a: FloatArray, b: FloatArray, out: FloatArray) -> FloatArray:
+        products.append(a.size * b.shape[-1])
+        return matmul(a, b, out=out)
+
+    monkeypatch.setattr(np, "matmul", multiply)
+    for height, width in ((240, 320), (600, 800), (1200, 1600), (3000, 4000)):
+        rows = slice(60, 60 + rendering._STRIP_SIZE // width)
+        rendering._interpolate_rows(np.zeros((4, 576, width), np.float32), height, rows)
+    assert max(products) <= 65536 * 4  # OpenBLAS takes several threads for more
+
+
 @pytest.mark.parametrize("edge", [512, 516, 519])  # between low-resolution pixels, and within one
 @pytest.mark.parametrize("step", [15, 25, 40])
 def test_bleeding_is_at_most_a_third_of_bilinear(edge: int, step: float):

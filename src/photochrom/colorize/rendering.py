@@ -16,6 +16,9 @@ from photochrom.imagefile.photo import Encoding, Photo, to_8_bits
 from photochrom.version import __version__
 
 _STRIP_SIZE = 48_000  # pixels; a strip's planes then fit the processor's cache
+_ROWS = 8
+"""That are interpolated at once. Of more, most weights are 0, and OpenBLAS takes several threads,
+which wait for each other in busy loops."""
 _MARK = "colours added by photochrom {version}, model {model}: guesses, not the photograph's own"
 
 
@@ -191,10 +194,13 @@ def _interpolate_rows(planes: FloatArray, height: int, rows: slice) -> FloatArra
 
     They equal those of `cv2.resize`, bilinear, but for rounding.
     """
-    h = planes.shape[1]
+    h, width = planes.shape[1:]
     y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * (h / height) - 0.5
     y = np.clip(y, 0, h - 1)[:, None]
-    source = slice(int(y[0, 0]), int(y[-1, 0]) + 2)
-    weights = np.maximum(0, 1 - np.abs(y - np.arange(h, dtype=np.float32)[source]))
-    result: FloatArray = weights @ planes[:, source]
+    result = np.empty((len(planes), len(y), width), np.float32)
+    for top in range(0, len(y), _ROWS):
+        part = y[top : top + _ROWS]
+        source = slice(int(part[0, 0]), int(part[-1, 0]) + 2)
+        weights = np.maximum(0, 1 - np.abs(part - np.arange(h, dtype=np.float32)[source]))
+        np.matmul(weights, planes[:, source], out=result[:, top : top + _ROWS])
     return result.reshape(len(planes), -1)
