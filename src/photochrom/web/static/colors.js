@@ -4,6 +4,7 @@ import { t } from "./texts.js";
 
 const GREY_CHROMA = 0.02; // in Oklab, as what follows; below this a colour is grey
 const DULL_CHROMA = 0.055;
+const VIVID_CHROMA = 30; // in CIELAB
 // Each hue with the angle in degrees where it ends, and the lightness where it is neither dark nor
 // light.
 const HUES = [
@@ -75,12 +76,30 @@ function hueOf(lightness, chroma, a, b) {
 export const lightnessOf = (color) => toLab(color)[0];
 
 /**
+ * Return a CSS colour as #rrggbb with which a picker starts: of the same hue, but neither so dark,
+ * light or grey that another hue would look the same.
+ */
+export function toVivid(color) {
+  const [lightness, a, b] = toLab(color);
+  const chroma = Math.hypot(a, b);
+  if (chroma > VIVID_CHROMA && lightness > 25 && lightness < 85) return toHex(color);
+  const hue = Math.atan2(b, a);
+  const vivid = Math.max(VIVID_CHROMA, chroma);
+  return fitToSrgb(55, vivid * Math.cos(hue), vivid * Math.sin(hue));
+}
+
+/**
  * Return a CSS colour at another L* as #rrggbb, as it looks in a photo, which keeps its L*.
  *
  * Its chroma is reduced as far as sRGB needs.
  */
 export function atLightness(color, lightness) {
   const [, a, b] = toLab(color);
+  return fitToSrgb(lightness, a, b);
+}
+
+/** Return a colour of CIELAB as #rrggbb, with its chroma reduced as far as sRGB needs. */
+function fitToSrgb(lightness, a, b) {
   let [good, bad] = [0, 1];
   const rgbAt = (part) => fromLab(lightness, part * a, part * b);
   const fits = (rgb) => rgb.every((channel) => channel > -0.0005 && channel < 1.0005);

@@ -1,17 +1,19 @@
 // The palette: choosing a colour for a hint.
 
 import { RequestError, request } from "./api.js";
-import { atLightness, colorName, lightnessOf, toHex } from "./colors.js";
+import { atLightness, colorName, lightnessOf, toHex, toVivid } from "./colors.js";
 import { takeColor } from "./eyedropper.js";
 import { PICTURE_KEYS, lookQuery, readItem, storeItem } from "./looks.js";
 import { t } from "./texts.js";
+import { places } from "./zoom.js";
 
 const SUGGESTIONS = 6;
 const MAX_RECENT = 8; // colours
 const RECENT = "photochrom.colors"; // key of sessionStorage
 const PREVIEW_DELAY = 60; // ms; a pointer that crosses colours sends no request for each
 const SHEET_WIDTH = 600; // px of the window; below it the palette is a sheet at its bottom
-const GAP = 12; // px between the dot and the palette
+const GAP = 12; // px between the dot and the palette, at least
+const MAX_DISTANCE = 120; // px more, as far as the palette then covers less of the picture
 const MARGIN = 8; // px between the window's edges and the palette
 const TAP_DISTANCE = 12; // px between the begin and the end of a tap, at most
 const KEYS = new Set([
@@ -47,6 +49,7 @@ export function openPalette(options) {
     color: options.hint.color,
     lightness: null, // L* of the photo there, once it is known
     side: null, // of the anchor where the palette is
+    height: null, // of the palette when it was opened, in px
     previewed: null, // the latest colour of onPreview
     timer: 0, // of the next preview
     picked: null, // the colour in the browser's picker while that is open
@@ -60,7 +63,7 @@ export function openPalette(options) {
   drawSkeleton();
   drawRecent();
   draw();
-  $("palette-picker").value = toHex(isSpecial(current.color) ? "grey" : current.color);
+  $("palette-picker").value = toVivid(isSpecial(current.color) ? "grey" : current.color);
   follow(current);
   palette.focus({ preventScroll: true });
   loadSuggestions(current);
@@ -92,7 +95,7 @@ async function loadSuggestions(owner) {
     const { colors } = await request(`photos/${photo.id}/suggestions?${query}`, { signal });
     signal.throwIfAborted();
     owner.lightness = lightnessOf(colors[0].color);
-    if (isSpecial(owner.color)) $("palette-picker").value = colors[0].color;
+    if (isSpecial(owner.color)) $("palette-picker").value = toVivid(colors[0].color);
     const swatches = colors.map(({ color, kind }) =>
       createSwatch(color, t("palette.swatch", { kind: t(`palette.kind.${kind}`), color: colorName(color) })),
     );
@@ -234,35 +237,50 @@ function follow(owner) {
 function place() {
   const dot = current.anchor.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = palette;
-  const limit = (value, size, end) => Math.max(MARGIN, Math.min(end - MARGIN - size, value));
-  const x = limit(dot.left + (dot.width - width) / 2, width, innerWidth);
-  const y = limit(dot.top + (dot.height - height) / 2, height, innerHeight);
+  const picture = visiblePicture();
   const sides = {
-    right: { left: dot.right + GAP, top: y },
-    left: { left: dot.left - GAP - width, top: y },
-    below: { left: x, top: dot.bottom + GAP },
-    above: { left: x, top: dot.top - GAP - height },
+    right: [innerWidth - MARGIN - width - dot.right - GAP, picture.right - dot.right],
+    left: [dot.left - GAP - width - MARGIN, dot.left - picture.left],
+    below: [innerHeight - MARGIN - height - dot.bottom - GAP, picture.bottom - dot.bottom],
+    above: [dot.top - GAP - height - MARGIN, dot.top - picture.top],
   };
-  const possible = Object.keys(sides).filter((side) => {
-    const { left, top } = sides[side];
-    return left === limit(left, width, innerWidth) && top === limit(top, height, innerHeight);
-  });
+  const possible = Object.keys(sides).filter((side) => sides[side][0] >= 0);
   const isSheet = innerWidth < SHEET_WIDTH || !possible.length;
   if (palette.classList.toggle("sheet", isSheet) && current.side !== "sheet") uncover(dot, height);
+  current.height ??= height; // so that what is added below moves nothing
+  const limit = (value, size, end) => Math.max(MARGIN, Math.min(end - MARGIN - size, value));
+  const x = limit(dot.left + (dot.width - width) / 2, width, innerWidth);
+  const y = limit(dot.top + (dot.height - current.height) / 2, height, innerHeight);
+  const placeAt = (side) => {
+    const [room, toEdge] = sides[side];
+    const distance = GAP + Math.max(0, Math.min(room, toEdge, MAX_DISTANCE));
+    return {
+      right: { left: dot.right + distance, top: y },
+      left: { left: dot.left - distance - width, top: y },
+      below: { left: x, top: dot.bottom + distance },
+      above: { left: x, top: dot.top - distance - height },
+    }[side];
+  };
   if (isSheet) {
     current.side = "sheet";
   } else if (!possible.includes(current.side)) {
-    const covered = (side) => coveredArea({ ...sides[side], width, height });
+    const covered = (side) => overlap({ ...placeAt(side), width, height }, picture);
     current.side = possible.reduce((a, b) => (covered(b) < covered(a) ? b : a));
   }
-  const { left, top } = sides[current.side] ?? {};
+  const { left, top } = isSheet ? {} : placeAt(current.side);
   palette.style.left = isSheet ? "" : `${Math.round(left)}px`;
   palette.style.top = isSheet ? "" : `${Math.round(top)}px`;
 }
 
-/** Return the area of the picture under a rectangle, in px². */
-function coveredArea({ left, top, width, height }) {
-  const picture = $("frame").getBoundingClientRect();
+/** Return the visible part of the picture, in px of the window. */
+function visiblePicture() {
+  const { left, top } = $("stage").getBoundingClientRect();
+  const { visible } = places();
+  return new DOMRect(left + visible.left, top + visible.top, visible.width, visible.height);
+}
+
+/** Return the common area of a rectangle and the picture, in px². */
+function overlap({ left, top, width, height }, picture) {
   const across = Math.min(left + width, picture.right) - Math.max(left, picture.left);
   const down = Math.min(top + height, picture.bottom) - Math.max(top, picture.top);
   return Math.max(0, across) * Math.max(0, down);
