@@ -1,6 +1,6 @@
 """Choosing a colour for a hint on the page of `photochrom web`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +9,12 @@ import pytest
 from PIL import Image, ImageColor
 
 from photochrom.color.lab import lab_to_rgb, rgb_to_lab
+from photochrom.web.app import create_app
+from photochrom.web.service import Service
 from support.browser import needs_browser
+from support.models import write_model
 from support.photos import draw
+from support.server import get_service, run_server
 from support.web_page import add_files, wait_for, wait_for_colour, wait_until_ready
 
 if TYPE_CHECKING:
@@ -120,6 +124,16 @@ OPEN_PALETTE = """async ([index, color, place]) => {
         onDelete: log("delete"), onClose: log("close"),
     });
 }"""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Service]]:
+    """A server whose model takes hints."""
+    path = tmp_path_factory.mktemp("models") / "hinted.onnx"
+    write_model(path, hints=3)
+    app = create_app([path], processes=1)
+    with run_server(app) as address:
+        yield address, get_service(app)
 
 
 @pytest.fixture
@@ -316,6 +330,24 @@ def test_eyedropper(shown: "Page"):
     page.keyboard.press("Enter")
     assert [name for name, *_ in calls(page)] == ["choose"]
     assert page.locator(".thumbnail").first.get_attribute("aria-selected") == "true"
+    assert page.locator(".hint").count() == 0  # no click added one
+
+
+def test_suggestions_of_the_server(shown: "Page"):
+    page = shown
+    page.unroute("**/suggestions?*")
+    page.locator("#stage").click(position={"x": 200, "y": 200})
+    palette = page.get_by_role("dialog", name="Colour of hint 1")
+    suggestions = palette.get_by_role("group", name="Suggestions").get_by_role("button")
+    suggestions.first.wait_for()
+    names = [str(each.get_attribute("title")) for each in suggestions.all()]
+    assert len(names) == 6
+    assert names[0].startswith("automatic, ")
+    assert {name.split(", ")[0] for name in names} - {"automatic", "similar"}
+    suggestions.nth(3).click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="hint 1 of 1").wait_for()
+    assert page.evaluate("document.activeElement.className") == "hint"
 
 
 def test_palette_without_suggestions(shown: "Page"):

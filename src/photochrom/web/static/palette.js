@@ -233,44 +233,56 @@ function follow(owner) {
   requestAnimationFrame(() => follow(owner));
 }
 
-/** Place the palette beside the dot, where it covers least of the picture; else as a sheet. */
+/** Place the palette beside the dot; where there is no room, and on a narrow screen, as a sheet. */
 function place() {
   const dot = current.anchor.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = palette;
-  const picture = visiblePicture();
-  const sides = {
-    right: [innerWidth - MARGIN - width - dot.right - GAP, picture.right - dot.right],
-    left: [dot.left - GAP - width - MARGIN, dot.left - picture.left],
-    below: [innerHeight - MARGIN - height - dot.bottom - GAP, picture.bottom - dot.bottom],
-    above: [dot.top - GAP - height - MARGIN, dot.top - picture.top],
-  };
-  const possible = Object.keys(sides).filter((side) => sides[side][0] >= 0);
-  const isSheet = innerWidth < SHEET_WIDTH || !possible.length;
-  if (palette.classList.toggle("sheet", isSheet) && current.side !== "sheet") uncover(dot, height);
   current.height ??= height; // so that what is added below moves nothing
-  const limit = (value, size, end) => Math.max(MARGIN, Math.min(end - MARGIN - size, value));
+  const possible = isPicking() ? [placeOverTools(width, height)] : placesBeside(dot, width, height);
+  const isSheet = innerWidth < SHEET_WIDTH || !possible.length;
+  if (isSheet && !palette.classList.contains("sheet")) uncover(dot, height);
+  palette.classList.toggle("sheet", isSheet);
+  const covered = (rectangle) => overlap({ ...rectangle, width, height }, visiblePicture());
+  const best =
+    possible.find(({ side }) => side === current.side) ??
+    possible.reduce((a, b) => (covered(b) < covered(a) ? b : a), possible[0]);
+  current.side = best?.side;
+  palette.style.left = isSheet ? "" : `${Math.round(best.left)}px`;
+  palette.style.top = isSheet ? "" : `${Math.round(best.top)}px`;
+}
+
+/** Return the possible places of the palette: side of the dot, left and top. */
+function placesBeside(dot, width, height) {
+  const picture = visiblePicture();
   const x = limit(dot.left + (dot.width - width) / 2, width, innerWidth);
   const y = limit(dot.top + (dot.height - current.height) / 2, height, innerHeight);
-  const placeAt = (side) => {
-    const [room, toEdge] = sides[side];
-    const distance = GAP + Math.max(0, Math.min(room, toEdge, MAX_DISTANCE));
-    return {
-      right: { left: dot.right + distance, top: y },
-      left: { left: dot.left - distance - width, top: y },
-      below: { left: x, top: dot.bottom + distance },
-      above: { left: x, top: dot.top - distance - height },
-    }[side];
-  };
-  if (isSheet) {
-    current.side = "sheet";
-  } else if (!possible.includes(current.side)) {
-    const covered = (side) => overlap({ ...placeAt(side), width, height }, picture);
-    current.side = possible.reduce((a, b) => (covered(b) < covered(a) ? b : a));
-  }
-  const { left, top } = isSheet ? {} : placeAt(current.side);
-  palette.style.left = isSheet ? "" : `${Math.round(left)}px`;
-  palette.style.top = isSheet ? "" : `${Math.round(top)}px`;
+  const toLeft = distance(dot.left - width - MARGIN, dot.left - picture.left);
+  const toRight = distance(innerWidth - MARGIN - width - dot.right, picture.right - dot.right);
+  const toTop = distance(dot.top - height - MARGIN, dot.top - picture.top);
+  const toBottom = distance(innerHeight - MARGIN - height - dot.bottom, picture.bottom - dot.bottom);
+  return [
+    { side: "right", left: dot.right + toRight, top: y },
+    { side: "left", left: dot.left - toLeft - width, top: y },
+    { side: "below", left: x, top: dot.bottom + toBottom },
+    { side: "above", left: x, top: dot.top - toTop - height },
+  ].filter(({ left, top }) => !isNaN(left) && !isNaN(top));
 }
+
+/** Return the distance from the dot to the palette for the room there, or NaN; see the constants. */
+const distance = (room, toEdge) =>
+  room < GAP ? NaN : GAP + Math.max(0, Math.min(room - GAP, toEdge, MAX_DISTANCE));
+
+/** Return the place over the viewer's buttons, where no colour can be taken. */
+function placeOverTools(width, height) {
+  const tools = $("viewer-tools").getBoundingClientRect();
+  return {
+    left: limit(tools.left + (tools.width - width) / 2, width, innerWidth),
+    top: limit(tools.top + (tools.height - height) / 2, height, innerHeight),
+  };
+}
+
+/** Return the nearest coordinate at which a size fits into the window. */
+const limit = (value, size, end) => Math.max(MARGIN, Math.min(end - MARGIN - size, value));
 
 /** Return the visible part of the picture, in px of the window. */
 function visiblePicture() {
