@@ -9,28 +9,53 @@ from photochrom.colorize.versions import hint_versions
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.photo import Photo
 from support.models import write_model
-from support.photos import draw
+from support.photos import draw_cloths
 
 
-@pytest.fixture
-def colorizer(tmp_path: Path) -> Colorizer:
-    write_model(tmp_path / "model.onnx", hints=3)
-    return Colorizer(tmp_path / "model.onnx", threads=1)
+def make_colorizer(folder: Path, **options: float) -> Colorizer:
+    write_model(folder / "model.onnx", hints=3, scale=2, size="64", **options)
+    return Colorizer(folder / "model.onnx", threads=1)
 
 
-def test_versions_add_hints_and_differ(colorizer: Colorizer):
-    upright, geometry = Photo(draw(60, 90)), Geometry(90, 3)
+@pytest.mark.parametrize("geometry", [Geometry(), Geometry(90, 3)])
+def test_versions_paint_what_the_model_is_unsure_of(tmp_path: Path, geometry: Geometry):
+    colorizer, upright = make_colorizer(tmp_path, doubt=0.003), Photo(draw_cloths(180, 240))
     photo = geometry.apply(upright)
-    given = (Hint(40, 30, "red"),)
-    versions = hint_versions(colorizer, colorizer.prepare(photo), given, geometry, upright.size)
-    assert len(versions) == 4
-    assert versions[0] == given
+    prepared = colorizer.prepare(photo)
+    first, *others = versions = hint_versions(colorizer, prepared, (), geometry, upright.size)
+    assert first == ()
+    assert len(others) == 3
+    assert hint_versions(colorizer, prepared, (), geometry, upright.size) == versions
     pictures = []
     for hints in versions:
-        assert hints[:1] == given
         placed = place_hints(hints, upright.size, geometry)
-        assert len(placed) == len(hints)
+        assert len(placed) == len(hints) <= 3
+        assert all(is_in_cloth(hint) for hint in hints)
         pictures.append(colorizer.predict(photo, hints=placed).render().pixels.astype(int))
     for index, picture in enumerate(pictures):
         for other in pictures[:index]:
             assert np.abs(picture - other).max() > 20
+
+
+def is_in_cloth(hint: Hint) -> bool:
+    pixels = draw_cloths(180, 240)
+    return bool(pixels[hint.y, hint.x, 0] != pixels[0, 0, 0])
+
+
+def test_hints_that_are_given_stay_and_settle_their_region(tmp_path: Path):
+    colorizer, photo = make_colorizer(tmp_path, doubt=0.003), Photo(draw_cloths(180, 240))
+    prepared, geometry = colorizer.prepare(photo), Geometry()
+    own = hint_versions(colorizer, prepared, (), geometry, photo.size)[1][:1]
+    versions = hint_versions(colorizer, prepared, own, geometry, photo.size)
+    assert versions[0] == own
+    assert len(versions) == 4
+    for hints in versions[1:]:
+        assert hints[:1] == own
+        assert all(abs(hint.x - own[0].x) > 60 for hint in hints[1:])
+
+
+def test_photo_without_doubt_has_one_version(tmp_path: Path):
+    colorizer, photo = make_colorizer(tmp_path), Photo(draw_cloths(180, 240))
+    given = (Hint(40, 30, "red"),)
+    prepared = colorizer.prepare(photo)
+    assert hint_versions(colorizer, prepared, given, Geometry(), photo.size) == [given]

@@ -19,6 +19,7 @@ def write_model(
     sides: tuple[int | str, int | str] = ("height", "width"),
     scale: float = 1.0,
     hints: int = 0,
+    doubt: float = 0.0,
     **metadata: str,
 ) -> None:
     """Write a model file of one convolution; metadata of "" are omitted.
@@ -30,6 +31,8 @@ def write_model(
         sides: Height and width of input and output, symbolic or fixed.
         scale: Factor on the weights.
         hints: Channels of a second input `hints`, whose first two are added to the output; 0: none.
+        doubt: Factor on the sum of L* from the left, which is added to the output, so that a
+            mirrored photo gets other colours.
         metadata: Overrides the default metadata.
     """
     import onnx
@@ -48,6 +51,13 @@ def write_model(
         nodes.append(helper.make_node("Add", ["guess", "known"], [names[1]]))
         for name, number in (("zero", 0), ("one", 1), ("two", 2)):
             constants.append(onnx.numpy_helper.from_array(np.array([number]), name))
+    if doubt:
+        nodes[0].output[0] = "own"
+        nodes.insert(1, helper.make_node("CumSum", [names[0], "axis"], ["sum"]))
+        nodes.insert(2, helper.make_node("Mul", ["sum", "doubt"], ["ramp"]))
+        nodes.insert(3, helper.make_node("Add", ["own", "ramp"], ["guess" if hints else names[1]]))
+        constants.append(onnx.numpy_helper.from_array(np.array(3), "axis"))
+        constants.append(onnx.numpy_helper.from_array(np.float32(doubt), "doubt"))
     graph = helper.make_graph(
         nodes,
         "tiny",

@@ -18,6 +18,14 @@ def draw(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
     return np.clip(np.dstack([red, green, blue]) + noise[..., None], 0, 255).astype(np.uint8)
 
 
+def draw_cloths(height: int, width: int) -> NDArray[np.uint8]:
+    """Return two grey rectangles on a light ground, shape (height, width, 3)."""
+    pixels = np.full((height, width, 3), 215, np.uint8)
+    pixels[height // 4 : -height // 5, width // 8 : 3 * width // 8] = 120
+    pixels[height // 3 : -height // 5, 5 * width // 8 : 7 * width // 8] = 140
+    return pixels
+
+
 def write_photos(folder: Path, count: int, size: tuple[int, int] = (48, 40)) -> Path:
     """Write `count` different colour photos of size (width, height)."""
     folder.mkdir(parents=True)

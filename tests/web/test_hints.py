@@ -22,7 +22,7 @@ from photochrom.web.app import create_app
 from photochrom.web.hint_renderer import HintRenderer, write_prepared
 from photochrom.web.renderer import Colors, RenderPreview, write_prediction
 from support.models import write_model
-from support.photos import draw
+from support.photos import draw, draw_cloths
 from support.server import get_service, make_jpeg
 from support.web_client import read_image, upload, wait_until_ready
 
@@ -168,8 +168,21 @@ def test_suggestions(client: TestClient, address: str):
 
 
 def test_versions_differ_by_hints_and_stay(
-    app: FastAPI, client: TestClient, address: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    write_model(tmp_path / "unsure.onnx", hints=3, scale=2, doubt=0.003, size="64", name="unsure")
+    app = create_app([tmp_path / "unsure.onnx", tiny_onnx], processes=1)
+    with TestClient(app, base_url="http://localhost") as client:
+        client.get("/")
+        Image.fromarray(draw_cloths(300, 400)).save(tmp_path / "cloths.png")
+        upload(client, (tmp_path / "cloths.png").read_bytes())
+        (photo,) = wait_until_ready(client)
+        check_versions(app, client, f"/photos/{photo['id']}", monkeypatch)
+
+
+def check_versions(
+    app: FastAPI, client: TestClient, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def ask(hints: Any = "", **look: Any) -> Any:
         query = look | {"hints": write_query(hints)}
         return client.get(f"{address}/versions", params=query).json()["versions"]
@@ -192,6 +205,8 @@ def test_versions_differ_by_hints_and_stay(
     assert [version["hints"][:1] for version in mine] == [own] * 4
     assert mine[0]["hints"] == own
     assert mine != versions
+    assert ask(own, crop="0,0,300,150")[0]["hints"] == own  # also where it is cropped away
+    assert ask(model="tiny") == [{"size": size} for size in (128, 192, 256)]
     queries = [{"hints": write_query(version["hints"])} for version in mine]
     large = [client.get(f"{address}/after", params=query) for query in queries]
 
