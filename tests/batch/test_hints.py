@@ -62,7 +62,7 @@ def test_hints_beside_the_photos_are_no_ignored_files(tree: Path):
     used = write_hints(tree / "b.jpg.hints.json")
     planned = plan([str(tree)])
     reasons = {str(result.input): str(result.reason) for result in planned.results}
-    assert reasons[str(used)] == "these hints are for --hints, which is not given"
+    assert reasons[str(used)] == "these hints are not in the folder of --hints, and not used"
     planned = give_hints(planned, f"{tree}/")
     assert hints_by_name(planned)["b.jpg"] == (RED,)
     assert str(used) not in {str(result.input) for result in planned.results}

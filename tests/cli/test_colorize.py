@@ -598,8 +598,8 @@ def test_hints_of_a_batch(run_hinted, photo_file: Path, colored: Path, tmp_path:
     assert (lines["new.png"]["hints"], lines[stray.name]["status"]) == ([], "ignored")
     # Without the option, those beside photos are not used, which is said.
     stray.rename(photo_file.with_name("old.jpg.hints.json"))
-    result = run_hinted(photo_file.parent, "-o", tmp_path / "2")
-    assert "json: these hints are for --hints, which is not given" in result.stderr
+    result = run_hinted(photo_file.parent, "--dry-run")
+    assert "json: these hints are not in the folder of --hints, and not used" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import functools
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -47,29 +48,25 @@ def colors(path: Path) -> list[np.ndarray]:
     return [rgb_to_lab(part.astype(np.float32) / 255)[..., 1:].mean((0, 1)) for part in parts]
 
 
-@pytest.fixture
-def hinted_frames(film: Path, model: Path, tmp_path: Path):
+@pytest.fixture(scope="module")
+def hinted_frames(film: Path, model: Path, tmp_path_factory: pytest.TempPathFactory):
     """Return a function that colorizes the film, and returns the frames that follow hints."""
+    target = tmp_path_factory.mktemp("out") / "b.mkv"
 
-    def run(*hints: TimedHint, **options: Any) -> list[int]:
-        for name, given in (("plain", ()), ("hinted", hints)):
-            colorize_video(
-                film,
-                tmp_path / f"{name}.mkv",
-                model=model,
-                codec="ffv1",
-                processes=1,
-                overwrite=True,
-                hints=given,
-                **options,
-            )
-        pairs = zip(colors(tmp_path / "plain.mkv"), colors(tmp_path / "hinted.mkv"), strict=True)
+    @functools.cache
+    def run(hints: tuple[TimedHint, ...], steady: bool) -> list[np.ndarray]:
+        options: Any = {"model": model, "codec": "ffv1", "processes": 1, "overwrite": True}
+        colorize_video(film, target, hints=hints, steady=steady, **options)
+        return colors(target)
+
+    def find(*hints: TimedHint, steady: bool = True) -> list[int]:
+        pairs = zip(run((), steady), run(hints, steady), strict=True)
         changes = [np.abs(hinted - plain).max() for plain, hinted in pairs]
         assert all(change < 1 or change > 15 for change in changes)
         assert np.ptp([change for change in changes if change > 15]) < 4
         return [index for index, change in enumerate(changes) if change > 15]
 
-    return run
+    return find
 
 
 @pytest.mark.parametrize("steady", [True, False])
@@ -123,7 +120,7 @@ def test_hints_that_cannot_be_are_refused(film: Path, model: Path, tiny_onnx: Pa
         (
             {"hints": [TimedHint(Fraction(0), Hint(96, 4, "red"))]},
             PhotochromError,
-            "the hint 96,4,red lies outside the photo of 96x64 pixels",
+            "the hint 96,4,red lies outside the frame of 96x64 pixels",
         ),
         ({"hints": [timed("0")] * 201}, VideoError, "201 hints hold at 0:00:00.44; a frame takes"),
         ({"hints": [timed("0")], "model": tiny_onnx}, ModelError, "tiny takes no colour hints"),
@@ -136,7 +133,7 @@ def test_hints_that_cannot_be_are_refused(film: Path, model: Path, tiny_onnx: Pa
 def test_a_hint_in_a_turned_film_is_in_px_of_the_upright_frame(model: Path, tmp_path: Path):
     film = write_video(tmp_path / "a.mp4", still_shot(2), rotation=90)
     hint = TimedHint(Fraction(0), Hint(64, 9, "red"))
-    with pytest.raises(PhotochromError, match="lies outside the photo of 64x96 pixels"):
+    with pytest.raises(PhotochromError, match="lies outside the frame of 64x96 pixels"):
         colorize_video(film, tmp_path / "b.mp4", model=model, processes=1, hints=[hint])
     hint = TimedHint(Fraction(0), Hint(9, 90, "red"))
     result = colorize_video(film, tmp_path / "b.mp4", model=model, processes=1, hints=[hint])

@@ -54,7 +54,7 @@ def is_sidecar(path: Path) -> bool:
 def describe_suffix(path: PurePath) -> str:
     """Return why a file is not taken for a photo, by its name."""
     if path.name.endswith(FILE_SUFFIX):
-        return "these hints are for --hints, which is not given"
+        return "these hints are not in the folder of --hints, and not used"
     suffix = f"{path.suffix} is not the" if path.suffix else "it has no"
     return f"{suffix} suffix of a photo; give the file by name if it is one"
 

@@ -213,25 +213,28 @@ def parse_json(text: str | bytes, name: str, form: str) -> Any:
         raise PhotochromError(f"{name} is not JSON; it has to be a list such as {form}") from None
 
 
-def check_hints(hints: Iterable[Hint], size: tuple[int, int] | None = None) -> tuple[Hint, ...]:
+def check_hints(
+    hints: Iterable[Hint], size: tuple[int, int] | None = None, *, kind: str = "photo"
+) -> tuple[Hint, ...]:
     """Return hints as a tuple.
 
     Args:
         hints: Hints of one photo.
         size: Width and height in px of the upright photo, if known.
+        kind: What it is, for errors.
 
     Raises:
         PhotochromError: If there are more than `MAX_HINTS`, or one lies outside the photo.
     """
     hints = tuple(hints)
     if len(hints) > MAX_HINTS:
-        raise PhotochromError(f"there are {len(hints)} hints; a photo takes up to {MAX_HINTS}")
+        raise PhotochromError(f"there are {len(hints)} hints; a {kind} takes up to {MAX_HINTS}")
     if size is not None:
         width, height = size
         for hint in hints:
             if hint.x >= width or hint.y >= height:
                 raise PhotochromError(
-                    f"the hint {hint} lies outside the photo of {width}x{height} pixels; x has to "
+                    f"the hint {hint} lies outside the {kind} of {width}x{height} pixels; x has to "
                     f"be from 0 to {width - 1}, y from 0 to {height - 1}"
                 )
     return hints

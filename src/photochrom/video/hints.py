@@ -101,7 +101,7 @@ def check_timed_hints(hints: Iterable[TimedHint], video: Video) -> None:
         PhotochromError: If one does not.
     """
     for hint in hints:
-        check_hints([hint.hint], video.upright_size)
+        check_hints([hint.hint], video.upright_size, kind="frame")
 
 
 def hold(hints: Sequence[TimedHint], video: Video, analysis: VideoAnalysis) -> list[HeldHint]:
