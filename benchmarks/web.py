@@ -14,6 +14,7 @@ wrong or a target is missed. With `--previews`, only previews are timed.
 
 import argparse
 import asyncio
+import contextlib
 import functools
 import io
 import itertools
@@ -26,7 +27,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,9 @@ def main() -> None:
         try:
             assert server.stderr is not None
             address = server.stderr.readline().strip()
-            result: dict[str, Any] = {"preview_seconds": measure_previews(address, photos[0][0])}
+            result: dict[str, Any] = {
+                "preview_seconds": asyncio.run(measure_previews(address, photos[0][0]))
+            }
             if options.previews:
                 result["memory_mb"] = {
                     str(pid): resident_memory(pid) // 1_000_000
@@ -142,40 +145,86 @@ def make_invalid_file(photo: bytes, rng: random.Random) -> bytes:
     return rng.choice([rng.randbytes(100_000), truncated, b"", make_decompression_bomb()])
 
 
-def measure_previews(address: str, photo: bytes) -> dict[str, list[float]]:
+async def measure_previews(address: str, photo: bytes) -> dict[str, list[float]]:
     """Return median, 95th percentile and maximum of the times of previews in seconds, by kind."""
-    with httpx.Client(base_url=address, timeout=60) as http:
-        takes_hints = 'data-hints="true"' in http.get("/").text
-        response = http.post("/photos", params={"name": "photo.jpg"}, content=photo)
-        path = f"/photos/{response.json()['id']}"
-        while http.get("/photos").json()["photos"][0]["status"] != "ready":
-            time.sleep(0.1)
-        results = {}
+    results = {}
 
-        def measure(name: str, requests: Sequence[dict[str, Any]], view: str = "after") -> None:
-            times = []
-            for params in requests:
-                start = time.monotonic()
-                http.get(f"{path}/{view}", params=params).raise_for_status()
-                times.append(time.monotonic() - start)
-            values = np.median(times), np.percentile(times, 95), max(times)
-            results[name] = [round(float(value), 3) for value in values]
+    def record(name: str, times: Sequence[float]) -> None:
+        values = np.median(times), np.percentile(times, 95), max(times)
+        results[name] = [round(float(value), 3) for value in values]
+
+    async with (
+        httpx.AsyncClient(base_url=address, timeout=60) as http,
+        httpx.AsyncClient(base_url=address, timeout=60) as others,
+    ):
+        takes_hints = 'data-hints="true"' in (await http.get("/")).text
+        response = await http.post("/photos", params={"name": "photo.jpg"}, content=photo)
+        path = f"/photos/{response.json()['id']}"
+        while (await http.get("/photos")).json()["photos"][0]["status"] != "ready":
+            await asyncio.sleep(0.1)
+
+        async def get(view: str, **params: Any) -> float:
+            start = time.monotonic()
+            (await http.get(f"{path}/{view}", params=params)).raise_for_status()
+            return time.monotonic() - start
+
+        async def slide(size: int) -> list[float]:
+            values = np.linspace(0, 2, 41)
+            return [await get("after", saturation=value, max_size=size) for value in values]
+
+        colors = (f"#30{number >> 8:02x}{number & 255:02x}" for number in itertools.count())
+
+        def follow_hint(size: int = 800) -> Coroutine[Any, Any, float]:
+            hints = f"900,700,red;2000,1500,{next(colors)}"
+            return get("after", hints=hints, max_size=size)
 
         for size in (800, 1600):
-            sliders = [{"saturation": s, "max_size": size} for s in np.linspace(0, 2, 41)]
-            measure(f"slider, {size} px", sliders)
+            record(f"slider, {size} px", await slide(size))
         if takes_hints:
-            places = [(100 + 90 * n, 2900 - 70 * n) for n in range(41)]
-            # As a mouse that hovers over colours of a second hint.
-            hints = [f"2000,1500,red;{x},{y},#30{n + 16:x}" for n, (x, y) in enumerate(places)]
             for size in (800, 1600):
-                # Another colour for each size: a hint that was followed before takes no network.
-                new = [{"hints": h + f"{size % 90 + 10}", "max_size": size} for h in hints]
-                measure(f"new hint, {size} px", new)
-            measure("the same hint again, 800 px", [new[-1] | {"max_size": 800}] * 41)
-            measure("suggestions", [{"x": x, "y": y} for x, y in places], "suggestions")
-        http.delete(path)
+                record(f"new hint, {size} px", [await follow_hint(size) for _ in range(41)])
+            await get("after", hints="9,9,red")
+            again = [await get("after", hints="9,9,red", max_size=800) for _ in range(41)]
+            record("the same hint again, 800 px", again)
+            places = [(100 + 90 * n, 2900 - 70 * n) for n in range(41)]
+            record("suggestions", [await get("suggestions", x=x, y=y) for x, y in places])
+            last = []
+            for _ in range(10):
+                tasks = [asyncio.create_task(follow_hint())]
+                for _ in range(7):
+                    await asyncio.sleep(0.06)
+                    tasks[-1].cancel()
+                    tasks.append(asyncio.create_task(follow_hint()))
+                last.append(await tasks[-1])
+            record("the last of 8 hints, 60 ms apart", last)
+            async with repeated([follow_hint]):
+                record("slider while hints change", await slide(800))
+
+            def colorize() -> Coroutine[Any, Any, bytes | int]:
+                return colorize_by_api(others, photo, Counter())
+
+            async with repeated([colorize] * 4):
+                await asyncio.sleep(0.5)
+                busy = [await follow_hint() for _ in range(41)]
+                record("new hint while 4 clients colorize", busy)
+        await http.delete(path)
     return results
+
+
+@contextlib.asynccontextmanager
+async def repeated(works: Sequence[Callable[[], Coroutine[Any, Any, Any]]]) -> AsyncIterator[None]:
+    """Do some works again and again at the same time, until the context ends."""
+    over = asyncio.Event()
+
+    async def repeat(work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        while not over.is_set():
+            await work()
+
+    async with asyncio.TaskGroup() as group:
+        for work in works:
+            group.create_task(repeat(work))
+        yield
+        over.set()
 
 
 async def load(
