@@ -215,6 +215,7 @@ def test_unknown_and_repeated_fields_are_refused(web_client: TestClient):
         ([file, file], {}, "file is given 2 times; give it once"),
         ([file], {"size": ["16", "20"]}, "size is given 2 times; give it once"),
         ([file, ("mask", ("m.png", b"x"))], {}, "there is no field 'mask'; the fields are file, "),
+        ([file, ("hints", ("a.json", b"[]"))], {}, "hints is sent as a file; send its content as"),
     ):
         response = web_client.post("/api/colorize", files=files, data=data)
         assert response.status_code == 422

@@ -179,7 +179,7 @@ def routes(service: Service) -> APIRouter:
 
 
 def _check_fields(form: FormData, fields: Sequence[str]) -> None:
-    """Check that a form has each field once, and no others.
+    """Check that a form has each field once, only the photo as a file, and no others.
 
     Raises:
         HTTPException: If not.
@@ -192,6 +192,11 @@ def _check_fields(form: FormData, fields: Sequence[str]) -> None:
             )
         if count > 1:
             raise HTTPException(422, f"{name} is given {count} times; give it once")
+    for name, value in form.multi_items():
+        if name != "file" and not isinstance(value, str):
+            raise HTTPException(
+                422, f"{name} is sent as a file; send its content as text (curl: {name}=<FILE)"
+            )
 
 
 def _save(upload: UploadFile, path: Path) -> None:
