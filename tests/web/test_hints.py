@@ -213,7 +213,9 @@ def check_versions(
     async def wait_for_ever(*_: object, **__: object) -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(get_service(app).hint_queue, "run", wait_for_ever)
+    hint_queue, sessions = get_service(app).hint_queue, get_service(app).sessions
+    run_hints = hint_queue.run if hint_queue else None
+    monkeypatch.setattr(hint_queue, "run", wait_for_ever)
     tasks.clear()
     small = [client.get(f"{address}/thumbnail", params=query) for query in queries]
     assert not tasks
@@ -221,6 +223,13 @@ def check_versions(
     for view, preview in zip(small, large, strict=True):
         expected = Image.open(io.BytesIO(preview.content)).resize((320, 240))
         assert np.abs(read_image(view) - np.asarray(expected).astype(int)).mean() < 3
+    monkeypatch.setattr(hint_queue, "run", run_hints)
+    folders = [path.parent for path in sessions.folder.rglob("*/0/prediction")]
+    assert len(folders) == 3
+    sessions.drop_predictions()  # there is little space on the disk
+    assert not any(folder.exists() for folder in folders)
+    again = client.get(f"{address}/thumbnail", params=queries[1])
+    assert np.abs(read_image(again) - read_image(small[1])).mean() < 2
 
 
 def test_hints_are_saved_and_checked(client: TestClient, address: str):

@@ -103,7 +103,15 @@ class UploadedPhoto:
         """Keep versions, and forget old ones."""
         del self.versions[: max(0, len(self.versions) + 1 - _MAX_VERSIONS)]
         self.versions.append(versions)
-        for old in self.versions[:-_MAX_VERSION_FOLDERS]:
+        self._drop_version_folders(_MAX_VERSION_FOLDERS)
+
+    def drop_predictions(self) -> None:
+        """Delete what can be made again, but the latest prediction."""
+        self.predictions.drop_old(1)
+        self._drop_version_folders(0)
+
+    def _drop_version_folders(self, max_count: int) -> None:
+        for old in self.versions[: max(0, len(self.versions) - max_count)]:
             shutil.rmtree(old.folder, ignore_errors=True)
 
     def find_versions(self, key: PredictionKey, hints: tuple[Hint, ...]) -> HintVersions | None:
@@ -224,7 +232,7 @@ class Sessions:
         """Delete all predictions but the latest of each photo."""
         for session in self._sessions.values():
             for photo in session.photos.values():
-                photo.predictions.drop_old(1)
+                photo.drop_predictions()
 
     def temporary_photo(self, name: str, look: Look) -> UploadedPhoto:
         """Create a photo outside of any session."""
