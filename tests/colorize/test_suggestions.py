@@ -9,7 +9,7 @@ from photochrom.colorize.suggestions import suggest_colors
 
 def prepare(L: float, size: tuple[int, int] = (60, 40)) -> PreparedPhoto:
     small = np.full(size[::-1], L, np.float32)
-    return PreparedPhoto(size, small, small)
+    return PreparedPhoto(size, small, small, np.zeros((2, *small.shape), np.float32))
 
 
 @pytest.mark.parametrize("L", [0, 3, 20, 45, 70, 92, 98, 100])

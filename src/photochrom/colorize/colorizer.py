@@ -14,6 +14,7 @@ from PIL import Image
 from photochrom import color
 from photochrom.color import ColorSpace, FloatArray, Pixels
 from photochrom.colorize import upsampling
+from photochrom.colorize.hinting import draw_hints, no_original_error, spread_hints
 from photochrom.colorize.hints import Hint, PlacedHint, check_hints, place_hints
 from photochrom.colorize.onnx_model import (
     ColorModel,
@@ -24,7 +25,7 @@ from photochrom.colorize.onnx_model import (
 from photochrom.colorize.options import MIN_SIDE, check_options
 from photochrom.colorize.rendering import Prediction, keeps_colors
 from photochrom.cores import count_cores
-from photochrom.errors import ModelError, PhotochromError
+from photochrom.errors import ModelError
 from photochrom.imagefile.decoding import photo_from_image
 from photochrom.imagefile.geometry import Geometry, Rectangle
 from photochrom.imagefile.photo import Photo
@@ -32,8 +33,6 @@ from photochrom.imagefile.photo import Photo
 MAX_ASPECT_RATIO = 4
 """Of a network's input."""
 
-PATCH_SIDE = 7
-"""Side in px of the square of a hint in a network's input."""
 
 _PhotoOrImage = TypeVar("_PhotoOrImage", Photo, Image.Image)
 
@@ -48,6 +47,8 @@ class PreparedPhoto:
     """L* for upsampling, shape (zoom * h, zoom * w)."""
     small_L: FloatArray
     """L* for the network, shape (h, w)."""
+    guess: FloatArray
+    """The model's ab without hints, shape (2, h, w)."""
     small_ab: FloatArray | None = None
     """The photo's own ab, shape (2, h, w); None: a photo of one channel."""
 
@@ -152,7 +153,7 @@ class Colorizer:
         hints = check_hints(hints, photo.size)
         self._check_takes(hints)
         if any(hint.color == "original" for hint in hints) and photo.pixels.shape[2] == 1:
-            raise _no_original_error()
+            raise no_original_error()
         placed = place_hints(hints, photo.size, geometry)
         photo = geometry.apply(photo)
         if keeps_colors(photo, strength):
@@ -186,22 +187,29 @@ class Colorizer:
                 photo that has none.
             ModelError: As `predict_ab`.
         """
+        self._check_takes(hints)
+        if prepared is None and hints:
+            prepared = self.prepare(photo, size=size)
         if prepared is None:
-            prepared = self.prepare(photo, size=size) if hints else self._prepare(photo, size)
-        if ab is None:
-            space = color.SRGB if photo.space.matrix is None else photo.space
-            drawn = draw_hints(hints, prepared.small_L, prepared.small_ab, space=space)
-            ab = self.predict_ab(prepared.small_L, drawn)
-        width, height = prepared.size
-        if prepared.small_L.size < height * width:
-            coefficients = upsampling.fit_lines(prepared.L, ab)
+            (width, height), (L, small_L) = photo.size, self._lightness_copies(photo, size)
+            ab = self.predict_ab(small_L) if ab is None else ab
+        else:
+            (width, height), L, small_L = prepared.size, prepared.L, prepared.small_L
+            if ab is None:
+                space = color.SRGB if photo.space.matrix is None else photo.space
+                own, guess = prepared.small_ab, prepared.guess
+                ab = self.follow_hints(small_L, hints, guess=guess, own_ab=own, space=space)
+        if small_L.size < height * width:
+            coefficients = upsampling.fit_lines(L, ab)
         else:
             ab = np.stack([cv2.resize(x, photo.size, interpolation=cv2.INTER_AREA) for x in ab])
             coefficients = np.concatenate([np.zeros_like(ab), ab])
         return Prediction(photo, coefficients, self.model.name, len(hints))
 
     def prepare(self, photo: Photo, *, size: int | None = None) -> PreparedPhoto:
-        """Return what `predict` needs of a photo, so that new hints need no decoding.
+        """Run the model without hints, and return what `predict` needs for any.
+
+        New hints then need no decoding, and `predict` without hints no network.
 
         Args:
             photo: A photo, turned, straightened and cropped already.
@@ -209,15 +217,47 @@ class Colorizer:
 
         Raises:
             PhotochromError: If the size is out of range.
+            ModelError: As `predict_ab`.
         """
-        prepared = self._prepare(photo, size)
-        if photo.pixels.shape[2] == 1:
-            return prepared
-        height, width = prepared.small_L.shape
-        pixels = _resize_pixels(photo, height, width).reshape(-1, 3)
-        a, b = color.scaled_ab(pixels, photo.space)
-        ab = np.stack([a * np.float32(500), b * np.float32(200)]).reshape(2, height, width)
-        return dataclasses.replace(prepared, small_ab=ab)
+        L, small_L = self._lightness_copies(photo, size)
+        own_ab = None
+        if photo.pixels.shape[2] == 3:
+            pixels = _resize_pixels(photo, *small_L.shape).reshape(-1, 3)
+            a, b = color.scaled_ab(pixels, photo.space)
+            own_ab = np.stack([a * np.float32(500), b * np.float32(200)])
+            own_ab = own_ab.reshape(2, *small_L.shape)
+        return PreparedPhoto(photo.size, L, small_L, self.predict_ab(small_L), own_ab)
+
+    def follow_hints(
+        self,
+        L: FloatArray,
+        hints: Sequence[PlacedHint],
+        *,
+        guess: FloatArray | None = None,
+        own_ab: FloatArray | None = None,
+        space: ColorSpace = color.SRGB,
+    ) -> FloatArray:
+        """Run the model on the output of `network_input`, so that hints have their colours.
+
+        Args:
+            L: L*, shape (h, w).
+            hints: From `place_hints`.
+            guess: The model's ab without hints, shape (2, h, w); None: it is computed.
+            own_ab: The photo's own ab, shape (2, h, w), if it has any.
+            space: Of the photo in colour.
+
+        Returns:
+            a* and b*, shape (2, h, w).
+
+        Raises:
+            PhotochromError: If a hint asks for the own colour of a photo that has none.
+            ModelError: As `predict_ab`.
+        """
+        guess = self.predict_ab(L) if guess is None else guess
+        if not hints:
+            return guess
+        drawn = draw_hints(hints, L, own_ab, space)
+        return spread_hints(L, guess, self.predict_ab(L, drawn.known), drawn)
 
     def network_input(self, photo: Photo, *, size: int | None = None) -> FloatArray:
         """Return L* of a photo at the size that the model sees, shape (h, w).
@@ -225,7 +265,7 @@ class Colorizer:
         Raises:
             PhotochromError: If the size is out of range.
         """
-        return self._prepare(photo, size).small_L
+        return self._lightness_copies(photo, size)[1]
 
     def predict_ab(self, L: FloatArray, hints: FloatArray | None = None) -> FloatArray:
         """Run the model on the output of `network_input`.
@@ -266,15 +306,14 @@ class Colorizer:
         if len(hints) and not getattr(self.model, "takes_hints", False):
             raise no_hints_error(self.model.name)
 
-    def _prepare(self, photo: Photo, size: int | None) -> PreparedPhoto:
+    def _lightness_copies(self, photo: Photo, size: int | None) -> tuple[FloatArray, FloatArray]:
         """Return L* of a photo for upsampling and, up to `ZOOM` times smaller, for the network."""
         check_options(size=size)
         width, height = photo.size
         h, w = network_size(height, width, size or self.model.size)
         zoom = max(1, min(upsampling.ZOOM, height // h, width // w))
         L = _resize_lightness(photo, zoom * h, zoom * w)
-        small_L = cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
-        return PreparedPhoto(photo.size, L, small_L)
+        return L, cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
 
 
 def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
@@ -285,56 +324,6 @@ def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     """
     scale = min(short_side / min(height, width), MAX_ASPECT_RATIO * short_side / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def draw_hints(
-    hints: Sequence[PlacedHint],
-    L: FloatArray,
-    own_ab: FloatArray | None = None,
-    *,
-    space: ColorSpace = color.SRGB,
-) -> FloatArray | None:
-    """Return the argument of `Colorizer.predict_ab`, with a square for each hint.
-
-    Args:
-        hints: From `place_hints`.
-        L: From `Colorizer.network_input`, shape (h, w).
-        own_ab: The photo's own ab, shape (2, h, w), if it has any.
-        space: Of the photo in colour.
-
-    Returns:
-        Known colours, shape (3, h, w); None if there are no hints.
-
-    Raises:
-        PhotochromError: If a hint asks for the own colour of a photo that has none.
-    """
-    if not hints:
-        return None
-    height, width = L.shape
-    drawn = np.zeros((3, height, width), np.float32)
-    for hint in hints:
-        top, left = (
-            min(max(0, int(place * count) - PATCH_SIDE // 2), max(0, count - PATCH_SIDE))
-            for place, count in ((hint.y, height), (hint.x, width))
-        )
-        part = slice(top, top + PATCH_SIDE), slice(left, left + PATCH_SIDE)
-        if hint.ab is not None:
-            ab = np.array(hint.ab, np.float32)
-        elif own_ab is not None:
-            ab = own_ab[:, *part].mean((1, 2))
-        else:
-            raise _no_original_error()
-        ab = color.limit_chroma(space, L[part].mean(keepdims=True).ravel(), ab[:, None])
-        drawn[:2, *part] = ab[..., None]
-        drawn[2, *part] = 1
-    return drawn
-
-
-def _no_original_error() -> PhotochromError:
-    return PhotochromError(
-        "a hint asks for the photo's original colour, but this photo is grey and has none; give a "
-        "colour, or neutral"
-    )
 
 
 def _resize_lightness(photo: Photo, height: int, width: int) -> FloatArray:

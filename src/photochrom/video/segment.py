@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from photochrom.color import FloatArray
-from photochrom.colorize.colorizer import Colorizer, draw_hints
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.hints import place_hints
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import open_atomic
@@ -118,7 +118,7 @@ def _predict(
     def predict_ab(L: FloatArray, index: int) -> FloatArray:
         pairs = zip(segment.hints, placed, strict=True)
         hints = [hint for held, (hint,) in pairs if held.first <= index < held.stop]
-        return colorizer.predict_ab(L, draw_hints(hints, L))
+        return colorizer.follow_hints(L, hints)
 
     if settings.steady:
         # Colours with a hint are not averaged with those before it.

@@ -135,4 +135,5 @@ def read_prepared(folder: Path) -> PreparedPhoto:
 
 def _prepared_bytes(prepared: PreparedPhoto) -> int:
     own = prepared.small_ab
-    return prepared.L.nbytes + prepared.small_L.nbytes + (0 if own is None else own.nbytes)
+    arrays = (prepared.L, prepared.small_L, prepared.guess, *(() if own is None else (own,)))
+    return sum(array.nbytes for array in arrays)
