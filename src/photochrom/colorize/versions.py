@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from photochrom import color
 from photochrom.color import FloatArray
-from photochrom.colorize.colorizer import Colorizer, PreparedPhoto, draw_hints
+from photochrom.colorize.colorizer import Colorizer, PreparedPhoto
+from photochrom.colorize.hinting import draw_hints
 from photochrom.colorize.hints import MAX_HINTS, Hint, PlacedHint, place_hints
 from photochrom.imagefile.geometry import Geometry
 
@@ -59,8 +60,7 @@ def hint_versions(
     placed = place_hints(hints, size, geometry)
     guesses = np.stack(list(_guess(colorizer, prepared, placed)))
     # A hint may not have reached all of its region.
-    plain = colorizer.predict_ab(prepared.small_L) if placed else guesses[0]
-    regions = _find_regions(prepared.small_L, plain, guesses, placed)[: len(_PLACES)]
+    regions = _find_regions(prepared.small_L, prepared.guess, guesses, placed)[: len(_PLACES)]
     versions = [tuple(hints)]
     if regions and len(hints) + sum(_PLACES) <= MAX_HINTS:
         for number in range(COUNT - 1):
@@ -84,7 +84,7 @@ def _guess(
         if scale != 1:
             L = cv2.resize(prepared.L, (w, h), interpolation=cv2.INTER_AREA)
             own = None if own is None else _resize(own, w, h)
-        drawn = draw_hints(hints, L, own)
+        drawn = draw_hints(hints, L, own, color.SRGB).known if hints else None
         if is_mirrored:
             L = np.ascontiguousarray(L[:, ::-1])
             drawn = None if drawn is None else np.ascontiguousarray(drawn[..., ::-1])
