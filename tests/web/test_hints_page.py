@@ -116,6 +116,8 @@ def test_hint_is_added_changed_and_undone(show: "Callable[..., Page]"):
     page = show()
     requests: list[str] = []
     page.on("request", lambda r: requests.append(r.url) if "/after?" in r.url else None)
+    patches: list[str] = []
+    page.on("request", lambda r: patches.append(r.url) if r.method == "PATCH" else None)
     tip = page.get_by_text("Wrong colour? Click it.")
     assert tip.is_visible()
     page.mouse.click(*point(page, 0.25, 0.5))
@@ -134,6 +136,9 @@ def test_hint_is_added_changed_and_undone(show: "Callable[..., Page]"):
     page.locator("#palette").wait_for()
     page.locator("#palette [data-color]").nth(2).hover()
     wait_for(page, lambda: bool(requests))
+    page.locator("#palette h2").hover()
+    wait_for(page, lambda: page.locator(".hint").get_attribute("data-kind") == "new")
+    assert patches == []
     query = parse_qs(urlsplit(requests[0]).query)
     x, y, color = query["hints"][0].split(",")
     assert (int(x), int(y)) == pytest.approx((300, 450), abs=2)
@@ -207,6 +212,11 @@ def test_hints_by_keyboard(show: "Callable[..., Page]"):
     add.focus()
     page.keyboard.press("Enter")
     assert focused.get_attribute("aria-label") == "New hint without a colour, middle"
+    page.keyboard.press("Escape")
+    page.locator("#split").fill("50")
+    add.click()
+    x, y = centre(page)
+    assert page.evaluate("([x, y]) => document.elementFromPoint(x, y).className", [x, y]) == "hint"
     page.keyboard.press("Escape")
     assert focused.get_attribute("id") == "add-hint"
     page.keyboard.press("Enter")

@@ -11,6 +11,7 @@ import { DOUBLE_TAP, places, showPlace } from "./zoom.js";
 const KEY_STEP = 4; // px of the page, of an arrow key
 const LARGE_STEP = 32; // with Shift
 const DRAG_DISTANCE = 5; // px from where a dot is pressed to where it follows
+const HANDLE = 40; // px between the middle of the divider's handle and a dot beside it
 const TIP_TIME = 12_000; // ms
 const USED = "photochrom.hints"; // key of localStorage: whether a hint was ever added
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -81,11 +82,15 @@ function draw() {
   hints = photo?.look.hints ?? [];
   if (edit) hints = edit.base.toSpliced(edit.index, 1, edit.hint);
   const removed = dots.splice(hints.length);
-  const lostFocus = removed.includes(document.activeElement);
+  const lostFocus = removed.find((dot) => dot === document.activeElement);
   for (const dot of removed) dot.remove();
   while (dots.length < hints.length) dots.push($("hints").appendChild(createDot()));
-  for (const [index, { color }] of hints.entries()) {
+  const inside = hints.filter((hint) => partsOf(hint).every((part) => part >= 0 && part < 1));
+  for (const [index, hint] of hints.entries()) {
+    const { color } = hint;
     const dot = dots[index];
+    dot.hidden = !inside.includes(hint);
+    if (!dot.hidden) dot.ariaLabel = labelOf(hint, inside.indexOf(hint) + 1, inside.length);
     const shown = index === edit?.index ? (edit.preview ?? color) : color;
     dot.dataset.kind = { null: "new", original: "original" }[shown] ?? "color";
     dot.style.setProperty("--color", ["original", null].includes(shown) ? "" : cssColor(shown));
@@ -97,7 +102,9 @@ function draw() {
   $("add-hint").ariaDisabled = String(!photo);
   $("hide-hints").ariaDisabled = String(!photo?.look.hints.length);
   $("hide-hints").setAttribute("aria-pressed", String(isHidden));
-  if (lostFocus) (dots.at(-1) ?? $("add-hint")).focus({ preventScroll: true });
+  if (!lostFocus) return;
+  const next = lostFocus.dataset.kind === "new" ? null : dots.at(-1);
+  (next ?? $("add-hint")).focus({ preventScroll: true });
 }
 
 const cssColor = (color) => toHex(color === "neutral" ? "grey" : color);
@@ -108,23 +115,18 @@ function createDot() {
   return dot;
 }
 
-/** Place the dots where their hints are in the picture as it is enlarged, and name them. */
+/** Place the dots where their hints are in the picture as it is enlarged. */
 export function placeHints() {
-  const { visible } = places();
-  const inside = hints.filter((hint) => partsOf(hint).every((part) => part >= 0 && part < 1));
+  const { picture, visible } = places();
   for (const [index, hint] of hints.entries()) {
     const dot = dots[index];
-    dot.hidden = !inside.includes(hint);
-    if (dot.hidden) continue;
-    const { left, top } = placeOf(hint);
+    const { left, top } = placeOf(hint, picture);
     const x = clamp(left, visible.left, visible.left + visible.width);
     const y = clamp(top, visible.top, visible.top + visible.height);
     // It can be reached by the Tab key, which then moves the picture.
     dot.classList.toggle("outside", Math.hypot(x - left, y - top) > 1);
     dot.style.left = `${x}px`;
     dot.style.top = `${y}px`;
-    const label = labelOf(hint, inside.indexOf(hint) + 1, inside.length);
-    if (dot.ariaLabel !== label) dot.ariaLabel = label;
   }
 }
 
@@ -148,8 +150,7 @@ function partsOf({ x, y }) {
 }
 
 /** Return the place of a hint in px from the stage's top left corner. */
-function placeOf(hint) {
-  const { picture } = places();
+function placeOf(hint, picture = places().picture) {
   const [x, y] = partsOf(hint);
   return { left: picture.left + x * picture.width, top: picture.top + y * picture.height };
 }
@@ -192,9 +193,11 @@ export function onTap(event, isSecond) {
 
 /** Add a hint in the middle of the visible part, to be moved by keys or by a pointer. */
 export function addHint() {
-  const { visible } = places();
-  const { left, top, width, height } = visible;
-  add(pixelAt({ left: left + width / 2, top: top + height / 2 }));
+  const { left, top, width, height } = places().visible;
+  const x = left + width / 2;
+  const divider = parseFloat($("stage").style.getPropertyValue("--divider"));
+  const isFree = Math.abs(x - divider) > HANDLE;
+  add(pixelAt({ left: x, top: top + height / (isFree ? 2 : 3) }));
   dots[edit.index].focus({ preventScroll: true });
   callbacks.announce(t("hints.new_help"));
   setTip(t("hints.move_tip"));

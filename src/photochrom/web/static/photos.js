@@ -44,7 +44,7 @@ let callbacks;
 export function startPhotos(newCallbacks) {
   callbacks = newCallbacks;
   onLookChange((photo) => {
-    if (!photo.changing) saveLook(photo);
+    if (!photo.changing && !isSaved(photo)) saveLook(photo);
     callbacks.onChange();
   });
   otherTabs.onmessage = refresh;
@@ -245,6 +245,10 @@ function addFromServer(state) {
   photos.push(photo);
   callbacks.onAdd([]);
 }
+
+/** Tell whether the server has the look already, as after a movement that was taken back. */
+const isSaved = (photo) =>
+  photo.savedAt !== Infinity && sameLook(settledLook(photo), photo.state.look);
 
 /** Save the look of a photo on the server, for a reload and for other tabs. */
 function saveLook(photo) {
