@@ -21,9 +21,9 @@ _OTHER_HUE = 40
 """Degrees by which a paint differs from the colour that a region has already."""
 _PLACES = (2, 1)
 """Hints in the region of most doubt, and in the next one."""
-_MIN_AREA, _MAX_AREA = 0.008, 0.12
+_MIN_AREA, _MAX_AREA = 0.01, 0.12
 """Fractions of the picture: smaller regions are left out, larger ones count as this large."""
-_MIN_SCORE = 0.3
+_MIN_SCORE = 0.2
 """Of a region: its doubt (a distance of ab), times the square root of its area as a fraction."""
 _FLAT = 6
 """Difference of neighbouring pixels, 0 to 255, within a region."""
@@ -139,7 +139,7 @@ class _Region:
     @property
     def is_known(self) -> bool:
         """Whether everybody knows its colour: skin, sky, leaves, black and white."""
-        is_skin = 25 < self.hue < 75 and self.chroma > 17 and 35 < self.L < 92
+        is_skin = 25 < self.hue < 72 and self.chroma > 12 and 35 < self.L < 92
         is_leaf = 85 < self.hue < 175 and self.chroma > 7
         is_sky = self.mask[:2].mean() > 0.1 and (
             self.L > 80 or (195 < self.hue < 290 and self.chroma > 4)
