@@ -56,43 +56,22 @@ NAMES = {
 """What people call them."""
 
 
-def test_colours_have_names(page: "Page"):
-    values = list(NAMES)
-    names = page.evaluate(
-        """async (colors) => {
-            const { colorName } = await import("/static/colors.js");
-            return colors.map(colorName);
-        }""",
-        values,
-    )
-    assert dict(zip(values, names, strict=True)) == NAMES
-
-
-def test_css_names_are_those_of_the_library(page: "Page"):
-    """So that a hint of a file is shown as it is made."""
-    values = page.evaluate(
-        """async (names) => {
-            const { toHex } = await import("/static/colors.js");
-            return names.map(toHex);
-        }""",
-        [*ImageColor.colormap, "#1a2", "#a0b1c2"],
-    )
-    assert values[-2:] == ["#11aa22", "#a0b1c2"]
-    for value, name in zip(values, ImageColor.colormap, strict=False):
-        assert value == "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(name)), name
-
-
-def test_colours_are_shown_as_the_library_makes_them(page: "Page"):
-    """At the photo's L*, with the chroma that sRGB allows."""
+def test_colours(page: "Page"):
+    """Their names, and their values, which are those of the library."""
     colors = ["#b22222", "#1e90ff", "#ffff00", "#808080"]
     lightness = [15, 50, 90]
-    shown = page.evaluate(
-        """async ([colors, lightness]) => {
-            const { atLightness } = await import("/static/colors.js");
-            return colors.map((color) => lightness.map((l) => atLightness(color, l)));
+    css = [*ImageColor.colormap, "#1a2", "#a0b1c2"]
+    names, values, shown = page.evaluate(
+        """async ([named, css, colors, lightness]) => {
+            const { atLightness, colorName, toHex } = await import("/static/colors.js");
+            const shown = colors.map((color) => lightness.map((l) => atLightness(color, l)));
+            return [named.map(colorName), css.map(toHex), shown];
         }""",
-        [colors, lightness],
+        [list(NAMES), css, colors, lightness],
     )
+    assert dict(zip(NAMES, names, strict=True)) == NAMES
+    assert [rgb_of(value) for value in values] == [rgb_of(color) for color in css]
+    # At the photo's L*, with the chroma that sRGB allows.
     lab = rgb_to_lab(np.float32([[rgb_of(color)] * 3 for color in colors]) / 255)
     lab[..., 0] = lightness
     expected = 255 * lab_to_rgb(lab)
@@ -167,6 +146,11 @@ def box_of(locator: "Locator") -> dict[str, float]:
     box = locator.bounding_box()
     assert box
     return dict(box)
+
+
+def bottom_of(locator: "Locator") -> float:
+    box = box_of(locator)
+    return box["y"] + box["height"]
 
 
 def centre_of(locator: "Locator") -> tuple[float, float]:
@@ -280,6 +264,7 @@ def test_eyedropper(shown: "Page"):
     box = box_of(page.locator("#frame"))
     start = palette.get_by_role("button", name="From a picture")
     start.click()
+    assert not page.locator("#loupe").is_visible()
     page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.9 * box["height"])
     assert page.locator("#loupe").is_visible()
     page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.9 * box["height"])
@@ -379,10 +364,12 @@ def test_sheet_on_a_phone(open_page: "Callable[..., Page]", photos: list[Path], 
     assert (sheet["x"], sheet["width"]) == (0, 390)
     assert sheet["y"] + sheet["height"] == pytest.approx(700, abs=1)
     assert dot["y"] > 0
-    assert dot["y"] + dot["height"] < sheet["y"]
+    assert bottom_of(page.locator("#dot")) < sheet["y"]
     palette.get_by_role("button", name="From a picture").tap()
     box = box_of(page.locator("#frame"))
     page.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + 0.5 * box["height"])
     assert [name for name, *_ in calls(page)] == ["choose"]
+    wait_for(page, lambda: box_of(palette)["height"] > sheet["height"])  # by the last colours
+    wait_for(page, lambda: bottom_of(page.locator("#dot")) < box_of(palette)["y"])
     palette.get_by_role("button", name="Close").tap()
     assert not palette.is_visible()

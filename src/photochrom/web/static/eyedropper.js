@@ -21,10 +21,11 @@ const context = canvas.getContext("2d", { willReadFrequently: true });
  * point in the picture, Enter takes it, Escape leaves.
  *
  * @param {{x: number, y: number}} start Where keys start, in px of the window.
+ * @param {boolean} byKeys Whether the user uses keys, and the sample is shown there at once.
  * @param {(color: string | null) => void} onMove Gets the colour at the point; null: none is there.
  * @param {AbortSignal} signal
  */
-export function takeColor({ start, onMove, signal }) {
+export function takeColor({ start, byKeys, onMove, signal }) {
   const { promise, resolve } = withResolvers();
   const listeners = new AbortController();
   let point = start;
@@ -70,13 +71,15 @@ export function takeColor({ start, onMove, signal }) {
     } else if (key === "Escape") {
       finish(null);
     } else if (key === "Enter" && !target.closest("button")) {
-      const color = colorAt(point);
+      // It is also repeated while the key is held that has started the eyedropper.
+      const color = event.repeat || $("loupe").hidden ? null : colorAt(point);
       if (color) finish(color);
     } else return;
     stop(event);
   });
   signal.addEventListener("abort", () => finish(null), { signal: listeners.signal });
-  moveTo(point);
+  if (byKeys) moveTo(point);
+  else onMove(null);
   return promise;
 }
 

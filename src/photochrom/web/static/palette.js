@@ -50,6 +50,7 @@ export function openPalette(options) {
     lightness: null, // L* of the photo there, once it is known
     side: null, // of the anchor where the palette is
     height: null, // of the palette when it was opened, in px
+    sheetHeight: null, // of the palette as a sheet, in px
     previewed: null, // the latest colour of onPreview
     timer: 0, // of the next preview
     picked: null, // the colour in the browser's picker while that is open
@@ -196,7 +197,7 @@ function choose(color) {
 }
 
 /** Let the user take a colour from a picture. */
-async function pick() {
+async function pick(event) {
   const owner = current;
   const { left, top, width, height } = owner.anchor.getBoundingClientRect();
   preview(null);
@@ -206,6 +207,7 @@ async function pick() {
   $("palette-sample").focus({ preventScroll: true });
   const color = await takeColor({
     start: { x: left + width / 2, y: top + height / 2 },
+    byKeys: event.detail === 0, // no pointer was pressed
     signal: owner.picking.signal,
     onMove(sampled) {
       const text = sampled ? colorName(sampled) : "\u00a0";
@@ -240,8 +242,8 @@ function place() {
   current.height ??= height; // so that what is added below moves nothing
   const possible = isPicking() ? [placeOverTools(width, height)] : placesBeside(dot, width, height);
   const isSheet = innerWidth < SHEET_WIDTH || !possible.length;
-  if (isSheet && !palette.classList.contains("sheet")) uncover(dot, height);
   palette.classList.toggle("sheet", isSheet);
+  if (isSheet) uncover(dot);
   const covered = (rectangle) => overlap({ ...rectangle, width, height }, visiblePicture());
   const best =
     possible.find(({ side }) => side === current.side) ??
@@ -298,11 +300,13 @@ function overlap({ left, top, width, height }, picture) {
   return Math.max(0, across) * Math.max(0, down);
 }
 
-/** Scroll the page so that the dot is above the sheet. */
-function uncover(dot, height) {
+/** Scroll the page so that the dot is above the sheet, when that appears or grows. */
+function uncover(dot) {
+  const height = palette.offsetHeight;
+  if (height === current.sheetHeight) return;
+  current.sheetHeight = height;
   document.documentElement.style.setProperty("--sheet", `${height}px`);
-  const hidden = dot.bottom + GAP - (innerHeight - height);
-  if (hidden > 0) scrollBy(0, hidden);
+  scrollBy(0, Math.max(0, dot.bottom + GAP - (innerHeight - height)));
 }
 
 function remove() {
