@@ -9,6 +9,7 @@ from photochrom.colorize.hints import (
     MAX_HINTS,
     Hint,
     check_hints,
+    format_hints,
     hints_from_json,
     hints_to_json,
     parse_hint,
@@ -51,6 +52,8 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     hints = (Hint(1, 2, "red"), Hint(3, 4, "original"))
     file = tmp_path / "a.jpg.hints.json"
     file.write_text(json.dumps(hints_to_json(hints)))
+    assert read_hints(file) == hints
+    file.write_text(format_hints(hints))
     assert read_hints(file) == hints
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
+from photochrom.colorize.hints import format_hints, hints_from_json
 from support.browser import needs_browser
 from support.models import write_model
 from support.photos import draw_cloths
@@ -72,7 +73,7 @@ def test_hints_come_back_from_the_zip(page: "Page", photos: list[Path], tmp_path
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Save the colours you chose").click()
     assert waiting.value.suggested_filename == "grandma.jpg.hints.json"
-    text = f"{json.dumps(HINTS, indent=2)}\n"
+    text = format_hints(hints_from_json(HINTS))
     assert waiting.value.path().read_text() == text
     wait_for(page, lambda: dict(saved_hints(page))["grandma.jpg"] == HINTS)
 

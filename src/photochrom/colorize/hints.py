@@ -158,6 +158,12 @@ def hints_to_json(hints: Iterable[Hint]) -> list[dict[str, Any]]:
     return [{"x": hint.x, "y": hint.y, "color": hint.color} for hint in hints]
 
 
+def format_hints(hints: Iterable[Hint]) -> str:
+    """Return the content of a file of hints, with one on each line."""
+    lines = ",\n".join(f"  {json.dumps(value)}" for value in hints_to_json(hints))
+    return f"[\n{lines}\n]\n"
+
+
 def read_hints(path: Path) -> tuple[Hint, ...]:
     """Read a file of hints.
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import json
 import re
 import secrets
 import zipfile
@@ -12,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from photochrom.batch.process_pool import WorkerError
-from photochrom.colorize.hints import FILE_SUFFIX, hints_to_json
+from photochrom.colorize.hints import FILE_SUFFIX, format_hints
 from photochrom.errors import PhotochromError
 from photochrom.web.job_queue import QueueFullError
 from photochrom.web.looks import Look
@@ -125,8 +124,7 @@ class Archive:
                             if look.hints:
                                 # Under the name of the upload, with which it can be dropped again.
                                 name = unique_name(safe_name(photo.name + FILE_SUFFIX), names)
-                                text = json.dumps(hints_to_json(look.hints), indent=2)
-                                archive.writestr(name, f"{text}\n")
+                                archive.writestr(name, format_hints(look.hints))
                         finally:
                             photo.remove_result(result.path)
                     self._done += 1

@@ -26,10 +26,10 @@ export const isHintFile = ({ name }) => name.toLowerCase().endsWith(".json");
 /** Return whether a file that was found in a folder is one of hints. */
 export const hasHintName = ({ name }) => NAME.test(name);
 
-/** Return a File with the hints of a photo. */
+/** Return a File with the hints of a photo, one on each line. */
 export function makeHintFile({ name, look: { hints } }) {
-  const content = `${JSON.stringify(hints, null, 2)}\n`;
-  return new File([content], name + SUFFIX, { type: "application/json" });
+  const lines = hints.map(({ x, y, color }) => `  {"x": ${x}, "y": ${y}, "color": "${color}"}`);
+  return new File([`[\n${lines.join(",\n")}\n]\n`], name + SUFFIX, { type: "application/json" });
 }
 
 /**
