@@ -248,7 +248,7 @@ function showBase() {
 function open() {
   const current = edit;
   const { index, hint } = current;
-  Object.assign(current, { isOpen: true, isTapped: false });
+  Object.assign(current, { isOpen: true, byKeys: false, isTapped: false });
   setTip("");
   showInColor(placeOf(hint).left);
   draw();
