@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import cv2
 import numpy as np
 
 from photochrom.colorize.hints import PlacedHint
@@ -263,8 +264,13 @@ def write_prediction(prediction: Prediction, folder: Path, *, max_size: int = PR
         OSError: If the folder cannot be created, or the disk is full.
     """
     preview = prediction.downscale(max_size)
+    coefficients = preview.coefficients
+    if max(coefficients.shape) > max_size:
+        size = preview.photo.size
+        resized = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in coefficients]
+        coefficients = np.stack(resized)
     # Half the bytes; the error is far below one of 256 levels.
-    halved = dataclasses.replace(preview, coefficients=preview.coefficients.astype(np.float16))
+    halved = dataclasses.replace(preview, coefficients=coefficients.astype(np.float16))
     folder.mkdir()
     (folder / "prediction").write_bytes(pickle.dumps(halved, protocol=5))
     (folder / "before").write_bytes(_encode(preview.photo))
