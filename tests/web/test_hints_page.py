@@ -203,6 +203,13 @@ def test_hint_is_placed_and_dragged_under_zoom(show: "Callable[..., Page]"):
     assert centre(page) == pytest.approx(point(page, 0.3, 0.3), abs=2)
     page.set_viewport_size({"width": 900, "height": 700})
     wait_for(page, lambda: centre(page) == pytest.approx(point(page, 0.3, 0.3), abs=2))
+    page.get_by_role("button", name="Set a colour").click()
+    drag(page, centre(page, 2), point(page, 0.2, 0.8))  # asks for its colour then
+    page.locator("#palette").wait_for()
+    hints = saved(page, lambda: choose(page, COLORS[4]))
+    assert (hints[2]["x"], hints[2]["y"]) == pytest.approx((240, 720), abs=4)
+    page.mouse.click(*centre(page, 2), button="right")
+    assert page.locator("#palette").is_visible()
 
 
 def test_hints_by_keyboard(show: "Callable[..., Page]"):
@@ -247,6 +254,10 @@ def test_hints_by_keyboard(show: "Callable[..., Page]"):
     assert page.locator(".thumbnail").count() == 1
     page.keyboard.press("Control+z")
     assert len(labels(page)) == 2
+    add.click()
+    page.locator(".hint").first.focus()
+    assert len(saved(page, lambda: page.keyboard.press("Delete"))) == 1
+    assert len(labels(page)) == 1  # the one without a colour is gone as well
 
 
 def test_hints_belong_to_their_photo(show: "Callable[..., Page]", tmp_path: Path):

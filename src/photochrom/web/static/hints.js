@@ -327,7 +327,8 @@ function startDrag(event) {
   dot.setPointerCapture(event.pointerId);
   const { left, top } = stagePlace(event);
   const [x, y] = [parseFloat(dot.style.left), parseFloat(dot.style.top)];
-  drag = { index: dots.indexOf(dot), dot, left, top, dx: x - left, dy: y - top, hasMoved: false };
+  drag = { index: dots.indexOf(dot), dot, left, top, dx: x - left, dy: y - top };
+  Object.assign(drag, { isDown: true, hasMoved: false });
 }
 
 function onDrag(event) {
@@ -349,7 +350,9 @@ function onDrag(event) {
 }
 
 function endDrag({ isCancelled = false } = {}) {
-  if (!drag?.hasMoved || edit !== drag.edit) return;
+  if (!drag?.isDown) return; // it is another button of the mouse
+  drag.isDown = false;
+  if (!drag.hasMoved || edit !== drag.edit) return;
   const { hint } = edit;
   if (!hint.color) {
     open();
@@ -376,7 +379,7 @@ function onDotKey(event) {
     edit.byKeys = true;
     moveByKeys(ARROWS[key], shiftKey ? LARGE_STEP : KEY_STEP);
   } else if (key === "Delete" || key === "Backspace") {
-    if (edit && !edit.hint.color) dropHint();
+    if (hints[index].color === null) dropHint();
     else remove(index);
   } else return;
   event.preventDefault();
