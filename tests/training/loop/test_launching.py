@@ -1,9 +1,5 @@
 """Starting processes, and the error that explains a failure of one of them."""
 
-import os
-import signal
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,33 +9,13 @@ from click.testing import CliRunner
 from photochrom.cli import main
 from photochrom.errors import DataError, RecipeError, RunError
 from photochrom.training.loop.launching import (
-    DisconnectedError,
     find_launcher,
     is_main_process,
     launch,
     must_launch,
 )
 from photochrom.training.loop.sweep import train_variants
-
-
-def train_and_fail(out: Path, *, fail: str, on_run: Callable[[Path], None]) -> Path:
-    """Fail on rank 1; rank 0 first loses the connection, or waits in a collective."""
-    is_main = os.environ["RANK"] == "0"
-    on_run(out / "0000-run")
-    if is_main and fail == "hang":
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        time.sleep(600)
-    if is_main:
-        while not (out / "failing").exists():
-            time.sleep(0.01)
-        raise DisconnectedError("process 1 of 2 was disconnected")
-    (out / "failing").touch()
-    if fail == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if fail == "crash":
-        raise ZeroDivisionError
-    time.sleep(0.5)
-    raise DataError("photo 7 is damaged")
+from support.failing_training import train_and_fail
 
 
 @pytest.mark.parametrize(
