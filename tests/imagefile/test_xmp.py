@@ -372,10 +372,10 @@ def test_mark_replaces_an_earlier_source_type(content: str, attributes: str):
     ],
 )
 def test_malicious_packets_are_fast(part: bytes):
-    inside = packet().replace(b"></rdf:Description", b">%b</rdf:Description" % (part * 20_000))
+    inside = packet().replace(b"></rdf:Description", b">%b</rdf:Description" % (part * 8_000))
     for given in (
-        part * 20_000,
-        b" xmlns:tiff='http://ns.adobe.com/tiff/1.0/'" + part * 20_000,
+        part * 8_000,
+        b" xmlns:tiff='http://ns.adobe.com/tiff/1.0/'" + part * 8_000,
         inside,
     ):
         start = time.process_time()
@@ -383,7 +383,7 @@ def test_malicious_packets_are_fast(part: bytes):
         assert upright.with_mark("text").mark == "text"
         upright.cut(Cut(30, 40, 1, 3, 3, 20, 20))
         drop_contained(given, images=True, video=True)
-        assert time.process_time() - start < 5
+        assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("part", ["<rdf:li>", "<Iptc4xmpExt:RegionBoundary>", "<mwg-rs:Area>"])
