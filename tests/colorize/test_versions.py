@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,17 @@ from support.models import write_model
 from support.photos import draw_cloths
 
 
-def make_colorizer(folder: Path, **options: float) -> Colorizer:
-    write_model(folder / "model.onnx", hints=3, scale=2, size="64", **options)
+def make_colorizer(folder: Path, **options: Any) -> Colorizer:
+    write_model(folder / "model.onnx", hints=3, size="64", **options)
     return Colorizer(folder / "model.onnx", threads=1)
 
 
 @pytest.mark.parametrize("geometry", [Geometry(), Geometry(90, 3)])
 def test_versions_paint_what_the_model_is_unsure_of(tmp_path: Path, geometry: Geometry):
-    colorizer, upright = make_colorizer(tmp_path, doubt=0.003), Photo(draw_cloths(180, 240))
+    colorizer, upright = (
+        make_colorizer(tmp_path, scale=2, doubt=0.003),
+        Photo(draw_cloths(180, 240)),
+    )
     photo = geometry.apply(upright)
     prepared = colorizer.prepare(photo)
     first, *others = versions = hint_versions(colorizer, prepared, (), geometry, upright.size)
@@ -43,7 +47,7 @@ def is_in_cloth(hint: Hint) -> bool:
 
 
 def test_hints_that_are_given_stay_and_settle_their_region(tmp_path: Path):
-    colorizer, photo = make_colorizer(tmp_path, doubt=0.003), Photo(draw_cloths(180, 240))
+    colorizer, photo = make_colorizer(tmp_path, scale=2, doubt=0.003), Photo(draw_cloths(180, 240))
     prepared, geometry = colorizer.prepare(photo), Geometry()
     own = hint_versions(colorizer, prepared, (), geometry, photo.size)[1][:1]
     versions = hint_versions(colorizer, prepared, own, geometry, photo.size)
@@ -54,8 +58,13 @@ def test_hints_that_are_given_stay_and_settle_their_region(tmp_path: Path):
         assert all(abs(hint.x - own[0].x) > 60 for hint in hints[1:])
 
 
-def test_photo_without_doubt_has_one_version(tmp_path: Path):
-    colorizer, photo = make_colorizer(tmp_path), Photo(draw_cloths(180, 240))
+@pytest.mark.parametrize(
+    "options", [{"scale": 2}, {"scale": 1, "doubt": 0.003}, {"scale": -1, "doubt": 0.003}]
+)
+def test_photo_without_doubt_and_one_of_skin_or_leaves_have_one_version(
+    tmp_path: Path, options: dict[str, Any]
+):
+    colorizer, photo = make_colorizer(tmp_path, **options), Photo(draw_cloths(180, 240))
     given = (Hint(40, 30, "red"),)
     prepared = colorizer.prepare(photo)
     assert hint_versions(colorizer, prepared, given, Geometry(), photo.size) == [given]

@@ -139,10 +139,12 @@ class _Region:
     @property
     def is_known(self) -> bool:
         """Whether everybody knows its colour: skin, sky, leaves, black and white."""
-        is_skin = 25 < self.hue < 72 and self.chroma > 12 and 35 < self.L < 92
+        # Light skin is pale; better a wall that keeps its colour than a green shoulder.
+        palest = float(np.interp(self.L, [45, 60], [12, 6]))
+        is_skin = 20 < self.hue < 75 and self.chroma > palest and 35 < self.L < 95
         is_leaf = 85 < self.hue < 175 and self.chroma > 7
         is_sky = self.mask[:2].mean() > 0.1 and (
-            self.L > 80 or (195 < self.hue < 290 and self.chroma > 4)
+            self.L > 70 or (195 < self.hue < 290 and self.chroma > 4)
         )
         return is_skin or is_leaf or is_sky or not 8 < self.L < 95
 
@@ -196,7 +198,9 @@ def _find_regions(
     radius = max(2, min(height, width) // 28)
     image = cv2.pyrMeanShiftFiltering(image, radius, 18, maxLevel=1)
     change = cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)).max(2)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(np.uint8(change <= _FLAT))
+    # Parts that only a narrow bridge connects are two regions.
+    flat = cv2.morphologyEx(np.uint8(change <= _FLAT), cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
     hinted = {labels[int(hint.y * height), int(hint.x * width)] for hint in hints}
     regions = []
     for label in range(1, count):
