@@ -59,7 +59,7 @@ def test_hints_that_are_given_stay_and_settle_their_region(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"scale": 2}, {"scale": 1, "doubt": 0.003}, {"scale": -1, "doubt": 0.003}]
+    "options", [{"scale": 2}, {"scale": 1, "doubt": 0.003}, {"scale": -1, "doubt": 0.001}]
 )
 def test_photo_without_doubt_and_one_of_skin_or_leaves_have_one_version(
     tmp_path: Path, options: dict[str, Any]
