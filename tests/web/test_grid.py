@@ -22,6 +22,7 @@ pytestmark = needs_browser
 LOOK = {
     **{"saturation": 1, "strength": 1, "size": None, "mark": True, "model": "tiny"},
     **{"turn": 0, "straighten": 0, "crop": None, "format": None, "truncated": False},
+    "hints": [],
 }
 
 
