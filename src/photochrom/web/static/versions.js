@@ -7,6 +7,7 @@ import { picture } from "./pictures.js";
 import { t } from "./texts.js";
 
 const DWELL_TIME = 700; // ms that a photo is shown before the server makes its versions
+const HINTS_TIME = 2000; // ms instead, while hints are set one after the other
 const PLACEHOLDERS = 4;
 const LIST_KEYS = ["model", ...GEOMETRY_KEYS, "truncated"]; // with hints: which versions there are
 
@@ -63,7 +64,7 @@ function baseOf(photo) {
 
 function scheduleLoad() {
   if (timer || !isVisible || !wanted.key || wanted.loaded) return;
-  timer = setTimeout(load, DWELL_TIME);
+  timer = setTimeout(load, wanted.look.hints.length ? HINTS_TIME : DWELL_TIME);
 }
 
 function cancelLoad() {
