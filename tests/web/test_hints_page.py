@@ -145,6 +145,9 @@ def test_hint_is_added_changed_and_undone(show: "Callable[..., Page]"):
     assert (color, query["max_size"]) == (COLORS[2], ["800"])
     hints = saved(page, lambda: choose(page, COLORS[2]))
     assert hints == [{"x": int(x), "y": int(y), "color": color}]
+    page.mouse.click(*point(page, 0.45, 0.08))  # where the next hint is added
+    page.locator("#palette").wait_for()
+    assert labels(page) == ["Hint 1 of 2, blue, left", "New hint without a colour, top"]
     page.keyboard.press("Escape")
     assert labels(page) == ["Hint 1 of 1, blue, left"]
     wait_for(page, lambda: "max_size" not in requests[-1])  # the sharp picture

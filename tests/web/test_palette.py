@@ -76,6 +76,18 @@ def test_colours(page: "Page"):
     lab[..., 0] = lightness
     expected = 255 * lab_to_rgb(lab)
     assert np.abs(expected - [[rgb_of(value) for value in row] for row in shown]).max() < 1.5
+    dark = ["#001a3c", "#3e0100", "#281701", "#1e191c", "#111111", "#000000", "#8a5a44"]
+    bright = page.evaluate(
+        """async (colors) => {
+            const { colorName, inBrightLight } = await import("/static/colors.js");
+            return colors.map(inBrightLight).map((color) => [color, colorName(color)]);
+        }""",
+        dark,
+    )
+    assert [name for _, name in bright] == [
+        *("blue", "red", "brown", "greyish purple", "grey", "black", "brown"),
+    ]
+    assert bright[-1][0] == dark[-1]
 
 
 def rgb_of(color: str) -> tuple[int, ...]:
@@ -211,6 +223,10 @@ def test_colour_is_chosen_by_mouse(shown: "Page"):
     assert made == [["preview", "#00ff00"], ["preview", "#008000"], ["choose", "#008000"]]
     recent = palette.get_by_role("group", name="Last used").get_by_role("button")
     assert [each.get_attribute("title") for each in recent.all()] == ["green", "brown"]
+    help_text = page.locator("#palette-help")
+    assert help_text.inner_text() == "Light and dark stay as in the photo."
+    picker.fill("#fff0b0")
+    assert help_text.inner_text() == "Light and dark stay as in the photo: it looks olive there."
     page.locator("#stage").click(position={"x": 3, "y": 3})
     assert not palette.is_visible()
     assert [name for name, *_ in calls(page)].count("close") == 1
@@ -263,6 +279,15 @@ def test_eyedropper(shown: "Page"):
     palette = open_palette(page)
     box = box_of(page.locator("#frame"))
     start = palette.get_by_role("button", name="From a picture")
+    # The palette uncovers the picture at once, before the next frame.
+    moved = page.evaluate(
+        """() => {
+            document.getElementById("palette-eyedropper").click();
+            return document.getElementById("palette").getBoundingClientRect().top;
+        }"""
+    )
+    assert moved > bottom_of(page.locator("#stage"))
+    page.keyboard.press("Escape")
     start.click()
     assert not page.locator("#loupe").is_visible()
     page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.9 * box["height"])

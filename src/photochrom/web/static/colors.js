@@ -5,6 +5,8 @@ import { t } from "./texts.js";
 const GREY_CHROMA = 0.02; // in Oklab, as what follows; below this a colour is grey
 const DULL_CHROMA = 0.055;
 const VIVID_CHROMA = 30; // in CIELAB
+const DARK = 25; // L* below which hues can hardly be told apart
+const BRIGHT = 50; // L* at which they can
 // Each hue with the angle in degrees where it ends, and the lightness where it is neither dark nor
 // light.
 const HUES = [
@@ -98,6 +100,19 @@ export function atLightness(color, lightness) {
   return fitToSrgb(lightness, a, b);
 }
 
+/**
+ * Return a dark CSS colour as #rrggbb in brighter light, so that one can tell its hue.
+ *
+ * What is grey stays grey; what is not dark stays as it is.
+ */
+export function inBrightLight(color) {
+  const lightness = lightnessOf(color);
+  if (lightness < 1 || lightness >= DARK) return toHex(color);
+  const linear = toLinear(color);
+  const gain = Math.min(luminance(BRIGHT) / luminance(lightness), 1 / Math.max(...linear));
+  return rgbToHex(linear.map((value) => encode(gain * value)));
+}
+
 /** Return a colour of CIELAB as #rrggbb, with its chroma reduced as far as sRGB needs. */
 function fitToSrgb(lightness, a, b) {
   let [good, bad] = [0, 1];
@@ -111,9 +126,18 @@ function fitToSrgb(lightness, a, b) {
       else bad = middle;
     }
   }
-  const bytes = rgbAt(good).map((channel) => Math.round(255 * Math.min(1, Math.max(0, channel))));
+  return rgbToHex(rgbAt(good));
+}
+
+/** Return red, green and blue, cut to 0 to 1, as #rrggbb. */
+function rgbToHex(rgb) {
+  const bytes = rgb.map((channel) => Math.round(255 * Math.min(1, Math.max(0, channel))));
   return `#${bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
+
+/** Return the relative luminance, 0 to 1, of an L*. */
+const luminance = (lightness) =>
+  lightness > 8 ? ((lightness + 16) / 116) ** 3 : (lightness * 27) / 24389;
 
 /** Return L*, a* and b* (D65) of a CSS colour. */
 function toLab(color) {
@@ -137,8 +161,11 @@ function fromLab(lightness, a, b) {
     3.2404542 * X - 1.5371385 * y - 0.4985314 * Z,
     -0.969266 * X + 1.8760108 * y + 0.041556 * Z,
     0.0556434 * X - 0.2040259 * y + 1.0572252 * Z,
-  ].map((value) => (value <= 0.0031308 ? 12.92 * value : 1.055 * value ** (1 / 2.4) - 0.055));
+  ].map(encode);
 }
+
+/** Return a channel of sRGB of linear light. */
+const encode = (value) => (value <= 0.0031308 ? 12.92 * value : 1.055 * value ** (1 / 2.4) - 0.055);
 
 /** Return lightness, a and b of a CSS colour in Oklab, whose hues do not shift with chroma. */
 function toOklab(color) {

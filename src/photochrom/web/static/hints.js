@@ -85,7 +85,7 @@ function draw() {
   const lostFocus = removed.find((dot) => dot === document.activeElement);
   for (const dot of removed) dot.remove();
   while (dots.length < hints.length) dots.push($("hints").appendChild(createDot()));
-  const inside = hints.filter((hint) => partsOf(hint).every((part) => part >= 0 && part < 1));
+  const inside = hints.filter(isInside);
   for (const [index, hint] of hints.entries()) {
     const { color } = hint;
     const dot = dots[index];
@@ -149,6 +149,9 @@ function partsOf({ x, y }) {
   return [a / width, b / height];
 }
 
+/** Tell whether a hint is in the result, and not cut off. */
+const isInside = (hint) => partsOf(hint).every((part) => part >= 0 && part < 1);
+
 /** Return the place of a hint in px from the stage's top left corner. */
 function placeOf(hint, picture = places().picture) {
   const [x, y] = partsOf(hint);
@@ -178,8 +181,9 @@ const isIn = ({ left, top }, area) =>
 
 /** Add a hint where the picture is clicked or tapped, unless it was a double tap. */
 export function onTap(event, isSecond) {
-  const hadPalette = press.openDot;
-  if (!photo || isSecond || hadPalette) {
+  // Who has chosen a colour by mouse goes on to the next place; else a tap closes the palette.
+  const isNext = press.hasChosen && event.pointerType === "mouse";
+  if (!photo || isSecond || (press.openDot && !isNext)) {
     dropHint();
     return;
   }
@@ -222,7 +226,7 @@ function begin(index, hint = photo.look.hints[index]) {
   if (edit?.index === index && !edit.isOpen) return;
   dropHint();
   const base = settledLook(photo).hints;
-  edit = { photo, index, hint, base, preview: null };
+  edit = { photo, index, hint, base, preview: null, hasChosen: false };
   // Whether the palette is open, keys move it, the look shows it, and a tap may become a double one.
   Object.assign(edit, { isOpen: false, byKeys: false, isShown: false, isTapped: false });
 }
@@ -256,7 +260,7 @@ function open() {
     photo,
     look: settledLook(photo),
     hint,
-    number: index + 1,
+    number: hints.slice(0, index + 1).filter(isInside).length,
     anchor: dots[index],
     onPreview(color) {
       if (edit !== current) return;
@@ -268,6 +272,7 @@ function open() {
     onChoose(color) {
       if (edit !== current) return;
       current.preview = null;
+      current.hasChosen = true;
       settle({ ...current.hint, color: color.toLowerCase() });
     },
     onDelete: () => remove(index),
@@ -309,6 +314,7 @@ function remove(index) {
 function onPress(event) {
   const dot = event.target.closest?.(".hint") ?? null;
   press = { dot, openDot: edit?.isOpen ? dots[edit.index] : null, isDown: true };
+  press.hasChosen = edit?.hasChosen ?? false;
   if (edit && !edit.isOpen && !event.target.closest?.("#viewer")) dropHint();
 }
 

@@ -1,7 +1,7 @@
 // The palette: choosing a colour for a hint.
 
 import { RequestError, request } from "./api.js";
-import { atLightness, colorName, lightnessOf, toHex, toVivid } from "./colors.js";
+import { atLightness, colorName, inBrightLight, lightnessOf, toHex, toVivid } from "./colors.js";
 import { takeColor } from "./eyedropper.js";
 import { PICTURE_KEYS, lookQuery, readItem, storeItem } from "./looks.js";
 import { t } from "./texts.js";
@@ -14,6 +14,7 @@ const PREVIEW_DELAY = 60; // ms; a pointer that crosses colours sends no request
 const SHEET_WIDTH = 600; // px of the window; below it the palette is a sheet at its bottom
 const GAP = 12; // px between the dot and the palette, at least
 const MAX_DISTANCE = 120; // px more, as far as the palette then covers less of the picture
+const OTHER_LIGHTNESS = 20; // L* between a colour and the photo that make it another colour
 const MARGIN = 8; // px between the window's edges and the palette
 const TAP_DISTANCE = 12; // px between the begin and the end of a tap, at most
 const KEYS = new Set([
@@ -34,7 +35,7 @@ let current = null; // the arguments of openPalette, and what follows; null: the
  * @param {object} photo Which is ready.
  * @param {object} look Of the photo. The suggestions are those for this look without the hint.
  * @param {{x: number, y: number, color: string | null}} hint In px of the whole upright photo.
- * @param {number} number Of the hint, from 1.
+ * @param {number} number Of the hint among those that are shown, from 1.
  * @param {HTMLElement} anchor The dot, which has to stay the same element.
  * @param {(color: string | null) => void} onPreview Gets the colour that the user points at; null:
  *   none.
@@ -149,13 +150,27 @@ function draw() {
     button.ariaPressed = String(color !== null && normalize(value) === normalize(color));
     button.tabIndex = -1;
     if (value !== "original") {
-      button.style.setProperty("--color", shown(value === "neutral" ? "grey" : value));
+      const there = shown(value === "neutral" ? "grey" : value);
+      button.style.setProperty("--color", there);
+      button.style.setProperty("--bright", inBrightLight(there));
     }
   }
   const focused = buttons.find((button) => button === document.activeElement);
   (focused ?? buttons.find(({ ariaPressed }) => ariaPressed === "true") ?? buttons[0]).tabIndex = 0;
   $("palette-delete").hidden = color === null;
+  drawHelp();
   drawName();
+}
+
+/** Say how the chosen colour looks in the photo, if that is much darker or lighter. */
+function drawHelp() {
+  const { color, lightness } = current;
+  let text = t("palette.help");
+  if (!isSpecial(color) && Math.abs(lightnessOf(color) - (lightness ?? NaN)) > OTHER_LIGHTNESS) {
+    const there = colorName(atLightness(color, lightness));
+    if (there !== colorName(color)) text = t("palette.help_looks", { color: there });
+  }
+  if ($("palette-help").textContent !== text) $("palette-help").textContent = text;
 }
 
 const normalize = (color) => (isSpecial(color) ? color : toHex(color));
@@ -204,6 +219,7 @@ async function pick(event) {
   owner.picking = new AbortController();
   owner.closing.signal.addEventListener("abort", () => owner.picking.abort());
   palette.classList.add("picking");
+  place(); // not in the next frame only, until when it would cover the picture
   $("palette-sample").focus({ preventScroll: true });
   const color = await takeColor({
     start: { x: left + width / 2, y: top + height / 2 },
