@@ -23,11 +23,11 @@ PATCH_SIDE = 7
 _MAX_STEP = 10.0  # L*, from the centre: what differs more is something else than what was hinted
 _SIDE = 96  # px, short side at which colours are spread
 _SIGMA_L = 3.0  # L*: a walk rarely takes larger steps, after smoothing
-_SIGMA_AB = 3.0  # likewise, of the network's ab
+_SIGMA_AB = 3.0  # likewise, of the network's ab without hints
 _MIN_CONDUCTANCE = 1e-4  # across the strongest edge
 _REACH = 0.8  # of the short side: how far a walk gets where there are no edges
 _BELONGS = (0.2, 0.8)  # probability of arrival: from no fill to all of it
-_FOLLOWS = (0.0, 0.2)  # likewise, for the network's own response
+_FOLLOWS = (0.0, 0.3)  # likewise, for the network's own response
 _FLATNESS = (
     0.6  # share of the hinted colour itself in the fill; the rest keeps the network's detail
 )
@@ -128,7 +128,7 @@ def spread_hints(
     scale = max(1.0, min(height, width) / _SIDE)
     size = max(1, round(width / scale)), max(1, round(height / scale))
     smooth_L = cv2.bilateralFilter(_resize(L[None], size)[0], 5, 8.0, 1.5)
-    features = np.stack([smooth_L / _SIGMA_L, *(_resize(response, size) / _SIGMA_AB)])
+    features = np.stack([smooth_L / _SIGMA_L, *(_resize(guess, size) / _SIGMA_AB)])
     mask = drawn.mask.astype(np.float32)
     wanted = (drawn.ab - (1 - _FLATNESS) * response) * mask
     sources = _PENALTY * _resize(np.stack([*wanted, mask]), size).astype(np.float64)
