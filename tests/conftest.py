@@ -16,6 +16,12 @@ from photochrom.web.app import create_app
 from photochrom.web.limits import Limits
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with tests marked slow first: at the end, other workers would wait for them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def picture() -> Image.Image:
     """RGB, 64x48."""

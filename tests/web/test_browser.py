@@ -34,7 +34,7 @@ from support.web_page import (
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 
 def test_dropped_photo_is_colorized(page: "Page", photos: list[Path]):

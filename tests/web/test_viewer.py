@@ -16,7 +16,7 @@ from support.web_page import add_files, read_split, wait_for, wait_for_colour, w
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -36,6 +36,8 @@ from photochrom.training.runs import read_environment, read_log
 from support.data import pack
 from support.photos import write_photos
 
+pytestmark = pytest.mark.slow
+
 # The networks have dropout and batch norm; these settings add all other random numbers.
 SETTINGS = {
     "data.batch_size": 4,

@@ -17,6 +17,8 @@ from photochrom.training.loop.launching import (
 from photochrom.training.loop.sweep import train_variants
 from support.failing_training import train_and_fail
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("fail", "error", "message"),

@@ -29,6 +29,8 @@ from photochrom.training.tensors import to_L_ab
 from support.data import pack
 from support.photos import write_photos
 
+pytestmark = pytest.mark.slow
+
 TINY = named_recipe("tiny")
 L1_ONLY = override(TINY, {"discriminator": None, "schedule.pretrain_epochs": 0})
 ENCODER_L1 = override(

@@ -22,6 +22,8 @@ from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.runs import build_generator
 from support.models import write_run
 
+pytestmark = pytest.mark.slow
+
 TINY = named_recipe("tiny")
 RECIPE_OF = {
     "unet": TINY,
