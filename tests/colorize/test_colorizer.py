@@ -266,7 +266,6 @@ def test_a_hint_is_at_its_place_after_the_geometry():
     x, y = 60 - 1 - 40 - 5, 60 - 10
     asked = color.rgb_to_lab(np.array([0xB0, 0x60, 0x60], np.float32) / np.float32(255))[1:]
     assert ab[y, x] == pytest.approx(asked, abs=1.5)
-    assert np.abs(ab[y - 15 :: -1]).max() < 1
     for where in ((60, 59), (3, 40)):  # cropped away
         result = colorizer(photo, hints=[Hint(*where, "red")], turn=90, crop=(5, 10, 40, 60))
         assert result == colorizer(photo, turn=90, crop=(5, 10, 40, 60))
