@@ -48,6 +48,21 @@ def test_photos_get_the_hints_of_the_file_with_their_path(tree: Path, tmp_path: 
     assert not [result for result in planned.results if str(result.input).endswith(".json")]
 
 
+def test_names_are_compared_whatever_their_unicode_form(tmp_path: Path):
+    composed, decomposed = "M\xfc.jpg", "Mu\u0308.jpg"
+    folder, scans = tmp_path / "hints", tmp_path / "scans"
+    scans.mkdir()
+    Image.new("L", (9, 9)).save(scans / composed)
+    other = [{"x": 5, "y": 6, "color": "neutral"}]
+    write_hints(folder / f"{decomposed}.HINTS.JSON")  # as old cards and shares write it
+    assert hints_by_name(give_hints(plan([str(scans)]), str(folder))) == {composed: (RED,)}
+    # The same form counts first.
+    write_hints(folder / f"{composed}.hints.json", other)
+    planned = give_hints(plan([str(scans)]), str(folder))
+    assert hints_by_name(planned) == {composed: (Hint(5, 6, "neutral"),)}
+    assert [result.status for result in planned.results] == ["ignored"]
+
+
 def test_a_file_that_belongs_to_no_photo_is_named(tree: Path, tmp_path: Path):
     folder = tmp_path / "hints"
     write_hints(folder / "a.PNG.hints.json")
@@ -124,8 +139,8 @@ def test_several_photos_need_a_folder(tree: Path, tmp_path: Path):
         with pytest.raises(PhotochromError) as error:
             give_hints(several, *arguments)
         assert str(error.value) == (
-            f"{name} is for one photo, and there are 3; give a folder in which the hints of a "
-            "photo sub/a.jpg are sub/a.jpg.hints.json"
+            f"{name} is for one photo, and there are 3; give --hints a folder in which the hints "
+            "of a photo sub/a.jpg are sub/a.jpg.hints.json"
         )
 
 
@@ -135,8 +150,10 @@ def test_a_source_without_hints_is_refused(tree: Path, tmp_path: Path):
         PhotochromError, match=r"there are no hints .*none; give a file or a folder"
     ):
         give_hints(planned, str(tmp_path / "none"))
-    with pytest.raises(PhotochromError, match="photos has no hints; give a folder in which"):
+    with pytest.raises(PhotochromError, match="photos has no hints; give --hints a folder"):
         give_hints(planned, str(tree))
+    with pytest.raises(PhotochromError, match="--hints has no name; give a file"):
+        give_hints(planned, "")
 
 
 def marks(path: Path) -> list[str | None]:
@@ -191,7 +208,11 @@ def test_a_photo_in_color_with_hints_is_colorized(tmp_path: Path, settings: Sett
     assert colorize(job).status == "ignored"
     result = colorize(Job(job.input, job.output, hints=(Hint(3, 4, "original"),)))
     assert result.status == "done"
-    assert "it is in colour; its own colours are lost" in result.warnings
+    assert result.warnings == [
+        "it is in colour; its own colours are lost, except where a hint keeps them"
+    ]
+    result = colorize(Job(job.input, tmp_path / "c.png", hints=(RED,)))
+    assert result.warnings == ["it is in colour; its own colours are lost"]
 
 
 def test_a_photo_whose_hints_have_changed_is_made_again(

@@ -596,6 +596,11 @@ def test_hints_of_a_batch(run_hinted, photo_file: Path, colored: Path, tmp_path:
     }
     assert lines["old.jpg"]["hints"] == [{"x": 3, "y": 4, "color": "firebrick"}]
     assert (lines["new.png"]["hints"], lines[stray.name]["status"]) == ([], "ignored")
+    # A batch is not continued without the hints that it had.
+    result = run_hinted(*batch[:3], "--resume", report)
+    assert result.exit_code == 2
+    assert f"{report} has photos with hints; give their --hints again, or" in result.stderr
+    assert run_hinted(*batch, "--resume", report).exit_code == 0
     # Without the option, those beside photos are not used, which is said.
     stray.rename(photo_file.with_name("old.jpg.hints.json"))
     result = run_hinted(photo_file.parent, "--dry-run")
@@ -609,7 +614,7 @@ def test_hints_of_a_batch(run_hinted, photo_file: Path, colored: Path, tmp_path:
         (["--hint", "1,2,reddish"], "the hint's colour is 'reddish'; it has to be a CSS name"),
         (["--hints", "none.json"], "there are no hints none.json; give a file or a folder"),
         (["--hints", "s3://bucket/hints"], "s3://bucket/hints is a URL; give a path, or --engine"),
-        (["--hint", "1,2,red", "{folder}"], "--hint is for one photo, and there are 2; give a"),
+        (["--hint", "1,2,red", "{folder}"], "--hint is for one photo, and there are 2; give"),
     ],
 )
 def test_wrong_hints_are_wrong_usage(

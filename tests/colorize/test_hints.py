@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from photochrom.colorize.hints import (
@@ -13,9 +14,12 @@ from photochrom.colorize.hints import (
     hints_from_json,
     hints_to_json,
     parse_hint,
+    parse_hints,
+    place_hints,
     read_hints,
 )
 from photochrom.errors import PhotochromError
+from photochrom.imagefile.geometry import Geometry
 
 
 def test_a_text_and_its_hint_are_each_others_inverse() -> None:
@@ -23,6 +27,8 @@ def test_a_text_and_its_hint_are_each_others_inverse() -> None:
     assert hint == Hint(410, 220, "firebrick")
     assert hint.rgb == (178, 34, 34)
     assert parse_hint(str(hint)) == hint
+    assert Hint(np.int64(410), np.uint16(220), "firebrick") == hint
+    assert str(Hint(np.int64(410), np.uint16(220), "firebrick")) == "410,220,firebrick"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +44,8 @@ def test_colours(color: str, rgb: tuple[int, int, int] | None) -> None:
         ("410,220", "x,y,colour"),
         ("1.5,220,red", "whole pixels"),
         ("-1,220,red", "whole pixels"),
+        ("\u0661,220,red", "whole pixels"),
+        ("1234567890,220,red", "whole pixels"),
         ("1,2,crimsonish", "a CSS name such as"),
         ("1,2,#12345", "a hex colour such as"),
         ("1,2,rgb(1, 2, 3)", "x,y,colour"),
@@ -55,6 +63,18 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     assert read_hints(file) == hints
     file.write_text(format_hints(hints))
     assert read_hints(file) == hints
+    # Editors of Windows begin a file with a byte order mark; a form has it as text.
+    assert parse_hints("\ufeff" + format_hints(hints), "hints") == hints
+    for encoding in ("utf-8-sig", "utf-16"):
+        file.write_text(format_hints(hints), encoding)
+        assert read_hints(file) == hints
+
+
+def test_the_last_hint_at_a_pixel_counts() -> None:
+    hints = [Hint(1, 2, "red"), Hint(3, 4, "neutral"), Hint(1, 2, "original")]
+    first, second = place_hints(hints, (10, 8), Geometry())
+    assert (first.x, first.y, first.ab) == (0.15, 2.5 / 8, None)
+    assert second.ab == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +85,14 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         ("[1]", "a hint is 1"),
         ('[{"x": 1, "y": 2}]', "x, y and color"),
         ('[{"x": 1, "y": 2, "color": "red", "z": 3}]', "x, y and color"),
-        ('[{"x": true, "y": 2, "color": "red"}]', "the hint's x is 'True'"),
+        ('[{"x": true, "y": 2, "color": "red"}]', "the hint's x is True"),
         ('[{"x": 1, "y": "2", "color": "red"}]', "the hint's y is '2'"),
+        ('[{"x": 1, "y": 410.0, "color": "red"}]', "the hint's y is 410.0"),
+        ('[{"x": NaN, "y": 2, "color": "red"}]', "the hint's x is nan"),
+        (f'[{{"x": {"9" * 4000}, "y": 2, "color": "red"}}]', "from 0 to 999999999$"),
+        ('[{"x": 1, "x": 2, "y": 2, "color": "red"}]', "has 'x' more than once; give it once"),
+        ("[" * 99_999, "is not JSON"),
+        (f"[{','.join(['1'] * 201)}]", "there are 201 hints; a photo takes up to 200"),
         ('[{"x": 1, "y": 2, "color": 7}]', "the hint's colour is '7'"),
     ],
 )

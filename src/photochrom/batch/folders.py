@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from photochrom.colorize.hints import FILE_SUFFIX
+from photochrom.colorize.hints import is_hints_file
 from photochrom.errors import DataError
 from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY
 
@@ -53,7 +53,7 @@ def is_sidecar(path: Path) -> bool:
 
 def describe_suffix(path: PurePath) -> str:
     """Return why a file is not taken for a photo, by its name."""
-    if path.name.endswith(FILE_SUFFIX):
+    if is_hints_file(path.name):
         return "these hints are not in the folder of --hints, and not used"
     suffix = f"{path.suffix} is not the" if path.suffix else "it has no"
     return f"{suffix} suffix of a photo; give the file by name if it is one"

@@ -2,8 +2,9 @@
 
 import dataclasses
 import tempfile
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from photochrom.batch.folders import walk_folder
 from photochrom.batch.locations import is_url, new_resolver
 from photochrom.batch.planning import Job, Plan, failed, ignored
 from photochrom.batch.report import Result
-from photochrom.colorize.hints import FILE_SUFFIX, Hint, check_hints, read_hints
+from photochrom.colorize.hints import FILE_SUFFIX, Hint, check_hints, is_hints_file, read_hints
 from photochrom.errors import PhotochromError
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 AnyJob = TypeVar("AnyJob", Job, "Task")
 
-_ADVICE = f"give a folder in which the hints of a photo sub/a.jpg are sub/a.jpg{FILE_SUFFIX}"
+_ADVICE = (
+    f"give --hints a folder in which the hints of a photo sub/a.jpg are sub/a.jpg{FILE_SUFFIX}"
+)
 
 
 def give_hints(plan: Plan[AnyJob], source: str | None, more: Sequence[Hint] = ()) -> Plan[AnyJob]:
@@ -44,6 +47,8 @@ def give_hints(plan: Plan[AnyJob], source: str | None, more: Sequence[Hint] = ()
     if more:
         _check_single(plan, "--hint")
     if source is not None:
+        if not source:
+            raise PhotochromError("--hints has no name; give a file or a folder of hints")
         source = source.removeprefix("file://")
         files = _find_files(source)
         if files is not None:
@@ -79,6 +84,7 @@ def _check_single(plan: Plan[AnyJob], source: str) -> None:
 def _give_files(plan: Plan[AnyJob], files: dict[str, str]) -> Plan[AnyJob]:
     """Return a plan whose jobs have the hints of files, by names of photos."""
     counts = Counter(job.name for job in plan.jobs)
+    files = _rename(files, counts)
     wanted = [files[name] for name, count in counts.items() if name in files and count == 1]
     with ThreadPoolExecutor() as pool:  # as a store takes some time to answer
         found = dict(zip(wanted, pool.map(_try_read, wanted), strict=True))
@@ -97,6 +103,20 @@ def _give_files(plan: Plan[AnyJob], files: dict[str, str]) -> Plan[AnyJob]:
     return Plan(
         jobs, results + [_unused(files[name], name) for name in files if name not in counts]
     )
+
+
+def _rename(files: dict[str, str], photos: Collection[str]) -> dict[str, str]:
+    """Return files by names as those of photos are written.
+
+    Accented letters may be composed in another way: systems differ in it.
+    """
+    composed = {unicodedata.normalize("NFC", photo): photo for photo in photos}
+
+    def rename(name: str) -> str:
+        photo = composed.get(unicodedata.normalize("NFC", name), name)
+        return name if name in photos or photo in files else photo
+
+    return {rename(name): location for name, location in files.items()}
 
 
 def _ambiguous(location: str, job: "Job | Task") -> PhotochromError:
@@ -134,9 +154,9 @@ def _find_files(source: str) -> dict[str, str] | None:
     if kind == "file":
         return None
     files = {
-        name.removesuffix(FILE_SUFFIX): location
+        name[: -len(FILE_SUFFIX)]: location
         for name, location in found.items()
-        if name.endswith(FILE_SUFFIX) and not any(part.startswith(".") for part in name.split("/"))
+        if is_hints_file(name) and not any(part.startswith(".") for part in name.split("/"))
     }
     if kind is None:
         raise PhotochromError(f"there are no hints {source}; give a file or a folder of hints")

@@ -149,7 +149,10 @@ def colorize_file(
         if recolor is not True and is_colored(page):
             if recolor is False and is_first and not hints:
                 raise _InColorError
-            metadata = page.metadata.with_warning("it is in colour; its own colours are lost")
+            warning = "it is in colour; its own colours are lost"
+            if is_first and any(hint.color == "original" for hint in hints):
+                warning += ", except where a hint keeps them"
+            metadata = page.metadata.with_warning(warning)
             page = dataclasses.replace(page, metadata=metadata)
         page = colorizer(page, hints=hints if is_first else (), **options)
         if is_first:

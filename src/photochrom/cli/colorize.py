@@ -180,6 +180,12 @@ def colorize(
             truncated=truncated,
         )
         finished = read_finished(resume) if resume else {}
+        without_hints = hints is None and not single_hints
+        if without_hints and not overwrite and any(r.hints for r in finished.values()):
+            raise click.UsageError(
+                f"{resume} has photos with hints; give their --hints again, or colorize them "
+                "without by --overwrite"
+            )
         renewal = {"checksum": checksum, "overwrite": overwrite, "recolor": recolor}
         known: list[Result]
         results: Generator[Result, None, None]
@@ -267,10 +273,10 @@ def _print_result(result: "Result", *, as_json: bool) -> None:
 
 def _print_messages(result: "Result") -> None:
     """Print on stderr why a photo or hints were not used, and what was lost of a photo."""
-    from photochrom.colorize.hints import FILE_SUFFIX
+    from photochrom.colorize.hints import is_hints_file
 
     # Other ignored files are counted only.
-    is_named = result.output is not None or str(result.input).endswith(FILE_SUFFIX)
+    is_named = result.output is not None or is_hints_file(str(result.input))
     if result.status in ("skipped", "failed") or (result.status == "ignored" and is_named):
         reason = result.error or result.reason
         click.echo(printable(f"{result.status} {result.input}: {reason}"), err=True)

@@ -2,7 +2,9 @@
 
 import functools
 import json
+import operator
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ FILE_SUFFIX = ".hints.json"
 SPECIAL_COLORS = ("original", "neutral")
 """The photo's own colour at the place, and grey."""
 
+_MAX_PLACE = 999_999_999
+"""In px; more than any photo has."""
 _COLORS = "a CSS name such as firebrick, a hex colour such as #b22222, original or neutral"
 _FORM = '[{"x": 410, "y": 220, "color": "firebrick"}]'
 
@@ -47,11 +51,16 @@ class Hint:
         """Check the values."""
         for name in ("x", "y"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            try:
+                number = -1 if isinstance(value, bool) else operator.index(value)  # also of NumPy
+            except TypeError:
+                number = -1
+            if not 0 <= number <= _MAX_PLACE:
                 raise PhotochromError(
-                    f"the hint's {name} is {str(value)[:40]!r}; it has to be a whole number of "
-                    "pixels, from 0"
+                    f"the hint's {name} is {repr(value)[:40]}; it has to be a whole number of "
+                    f"pixels, from 0 to {_MAX_PLACE}"
                 )
+            object.__setattr__(self, name, number)
         if not isinstance(self.color, str) or not _is_color(self.color):
             raise PhotochromError(
                 f"the hint's colour is {str(self.color)[:40]!r}; it has to be {_COLORS}"
@@ -88,6 +97,8 @@ def place_hints(
 ) -> tuple[PlacedHint, ...]:
     """Return where hints come to lie, without those that are cropped away.
 
+    Of several hints at one pixel, the last counts.
+
     Args:
         hints: Hints inside of the photo.
         size: Width and height in px of the upright photo.
@@ -98,7 +109,7 @@ def place_hints(
     """
     width, height = geometry.size(*size)
     placed = []
-    for hint in hints:
+    for hint in {(hint.x, hint.y): hint for hint in hints}.values():
         place = geometry.place(hint.x, hint.y, *size)
         if place is not None:
             placed.append(PlacedHint(place[0] / width, place[1] / height, _ab(hint)))
@@ -125,7 +136,7 @@ def parse_hint(text: str) -> Hint:
         PhotochromError: If it has another form, or a value is not allowed.
     """
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 3 or not all(re.fullmatch(r"\d{1,9}", part) for part in parts[:2]):
+    if len(parts) != 3 or not all(re.fullmatch("[0-9]{1,9}", part) for part in parts[:2]):
         raise PhotochromError(
             f"the hint is {text[:60]!r}; it has to be x,y,colour such as 410,220,firebrick, with x "
             "and y in whole pixels"
@@ -141,6 +152,7 @@ def hints_from_json(values: Any) -> tuple[Hint, ...]:
     """
     if not isinstance(values, list):
         raise PhotochromError(f"the hints have to be a list such as {_FORM}")
+    _check_count(len(values))
     for value in values:
         if isinstance(value, dict) and "time" in value:
             raise PhotochromError(
@@ -162,6 +174,11 @@ def format_hints(hints: Iterable[Hint]) -> str:
     """Return the content of a file of hints, with one on each line."""
     lines = ",\n".join(f"  {json.dumps(value)}" for value in hints_to_json(hints))
     return f"[\n{lines}\n]\n"
+
+
+def is_hints_file(name: str) -> bool:
+    """Tell whether a file has hints, by its name."""
+    return name.lower().endswith(FILE_SUFFIX)
 
 
 def read_hints(path: Path) -> tuple[Hint, ...]:
@@ -206,17 +223,29 @@ def parse_json(text: str | bytes, name: str, form: str) -> Any:
     """Parse JSON.
 
     Args:
-        text: The JSON.
+        text: The JSON, which may begin with a byte order mark.
         name: Of the file or field, for errors.
         form: An example.
 
     Raises:
-        PhotochromError: If it is not JSON.
+        PhotochromError: If it is not JSON, or an object has a key twice.
     """
+    if isinstance(text, str):
+        text = text.removeprefix("\ufeff")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique_keys)
+    except PhotochromError as error:
+        raise PhotochromError(f"{name}: {error}") from None
     except (ValueError, RecursionError):
         raise PhotochromError(f"{name} is not JSON; it has to be a list such as {form}") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise PhotochromError(f"a hint has {repeated[:40]!r} more than once; give it once")
+    return values
 
 
 def check_hints(
@@ -233,8 +262,7 @@ def check_hints(
         PhotochromError: If there are more than `MAX_HINTS`, or one lies outside the photo.
     """
     hints = tuple(hints)
-    if len(hints) > MAX_HINTS:
-        raise PhotochromError(f"there are {len(hints)} hints; a {kind} takes up to {MAX_HINTS}")
+    _check_count(len(hints), kind)
     if size is not None:
         width, height = size
         for hint in hints:
@@ -244,6 +272,11 @@ def check_hints(
                     f"be from 0 to {width - 1}, y from 0 to {height - 1}"
                 )
     return hints
+
+
+def _check_count(count: int, kind: str = "photo") -> None:
+    if count > MAX_HINTS:
+        raise PhotochromError(f"there are {count} hints; a {kind} takes up to {MAX_HINTS}")
 
 
 @functools.lru_cache(maxsize=1000)
