@@ -109,6 +109,7 @@ def test_hints_equal_command_line(hinted_client: TestClient, tmp_path: Path):
             "old.jpg: the hint 80,2,red lies outside the photo",
         ),
         ('[{"x": 1, "y": 2, "color": "original"}]', "a hint asks for the photo's original colour"),
+        ("[" + " " * 60_000 + "]", "send one file and up to 20 fields of up to 50000 bytes"),
     ],
 )
 def test_wrong_hints_are_refused(hinted_client: TestClient, hints: str, message: str):

@@ -24,6 +24,7 @@ from photochrom.web.service import WARNINGS_HEADER, Service
 
 UPLOADS = ("/photos", "/api/colorize")
 """The paths that take photos."""
+_MAX_FIELDS = 20
 _MAX_FIELD_BYTES = 50_000
 """As much as the hints of a photo take."""
 _HINTS_HELP = (
@@ -92,9 +93,11 @@ def routes(service: Service) -> APIRouter:
                 async with contextlib.AsyncExitStack() as stack:
                     # The form is received into a file of its own, and then copied.
                     await stack.enter_async_context(service.reserve(request, copies=2))
-                    form = await stack.enter_async_context(
-                        request.form(max_files=2, max_fields=20, max_part_size=_MAX_FIELD_BYTES)
-                    )
+                    limits = {"max_fields": _MAX_FIELDS, "max_part_size": _MAX_FIELD_BYTES}
+                    try:
+                        form = await stack.enter_async_context(request.form(max_files=2, **limits))
+                    except HTTPException as error:
+                        raise _form_error(error) from None
                     _check_fields(form, fields)
                     request.state.form_files = stack
                     return await handle(request)
@@ -176,6 +179,17 @@ def routes(service: Service) -> APIRouter:
         return Health(status="ok", version=__version__)
 
     return router
+
+
+def _form_error(error: HTTPException) -> HTTPException:
+    """Return an error of a form with what to do; errors of other kinds stay as they are."""
+    if error.status_code != 400:
+        return error
+    return HTTPException(
+        400,
+        f"the form cannot be read ({error.detail.removesuffix('.')}); send one file and up to "
+        f"{_MAX_FIELDS} fields of up to {_MAX_FIELD_BYTES} bytes",
+    )
 
 
 def _check_fields(form: FormData, fields: Sequence[str]) -> None:
