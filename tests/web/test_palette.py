@@ -199,8 +199,8 @@ def test_colour_is_chosen_by_mouse(shown: "Page"):
     [first, last] = [centre_of(palette.locator(".swatch").nth(index)) for index in (0, 5)]
     page.mouse.move(*first)
     page.mouse.move(*last, steps=6)  # over all of them
-    wait_for(page, lambda: page.evaluate("window.calls.length") > 0)
-    assert calls(page) == [["preview", "#50648c"]]
+    wait_for(page, lambda: ["preview", "#50648c"] in page.evaluate("window.calls"))
+    assert len(calls(page)) < 6  # not one for each
     assert not overlap(box, dot)
     assert not palette.get_by_role("button", name="Delete").is_visible()
     assert not palette.get_by_role("button", name="The photo's own").is_visible()

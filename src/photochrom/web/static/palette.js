@@ -10,7 +10,7 @@ import { places } from "./zoom.js";
 const SUGGESTIONS = 6;
 const MAX_RECENT = 8; // colours
 const RECENT = "photochrom.colors"; // key of sessionStorage
-const PREVIEW_DELAY = 60; // ms; a pointer that crosses colours sends no request for each
+const PREVIEW_DELAY = 40; // ms; a pointer that crosses colours sends no request for each
 const SHEET_WIDTH = 600; // px of the window; below it the palette is a sheet at its bottom
 const GAP = 12; // px between the dot and the palette, at least
 const MAX_DISTANCE = 120; // px more, as far as the palette then covers less of the picture
