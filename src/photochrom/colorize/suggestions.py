@@ -15,17 +15,25 @@ COUNT = 6
 Kind = Literal["model", "hue", "skin", "hair", "sky", "foliage", "wood", "stone", "cloth"]
 
 _MIN_DIFFERENCE = 8.0
-"""CIEDE2000 between any two suggestions, where the L* has room for it."""
-_SIDE = 7
-"""Side in px, at the network's size, of the square whose colour is the place's."""
+"""CIEDE2000 between any two suggestions, where the gamut at an L* has room for it."""
+_REACH = 3
+"""In px at the network's size: pixels whose mean colour is that of the place."""
+_MAX_STEP = 10.0
+"""L*: pixels that differ more belong to something else."""
+_NEIGHBORS = (40, -40, 80, -80)
+"""Degrees of hue from the model's colour."""
+_MIN_CHROMA = 12.0
+"""Of the neighbours in hue, where the model sees grey."""
+_CHROMA = 40.0
+"""Of any hue, where the others do not differ enough."""
 _PAINTS: dict[Kind, list[tuple[float, float, float, float]]] = {
-    "skin": [(30, 90, 17, 19), (15, 70, 14, 16)],
+    "skin": [(12, 32, 10, 12), (32, 62, 16, 20), (62, 95, 13, 17)],
     "hair": [(5, 60, 6, 14), (25, 85, 5, 24)],
     "sky": [(45, 95, -5, -24)],
     "foliage": [(10, 85, -16, 26), (10, 70, -8, 20)],
     "wood": [(10, 80, 14, 28)],
     "stone": [(20, 100, 1, 6)],
-    "cloth": [(5, 75, 8, -34), (5, 75, 42, 22), (10, 85, -24, 8), (10, 75, 24, -18)],
+    "cloth": [(5, 75, 8, -34), (5, 75, 42, 22), (10, 85, -24, 8), (10, 75, 20, -16)],
 }
 """Kind to the colours it is usually painted: lowest and highest L*, a*, b*."""
 
@@ -44,6 +52,9 @@ class Suggestion:
 def suggest_colors(prepared: PreparedPhoto, ab: FloatArray, x: float, y: float) -> list[Suggestion]:
     """Return `COUNT` different colours for a place, the model's own first.
 
+    Near black and white there are fewer colours, and they differ less; those of black itself are
+    all black.
+
     Args:
         prepared: The photo.
         ab: The model's guess, of any size, shape (2, h, w), such as of `PreparedPhoto.ab`.
@@ -52,18 +63,12 @@ def suggest_colors(prepared: PreparedPhoto, ab: FloatArray, x: float, y: float) 
     """
     height, width = prepared.small_L.shape
     ab = np.stack([cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in ab])
-    rows, columns = (
-        slice(max(0, int(place * count) - _SIDE // 2), int(place * count) + _SIDE // 2 + 1)
-        for place, count in ((y, height), (x, width))
-    )
-    L = float(np.median(prepared.small_L[rows, columns]))
-    guess = ab[:, rows, columns].mean((1, 2))
-    chroma, hue = max(float(np.hypot(*guess)), 12.0), float(np.arctan2(guess[1], guess[0]))
-    candidates: list[tuple[Kind, FloatArray]] = [("model", guess)]
-    for turn in (40, -40, 80, -80):
-        angle = hue + np.radians(turn)
-        near = np.array([np.cos(angle), np.sin(angle)], np.float32) * np.float32(chroma)
-        candidates.append(("hue", near))
+    row, column = min(int(y * height), height - 1), min(int(x * width), width - 1)
+    part = tuple(slice(max(0, i - _REACH), i + _REACH + 1) for i in (row, column))
+    L = float(prepared.small_L[row, column])
+    guess = ab[:, *part][:, np.abs(prepared.small_L[part] - L) < _MAX_STEP].mean(1)
+    chroma, hue = max(float(np.hypot(*guess)), _MIN_CHROMA), float(np.arctan2(guess[1], guess[0]))
+    near = [_from_hue(chroma, hue + np.radians(turn)) for turn in _NEIGHBORS]
     paints: list[tuple[Kind, FloatArray]] = [
         (kind, np.array([a, b], np.float32))
         for kind, colors in _PAINTS.items()
@@ -71,31 +76,46 @@ def suggest_colors(prepared: PreparedPhoto, ab: FloatArray, x: float, y: float) 
         if low <= L <= high
     ]
     paints.sort(key=lambda paint: float(np.hypot(*(paint[1] - guess))))
-    candidates = [candidates[0], *candidates[1:3], *paints, *candidates[3:]]
-    return _choose(L, candidates)
-
-
-def _choose(L: float, candidates: list[tuple[Kind, FloatArray]]) -> list[Suggestion]:
-    """Return the first candidates that differ enough, less where there are too few of them."""
-    hues = np.radians(np.arange(0, 360, 30))
-    for chroma in (30, 60, 100):
-        candidates += [
-            ("hue", np.array([np.cos(h), np.sin(h)], np.float32) * np.float32(chroma)) for h in hues
-        ]
+    hues = [_from_hue(_CHROMA, angle) for angle in np.radians(np.arange(0, 360, 30))]
+    candidates: list[tuple[Kind, FloatArray]] = [
+        ("model", guess),
+        *(("hue", color) for color in near),
+        *paints,
+        *(("hue", color) for color in hues),
+    ]
     stacked = np.stack([ab for _, ab in candidates], axis=1)
     stacked = color.limit_chroma(color.SRGB, np.full(len(candidates), L, np.float32), stacked)
     colors = np.ascontiguousarray(stacked.T)
-    differences = difference_at_equal_lightness(colors[:, None], colors)
-    limit = _MIN_DIFFERENCE
-    while True:
-        chosen: list[int] = []
-        for index in range(len(candidates)):
-            if len(chosen) < COUNT and (differences[index, chosen] >= limit).all():
-                chosen.append(index)
-        if len(chosen) == COUNT:
-            break
-        limit = limit / 2 if limit > 0.01 else -1
+    first, last = 1 + len(near), 1 + len(near) + len(paints)
+    chosen = _choose(colors, range(1, first), range(first, last))
     return [Suggestion(_to_hex(L, colors[i]), candidates[i][0]) for i in chosen]
+
+
+def _from_hue(chroma: float, hue: float) -> FloatArray:
+    """Return ab of a hue in radians."""
+    return np.array([chroma * np.cos(hue), chroma * np.sin(hue)], np.float32)
+
+
+def _choose(colors: FloatArray, near: range, paints: range) -> list[int]:
+    """Return the model's colour, two neighbours in hue, the likeliest paint, and what differs most.
+
+    Args:
+        colors: ab, shape (n, 2), the model's own first.
+        near: Indices of neighbours in hue.
+        paints: Indices of what is often there, the most similar to the model's colour first.
+    """
+    differences = difference_at_equal_lightness(colors[:, None], colors)
+    chosen = [0]
+    for group, stop in ((near, 3), (paints, 4)):
+        for index in group:
+            if len(chosen) < stop and differences[index, chosen].min() >= _MIN_DIFFERENCE:
+                chosen.append(index)
+    while len(chosen) < COUNT:
+        apart = differences[:, chosen].min(axis=1)
+        apart[chosen] = -1  # in black all are equal
+        best = max(paints, key=apart.__getitem__, default=0)
+        chosen.append(best if apart[best] >= _MIN_DIFFERENCE else int(apart.argmax()))
+    return chosen
 
 
 def _to_hex(L: float, ab: FloatArray) -> str:
