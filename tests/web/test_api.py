@@ -77,9 +77,9 @@ def hinted_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClie
 def test_hints_equal_command_line(hinted_client: TestClient, tmp_path: Path):
     write_model(tmp_path / "hinted.onnx", hints=3, name="hinted")
     (tmp_path / "old.jpg").write_bytes(make_jpeg())
-    job = Job(tmp_path / "old.jpg", tmp_path / "new.jpg")
     hints = (Hint(5, 6, "firebrick"), Hint(40, 30, "neutral"))
-    result = colorize_file(job, Colorizer(tmp_path / "hinted.onnx"), hints=hints, turn=90)
+    job = Job(tmp_path / "old.jpg", tmp_path / "new.jpg", hints=hints)
+    result = colorize_file(job, Colorizer(tmp_path / "hinted.onnx"), turn=90)
     assert result.error is None
     text = json.dumps(hints_to_json(hints), indent=4)
     response = hinted_client.post(

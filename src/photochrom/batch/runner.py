@@ -18,7 +18,7 @@ from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import changed_output, skipped
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
-from photochrom.colorize.hints import Hint, check_hints
+from photochrom.colorize.hints import check_hints
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path, no_hints_error
 from photochrom.colorize.options import GEOMETRY_OPTIONS
 from photochrom.cores import count_cores
@@ -72,7 +72,7 @@ class Settings:
         """
         if self.threads is not None:
             cv2.setNumThreads(self.threads)
-        colorize: Any = functools.partial(
+        return functools.partial(
             colorize_file,
             colorizer=Colorizer(self.model, device=self.device, threads=self.threads),
             overwrite=self.overwrite,
@@ -85,7 +85,6 @@ class Settings:
             truncated=self.truncated,
             **self.options,
         )
-        return lambda job: colorize(job, hints=job.hints)
 
     def check_takes_hints(self) -> None:
         """Check that the model takes hints.
@@ -110,14 +109,13 @@ def colorize_file(
     sidecar: bool = False,
     format: str | None = None,
     truncated: bool = False,
-    hints: Sequence[Hint] = (),
     **options: Any,
 ) -> Result:
     """Colorize all pages of a file; errors are reported in the result.
 
     A photo with an existing output is skipped without `overwrite`; one of more than `max_pixels`
     fails; one whose first page is in colour is ignored if `recolor` is False, unless it has hints.
-    These belong to the first page. The other arguments are those of `Settings`; `options` are those
+    The other arguments are those of `Settings`; `options` are those
     of `Colorizer.__call__`. A crop has to fit every page.
 
     The output gets the group and mode of the photo, as far as permitted, and the properties of an
@@ -132,6 +130,7 @@ def colorize_file(
     def colorize_page(page: Photo) -> Photo:
         nonlocal size, packet
         is_first = size is None
+        hints = job.hints if is_first else ()
         size = size or page.size
         number = next(numbers)
         if format is None:
@@ -142,19 +141,18 @@ def colorize_file(
             page = apply_sidecar(page, properties)
         try:
             geometry.size(*page.size)
-            if is_first:
-                check_hints(hints, page.size)
+            check_hints(hints, page.size)
         except PhotochromError as failure:
             raise page_error(job, number, failure) from failure
         if recolor is not True and is_colored(page):
             if recolor is False and is_first and not hints:
                 raise _InColorError
             warning = "it is in colour; its own colours are lost"
-            if is_first and any(hint.color == "original" for hint in hints):
+            if any(hint.color == "original" for hint in hints):
                 warning += ", except where a hint keeps them"
             metadata = page.metadata.with_warning(warning)
             page = dataclasses.replace(page, metadata=metadata)
-        page = colorizer(page, hints=hints if is_first else (), **options)
+        page = colorizer(page, hints=hints, **options)
         if is_first:
             packet = page.metadata.xmp
         return page
@@ -211,7 +209,7 @@ def colorize_file(
         warnings=warnings,
         input_version=input_version,
         output_version=output_version,
-        hints=tuple(hints),
+        hints=job.hints,
     )
 
 

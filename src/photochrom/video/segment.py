@@ -112,13 +112,11 @@ def _predict(
     frames = slice(segment.first, segment.first + segment.count)
     photos = (to_photo(frame, settings.video) for frame in decode_segment(settings.video, segment))
     inputs = [colorizer.network_input(photo, size=size).astype(np.float16) for photo in photos]
-    size_ = settings.video.upright_size
-    placed = [place_hints([held.hint], size_, Geometry()) for held in segment.hints]
 
     def predict_ab(L: FloatArray, index: int) -> FloatArray:
-        pairs = zip(segment.hints, placed, strict=True)
-        hints = [hint for held, (hint,) in pairs if held.first <= index < held.stop]
-        return colorizer.follow_hints(L, hints)
+        hints = [held.hint for held in segment.hints if held.first <= index < held.stop]
+        placed = place_hints(hints, settings.video.upright_size, Geometry())
+        return colorizer.follow_hints(L, placed)
 
     if settings.steady:
         # Colours with a hint are not averaged with those before it.

@@ -92,9 +92,7 @@ class Look(BaseModel):
     def options(self) -> dict[str, Any]:
         """The keywords of `colorize_file`."""
         options = (*OPTIONS, *GEOMETRY_OPTIONS, *FILE_OPTIONS)
-        return {option.name: getattr(self, option.name) for option in options} | {
-            "hints": self.hints
-        }
+        return {option.name: getattr(self, option.name) for option in options}
 
     @property
     def geometry(self) -> Geometry:

@@ -129,7 +129,8 @@ class UploadedPhoto:
     def new_job(self, look: Look) -> Job:
         """Return a job with an output file in a folder of its own."""
         folder = self.folder / f"result-{secrets.token_hex(8)}"
-        return Job(self.path, folder / f"result{Path(self.output_name(look)).suffix}")
+        output = folder / f"result{Path(self.output_name(look)).suffix}"
+        return Job(self.path, output, hints=look.hints)
 
     def remove(self) -> None:
         """Cancel all work and delete the folder."""
