@@ -13,10 +13,10 @@ def prepare(L: float, size: tuple[int, int] = (60, 40)) -> PreparedPhoto:
 
 
 @pytest.mark.parametrize("L", [0, 3, 20, 45, 70, 92, 98, 100])
-@pytest.mark.parametrize("guess", [(0, 0), (15, 18), (-4, -20), (-40, 50)])
-def test_suggestions_are_six_different_colors(L: float, guess: tuple[float, float]):
+@pytest.mark.parametrize("own", [(0, 0), (15, 18), (-4, -20), (-40, 50)])
+def test_suggestions_are_six_different_colors(L: float, own: tuple[float, float]):
     ab = np.zeros((2, 40, 60), np.float32)
-    ab[:, 8:25, 20:40] = np.array(guess)[:, None, None]
+    ab[:, 8:25, 20:40] = np.array(own)[:, None, None]
     suggestions = suggest_colors(prepare(L), ab, 0.5, 0.4)
     assert [s.kind for s in suggestions].count("model") == 1
     assert suggestions[0].kind == "model"

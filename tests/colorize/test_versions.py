@@ -21,7 +21,7 @@ def make_colorizer(folder: Path, **options: Any) -> Colorizer:
 @pytest.mark.parametrize("geometry", [Geometry(), Geometry(90, 3)])
 def test_versions_paint_what_the_model_is_unsure_of(tmp_path: Path, geometry: Geometry):
     colorizer, upright = (
-        make_colorizer(tmp_path, scale=2, doubt=0.003),
+        make_colorizer(tmp_path, scale=2, asymmetry=0.003),
         Photo(draw_cloths(180, 240)),
     )
     photo = geometry.apply(upright)
@@ -47,7 +47,10 @@ def is_in_cloth(hint: Hint) -> bool:
 
 
 def test_hints_that_are_given_stay_and_settle_their_region(tmp_path: Path):
-    colorizer, photo = make_colorizer(tmp_path, scale=2, doubt=0.003), Photo(draw_cloths(180, 240))
+    colorizer, photo = (
+        make_colorizer(tmp_path, scale=2, asymmetry=0.003),
+        Photo(draw_cloths(180, 240)),
+    )
     prepared, geometry = colorizer.prepare(photo), Geometry()
     own = hint_versions(colorizer, prepared, (), geometry, photo.size)[1][:1]
     versions = hint_versions(colorizer, prepared, own, geometry, photo.size)
@@ -59,9 +62,9 @@ def test_hints_that_are_given_stay_and_settle_their_region(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"scale": 2}, {"scale": 1, "doubt": 0.003}, {"scale": -1, "doubt": 0.001}]
+    "options", [{"scale": 2}, {"scale": 1, "asymmetry": 0.003}, {"scale": -1, "asymmetry": 0.001}]
 )
-def test_photo_without_doubt_and_one_of_skin_or_leaves_have_one_version(
+def test_photo_without_uncertainty_and_one_of_skin_or_leaves_have_one_version(
     tmp_path: Path, options: dict[str, Any]
 ):
     colorizer, photo = make_colorizer(tmp_path, **options), Photo(draw_cloths(180, 240))

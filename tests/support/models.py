@@ -19,7 +19,7 @@ def write_model(
     sides: tuple[int | str, int | str] = ("height", "width"),
     scale: float = 1.0,
     hints: int = 0,
-    doubt: float = 0.0,
+    asymmetry: float = 0.0,
     **metadata: str,
 ) -> None:
     """Write a model file of one convolution; metadata of "" are omitted.
@@ -31,7 +31,7 @@ def write_model(
         sides: Height and width of input and output, symbolic or fixed.
         scale: Factor on the weights.
         hints: Channels of a second input `hints`, whose first two are added to the output; 0: none.
-        doubt: Factor on the sum of L* from the left, which is added to the output, so that a
+        asymmetry: Factor on the sum of L* from the left, which is added to the output, so that a
             mirrored photo gets other colours.
         metadata: Overrides the default metadata.
     """
@@ -46,18 +46,20 @@ def write_model(
     if hints:
         shape = ["batch", hints, *sides]
         inputs.append(helper.make_tensor_value_info("hints", TensorProto.FLOAT, shape))
-        nodes[0].output[0] = "guess"
+        nodes[0].output[0] = "unhinted"
         nodes.append(helper.make_node("Slice", ["hints", "zero", "two", "one"], ["known"]))
-        nodes.append(helper.make_node("Add", ["guess", "known"], [names[1]]))
+        nodes.append(helper.make_node("Add", ["unhinted", "known"], [names[1]]))
         for name, number in (("zero", 0), ("one", 1), ("two", 2)):
             constants.append(onnx.numpy_helper.from_array(np.array([number]), name))
-    if doubt:
+    if asymmetry:
         nodes[0].output[0] = "own"
         nodes.insert(1, helper.make_node("CumSum", [names[0], "axis"], ["sum"]))
-        nodes.insert(2, helper.make_node("Mul", ["sum", "doubt"], ["ramp"]))
-        nodes.insert(3, helper.make_node("Add", ["own", "ramp"], ["guess" if hints else names[1]]))
+        nodes.insert(2, helper.make_node("Mul", ["sum", "asymmetry"], ["ramp"]))
+        nodes.insert(
+            3, helper.make_node("Add", ["own", "ramp"], ["unhinted" if hints else names[1]])
+        )
         constants.append(onnx.numpy_helper.from_array(np.array(3), "axis"))
-        constants.append(onnx.numpy_helper.from_array(np.float32(doubt), "doubt"))
+        constants.append(onnx.numpy_helper.from_array(np.float32(asymmetry), "asymmetry"))
     graph = helper.make_graph(
         nodes,
         "tiny",

@@ -28,7 +28,7 @@ HINTS = [{"x": 60, "y": 40, "color": "firebrick"}, {"x": 200, "y": 150, "color":
 def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that takes hints, and is unsure."""
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
-    write_model(path, hints=3, scale=2, doubt=0.003, size="64")
+    write_model(path, hints=3, scale=2, asymmetry=0.003, size="64")
     return path
 
 

@@ -170,7 +170,9 @@ def test_suggestions(client: TestClient, address: str):
 def test_versions_differ_by_hints_and_stay(
     tmp_path: Path, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    write_model(tmp_path / "unsure.onnx", hints=3, scale=2, doubt=0.003, size="64", name="unsure")
+    write_model(
+        tmp_path / "unsure.onnx", hints=3, scale=2, asymmetry=0.003, size="64", name="unsure"
+    )
     app = create_app([tmp_path / "unsure.onnx", tiny_onnx], processes=1)
     with TestClient(app, base_url="http://localhost") as client:
         client.get("/")

@@ -14,7 +14,7 @@ from PIL import Image
 from photochrom import color
 from photochrom.color import ColorSpace, FloatArray, Pixels
 from photochrom.colorize import upsampling
-from photochrom.colorize.hinting import draw_hints, no_original_error, spread_hints
+from photochrom.colorize.hinting import draw_hints, no_original_error, propagate_hints
 from photochrom.colorize.hints import Hint, PlacedHint, check_hints, place_hints
 from photochrom.colorize.onnx_model import (
     ColorModel,
@@ -47,7 +47,7 @@ class PreparedPhoto:
     """L* for upsampling, shape (zoom * h, zoom * w)."""
     small_L: FloatArray
     """L* for the network, shape (h, w)."""
-    guess: FloatArray
+    unhinted_ab: FloatArray
     """The model's ab without hints, shape (2, h, w)."""
     small_ab: FloatArray | None = None
     """The photo's own ab, shape (2, h, w); None: a photo of one channel."""
@@ -197,8 +197,10 @@ class Colorizer:
             (width, height), L, small_L = prepared.size, prepared.L, prepared.small_L
             if ab is None:
                 space = color.SRGB if photo.space.matrix is None else photo.space
-                own, guess = prepared.small_ab, prepared.guess
-                ab = self.follow_hints(small_L, hints, guess=guess, own_ab=own, space=space)
+                own, unhinted_ab = prepared.small_ab, prepared.unhinted_ab
+                ab = self.predict_with_hints(
+                    small_L, hints, unhinted_ab=unhinted_ab, own_ab=own, space=space
+                )
         if small_L.size < height * width:
             coefficients = upsampling.fit_lines(L, ab)
         else:
@@ -228,12 +230,12 @@ class Colorizer:
             own_ab = own_ab.reshape(2, *small_L.shape)
         return PreparedPhoto(photo.size, L, small_L, self.predict_ab(small_L), own_ab)
 
-    def follow_hints(
+    def predict_with_hints(
         self,
         L: FloatArray,
         hints: Sequence[PlacedHint],
         *,
-        guess: FloatArray | None = None,
+        unhinted_ab: FloatArray | None = None,
         own_ab: FloatArray | None = None,
         space: ColorSpace = color.SRGB,
     ) -> FloatArray:
@@ -242,7 +244,7 @@ class Colorizer:
         Args:
             L: L*, shape (h, w).
             hints: From `place_hints`.
-            guess: The model's ab without hints, shape (2, h, w); None: it is computed.
+            unhinted_ab: The model's ab without hints, shape (2, h, w); None: it is computed.
             own_ab: The photo's own ab, shape (2, h, w), if it has any.
             space: Of the photo in colour.
 
@@ -253,11 +255,11 @@ class Colorizer:
             PhotochromError: If a hint asks for the own colour of a photo that has none.
             ModelError: As `predict_ab`.
         """
-        guess = self.predict_ab(L) if guess is None else guess
+        unhinted_ab = self.predict_ab(L) if unhinted_ab is None else unhinted_ab
         if not hints:
-            return guess
+            return unhinted_ab
         drawn = draw_hints(hints, L, own_ab, space)
-        return spread_hints(L, guess, self.predict_ab(L, drawn.known), drawn)
+        return propagate_hints(L, unhinted_ab, self.predict_ab(L, drawn.known), drawn)
 
     def network_input(self, photo: Photo, *, size: int | None = None) -> FloatArray:
         """Return L* of a photo at the size that the model sees, shape (h, w).

@@ -27,7 +27,7 @@ _SIGMA_AB = 3.0  # likewise, of the network's ab without hints
 _MIN_CONDUCTANCE = 1e-4  # across the strongest edge
 _REACH = 0.8  # of the short side: how far a walk gets where there are no edges
 _BELONGS = (0.2, 0.8)  # probability of arrival: from no fill to all of it
-_FOLLOWS = (0.0, 0.3)  # likewise, for the network's own response
+_FOLLOWS = (0.0, 0.3)  # likewise, for the network's own change
 _FLATNESS = (
     0.6  # share of the hinted colour itself in the fill; the rest keeps the network's detail
 )
@@ -101,8 +101,8 @@ def no_original_error() -> PhotochromError:
     )
 
 
-def spread_hints(
-    L: FloatArray, guess: FloatArray, response: FloatArray, drawn: DrawnHints
+def propagate_hints(
+    L: FloatArray, unhinted_ab: FloatArray, hinted_ab: FloatArray, drawn: DrawnHints
 ) -> FloatArray:
     """Return ab that has the colours of hints at their places, and fills what belongs to them.
 
@@ -113,8 +113,8 @@ def spread_hints(
 
     Args:
         L: L*, shape (h, w).
-        guess: The network's ab without hints, shape (2, h, w).
-        response: Its ab with hints.
+        unhinted_ab: The network's ab without hints, shape (2, h, w).
+        hinted_ab: Its ab with hints.
         drawn: The hints.
 
     Returns:
@@ -128,17 +128,17 @@ def spread_hints(
     scale = max(1.0, min(height, width) / _SIDE)
     size = max(1, round(width / scale)), max(1, round(height / scale))
     smooth_L = cv2.bilateralFilter(_resize(L[None], size)[0], 5, 8.0, 1.5)
-    features = np.stack([smooth_L / _SIGMA_L, *(_resize(guess, size) / _SIGMA_AB)])
+    features = np.stack([smooth_L / _SIGMA_L, *(_resize(unhinted_ab, size) / _SIGMA_AB)])
     mask = drawn.mask.astype(np.float32)
-    wanted = (drawn.ab - (1 - _FLATNESS) * response) * mask
+    wanted = (drawn.ab - (1 - _FLATNESS) * hinted_ab) * mask
     sources = _PENALTY * _resize(np.stack([*wanted, mask]), size).astype(np.float64)
     short = min(size)
     ends = _PENALTY * _resize(mask[None], size)[0].astype(np.float64) + 1 / (_REACH * short) ** 2
     solution = _walk(features, ends, sources)
     *fill, arrival = _resize(solution.astype(np.float32), (width, height))
     fill = np.stack(fill) / np.maximum(arrival, np.float32(1e-9))
-    ab = guess + (response - guess) * _smooth_step(arrival, *_FOLLOWS)
-    ab += (fill - _FLATNESS * response) * _smooth_step(arrival, *_BELONGS)
+    ab = unhinted_ab + (hinted_ab - unhinted_ab) * _smooth_step(arrival, *_FOLLOWS)
+    ab += (fill - _FLATNESS * hinted_ab) * _smooth_step(arrival, *_BELONGS)
     return np.where(drawn.mask, drawn.ab, ab).astype(np.float32)
 
 

@@ -57,7 +57,7 @@ def suggest_colors(prepared: PreparedPhoto, ab: FloatArray, x: float, y: float) 
 
     Args:
         prepared: The photo.
-        ab: The model's guess, of any size, shape (2, h, w), such as of `PreparedPhoto.ab`.
+        ab: The model's own, of any size, shape (2, h, w), such as of `PreparedPhoto.ab`.
         x: Place as a fraction of the width, 0 to 1.
         y: Place as a fraction of the height, 0 to 1.
     """
@@ -66,8 +66,8 @@ def suggest_colors(prepared: PreparedPhoto, ab: FloatArray, x: float, y: float) 
     row, column = min(int(y * height), height - 1), min(int(x * width), width - 1)
     part = tuple(slice(max(0, i - _REACH), i + _REACH + 1) for i in (row, column))
     L = float(prepared.small_L[row, column])
-    guess = ab[:, *part][:, np.abs(prepared.small_L[part] - L) < _MAX_STEP].mean(1)
-    chroma, hue = max(float(np.hypot(*guess)), _MIN_CHROMA), float(np.arctan2(guess[1], guess[0]))
+    own = ab[:, *part][:, np.abs(prepared.small_L[part] - L) < _MAX_STEP].mean(1)
+    chroma, hue = max(float(np.hypot(*own)), _MIN_CHROMA), float(np.arctan2(own[1], own[0]))
     near = [_from_hue(chroma, hue + np.radians(turn)) for turn in _NEIGHBORS]
     paints: list[tuple[Kind, FloatArray]] = [
         (kind, np.array([a, b], np.float32))
@@ -75,10 +75,10 @@ def suggest_colors(prepared: PreparedPhoto, ab: FloatArray, x: float, y: float) 
         for low, high, a, b in colors
         if low <= L <= high
     ]
-    paints.sort(key=lambda paint: float(np.hypot(*(paint[1] - guess))))
+    paints.sort(key=lambda paint: float(np.hypot(*(paint[1] - own))))
     hues = [_from_hue(_CHROMA, angle) for angle in np.radians(np.arange(0, 360, 30))]
     candidates: list[tuple[Kind, FloatArray]] = [
-        ("model", guess),
+        ("model", own),
         *(("hue", color) for color in near),
         *paints,
         *(("hue", color) for color in hues),

@@ -1,4 +1,4 @@
-"""Versions of a photo that differ where the model is unsure, made by hinting those places."""
+"""Versions of a photo that differ where the model is uncertain, made by hinting those places."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ _PAINTS = ((25, 34), (275, 30), (150, 26), (75, 36), (325, 26))
 _OTHER_HUE = 40
 """Degrees by which a paint differs from the colour that a region has already."""
 _PLACES = (2, 1)
-"""Hints in the region of most doubt, and in the next one."""
+"""Hints in the most uncertain region, and in the next one."""
 _MIN_AREA, _MAX_AREA = 0.01, 0.12
 """Fractions of the picture: smaller regions are left out, larger ones count as this large."""
 _MIN_SCORE = 0.2
-"""Of a region: its doubt (a distance of ab), times the square root of its area as a fraction."""
+"""Of a region: its uncertainty (a distance of ab), times the root of its area as a fraction."""
 _FLAT = 6
 """Difference of neighbouring pixels, 0 to 255, within a region."""
 
@@ -58,9 +58,11 @@ def hint_versions(
         ModelError: As `Colorizer.predict_ab`.
     """
     placed = place_hints(hints, size, geometry)
-    guesses = np.stack(list(_guess(colorizer, prepared, placed)))
+    predictions = np.stack(list(_predict_variants(colorizer, prepared, placed)))
     # A hint may not have reached all of its region.
-    regions = _find_regions(prepared.small_L, prepared.guess, guesses, placed)[: len(_PLACES)]
+    regions = _find_regions(prepared.small_L, prepared.unhinted_ab, predictions, placed)[
+        : len(_PLACES)
+    ]
     versions = [tuple(hints)]
     if regions and len(hints) + sum(_PLACES) <= MAX_HINTS:
         for number in range(COUNT - 1):
@@ -73,7 +75,7 @@ def hint_versions(
     return versions
 
 
-def _guess(
+def _predict_variants(
     colorizer: Colorizer, prepared: PreparedPhoto, hints: Sequence[PlacedHint]
 ) -> Iterator[FloatArray]:
     """Yield the model's ab at several sizes and mirrored, each of the shape for its own size."""
@@ -106,8 +108,8 @@ class _Region:
     """Mean, like `a` and `b`."""
     a: float
     b: float
-    doubt: float
-    """Mean distance of the guesses from their mean, in ab."""
+    uncertainty: float
+    """Mean distance of the predictions from their mean, in ab."""
 
     @property
     def area(self) -> float:
@@ -134,7 +136,7 @@ class _Region:
     def score(self) -> float:
         """How much another colour is worth to be seen; of a dark region or a background, less."""
         seen = float(np.interp(self.L, [10, 30], [0.3, 1])) * (1 - 0.8 * self.rim)
-        return seen * self.doubt * float(np.sqrt(min(self.area, _MAX_AREA)))
+        return seen * self.uncertainty * float(np.sqrt(min(self.area, _MAX_AREA)))
 
     @property
     def is_known(self) -> bool:
@@ -180,19 +182,19 @@ class _Region:
 
 
 def _find_regions(
-    L: FloatArray, plain: FloatArray, guesses: FloatArray, hints: Sequence[PlacedHint]
+    L: FloatArray, plain: FloatArray, predictions: FloatArray, hints: Sequence[PlacedHint]
 ) -> list[_Region]:
-    """Return regions of doubt without hints, that of most doubt first.
+    """Return uncertain regions without hints, the most uncertain first.
 
     Args:
         L: L*, shape (h, w).
         plain: The model's ab without hints, shape (2, h, w).
-        guesses: ab, shape (n, 2, h, w).
+        predictions: ab, shape (n, 2, h, w).
         hints: Of the photo as it is.
     """
     height, width = L.shape
-    mean = guesses.mean(0)
-    doubt = np.sqrt(np.square(guesses - mean).sum(1).mean(0))
+    mean = predictions.mean(0)
+    uncertainty = np.sqrt(np.square(predictions - mean).sum(1).mean(0))
     rgb = color.lab_to_rgb(np.dstack([L, *plain]).astype(np.float32))
     image = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
     radius = max(2, min(height, width) // 28)
@@ -209,10 +211,12 @@ def _find_regions(
         mask = labels == label
         a, b = mean[:, mask].mean(1)
         regions.append(
-            _Region(mask, float(L[mask].mean()), float(a), float(b), float(doubt[mask].mean()))
+            _Region(
+                mask, float(L[mask].mean()), float(a), float(b), float(uncertainty[mask].mean())
+            )
         )
-    unsure = [each for each in regions if not each.is_known and each.score >= _MIN_SCORE]
-    return sorted(unsure, key=lambda each: -each.score)
+    uncertain = [each for each in regions if not each.is_known and each.score >= _MIN_SCORE]
+    return sorted(uncertain, key=lambda each: -each.score)
 
 
 def _to_hint(

@@ -116,7 +116,7 @@ def _predict(
     def predict_ab(L: FloatArray, index: int) -> FloatArray:
         hints = [held.hint for held in segment.hints if held.first <= index < held.stop]
         placed = place_hints(hints, settings.video.upright_size, Geometry())
-        return colorizer.follow_hints(L, placed)
+        return colorizer.predict_with_hints(L, placed)
 
     if settings.steady:
         # Colours with a hint are not averaged with those before it.

@@ -55,7 +55,7 @@ class HintRenderer(Renderer):
         """
         if not colors.hints:
             return super().load_prediction(colors)
-        return self.keep(colors, lambda: self._follow_hints(colors), prediction_bytes)
+        return self.keep(colors, lambda: self._predict(colors), prediction_bytes)
 
     def load_prepared(self, folder: Path) -> PreparedPhoto:
         """Return what a model that takes hints needs of a photo, from the folder of a prediction.
@@ -65,7 +65,7 @@ class HintRenderer(Renderer):
         """
         return self.keep(folder / "prepared", lambda: read_prepared(folder), _prepared_bytes)
 
-    def _follow_hints(self, colors: Colors) -> Prediction:
+    def _predict(self, colors: Colors) -> Prediction:
         photo = self.load_prediction(Colors(colors.folder)).photo
         prepared = self.load_prepared(colors.folder)
         colorizer = self.load_colorizer(colors.model)
@@ -135,5 +135,5 @@ def read_prepared(folder: Path) -> PreparedPhoto:
 
 def _prepared_bytes(prepared: PreparedPhoto) -> int:
     own = prepared.small_ab
-    arrays = (prepared.L, prepared.small_L, prepared.guess, *(() if own is None else (own,)))
+    arrays = (prepared.L, prepared.small_L, prepared.unhinted_ab, *(() if own is None else (own,)))
     return sum(array.nbytes for array in arrays)
