@@ -37,7 +37,8 @@ ENCODER_L1 = override(
     L1_ONLY,
     {
         "generator.kind": "encoder_unet",
-        "generator.encoder": "tu-efficientnet_lite0",
+        "generator.encoder": "tu-test_efficientnet",
+        "generator.encoder_weights": "none",
         "generator.decoder_channels": (24, 16, 8, 8),
     },
 )

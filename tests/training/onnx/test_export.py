@@ -38,7 +38,8 @@ RECIPE_OF = {
             "data": {"image_size": 128},
             "generator": {
                 "kind": "encoder_unet",
-                "encoder": "tu-efficientnet_lite0",
+                "encoder": "tu-test_efficientnet",  # fewer layers than those of recipes
+                "encoder_weights": "none",
                 "decoder_channels": [24, 16, 8, 8],
                 "encoder_padding": "replicate",
                 "reflection_padding": 8,

@@ -19,7 +19,8 @@ SMALL = Recipe.from_dict(
     {
         "generator": {
             "kind": "encoder_unet",
-            "encoder": "tu-efficientnet_lite0",
+            "encoder": "tu-test_efficientnet",
+            "encoder_weights": "none",
             "decoder_channels": [24, 16, 8, 8],
         }
     }
