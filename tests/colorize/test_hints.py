@@ -62,7 +62,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     file.write_text(json.dumps(hints_to_json(hints)))
     assert read_hints(file) == hints
     file.write_text(format_hints(hints))
-    assert read_hints(file) == hints
+    assert read_hints(str(file)) == hints
     # Editors of Windows begin a file with a byte order mark; a form has it as text.
     assert parse_hints("\ufeff" + format_hints(hints), "hints") == hints
     for encoding in ("utf-8-sig", "utf-16"):

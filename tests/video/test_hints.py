@@ -140,6 +140,11 @@ def test_a_hint_in_a_turned_film_is_in_px_of_the_upright_frame(model: Path, tmp_
     assert result.hints == ["9,90,red from 0:00:00.00 to 0:00:00.08"]
 
 
+def test_a_time_before_the_first_frame_is_refused():
+    with pytest.raises(PhotochromError, match="the hint's time is -1/2; it has to be 0 s or later"):
+        timed("-0.5")
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [

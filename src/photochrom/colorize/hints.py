@@ -181,23 +181,23 @@ def is_hints_file(name: str) -> bool:
     return name.lower().endswith(FILE_SUFFIX)
 
 
-def read_hints(path: Path) -> tuple[Hint, ...]:
+def read_hints(path: str | Path) -> tuple[Hint, ...]:
     """Read a file of hints.
 
     Raises:
         PhotochromError: If it cannot be read, is not JSON, or as `hints_from_json`.
     """
-    return parse_hints(read_text(path), str(path))
+    return parse_hints(read_bytes(path), str(path))
 
 
-def read_text(path: Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
     """Read a file of hints.
 
     Raises:
         PhotochromError: If it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise PhotochromError(f"the hints {path} cannot be read: {error.strerror}") from None
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from photochrom.colorize.hints import MAX_HINTS, Hint, check_hints, parse_json, read_text
+from photochrom.colorize.hints import MAX_HINTS, Hint, check_hints, parse_json, read_bytes
 from photochrom.errors import PhotochromError
 from photochrom.video.analysis import HeldHint, VideoAnalysis
 from photochrom.video.source import Video, VideoError, format_time
@@ -28,7 +28,7 @@ class TimedHint:
     """A hint that holds from its time until the next cut, at the same place.
 
     Raises:
-        PhotochromError: If it is for the original colour.
+        PhotochromError: If its time is negative, or its colour is `original`.
     """
 
     time: Fraction
@@ -36,7 +36,9 @@ class TimedHint:
     hint: Hint
 
     def __post_init__(self) -> None:
-        """Check the colour."""
+        """Check the values."""
+        if self.time < 0:
+            raise PhotochromError(f"the hint's time is {self.time}; it has to be 0 s or later")
         if self.hint.color == "original":
             raise PhotochromError(
                 f"the hint {self.hint} asks for the original colour, which is for photos; give a "
@@ -54,7 +56,7 @@ def read_timed_hints(path: Path) -> tuple[TimedHint, ...]:
     Raises:
         PhotochromError: If it cannot be read, has another form, or a value is not allowed.
     """
-    values = parse_json(read_text(path), str(path), _FORM)
+    values = parse_json(read_bytes(path), str(path), _FORM)
     try:
         return _from_json(values)
     except PhotochromError as error:
