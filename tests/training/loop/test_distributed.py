@@ -57,6 +57,7 @@ DOUBLE_PRECISION_RECIPES = {
     "photochrom": override(
         named_recipe("photochrom"),
         {
+            "generator.encoder": "tu-test_efficientnet",
             "generator.encoder_weights": "none",
             "generator.decoder_channels": (8, 8, 8, 8),
             "generator.hints": True,
@@ -64,7 +65,7 @@ DOUBLE_PRECISION_RECIPES = {
             "adversarial.regularization.gradient_penalty.weight": 0.1,
             "discriminator.base_channels": 4,
             "discriminator.networks": ("tu-efficientnet_lite0", "tu-efficientnet_lite1"),
-            "objective.perceptual.networks": ("tu-efficientnet_lite0", "tu-efficientnet_lite1"),
+            "objective.perceptual.networks": ("tu-efficientnet_lite0",),
             "data.image_size": 32,
             "data.batch_size": 8,
             "data.degradation": 0.5,
