@@ -40,3 +40,9 @@ def test_reference_values_of_greys():
     assert color.rgb_to_lab(np.zeros(3, np.float32)) == pytest.approx([0, 0, 0], abs=1e-3)
     # The white point of scikit-image is that of its matrix to 5 digits only, hence 0.01.
     assert color.rgb_to_lab(np.ones(3, np.float32)) == pytest.approx([100, 0, 0], abs=0.01)
+
+
+def test_a_color_as_hex_text():
+    L, a, b = color.rgb_to_lab(np.array([0xB2, 0x22, 0x22], np.float32) / np.float32(255))
+    assert color.lab_to_hex(L, a, b) == "#b22222"
+    assert color.lab_to_hex(100, 50, 0) == "#ffffff"  # no chroma fits

@@ -35,6 +35,13 @@ def lab_to_rgb(lab: FloatArray) -> FloatArray:
     return np.ascontiguousarray(rgb.T).reshape(lab.shape)
 
 
+def lab_to_hex(L: float, a: float, b: float) -> str:
+    """Return a colour of CIELAB in sRGB, as #rrggbb, as of `lab_to_rgb`."""
+    rgb = lab_to_rgb(np.array([L, a, b], np.float32))
+    red, green, blue = np.rint(rgb * 255).astype(int)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
 def mean_chroma(pixels: NDArray[np.uint8]) -> float:
     """Return the mean of sqrt(a*^2 + b*^2) over an sRGB photo, shape (H, W, 3)."""
     small = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BOX)

@@ -204,7 +204,7 @@ class Colorizer:
         if small_L.size < height * width:
             coefficients = upsampling.fit_lines(L, ab)
         else:
-            ab = np.stack([cv2.resize(x, photo.size, interpolation=cv2.INTER_AREA) for x in ab])
+            ab = upsampling.resize_planes(ab, *photo.size)
             coefficients = np.concatenate([np.zeros_like(ab), ab])
         return Prediction(photo, coefficients, self.model.name, len(hints))
 

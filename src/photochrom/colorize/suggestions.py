@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from photochrom import color
 from photochrom.color import FloatArray
 from photochrom.color.difference import difference_at_equal_lightness
 from photochrom.colorize.colorizer import PreparedPhoto
+from photochrom.colorize.upsampling import resize_planes
 
 COUNT = 6
 Kind = Literal["model", "hue", "skin", "hair", "sky", "foliage", "wood", "stone", "cloth"]
@@ -62,7 +62,7 @@ def suggest_colors(prepared: PreparedPhoto, ab: FloatArray, x: float, y: float) 
         y: Place as a fraction of the height, 0 to 1.
     """
     height, width = prepared.small_L.shape
-    ab = np.stack([cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in ab])
+    ab = resize_planes(ab, width, height)
     row, column = min(int(y * height), height - 1), min(int(x * width), width - 1)
     part = tuple(slice(max(0, i - _REACH), i + _REACH + 1) for i in (row, column))
     L = float(prepared.small_L[row, column])
@@ -88,7 +88,7 @@ def suggest_colors(prepared: PreparedPhoto, ab: FloatArray, x: float, y: float) 
     colors = np.ascontiguousarray(stacked.T)
     first, last = 1 + len(near), 1 + len(near) + len(paints)
     chosen = _choose(colors, range(1, first), range(first, last))
-    return [Suggestion(_to_hex(L, colors[i]), candidates[i][0]) for i in chosen]
+    return [Suggestion(color.lab_to_hex(L, *colors[i]), candidates[i][0]) for i in chosen]
 
 
 def _from_hue(chroma: float, hue: float) -> FloatArray:
@@ -116,9 +116,3 @@ def _choose(colors: FloatArray, near: range, paints: range) -> list[int]:
         best = max(paints, key=apart.__getitem__, default=0)
         chosen.append(best if apart[best] >= _MIN_DIFFERENCE else int(apart.argmax()))
     return chosen
-
-
-def _to_hex(L: float, ab: FloatArray) -> str:
-    lab = np.array([L, *ab], np.float32)
-    red, green, blue = np.rint(color.lab_to_rgb(lab[None, None])[0, 0] * 255).astype(int)
-    return f"#{red:02x}{green:02x}{blue:02x}"

@@ -12,6 +12,7 @@ from photochrom.color import FloatArray
 from photochrom.colorize.colorizer import Colorizer, PreparedPhoto
 from photochrom.colorize.hinting import draw_hints
 from photochrom.colorize.hints import MAX_HINTS, Hint, PlacedHint, place_hints
+from photochrom.colorize.upsampling import resize_planes
 from photochrom.imagefile.geometry import Geometry
 
 COUNT = 4
@@ -85,17 +86,14 @@ def _predict_variants(
         L, own = prepared.small_L, prepared.small_ab
         if scale != 1:
             L = cv2.resize(prepared.L, (w, h), interpolation=cv2.INTER_AREA)
-            own = None if own is None else _resize(own, w, h)
+            own = None if own is None else resize_planes(own, w, h)
         drawn = draw_hints(hints, L, own, color.SRGB).known if hints else None
         if is_mirrored:
             L = np.ascontiguousarray(L[:, ::-1])
             drawn = None if drawn is None else np.ascontiguousarray(drawn[..., ::-1])
         ab = colorizer.predict_ab(L, drawn)
-        yield _resize(np.ascontiguousarray(ab[..., ::-1]) if is_mirrored else ab, width, height)
-
-
-def _resize(ab: FloatArray, width: int, height: int) -> FloatArray:
-    return np.stack([cv2.resize(p, (width, height), interpolation=cv2.INTER_AREA) for p in ab])
+        ab = np.ascontiguousarray(ab[..., ::-1]) if is_mirrored else ab
+        yield resize_planes(ab, width, height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,10 +226,6 @@ def _to_hint(
 ) -> Hint:
     """Return a hint for a row and column of the network's input."""
     (y, x), (h, w) = place, prepared.small_L.shape
-    L = prepared.small_L[y, x]
-    painted = color.limit_chroma(color.SRGB, L[None], np.array(ab, np.float32)[:, None])
-    lab = np.array([L, *painted.ravel()], np.float32)
-    red, green, blue = np.rint(color.lab_to_rgb(lab[None, None])[0, 0] * 255).astype(int)
     width, height = prepared.size
     column, row = geometry.origin((x + 0.5) / w * width, (y + 0.5) / h * height, *size)
-    return Hint(column, row, f"#{red:02x}{green:02x}{blue:02x}")
+    return Hint(column, row, color.lab_to_hex(float(prepared.small_L[y, x]), *ab))

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import cv2
 import numpy as np
 
 from photochrom.colorize.hints import PlacedHint
 from photochrom.colorize.rendering import Prediction, crop, downscale
+from photochrom.colorize.upsampling import resize_planes
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError, TruncatedError
 from photochrom.imagefile.decoding import TooLargeError
@@ -266,9 +266,7 @@ def write_prediction(prediction: Prediction, folder: Path, *, max_size: int = PR
     preview = prediction.downscale(max_size)
     coefficients = preview.coefficients
     if max(coefficients.shape) > max_size:
-        size = preview.photo.size
-        resized = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in coefficients]
-        coefficients = np.stack(resized)
+        coefficients = resize_planes(coefficients, *preview.photo.size)
     # Half the bytes; the error is far below one of 256 levels.
     halved = dataclasses.replace(preview, coefficients=coefficients.astype(np.float16))
     folder.mkdir()
