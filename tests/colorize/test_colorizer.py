@@ -286,6 +286,8 @@ def test_a_hint_keeps_the_original_color():
 def test_wrong_hints_are_refused(picture: Image.Image):
     with pytest.raises(PhotochromError, match="lies outside the photo of 64x48"):
         Colorizer(Hinted())(picture, hints=[Hint(64, 3, "red")])
+    with pytest.raises(PhotochromError, match=r"a hint is \(1, 3, 'red'\); it has to be a Hint"):
+        Colorizer(Hinted())(picture, hints=[(1, 3, "red")])
     with pytest.raises(ModelError, match="takes no colour hints"):
         Colorizer(Model())(picture, hints=[Hint(1, 3, "red")])
 

@@ -259,10 +259,17 @@ def check_hints(
         kind: What it is, for errors.
 
     Raises:
-        PhotochromError: If there are more than `MAX_HINTS`, or one lies outside the photo.
+        PhotochromError: If there are more than `MAX_HINTS`, one is no `Hint`, or one lies outside
+            the photo.
     """
     hints = tuple(hints)
     _check_count(len(hints), kind)
+    for hint in hints:
+        if not isinstance(hint, Hint):
+            raise PhotochromError(
+                f"a hint is {repr(hint)[:60]}; it has to be a Hint, such as "
+                "Hint(410, 220, 'firebrick')"
+            )
     if size is not None:
         width, height = size
         for hint in hints:
