@@ -194,10 +194,22 @@ def test_source_of_the_walk_packs_the_photos_that_a_file_names(tmp_path: Path) -
 # Parts outside photochrom
 
 
-def run_with(folder: Path, *arguments: object) -> None:
-    """Run photochrom in a new process that can import what is in a folder."""
+RUN_COMMANDS = """
+import json, sys
+from photochrom.cli import main
+for arguments in json.loads(sys.argv[1]):
+    main(arguments, standalone_mode=False)
+"""
+
+
+def run_with(folder: Path, *commands: tuple[object, ...]) -> None:
+    """Run commands of photochrom in a new process that can import what is in a folder.
+
+    One process runs all of them, as importing torch takes seconds.
+    """
+    arguments = json.dumps([[str(argument) for argument in command] for command in commands])
     done = subprocess.run(
-        [sys.executable, "-m", "photochrom", *(str(argument) for argument in arguments)],
+        [sys.executable, "-c", RUN_COMMANDS, arguments],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "src")])},
         capture_output=True,
         text=True,
@@ -236,13 +248,15 @@ def test_own_parts_work_in_every_command_and_process(data: Path, tmp_path: Path)
     }
     changes = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     options = ("--data", data, "--out", tmp_path / "runs", "--device", "cpu", "--devices", 2)
-    run_with(folder, "train", "tiny", *options, *changes)
-    path = tmp_path / "runs/0000-tiny"
+    path, model = tmp_path / "runs/0000-tiny", tmp_path / "model.onnx"
+    run_with(
+        folder,
+        ("train", "tiny", *options, *changes),
+        ("evaluate", path, "--data", data),
+        ("export", path, model),
+    )
     assert read_log(path)[0]["g_smooth"] > 0
-    run_with(folder, "evaluate", path, "--data", data)
     assert (path / "metrics.json").is_file()
-    model = tmp_path / "model.onnx"
-    run_with(folder, "export", path, model)
 
     # Without the parts, the file can be used and the run cannot.
     photo = data.parent / "photos/00.png"
@@ -259,5 +273,5 @@ def test_own_source_is_a_command(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3)
     (photos / "names.txt").write_text("01.png\n02.png\n")
     arguments = (photos / "names.txt", tmp_path / "data", "--size", 32)
-    run_with(folder, "data", "my_photo_list:PHOTO_LIST", *arguments)
+    run_with(folder, ("data", "my_photo_list:PHOTO_LIST", *arguments))
     assert sum(len(PackedPhotos(tmp_path / "data", split)) for split in SPLITS) == 2
