@@ -282,6 +282,20 @@ def test_hints_belong_to_their_photo(show: "Callable[..., Page]", tmp_path: Path
     wait_for(page, lambda: labels(page) == ["Hint 1 of 1, blue, right"])
     assert centre(page) == pytest.approx(point(page, 0.9, 0.5), abs=2)
 
+    # A hint that is cut off is not counted, neither by the dot nor by its palette.
+    set_hint(page, (0.2, 0.5), COLORS[1])
+    page.get_by_role("button", name="Crop", exact=True).click()
+    page.get_by_role("button", name="Right edge").press("Shift+ArrowLeft")
+    page.get_by_role("button", name="Right edge").press("Shift+ArrowLeft")
+    page.get_by_role("button", name="Apply", exact=True).click()
+    wait_for(page, lambda: labels(page) == ["Hint 1 of 1, red, left"])
+    page.get_by_role("button", name="Hint 1 of 1").click()
+    page.get_by_role("dialog", name="Colour of hint 1").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    wait_for(page, lambda: labels(page) == ["Hint 1 of 1, blue, right"])
+
     page.get_by_text("More options").click()
     page.get_by_label("Model").select_option("tiny")
     page.get_by_role("alert").filter(has_text="tiny takes no colours").wait_for()
