@@ -14,6 +14,7 @@ hint's by more than 20 in ab; how far they move from the picture without hints i
 
 import argparse
 import random
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,11 +149,18 @@ def main() -> None:
     for count in COUNTS:
         here, alone = (np.mean(curves[count, by], axis=0) for by in (False, True))
         print(f"| {count} | {here[0]:.2f} | {here[1]:.2f} | {alone[0]:.2f}, {alone[1]:.2f} |")
+    for count in (1, 50):
+        hints, times = subject.true_hints(count), []
+        for _ in range(7):
+            start = time.process_time()
+            colorizer.predict(subject.photo, hints=hints, prepared=subject.prepared)
+            times.append(time.process_time() - start)
+        print(f"\nhints: {count}; of processor time: {1000 * min(times):.0f} ms")
     print("\n| hint | CIEDE2000 at its place | below 4 | the rest moves | all moves |")
     print("| --- | --- | --- | --- | --- |")
     for name, alone in errors:
         values = np.array(errors[name, alone])
-        text = "| "
+        text = " | "
         if (name, alone) in moves:
             text = " | ".join(f"{move:.2f}" for move in np.nanmean(moves[name, alone], axis=0))
         by = "; the network alone" if alone else ""
