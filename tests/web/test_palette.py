@@ -30,6 +30,7 @@ NAMES = {
     "#404040": "dark grey",
     "firebrick": "red",
     "darkred": "dark red",
+    "#390400": "dark red",
     "#722f37": "dark red",
     "pink": "light pink",
     "darkorange": "orange",

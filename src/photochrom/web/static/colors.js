@@ -62,7 +62,8 @@ function hueOf(lightness, chroma, a, b) {
   }
   if (hue > 35 && hue < 92 && chroma < 0.095 && lightness > 0.78) return { name: "beige" };
   const isBrown = lightness < 0.64 || chroma < 0.115;
-  if ((name === "orange" || (hue > 32 && hue < 92 && chroma < 0.12)) && isBrown) {
+  const firstBrown = lightness < 0.3 ? 36 : 32; // sRGB's darkest red has less chroma
+  if ((name === "orange" || (hue > firstBrown && hue < 92 && chroma < 0.12)) && isBrown) {
     [name, dark, light] = ["brown", 0.42, 0.66];
   } else if (["yellow", "yellow_green"].includes(name) && lightness < 0.7) {
     [name, dark, light] = ["olive", 0.45, 0.7];
