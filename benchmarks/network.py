@@ -11,6 +11,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from skimage.color import deltaE_ciede2000
 
 from photochrom.color import FloatArray, lightness
 from photochrom.colorize.colorizer import network_size
-from photochrom.colorize.onnx_model import default_model_path
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.imagefile.reading import open_photo
 
 CALIBRATION_COUNT = 30
@@ -39,9 +40,23 @@ class CalibrationInputs(CalibrationDataReader):
         self.remaining: Iterator[FloatArray] = iter(inputs)
 
     def get_next(self) -> dict[str, FloatArray] | None:
-        """Return L* of the next photo."""
+        """Return the inputs for the next photo."""
         L = next(self.remaining, None)
-        return None if L is None else {"L": L}
+        return None if L is None else named_inputs(L)
+
+
+@cache
+def takes_hints() -> bool:
+    """Return whether the default model has the second input, `hints`."""
+    return OnnxModel(default_model_path()).takes_hints
+
+
+def named_inputs(L: FloatArray) -> dict[str, FloatArray]:
+    """Return the inputs of the default model for L*, shape (N, 1, H, W), without hints."""
+    inputs = {"L": L}
+    if takes_hints():
+        inputs["hints"] = np.zeros((len(L), 3, *L.shape[2:]), np.float32)
+    return inputs
 
 
 def load_session(path: Path, level: str = "ORT_ENABLE_ALL") -> onnxruntime.InferenceSession:
@@ -54,10 +69,11 @@ def load_session(path: Path, level: str = "ORT_ENABLE_ALL") -> onnxruntime.Infer
 
 def measure_ms(network: onnxruntime.InferenceSession, L: FloatArray) -> float:
     """Return the shortest time of ten runs in milliseconds."""
+    inputs = named_inputs(L)
     runs = []
     for _ in range(10):
         start = time.perf_counter()
-        network.run(["ab"], {"L": L})
+        network.run(["ab"], inputs)
         runs.append(time.perf_counter() - start)
     return min(runs) * 1000
 
@@ -100,7 +116,7 @@ def main() -> None:
             errors = []
             for L in inputs[CALIBRATION_COUNT:]:
                 labs = [
-                    np.concatenate([L, net.run(["ab"], {"L": L})[0]], 1)[0].transpose(1, 2, 0)
+                    np.concatenate([L, *net.run(["ab"], named_inputs(L))], 1)[0].transpose(1, 2, 0)
                     for net in (plain, network)
                 ]
                 errors.append(deltaE_ciede2000(*labs).mean())
