@@ -44,6 +44,16 @@ def run_command(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["reproduce", *(str(argument) for argument in arguments)])
 
 
+@pytest.fixture(scope="module")
+def reproduced(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a command that trains and evaluates unet-l1; tests only read it."""
+    out = tmp_path_factory.mktemp("reproduced")
+    arguments = ("--out", out, "--protocol", "smoke", "--only", "unet-l1", "--jobs", 1)
+    result = run_command("--data", data, *arguments)
+    assert result.exit_code == 0, result.output
+    return out
+
+
 @pytest.mark.slow
 def test_smoke_protocol_runs_everything_once(data: Path, tmp_path: Path) -> None:
     historic = write_photos(tmp_path / "historic", 2, size=(40, 30))
@@ -312,14 +322,12 @@ def test_photos_named_like_cocos_are_taken_for_them(tmp_path: Path, name: str, c
     assert collect(tmp_path / "out", "smoke", "data", None).data["coco"] is coco
 
 
-def test_results_are_of_the_test_split(data: Path, tmp_path: Path) -> None:
-    arguments = ("--out", tmp_path, "--protocol", "smoke", "--only", "unet-l1", "--jobs", 1)
-    assert run_command("--data", data, *arguments).exit_code == 0
-    (run,) = tmp_path.glob("smoke/runs/*")
+def test_results_are_of_the_test_split(data: Path, reproduced: Path) -> None:
+    (run,) = reproduced.glob("smoke/runs/*")
     assert not (run / "metrics.json").exists()
-    for metrics in (run / "metrics-test.json", tmp_path / "smoke/baselines/metrics.json"):
+    for metrics in (run / "metrics-test.json", reproduced / "smoke/baselines/metrics.json"):
         assert json.loads(metrics.read_text())["split"] == "test"
-    results = Results.from_json((tmp_path / "smoke/docs/results.json").read_bytes())
+    results = Results.from_json((reproduced / "smoke/docs/results.json").read_bytes())
     assert results.data.items() >= {"train": 8, "validation": 4, "test": 12}.items()
     (result,) = results.runs
     (scores,) = read_scores(run / "scores-test.csv").values()
@@ -327,13 +335,11 @@ def test_results_are_of_the_test_split(data: Path, tmp_path: Path) -> None:
     assert result.scores["psnr"] == pytest.approx(scores.values["psnr"], rel=1e-3)
 
 
-def test_results_have_machine_but_no_local_paths(data: Path, tmp_path: Path) -> None:
-    arguments = ("--out", tmp_path, "--protocol", "smoke", "--only", "unet-l1", "--jobs", 1)
-    assert run_command("--data", data, *arguments).exit_code == 0
-    (run,) = tmp_path.glob("smoke/runs/*")
+def test_results_have_machine_but_no_local_paths(reproduced: Path) -> None:
+    (run,) = reproduced.glob("smoke/runs/*")
     assert run.name == "0000-unet-l1-seed0"
     environment = json.loads((run / "environment.json").read_text())
     assert environment["machine"]["cores"] > 0
-    (result,) = Results.from_json((tmp_path / "smoke/docs/results.json").read_bytes()).runs
+    (result,) = Results.from_json((reproduced / "smoke/docs/results.json").read_bytes()).runs
     assert "data" not in result.environment  # a path of this machine
     assert result.environment["data_fingerprint"]
