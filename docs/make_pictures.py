@@ -1,4 +1,6 @@
-"""Write docs/before-after.png and the web page's samples: `python docs/make_pictures.py`.
+"""Write docs/before-after.png, docs/hints.png and the web page's samples.
+
+Run it as `python docs/make_pictures.py`.
 
 The photos are scikit-image's samples, all in the public domain or CC0: astronaut (NASA), chelsea,
 coffee and rocket (SpaceX).
@@ -7,19 +9,27 @@ coffee and rocket (SpaceX).
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from skimage import data
 
-from photochrom import Colorizer
+from photochrom import Colorizer, Hint
 
 HEIGHT = 300
 DOCS = Path(__file__).parent
+HINTS = (
+    Hint(120, 330, "#e06a10"),
+    Hint(300, 330, "#e06a10"),
+    Hint(26, 235, "neutral"),
+    Hint(55, 190, "firebrick"),
+)
+"""In the photo of the astronaut: an orange suit, and white and red stripes of the flag."""
 SAMPLES = DOCS.parent / "src" / "photochrom" / "web" / "static" / "samples"
 
 
 def main() -> None:
     """Write all images."""
     write_before_after()
+    write_hints()
     write_samples()
 
 
@@ -40,6 +50,20 @@ def write_before_after() -> None:
             )
         )
     Image.fromarray(np.concatenate(columns, axis=1)).save(DOCS / "before-after.png", optimize=True)
+
+
+def write_hints() -> None:
+    """Write docs/hints.png: a grey photo, the default model's output, and that with hints."""
+    grey = Image.fromarray(data.astronaut()).convert("L")
+    colorizer = Colorizer()
+    with_hints = colorizer(grey, hints=HINTS).convert("RGB")
+    draw = ImageDraw.Draw(with_hints)
+    for hint in HINTS:
+        fill = hint.rgb or (128, 128, 128)
+        draw.circle((hint.x, hint.y), 9, fill=fill, outline=(255, 255, 255), width=3)
+    pictures = [grey.convert("RGB"), colorizer(grey).convert("RGB"), with_hints]
+    shown = [picture.resize((400, 400), Image.Resampling.LANCZOS) for picture in pictures]
+    Image.fromarray(np.concatenate(shown, axis=1)).save(DOCS / "hints.png", optimize=True)
 
 
 def write_samples() -> None:

@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def take_screenshot(url: str, target: Path) -> None:
-    """Add the samples to the page at `url` and write a PNG."""
+    """Add the samples to the page at `url`, give one hints, and write a PNG."""
     samples = sorted((STATIC / "samples").glob("*.jpg"))
     with launch_browser() as chromium:
         page = chromium.new_page(
@@ -33,6 +33,18 @@ def take_screenshot(url: str, target: Path) -> None:
         page.set_input_files("#file-input", samples)
         page.locator(".thumbnail[data-status=ready] .colored").nth(len(samples) - 1).wait_for()
         page.locator("#split").wait_for()
+        # The suit of the first photo, the astronaut, gets its colour at two places.
+        for x, y in ((0.24, 0.65), (0.58, 0.65)):
+            frame = page.locator("#frame").bounding_box()
+            assert frame is not None
+            page.mouse.click(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"])
+            page.locator("#palette [data-color]").first.wait_for()
+            page.locator("#palette-picker").fill("#e06a10")
+            page.wait_for_timeout(1000)
+            if x < 0.5:
+                page.locator("#palette-close").click()
+        page.mouse.move(0, 0)
+        page.locator(".version-picture img").nth(3).wait_for()
         page.wait_for_timeout(1000)  # until the thumbnails have faded in
         page.screenshot(path=target)
 
