@@ -28,9 +28,7 @@ _MIN_CONDUCTANCE = 1e-4  # across the strongest edge
 _REACH = 0.8  # of the short side: how far a walk gets where there are no edges
 _BELONGS = (0.2, 0.8)  # probability of arrival: from no fill to all of it
 _FOLLOWS = (0.0, 0.3)  # likewise, for the network's own change
-_FLATNESS = (
-    0.6  # share of the hinted colour itself in the fill; the rest keeps the network's detail
-)
+_FLATNESS = 0.6  # of the fill: the hinted colour itself; the rest keeps the network's detail
 _PENALTY = 100.0  # of the conductance to a hint; others are at most 1
 
 
