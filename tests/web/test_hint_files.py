@@ -38,10 +38,15 @@ def write_hints(photo: Path, hints: Any) -> Path:
     return path
 
 
-def saved_hints(page: "Page") -> list[tuple[str, Any]]:
-    """Return the name of each photo on the server, and its hints."""
-    photos = page.request.get(f"{page.url}photos").json()["photos"]
-    return [(photo["name"], photo["look"]["hints"]) for photo in photos]
+def states(page: "Page") -> list[dict[str, Any]]:
+    """Return the photos on the server."""
+    photos: list[dict[str, Any]] = page.request.get(f"{page.url}photos").json()["photos"]
+    return photos
+
+
+def saved_hints(page: "Page") -> dict[str, Any]:
+    """Return the hints of each photo on the server, by its name."""
+    return {photo["name"]: photo["look"]["hints"] for photo in states(page)}
 
 
 def download_all(page: "Page") -> dict[str, bytes]:
@@ -57,14 +62,14 @@ def test_hints_come_back_from_the_zip(page: "Page", photos: list[Path], tmp_path
     grandma, harbour, _, scan = photos
     add_files(page, write_hints(scan, HINTS[:1]), grandma, harbour, scan)
     wait_until_ready(page, 3)
-    wait_for(page, lambda: dict(saved_hints(page))["scan.tif"] == HINTS[:1])
+    wait_for(page, lambda: saved_hints(page)["scan.tif"] == HINTS[:1])
     page.get_by_role("option", name="grandma.jpg").click()
     wait_for_colour(page)
     page.locator("#save-menu-button").click()
     assert not page.locator("#save-hints").is_visible()
     page.keyboard.press("Escape")
     add_files(page, write_hints(grandma, HINTS))  # alone: of a photo on the page
-    wait_for(page, lambda: dict(saved_hints(page))["grandma.jpg"] == HINTS)
+    wait_for(page, lambda: saved_hints(page)["grandma.jpg"] == HINTS)
     undo = page.locator("#undo")
     undo.click()
     assert undo.get_attribute("aria-disabled") == "true"  # it was one change
@@ -75,7 +80,7 @@ def test_hints_come_back_from_the_zip(page: "Page", photos: list[Path], tmp_path
     assert waiting.value.suggested_filename == "grandma.jpg.hints.json"
     text = format_hints(hints_from_json(HINTS))
     assert waiting.value.path().read_text() == text
-    wait_for(page, lambda: dict(saved_hints(page))["grandma.jpg"] == HINTS)
+    wait_for(page, lambda: saved_hints(page)["grandma.jpg"] == HINTS)
 
     first = download_all(page)
     files = ["grandma.jpg.hints.json", "scan.tif.hints.json"]
@@ -89,13 +94,15 @@ def test_hints_come_back_from_the_zip(page: "Page", photos: list[Path], tmp_path
     add_files(page, tmp_path / files[0], harbour, scan, grandma, tmp_path / files[1])
     wait_until_ready(page, 3)
     expected = {"grandma.jpg": HINTS, "harbour.jpg": [], "scan.tif": HINTS[:1]}
-    wait_for(page, lambda: dict(saved_hints(page)) == expected)
+    wait_for(page, lambda: saved_hints(page) == expected)
     assert not page.locator("#notice").is_visible()
     assert download_all(page) == first
 
 
 def test_files_that_cannot_be_used_are_named(page: "Page", photos: list[Path], tmp_path: Path):
     grandma, harbour, wedding, scan = photos
+    sent: list[str] = []
+    page.on("request", lambda r: sent.append(r.url) if r.method == "PATCH" else None)
     add_files(
         page,
         *(grandma, harbour, wedding, scan),
@@ -114,9 +121,12 @@ def test_files_that_cannot_be_used_are_named(page: "Page", photos: list[Path], t
     ):
         page.locator("#notice").filter(has_text=re.compile(sentence)).wait_for()
     expected = {"grandma.jpg": [], "harbour.jpg": [], "wedding.jpeg": [], "scan.tif": HINTS}
-    wait_for(page, lambda: dict(saved_hints(page)) == expected)
+    wait_for(page, lambda: saved_hints(page) == expected)
     page.get_by_role("option", name="wedding.jpeg").click()
     assert page.locator("#undo").get_attribute("aria-disabled") == "true"
+    # The server has them: sent again, they might be refused.
+    id = next(state["id"] for state in states(page) if state["name"] == "scan.tif")
+    assert sent.count(f"{page.url}photos/{id}") == 1
 
 
 ADD = """async ([picture, photos, hints]) => {
@@ -144,7 +154,15 @@ def test_photos_of_one_name_get_the_hints_of_their_folder(page: "Page", photos: 
     ]
     page.evaluate(ADD, [picture, ["/0/a?.jpg", "/1/a?.jpg", "/2/a?.jpg"], hints])
     wait_until_ready(page, 3)
-    wait_for(page, lambda: [hints for _, hints in saved_hints(page)] == [HINTS, HINTS[:1], []])
+    # Uploads may end in another order, which is the server's.
+    ids = page.evaluate(
+        """async () => {
+            const { photos } = await import("/static/photos.js");
+            return photos.map(({ id }) => id);
+        }"""
+    )
+    expected = dict(zip(ids, [HINTS, HINTS[:1], []], strict=True))
+    wait_for(page, lambda: {p["id"]: p["look"]["hints"] for p in states(page)} == expected)
 
 
 def test_version_of_hints_is_chosen_by_a_click(page: "Page", photos: list[Path], tmp_path: Path):
@@ -159,8 +177,8 @@ def test_version_of_hints_is_chosen_by_a_click(page: "Page", photos: list[Path],
     requests: list[str] = []
     page.on("request", lambda r: requests.append(r.url) if "/versions" in r.url else None)
     page.locator("label.version").nth(2).click()
-    wait_for(page, lambda: len(dict(saved_hints(page))["cloths.png"]) == 3)
-    chosen = dict(saved_hints(page))["cloths.png"]
+    wait_for(page, lambda: len(saved_hints(page)["cloths.png"]) == 3)
+    chosen = saved_hints(page)["cloths.png"]
     assert versions.nth(2).is_checked()
     page.wait_for_timeout(1000)  # longer than a change waits for its versions
     assert requests == []
@@ -184,4 +202,4 @@ def test_version_of_hints_is_chosen_by_a_click(page: "Page", photos: list[Path],
     assert versions.nth(2).is_checked()
     page.locator("#undo").click()
     assert versions.nth(0).is_checked()
-    wait_for(page, lambda: dict(saved_hints(page))["cloths.png"] == [])
+    wait_for(page, lambda: saved_hints(page)["cloths.png"] == [])

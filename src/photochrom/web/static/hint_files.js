@@ -75,6 +75,7 @@ async function use(photo, { name, hints, report }) {
     await requestLook(photo, { hints });
     unchecked.set(photo, { name, report });
     callbacks.announce(t("hint_file.used", { name, photo: photo.name }));
+    useHintFiles(); // it may be ready by now
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
     report(t("hint_file.refused", { name, error: error.message }));

@@ -278,10 +278,14 @@ function saveLook(photo) {
 /** Change the look of an uploaded photo once the server has checked it; throws its RequestError. */
 export async function requestLook(photo, changes) {
   const options = { method: "PATCH", json: changes };
-  const { look } = await enqueueChange(() => request(`photos/${photo.id}`, options));
-  // As the server writes them.
-  const checked = Object.keys(changes).map((key) => [key, look[key]]);
+  const state = await enqueueChange(() => request(`photos/${photo.id}`, options));
+  update(photo, state);
+  photo.savedAt = performance.now();
+  // As the server writes them. It has them, so they are not sent again, which it might refuse: by
+  // now it may know the size of the photo.
+  const checked = Object.keys(changes).map((key) => [key, state.look[key]]);
   changeLook([photo], Object.fromEntries(checked));
+  notifyTabs();
 }
 
 /** Warn that the server could not make a look, and return to the last one that was painted. */
