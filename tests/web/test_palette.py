@@ -18,7 +18,7 @@ from support.server import get_service, run_server
 from support.web_page import add_files, wait_for, wait_for_colour, wait_until_ready
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
 pytestmark = needs_browser
 
@@ -277,6 +277,8 @@ def test_colour_is_chosen_by_keys(shown: "Page"):
 
 def test_eyedropper(shown: "Page"):
     page = shown
+    late: list[Route] = []
+    page.route("**/suggestions?*", lambda route: late.append(route))
     palette = open_palette(page)
     box = box_of(page.locator("#frame"))
     start = palette.get_by_role("button", name="From a picture")
@@ -288,7 +290,11 @@ def test_eyedropper(shown: "Page"):
         }"""
     )
     assert moved > bottom_of(page.locator("#stage"))
+    wait_for(page, lambda: bool(late))
+    late[0].fulfill(json={"colors": [{"color": "#8a5a44", "kind": "model"}]})
+    page.locator("#palette-suggestions[aria-busy=false]").wait_for(state="attached")
     page.keyboard.press("Escape")
+    assert palette.locator(".swatch").first.get_attribute("tabindex") == "0"
     start.click()
     assert not page.locator("#loupe").is_visible()
     page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.9 * box["height"])

@@ -156,7 +156,9 @@ function draw() {
     }
   }
   const focused = buttons.find((button) => button === document.activeElement);
-  (focused ?? buttons.find(({ ariaPressed }) => ariaPressed === "true") ?? buttons[0]).tabIndex = 0;
+  const chosen = buttons.find(({ ariaPressed }) => ariaPressed === "true");
+  const reached = focused ?? chosen ?? buttons[0]; // by the Tab key; none while a colour is taken
+  if (reached) reached.tabIndex = 0;
   $("palette-delete").hidden = color === null;
   drawHelp();
   drawName();
