@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from photochrom import color
 from photochrom.color import ColorSpace, FloatArray
 from photochrom.colorize.hints import PlacedHint
+from photochrom.colorize.upsampling import resize_planes
 from photochrom.errors import PhotochromError
 
 PATCH_SIDE = 7
@@ -125,15 +126,14 @@ def propagate_hints(
     height, width = L.shape
     scale = max(1.0, min(height, width) / _SIDE)
     size = max(1, round(width / scale)), max(1, round(height / scale))
-    smooth_L = cv2.bilateralFilter(_resize(L[None], size)[0], 5, 8.0, 1.5)
-    features = np.stack([smooth_L / _SIGMA_L, *(_resize(unhinted_ab, size) / _SIGMA_AB)])
+    smooth_L = cv2.bilateralFilter(resize_planes(L[None], *size)[0], 5, 8.0, 1.5)
+    features = np.stack([smooth_L / _SIGMA_L, *(resize_planes(unhinted_ab, *size) / _SIGMA_AB)])
     mask = drawn.mask.astype(np.float32)
     wanted = (drawn.ab - (1 - _FLATNESS) * hinted_ab) * mask
-    sources = _PENALTY * _resize(np.stack([*wanted, mask]), size).astype(np.float64)
-    short = min(size)
-    ends = _PENALTY * _resize(mask[None], size)[0].astype(np.float64) + 1 / (_REACH * short) ** 2
+    sources = _PENALTY * resize_planes(np.stack([*wanted, mask]), *size).astype(np.float64)
+    ends = sources[-1] + 1 / (_REACH * min(size)) ** 2
     solution = _walk(features, ends, sources)
-    *fill, arrival = _resize(solution.astype(np.float32), (width, height))
+    *fill, arrival = resize_planes(solution.astype(np.float32), width, height, cv2.INTER_LINEAR)
     fill = np.stack(fill) / np.maximum(arrival, np.float32(1e-9))
     ab = unhinted_ab + (hinted_ab - unhinted_ab) * _smooth_step(arrival, *_FOLLOWS)
     ab += (fill - _FLATNESS * hinted_ab) * _smooth_step(arrival, *_BELONGS)
@@ -190,12 +190,6 @@ def _conductance(differences: FloatArray) -> NDArray[np.float64]:
     squares = (differences.astype(np.float64) ** 2).sum(axis=0)
     conductance: NDArray[np.float64] = np.exp(-0.5 * squares) + _MIN_CONDUCTANCE
     return conductance
-
-
-def _resize(planes: FloatArray, size: tuple[int, int]) -> FloatArray:
-    shrinks = size[0] < planes.shape[2]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.stack([cv2.resize(plane, size, interpolation=interpolation) for plane in planes])
 
 
 def _smooth_step(x: FloatArray, low: float, high: float) -> FloatArray:

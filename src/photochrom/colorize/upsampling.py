@@ -32,10 +32,12 @@ def fit_lines(L: FloatArray, ab: FloatArray) -> FloatArray:
     return _guided_filter(L, ab)
 
 
-def resize_planes(planes: FloatArray, width: int, height: int) -> FloatArray:
+def resize_planes(
+    planes: FloatArray, width: int, height: int, interpolation: int = cv2.INTER_AREA
+) -> FloatArray:
     """Resize planes such as ab, shape (n, h, w), to (n, height, width), usually to shrink them."""
     size = width, height
-    return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes])
+    return np.stack([cv2.resize(plane, size, interpolation=interpolation) for plane in planes])
 
 
 def _upsample(L: FloatArray, ab: FloatArray) -> FloatArray:

@@ -4,22 +4,26 @@ New hints take a network each time, which sliders and other photos are not to wa
 decoding: what the network sees of a photo is kept with its first prediction.
 """
 
-import dataclasses
-import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from photochrom.colorize.colorizer import Colorizer, PreparedPhoto
 from photochrom.colorize.rendering import Prediction
 from photochrom.colorize.suggestions import Suggestion, suggest_colors
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
-from photochrom.web.renderer import REMOVED, Colors, Renderer, TaskFailure, prediction_bytes
+from photochrom.web.renderer import (
+    REMOVED,
+    Colors,
+    Renderer,
+    TaskFailure,
+    prediction_bytes,
+    read_halved,
+    write_halved,
+)
 
 MAX_MEMORY = 128_000_000
 """Bytes of photos and predictions that are kept: 14 of grey photos, for a mouse that hovers."""
@@ -119,18 +123,17 @@ def write_prepared(prepared: PreparedPhoto, folder: Path) -> None:
     Raises:
         OSError: If the disk is full.
     """
-    halved = dataclasses.replace(prepared, L=prepared.L.astype(np.float16))
-    (folder / "prepared").write_bytes(pickle.dumps(halved, protocol=5))
+    write_halved(prepared, "L", folder / "prepared")
 
 
 def read_prepared(folder: Path) -> PreparedPhoto:
-    """Unpickle a file of `write_prepared`, which no client can write.
+    """Read a file of `write_prepared`.
 
     Raises:
         OSError: If it was removed.
     """
-    prepared: PreparedPhoto = pickle.loads((folder / "prepared").read_bytes())
-    return dataclasses.replace(prepared, L=prepared.L.astype(np.float32))
+    prepared: PreparedPhoto = read_halved(folder / "prepared", "L")
+    return prepared
 
 
 def _prepared_bytes(prepared: PreparedPhoto) -> int:

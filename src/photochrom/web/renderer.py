@@ -267,21 +267,42 @@ def write_prediction(prediction: Prediction, folder: Path, *, max_size: int = PR
     coefficients = preview.coefficients
     if max(coefficients.shape) > max_size:
         coefficients = resize_planes(coefficients, *preview.photo.size)
-    # Half the bytes; the error is far below one of 256 levels.
-    halved = dataclasses.replace(preview, coefficients=coefficients.astype(np.float16))
     folder.mkdir()
-    (folder / "prediction").write_bytes(pickle.dumps(halved, protocol=5))
+    preview = dataclasses.replace(preview, coefficients=coefficients)
+    write_halved(preview, "coefficients", folder / "prediction")
     (folder / "before").write_bytes(_encode(preview.photo))
 
 
 def read_prediction(folder: Path) -> Prediction:
-    """Unpickle a file of `write_prediction`, which no client can write.
+    """Read a file of `write_prediction`.
 
     Raises:
         OSError: If it was removed.
     """
-    prediction: Prediction = pickle.loads((folder / "prediction").read_bytes())
-    return dataclasses.replace(prediction, coefficients=prediction.coefficients.astype(np.float32))
+    prediction: Prediction = read_halved(folder / "prediction", "coefficients")
+    return prediction
+
+
+def write_halved(value: Any, name: str, path: Path) -> None:
+    """Write a dataclass whose field `name` is an array of float32.
+
+    It takes half the bytes; the error is far below one of 256 levels.
+
+    Raises:
+        OSError: If the disk is full.
+    """
+    halved = dataclasses.replace(value, **{name: getattr(value, name).astype(np.float16)})
+    path.write_bytes(pickle.dumps(halved, protocol=5))
+
+
+def read_halved(path: Path, name: str) -> Any:
+    """Unpickle a file of `write_halved`, which no client can write.
+
+    Raises:
+        OSError: If it was removed.
+    """
+    value = pickle.loads(path.read_bytes())
+    return dataclasses.replace(value, **{name: getattr(value, name).astype(np.float32)})
 
 
 def _encode(photo: Photo) -> bytes:
