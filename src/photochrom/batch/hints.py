@@ -8,19 +8,18 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from photochrom.batch.folders import walk_folder
 from photochrom.batch.locations import is_url, new_resolver
 from photochrom.batch.planning import Job, Plan, failed, ignored
 from photochrom.batch.report import Result
+from photochrom.batch.resuming import AnyJob
 from photochrom.colorize.hints import FILE_SUFFIX, Hint, check_hints, is_hints_file, read_hints
 from photochrom.errors import PhotochromError
 
 if TYPE_CHECKING:
     from photochrom.batch.ray.tasks import Task
-
-AnyJob = TypeVar("AnyJob", Job, "Task")
 
 _ADVICE = (
     f"give --hints a folder in which the hints of a photo sub/a.jpg are sub/a.jpg{FILE_SUFFIX}"

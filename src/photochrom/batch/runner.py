@@ -19,7 +19,7 @@ from photochrom.batch.resuming import changed_output, skipped
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
 from photochrom.colorize.hints import check_hints
-from photochrom.colorize.onnx_model import OnnxModel, default_model_path, no_hints_error
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import GEOMETRY_OPTIONS
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError, PhotoError
@@ -93,8 +93,7 @@ class Settings:
             ModelError: If it does not, or cannot be loaded.
         """
         model = OnnxModel(self.model or default_model_path(), device="cpu", threads=1)
-        if not model.takes_hints:
-            raise no_hints_error(model.name)
+        model.check_takes_hints()
 
 
 def colorize_file(

@@ -22,7 +22,9 @@ from photochrom.cli.text import printable
 from photochrom.colorize.options import check_options
 
 if TYPE_CHECKING:
+    from photochrom.batch.planning import Plan
     from photochrom.batch.report import Result
+    from photochrom.batch.resuming import AnyJob
 
 
 @click.command()
@@ -186,7 +188,20 @@ def colorize(
                 f"{resume} has photos with hints; give their --hints again, or colorize them "
                 "without by --overwrite"
             )
-        renewal = {"checksum": checksum, "overwrite": overwrite, "recolor": recolor}
+
+        def remaining(batch: "Plan[AnyJob]") -> "Plan[AnyJob]":
+            """Return a plan with hints, and without what is finished."""
+            batch = skip_finished(
+                give_hints(batch, hints, single_hints),
+                finished,
+                checksum=checksum,
+                overwrite=overwrite,
+                recolor=recolor,
+            )
+            if any(job.hints for job in batch.jobs):
+                settings.check_takes_hints()
+            return batch
+
         known: list[Result]
         results: Generator[Result, None, None]
         preview: DryRun | None = None
@@ -199,10 +214,7 @@ def colorize(
 
             tasks = plan_tasks(inputs, out, format=format)
             settings = settings.for_batch(len(tasks.jobs))
-            tasks = give_hints(tasks, hints, single_hints)
-            tasks = skip_finished(tasks, finished, **renewal)
-            if any(task.hints for task in tasks.jobs):
-                settings.check_takes_hints()
+            tasks = remaining(tasks)
             known, count = tasks.results, len(tasks.jobs)
             results = colorize_on_ray(tasks.jobs, settings, address=address, actors=jobs)
         else:
@@ -211,10 +223,7 @@ def colorize(
                     raise click.UsageError(f"{location} is a URL; give a path, or --engine ray")
             planned = plan(inputs, None if out is None else Path(out), format=format)
             settings = settings.for_batch(len(planned.jobs))
-            planned = give_hints(planned, hints, single_hints)
-            planned = skip_finished(planned, finished, **renewal)
-            if any(job.hints for job in planned.jobs):
-                settings.check_takes_hints()
+            planned = remaining(planned)
             known, count = planned.results, len(planned.jobs)
             if dry_run:
                 preview = DryRun(planned.jobs, settings, processes=jobs)

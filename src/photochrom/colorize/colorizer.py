@@ -304,8 +304,13 @@ class Colorizer:
             )
         return np.ascontiguousarray(ab[0, :, :height, :width], np.float32)
 
+    @property
+    def takes_hints(self) -> bool:
+        """Whether the model takes hints."""
+        return getattr(self.model, "takes_hints", False)
+
     def _check_takes(self, hints: Sequence[Any] | FloatArray) -> None:
-        if len(hints) and not getattr(self.model, "takes_hints", False):
+        if len(hints) and not self.takes_hints:
             raise no_hints_error(self.model.name)
 
     def _lightness_copies(self, photo: Photo, size: int | None) -> tuple[FloatArray, FloatArray]:

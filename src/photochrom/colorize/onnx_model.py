@@ -116,6 +116,15 @@ class OnnxModel:
         self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self.name, self.size = self._read_identity()
 
+    def check_takes_hints(self) -> None:
+        """Check that it takes hints.
+
+        Raises:
+            ModelError: If it does not.
+        """
+        if not self.takes_hints:
+            raise no_hints_error(self.name)
+
     def _check_ports(self) -> bool:
         """Check that the network maps L* of any size to ab, and return whether it takes hints."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()

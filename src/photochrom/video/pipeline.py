@@ -12,7 +12,7 @@ import cv2
 
 from photochrom.batch.process_pool import WorkerPool
 from photochrom.colorize.colorizer import network_size
-from photochrom.colorize.onnx_model import OnnxModel, default_model_path, no_hints_error
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
@@ -90,8 +90,8 @@ def colorize_video(
     left_out = check_container(video, target, encoding)
     model = model or default_model_path()
     color_model = OnnxModel(model, device=device, threads=1)
-    if hints and not color_model.takes_hints:
-        raise no_hints_error(color_model.name)
+    if hints:
+        color_model.check_takes_hints()
     check_timed_hints(hints, video)
     size = options.get("size") or color_model.size
     checked_settings = {

@@ -85,7 +85,7 @@ class PredictPhoto:
                 colorizer = colorizers[key.model]
                 prepared = colorizer.prepare(page, size=key.size)
                 write_prediction(colorizer.predict(page, prepared=prepared), folder)
-                if getattr(colorizer.model, "takes_hints", False):
+                if colorizer.takes_hints:
                     write_prepared(prepared, folder)
             del page
             if self.known is None:
