@@ -5,9 +5,12 @@ import av
 import numpy as np
 import pytest
 
+from photochrom.colorize.hints import Hint
 from photochrom.imagefile.photo import Photo
-from photochrom.video.analysis import Segment, analyse, decode_segment, split
+from photochrom.video.analysis import analyse
+from photochrom.video.shots import HeldHint, Shot, find_shots, give_hints
 from photochrom.video.source import Video, VideoError, probe, to_frame, to_photo
+from photochrom.video.splitting import Segment, decode_segment, split
 from support.video import still_shot, write_video
 
 
@@ -88,25 +91,45 @@ def test_segments_begin_at_cuts(tmp_path: Path):
     assert analysis.cuts == [0, 20]
     assert analysis.timestamps == [512 * n for n in range(80)]
     assert analysis.durations == [512] * 80
-    segments = list(split(video, analysis, 1000))
+    shots = find_shots(analysis)
+    segments = list(split(video, analysis, shots, 1000))
     assert [(s.first, s.count, len(s.timestamps)) for s in segments] == [
         (0, 20, 20),
-        (0, 32, 42),
-        (10, 28, 38),
+        (0, 30, 40),
+        (10, 30, 40),
     ]
-    assert [s.cuts for s in segments] == [[0], [0], [0]]
+
+
+def test_names_of_segments_change_with_their_shots_only(tmp_path: Path):
+    path = write_video(tmp_path / "a.mp4", still_shot(20) + still_shot(60, 1))
+    video = probe(path)
+    analysis = analyse(video, ignore_progress)
+    shots = find_shots(analysis)
+
+    def names(shots: list[Shot]) -> list[str]:
+        return [segment.name for segment in split(video, analysis, shots, 1000)]
+
+    one, *other = names(shots)
+    assert len({one, *other}) == 3
+    assert names(shots) == [one, *other]
+    hinted = give_hints(shots, [HeldHint(Hint(1, 2, "red"), 0, 20)])
+    assert names(hinted)[0] != one
+    assert names(hinted)[1:] == other
+    moved = [Shot(0, 20), Shot(20, 50), Shot(50, 80)]
+    assert names(moved)[0] == one
+    assert not {*names(moved)[1:]} & {*other}
 
 
 def test_segment_is_decoded_after_seeks_to_a_wrong_position(tmp_path: Path):
     path = write_video(tmp_path / "a.mkv", still_shot(30))
     video = probe(path)
     analysis = analyse(video, ignore_progress)
-    (only,) = split(video, analysis, 1000)
+    (only,) = split(video, analysis, find_shots(analysis), 1000)
     assert only.count == 30
     timestamps, checksum = analysis.timestamps[14:20], analysis.checksums[14]
 
     def decode(timestamps: list[int], keyframes: list[int]) -> list[int | None]:
-        segment = Segment(1, timestamps, 0, 6, [0], [], keyframes, checksum)
+        segment = Segment("a", timestamps, 0, 6, [], keyframes, checksum, [])
         return [frame.pts for frame in decode_segment(video, segment)]
 
     too_late = analysis.timestamps[24]

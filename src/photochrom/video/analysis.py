@@ -1,9 +1,8 @@
-"""Analyse a source video in one pass, and split it into segments."""
+"""Analyse a source video in one pass."""
 
 import zlib
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -11,20 +10,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
 from photochrom.colorize.colorizer import network_size
-from photochrom.colorize.hints import Hint
 from photochrom.video.cuts import THUMBNAIL_SIDE, CutDetector, Thumbnail
 from photochrom.video.source import Video, VideoError, damage_error, decode, format_time
-
-CONTEXT_FRAMES = 10
-"""Frames of the same shot, on each side of a segment, that influence its colours."""
-_MAX_SEGMENT_FRAMES = 192
-_MIN_SEGMENT_FRAMES = 32
-_MIN_SEGMENTS = 16
-"""Limits the length of segments, so that all cores have work until the end."""
-_LARGE_FRAME = 500_000
-"""In px. Segments of larger frames are shorter by the square root of the ratio."""
-_MAX_SEEKS = 4
-"""Keyframes tried before decoding from the beginning."""
 
 ProgressCallback = Callable[[str, int, int], None]
 """Called with the stage (`analysing` or `colorizing`), the number of frames done, and the total."""
@@ -46,40 +33,6 @@ class VideoAnalysis:
     """Indices of the first frames of shots."""
     flashes: list[int]
     """Indices of frames that differ from the shot around them."""
-
-
-@dataclass(frozen=True)
-class HeldHint:
-    """A hint for consecutive frames."""
-
-    hint: Hint
-    first: int
-    """Index of the first frame."""
-    stop: int
-    """Index after the last frame."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Consecutive frames that one process colorizes, and context frames on both sides."""
-
-    index: int
-    timestamps: list[int]
-    """Of all frames, context included."""
-    first: int
-    """Index in `timestamps` of the first frame after the context."""
-    count: int
-    """Number of frames without context."""
-    cuts: list[int]
-    """First frames of shots, as indices in `timestamps`."""
-    flashes: list[int]
-    """As indices in `timestamps`."""
-    keyframes: list[int]
-    """Timestamps from which decoding can start, the best first."""
-    checksum: int
-    """Of the first context frame."""
-    hints: list[HeldHint] = field(default_factory=list)
-    """With indices in `timestamps`."""
 
 
 def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
@@ -134,6 +87,11 @@ def _check_frame(video: Video, frame: VideoFrame, timestamps: list[int]) -> None
         )
 
 
+def checksum(frame: VideoFrame) -> int:
+    """Return the CRC-32 of a frame's thumbnail."""
+    return zlib.crc32(_thumbnail(frame).tobytes())
+
+
 def _thumbnail(frame: VideoFrame) -> Thumbnail:
     height, width = network_size(frame.height, frame.width, THUMBNAIL_SIDE)
     grey = frame.reformat(
@@ -144,88 +102,3 @@ def _thumbnail(frame: VideoFrame) -> Thumbnail:
         threads=1,
     )
     return np.ascontiguousarray(grey.to_ndarray(), np.uint8)
-
-
-def split(
-    video: Video, analysis: VideoAnalysis, max_frames: int, hints: Sequence[HeldHint] = ()
-) -> Iterator[Segment]:
-    """Split a video into segments of at most `max_frames`, at cuts where possible.
-
-    The result does not depend on the number of processes.
-    """
-    count = len(analysis.timestamps)
-    shrink = max(1.0, video.width * video.height / _LARGE_FRAME) ** 0.5
-    length = min(round(_MAX_SEGMENT_FRAMES / shrink), -(-count // _MIN_SEGMENTS))
-    length = max(1, min(max(_MIN_SEGMENT_FRAMES, length), max_frames * 3 // 4))
-    first = index = 0
-    while first < count:
-        stop = first + length
-        cuts = [
-            cut for cut in (*analysis.cuts, count) if length / 3 <= cut - first <= length * 4 / 3
-        ]
-        stop = min(cuts, key=lambda cut: abs(cut - stop), default=min(stop, count))
-        yield _segment(analysis, index, first, stop, hints)
-        first, index = stop, index + 1
-
-
-def _segment(
-    analysis: VideoAnalysis, index: int, first: int, stop: int, hints: Sequence[HeldHint]
-) -> Segment:
-    cuts = [*analysis.cuts, len(analysis.timestamps)]
-    shot_start = cuts[bisect_right(analysis.cuts, first) - 1]
-    shot_end = cuts[bisect_left(analysis.cuts, stop)]
-    start, end = max(shot_start, first - CONTEXT_FRAMES), min(shot_end, stop + CONTEXT_FRAMES)
-    reachable = bisect_right(analysis.keyframes, start)
-    keyframes = analysis.keyframes[max(0, reachable - _MAX_SEEKS) : reachable]
-    return Segment(
-        index,
-        analysis.timestamps[start:end],
-        first - start,
-        stop - first,
-        [max(cut - start, 0) for cut in analysis.cuts if shot_start <= cut < end],
-        [flash - start for flash in analysis.flashes if start <= flash < end],
-        [analysis.timestamps[keyframe] for keyframe in reversed(keyframes)],
-        analysis.checksums[start],
-        [
-            HeldHint(held.hint, max(held.first - start, 0), min(held.stop, end) - start)
-            for held in hints
-            if held.first < end and held.stop > start
-        ],
-    )
-
-
-def decode_segment(video: Video, segment: Segment) -> Iterator[VideoFrame]:
-    """Decode the frames of a segment and its context.
-
-    Seeking in a container is unreliable, so the first frame's checksum has to match.
-
-    Raises:
-        VideoError: If the video was changed since it was analysed.
-    """
-    for keyframe in (*segment.keyframes, None):
-        index = 0
-        for frame in _decode_from(video, keyframe, segment.timestamps[0]):
-            if frame.pts != segment.timestamps[index]:
-                break
-            if index == 0 and zlib.crc32(_thumbnail(frame).tobytes()) != segment.checksum:
-                break
-            yield frame
-            index += 1
-            if index == len(segment.timestamps):
-                return
-        if index:
-            break
-    raise VideoError(f"{video.path} was changed since it was analysed; start again with --restart")
-
-
-def _decode_from(video: Video, keyframe: int | None, first: int) -> Iterator[VideoFrame]:
-    """Decode frames from timestamp `first` on; none if decoding fails between a keyframe and it."""
-    started = False
-    try:
-        for frame in decode(video, keyframe):
-            started = started or (frame.pts or 0) >= first
-            if started:
-                yield frame
-    except VideoError:
-        if started or keyframe is None:
-            raise

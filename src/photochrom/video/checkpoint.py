@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from photochrom.imagefile.atomic import make_folder, write_atomic
-from photochrom.video.analysis import Segment, VideoAnalysis
+from photochrom.video.analysis import VideoAnalysis
 from photochrom.video.source import VideoError
+from photochrom.video.splitting import Segment
 
 _PLAN = "plan.json"
+_SEGMENTS = f"{16 * '[0-9a-f]'}.mkv"
 
 
 def checkpoint_folder(target: Path) -> Path:
@@ -23,7 +25,7 @@ def load(folder: Path, settings: dict[str, Any]) -> VideoAnalysis | None:
 
     Args:
         folder: From `checkpoint_folder`.
-        settings: Everything that decides the output, in JSON types.
+        settings: What decides the output beside the shots, in JSON types.
 
     Raises:
         VideoError: If the checkpoint is invalid or has other settings.
@@ -60,12 +62,17 @@ def create(folder: Path, settings: dict[str, Any], analysis: VideoAnalysis) -> N
 
 def segment_path(folder: Path, segment: Segment) -> Path:
     """Return the file of a colorized segment."""
-    return folder / f"{segment.index:06}.mkv"
+    return folder / f"{segment.name}.mkv"
+
+
+def has_segments(folder: Path) -> bool:
+    """Return whether a checkpoint has colorized segments."""
+    return any(folder.glob(_SEGMENTS))
 
 
 def remove(folder: Path) -> None:
     """Remove a checkpoint; a folder with other files remains, with these."""
-    for file in (*folder.glob("[0-9]*.mkv"), folder / _PLAN):
+    for file in (*folder.glob(_SEGMENTS), folder / _PLAN):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()

@@ -12,7 +12,8 @@ from typing import Any
 
 from photochrom.colorize.hints import MAX_HINTS, Hint, check_hints, parse_json, read_bytes
 from photochrom.errors import PhotochromError
-from photochrom.video.analysis import HeldHint, VideoAnalysis
+from photochrom.video.analysis import VideoAnalysis
+from photochrom.video.shots import HeldHint, Shot
 from photochrom.video.source import Video, VideoError, format_time
 
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,2}):)?(\d{1,7}(?:\.\d{1,9})?)", re.ASCII)
@@ -106,14 +107,16 @@ def check_timed_hints(hints: Iterable[TimedHint], video: Video) -> None:
         check_hints([hint.hint], video.upright_size, kind="frame")
 
 
-def hold(hints: Sequence[TimedHint], video: Video, analysis: VideoAnalysis) -> list[HeldHint]:
+def hold(
+    hints: Sequence[TimedHint], video: Video, analysis: VideoAnalysis, shots: Sequence[Shot]
+) -> list[HeldHint]:
     """Return which frames the hints are for.
 
     Raises:
         VideoError: If one lies beyond the end, or too many hold at once.
     """
     *times, end = _times(video, analysis)
-    cuts = [*analysis.cuts, len(times)]
+    cuts = [*(shot.first for shot in shots), len(times)]
     held = []
     for hint in hints:
         if hint.time >= end:

@@ -18,13 +18,15 @@ from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.video import checkpoint
-from photochrom.video.analysis import CONTEXT_FRAMES, ProgressCallback, Segment, analyse, split
+from photochrom.video.analysis import ProgressCallback, analyse
 from photochrom.video.codecs import choose_encoding
 from photochrom.video.hints import TimedHint, check_timed_hints, describe, hold
 from photochrom.video.muxing import check_container, mux
 from photochrom.video.segment import SegmentSettings
+from photochrom.video.shots import find_shots, give_hints
 from photochrom.video.smoothing import BYTES_PER_PIXEL
 from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
+from photochrom.video.splitting import CONTEXT_FRAMES, Segment, split
 
 _MAX_SEGMENT_BYTES = 256_000_000
 """Memory for the network inputs of a segment, in each process."""
@@ -101,7 +103,6 @@ def colorize_video(
         "codec": encoding.codec,
         "quality": encoding.crf,
         "steady": steady,
-        "list of hints": [[str(hint.time), str(hint.hint)] for hint in hints],
         "version of photochrom or PyAV": [__version__, av.__version__],
     }
     folder = checkpoint.checkpoint_folder(target)
@@ -114,18 +115,20 @@ def colorize_video(
     count = len(hints)
     settings = SegmentSettings(video, folder, encoding, model, device, steady, options, count)
     try:
-        held = hold(hints, video, analysis)
-        segments = list(split(video, analysis, _max_segment_frames(video, size), held))
+        shots = find_shots(analysis)
+        held = hold(hints, video, analysis, shots)
+        shots = give_hints(shots, held)
+        segments = list(split(video, analysis, shots, _max_segment_frames(video, size)))
         _colorize_segments(segments, settings, processes, progress)
         files = [checkpoint.segment_path(folder, segment) for segment in segments]
         mux(video, analysis, files, target, encoding, overwrite=overwrite)
     except (PhotochromError, OSError):
-        if not any(folder.glob("*.mkv")):
+        if not checkpoint.has_segments(folder):
             checkpoint.remove(folder)
         raise
     checkpoint.remove(folder)
     descriptions = describe(held, video, analysis)
-    return VideoResult(len(analysis.timestamps), len(analysis.cuts), left_out, descriptions)
+    return VideoResult(len(analysis.timestamps), len(shots), left_out, descriptions)
 
 
 def _check_target(path: Path, target: Path, overwrite: bool) -> None:
@@ -178,7 +181,7 @@ def _colorize_in_processes(
     if processes > 1:
         with WorkerPool(settings.load_model, processes=processes, pin_cores=True) as pool:
             yield from pool.map(
-                segments, on_death=lambda segment, error: f"segment {segment.index}: {error}"
+                segments, on_death=lambda segment, error: f"segment {segment.name}: {error}"
             )
     elif segments:  # in this process, as starting another takes longer
         threads = cv2.getNumThreads()

@@ -17,11 +17,11 @@ from photochrom.colorize.hints import place_hints
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.geometry import Geometry
-from photochrom.video.analysis import Segment, decode_segment
 from photochrom.video.checkpoint import segment_path
 from photochrom.video.codecs import MAX_FRAME_RATE, VideoEncoding, add_video_stream
 from photochrom.video.smoothing import HalfArray, smooth
 from photochrom.video.source import Video, to_frame, to_photo
+from photochrom.video.splitting import Segment, decode_segment
 
 MARK_KEY = "comment"
 """Metadata key of the note that colours were added."""
@@ -120,8 +120,8 @@ def _predict(
 
     if settings.steady:
         # Colours with a hint are not averaged with those before it.
-        cuts = {*segment.cuts, *(held.first for held in segment.hints)}
-        return smooth(inputs, predict_ab, cuts, segment.flashes)[frames]
+        starts = {held.first for held in segment.hints}
+        return smooth(inputs, predict_ab, starts, segment.flashes)[frames]
     return [
         predict_ab(inputs[index].astype(np.float32), index)
         for index in range(frames.start, frames.stop)
