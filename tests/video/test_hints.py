@@ -13,9 +13,10 @@ from photochrom.cli import main
 from photochrom.color import rgb_to_lab
 from photochrom.colorize.hints import Hint, read_hints
 from photochrom.errors import ModelError, PhotochromError
-from photochrom.video.hints import TimedHint, parse_time, read_timed_hints
+from photochrom.video.hints import TimedHint, read_timed_hints
 from photochrom.video.pipeline import colorize_video
 from photochrom.video.source import VideoError
+from photochrom.video.times import parse_time
 from support.models import write_model
 from support.video import read_frames, still_shot, write_video
 
@@ -168,7 +169,7 @@ def test_wrong_times_are_refused(value: Any):
     with pytest.raises(PhotochromError) as error:
         parse_time(value)
     assert str(error.value) == (
-        f"the hint's time is {str(value)!r}; it has to be hours:minutes:seconds such as "
+        f"the time is {str(value)!r}; it has to be hours:minutes:seconds such as "
         "00:01:02.5, or seconds"
     )
 

@@ -1,7 +1,6 @@
 """Hints in a video: each holds from its time until the next cut."""
 
 import json
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,8 +14,8 @@ from photochrom.errors import PhotochromError
 from photochrom.video.analysis import VideoAnalysis
 from photochrom.video.shots import HeldHint, Shot
 from photochrom.video.source import Video, VideoError, format_time
+from photochrom.video.times import frame_times, parse_time
 
-_TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,2}):)?(\d{1,7}(?:\.\d{1,9})?)", re.ASCII)
 _FORM = '[{"time": "00:01:02.5", "x": 410, "y": 220, "color": "firebrick"}]'
 _ROUNDING = Fraction(1, 1000)
 """In seconds, of times that a player shows."""
@@ -75,26 +74,8 @@ def _from_json(values: Any) -> tuple[TimedHint, ...]:
                 f"{_FORM}"
             )
         rest = {name: value[name] for name in ("x", "y", "color")}
-        hints.append(TimedHint(parse_time(value["time"]), Hint(**rest)))
+        hints.append(TimedHint(parse_time(value["time"], "the hint's time"), Hint(**rest)))
     return tuple(hints)
-
-
-def parse_time(value: Any) -> Fraction:
-    """Return seconds of a number of seconds, or a text [[hours:]minutes:]seconds.
-
-    Raises:
-        PhotochromError: If it is another value.
-    """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    match = _TIME.fullmatch(str(value)) if is_number or isinstance(value, str) else None
-    if match is not None:
-        hours, minutes, seconds = (Fraction(text or 0) for text in match.groups())
-        if max(minutes, seconds) < 60 or match[2] is None:
-            return hours * 3600 + minutes * 60 + seconds
-    raise PhotochromError(
-        f"the hint's time is {str(value)[:40]!r}; it has to be hours:minutes:seconds such as "
-        "00:01:02.5, or seconds"
-    )
 
 
 def check_timed_hints(hints: Iterable[TimedHint], video: Video) -> None:
@@ -115,7 +96,7 @@ def hold(
     Raises:
         VideoError: If one lies beyond the end, or too many hold at once.
     """
-    *times, end = _times(video, analysis)
+    *times, end = frame_times(video, analysis)
     cuts = [*(shot.first for shot in shots), len(times)]
     held = []
     for hint in hints:
@@ -141,12 +122,5 @@ def hold(
 
 def describe(held: Iterable[HeldHint], video: Video, analysis: VideoAnalysis) -> list[str]:
     """Return a line for each hint that says when it holds."""
-    times = [format_time(float(time)) for time in _times(video, analysis)]
+    times = [format_time(float(time)) for time in frame_times(video, analysis)]
     return [f"{one.hint} from {times[one.first]} to {times[one.stop]}" for one in held]
-
-
-def _times(video: Video, analysis: VideoAnalysis) -> list[Fraction]:
-    """Return the seconds from the first frame to each frame, and to the end."""
-    stamps = analysis.timestamps
-    times = [(stamp - stamps[0]) * video.time_base for stamp in stamps]
-    return [*times, times[-1] + (analysis.durations[-1] * video.time_base or 1 / video.frame_rate)]
