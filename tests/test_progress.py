@@ -1,5 +1,6 @@
 import io
 import sys
+import threading
 from contextlib import redirect_stderr
 
 import pytest
@@ -31,19 +32,70 @@ def test_log_gets_one_line_at_the_end():
     assert line.endswith("/s, took 0 s")
 
 
-def test_log_gets_a_line_each_interval(monkeypatch: pytest.MonkeyPatch):
-    now = 1000.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    monkeypatch.setattr("tqdm.std.time", lambda: now)
+class Clock:
+    """Replaces `threading.Event`: its time passes by `pass_seconds`, for all that wait."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self._has_ended = False
+        self._changed = threading.Condition()
+        self._waits = 0
+        monkeypatch.setattr("tqdm.std.time", lambda: self.now)
+        monkeypatch.setattr(progress, "Event", lambda: self)
+
+    def pass_seconds(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waits)
+            self.now += seconds
+            count = self._waits
+            if self.now >= self._until:
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._waits > count)
+
+    def wait(self, seconds: float) -> bool:
+        with self._changed:
+            self._until = self.now + seconds
+            self._waits += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._has_ended or self.now >= self._until)
+        return self._has_ended
+
+    def set(self) -> None:
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()
+
+    def is_set(self) -> bool:
+        return self._has_ended
+
+
+def test_log_gets_a_line_each_minute_also_while_nothing_gets_done(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock(monkeypatch)
     with redirect_stderr(io.StringIO()) as log, progress_bar(total=1000, unit="photo") as bar:
-        for _ in range(4):
-            now += 25.0
+        for _ in range(3):
+            clock.pass_seconds(20.0)
             bar.update(85)
         bar.set_description("renamed")
+        clock.pass_seconds(60.0)
+        clock.pass_seconds(60.0)
+        bar.update(85)
     assert log.getvalue().splitlines() == [
-        "photos: 255 of 1000 (25 %), 3.40/s, 4 min left",
-        "renamed: 340 of 1000 (34 %), 3.40/s, took 2 min",
+        "photos: 170 of 1000 (17 %), 2.83/s, 5 min left",
+        "renamed: 255 of 1000 (25 %), 2.12/s, 6 min left",
+        "renamed: 255 of 1000 (25 %), 1.42/s, 9 min left",
+        "renamed: 340 of 1000 (34 %), 1.89/s, took 3 min",
     ]
+
+
+def test_a_bar_that_nobody_closes_ends_with_its_last_user(monkeypatch: pytest.MonkeyPatch):
+    with redirect_stderr(io.StringIO()) as log:
+        bar = progress_bar(total=2)
+        bar.update()
+        (thread,) = [one for one in threading.enumerate() if one.name == "progress"]
+        del bar
+        thread.join(10)
+    assert not thread.is_alive()
+    assert len(log.getvalue().splitlines()) == 1
 
 
 def test_log_shows_scaled_units_and_an_unknown_total():

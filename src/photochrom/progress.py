@@ -1,8 +1,9 @@
 """Progress of long work: a bar on a terminal, plain lines in log files, cron and CI."""
 
 import sys
-import time
+import weakref
 from collections.abc import Iterable
+from threading import Event, Thread
 from typing import Any, TypeVar, overload
 
 from tqdm import tqdm
@@ -23,7 +24,8 @@ def progress_bar(iterable: Iterable[Item], desc: str = "", **options: Any) -> "t
 def progress_bar(iterable: Any = None, desc: str = "", **options: Any) -> "tqdm[Any]":
     """Return a `tqdm` on stderr; where that is not a terminal, it prints lines.
 
-    Lines are `LINE_INTERVAL` apart, plus one at the end. `options` are those of `tqdm`.
+    Lines are `LINE_INTERVAL` apart, also while nothing gets done, plus one at the end. `options`
+    are those of `tqdm`.
     """
     kind: type[tqdm[Any]] = tqdm if sys.stderr.isatty() else _Lines
     return kind(iterable, desc, file=sys.stderr, **options)
@@ -31,23 +33,29 @@ def progress_bar(iterable: Any = None, desc: str = "", **options: Any) -> "tqdm[
 
 class _Lines(tqdm):  # type: ignore[type-arg] # tqdm is not generic at run time
     def __init__(self, iterable: Any, desc: str, **options: Any) -> None:
-        self._last_line = time.monotonic()
-        super().__init__(iterable, desc, gui=True, **options)  # gui: tqdm itself draws nothing
+        self._has_ended = Event()
+        self.lock: Any = self.get_lock()  # type: ignore[no-untyped-call]
+        # gui: tqdm itself draws nothing; miniters: `n` is up to date after every item.
+        super().__init__(iterable, desc, gui=True, **{"miniters": 1, **options})
+        if not self.disable:
+            # A weak reference, so that a bar that nobody closes ends with its last user.
+            arguments = weakref.ref(self), self._has_ended
+            Thread(target=_print_lines, args=arguments, daemon=True, name="progress").start()
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        if time.monotonic() - self._last_line >= LINE_INTERVAL:
-            self._last_line = time.monotonic()
-            self._print_line(is_last=False)
+        pass
 
     def clear(self, nolock: bool = False) -> None:
         pass
 
     def close(self) -> None:
         if not self.disable:
-            self._print_line(is_last=True)
+            with self.lock:
+                self._has_ended.set()
+                self.print_line(is_last=True)
         super().close()
 
-    def _print_line(self, *, is_last: bool) -> None:
+    def print_line(self, *, is_last: bool) -> None:
         number = self.format_sizeof if self.unit_scale else str
         elapsed = self.format_dict["elapsed"]
         rate = (self.n - self.initial) / max(elapsed, 1e-9)
@@ -60,6 +68,17 @@ class _Lines(tqdm):  # type: ignore[type-arg] # tqdm is not generic at run time
         elif self.total and rate > 0:
             line += f", {format_duration((self.total - self.n) / rate)} left"
         self.fp.write(line + "\n")
+
+
+def _print_lines(reference: "weakref.ref[_Lines]", has_ended: Event) -> None:
+    while not has_ended.wait(LINE_INTERVAL):
+        lines = reference()
+        if lines is None:
+            return
+        with lines.lock:
+            if not has_ended.is_set() and not lines.disable:
+                lines.print_line(is_last=False)
+        del lines
 
 
 def format_duration(seconds: float) -> str:

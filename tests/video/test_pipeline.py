@@ -192,11 +192,20 @@ def test_output_does_not_depend_on_processes_or_interruptions(tmp_path: Path, co
     assert [file.name for file in folder.iterdir()] == ["mine.txt"]  # other files are kept
 
 
+def test_progress_counts_the_frames_of_segments_that_are_not_done(
+    tmp_path: Path, colorize: Colorize
+):
+    path = write_video(tmp_path / "a.mkv", still_shot(40))
+    steps: list[tuple[str, int, int]] = []
+    colorize(path, tmp_path / "b.mkv", progress=lambda *step: steps.append(step))
+    assert [done for stage, done, _ in steps if stage == "colorizing"] == list(range(41))
+
+
 def test_checkpoint_with_other_settings_is_refused(tmp_path: Path, colorize: Colorize):
     path = write_video(tmp_path / "a.mkv", still_shot(40))
 
     def interrupt(stage: str, done: int, total: int) -> None:
-        if stage == "colorizing" and done:
+        if stage == "colorizing" and done == 25:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -8,10 +8,12 @@ from typing import Any
 
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.video.analysis import VideoAnalysis
+from photochrom.video.frame_counter import FrameCounter
 from photochrom.video.source import VideoError
 from photochrom.video.splitting import Segment
 
 _PLAN = "plan.json"
+_COUNTER = "frames"
 _SEGMENTS = f"{16 * '[0-9a-f]'}.mkv"
 
 
@@ -65,6 +67,11 @@ def segment_path(folder: Path, segment: Segment) -> Path:
     return folder / f"{segment.name}.mkv"
 
 
+def frame_counter(folder: Path) -> FrameCounter:
+    """Return the counter of frames that this run has done."""
+    return FrameCounter(folder / _COUNTER)
+
+
 def has_segments(folder: Path) -> bool:
     """Return whether a checkpoint has colorized segments."""
     return any(folder.glob(_SEGMENTS))
@@ -72,7 +79,7 @@ def has_segments(folder: Path) -> bool:
 
 def remove(folder: Path) -> None:
     """Remove a checkpoint; a folder with other files remains, with these."""
-    for file in (*folder.glob(_SEGMENTS), folder / _PLAN):
+    for file in (*folder.glob(_SEGMENTS), folder / _PLAN, folder / _COUNTER):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()

@@ -1,8 +1,9 @@
 """Colorize a video: analyse, split, colorize the segments in processes, mux."""
 
+import functools
 import hashlib
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import av
 import cv2
 
-from photochrom.batch.process_pool import WorkerPool
+from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.colorize.colorizer import network_size
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
@@ -28,6 +29,8 @@ from photochrom.video.smoothing import BYTES_PER_PIXEL
 from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
 from photochrom.video.splitting import CONTEXT_FRAMES, Segment, split
 
+_POLL_SECONDS = 1.0
+"""Between two calls of `progress` while processes colorize."""
 _MAX_SEGMENT_BYTES = 256_000_000
 """Memory for the network inputs of a segment, in each process."""
 
@@ -75,7 +78,7 @@ def colorize_video(
         overwrite: Whether to replace an existing output.
         restart: Whether to discard a checkpoint.
         max_pixels: Limit of pixels per frame.
-        progress: Called after every frame or segment.
+        progress: Called after every frame, or every second while several processes work.
         hints: Known colours of places, each from a time until the next cut.
         **options: Keywords of `Colorizer.__call__`.
 
@@ -157,35 +160,45 @@ def _colorize_segments(
     progress: ProgressCallback,
 ) -> None:
     """Colorize the segments that have no file yet."""
-
-    def unfinished() -> list[Segment]:
-        return [s for s in segments if not checkpoint.segment_path(settings.folder, s).exists()]
+    folder = settings.folder
+    todo = [one for one in segments if not checkpoint.segment_path(folder, one).exists()]
+    total, remaining = (sum(one.count for one in group) for group in (segments, todo))
+    counter = checkpoint.frame_counter(folder)
+    counter.reset()
 
     def report_progress() -> None:
-        total, remaining = (sum(s.count for s in group) for group in (segments, unfinished()))
-        progress("colorizing", total - remaining, total)
+        progress("colorizing", min(total - remaining + counter.read(), total), total)
 
     report_progress()
-    with closing(_colorize_in_processes(unfinished(), settings, processes)) as errors:
-        for error in errors:
-            if error is not None:
-                raise VideoError(error)
+    processes = min(processes or count_cores(), len(todo))
+    if processes > 1:
+        load_model = functools.partial(settings.load_model, counter.add)
+        with WorkerPool(load_model, processes=processes, pin_cores=True) as pool:
+            pending = {pool.submit(segment): segment for segment in todo}
+            while pending:
+                done = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED).done
+                report_progress()
+                for future in done:
+                    _raise_error(future, pending.pop(future))
+    elif todo:  # in this process, as starting another takes longer
+
+        def on_frame() -> None:
+            counter.add()
             report_progress()
 
-
-def _colorize_in_processes(
-    segments: list[Segment], settings: SegmentSettings, processes: int | None
-) -> Generator[str | None, None, None]:
-    """Yield the error message of each segment, or None."""
-    processes = min(processes or count_cores(), len(segments))
-    if processes > 1:
-        with WorkerPool(settings.load_model, processes=processes, pin_cores=True) as pool:
-            yield from pool.map(
-                segments, on_death=lambda segment, error: f"segment {segment.name}: {error}"
-            )
-    elif segments:  # in this process, as starting another takes longer
         threads = cv2.getNumThreads()
         try:
-            yield from map(settings.load_model(), segments)
+            for error in map(settings.load_model(on_frame), todo):
+                if error is not None:
+                    raise VideoError(error)
         finally:
             cv2.setNumThreads(threads)
+
+
+def _raise_error(future: Future[str | None], segment: Segment) -> None:
+    try:
+        error = future.result()
+    except WorkerDiedError as death:
+        error = f"segment {segment.name}: {death}"
+    if error is not None:
+        raise VideoError(error)

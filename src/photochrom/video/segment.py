@@ -46,8 +46,11 @@ class SegmentSettings:
     hint_count: int = 0
     """Of the whole video."""
 
-    def load_model(self) -> Callable[[Segment], str | None]:
+    def load_model(self, on_frame: Callable[[], None]) -> Callable[[Segment], str | None]:
         """Load the model, with one thread as each core has a process.
+
+        Args:
+            on_frame: Called after each frame.
 
         Returns:
             A function that writes the file of a segment, and returns an error message or None.
@@ -60,7 +63,7 @@ class SegmentSettings:
 
         def colorize(segment: Segment) -> str | None:
             try:
-                _colorize(segment, colorizer, self)
+                _colorize(segment, colorizer, self, on_frame)
             except PhotochromError as error:
                 return str(error)
             except OSError as error:
@@ -73,7 +76,12 @@ class SegmentSettings:
         return colorize
 
 
-def _colorize(segment: Segment, colorizer: Colorizer, settings: SegmentSettings) -> None:
+def _colorize(
+    segment: Segment,
+    colorizer: Colorizer,
+    settings: SegmentSettings,
+    on_frame: Callable[[], None],
+) -> None:
     """Colorize a segment, decoding it twice: to predict ab, and to render.
 
     This way only the small network inputs are in memory.
@@ -100,6 +108,7 @@ def _colorize(segment: Segment, colorizer: Colorizer, settings: SegmentSettings)
             output_frame = to_frame(output, video, settings.encoding.pixel_format)
             output_frame.pts, output_frame.time_base = index, time_base
             out.mux(stream.encode(output_frame))
+            on_frame()
             if index + 1 == segment.count:
                 break
         out.mux(stream.encode(None))
