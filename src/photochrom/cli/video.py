@@ -53,6 +53,12 @@ from photochrom.cli.text import printable
     metavar="FILE",
     help="Colours of places in JSON, each from a time until the next cut.",
 )
+@click.option(
+    "--shots",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The list of shots in JSON: written unless it exists; edit it and run again.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--restart", is_flag=True, help="Discard the checkpoint of an interrupted run.")
 @click.pass_context
@@ -94,6 +100,14 @@ def video(
         click.echo(printable(f"left out {stream}: {target.suffix} cannot hold it"), err=True)
     for hint in result.hints:
         click.echo(f"hint {hint}", err=True)
+    if result.checkpoint is not None:
+        click.echo(
+            printable(
+                f"kept {result.checkpoint}, so that after a change of the shots only these are "
+                "colorized again; remove it when the film is done"
+            ),
+            err=True,
+        )
     click.echo(printable(f"{target}: {result.frames} frames, {result.shots} shots"), err=True)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,14 @@ def frame_counter(folder: Path) -> FrameCounter:
 def has_segments(folder: Path) -> bool:
     """Return whether a checkpoint has colorized segments."""
     return any(folder.glob(_SEGMENTS))
+
+
+def remove_others(folder: Path, segments: Iterable[Segment]) -> None:
+    """Remove the files of segments that are not among these."""
+    current = {segment_path(folder, segment) for segment in segments}
+    for file in folder.glob(_SEGMENTS):
+        if file not in current:
+            file.unlink(missing_ok=True)
 
 
 def remove(folder: Path) -> None:

@@ -24,6 +24,7 @@ from photochrom.video.codecs import choose_encoding
 from photochrom.video.hints import TimedHint, check_timed_hints, describe, hold
 from photochrom.video.muxing import check_container, mux
 from photochrom.video.segment import SegmentSettings
+from photochrom.video.shot_list import check_name, read_shot_list, write_shot_list
 from photochrom.video.shots import find_shots, give_hints
 from photochrom.video.smoothing import BYTES_PER_PIXEL
 from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
@@ -45,6 +46,8 @@ class VideoResult:
     """Descriptions of data streams that the container does not support."""
     hints: list[str] = field(default_factory=list)
     """Descriptions of hints: their time, place and colour, and until when they hold."""
+    checkpoint: Path | None = None
+    """The folder that was kept for further changes."""
 
 
 def colorize_video(
@@ -62,6 +65,7 @@ def colorize_video(
     max_pixels: int = MAX_PIXELS,
     progress: ProgressCallback = lambda *_: None,
     hints: Sequence[TimedHint] = (),
+    shots: Path | None = None,
     **options: Any,
 ) -> VideoResult:
     """Colorize a video, or resume from its checkpoint.
@@ -80,6 +84,8 @@ def colorize_video(
         max_pixels: Limit of pixels per frame.
         progress: Called after every frame, or every second while several processes work.
         hints: Known colours of places, each from a time until the next cut.
+        shots: The list of shots, which is written unless it exists. With it the checkpoint is kept
+            at the end, so that only what has changed is colorized again.
         **options: Keywords of `Colorizer.__call__`.
 
     Raises:
@@ -98,6 +104,7 @@ def colorize_video(
     if hints:
         color_model.check_takes_hints()
     check_timed_hints(hints, video)
+    listed = read_shot_list(shots) if shots is not None and check_name(shots).exists() else None
     size = options.get("size") or color_model.size
     checked_settings = {
         "video": [path.stat().st_size, path.stat().st_mtime_ns],
@@ -118,20 +125,48 @@ def colorize_video(
     count = len(hints)
     settings = SegmentSettings(video, folder, encoding, model, device, steady, options, count)
     try:
-        shots = find_shots(analysis)
-        held = hold(hints, video, analysis, shots)
-        shots = give_hints(shots, held)
-        segments = list(split(video, analysis, shots, _max_segment_frames(video, size)))
+        found = find_shots(analysis) if listed is None else listed.find_shots(video, analysis)
+        if shots is not None and listed is None:
+            write_shot_list(shots, video, analysis, found)
+        held = hold(hints, video, analysis, found)
+        found = give_hints(found, held)
+        segments = list(split(video, analysis, found, _max_segment_frames(video, size)))
         _colorize_segments(segments, settings, processes, progress)
         files = [checkpoint.segment_path(folder, segment) for segment in segments]
         mux(video, analysis, files, target, encoding, overwrite=overwrite)
     except (PhotochromError, OSError):
-        if not checkpoint.has_segments(folder):
+        if shots is None and not checkpoint.has_segments(folder):
             checkpoint.remove(folder)
         raise
-    checkpoint.remove(folder)
+    if shots is None:
+        checkpoint.remove(folder)
+    else:
+        checkpoint.remove_others(folder, segments)
     descriptions = describe(held, video, analysis)
-    return VideoResult(len(analysis.timestamps), len(shots), left_out, descriptions)
+    kept = None if shots is None else folder
+    return VideoResult(len(analysis.timestamps), len(found), left_out, descriptions, kept)
+
+
+def list_shots(
+    path: Path,
+    shots: Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    progress: ProgressCallback = lambda *_: None,
+) -> int:
+    """Write the list of a video's shots and return their number, without colorizing it.
+
+    Raises:
+        VideoError: If the video cannot be read, or the list exists.
+        OSError: If the list cannot be written.
+    """
+    if check_name(shots).exists():
+        raise VideoError(f"{shots} exists already; give OUT to use it, or another name")
+    video = probe(path, max_pixels=max_pixels)
+    analysis = analyse(video, progress)
+    found = find_shots(analysis)
+    write_shot_list(shots, video, analysis, found)
+    return len(found)
 
 
 def _check_target(path: Path, target: Path, overwrite: bool) -> None:

@@ -33,11 +33,17 @@ class Shot:
     hints: list[HeldHint] = field(default_factory=list)
 
 
-def find_shots(analysis: VideoAnalysis) -> list[Shot]:
-    """Return the shots between the cuts of a video."""
+def find_shots(analysis: VideoAnalysis, cuts: Iterable[int] | None = None) -> list[Shot]:
+    """Return the shots of a video.
+
+    Args:
+        analysis: Of the video.
+        cuts: Indices of the first frames of shots, ascending from 0; None: those that were found.
+    """
+    cuts = analysis.cuts if cuts is None else cuts
     return [
         Shot(first, stop, [flash for flash in analysis.flashes if first <= flash < stop])
-        for first, stop in pairwise([*analysis.cuts, len(analysis.timestamps)])
+        for first, stop in pairwise([*cuts, len(analysis.timestamps)])
     ]
 
 

@@ -243,7 +243,7 @@ def damage_error(path: Path, seconds: float, reason: str) -> VideoError:
 
 def format_time(seconds: float) -> str:
     """Return a time as h:mm:ss.ss."""
-    minutes, rest = divmod(seconds, 60)
+    minutes, rest = divmod(round(seconds, 2), 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{hours}:{minutes:02}:{rest:05.2f}"
 

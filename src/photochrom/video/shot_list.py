@@ -1,0 +1,180 @@
+"""The list of a video's shots as a file in JSON, to be edited by hand."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from photochrom.errors import PhotochromError
+from photochrom.imagefile.atomic import write_atomic
+from photochrom.video.analysis import VideoAnalysis
+from photochrom.video.shots import Shot, find_shots
+from photochrom.video.source import Video, VideoError, format_time
+from photochrom.video.times import format_frame_time, frame_times, nearest_frame, parse_time
+
+_KEYS = {"video", "frames", "shots"}
+_SHOT_KEYS = {"start"}
+_FORM = '{"start": "0:00:12.480"}'
+
+
+@dataclass(frozen=True)
+class ListedShot:
+    """A shot of a list."""
+
+    start: Fraction
+    """In seconds from the first frame."""
+
+
+@dataclass(frozen=True)
+class ShotList:
+    """The shots of a video, as a file lists them."""
+
+    path: Path
+    """Of the file."""
+    frames: int
+    """Number of the video's frames."""
+    shots: tuple[ListedShot, ...]
+
+    def find_shots(self, video: Video, analysis: VideoAnalysis) -> list[Shot]:
+        """Return the shots.
+
+        Raises:
+            VideoError: If the list is of another video, or a shot begins beyond its end.
+        """
+        times = frame_times(video, analysis)
+        if self.frames != len(analysis.timestamps):
+            raise VideoError(
+                f"{self.path} lists the shots of a video with {self.frames} frames, but "
+                f"{video.path} has {len(analysis.timestamps)}; give its own list, or another name "
+                "to have one written"
+            )
+        cuts = [
+            self._find_frame(shot.start, times, number) for number, shot in enumerate(self.shots, 1)
+        ]
+        for number, (cut, next_cut) in enumerate(pairwise(cuts), 1):
+            if cut == next_cut:
+                raise VideoError(
+                    f"{self.path}: shots {number} and {number + 1} start at the same frame, at "
+                    f"{format_frame_time(times, cut)}; remove one"
+                )
+        return find_shots(analysis, cuts)
+
+    def _find_frame(self, start: Fraction, times: list[Fraction], number: int) -> int:
+        index = nearest_frame(times, start)
+        if index is None:
+            raise VideoError(
+                f"{self.path}: shot {number} starts at {format_time(float(start))}, but the video "
+                f"ends at {format_time(float(times[-1]))}; give an earlier time, or remove the shot"
+            )
+        if number == 1 and index > 0:
+            raise VideoError(
+                f"{self.path}: shot 1 starts at {format_time(float(start))}; it has to start at 0"
+            )
+        return index
+
+
+def check_name(path: Path) -> Path:
+    """Return the path of a list.
+
+    Raises:
+        VideoError: If it does not end in `.json`, or its folder does not exist.
+    """
+    if path.suffix.lower() != ".json":
+        raise VideoError(f"the list of shots is {path}; its name has to end in .json")
+    if not path.parent.is_dir():
+        raise VideoError(f"there is no folder {path.parent}; create it, or choose another")
+    return path
+
+
+def read_shot_list(path: Path) -> ShotList:
+    """Read a list of shots.
+
+    Raises:
+        VideoError: If it cannot be read, or is not a list of shots.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_unique_keys)
+        return _parse_list(values, path)
+    except PhotochromError as error:
+        raise VideoError(f"{path}: {error}") from None
+    except OSError as error:
+        raise VideoError(f"the shots {path} cannot be read: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        raise VideoError(
+            f"{path} is not JSON at line {error.lineno}, column {error.colno} ({error.msg}); "
+            f"correct it, or give another name to have the list written"
+        ) from None
+    except (ValueError, RecursionError):
+        raise VideoError(
+            f"{path} is not JSON; correct it, or give another name to have the list written"
+        ) from None
+
+
+def write_shot_list(
+    path: Path, video: Video, analysis: VideoAnalysis, shots: Iterable[Shot]
+) -> None:
+    """Write a list of shots, one on each line.
+
+    Raises:
+        FileExistsError: If the file exists.
+        OSError: If it cannot be written.
+    """
+    times = frame_times(video, analysis)
+    lines = [json.dumps({"start": format_frame_time(times, shot.first)}) for shot in shots]
+    listed = ",\n    ".join(lines)
+    text = (
+        f'{{\n  "video": {json.dumps(video.path.name)},\n'
+        f'  "frames": {len(analysis.timestamps)},\n'
+        f'  "shots": [\n    {listed}\n  ]\n}}\n'
+    )
+    write_atomic(path, text.encode(), overwrite=False)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise PhotochromError(f"{repeated[:40]!r} is given more than once in one place; remove one")
+    return values
+
+
+def _parse_list(values: Any, path: Path) -> ShotList:
+    if not isinstance(values, dict) or values.keys() != _KEYS:
+        raise PhotochromError(
+            'a list of shots has to be {"video": NAME, "frames": NUMBER, "shots": [...]}'
+        )
+    frames, shots = values["frames"], values["shots"]
+    if not isinstance(values["video"], str):
+        raise PhotochromError(f"video is {_quote(values['video'])}; it has to be a name")
+    if not isinstance(frames, int) or isinstance(frames, bool) or frames < 1:
+        raise PhotochromError(f"frames is {_quote(frames)}; it has to be the number of frames")
+    if not isinstance(shots, list) or not shots:
+        raise PhotochromError(f"shots is {_quote(shots)}; it has to be a list such as [{_FORM}]")
+    listed = tuple(_parse_shot(shot, number) for number, shot in enumerate(shots, 1))
+    for number, (shot, next_shot) in enumerate(pairwise(listed), 1):
+        if next_shot.start <= shot.start:
+            raise PhotochromError(
+                f"shot {number + 1} starts at {format_time(float(next_shot.start))}, not after "
+                f"shot {number}, which starts at {format_time(float(shot.start))}; list the shots "
+                "in order, each once"
+            )
+    return ShotList(path, frames, listed)
+
+
+def _parse_shot(value: Any, number: int) -> ListedShot:
+    if not isinstance(value, dict) or "start" not in value or value.keys() - _SHOT_KEYS:
+        raise PhotochromError(
+            f"shot {number} is {_quote(value)}; it has to have start alone, as in {_FORM}"
+        )
+    try:
+        return ListedShot(parse_time(value["start"], "start"))
+    except PhotochromError as error:
+        raise PhotochromError(f"shot {number}: {error}") from None
+
+
+def _quote(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[:60]
