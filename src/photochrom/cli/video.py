@@ -59,6 +59,7 @@ from photochrom.cli.text import printable
     metavar="FILE",
     help="The list of shots in JSON: written unless it exists; edit it and run again.",
 )
+@click.option("--recolor", is_flag=True, help="Colorize shots that are in colour already too.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--restart", is_flag=True, help="Discard the checkpoint of an interrupted run.")
 @click.pass_context
@@ -88,7 +89,7 @@ def video(
         options["max_pixels"] = max_pixels
     bars = _Bars()
     try:
-        result = colorize_video(path, target, progress=bars, **options)
+        result = colorize_video(path, target, progress=bars, notify=bars.notify, **options)
     except KeyboardInterrupt:
         has_checkpoint = checkpoint_folder(target).exists()
         message = "the same command resumes from here" if has_checkpoint else "no work was saved"
@@ -130,6 +131,11 @@ class _Bars:
             self._stage = stage
         self._bar.total = total
         self._bar.update(done - self._bar.n)
+
+    def notify(self, message: str) -> None:
+        """Print a message below the bar of the current stage, which has ended."""
+        self.close()
+        click.echo(printable(message), err=True)
 
     def close(self) -> None:
         """Close the bar of the current stage."""

@@ -10,8 +10,14 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 
 from photochrom.colorize.colorizer import network_size
+from photochrom.colorize.detection import is_colored
 from photochrom.video.cuts import THUMBNAIL_SIDE, CutDetector, Thumbnail
-from photochrom.video.source import Video, VideoError, damage_error, decode, format_time
+from photochrom.video.source import Video, VideoError, damage_error, decode, format_time, to_photo
+
+SAMPLE_INTERVAL = 3
+"""Every so many frames, it is examined whether the film is in colour."""
+_SAMPLE_SIDE = 128
+"""Short side in px of the copy that is examined."""
 
 ProgressCallback = Callable[[str, int, int], None]
 """Called with the stage (`analysing` or `colorizing`), the number of frames done, and the total."""
@@ -33,10 +39,13 @@ class VideoAnalysis:
     """Indices of the first frames of shots."""
     flashes: list[int]
     """Indices of frames that differ from the shot around them."""
+    colored: list[int]
+    """Indices of frames that are in colour already, of those that are multiples of
+    `SAMPLE_INTERVAL`."""
 
 
 def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
-    """Decode a video and detect its cuts.
+    """Decode a video, detect its cuts, and examine which frames are in colour.
 
     Raises:
         VideoError: If the video is damaged or interlaced, or its frames change size or have no
@@ -46,6 +55,7 @@ def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
     durations: list[int] = []
     checksums: list[int] = []
     keyframes: list[int] = []
+    colored: list[int] = []
     detector = CutDetector()
     for frame in decode(video):
         _check_frame(video, frame, timestamps)
@@ -53,6 +63,8 @@ def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
         detector.add(thumbnail)
         if frame.key_frame:
             keyframes.append(len(timestamps))
+        if len(timestamps) % SAMPLE_INTERVAL == 0 and _is_colored(frame, video):
+            colored.append(len(timestamps))
         checksums.append(zlib.crc32(thumbnail.tobytes()))
         timestamps.append(frame.pts or 0)
         durations.append(frame.duration or 0)
@@ -65,7 +77,7 @@ def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
     if not video.stores_durations:  # those of the frames are in decoding order
         durations = [*(b - a for a, b in pairwise(timestamps)), durations[-1]]
     return VideoAnalysis(
-        timestamps, durations, checksums, keyframes, detector.cuts, detector.flashes
+        timestamps, durations, checksums, keyframes, detector.cuts, detector.flashes, colored
     )
 
 
@@ -90,6 +102,12 @@ def _check_frame(video: Video, frame: VideoFrame, timestamps: list[int]) -> None
 def checksum(frame: VideoFrame) -> int:
     """Return the CRC-32 of a frame's thumbnail."""
     return zlib.crc32(_thumbnail(frame).tobytes())
+
+
+def _is_colored(frame: VideoFrame, video: Video) -> bool:
+    height, width = network_size(frame.height, frame.width, _SAMPLE_SIDE)
+    small = frame.reformat(width=width, height=height, interpolation=Interpolation.AREA, threads=1)
+    return is_colored(to_photo(small, video))
 
 
 def _thumbnail(frame: VideoFrame) -> Thumbnail:

@@ -122,7 +122,7 @@ def mux(
     ):
         out.flags |= BITEXACT
         streams = _add_streams(out, source, video, first, encoding)
-        _write_metadata(out, source, first)
+        _write_metadata(out, source, _find_mark(files))
         stores_durations = encoding.container in ("matroska", "webm")
         packets = _video_packets(video, analysis, files, delay, stores_durations=stores_durations)
         for packet in source.demux([source.streams[index] for index in streams]):
@@ -175,12 +175,21 @@ def _read_cover(video: Video, stream: Stream) -> bytes:
         return bytes(next(source.demux(source.streams[stream.index])))
 
 
-def _write_metadata(out: OutputContainer, source: InputContainer, first: InputContainer) -> None:
+def _find_mark(files: Sequence[Path]) -> str | None:
+    """Return the note that colours were added, of the first segment that has one."""
+    for file in files:
+        with av.open(str(file)) as container:
+            for key, value in container.metadata.items():
+                if key.lower() == MARK_KEY:
+                    return value
+    return None
+
+
+def _write_metadata(out: OutputContainer, source: InputContainer, mark: str | None) -> None:
     """Copy metadata and chapters of the source, and append the note that colours were added."""
     for key, value in source.metadata.items():
         if key.lower() not in _FILE_METADATA:
             out.metadata[key] = value
-    mark = {key.lower(): value for key, value in first.metadata.items()}.get(MARK_KEY)
     if mark:
         keys = [key for key in out.metadata if key.lower() == MARK_KEY]
         comments = [out.metadata.pop(key) for key in keys]

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,10 +25,11 @@ from photochrom.video.hints import TimedHint, check_timed_hints, describe, hold
 from photochrom.video.muxing import check_container, mux
 from photochrom.video.segment import SegmentSettings
 from photochrom.video.shot_list import check_name, read_shot_list, write_shot_list
-from photochrom.video.shots import find_shots, give_hints
+from photochrom.video.shots import describe_colored, find_shots, give_hints, replace_colors
 from photochrom.video.smoothing import BYTES_PER_PIXEL
 from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
 from photochrom.video.splitting import CONTEXT_FRAMES, Segment, split
+from photochrom.video.times import frame_times
 
 _POLL_SECONDS = 1.0
 """Between two calls of `progress` while processes colorize."""
@@ -66,6 +67,8 @@ def colorize_video(
     progress: ProgressCallback = lambda *_: None,
     hints: Sequence[TimedHint] = (),
     shots: Path | None = None,
+    recolor: bool = False,
+    notify: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> VideoResult:
     """Colorize a video, or resume from its checkpoint.
@@ -86,6 +89,9 @@ def colorize_video(
         hints: Known colours of places, each from a time until the next cut.
         shots: The list of shots, which is written unless it exists. With it the checkpoint is kept
             at the end, so that only what has changed is colorized again.
+        recolor: Whether to colorize shots that are in colour already too. Those with hints always
+            are.
+        notify: Called with sentences for the user, before the long work begins.
         **options: Keywords of `Colorizer.__call__`.
 
     Raises:
@@ -129,7 +135,13 @@ def colorize_video(
         if shots is not None and listed is None:
             write_shot_list(shots, video, analysis, found)
         held = hold(hints, video, analysis, found)
-        found = give_hints(found, held)
+        found = replace_colors(give_hints(found, held), everywhere=recolor)
+        if all(shot.is_colored for shot in found):
+            raise VideoError(
+                f"{path} is in colour already; colorize it nevertheless with --recolor"
+            )
+        for line in describe_colored(found, frame_times(video, analysis)):
+            notify(line)
         segments = list(split(video, analysis, found, _max_segment_frames(video, size)))
         _colorize_segments(segments, settings, processes, progress)
         files = [checkpoint.segment_path(folder, segment) for segment in segments]

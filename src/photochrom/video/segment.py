@@ -20,7 +20,7 @@ from photochrom.imagefile.geometry import Geometry
 from photochrom.video.checkpoint import segment_path
 from photochrom.video.codecs import MAX_FRAME_RATE, VideoEncoding, add_video_stream
 from photochrom.video.smoothing import HalfArray, smooth
-from photochrom.video.source import Video, to_frame, to_photo
+from photochrom.video.source import Video, convert, to_frame, to_photo
 from photochrom.video.splitting import Segment, decode_segment
 
 MARK_KEY = "comment"
@@ -88,7 +88,8 @@ def _colorize(
     """
     video, options = settings.video, dict(settings.options)
     size = options.pop("size", None)
-    all_ab = _predict(segment, colorizer, settings, size)
+    pixel_format = settings.encoding.pixel_format
+    all_ab = () if segment.is_colored else _predict(segment, colorizer, settings, size)
     time_base = 1 / min(video.frame_rate, Fraction(MAX_FRAME_RATE))
     with (
         open_atomic(segment_path(settings.folder, segment)) as file,
@@ -99,13 +100,16 @@ def _colorize(
         for index, frame in enumerate(decode_segment(video, segment), -segment.first):
             if index < 0:
                 continue
-            photo = to_photo(frame, video)
-            prediction = colorizer.predict(photo, size=size, ab=all_ab[index].astype(np.float32))
-            prediction = dataclasses.replace(prediction, hint_count=settings.hint_count)
-            output = prediction.render(**options)
-            if index == 0 and output.metadata.mark:
-                out.metadata[MARK_KEY] = output.metadata.mark
-            output_frame = to_frame(output, video, settings.encoding.pixel_format)
+            if segment.is_colored:
+                output_frame = convert(frame, video, pixel_format)
+            else:
+                photo, ab = to_photo(frame, video), all_ab[index].astype(np.float32)
+                prediction = colorizer.predict(photo, size=size, ab=ab)
+                prediction = dataclasses.replace(prediction, hint_count=settings.hint_count)
+                output = prediction.render(**options)
+                if index == 0 and output.metadata.mark:
+                    out.metadata[MARK_KEY] = output.metadata.mark
+                output_frame = to_frame(output, video, pixel_format)
             output_frame.pts, output_frame.time_base = index, time_base
             out.mux(stream.encode(output_frame))
             on_frame()

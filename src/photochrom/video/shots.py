@@ -1,12 +1,15 @@
 """Shots: the frames between two cuts, and what is known of their colours."""
 
 import dataclasses
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from fractions import Fraction
+from itertools import groupby, pairwise
 
 from photochrom.colorize.hints import Hint
-from photochrom.video.analysis import VideoAnalysis
+from photochrom.video.analysis import SAMPLE_INTERVAL, VideoAnalysis
+from photochrom.video.source import format_time
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Shot:
     flashes: list[int] = field(default_factory=list)
     """Indices of frames that differ from those around them."""
     hints: list[HeldHint] = field(default_factory=list)
+    is_colored: bool = False
+    """Whether it is in colour already and keeps its colours."""
 
 
 def find_shots(analysis: VideoAnalysis, cuts: Iterable[int] | None = None) -> list[Shot]:
@@ -42,9 +47,60 @@ def find_shots(analysis: VideoAnalysis, cuts: Iterable[int] | None = None) -> li
     """
     cuts = analysis.cuts if cuts is None else cuts
     return [
-        Shot(first, stop, [flash for flash in analysis.flashes if first <= flash < stop])
+        Shot(
+            first,
+            stop,
+            [flash for flash in analysis.flashes if first <= flash < stop],
+            is_colored=_is_colored(analysis, first, stop),
+        )
         for first, stop in pairwise([*cuts, len(analysis.timestamps)])
     ]
+
+
+def _is_colored(analysis: VideoAnalysis, first: int, stop: int) -> bool:
+    """Return whether most of the frames that were examined are in colour."""
+    examined = sum(index % SAMPLE_INTERVAL == 0 for index in range(first, stop))
+    colored = bisect_left(analysis.colored, stop) - bisect_left(analysis.colored, first)
+    return 2 * colored > examined
+
+
+def replace_colors(shots: Iterable[Shot], *, everywhere: bool) -> list[Shot]:
+    """Return the shots, without those colours of their own that are to be replaced.
+
+    Args:
+        shots: With their hints.
+        everywhere: Whether all shots get new colours; else only those with hints.
+    """
+    return [
+        dataclasses.replace(shot, is_colored=False) if everywhere or shot.hints else shot
+        for shot in shots
+    ]
+
+
+def describe_colored(shots: Iterable[Shot], times: Sequence[Fraction]) -> list[str]:
+    """Return a line for each run of shots that are in colour already.
+
+    Args:
+        shots: All shots of a video.
+        times: From `times.frame_times`.
+    """
+    lines = []
+    for is_colored, run in groupby(enumerate(shots, 1), key=lambda shot: shot[1].is_colored):
+        if not is_colored:
+            continue
+        numbered = list(run)
+        (number, first), (last_number, last) = numbered[0], numbered[-1]
+        start, end = (format_time(float(times[index])) for index in (first.first, last.stop))
+        if len(numbered) == 1:
+            name, rest = (
+                f"shot {number}",
+                "is in colour already: left as it is; --recolor colorizes it",
+            )
+        else:
+            name = f"shots {number} to {last_number}"
+            rest = "are in colour already: left as they are; --recolor colorizes them"
+        lines.append(f"{name} ({start} to {end}) {rest}")
+    return lines
 
 
 def give_hints(shots: Iterable[Shot], held: Iterable[HeldHint]) -> list[Shot]:

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 from av.container import InputContainer
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
@@ -281,6 +281,22 @@ def to_frame(photo: Photo, video: Video, pixel_format: str) -> VideoFrame:
         interpolation=_INTERPOLATION,
         threads=1,
     )
+
+
+def convert(frame: VideoFrame, video: Video, pixel_format: str) -> VideoFrame:
+    """Return a frame with its own colours in another pixel format, ready to be encoded."""
+    range_ = _FULL_RANGE if video.full_range else _LIMITED_RANGE
+    converted = frame.reformat(
+        format=pixel_format,
+        src_colorspace=video.matrix,
+        dst_colorspace=video.matrix,
+        src_color_range=range_,
+        dst_color_range=range_,
+        interpolation=_INTERPOLATION,
+        threads=1,
+    )
+    converted.pict_type = PictureType.NONE  # else the encoder would follow the source's
+    return converted
 
 
 def _is_grey(frame: VideoFrame) -> bool:

@@ -45,6 +45,8 @@ class Segment:
     """Of the first context frame."""
     hints: list[HeldHint]
     """With indices in `timestamps`."""
+    is_colored: bool = False
+    """Whether it keeps its own colours."""
 
 
 def split(
@@ -82,6 +84,7 @@ def _segment(analysis: VideoAnalysis, shot: Shot, first: int, stop: int) -> Segm
             for held in shot.hints
             if held.first < end and held.stop > start
         ],
+        shot.is_colored,
     )
 
 
