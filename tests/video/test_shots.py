@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -113,6 +114,21 @@ def test_the_list_on_the_command_line(film: Path, tiny_onnx: Path, tmp_path: Pat
     ]
 
 
+def test_the_list_says_which_shots_are_in_colour(tiny_onnx: Path, tmp_path: Path):
+    colored = [np.stack([frame, frame[::-1], frame[:, ::-1]], 2) for frame in still_shot(8, 3)]
+    film = write_video(tmp_path / "a.mkv", [*colored, *still_shot(8)])
+    path = tmp_path / "a.shots.json"
+    list_shots(film, path)
+    assert '{"start": "0:00:00.000", "colored": true}' in path.read_text()
+    lines: list[str] = []
+    options: Any = {"model": tiny_onnx, "processes": 1, "shots": path, "overwrite": True}
+    for text, expected in (("true", ["shot 1 (0:00:00.00 to 0:00:00.32) is in"]), ("false", [])):
+        path.write_text(path.read_text().replace("true", text))
+        lines.clear()
+        colorize_video(film, tmp_path / "b.mkv", notify=lines.append, **options)
+        assert [line.partition(" colour")[0] for line in lines] == expected
+
+
 def test_the_list_alone(film: Path, tmp_path: Path):
     path = tmp_path / "a.shots.json"
     assert list_shots(film, path) == 3
@@ -162,6 +178,10 @@ def test_a_list_that_does_not_fit_is_refused_and_nothing_lost(
         (
             '{"video": "a", "frames": 3, "shots": [{"start": 0, "color": 3}]}',
             'shot 1 is {"start": 0, "color": 3}; it has to have start',
+        ),
+        (
+            '{"video": "a", "frames": 3, "shots": [{"start": 0, "colored": null}]}',
+            "shot 1: colored is null; it has to be true or false",
         ),
         (
             '{"video": "a", "frames": 3, "shots": [{"start": "1:2:3:4"}]}',

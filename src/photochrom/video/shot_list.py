@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +16,8 @@ from photochrom.video.source import Video, VideoError, format_time
 from photochrom.video.times import format_frame_time, frame_times, nearest_frame, parse_time
 
 _KEYS = {"video", "frames", "shots"}
-_SHOT_KEYS = {"start"}
-_FORM = '{"start": "0:00:12.480"}'
+_SHOT_KEYS = {"start", "colored"}
+_FORM = '{"start": "0:00:12.480", "colored": false}'
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class ListedShot:
 
     start: Fraction
     """In seconds from the first frame."""
+    colored: bool | None = None
+    """Whether it is in colour already and keeps its colours; None: as it was found."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ class ShotList:
                     f"{self.path}: shots {number} and {number + 1} start at the same frame, at "
                     f"{format_frame_time(times, cut)}; remove one"
                 )
-        return find_shots(analysis, cuts)
+        return [
+            shot if listed.colored is None else replace(shot, is_colored=listed.colored)
+            for listed, shot in zip(self.shots, find_shots(analysis, cuts), strict=True)
+        ]
 
     def _find_frame(self, start: Fraction, times: list[Fraction], number: int) -> int:
         index = nearest_frame(times, start)
@@ -123,7 +128,12 @@ def write_shot_list(
         OSError: If it cannot be written.
     """
     times = frame_times(video, analysis)
-    lines = [json.dumps({"start": format_frame_time(times, shot.first)}) for shot in shots]
+    lines = []
+    for shot in shots:
+        value: dict[str, Any] = {"start": format_frame_time(times, shot.first)}
+        if shot.is_colored:
+            value["colored"] = True
+        lines.append(json.dumps(value))
     listed = ",\n    ".join(lines)
     text = (
         f'{{\n  "video": {json.dumps(video.path.name)},\n'
@@ -168,10 +178,16 @@ def _parse_list(values: Any, path: Path) -> ShotList:
 def _parse_shot(value: Any, number: int) -> ListedShot:
     if not isinstance(value, dict) or "start" not in value or value.keys() - _SHOT_KEYS:
         raise PhotochromError(
-            f"shot {number} is {_quote(value)}; it has to have start alone, as in {_FORM}"
+            f"shot {number} is {_quote(value)}; it has to have start, and may have colored, as in "
+            f"{_FORM}"
+        )
+    colored = value.get("colored")
+    if "colored" in value and not isinstance(colored, bool):
+        raise PhotochromError(
+            f"shot {number}: colored is {_quote(colored)}; it has to be true or false"
         )
     try:
-        return ListedShot(parse_time(value["start"], "start"))
+        return ListedShot(parse_time(value["start"], "start"), colored)
     except PhotochromError as error:
         raise PhotochromError(f"shot {number}: {error}") from None
 
