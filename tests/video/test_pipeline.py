@@ -285,7 +285,7 @@ BAD = {
     "cut.mp4": (lambda content: content[: len(content) // 2], "cannot be read as a video"),
     "hole.mp4": (
         lambda content: content[:900] + bytes(4000) + content[4900:],
-        "is damaged or encrypted at",
+        "is damaged or encrypted: 1 frame is lost and 1 frame is damaged, of 20",
     ),
 }
 

@@ -93,7 +93,7 @@ def test_segments_begin_at_cuts(tmp_path: Path):
     assert analysis.durations == [512] * 80
     shots = find_shots(analysis)
     segments = list(split(video, analysis, shots, 1000))
-    assert [(s.first, s.count, len(s.timestamps)) for s in segments] == [
+    assert [(s.first, s.count, len(s.stamps)) for s in segments] == [
         (0, 20, 20),
         (0, 30, 40),
         (10, 30, 40),
@@ -126,10 +126,10 @@ def test_segment_is_decoded_after_seeks_to_a_wrong_position(tmp_path: Path):
     analysis = analyse(video, ignore_progress)
     (only,) = split(video, analysis, find_shots(analysis), 1000)
     assert only.count == 30
-    timestamps, checksum = analysis.timestamps[14:20], analysis.checksums[14]
+    timestamps, checksums = analysis.timestamps[14:20], analysis.checksums[14:20]
 
     def decode(timestamps: list[int], keyframes: list[int]) -> list[int | None]:
-        segment = Segment("a", timestamps, 0, 6, [], keyframes, checksum, [])
+        segment = Segment("a", 14, timestamps, 0, 6, [], keyframes, checksums, False, [])
         return [frame.pts for frame in decode_segment(video, segment)]
 
     too_late = analysis.timestamps[24]

@@ -99,6 +99,8 @@ def video(
         bars.close()
     for stream in result.left_out:
         click.echo(printable(f"left out {stream}: {target.suffix} cannot hold it"), err=True)
+    for note in result.notes:
+        click.echo(printable(note), err=True)
     for hint in result.hints:
         click.echo(f"hint {hint}", err=True)
     if result.checkpoint is not None:

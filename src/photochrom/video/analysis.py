@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +12,9 @@ from av.video.reformatter import Interpolation
 from photochrom.colorize.colorizer import network_size
 from photochrom.colorize.detection import is_colored
 from photochrom.video.cuts import THUMBNAIL_SIDE, CutDetector, Thumbnail
-from photochrom.video.source import Video, VideoError, damage_error, decode, format_time, to_photo
+from photochrom.video.damage import Loss, check_damage, describe_damage
+from photochrom.video.source import Damage, Video, VideoError, decode, format_time, to_photo
+from photochrom.video.timestamps import mend_times
 
 SAMPLE_INTERVAL = 3
 """Every so many frames, it is examined whether the film is in colour."""
@@ -42,60 +44,106 @@ class VideoAnalysis:
     colored: list[int]
     """Indices of frames that are in colour already, of those that are multiples of
     `SAMPLE_INTERVAL`."""
+    stamps: list[int | None] = field(default_factory=list)
+    """`pts` of the frames as `decode` yields them."""
+    damaged: list[int] = field(default_factory=list)
+    """Indices of frames that are damaged, or near to which others were lost."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences on damage, and on times that were mended."""
 
 
 def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
-    """Decode a video, detect its cuts, and examine which frames are in colour.
+    """Decode a video, detect its cuts, mend its times, and examine which frames are in colour.
 
     Raises:
-        VideoError: If the video is damaged or interlaced, or its frames change size or have no
-            ascending timestamps.
+        VideoError: If too much of the video is damaged, or it is interlaced, or its frames change
+            size, or their times cannot be known.
     """
-    timestamps: list[int] = []
+    stamps: list[int | None] = []
     durations: list[int] = []
     checksums: list[int] = []
     keyframes: list[int] = []
     colored: list[int] = []
+    damage: list[tuple[int, Damage]] = []
     detector = CutDetector()
-    for frame in decode(video):
-        _check_frame(video, frame, timestamps)
+    for frame in decode(video, on_damage=lambda one: damage.append((len(stamps), one))):
+        _check_frame(video, frame)
         thumbnail = _thumbnail(frame)
         detector.add(thumbnail)
         if frame.key_frame:
-            keyframes.append(len(timestamps))
-        if len(timestamps) % SAMPLE_INTERVAL == 0 and _is_colored(frame, video):
-            colored.append(len(timestamps))
+            keyframes.append(len(stamps))
+        if len(stamps) % SAMPLE_INTERVAL == 0 and _is_colored(frame, video):
+            colored.append(len(stamps))
         checksums.append(zlib.crc32(thumbnail.tobytes()))
-        timestamps.append(frame.pts or 0)
+        stamps.append(frame.pts)
         durations.append(frame.duration or 0)
-        progress("analysing", len(timestamps), max(video.estimated_frames, len(timestamps)))
+        progress("analysing", len(stamps), max(video.estimated_frames, len(stamps)))
+    detector.finish()
+    timestamps, notes = _find_times(video, stamps)
+    losses = _find_losses(video, damage, stamps, timestamps)
+    check_damage(video, losses, len(stamps))
+    notes += [f"damage {line}" for line in describe_damage(losses)]
     end = float(timestamps[-1] * video.time_base)
     if end + 1 < video.expected_end:
-        reason = f"the frames end here, not at {format_time(video.expected_end)}"
-        raise damage_error(video.path, end, reason)
-    detector.finish()
-    if not video.stores_durations:  # those of the frames are in decoding order
+        notes.append(
+            f"the film ends at {format_time(end)}, not at {format_time(video.expected_end)} as its "
+            "file says: it may be cut off"
+        )
+    if timestamps != stamps or not video.stores_durations:  # those are in decoding order
         durations = [*(b - a for a, b in pairwise(timestamps)), durations[-1]]
     return VideoAnalysis(
-        timestamps, durations, checksums, keyframes, detector.cuts, detector.flashes, colored
+        *(timestamps, durations, checksums, keyframes, detector.cuts, detector.flashes, colored),
+        stamps=stamps,
+        damaged=sorted({min(index, len(stamps) - 1) for index, _ in damage}),
+        notes=notes,
     )
 
 
-def _check_frame(video: Video, frame: VideoFrame, timestamps: list[int]) -> None:
+def _find_times(video: Video, stamps: list[int | None]) -> tuple[list[int], list[str]]:
+    """Return the presentation times of frames, and notes of what was mended."""
+    period = 1 / video.frame_rate / video.time_base
+    rate = f"{float(video.frame_rate):.6g} frames a second"
+    if video.stamp == "pos":
+        times = mend_times([None] * len(stamps), period)
+        notes = [f"{video.path} stores no times: it has {rate}"]
+    else:
+        times = mend_times(stamps, period)
+        notes = []
+    if times is None:
+        raise VideoError(
+            f"{video.path} has timestamps that descend or repeat too often to be known; give "
+            "another copy"
+        )
+    changed = sum(a != b for a, b in zip(times, stamps, strict=True))
+    if changed and not notes:
+        notes.append(f"{changed} frames had no time, or one out of order, and were given one")
+    return times, notes
+
+
+def _find_losses(
+    video: Video,
+    damage: list[tuple[int, Damage]],
+    stamps: list[int | None],
+    timestamps: list[int],
+) -> list[Loss]:
+    """Return when frames are lost or damaged, each with the number of frames decoded before."""
+    has_times = video.stamp != "pos" and stamps == timestamps
+    losses = []
+    for index, one in damage:
+        known = one.stamp if has_times else None
+        time = timestamps[min(index, len(timestamps) - 1)] if known is None else known
+        losses.append(Loss(float((time - timestamps[0]) * video.time_base), one.is_lost))
+    return losses
+
+
+def _check_frame(video: Video, frame: VideoFrame) -> None:
     time = format_time(frame.time or 0.0)
-    if frame.is_corrupt:
-        raise damage_error(video.path, frame.time or 0.0, "a frame is corrupt")
     if (frame.width, frame.height) != (video.width, video.height):
         raise VideoError(f"{video.path} changes its frame size at {time}; scale it to one size")
     if frame.interlaced_frame:
         raise VideoError(
             f"{video.path} is interlaced at {time}; deinterlace it first, for example with "
             "`ffmpeg -i IN -vf bwdif -c:a copy OUT`"
-        )
-    if frame.pts is None or (timestamps and frame.pts <= timestamps[-1]):
-        raise VideoError(
-            f"{video.path} has missing or descending timestamps at {time}; remux it first, for "
-            "example with `ffmpeg -i IN -c copy OUT.mkv`"
         )
 
 

@@ -38,7 +38,6 @@ class CutDetector:
         """Indices of frames that differ from the shot around them."""
         self._thumbnails: dict[int, Thumbnail] = {}
         self._differences: list[float] = []
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def add(self, thumbnail: Thumbnail) -> None:
         """Add the thumbnail of the next frame, shape (h, w)."""
@@ -59,7 +58,7 @@ class CutDetector:
         a, b = (thumbnail.astype(np.float32) for thumbnail in (first, second))
         gain = float(np.clip((b.std() + 1) / (a.std() + 1), 1 / _MAX_GAIN, _MAX_GAIN))
         a = (a - a.mean()) * gain + b.mean()
-        warped = warp(a, self._flow.calc(second, np.clip(a, 0, 255).astype(np.uint8), None))
+        warped = warp(a, optical_flow(second, np.clip(a, 0, 255).astype(np.uint8)))
         contrast = (np.abs(a - a.mean()).mean() + np.abs(b - b.mean()).mean()) / 2
         return float(np.abs(b - warped).mean() / max(contrast, _MIN_CONTRAST))
 
@@ -79,6 +78,23 @@ class CutDetector:
                 self.flashes.extend(range(index, index + length))
                 return
         self.cuts.append(index)
+
+
+_FLOW = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+_MIN_FLOW_SIDE = 32
+"""In px. OpenCV crashes where a side is smaller."""
+
+
+def optical_flow(target: Thumbnail, source: Thumbnail) -> NDArray[np.float32]:
+    """Return where in `source` each pixel of `target` is: x and y relative to it, (h, w, 2)."""
+    height, width = target.shape
+    bottom, right = max(0, _MIN_FLOW_SIDE - height), max(0, _MIN_FLOW_SIDE - width)
+    target, source = (
+        cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        for image in (target, source)
+    )
+    flow: NDArray[np.float32] = _FLOW.calc(target, source, None)
+    return flow[:height, :width]
 
 
 def warp(image: NDArray[Any], flow: NDArray[np.float32]) -> NDArray[Any]:

@@ -49,6 +49,8 @@ class VideoResult:
     """Descriptions of hints: their time, place and colour, and until when they hold."""
     checkpoint: Path | None = None
     """The folder that was kept for further changes."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences on damage, and on times of frames that were mended."""
 
 
 def colorize_video(
@@ -156,7 +158,9 @@ def colorize_video(
         checkpoint.remove_others(folder, segments)
     descriptions = describe(held, video, analysis)
     kept = None if shots is None else folder
-    return VideoResult(len(analysis.timestamps), len(found), left_out, descriptions, kept)
+    return VideoResult(
+        *(len(analysis.timestamps), len(found), left_out, descriptions, kept), notes=analysis.notes
+    )
 
 
 def list_shots(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
-from photochrom.video.cuts import source_positions, warp
+from photochrom.video.cuts import optical_flow, source_positions, warp
 
 _DECAY = 0.75
 """Weight of a frame relative to the one nearer in time."""
@@ -134,14 +134,11 @@ def _weighted_mean(
     return total / weights, weights
 
 
-_FLOW = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-
-
 def _warp_mean(
     source: _Frame, target: _Frame, mean: FloatArray, weight: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Warp a mean ab and its weight from one frame to the next, and reduce the weight."""
-    flow = _FLOW.calc(target.flow_input, source.flow_input, None)
+    flow = optical_flow(target.flow_input, source.flow_input)
     L, source_L = target.blurred.astype(np.float32), source.blurred.astype(np.float32)
     difference, unwarped_difference = np.abs(L - warp(source_L, flow)), np.abs(L - source_L)
     static = unwarped_difference <= difference + np.float32(_MIN_IMPROVEMENT)

@@ -1,16 +1,19 @@
 """Read a source video: its properties, its frames, and frames as photos."""
 
+import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
@@ -34,6 +37,14 @@ _INTERPOLATION = int(
     Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 )
 _IMAGE_OR_TEXT_FORMATS = ("image2", "tty")
+_NO_TIMESTAMPS = 0x80
+"""FFmpeg's flag of formats without a container."""
+_MAX_FAILURES = 100
+"""Consecutive errors of a container after which it is taken to have ended."""
+_MAX_DELAY = 64
+"""Packets after which a frame that was not decoded is lost."""
+_MAX_EMPTY_PACKET = 32
+"""Size in bytes of a packet that may stand for a repeated frame, which FFmpeg leaves out."""
 
 
 class VideoError(PhotochromError):
@@ -69,6 +80,9 @@ class Video:
     """In seconds, according to the container; 0 if unknown."""
     stores_durations: bool
     """Whether the container stores the duration of each frame."""
+    stamp: Literal["pts", "dts", "pos"] = "pts"
+    """Attribute of packets that identifies their frames: AVI stores only times of decoding, and
+    streams without a container only have positions in bytes."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -115,9 +129,12 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> Video:
                 f"{path} is an image or a text, not a video; use `photochrom colorize` for photos"
             )
         stream = _find_video_stream(path, container)
-        frame = next(_decode_stream(path, container, stream), None)
+        frame = next(_decode_stream(container, stream, _stamp(container), _ignore), None)
         if frame is None:
-            raise VideoError(f"{path} has no frame that can be decoded; give another copy of it")
+            raise VideoError(
+                f"{path} has no frame that can be decoded, as it is damaged or encrypted; give "
+                "another copy of it"
+            )
         _check_frame(path, frame, max_pixels)
         return _describe(path, container, stream, frame)
 
@@ -155,7 +172,11 @@ def _check_frame(path: Path, frame: VideoFrame, max_pixels: int) -> None:
 def _describe(
     path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame
 ) -> Video:
-    frame_rate = _fraction(stream.average_rate) or _fraction(stream.guessed_rate) or Fraction(25)
+    stamp = _stamp(container)
+    rates = [_fraction(stream.average_rate), _fraction(stream.guessed_rate), Fraction(25)]
+    if stamp == "pos":  # FFmpeg's average rate is 25, whatever the stream says
+        rates = rates[1:]
+    frame_rate = next(rate for rate in rates if rate)
     seconds = container.duration / av.time_base if container.duration else 0
     is_rgb_or_grey = frame.format.is_rgb or len(frame.format.components) < 3
     matrix_tag = _UNSPECIFIED if is_rgb_or_grey else frame.colorspace
@@ -167,7 +188,6 @@ def _describe(
         frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
     )
     range_tag = _FULL_RANGE if full_range else _LIMITED_RANGE
-    display_matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     return Video(
         path=path,
         stream_index=stream.index,
@@ -178,16 +198,34 @@ def _describe(
         full_range=full_range,
         color_tags=(frame.color_primaries, frame.color_trc, matrix_tag, range_tag),
         quarter_turns=round(frame.rotation / 90) % 4,
-        display_matrix=None
-        if display_matrix is None
-        else tuple(np.frombuffer(display_matrix, np.int32).tolist()),
+        display_matrix=_display_matrix(frame),
         pixel_aspect=_fraction(stream.sample_aspect_ratio),
         frame_rate=frame_rate,
         time_base=_fraction(stream.time_base) or Fraction(1, 1000),
         estimated_frames=stream.frames or round(seconds * frame_rate),
         expected_end=_parse_duration(stream.metadata.get("DURATION", "")),
         stores_durations="matroska" in container.format.name,
+        stamp=stamp,
     )
+
+
+def _stamp(container: InputContainer) -> Literal["pts", "dts", "pos"]:
+    if container.format.flags & _NO_TIMESTAMPS:
+        return "pos"
+    return "dts" if container.format.name == "avi" else "pts"
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
+    """Return the matrix of a frame's rotation and flips; without flips if PyAV cannot read it."""
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # another kind of side data, such as a view of multi-view HEVC, is unknown
+        if not frame.rotation:
+            return None
+        angle = math.radians(frame.rotation)
+        cos, sin = (round(value * 65536) for value in (math.cos(angle), math.sin(angle)))
+        return (cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 30)
+    return None if matrix is None else tuple(np.frombuffer(matrix, np.int32).tolist())
 
 
 def _fraction(number: Any) -> Fraction | None:
@@ -203,42 +241,104 @@ def _parse_duration(text: str) -> float:
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
 
 
-def decode(video: Video, start: int | None = None) -> Iterator[VideoFrame]:
-    """Decode frames in presentation order, from the keyframe at timestamp `start` on.
+@dataclass(frozen=True)
+class Damage:
+    """A frame that was lost or is damaged."""
+
+    stamp: int | None
+    """Of the frame, as of `decode`; None if unknown."""
+    reason: str
+    is_lost: bool = True
+    """False: the frame is there, with what FFmpeg put in the place of damaged parts."""
+
+
+DamageCallback = Callable[[Damage], None]
+
+
+def _ignore(_: Damage) -> None:
+    pass
+
+
+def decode(
+    video: Video, start: int | None = None, on_damage: DamageCallback = _ignore
+) -> Iterator[VideoFrame]:
+    """Decode frames in presentation order, from the keyframe at stamp `start` on.
+
+    Each frame's `pts` is its stamp, as of `Video.stamp`: it is the same wherever decoding starts,
+    but need not ascend, and may be None. `mend_times` makes times of stamps.
 
     Raises:
-        VideoError: If the file or a frame is damaged.
+        VideoError: If the file cannot be read.
     """
     with open_container(video.path) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
         stream.codec_context.thread_count = 1  # with more, FFmpeg does not report broken frames
         if start is not None:
-            container.seek(start, stream=stream)
-        yield from _decode_stream(video.path, container, stream)
+            with suppress(av.error.FFmpegError):  # then decoding starts at the beginning
+                is_position = video.stamp == "pos"
+                container.seek(start, stream=stream, unsupported_byte_offset=is_position)
+        yield from _decode_stream(container, stream, video.stamp, on_damage)
 
 
 def _decode_stream(
-    path: Path, container: InputContainer, stream: VideoStream
+    container: InputContainer, stream: VideoStream, stamp: str, on_damage: DamageCallback
 ) -> Iterator[VideoFrame]:
-    seconds = 0.0
-    try:
-        for packet in container.demux(stream):
-            if packet.is_corrupt:
-                raise damage_error(path, seconds, "the next packet is corrupt")
-            for frame in packet.decode():
-                seconds = frame.time or seconds
-                yield frame
-    except (av.error.FFmpegError, OSError) as error:
-        raise damage_error(path, seconds, _reason(error)) from error
+    undecoded: dict[int | None, None] = {}  # stamps of packets without a frame so far
+    first: int | None = None
+    is_interlaced = False  # then fields have packets of their own
+
+    def report_lost(stamps: Iterable[int | None]) -> None:
+        for lost in stamps:
+            if first is not None and lost is not None and lost > first and not is_interlaced:
+                on_damage(Damage(lost, "it was not decoded"))
+            del undecoded[lost]
+
+    for packet in read_packets(container, stream, on_damage):
+        if stamp != "pts":
+            packet.pts, packet.dts = getattr(packet, stamp), None
+        if packet.size > _MAX_EMPTY_PACKET and not packet.is_discard:
+            undecoded[packet.pts] = None
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError as error:
+            undecoded.pop(packet.pts, None)
+            on_damage(Damage(packet.pts, _reason(error)))
+            continue
+        for frame in frames:
+            first = frame.pts if first is None else first
+            is_interlaced = is_interlaced or frame.interlaced_frame
+            undecoded.pop(frame.pts, None)
+            if frame.is_corrupt:
+                on_damage(Damage(frame.pts, "FFmpeg conceals damage", is_lost=False))
+            yield frame
+        report_lost(list(undecoded)[: max(0, len(undecoded) - _MAX_DELAY)])
+    report_lost(list(undecoded))
 
 
-def damage_error(path: Path, seconds: float, reason: str) -> VideoError:
-    """Return the error for a video that is damaged at a time."""
-    return VideoError(
-        f"{path} is damaged or encrypted at {format_time(seconds)}: {reason}; give another copy or "
-        "repair it first"
-    )
+def read_packets(
+    container: InputContainer,
+    streams: Stream | Sequence[Stream],
+    on_damage: DamageCallback = _ignore,
+) -> "Iterator[Packet[Any]]":
+    """Yield the packets of streams, past damaged places; an empty one ends each stream."""
+    failures = 0
+    while failures < _MAX_FAILURES:
+        try:
+            for packet in container.demux(streams):
+                failures = 0
+                yield packet
+            return
+        except IndexError:  # a packet of a stream that PyAV does not know, as it begins later
+            continue
+        except av.error.FFmpegError as error:
+            if failures == 0:
+                on_damage(Damage(None, _reason(error)))
+            failures += 1
+    for stream in streams if isinstance(streams, Sequence) else [streams]:
+        end: Packet[Any] = Packet()
+        end.stream = stream
+        yield end
 
 
 def format_time(seconds: float) -> str:

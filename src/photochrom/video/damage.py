@@ -1,0 +1,68 @@
+"""Describe the damage of a video: where it is, and how many frames it costs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from photochrom.video.source import Video, VideoError, format_time
+
+_MAX_SHARE = 0.05
+"""Share of frames that may be lost or damaged."""
+_MAX_PLACES = 10
+"""Number of places that are described."""
+_PLACE_SECONDS = 1.0
+"""Damage that is nearer than this is one place."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A frame that was lost or is damaged."""
+
+    seconds: float
+    """From the first frame."""
+    is_lost: bool
+
+
+def check_damage(video: Video, losses: Sequence[Loss], frames: int) -> None:
+    """Raise an error if more than a twentieth of the frames, and more than one, are affected.
+
+    Raises:
+        VideoError: If so.
+    """
+    lost = sum(loss.is_lost for loss in losses)
+    if len(losses) > max(1, _MAX_SHARE * (frames + lost)):
+        raise VideoError(
+            f"{video.path} is damaged or encrypted: {_count(losses)}, of {frames + lost}, the "
+            f"first at {format_time(losses[0].seconds)}; give another copy or repair it first"
+        )
+
+
+def describe_damage(losses: Sequence[Loss]) -> list[str]:
+    """Return a line for each place, ordered by time, and one for those that are too many."""
+    ordered = sorted(losses, key=lambda loss: loss.seconds)
+    far = [
+        index
+        for index, (a, b) in enumerate(pairwise(ordered), 1)
+        if b.seconds - a.seconds > _PLACE_SECONDS
+    ]
+    places = [ordered[a:b] for a, b in pairwise(sorted({0, *far, len(ordered)}))]
+    lines = [_describe_place(place) for place in places[:_MAX_PLACES]]
+    if len(places) > _MAX_PLACES:
+        rest = [loss for place in places[_MAX_PLACES:] for loss in place]
+        lines.append(f"at {len(places) - _MAX_PLACES} more places, {_count(rest)}")
+    return lines
+
+
+def _describe_place(place: Sequence[Loss]) -> str:
+    first, last = (format_time(loss.seconds) for loss in (place[0], place[-1]))
+    return (
+        f"at {first}, {_count(place)}" if first == last else f"{first} to {last}, {_count(place)}"
+    )
+
+
+def _count(losses: Sequence[Loss]) -> str:
+    lost = sum(loss.is_lost for loss in losses)
+    counts = ((lost, "lost"), (len(losses) - lost, "damaged"))
+    return " and ".join(
+        f"{count} frame{'s are' if count > 1 else ' is'} {what}" for count, what in counts if count
+    )
