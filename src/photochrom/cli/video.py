@@ -1,7 +1,7 @@
 """`photochrom video`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,10 +9,13 @@ from photochrom.cli.extras import need
 from photochrom.cli.rendering_options import device_option, model_option, rendering_options
 from photochrom.cli.text import printable
 
+if TYPE_CHECKING:
+    from photochrom.video.pipeline import VideoResult
+
 
 @click.command()
 @click.argument("path", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("target", metavar="[OUT]", type=click.Path(path_type=Path), required=False)
 @model_option
 @rendering_options
 @click.option(
@@ -59,6 +62,12 @@ from photochrom.cli.text import printable
     metavar="FILE",
     help="The list of shots in JSON: written unless it exists; edit it and run again.",
 )
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Save a contact sheet as PNG or JPEG: one frame of each shot, in colour.",
+)
 @click.option("--recolor", is_flag=True, help="Colorize shots that are in colour already too.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--restart", is_flag=True, help="Discard the checkpoint of an interrupted run.")
@@ -67,36 +76,52 @@ def video(
     ctx: click.Context,
     /,
     path: Path,
-    target: Path,
+    target: Path | None,
     max_pixels: int | None,
     hints: Path | None,
+    sheet: Path | None,
+    shots: Path | None,
     **options: Any,
 ) -> None:
     """Colorize a video.
 
     OUT has to end in .mp4, .m4v, .mov, .mkv or .webm. Audio, subtitles, timestamps and the
     aspect ratio are kept. After an interruption, the same command resumes from the checkpoint in
-    OUT.partial.
+    OUT.partial. Without OUT, only a contact sheet or a list of shots is made.
     """
     need("video")
     from photochrom.video.checkpoint import checkpoint_folder
     from photochrom.video.hints import read_timed_hints
-    from photochrom.video.pipeline import colorize_video
+    from photochrom.video.pipeline import colorize_video, list_shots, preview_video
 
     if hints is not None:
         options["hints"] = read_timed_hints(hints)
-    if max_pixels is not None:
-        options["max_pixels"] = max_pixels
+    limits: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
+    if target is None and sheet is None and shots is None:
+        raise click.UsageError("give OUT, or --sheet or --shots for a preview without OUT")
     bars = _Bars()
     try:
-        result = colorize_video(path, target, progress=bars, notify=bars.notify, **options)
+        if target is not None:
+            options |= {"sheet": sheet, "shots": shots} | limits
+            result = colorize_video(path, target, progress=bars, notify=bars.notify, **options)
+        elif sheet is not None:
+            del options["codec"], options["quality"], options["steady"], options["restart"]
+            options |= {"sheet": sheet, "shots": shots} | limits
+            preview_video(path, progress=bars, notify=bars.notify, **options)
+        elif shots is not None:
+            bars.notify(f"{shots}: {list_shots(path, shots, progress=bars, **limits)} shots")
     except KeyboardInterrupt:
-        has_checkpoint = checkpoint_folder(target).exists()
+        has_checkpoint = target is not None and checkpoint_folder(target).exists()
         message = "the same command resumes from here" if has_checkpoint else "no work was saved"
         click.echo(f"\nstopped; {message}", err=True)
         ctx.exit(130)
     finally:
         bars.close()
+    if target is not None:
+        _print_result(target, result)
+
+
+def _print_result(target: Path, result: "VideoResult") -> None:
     for stream in result.left_out:
         click.echo(printable(f"left out {stream}: {target.suffix} cannot hold it"), err=True)
     for note in result.notes:

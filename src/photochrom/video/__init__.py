@@ -2,7 +2,8 @@
 
 `source.py` reads a video and converts frames to photos. `analysis.py` reads it once and finds its
 cuts (`cuts.py`), between which are its shots (`shots.py`). `shot_list.py` stores these in a file to
-be edited. `hints.py` finds for which frames a hint is. `splitting.py` splits shots into segments.
+be edited. `hints.py` finds for which frames a hint is, and `planning.py` joins all of it.
+`sheet.py` makes contact sheets. `splitting.py` splits shots into segments.
 `segment.py` colorizes a segment, with temporal smoothing (`smoothing.py`). `codecs.py` lists the
 encoders, `checkpoint.py` stores finished segments, `muxing.py` joins them with the other streams,
 and `pipeline.py` runs all of it.

@@ -21,15 +21,16 @@ from photochrom.version import __version__
 from photochrom.video import checkpoint
 from photochrom.video.analysis import ProgressCallback, analyse
 from photochrom.video.codecs import choose_encoding
-from photochrom.video.hints import TimedHint, check_timed_hints, describe, hold
+from photochrom.video.hints import TimedHint, check_timed_hints, describe
 from photochrom.video.muxing import check_container, mux
+from photochrom.video.planning import plan_shots
 from photochrom.video.segment import SegmentSettings
-from photochrom.video.shot_list import check_name, read_shot_list, write_shot_list
-from photochrom.video.shots import describe_colored, find_shots, give_hints, replace_colors
+from photochrom.video.sheet import SheetSettings, check_sheet, make_sheet
+from photochrom.video.shot_list import ShotList, check_name, read_shot_list, write_shot_list
+from photochrom.video.shots import find_shots
 from photochrom.video.smoothing import BYTES_PER_PIXEL
 from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
 from photochrom.video.splitting import CONTEXT_FRAMES, Segment, split
-from photochrom.video.times import frame_times
 
 _POLL_SECONDS = 1.0
 """Between two calls of `progress` while processes colorize."""
@@ -69,6 +70,7 @@ def colorize_video(
     progress: ProgressCallback = lambda *_: None,
     hints: Sequence[TimedHint] = (),
     shots: Path | None = None,
+    sheet: Path | None = None,
     recolor: bool = False,
     notify: Callable[[str], None] = lambda _: None,
     **options: Any,
@@ -91,6 +93,8 @@ def colorize_video(
         hints: Known colours of places, each from a time until the next cut.
         shots: The list of shots, which is written unless it exists. With it the checkpoint is kept
             at the end, so that only what has changed is colorized again.
+        sheet: A contact sheet, which is written before the long work begins: one frame of each
+            shot. One that exists is kept when a run is resumed, unless `overwrite` is set.
         recolor: Whether to colorize shots that are in colour already too. Those with hints always
             are.
         notify: Called with sentences for the user, before the long work begins.
@@ -108,11 +112,8 @@ def colorize_video(
     encoding = choose_encoding(target, codec, quality, video)
     left_out = check_container(video, target, encoding)
     model = model or default_model_path()
-    color_model = OnnxModel(model, device=device, threads=1)
-    if hints:
-        color_model.check_takes_hints()
-    check_timed_hints(hints, video)
-    listed = read_shot_list(shots) if shots is not None and check_name(shots).exists() else None
+    color_model = _load_model(model, device, hints, video)
+    listed = _read_shots(shots)
     size = options.get("size") or color_model.size
     checked_settings = {
         "video": [path.stat().st_size, path.stat().st_mtime_ns],
@@ -127,23 +128,26 @@ def colorize_video(
     if restart:
         checkpoint.remove(folder)
     analysis = checkpoint.load(folder, checked_settings)
+    is_resumed = analysis is not None
+    if sheet is not None:
+        check_sheet(sheet, overwrite=overwrite or is_resumed)
     if analysis is None:
         analysis = analyse(video, progress)
         checkpoint.create(folder, checked_settings, analysis)
     count = len(hints)
     settings = SegmentSettings(video, folder, encoding, model, device, steady, options, count)
     try:
-        found = find_shots(analysis) if listed is None else listed.find_shots(video, analysis)
+        found, held = plan_shots(video, analysis, listed, hints, recolor=recolor, notify=notify)
         if shots is not None and listed is None:
             write_shot_list(shots, video, analysis, found)
-        held = hold(hints, video, analysis, found)
-        found = replace_colors(give_hints(found, held), everywhere=recolor)
-        if all(shot.is_colored for shot in found):
-            raise VideoError(
-                f"{path} is in colour already; colorize it nevertheless with --recolor"
+        if sheet is not None and not (is_resumed and sheet.exists() and not overwrite):
+            make_sheet(
+                *(sheet, analysis, found, SheetSettings(video, model, device, options)),
+                processes=processes,
+                overwrite=overwrite,
+                progress=progress,
+                notify=notify,
             )
-        for line in describe_colored(found, frame_times(video, analysis)):
-            notify(line)
         segments = list(split(video, analysis, found, _max_segment_frames(video, size)))
         _colorize_segments(segments, settings, processes, progress)
         files = [checkpoint.segment_path(folder, segment) for segment in segments]
@@ -160,6 +164,45 @@ def colorize_video(
     kept = None if shots is None else folder
     return VideoResult(
         *(len(analysis.timestamps), len(found), left_out, descriptions, kept), notes=analysis.notes
+    )
+
+
+def preview_video(
+    path: Path,
+    *,
+    sheet: Path,
+    model: Path | None = None,
+    device: str = "auto",
+    processes: int | None = None,
+    overwrite: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    progress: ProgressCallback = lambda *_: None,
+    hints: Sequence[TimedHint] = (),
+    shots: Path | None = None,
+    recolor: bool = False,
+    notify: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> None:
+    """Write a contact sheet without colorizing the video.
+
+    Arguments and errors are those of `colorize_video`.
+    """
+    check_options(**options)
+    check_sheet(sheet, overwrite=overwrite)
+    video = probe(path, max_pixels=max_pixels)
+    model = model or default_model_path()
+    _load_model(model, device, hints, video)
+    listed = _read_shots(shots)
+    analysis = analyse(video, progress)
+    found, _ = plan_shots(video, analysis, listed, hints, recolor=recolor, notify=notify)
+    if shots is not None and listed is None:
+        write_shot_list(shots, video, analysis, found)
+    make_sheet(
+        *(sheet, analysis, found, SheetSettings(video, model, device, options)),
+        processes=processes,
+        overwrite=overwrite,
+        progress=progress,
+        notify=notify,
     )
 
 
@@ -183,6 +226,19 @@ def list_shots(
     found = find_shots(analysis)
     write_shot_list(shots, video, analysis, found)
     return len(found)
+
+
+def _load_model(model: Path, device: str, hints: Sequence[TimedHint], video: Video) -> OnnxModel:
+    """Load a model, and check the hints for it."""
+    color_model = OnnxModel(model, device=device, threads=1)
+    if hints:
+        color_model.check_takes_hints()
+    check_timed_hints(hints, video)
+    return color_model
+
+
+def _read_shots(shots: Path | None) -> ShotList | None:
+    return read_shot_list(shots) if shots is not None and check_name(shots).exists() else None
 
 
 def _check_target(path: Path, target: Path, overwrite: bool) -> None:

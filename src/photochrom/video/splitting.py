@@ -74,6 +74,12 @@ def split(
             yield _segment(analysis, shot, borders[part], borders[part + 1])
 
 
+def frame_segment(analysis: VideoAnalysis, shot: Shot, index: int) -> Segment:
+    """Return a segment of a single frame, without context."""
+    alone = dataclasses.replace(shot, first=index, stop=index + 1)
+    return _segment(analysis, alone, index, index + 1)
+
+
 def _segment(analysis: VideoAnalysis, shot: Shot, first: int, stop: int) -> Segment:
     start, end = max(shot.first, first - CONTEXT_FRAMES), min(shot.stop, stop + CONTEXT_FRAMES)
     reachable = bisect_right(analysis.keyframes, start)

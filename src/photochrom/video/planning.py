@@ -1,0 +1,51 @@
+"""Find the shots of a video, and what a person says of their colours."""
+
+from collections.abc import Callable, Sequence
+
+from photochrom.video.analysis import VideoAnalysis
+from photochrom.video.hints import TimedHint, hold
+from photochrom.video.shot_list import ShotList
+from photochrom.video.shots import (
+    HeldHint,
+    Shot,
+    describe_colored,
+    find_shots,
+    give_hints,
+    replace_colors,
+)
+from photochrom.video.source import Video, VideoError
+from photochrom.video.times import frame_times
+
+
+def plan_shots(
+    video: Video,
+    analysis: VideoAnalysis,
+    listed: ShotList | None,
+    hints: Sequence[TimedHint],
+    *,
+    recolor: bool,
+    notify: Callable[[str], None],
+) -> tuple[list[Shot], list[HeldHint]]:
+    """Return the shots, and the frames that each hint is for.
+
+    Args:
+        video: The source.
+        analysis: Of the video.
+        listed: The list of shots; None: those that were found.
+        hints: Known colours of places.
+        recolor: Whether shots that are in colour already get new colours too.
+        notify: Called with sentences for the user.
+
+    Raises:
+        VideoError: If the list or a hint is not for this video, or no shot gets new colours.
+    """
+    shots = find_shots(analysis) if listed is None else listed.find_shots(video, analysis)
+    held = hold(hints, video, analysis, shots)
+    shots = replace_colors(give_hints(shots, held), everywhere=recolor)
+    if all(shot.is_colored for shot in shots):
+        raise VideoError(
+            f"{video.path} is in colour already; colorize it nevertheless with --recolor"
+        )
+    for line in describe_colored(shots, frame_times(video, analysis)):
+        notify(line)
+    return shots, held

@@ -1,0 +1,156 @@
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from photochrom.cli import main
+from photochrom.color import rgb_to_lab
+from photochrom.video import sheet as sheets
+from photochrom.video.hints import read_timed_hints
+from photochrom.video.pipeline import colorize_video, preview_video
+from support.models import write_model
+from support.video import still_shot, write_video
+
+TILE = 240, 160
+STEP = 248, 192
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five shots of 10 frames."""
+    frames = [frame for seed in range(5) for frame in still_shot(10, seed)]
+    return write_video(tmp_path_factory.mktemp("film") / "a.mkv", frames)
+
+
+def run(*arguments: Any) -> Any:
+    return CliRunner().invoke(main, ["video", *map(str, arguments)])
+
+
+def read_image(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def read_tiles(path: Path, columns: int, count: int) -> list[np.ndarray]:
+    """Return the ab of each tile."""
+    lab = rgb_to_lab(read_image(path).astype(np.float32) / 255)
+    corners = [
+        (8 + index % columns * STEP[0], 8 + index // columns * STEP[1]) for index in range(count)
+    ]
+    return [lab[y : y + TILE[1], x : x + TILE[0], 1:] for x, y in corners]
+
+
+def test_a_sheet_without_out(film: Path, tiny_onnx: Path, tmp_path: Path):
+    sheet = tmp_path / "sheet.png"
+    result = run(film, "--sheet", sheet, "--model", tiny_onnx, "-j", 1)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[-1] == f"{sheet} shows shots 1 to 5"
+    assert [file.name for file in tmp_path.iterdir()] == ["sheet.png"]
+    assert read_image(sheet).shape == (2 * STEP[1] + 8, 3 * STEP[0] + 8, 3)
+    tiles = read_tiles(sheet, 3, 5)
+    assert all(np.abs(tile).mean() > 5 for tile in tiles)
+    assert not np.array_equal(tiles[0], tiles[1])
+    labels = read_image(sheet)[8 + TILE[1] : STEP[1] + 4]
+    assert all((labels[:, x : x + 100] > 200).any() for x in (8, 256, 504))
+
+
+def test_many_shots_make_several_pages(
+    film: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sheets, "_MAX_TILES", 2)
+    result = run(film, "--sheet", tmp_path / "s.jpg", "--model", tiny_onnx, "-j", 1)
+    assert result.exit_code == 0, result.output
+    assert [line.rpartition("/")[2] for line in result.stderr.splitlines()[-3:]] == [
+        "s.jpg shows shots 1 to 2",
+        "s-2.jpg shows shots 3 to 4",
+        "s-3.jpg shows shots 5 to 5",
+    ]
+    assert read_image(tmp_path / "s-3.jpg").shape == (200, 256, 3)
+
+
+def test_the_sheet_has_hints_and_the_same_pixels_with_two_processes(film: Path, tmp_path: Path):
+    model, hints = tmp_path / "hinted.onnx", tmp_path / "hints.json"
+    write_model(model, hints=3)
+    hints.write_text('[{"time": 0.4, "x": 30, "y": 40, "color": "red"}]')
+    sheet = tmp_path / "s.png"
+    options: Any = {"model": model, "sheet": sheet, "overwrite": True}
+    preview_video(film, processes=1, **options)
+    plain = read_tiles(sheet, 3, 5)
+    preview_video(film, processes=1, hints=read_timed_hints(hints), **options)
+    hinted = read_tiles(sheet, 3, 5)
+    changed = [not np.array_equal(*pair) for pair in zip(plain, hinted, strict=True)]
+    assert changed == [False, True, False, False, False]
+    content = sheet.read_bytes()
+    preview_video(film, processes=2, hints=read_timed_hints(hints), **options)
+    assert sheet.read_bytes() == content
+
+
+def test_the_sheet_comes_before_the_film_and_is_kept_by_a_resumed_run(
+    film: Path, tiny_onnx: Path, tmp_path: Path
+):
+    target, sheet = tmp_path / "b.mkv", tmp_path / "s.png"
+    options: Any = {"model": tiny_onnx, "processes": 1, "sheet": sheet}
+
+    def interrupt(stage: str, done: int, total: int) -> None:
+        if stage == "colorizing" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        colorize_video(film, target, progress=interrupt, **options)
+    time = sheet.stat().st_mtime_ns
+    colorize_video(film, target, **options)
+    assert target.exists()
+    assert sheet.stat().st_mtime_ns == time
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.gif", r"the sheet is .*a\.gif; its name has to end in \.png"),
+        ("none/a.png", "there is no folder"),
+        ("there.png", "exists already; use --overwrite"),
+    ],
+)
+def test_a_sheet_that_cannot_be_written(
+    film: Path, tiny_onnx: Path, tmp_path: Path, name: str, message: str
+):
+    (tmp_path / "there.png").write_bytes(b"mine")
+    for result in (
+        run(film, "--sheet", tmp_path / name, "--model", tiny_onnx),
+        run(film, tmp_path / "b.mkv", "--sheet", tmp_path / name, "--model", tiny_onnx),
+    ):
+        assert result.exit_code == 1
+        assert re.search(message, result.stderr.splitlines()[-1])
+        assert [file.name for file in tmp_path.iterdir()] == ["there.png"]
+    assert (tmp_path / "there.png").read_bytes() == b"mine"
+
+
+def test_neither_out_nor_a_preview(film: Path):
+    result = run(film)
+    assert result.exit_code == 2
+    assert "give OUT, or --sheet or --shots for a preview without OUT" in result.stderr
+
+
+def test_a_list_of_shots_without_out(film: Path, tmp_path: Path):
+    result = run(film, "--shots", tmp_path / "a.json")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[-1] == f"{tmp_path / 'a.json'}: 5 shots"
+
+
+def test_a_sheet_shows_a_film_as_players_do(tiny_onnx: Path, tmp_path: Path):
+    film = write_video(tmp_path / "a.mp4", still_shot(2), rotation=90, aspect=Fraction(2))
+    preview_video(film, sheet=tmp_path / "s.png", model=tiny_onnx, processes=1)
+    assert read_image(tmp_path / "s.png").shape == (720 + 24 + 16, 256, 3)
+
+
+def test_a_sheet_of_a_list_of_shots(film: Path, tiny_onnx: Path, tmp_path: Path):
+    shots, sheet = tmp_path / "a.json", tmp_path / "s.png"
+    run(film, "--shots", shots)
+    shots.write_text(re.sub(r"^.*0:00:00\.400.*\n", "", shots.read_text(), flags=re.MULTILINE))
+    result = run(film, "--shots", shots, "--sheet", sheet, "--model", tiny_onnx, "-j", 1)
+    assert result.stderr.splitlines()[-1] == f"{sheet} shows shots 1 to 4"
