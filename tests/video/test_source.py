@@ -28,7 +28,7 @@ def make_video(*, matrix: int = 5, full_range: bool = False, high_bit_depth: boo
         display_matrix=None,
         pixel_aspect=None,
         frame_rate=Fraction(25),
-        time_base=Fraction(1, 1000),
+        time_base=Fraction(1),
         estimated_frames=0,
         expected_end=0.0,
         stores_durations=False,
@@ -92,12 +92,8 @@ def test_segments_begin_at_cuts(tmp_path: Path):
     assert analysis.timestamps == [512 * n for n in range(80)]
     assert analysis.durations == [512] * 80
     shots = find_shots(analysis)
-    segments = list(split(video, analysis, shots, 1000))
-    assert [(s.first, s.count, len(s.stamps)) for s in segments] == [
-        (0, 20, 20),
-        (0, 30, 40),
-        (10, 30, 40),
-    ]
+    segments = list(split(video, analysis, shots))
+    assert [(s.first, s.count) for s in segments] == [(0, 20), (20, 30), (50, 30)]
 
 
 def test_names_of_segments_change_with_their_shots_only(tmp_path: Path):
@@ -107,7 +103,7 @@ def test_names_of_segments_change_with_their_shots_only(tmp_path: Path):
     shots = find_shots(analysis)
 
     def names(shots: list[Shot]) -> list[str]:
-        return [segment.name for segment in split(video, analysis, shots, 1000)]
+        return [segment.name for segment in split(video, analysis, shots)]
 
     one, *other = names(shots)
     assert len({one, *other}) == 3
@@ -124,12 +120,12 @@ def test_segment_is_decoded_after_seeks_to_a_wrong_position(tmp_path: Path):
     path = write_video(tmp_path / "a.mkv", still_shot(30))
     video = probe(path)
     analysis = analyse(video, ignore_progress)
-    (only,) = split(video, analysis, find_shots(analysis), 1000)
+    (only,) = split(video, analysis, find_shots(analysis))
     assert only.count == 30
     timestamps, checksums = analysis.timestamps[14:20], analysis.checksums[14:20]
 
     def decode(timestamps: list[int], keyframes: list[int]) -> list[int | None]:
-        segment = Segment("a", 14, timestamps, 0, 6, [], keyframes, checksums, False, [])
+        segment = Segment("a", "b", Shot(0, 30), 14, timestamps, keyframes, checksums, False)
         return [frame.pts for frame in decode_segment(video, segment)]
 
     too_late = analysis.timestamps[24]

@@ -4,7 +4,8 @@
 cuts (`cuts.py`), between which are its shots (`shots.py`). `shot_list.py` stores these in a file to
 be edited. `hints.py` finds for which frames a hint is, and `planning.py` joins all of it.
 `sheet.py` makes contact sheets. `splitting.py` splits shots into segments.
-`segment.py` colorizes a segment, with temporal smoothing (`smoothing.py`). `codecs.py` lists the
-encoders, `checkpoint.py` stores finished segments, `muxing.py` joins them with the other streams,
-and `pipeline.py` runs all of it.
+`scheduling.py` runs the tasks of `segment.py` in processes: to learn the colours of a shot
+(`shot_colors.py`, along the motion of `motion.py`), and to colorize a segment. `codecs.py` lists
+the encoders, `checkpoint.py` stores finished segments, `muxing.py` joins them with the other
+streams, and `pipeline.py` runs all of it.
 """

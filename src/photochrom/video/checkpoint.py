@@ -15,7 +15,7 @@ from photochrom.video.splitting import Segment
 
 _PLAN = "plan.json"
 _COUNTER = "frames"
-_SEGMENTS = f"{16 * '[0-9a-f]'}.mkv"
+_SEGMENTS, _COLORS = (f"{16 * '[0-9a-f]'}{end}" for end in (".mkv", ".colors"))
 
 
 def checkpoint_folder(target: Path) -> Path:
@@ -68,6 +68,11 @@ def segment_path(folder: Path, segment: Segment) -> Path:
     return folder / f"{segment.name}.mkv"
 
 
+def colors_path(folder: Path, segment: Segment) -> Path:
+    """Return the file of the colours of a segment's shot."""
+    return folder / f"{segment.shot_name}.colors"
+
+
 def frame_counter(folder: Path) -> FrameCounter:
     """Return the counter of frames that this run has done."""
     return FrameCounter(folder / _COUNTER)
@@ -86,8 +91,15 @@ def remove_others(folder: Path, segments: Iterable[Segment]) -> None:
             file.unlink(missing_ok=True)
 
 
+def remove_colors(folder: Path) -> None:
+    """Remove the files of the colours of shots."""
+    for file in folder.glob(_COLORS):
+        file.unlink(missing_ok=True)
+
+
 def remove(folder: Path) -> None:
     """Remove a checkpoint; a folder with other files remains, with these."""
+    remove_colors(folder)
     for file in (*folder.glob(_SEGMENTS), folder / _PLAN, folder / _COUNTER):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):

@@ -1,21 +1,15 @@
 """Colorize a video: analyse, split, colorize the segments in processes, mux."""
 
-import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 
-from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
-from photochrom.colorize.colorizer import network_size
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
-from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.video import checkpoint
@@ -24,18 +18,13 @@ from photochrom.video.codecs import choose_encoding
 from photochrom.video.hints import TimedHint, check_timed_hints, describe
 from photochrom.video.muxing import check_container, mux
 from photochrom.video.planning import plan_shots
+from photochrom.video.scheduling import colorize_segments
 from photochrom.video.segment import SegmentSettings
 from photochrom.video.sheet import SheetSettings, check_sheet, make_sheet
 from photochrom.video.shot_list import ShotList, check_name, read_shot_list, write_shot_list
 from photochrom.video.shots import find_shots
-from photochrom.video.smoothing import BYTES_PER_PIXEL
 from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
-from photochrom.video.splitting import CONTEXT_FRAMES, Segment, split
-
-_POLL_SECONDS = 1.0
-"""Between two calls of `progress` while processes colorize."""
-_MAX_SEGMENT_BYTES = 256_000_000
-"""Memory for the network inputs of a segment, in each process."""
+from photochrom.video.splitting import split
 
 
 @dataclass(frozen=True)
@@ -84,7 +73,7 @@ def colorize_video(
         device: A key of `photochrom.colorize.onnx_model.DEVICES`, or `auto`.
         codec: One of `codecs.CODECS`; None: the container's default.
         quality: CRF, smaller is better and larger; None: the codec's default.
-        steady: Whether to smooth ab over time.
+        steady: Whether frames of a shot share their colours.
         processes: Number of processes; None: one for each core.
         overwrite: Whether to replace an existing output.
         restart: Whether to discard a checkpoint.
@@ -112,9 +101,8 @@ def colorize_video(
     encoding = choose_encoding(target, codec, quality, video)
     left_out = check_container(video, target, encoding)
     model = model or default_model_path()
-    color_model = _load_model(model, device, hints, video)
+    _check_model(model, device, hints, video)
     listed = _read_shots(shots)
-    size = options.get("size") or color_model.size
     checked_settings = {
         "video": [path.stat().st_size, path.stat().st_mtime_ns],
         "model": hashlib.sha256(model.read_bytes()).hexdigest(),
@@ -148,8 +136,8 @@ def colorize_video(
                 progress=progress,
                 notify=notify,
             )
-        segments = list(split(video, analysis, found, _max_segment_frames(video, size)))
-        _colorize_segments(segments, settings, processes, progress)
+        segments = list(split(video, analysis, found))
+        colorize_segments(segments, analysis, settings, processes, progress)
         files = [checkpoint.segment_path(folder, segment) for segment in segments]
         mux(video, analysis, files, target, encoding, overwrite=overwrite)
     except (PhotochromError, OSError):
@@ -191,7 +179,7 @@ def preview_video(
     check_sheet(sheet, overwrite=overwrite)
     video = probe(path, max_pixels=max_pixels)
     model = model or default_model_path()
-    _load_model(model, device, hints, video)
+    _check_model(model, device, hints, video)
     listed = _read_shots(shots)
     analysis = analyse(video, progress)
     found, _ = plan_shots(video, analysis, listed, hints, recolor=recolor, notify=notify)
@@ -228,13 +216,12 @@ def list_shots(
     return len(found)
 
 
-def _load_model(model: Path, device: str, hints: Sequence[TimedHint], video: Video) -> OnnxModel:
-    """Load a model, and check the hints for it."""
+def _check_model(model: Path, device: str, hints: Sequence[TimedHint], video: Video) -> None:
+    """Check that a model can be loaded, and the hints for it."""
     color_model = OnnxModel(model, device=device, threads=1)
     if hints:
         color_model.check_takes_hints()
     check_timed_hints(hints, video)
-    return color_model
 
 
 def _read_shots(shots: Path | None) -> ShotList | None:
@@ -251,61 +238,3 @@ def _check_target(path: Path, target: Path, overwrite: bool) -> None:
             raise VideoError(f"{target} is not a file; choose another output")
         if not overwrite:
             raise VideoError(f"{target} exists already; use --overwrite, or choose another output")
-
-
-def _max_segment_frames(video: Video, size: int) -> int:
-    """Return the largest number of frames whose network inputs fit into memory."""
-    height, width = network_size(video.height, video.width, size)
-    frames = _MAX_SEGMENT_BYTES // (BYTES_PER_PIXEL * height * width)
-    return max(CONTEXT_FRAMES, frames - 2 * CONTEXT_FRAMES)
-
-
-def _colorize_segments(
-    segments: list[Segment],
-    settings: SegmentSettings,
-    processes: int | None,
-    progress: ProgressCallback,
-) -> None:
-    """Colorize the segments that have no file yet."""
-    folder = settings.folder
-    todo = [one for one in segments if not checkpoint.segment_path(folder, one).exists()]
-    total, remaining = (sum(one.count for one in group) for group in (segments, todo))
-    counter = checkpoint.frame_counter(folder)
-    counter.reset()
-
-    def report_progress() -> None:
-        progress("colorizing", min(total - remaining + counter.read(), total), total)
-
-    report_progress()
-    processes = min(processes or count_cores(), len(todo))
-    if processes > 1:
-        load_model = functools.partial(settings.load_model, counter.add)
-        with WorkerPool(load_model, processes=processes, pin_cores=True) as pool:
-            pending = {pool.submit(segment): segment for segment in todo}
-            while pending:
-                done = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED).done
-                report_progress()
-                for future in done:
-                    _raise_error(future, pending.pop(future))
-    elif todo:  # in this process, as starting another takes longer
-
-        def on_frame() -> None:
-            counter.add()
-            report_progress()
-
-        threads = cv2.getNumThreads()
-        try:
-            for error in map(settings.load_model(on_frame), todo):
-                if error is not None:
-                    raise VideoError(error)
-        finally:
-            cv2.setNumThreads(threads)
-
-
-def _raise_error(future: Future[str | None], segment: Segment) -> None:
-    try:
-        error = future.result()
-    except WorkerDiedError as death:
-        error = f"segment {segment.name}: {death}"
-    if error is not None:
-        raise VideoError(error)

@@ -1,7 +1,7 @@
-"""Colorize one segment into a file."""
+"""Work on one shot or segment: learn the colours of a shot, or colorize a segment into a file."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -9,24 +9,38 @@ from typing import Any
 
 import av
 import cv2
-import numpy as np
+from av.video.frame import VideoFrame
 
 from photochrom.color import FloatArray
-from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.colorizer import Colorizer, network_size
 from photochrom.colorize.hints import place_hints
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.geometry import Geometry
-from photochrom.video.checkpoint import segment_path
+from photochrom.imagefile.photo import Photo
+from photochrom.video.checkpoint import colors_path, segment_path
 from photochrom.video.codecs import MAX_FRAME_RATE, VideoEncoding, add_video_stream
-from photochrom.video.smoothing import HalfArray, smooth
-from photochrom.video.source import Video, convert, to_frame, to_photo
+from photochrom.video.motion import GreyImage
+from photochrom.video.shot_colors import ShotColors, learn
+from photochrom.video.shots import Shot
+from photochrom.video.source import Video, convert, to_frame, to_grey, to_photo
 from photochrom.video.splitting import Segment, decode_segment
 
 MARK_KEY = "comment"
 """Metadata key of the note that colours were added."""
 BITEXACT = 0x400
 """FFmpeg's flag for deterministic output, without random numbers and dates."""
+
+
+@dataclass(frozen=True)
+class LearnColors:
+    """The task to learn the colours of a shot."""
+
+    frames: Segment
+    """All frames of the shot."""
+
+
+Task = LearnColors | Segment
 
 
 @dataclass(frozen=True)
@@ -40,20 +54,20 @@ class SegmentSettings:
     model: Path
     device: str = "auto"
     steady: bool = True
-    """Whether ab is smoothed over time."""
+    """Whether frames of a shot share their colours."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keywords of `Colorizer.__call__`."""
     hint_count: int = 0
     """Of the whole video."""
 
-    def load_model(self, on_frame: Callable[[], None]) -> Callable[[Segment], str | None]:
+    def load_model(self, on_frame: Callable[[], None]) -> Callable[[Task], str | None]:
         """Load the model, with one thread as each core has a process.
 
         Args:
-            on_frame: Called after each frame.
+            on_frame: Called after each frame of a segment.
 
         Returns:
-            A function that writes the file of a segment, and returns an error message or None.
+            A function that does a task, and returns an error message or None.
 
         Raises:
             ModelError: If the model cannot be loaded.
@@ -61,19 +75,66 @@ class SegmentSettings:
         cv2.setNumThreads(1)
         colorizer = Colorizer(self.model, device=self.device, threads=1)
 
-        def colorize(segment: Segment) -> str | None:
+        def work(task: Task) -> str | None:
             try:
-                _colorize(segment, colorizer, self, on_frame)
+                if isinstance(task, LearnColors):
+                    _learn(task.frames, colorizer, self)
+                else:
+                    _colorize(task, colorizer, self, on_frame)
             except PhotochromError as error:
                 return str(error)
             except OSError as error:
-                path = segment_path(self.folder, segment)
-                return f"cannot write {path}: {error.strerror or error}"
+                return f"cannot write into {self.folder}: {error.strerror or error}"
             except MemoryError:
                 return f"{self.video.path} is too large for this computer's memory"
             return None
 
-        return colorize
+        return work
+
+    @property
+    def size(self) -> int | None:
+        """Short side in px of the network's input; None: the model's own."""
+        return self.options.get("size")
+
+
+def _learn(frames: Segment, colorizer: Colorizer, settings: SegmentSettings) -> None:
+    """Write the file of the colours of a shot."""
+    video, shot = settings.video, frames.shot
+    height, width = _network_size(colorizer, settings)
+    current: VideoFrame
+
+    def grey_frames() -> Iterator[GreyImage]:
+        nonlocal current
+        for current in decode_segment(video, frames):
+            yield to_grey(current, video, height, width)
+
+    def predict_ab(index: int) -> FloatArray:
+        return _predict_ab(shot.first + index, to_photo(current, video), shot, colorizer, settings)
+
+    # Colours with a hint are not averaged with those before it.
+    starts = {held.first - shot.first for held in shot.hints}
+    learn(
+        grey_frames(),
+        predict_ab,
+        colors_path(settings.folder, frames),
+        stops=sorted({*starts, frames.count} - {0}),
+        flashes=[flash - shot.first for flash in shot.flashes],
+    )
+
+
+def _predict_ab(
+    index: int, photo: Photo, shot: Shot, colorizer: Colorizer, settings: SegmentSettings
+) -> FloatArray:
+    """Return the network's ab of a frame with its hints, shape (2, h, w)."""
+    hints = [held.hint for held in shot.hints if held.first <= index < held.stop]
+    placed = place_hints(hints, settings.video.upright_size, Geometry())
+    return colorizer.predict_with_hints(colorizer.network_input(photo, size=settings.size), placed)
+
+
+def _network_size(colorizer: Colorizer, settings: SegmentSettings) -> tuple[int, int]:
+    """Return height and width in px of the network's input."""
+    width, height = settings.video.upright_size
+    return network_size(height, width, settings.size or colorizer.model.size)
 
 
 def _colorize(
@@ -82,60 +143,44 @@ def _colorize(
     settings: SegmentSettings,
     on_frame: Callable[[], None],
 ) -> None:
-    """Colorize a segment, decoding it twice: to predict ab, and to render.
-
-    This way only the small network inputs are in memory.
-    """
-    video, options = settings.video, dict(settings.options)
-    size = options.pop("size", None)
-    pixel_format = settings.encoding.pixel_format
-    all_ab = () if segment.is_colored else _predict(segment, colorizer, settings, size)
+    """Write the file of a segment."""
+    video, shot, encoding = settings.video, segment.shot, settings.encoding
+    options = {name: value for name, value in settings.options.items() if name != "size"}
+    find_ab = None if shot.is_colored else _ab_finder(segment, colorizer, settings)
     time_base = 1 / min(video.frame_rate, Fraction(MAX_FRAME_RATE))
     with (
         open_atomic(segment_path(settings.folder, segment)) as file,
         av.open(file, "w", format="matroska") as out,
     ):
         out.flags |= BITEXACT
-        stream = add_video_stream(out, video, settings.encoding)
-        for index, frame in enumerate(decode_segment(video, segment), -segment.first):
-            if index < 0:
-                continue
-            if segment.is_colored:
-                output_frame = convert(frame, video, pixel_format)
+        stream = add_video_stream(out, video, encoding)
+        for index, frame in enumerate(decode_segment(video, segment)):
+            if find_ab is None:
+                output_frame = convert(frame, video, encoding.pixel_format)
             else:
-                photo, ab = to_photo(frame, video), all_ab[index].astype(np.float32)
-                prediction = colorizer.predict(photo, size=size, ab=ab)
+                photo = to_photo(frame, video)
+                ab = find_ab(segment.first + index, frame, photo)
+                prediction = colorizer.predict(photo, size=settings.size, ab=ab)
                 prediction = dataclasses.replace(prediction, hint_count=settings.hint_count)
                 output = prediction.render(**options)
                 if index == 0 and output.metadata.mark:
                     out.metadata[MARK_KEY] = output.metadata.mark
-                output_frame = to_frame(output, video, pixel_format)
+                output_frame = to_frame(output, video, encoding.pixel_format)
             output_frame.pts, output_frame.time_base = index, time_base
             out.mux(stream.encode(output_frame))
             on_frame()
-            if index + 1 == segment.count:
-                break
         out.mux(stream.encode(None))
 
 
-def _predict(
-    segment: Segment, colorizer: Colorizer, settings: SegmentSettings, size: int | None
-) -> Sequence[FloatArray | HalfArray]:
-    """Return the ab of each frame without context, shape (2, h, w)."""
-    frames = slice(segment.first, segment.first + segment.count)
-    photos = (to_photo(frame, settings.video) for frame in decode_segment(settings.video, segment))
-    inputs = [colorizer.network_input(photo, size=size).astype(np.float16) for photo in photos]
-
-    def predict_ab(L: FloatArray, index: int) -> FloatArray:
-        hints = [held.hint for held in segment.hints if held.first <= index < held.stop]
-        placed = place_hints(hints, settings.video.upright_size, Geometry())
-        return colorizer.predict_with_hints(L, placed)
-
-    if settings.steady:
-        # Colours with a hint are not averaged with those before it.
-        starts = {held.first for held in segment.hints}
-        return smooth(inputs, predict_ab, starts, segment.flashes)[frames]
-    return [
-        predict_ab(inputs[index].astype(np.float32), index)
-        for index in range(frames.start, frames.stop)
-    ]
+def _ab_finder(
+    segment: Segment, colorizer: Colorizer, settings: SegmentSettings
+) -> Callable[[int, VideoFrame, Photo], FloatArray]:
+    """Return a function that returns the ab of the frame of an index, shape (2, h, w)."""
+    video, shot = settings.video, segment.shot
+    if not settings.steady:
+        return lambda index, _, photo: _predict_ab(index, photo, shot, colorizer, settings)
+    size = _network_size(colorizer, settings)
+    colors = ShotColors(colors_path(settings.folder, segment), *size)
+    return lambda index, frame, _: colors.ab(
+        index - shot.first, to_grey(frame, video, *size), is_flash=index in shot.flashes
+    )

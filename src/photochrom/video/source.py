@@ -17,6 +17,7 @@ from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from photochrom.color import Pixels
 from photochrom.errors import PhotochromError
@@ -367,6 +368,13 @@ def to_photo(frame: VideoFrame, video: Video) -> Photo:
         threads=1,
     ).to_ndarray()  # type: ignore[assignment]
     return Photo(np.ascontiguousarray(np.rot90(np.atleast_3d(pixels), video.quarter_turns)))
+
+
+def to_grey(frame: VideoFrame, video: Video, height: int, width: int) -> NDArray[np.uint8]:
+    """Return grey values of a frame as an upright picture of a size, to find motion in."""
+    size = (height, width) if video.quarter_turns % 2 else (width, height)
+    small = frame.reformat(*size, format="gray", interpolation=Interpolation.AREA, threads=1)
+    return np.ascontiguousarray(np.rot90(small.to_ndarray(), video.quarter_turns), np.uint8)
 
 
 def to_frame(photo: Photo, video: Video, pixel_format: str) -> VideoFrame:

@@ -11,11 +11,9 @@ from itertools import islice
 from av.video.frame import VideoFrame
 
 from photochrom.video.analysis import VideoAnalysis, checksum
-from photochrom.video.shots import HeldHint, Shot
+from photochrom.video.shots import Shot
 from photochrom.video.source import Video, VideoError, decode
 
-CONTEXT_FRAMES = 10
-"""Frames of the same shot, on each side of a segment, that influence its colours."""
 _MAX_SEGMENT_FRAMES = 192
 _MIN_SEGMENT_FRAMES = 32
 _MIN_SEGMENTS = 16
@@ -30,42 +28,38 @@ _MAX_DELAY = 64
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive frames of a shot that one process colorizes, and context frames on both sides."""
+    """Consecutive frames of a shot that one process works on."""
 
     name: str
     """Digest of what decides its colours, in a run with the same settings."""
-    start: int
-    """Index in the video of the first context frame."""
-    stamps: list[int | None]
-    """Of all frames, context included, as `decode` yields them."""
+    shot_name: str
+    """The same of the whole shot."""
+    shot: Shot
     first: int
-    """Index in `stamps` of the first frame after the context."""
-    count: int
-    """Number of frames without context."""
-    flashes: list[int]
-    """As indices in `stamps`."""
+    """Index of the first frame in the video."""
+    stamps: list[int | None]
+    """Of all its frames, as `decode` yields them."""
     keyframes: list[int]
     """Stamps of keyframes from which decoding can start, the best first."""
     checksums: list[int]
-    """Of all frames."""
+    """Of all its frames."""
     is_damaged: bool
     """Whether frames may differ if decoding starts at a keyframe."""
-    hints: list[HeldHint]
-    """With indices in `stamps`."""
-    is_colored: bool = False
-    """Whether it keeps its own colours."""
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self.stamps)
 
 
-def split(
-    video: Video, analysis: VideoAnalysis, shots: Iterable[Shot], max_frames: int
-) -> Iterator[Segment]:
-    """Split shots into segments of at most `max_frames` and similar length.
+def split(video: Video, analysis: VideoAnalysis, shots: Iterable[Shot]) -> Iterator[Segment]:
+    """Split shots into segments of similar length.
 
     The result does not depend on the number of processes.
     """
     shrink = max(1.0, video.width * video.height / _LARGE_FRAME) ** 0.5
     length = min(round(_MAX_SEGMENT_FRAMES / shrink), -(-len(analysis.timestamps) // _MIN_SEGMENTS))
-    length = min(max(_MIN_SEGMENT_FRAMES, length), max_frames)
+    length = max(_MIN_SEGMENT_FRAMES, length)
     for shot in shots:
         frames = shot.stop - shot.first
         parts = -(-frames // length)
@@ -74,34 +68,31 @@ def split(
             yield _segment(analysis, shot, borders[part], borders[part + 1])
 
 
+def whole(analysis: VideoAnalysis, shot: Shot) -> Segment:
+    """Return a segment of all frames of a shot."""
+    return _segment(analysis, shot, shot.first, shot.stop)
+
+
 def frame_segment(analysis: VideoAnalysis, shot: Shot, index: int) -> Segment:
-    """Return a segment of a single frame, without context."""
+    """Return a segment of a single frame."""
     alone = dataclasses.replace(shot, first=index, stop=index + 1)
     return _segment(analysis, alone, index, index + 1)
 
 
 def _segment(analysis: VideoAnalysis, shot: Shot, first: int, stop: int) -> Segment:
-    start, end = max(shot.first, first - CONTEXT_FRAMES), min(shot.stop, stop + CONTEXT_FRAMES)
-    reachable = bisect_right(analysis.keyframes, start)
+    reachable = bisect_right(analysis.keyframes, first)
     keyframes = analysis.keyframes[max(0, reachable - _MAX_SEEKS) : reachable]
     stamps = [analysis.stamps[keyframe] for keyframe in reversed(keyframes)]
-    earliest, latest = min([start, *keyframes]), end + _MAX_DELAY
+    earliest, latest = min([first, *keyframes]), stop + _MAX_DELAY
     return Segment(
         _digest(shot, first, stop),
-        start,
-        analysis.stamps[start:end],
-        first - start,
-        stop - first,
-        [flash - start for flash in shot.flashes if start <= flash < end],
+        _digest(shot, shot.first, shot.stop),
+        shot,
+        first,
+        analysis.stamps[first:stop],
         [stamp for stamp in stamps if stamp is not None],
-        analysis.checksums[start:end],
+        analysis.checksums[first:stop],
         any(earliest <= index < latest for index in analysis.damaged),
-        [
-            HeldHint(held.hint, max(held.first - start, 0), min(held.stop, end) - start)
-            for held in shot.hints
-            if held.first < end and held.stop > start
-        ],
-        shot.is_colored,
     )
 
 
@@ -111,7 +102,7 @@ def _digest(shot: Shot, first: int, stop: int) -> str:
 
 
 def decode_segment(video: Video, segment: Segment) -> Iterator[VideoFrame]:
-    """Decode the frames of a segment and its context.
+    """Decode the frames of a segment.
 
     Seeking in a container is unreliable, so the first frame's checksum has to match; those of all
     frames, if some are damaged, as what FFmpeg conceals depends on the frames before.
@@ -130,7 +121,7 @@ def decode_segment(video: Video, segment: Segment) -> Iterator[VideoFrame]:
             return
         if count:
             raise _changed_error(video)
-    frames = islice(decode(video), segment.start, None)
+    frames = islice(decode(video), segment.first, None)
     count = 0
     for frame in _matching_frames(segment, frames):
         yield frame
