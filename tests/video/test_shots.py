@@ -184,6 +184,19 @@ def test_a_list_that_does_not_fit_is_refused_and_nothing_lost(
             "shot 1: colored is null; it has to be true or false",
         ),
         (
+            '{"video": "a", "frames": 3, "shots": [{"start": 0, "references": "a.png@0"}]}',
+            'shot 1: references is "a.png@0"; it has to be a list such as ["frame.png@0:00:13.2"]',
+        ),
+        (
+            '{"video": "a", "frames": 3, "shots": [{"start": 0, "references": ["a.png"]}]}',
+            "shot 1: the reference is 'a.png'; it has to be FILE@TIME",
+        ),
+        (
+            '{"video": "a", "frames": 3, "shots": [{"start": 0, "references": ["a.png@0"], '
+            '"colored": true}]}',
+            "shot 1 has references, which give it new colours, but colored is true; remove one",
+        ),
+        (
             '{"video": "a", "frames": 3, "shots": [{"start": "1:2:3:4"}]}',
             "shot 1: start is '1:2:3:4'; it has to be hours:minutes:seconds",
         ),
@@ -220,6 +233,7 @@ def test_times_of_frames_lead_back_to_them():
     times = [Fraction(3599) + Fraction(number, 3000) for number in range(3001)]
     assert format_frame_time(times, 0) == "0:59:59.000"
     assert format_frame_time(times, 1) == "0:59:59.000333"
+    assert format_frame_time(times, 3000) == "1:00:00.000"
     thousandths = [Fraction(3599) + Fraction(number * 1001, 24000) for number in range(9)]
     assert format_frame_time(thousandths, 1) == "0:59:59.042"
     assert format_time(59.999) == "0:01:00.00"

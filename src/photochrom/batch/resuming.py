@@ -3,10 +3,15 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from photochrom.batch.planning import Job, Plan
+from photochrom.batch.planning import Job, Plan, failed
 from photochrom.batch.report import Result, read_report
 
+if TYPE_CHECKING:
+    from photochrom.batch.ray.tasks import Task
+
+AnyJob = TypeVar("AnyJob", Job, "Task")
 Finished = Mapping[tuple[str, str], Result]
 """Results by input and output."""
 
@@ -25,13 +30,13 @@ def read_finished(report: Path) -> Finished:
 
 
 def skip_finished(
-    plan: Plan,
+    plan: Plan[AnyJob],
     finished: Finished,
     *,
     checksum: bool = False,
     overwrite: bool = False,
     recolor: bool = False,
-) -> Plan:
+) -> Plan[AnyJob]:
     """Return a plan without what is finished.
 
     A photo whose output no longer exists is colorized again. So is a photo that has changed, or
@@ -75,15 +80,17 @@ def skip_finished(
     return Plan(jobs, results)
 
 
-def changed_output(job: Job) -> Result:
+def changed_output(job: "Job | Task") -> Result:
     """Return the result of a changed photo whose output is not as it was written."""
-    return job.failed(
+    return failed(
+        str(job.input),
         f"{job.input} has changed or has other hints, but {job.output} is not as this report says "
-        "that it was written; move it, or replace it with --overwrite"
+        "that it was written; move it, or replace it with --overwrite",
+        str(job.output),
     )
 
 
-def skipped(job: Job, *, checksum: bool = False) -> Result:
+def skipped(job: "Job | Task", *, checksum: bool = False) -> Result:
     """Return the result of a photo whose output exists."""
     reason = f"{job.output} exists"
     if job.is_outdated():

@@ -6,9 +6,8 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,14 +16,13 @@ from photochrom.batch.planning import OUTPUT_FORMATS, Job
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import changed_output, skipped
-from photochrom.batch.transfers import colorize_anywhere
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
 from photochrom.colorize.hints import check_hints
-from photochrom.colorize.onnx_model import OnnxModel, default_model_path, no_hints_error
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import GEOMETRY_OPTIONS
 from photochrom.cores import count_cores
-from photochrom.errors import PhotochromError, PhotoError, UsageError
+from photochrom.errors import PhotochromError, PhotoError
 from photochrom.imagefile.atomic import make_folder
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.geometry import Geometry
@@ -32,9 +30,6 @@ from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import MAX_PIXELS, open_pages
 from photochrom.imagefile.sidecar import apply_sidecar, find_sidecar, write_sidecar
 from photochrom.imagefile.writing import save_pages
-
-THREADS_PER_WORKER = 4
-"""Photos that are downloaded, wait, are colorized or uploaded, for each worker process."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +90,10 @@ class Settings:
         """Check that the model takes hints.
 
         Raises:
-            UsageError: If it does not.
-            ModelError: If it cannot be loaded.
+            ModelError: If it does not, or cannot be loaded.
         """
         model = OnnxModel(self.model or default_model_path(), device="cpu", threads=1)
-        if not model.takes_hints:
-            raise UsageError(str(no_hints_error(model.name)))
+        model.check_takes_hints()
 
 
 def colorize_file(
@@ -117,7 +110,7 @@ def colorize_file(
     truncated: bool = False,
     **options: Any,
 ) -> Result:
-    """Colorize all pages of a file, of a job at paths; errors are reported in the result.
+    """Colorize all pages of a file; errors are reported in the result.
 
     A photo with an existing output is skipped without `overwrite`; one of more than `max_pixels`
     fails; one whose first page is in colour is ignored if `recolor` is False, unless it has hints.
@@ -128,7 +121,6 @@ def colorize_file(
     XMP sidecar.
     """
     start = time.perf_counter()
-    photo, output = Path(job.input), Path(job.output)
     size: tuple[int, int] | None = None
     packet: bytes | None = None
     numbers = itertools.count(1)
@@ -174,24 +166,26 @@ def colorize_file(
                 return skipped(job, checksum=checksum)
             if not job.is_output(job.replaces, checksum):  # changed since the batch was planned
                 return changed_output(job)
-        status = _read_status(photo)
-        input_version = read_version(photo, checksum=checksum)
-        properties = find_sidecar(photo)
-        make_folder(output.parent, PhotoError)
+        status = _read_status(job.input)
+        input_version = read_version(job.input, checksum=checksum)
+        properties = find_sidecar(job.input)
+        make_folder(job.output.parent, PhotoError)
         # Lazily, so that only one page is in memory.
-        pages = map(colorize_page, open_pages(photo, max_pixels=max_pixels, truncated=truncated))
+        pages = map(
+            colorize_page, open_pages(job.input, max_pixels=max_pixels, truncated=truncated)
+        )
         is_replaced = overwrite or job.replaces is not None
         warnings = save_pages(
             pages,
-            output,
+            job.output,
             overwrite=is_replaced,
             like=status,
             keep_times=keep_times,
             flatten=format is not None,
         )
         if sidecar and packet is not None:
-            write_sidecar(output, packet, overwrite=is_replaced, like=status)
-        output_version = read_version(output, checksum=checksum)
+            write_sidecar(job.output, packet, overwrite=is_replaced, like=status)
+        output_version = read_version(job.output, checksum=checksum)
     except _InColorError:
         reason = "it is in colour already; --recolor colorizes it"
     except PhotochromError as failure:
@@ -259,7 +253,7 @@ def _read_status(path: Path) -> os.stat_result:
 
 def _output_format(job: Job) -> str | None:
     """Return the format of the output, chosen by its suffix; None if that is unknown."""
-    return FORMATS.get(PurePath(job.output).suffix.lower())
+    return FORMATS.get(job.output.suffix.lower())
 
 
 def _check_bit_depth(job: Job, page: Photo) -> None:
@@ -285,30 +279,12 @@ def colorize_all(
         ModelError: If the model cannot be loaded.
     """
     if len(jobs) <= 1:
-        colorize = settings.load_model()
-        for job in jobs:
-            yield colorize_anywhere(job, colorize, overwrite=settings.overwrite)
+        yield from map(settings.load_model(), jobs)
         return
     processes, threads = divide_cores(len(jobs), processes)
     shared = dataclasses.replace(settings, threads=threads)
-    with (
-        # While a worker has a photo, others are downloaded or uploaded. The workers end first.
-        ThreadPoolExecutor(THREADS_PER_WORKER * processes) as callers,
-        WorkerPool(shared.load_model, processes=processes, pin_cores=True) as pool,
-    ):
-        run = functools.partial(
-            colorize_anywhere,
-            colorize=functools.partial(colorize_in_worker, pool),
-            overwrite=settings.overwrite,
-        )
-        remaining = iter(jobs)
-        first = itertools.islice(remaining, THREADS_PER_WORKER * processes)
-        pending = {callers.submit(run, job) for job in first}
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            pending |= {callers.submit(run, job) for job in itertools.islice(remaining, len(done))}
-            for future in done:
-                yield future.result()
+    with WorkerPool(shared.load_model, processes=processes, pin_cores=True) as pool:
+        yield from pool.map(jobs, on_death=failed_by_death)
 
 
 def divide_cores(count: int, processes: int | None = None) -> tuple[int, int]:
@@ -318,9 +294,7 @@ def divide_cores(count: int, processes: int | None = None) -> tuple[int, int]:
     return processes, max(1, cores // processes)
 
 
-def colorize_in_worker(pool: WorkerPool[Job, Result], job: Job) -> Result:
-    """Colorize the photo of a job at paths in a process of a pool, which may crash."""
-    try:
-        return pool.submit(job).result()
-    except WorkerDiedError as error:
-        return job.failed(f"{job.input}: {error}")
+def failed_by_death(job: Job, error: WorkerDiedError) -> Result:
+    """Return the result of a photo whose worker process died."""
+    error_text = f"{job.input}: {error}"
+    return Result(job.input, job.output, "failed", 0.0, error=error_text, hints=job.hints)

@@ -16,10 +16,10 @@ model_option = click.option(
 )
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "coreml", "directml"]),
+    metavar="D",
     default="auto",
     show_default=True,
-    help="What runs the network.",
+    help="auto, cpu, cuda, coreml or directml.",
 )
 
 

@@ -224,10 +224,7 @@ class Colorizer:
         L, small_L = self._lightness_copies(photo, size)
         own_ab = None
         if photo.pixels.shape[2] == 3:
-            pixels = _resize_pixels(photo, *small_L.shape).reshape(-1, 3)
-            a, b = color.scaled_ab(pixels, photo.space)
-            own_ab = np.stack([a * np.float32(500), b * np.float32(200)])
-            own_ab = own_ab.reshape(2, *small_L.shape)
+            own_ab = resize_ab(photo, *small_L.shape)
         return PreparedPhoto(photo.size, L, small_L, self.predict_ab(small_L), own_ab)
 
     def predict_with_hints(
@@ -319,7 +316,7 @@ class Colorizer:
         width, height = photo.size
         h, w = network_size(height, width, size or self.model.size)
         zoom = max(1, min(upsampling.ZOOM, height // h, width // w))
-        L = _resize_lightness(photo, zoom * h, zoom * w)
+        L = resize_lightness(photo, zoom * h, zoom * w)
         return L, cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)
 
 
@@ -333,10 +330,18 @@ def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _resize_lightness(photo: Photo, height: int, width: int) -> FloatArray:
+def resize_lightness(photo: Photo, height: int, width: int) -> FloatArray:
     """Return L* of a resized photo, shape (height, width)."""
     pixels = _resize_pixels(photo, height, width)
     return color.lightness(pixels.reshape(height, width, -1), photo.space)
+
+
+def resize_ab(photo: Photo, height: int, width: int) -> FloatArray:
+    """Return a* and b* of a resized photo in colour, shape (2, height, width)."""
+    pixels = _resize_pixels(photo, height, width).reshape(-1, 3)
+    a, b = color.scaled_ab(pixels, photo.space)
+    ab = np.stack([a * np.float32(500), b * np.float32(200)])
+    return ab.reshape(2, height, width)
 
 
 def _resize_pixels(photo: Photo, height: int, width: int) -> Pixels:

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,13 @@ from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.video import checkpoint
 from photochrom.video.analysis import ProgressCallback, analyse
-from photochrom.video.checkpoint import segment_path
-from photochrom.video.codecs import choose_encoding, choose_picture_encoding
+from photochrom.video.codecs import choose_encoding
 from photochrom.video.hints import TimedHint, check_timed_hints, describe
 from photochrom.video.muxing import check_container, mux
 from photochrom.video.planning import plan_shots
+from photochrom.video.references import TimedReference, check_references, describe_references
 from photochrom.video.scheduling import colorize_segments
 from photochrom.video.segment import SegmentSettings
-from photochrom.video.sequences import EXAMPLE, check_output, move_into_place, parse_pattern
 from photochrom.video.sheet import SheetSettings, check_sheet, make_sheet
 from photochrom.video.shot_list import ShotList, check_name, read_shot_list, write_shot_list
 from photochrom.video.shots import find_shots
@@ -40,6 +38,8 @@ class VideoResult:
     """Descriptions of data streams that the container does not support."""
     hints: list[str] = field(default_factory=list)
     """Descriptions of hints: their time, place and colour, and until when they hold."""
+    references: list[str] = field(default_factory=list)
+    """Descriptions of references: their file and time, and from when to when they were used."""
     checkpoint: Path | None = None
     """The folder that was kept for further changes."""
     notes: list[str] = field(default_factory=list)
@@ -59,9 +59,9 @@ def colorize_video(
     overwrite: bool = False,
     restart: bool = False,
     max_pixels: int = MAX_PIXELS,
-    rate: Fraction | None = None,
     progress: ProgressCallback = lambda *_: None,
     hints: Sequence[TimedHint] = (),
+    references: Sequence[TimedReference] = (),
     shots: Path | None = None,
     sheet: Path | None = None,
     recolor: bool = False,
@@ -71,10 +71,8 @@ def colorize_video(
     """Colorize a video, or resume from its checkpoint.
 
     Args:
-        path: The source: a film, a pattern of numbered pictures such as `reel_%06d.tif`, or a
-            folder with one such sequence.
-        target: The output: a film or a pattern. Its checkpoint is a folder beside it until it is
-            complete.
+        path: The source.
+        target: The output. Its checkpoint is a folder beside it until it is complete.
         model: An ONNX file; None: the default model.
         device: A key of `photochrom.colorize.onnx_model.DEVICES`, or `auto`.
         codec: One of `codecs.CODECS`; None: the container's default.
@@ -84,15 +82,16 @@ def colorize_video(
         overwrite: Whether to replace an existing output.
         restart: Whether to discard a checkpoint.
         max_pixels: Limit of pixels per frame.
-        rate: Frames per second of a sequence of pictures; None: 24.
         progress: Called after every frame, or every second while several processes work.
         hints: Known colours of places, each from a time until the next cut.
+        references: Frames in colour, each of which gives its shot its colours; not without
+            `steady`.
         shots: The list of shots, which is written unless it exists. With it the checkpoint is kept
             at the end, so that only what has changed is colorized again.
         sheet: A contact sheet, which is written before the long work begins: one frame of each
             shot. One that exists is kept when a run is resumed, unless `overwrite` is set.
-        recolor: Whether to colorize shots that are in colour already too. Those with hints always
-            are.
+        recolor: Whether to colorize shots that are in colour already too. Those with hints or
+            references always are.
         notify: Called with sentences for the user, before the long work begins.
         **options: Keywords of `Colorizer.__call__`.
 
@@ -103,22 +102,21 @@ def colorize_video(
         OSError: If the output cannot be written.
     """
     check_options(**options)
-    video = probe(path, max_pixels=max_pixels, rate=rate)
-    folder = checkpoint.checkpoint_folder(target)
-    pattern = parse_pattern(target)
-    if pattern is None:
-        _check_target(path, target, overwrite)
-        encoding = choose_encoding(target, codec, quality, video)
-    else:
-        overwrite = overwrite or (not restart and checkpoint.is_moving(folder))
-        check_output(pattern, video.sequence, overwrite=overwrite)
-        encoding = choose_picture_encoding(pattern, codec, quality)
+    video = probe(path, max_pixels=max_pixels)
+    _check_target(path, target, overwrite)
+    encoding = choose_encoding(target, codec, quality, video)
     left_out = check_container(video, target, encoding)
     model = model or default_model_path()
     _check_model(model, device, hints, video)
     listed = _read_shots(shots)
+    references = _check_references(references, listed, video)
+    if references and not steady:
+        raise VideoError(
+            "references need colours that are shared by a shot; leave --no-steady out, or the "
+            "references"
+        )
     checked_settings = {
-        "video": video.read_version(),
+        "video": [path.stat().st_size, path.stat().st_mtime_ns],
         "model": hashlib.sha256(model.read_bytes()).hexdigest(),
         **{option.name: options.get(option.name, option.default) for option in OPTIONS},
         "codec": encoding.codec,
@@ -126,6 +124,7 @@ def colorize_video(
         "steady": steady,
         "version of photochrom or PyAV": [__version__, av.__version__],
     }
+    folder = checkpoint.checkpoint_folder(target)
     if restart:
         checkpoint.remove(folder)
     analysis = checkpoint.load(folder, checked_settings)
@@ -138,7 +137,9 @@ def colorize_video(
     count = len(hints)
     settings = SegmentSettings(video, folder, encoding, model, device, steady, options, count)
     try:
-        found, held = plan_shots(video, analysis, listed, hints, recolor=recolor, notify=notify)
+        found, held = plan_shots(
+            *(video, analysis, listed, hints, references), recolor=recolor, notify=notify
+        )
         if shots is not None and listed is None:
             write_shot_list(shots, video, analysis, found)
         if sheet is not None and not (is_resumed and sheet.exists() and not overwrite):
@@ -151,19 +152,8 @@ def colorize_video(
             )
         segments = list(split(video, analysis, found))
         colorize_segments(segments, analysis, settings, processes, progress)
-        files = [segment_path(folder, segment, encoding) for segment in segments]
-        if pattern is None:
-            mux(video, analysis, files, target, encoding, overwrite=overwrite)
-        else:
-            counts = [segment.count for segment in segments]
-            with checkpoint.moving(folder):
-                move_into_place(
-                    zip(files, counts, strict=True),
-                    pattern,
-                    video.first_number,
-                    overwrite=overwrite,
-                    keep=shots is not None,
-                )
+        files = [checkpoint.segment_path(folder, segment) for segment in segments]
+        mux(video, analysis, files, target, encoding, overwrite=overwrite)
     except (PhotochromError, OSError):
         if shots is None and not checkpoint.has_segments(folder):
             checkpoint.remove(folder)
@@ -171,11 +161,13 @@ def colorize_video(
     if shots is None:
         checkpoint.remove(folder)
     else:
-        checkpoint.remove_others(folder, files)
-    descriptions = describe(held, video, analysis)
-    kept = None if shots is None else folder
+        checkpoint.remove_others(folder, segments)
     return VideoResult(
-        *(len(analysis.timestamps), len(found), left_out, descriptions, kept), notes=analysis.notes
+        *(len(analysis.timestamps), len(found), left_out),
+        hints=describe(held, video, analysis),
+        references=describe_references(found, video, analysis),
+        checkpoint=None if shots is None else folder,
+        notes=analysis.notes,
     )
 
 
@@ -188,9 +180,9 @@ def preview_video(
     processes: int | None = None,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
-    rate: Fraction | None = None,
     progress: ProgressCallback = lambda *_: None,
     hints: Sequence[TimedHint] = (),
+    references: Sequence[TimedReference] = (),
     shots: Path | None = None,
     recolor: bool = False,
     notify: Callable[[str], None] = lambda _: None,
@@ -202,12 +194,15 @@ def preview_video(
     """
     check_options(**options)
     check_sheet(sheet, overwrite=overwrite)
-    video = probe(path, max_pixels=max_pixels, rate=rate)
+    video = probe(path, max_pixels=max_pixels)
     model = model or default_model_path()
     _check_model(model, device, hints, video)
     listed = _read_shots(shots)
+    references = _check_references(references, listed, video)
     analysis = analyse(video, progress)
-    found, _ = plan_shots(video, analysis, listed, hints, recolor=recolor, notify=notify)
+    found, _ = plan_shots(
+        *(video, analysis, listed, hints, references), recolor=recolor, notify=notify
+    )
     if shots is not None and listed is None:
         write_shot_list(shots, video, analysis, found)
     make_sheet(
@@ -224,7 +219,6 @@ def list_shots(
     shots: Path,
     *,
     max_pixels: int = MAX_PIXELS,
-    rate: Fraction | None = None,
     progress: ProgressCallback = lambda *_: None,
 ) -> int:
     """Write the list of a video's shots and return their number, without colorizing it.
@@ -235,7 +229,7 @@ def list_shots(
     """
     if check_name(shots).exists():
         raise VideoError(f"{shots} exists already; give OUT to use it, or another name")
-    video = probe(path, max_pixels=max_pixels, rate=rate)
+    video = probe(path, max_pixels=max_pixels)
     analysis = analyse(video, progress)
     found = find_shots(analysis)
     write_shot_list(shots, video, analysis, found)
@@ -254,16 +248,22 @@ def _read_shots(shots: Path | None) -> ShotList | None:
     return read_shot_list(shots) if shots is not None and check_name(shots).exists() else None
 
 
+def _check_references(
+    references: Sequence[TimedReference], listed: ShotList | None, video: Video
+) -> list[TimedReference]:
+    """Check references and those of a list of shots, and return all of them."""
+    references = [*references, *([] if listed is None else listed.references)]
+    check_references(references, video)
+    return references
+
+
 def _check_target(path: Path, target: Path, overwrite: bool) -> None:
     if not target.parent.is_dir():
         raise VideoError(f"there is no folder {target.parent}; create it, or choose another")
     if target.exists():
-        if path.exists() and target.samefile(path):
+        if target.samefile(path):
             raise VideoError(f"{target} is the source itself; choose another output")
         if not target.is_file():
-            raise VideoError(
-                f"{target} is not a file; give one, or a pattern such as "
-                f"{target / EXAMPLE} for pictures"
-            )
+            raise VideoError(f"{target} is not a file; choose another output")
         if not overwrite:
             raise VideoError(f"{target} exists already; use --overwrite, or choose another output")

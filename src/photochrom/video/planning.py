@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from photochrom.video.analysis import VideoAnalysis
 from photochrom.video.hints import TimedHint, hold
+from photochrom.video.references import TimedReference, place_references
 from photochrom.video.shot_list import ShotList
 from photochrom.video.shots import (
     HeldHint,
@@ -11,10 +12,11 @@ from photochrom.video.shots import (
     describe_colored,
     find_shots,
     give_hints,
+    give_references,
     replace_colors,
 )
 from photochrom.video.source import Video, VideoError
-from photochrom.video.times import frame_times
+from photochrom.video.times import format_frame_time, frame_times
 
 
 def plan_shots(
@@ -22,6 +24,7 @@ def plan_shots(
     analysis: VideoAnalysis,
     listed: ShotList | None,
     hints: Sequence[TimedHint],
+    references: Sequence[TimedReference],
     *,
     recolor: bool,
     notify: Callable[[str], None],
@@ -33,19 +36,30 @@ def plan_shots(
         analysis: Of the video.
         listed: The list of shots; None: those that were found.
         hints: Known colours of places.
+        references: Frames in colour.
         recolor: Whether shots that are in colour already get new colours too.
         notify: Called with sentences for the user.
 
     Raises:
-        VideoError: If the list or a hint is not for this video, or no shot gets new colours.
+        VideoError: If the list, a hint or a reference is not for this video, a shot has both hints
+            and references, or no shot gets new colours.
     """
     shots = find_shots(analysis) if listed is None else listed.find_shots(video, analysis)
     held = hold(hints, video, analysis, shots)
-    shots = replace_colors(give_hints(shots, held), everywhere=recolor)
+    placed = place_references(references, video, analysis)
+    shots = give_references(give_hints(shots, held), placed)
+    times = frame_times(video, analysis)
+    for shot in shots:
+        if shot.hints and shot.references:
+            raise VideoError(
+                f"the shot at {format_frame_time(times, shot.first)} has hints and a reference; "
+                "give one of them, or give the reference the colours of the hints"
+            )
+    shots = replace_colors(shots, everywhere=recolor)
     if all(shot.is_colored for shot in shots):
         raise VideoError(
             f"{video.path} is in colour already; colorize it nevertheless with --recolor"
         )
-    for line in describe_colored(shots, frame_times(video, analysis)):
+    for line in describe_colored(shots, times):
         notify(line)
     return shots, held

@@ -11,13 +11,14 @@ from typing import Any
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import write_atomic
 from photochrom.video.analysis import VideoAnalysis
+from photochrom.video.references import TimedReference, parse_reference
 from photochrom.video.shots import Shot, find_shots
 from photochrom.video.source import Video, VideoError, format_time
 from photochrom.video.times import format_frame_time, frame_times, nearest_frame, parse_time
 
 _KEYS = {"video", "frames", "shots"}
-_SHOT_KEYS = {"start", "colored"}
-_FORM = '{"start": "0:00:12.480", "colored": false}'
+_SHOT_KEYS = {"start", "references", "colored"}
+_FORM = '{"start": "0:00:12.480", "references": ["frame.png@0:00:13.2"]}'
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class ListedShot:
     """In seconds from the first frame."""
     colored: bool | None = None
     """Whether it is in colour already and keeps its colours; None: as it was found."""
+    references: tuple[TimedReference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,17 @@ class ShotList:
     """Number of the video's frames."""
     shots: tuple[ListedShot, ...]
 
+    @property
+    def references(self) -> list[TimedReference]:
+        """The references of all shots."""
+        return [reference for shot in self.shots for reference in shot.references]
+
     def find_shots(self, video: Video, analysis: VideoAnalysis) -> list[Shot]:
-        """Return the shots.
+        """Return the shots, without references.
 
         Raises:
-            VideoError: If the list is of another video, or a shot begins beyond its end.
+            VideoError: If the list is of another video, a shot begins beyond its end, or a
+                reference is not of a frame of its shot.
         """
         times = frame_times(video, analysis)
         if self.frames != len(analysis.timestamps):
@@ -62,9 +70,18 @@ class ShotList:
                     f"{self.path}: shots {number} and {number + 1} start at the same frame, at "
                     f"{format_frame_time(times, cut)}; remove one"
                 )
+        shots = find_shots(analysis, cuts)
+        for number, (listed, shot) in enumerate(zip(self.shots, shots, strict=True), 1):
+            for reference in listed.references:
+                index = nearest_frame(times, reference.time)
+                if index is None or not shot.first <= index < shot.stop:
+                    raise VideoError(
+                        f"{self.path}: shot {number} does not contain the time of its reference "
+                        f"{reference}; give the reference to another shot, or another time"
+                    )
         return [
             shot if listed.colored is None else replace(shot, is_colored=listed.colored)
-            for listed, shot in zip(self.shots, find_shots(analysis, cuts), strict=True)
+            for listed, shot in zip(self.shots, shots, strict=True)
         ]
 
     def _find_frame(self, start: Fraction, times: list[Fraction], number: int) -> int:
@@ -164,7 +181,7 @@ def _parse_list(values: Any, path: Path) -> ShotList:
         raise PhotochromError(f"frames is {_quote(frames)}; it has to be the number of frames")
     if not isinstance(shots, list) or not shots:
         raise PhotochromError(f"shots is {_quote(shots)}; it has to be a list such as [{_FORM}]")
-    listed = tuple(_parse_shot(shot, number) for number, shot in enumerate(shots, 1))
+    listed = tuple(_parse_shot(shot, number, path.parent) for number, shot in enumerate(shots, 1))
     for number, (shot, next_shot) in enumerate(pairwise(listed), 1):
         if next_shot.start <= shot.start:
             raise PhotochromError(
@@ -175,19 +192,32 @@ def _parse_list(values: Any, path: Path) -> ShotList:
     return ShotList(path, frames, listed)
 
 
-def _parse_shot(value: Any, number: int) -> ListedShot:
+def _parse_shot(value: Any, number: int, folder: Path) -> ListedShot:
     if not isinstance(value, dict) or "start" not in value or value.keys() - _SHOT_KEYS:
         raise PhotochromError(
-            f"shot {number} is {_quote(value)}; it has to have start, and may have colored, as in "
-            f"{_FORM}"
+            f"shot {number} is {_quote(value)}; it has to have start, and may have references and "
+            f"colored, as in {_FORM}"
         )
     colored = value.get("colored")
     if "colored" in value and not isinstance(colored, bool):
         raise PhotochromError(
             f"shot {number}: colored is {_quote(colored)}; it has to be true or false"
         )
+    references = value.get("references", [])
+    if not isinstance(references, list) or not all(isinstance(text, str) for text in references):
+        raise PhotochromError(
+            f"shot {number}: references is {_quote(references)}; it has to be a list such as "
+            '["frame.png@0:00:13.2"]'
+        )
+    if references and colored:
+        raise PhotochromError(
+            f"shot {number} has references, which give it new colours, but colored is true; remove "
+            "one of both"
+        )
     try:
-        return ListedShot(parse_time(value["start"], "start"), colored)
+        start = parse_time(value["start"], "start")
+        parsed = tuple(parse_reference(text, folder) for text in references)
+        return ListedShot(start, colored, parsed)
     except PhotochromError as error:
         raise PhotochromError(f"shot {number}: {error}") from None
 

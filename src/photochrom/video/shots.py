@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import groupby, pairwise
+from pathlib import Path
 
 from photochrom.colorize.hints import Hint
 from photochrom.video.analysis import SAMPLE_INTERVAL, VideoAnalysis
@@ -24,6 +25,18 @@ class HeldHint:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A frame in colour, which gives its shot its colours."""
+
+    index: int
+    """Index of the frame."""
+    path: Path
+    """A photo of the frame in colour."""
+    checksum: str
+    """SHA-256 of the photo's file."""
+
+
+@dataclass(frozen=True)
 class Shot:
     """Consecutive frames of one scene. Its colours depend on nothing outside of it."""
 
@@ -34,6 +47,7 @@ class Shot:
     flashes: list[int] = field(default_factory=list)
     """Indices of frames that differ from those around them."""
     hints: list[HeldHint] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
     is_colored: bool = False
     """Whether it is in colour already and keeps its colours."""
 
@@ -68,11 +82,13 @@ def replace_colors(shots: Iterable[Shot], *, everywhere: bool) -> list[Shot]:
     """Return the shots, without those colours of their own that are to be replaced.
 
     Args:
-        shots: With their hints.
-        everywhere: Whether all shots get new colours; else only those with hints.
+        shots: With their hints and references.
+        everywhere: Whether all shots get new colours; else only those with hints or references.
     """
     return [
-        dataclasses.replace(shot, is_colored=False) if everywhere or shot.hints else shot
+        dataclasses.replace(shot, is_colored=False)
+        if everywhere or shot.hints or shot.references
+        else shot
         for shot in shots
     ]
 
@@ -108,5 +124,16 @@ def give_hints(shots: Iterable[Shot], held: Iterable[HeldHint]) -> list[Shot]:
     held = list(held)
     return [
         dataclasses.replace(shot, hints=[h for h in held if shot.first <= h.first < shot.stop])
+        for shot in shots
+    ]
+
+
+def give_references(shots: Iterable[Shot], references: Iterable[Reference]) -> list[Shot]:
+    """Return the shots, each with its references."""
+    references = list(references)
+    return [
+        dataclasses.replace(
+            shot, references=[r for r in references if shot.first <= r.index < shot.stop]
+        )
         for shot in shots
     ]

@@ -97,7 +97,10 @@ def _segment(analysis: VideoAnalysis, shot: Shot, first: int, stop: int) -> Segm
 
 
 def _digest(shot: Shot, first: int, stop: int) -> str:
-    decisive = json.dumps([dataclasses.asdict(shot), first, stop])
+    values = dataclasses.asdict(shot)
+    for reference in values["references"]:
+        del reference["path"]  # its checksum counts
+    decisive = json.dumps([values, first, stop])
     return hashlib.sha256(decisive.encode()).hexdigest()[:16]
 
 

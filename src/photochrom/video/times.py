@@ -57,11 +57,17 @@ def nearest_frame(times: Sequence[Fraction], time: Fraction) -> int | None:
 
 
 def format_frame_time(times: Sequence[Fraction], index: int) -> str:
-    """Return the time of a frame as h:mm:ss.sss, with more decimals if another frame is as near."""
+    """Return a time as h:mm:ss.sss, with more decimals if these do not lead back to its frame.
+
+    Args:
+        times: From `frame_times`.
+        index: Of a frame, or of the end.
+    """
     for digits in (3, 6, 9):
         units = 10**digits
         seconds, rest = divmod(round(times[index] * units), units)
-        if nearest_frame(times, seconds + Fraction(rest, units)) == index:
+        is_end = index + 1 == len(times)
+        if is_end or nearest_frame(times, seconds + Fraction(rest, units)) == index:
             break
     minutes, second = divmod(seconds, 60)
     hours, minute = divmod(minutes, 60)

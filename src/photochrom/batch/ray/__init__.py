@@ -1,6 +1,8 @@
-"""Batches on a Ray cluster.
+"""Batches on a Ray cluster, with photos at paths or in object stores.
 
-`actors.py` decides how many actors there are, and `engine.py`, which alone imports Ray, runs them.
+`tasks.py` plans, `storage.py` reads and writes paths and URLs, `execution.py` processes one photo,
+`actors.py` decides how many actors there are, and `engine.py` runs them. Only `engine.py` imports
+Ray.
 """
 
 from photochrom.errors import PhotochromError

@@ -1,0 +1,172 @@
+"""References: frames in colour, each of which gives its shot its colours."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from photochrom.color import FloatArray
+from photochrom.colorize.colorizer import network_size, resize_ab, resize_lightness
+from photochrom.errors import PhotochromError, PhotoError
+from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.reading import open_photo
+from photochrom.video.analysis import VideoAnalysis
+from photochrom.video.shots import Reference, Shot
+from photochrom.video.source import Video, VideoError, format_time, to_photo
+from photochrom.video.splitting import decode_segment, frame_segment
+from photochrom.video.times import format_frame_time, frame_times, nearest_frame, parse_time
+
+_MAX_STRETCH = 0.01
+"""Of the aspect ratio."""
+_SIDE = 64
+"""Short side in px of the copies that are compared."""
+_BLUR = 1.0
+"""Sigma in px of their blur, against grain and lines drawn by hand."""
+_MIN_CORRELATION = 0.6
+"""Of L* of a reference and its frame."""
+_MIN_CHROMA = 4.0
+"""Largest chroma of a photo that counts as grey, over areas of 1/64 of the short side."""
+
+
+@dataclass(frozen=True)
+class TimedReference:
+    """A photo of the frame at a time, in colour."""
+
+    path: Path
+    time: Fraction
+    """In seconds from the first frame."""
+
+    def __str__(self) -> str:
+        """Return the text of `parse_reference`."""
+        return f"{self.path}@{format_time(float(self.time))}"
+
+
+def parse_reference(text: str, folder: Path = Path()) -> TimedReference:
+    """Parse FILE@TIME, with the file relative to a folder.
+
+    Raises:
+        PhotochromError: If it has another form.
+    """
+    file, separator, time = text.rpartition("@")
+    if not separator or not file:
+        raise PhotochromError(
+            f"the reference is {text[:60]!r}; it has to be FILE@TIME, such as frame.png@0:00:13.2"
+        )
+    return TimedReference(folder / file, parse_time(time, f"the time of the reference {file[:60]}"))
+
+
+def check_references(references: Iterable[TimedReference], video: Video) -> None:
+    """Check that references are photos in colour with the shape of a video's frames.
+
+    Raises:
+        VideoError: If one is not.
+    """
+    for reference in references:
+        _read(reference.path, video)
+
+
+def place_references(
+    references: Iterable[TimedReference], video: Video, analysis: VideoAnalysis
+) -> list[Reference]:
+    """Return of which frames the references are.
+
+    Raises:
+        VideoError: If one lies beyond the end, does not look like its frame, or two are of one
+            frame.
+    """
+    times = frame_times(video, analysis)
+    placed: dict[int, Reference] = {}
+    for reference in references:
+        index = nearest_frame(times, reference.time)
+        if index is None:
+            raise VideoError(
+                f"the reference {reference} lies beyond the end of {video.path} at "
+                f"{format_time(float(times[-1]))}; give an earlier time"
+            )
+        if index in placed:
+            raise VideoError(
+                f"{placed[index].path} and {reference.path} are references of the same frame, at "
+                f"{format_frame_time(times, index)}; give one"
+            )
+        photo, checksum = _read(reference.path, video)
+        segment = frame_segment(analysis, Shot(index, index + 1), index)
+        (frame,) = decode_segment(video, segment)
+        if not _resembles(photo, to_photo(frame, video)):
+            raise VideoError(
+                f"{reference.path} does not look like the frame of {video.path} at "
+                f"{format_frame_time(times, index)}; give the time of its frame"
+            )
+        placed[index] = Reference(index, reference.path, checksum)
+    return sorted(placed.values(), key=lambda reference: reference.index)
+
+
+def read_ab(reference: Reference, video: Video, height: int, width: int) -> FloatArray:
+    """Return a* and b* of a reference, shape (2, height, width).
+
+    Raises:
+        VideoError: If its file was changed since it was checked.
+    """
+    photo, checksum = _read(reference.path, video)
+    if checksum != reference.checksum:
+        raise VideoError(f"{reference.path} was changed meanwhile; start again")
+    return resize_ab(photo, height, width)
+
+
+def describe_references(shots: Sequence[Shot], video: Video, analysis: VideoAnalysis) -> list[str]:
+    """Return a line for each reference that says when it is used."""
+    times = frame_times(video, analysis)
+    texts = [format_frame_time(times, index) for index in range(len(times))]
+    return [
+        f"{reference.path}@{texts[reference.index]} from {texts[shot.first]} to {texts[shot.stop]}"
+        for shot in shots
+        for reference in shot.references
+    ]
+
+
+def _read(path: Path, video: Video) -> tuple[Photo, str]:
+    """Read a photo that has to be in colour and shaped like the frames; return its SHA-256 too."""
+    try:
+        content = path.read_bytes()
+        photo = open_photo(BytesIO(content))
+    except OSError as error:
+        raise VideoError(f"the reference {path} cannot be read: {error.strerror}") from None
+    except PhotoError as error:
+        raise VideoError(f"the reference {path}: {error}") from None
+    if not _has_shape(photo, video):
+        width, height = video.upright_size
+        raise VideoError(
+            f"the reference {path} has {photo.size[0]}x{photo.size[1]} pixels, but the frames of "
+            f"{video.path} have {width}x{height}; give the whole frame, in the same shape"
+        )
+    if photo.pixels.shape[2] == 1 or _largest_chroma(photo) < _MIN_CHROMA:
+        raise VideoError(f"the reference {path} is grey; give the frame in colour")
+    return photo, hashlib.sha256(content).hexdigest()
+
+
+def _has_shape(photo: Photo, video: Video) -> bool:
+    """Return whether a photo has the shape of the frames as stored, or as players show them."""
+    width, height = video.upright_size
+    stretch = Fraction(photo.size[0] * height, photo.size[1] * width)
+    aspect = video.pixel_aspect or Fraction(1)
+    shown = stretch * aspect if video.quarter_turns % 2 else stretch / aspect
+    return min(abs(stretch - 1), abs(shown - 1)) <= _MAX_STRETCH
+
+
+def _largest_chroma(photo: Photo) -> float:
+    width, height = photo.size
+    return float(np.hypot(*resize_ab(photo, *network_size(height, width, _SIDE))).max())
+
+
+def _resembles(photo: Photo, frame: Photo) -> bool:
+    width, height = frame.size
+    size = network_size(height, width, _SIDE)
+    copies = (resize_lightness(one, *size) for one in (photo, frame))
+    blurred = [cv2.GaussianBlur(copy, (0, 0), _BLUR) for copy in copies]
+    one, other = (copy - copy.mean() for copy in blurred)
+    correlated = float(np.vdot(one, other))
+    return correlated > _MIN_CORRELATION * float(np.linalg.norm(one) * np.linalg.norm(other))
