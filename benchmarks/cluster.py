@@ -8,18 +8,21 @@ driver, with actors that do nothing; and the listing of a local object store.
 
 import argparse
 import datetime
-import json
+import functools
 import logging
 import os
+import pickle
 import resource
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import ray
 from PIL import Image
 
@@ -29,10 +32,9 @@ from photochrom.batch.process_pool import WorkerPool
 from photochrom.batch.ray import engine
 from photochrom.batch.ray.actors import ActorPlan
 from photochrom.batch.ray.engine import colorize_on_ray
-from photochrom.batch.ray.storage import list_files
-from photochrom.batch.ray.tasks import Task, plan_tasks
 from photochrom.batch.report import Result
-from photochrom.batch.runner import Settings, failed_by_death
+from photochrom.batch.runner import Settings, colorize_in_worker
+from photochrom.batch.storage import list_files
 
 
 def measure(results: Iterator[Result], count: int) -> float:
@@ -79,17 +81,20 @@ def measure_throughput(folder: Path, count: int) -> None:
 
 def colorize(engine_name: str, photos: Path, out: Path, workers: int) -> Iterator[Result]:
     """Colorize a folder with one of the engines, with one thread per worker."""
-    if engine_name == "ray":
-        return colorize_on_ray(plan_tasks([str(photos)], str(out)), Settings(), actors=workers)
     jobs = plan([str(photos)], out).jobs
+    if engine_name == "ray":
+        return colorize_on_ray(jobs, Settings(), actors=workers)
     return colorize_locally(jobs, workers)
 
 
 def colorize_locally(jobs: Sequence[Job], processes: int) -> Iterator[Result]:
     """Colorize with one thread per process; `colorize_all` divides all cores among them."""
     settings = Settings(threads=1)
-    with WorkerPool(settings.load_model, processes=processes, pin_cores=True) as pool:
-        yield from pool.map(jobs, on_death=failed_by_death)
+    with (
+        ThreadPoolExecutor(2 * processes) as callers,
+        WorkerPool(settings.load_model, processes=processes, pin_cores=True) as pool,
+    ):
+        yield from callers.map(functools.partial(colorize_in_worker, pool), jobs)
 
 
 class IdleActor:
@@ -101,7 +106,8 @@ class IdleActor:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return an answer like `_Actor`."""
         result = Result("x" * 80, "x" * 80, status="done", seconds=0.0)
-        return {"number": batch["number"], "answer": [result.to_json()] * len(batch["number"])}
+        answers = np.full(len(batch["number"]), result, dtype=object)
+        return {"number": batch["number"], "answer": answers}
 
 
 def measure_driver(count: int) -> None:
@@ -109,14 +115,14 @@ def measure_driver(count: int) -> None:
     print(f"\n{count} rows through actors that do nothing\n")
     print("| actors | rows in a block | rows/s | blocks/s | memory of the driver |")
     print("| ---: | ---: | ---: | ---: | ---: |")
-    tasks = {n: Task(f"s3://bucket/scans/{n:012}.jpg", "x" * 60) for n in range(count)}
+    jobs = {n: Job(f"s3://bucket/scans/{n:012}.jpg", "x" * 60) for n in range(count)}
     options: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     ray.init("local", num_cpus=CORES, logging_level=logging.CRITICAL, **options)
     try:
         for actors in (1, 4, 16):
             for rows in (1, 8, engine.MAX_ROWS):
-                part = dict(list(tasks.items())[: max(200, count * rows // engine.MAX_ROWS)])
+                part = dict(list(jobs.items())[: max(200, count * rows // engine.MAX_ROWS)])
                 with mock.patch.object(engine, "_Actor", IdleActor):
                     times = [
                         time.perf_counter()
@@ -158,15 +164,15 @@ def measure_listing(count: int) -> None:
     assert len(list_files("s3://archive/scans")) == count
     seconds = time.perf_counter() - start
     start = time.perf_counter()
-    tasks = plan_tasks(["s3://archive/scans"], "s3://archive/out")
+    jobs = plan(["s3://archive/scans"], "s3://archive/out").jobs
     planned = time.perf_counter() - start
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1e3 / count
-    line = Result(tasks[0].input, tasks[0].output, "done", 0.7, 4000, 3000, "default").to_json()
+    line = Result(jobs[0].input, jobs[0].output, "done", 0.7, 4000, 3000, "default").to_json()
     print(
         f"\n{count} objects, the store (moto) on the same cores: listed {count / seconds:.0f} a "
         f"second, planned {count / planned:.0f} a second; at most {memory / 1e3:.1f} kB per "
         f"object; a line of a report has {len(line)} bytes, "
-        f"a task {len(json.dumps(vars(tasks[0])))}"
+        f"a job {len(pickle.dumps(jobs[0]))}"
     )
     server.stop()
 

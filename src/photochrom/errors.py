@@ -9,6 +9,13 @@ class PhotochromError(ValueError):
     """
 
 
+class UsageError(PhotochromError):
+    """A request that is wrong in itself, or that names nothing, whatever the files hold.
+
+    The command line exits with code 2; with 1 for other errors.
+    """
+
+
 class PhotoError(PhotochromError):
     """A photo that cannot be read or written."""
 
@@ -24,6 +31,10 @@ class TruncatedError(PhotoError):
 
 class ModelError(PhotochromError):
     """A file that is not a colorization model, or a model with invalid output."""
+
+
+class MissingModelError(ModelError, UsageError):
+    """A model file that does not exist."""
 
 
 class DataError(PhotochromError):

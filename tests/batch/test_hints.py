@@ -11,7 +11,7 @@ from photochrom.batch.report import open_report
 from photochrom.batch.resuming import read_finished, skip_finished
 from photochrom.batch.runner import Settings, colorize_all
 from photochrom.colorize.hints import MAX_HINTS, Hint
-from photochrom.errors import ModelError, PhotochromError
+from photochrom.errors import PhotochromError, UsageError
 from photochrom.imagefile.reading import open_pages
 from support.models import write_model
 
@@ -33,7 +33,7 @@ def write_hints(path: Path, values: object = VALUES) -> Path:
     return path
 
 
-def hints_by_name(planned: Plan[Job]) -> dict[str, tuple[Hint, ...]]:
+def hints_by_name(planned: Plan) -> dict[str, tuple[Hint, ...]]:
     return {job.name: job.hints for job in planned.jobs}
 
 
@@ -100,7 +100,7 @@ def test_a_bad_file_fails_its_photo_only(tree: Path, tmp_path: Path, content: st
     planned = give_hints(plan([str(tree)]), str(file.parent))
     assert hints_by_name(planned) == {"a.PNG": (RED,), "deep/er/c.tif": ()}
     (result,) = [result for result in planned.results if result.status == "failed"]
-    assert (result.input, result.output) == (str(tree / "b.jpg"), str(tree / "b-color.jpg"))
+    assert (result.input, result.output) == (tree / "b.jpg", tree / "b-color.jpg")
     assert str(result.error).startswith(message.format(file=file))
     assert "\n" not in str(result.error)
     # Of a single photo, it is wrong usage.
@@ -264,5 +264,5 @@ def test_a_photo_that_is_skipped_may_have_other_hints(tree: Path, settings: Sett
 
 def test_a_model_without_hints_is_refused(settings: Settings, tiny_onnx: Path):
     settings.check_takes_hints()
-    with pytest.raises(ModelError, match="model tiny takes no colour hints; use a model that was"):
+    with pytest.raises(UsageError, match="model tiny takes no colour hints; use a model that was"):
         Settings(tiny_onnx).check_takes_hints()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from photochrom.batch.planning import Job, Plan, plan
+from photochrom.batch.planning import Plan, plan
 from photochrom.batch.report import Result, open_report
 from photochrom.batch.resuming import read_finished, skip_finished
 
@@ -19,7 +19,7 @@ class Batch:
         self.tree, self.out, self.report = tree, tree.parent / "out", tree.parent / "report"
         self.colorize = colorize
 
-    def plan(self) -> Plan[Job]:
+    def plan(self) -> Plan:
         return plan([str(self.tree)], self.out)
 
     def resume(self, *, checksum: bool = False, overwrite: bool = False) -> list[Result]:
@@ -85,7 +85,7 @@ def test_a_retouched_result_of_a_replaced_photo_is_left_alone(batch: Batch):
     (batch.out / "b.jpg").write_bytes(b"retouched")
     for _ in range(2):  # it stays to be said
         (result,) = batch.resume()
-        assert (result.status, result.output) == ("failed", str(batch.out / "b.jpg"))
+        assert (result.status, result.output) == ("failed", batch.out / "b.jpg")
         assert "has changed or has other hints, but" in str(result.error)
         assert "--overwrite" in str(result.error)
     assert (batch.out / "b.jpg").read_bytes() == b"retouched"

@@ -14,12 +14,10 @@ from PIL import Image
 
 from photochrom.batch import planning
 from photochrom.batch.planning import Job
-from photochrom.batch.process_pool import WorkerPool
 from photochrom.batch.report import Result, read_version
 from photochrom.batch.runner import (
     Settings,
     colorize_all,
-    failed_by_death,
 )
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.errors import ModelError
@@ -203,8 +201,9 @@ def test_worker_processes_end_with_their_parent(tmp_path: Path, tiny_onnx: Path)
         time.sleep(0.05)
 
 
-def create_crashing() -> Callable[[Job], Result]:
-    return crash_on_b
+class CrashingSettings(Settings):
+    def load_model(self) -> Callable[[Job], Result]:
+        return crash_on_b
 
 
 def crash_on_b(job: Job) -> Result:
@@ -216,8 +215,7 @@ def crash_on_b(job: Job) -> Result:
 def test_a_crashed_worker_fails_one_photo(tree: Path, tmp_path: Path):
     jobs = plan([str(tree)], tmp_path / "out")
     for processes in (1, 3):
-        with WorkerPool(create_crashing, processes=processes) as pool:
-            results = list(pool.map(jobs, on_death=failed_by_death))
+        results = list(colorize_all(jobs, CrashingSettings(), processes=processes))
         by_name = {result.input.name: result for result in results}
         assert [by_name[name].status for name in ("a.PNG", "b.jpg", "c.tif")] == [
             "done",

@@ -189,12 +189,31 @@ def test_a_broken_pipe_ends_quietly_with_an_intact_report(photo_file: Path, tiny
     assert lines[0] == answer.stdout
 
 
-def test_an_invalid_model_exits_with_2(run, photo_file: Path, tmp_path: Path):
+def test_a_missing_model_is_wrong_usage_and_a_damaged_one_is_not(
+    run, photo_file: Path, tmp_path: Path
+):
     (tmp_path / "bad.onnx").write_bytes(b"no model")
-    for model in ("none.onnx", "bad.onnx"):
+    for model, code in (("none.onnx", 2), ("bad.onnx", 1)):
         result = run(photo_file, "--model", tmp_path / model, model=False)
-        assert result.exit_code == 2
+        assert result.exit_code == code
         assert model in result.stderr.splitlines()[-1]
+    assert list(photo_file.parent.iterdir()) == [photo_file]
+
+
+def test_what_is_damaged_or_missing_here_is_no_wrong_usage(
+    run_hinted, photo_file: Path, tmp_path: Path
+):
+    (tmp_path / "report").write_text("no report\n")
+    (tmp_path / "hints.json").write_text("[")
+    for arguments, reason in [
+        (("--resume", tmp_path / "report"), f"line 1 of {tmp_path / 'report'} is not a line"),
+        (("--hints", tmp_path / "hints.json"), "hints.json is not JSON"),
+        (("--device", "cuda"), "device cuda cannot be used"),
+    ]:
+        result = run_hinted(photo_file, *arguments)
+        assert result.exit_code == 1
+        assert result.stderr.splitlines()[-1].startswith("Error: ")
+        assert reason in result.stderr
     assert list(photo_file.parent.iterdir()) == [photo_file]
 
 
@@ -321,10 +340,10 @@ def test_a_report_resumes(run, photo_file: Path, tmp_path: Path):
         (("--saturation", "5"), "saturation is 5.0; it has to be from 0 to 4"),
         (("--size", "8"), "size is 8"),
         (("--jobs", "0"), "0 is not in the range x>=1"),
-        (("--device", "gpu"), "there is no device 'gpu'"),
-        (("--device", "cuda"), "device cuda cannot be used"),
+        (("--device", "gpu"), "'gpu' is not one of 'auto', 'cpu'"),
         (("--report", "a", "--resume", "b"), "leave out --report"),
-        (("--resume", "none.jsonl"), "cannot read report none.jsonl"),
+        (("--resume", "none.jsonl"), "there is no report none.jsonl; start one with --report"),
+        (("--address", "auto"), "--address needs --engine ray"),
         (("--max-pixels", "0"), "0 is not in the range x>=1"),
     ],
 )
@@ -613,7 +632,6 @@ def test_hints_of_a_batch(run_hinted, photo_file: Path, colored: Path, tmp_path:
         (["--hint", "410,220"], "the hint is '410,220'; it has to be x,y,colour such as"),
         (["--hint", "1,2,reddish"], "the hint's colour is 'reddish'; it has to be a CSS name"),
         (["--hints", "none.json"], "there are no hints none.json; give a file or a folder"),
-        (["--hints", "s3://bucket/hints"], "s3://bucket/hints is a URL; give a path, or --engine"),
         (["--hint", "1,2,red", "{folder}"], "--hint is for one photo, and there are 2; give"),
     ],
 )

@@ -217,8 +217,8 @@ def test_occupied_port_is_named(tiny_onnx: Path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("--model", "none.onnx"), 1, "there is no model file none.onnx"),
-        (("--device", "abacus"), 1, "there is no device 'abacus'"),
+        (("--model", "none.onnx"), 2, "there is no model file none.onnx"),
+        (("--device", "abacus"), 2, "'abacus' is not one of 'auto', 'cpu'"),
         (("--waiting", "0"), 2, "--waiting"),
         (("--port", "70000"), 2, "--port"),
         (("--proxy", "proxy.example"), 2, "give an IP address such as 127.0.0.1, or a network"),

@@ -21,6 +21,7 @@ from PIL import Image
 from photochrom.cli import main
 from photochrom.cli.video import _Bars
 from photochrom.color import rgb_to_lab
+from photochrom.errors import PhotochromError
 from photochrom.video.hints import read_timed_hints
 from photochrom.video.pipeline import VideoResult, colorize_video
 from photochrom.video.source import VideoError
@@ -333,9 +334,9 @@ def test_unsupported_requests_are_refused_before_any_work(tmp_path: Path, colori
         (interlaced, "b.mkv", {}, "interlaced at 0:00:00.00"),
         (hdr, "b.mkv", {}, "is HDR"),
         (hdr, "b.webm", {}, "is HDR"),
-        (tmp_path, "b.mkv", {}, "is not a file"),
+        (tmp_path, "b.mkv", {}, "has no numbered pictures"),
     ):
-        with pytest.raises(VideoError, match=message):
+        with pytest.raises(PhotochromError, match=message):
             colorize(path, tmp_path / name, **options)
     assert set(tmp_path.iterdir()) == before
     assert (tmp_path / "there.mkv").read_bytes() == b"mine"

@@ -91,7 +91,7 @@ class DryRun:
     def __init__(
         self, jobs: Sequence[Job], settings: Settings, *, processes: int | None = None
     ) -> None:
-        """Take the arguments of `colorize_all`."""
+        """Take the arguments of `colorize_all`; the jobs have to be at paths."""
         self._jobs = jobs
         self._processes, threads = divide_cores(len(jobs), processes)
         self._settings = dataclasses.replace(
@@ -108,11 +108,10 @@ class DryRun:
                 yield skipped(job)
                 continue
             try:
-                sizes = read_sizes(job.input, max_pixels=self._settings.max_pixels)
+                sizes = read_sizes(Path(job.input), max_pixels=self._settings.max_pixels)
                 self._check_pages(job, sizes)
             except PhotoError as error:
-                failure = str(error)
-                yield Result(job.input, job.output, "failed", 0.0, error=failure, hints=job.hints)
+                yield job.failed(str(error))
                 continue
             self._planned.append((job, sum(width * height for width, height in sizes) / 1e6))
             yield Result(job.input, job.output, "planned", 0.0, *sizes[0], hints=job.hints)
@@ -144,7 +143,7 @@ class DryRun:
         """
         by_format: dict[str, list[tuple[Job, float]]] = {}
         for job, megapixels in self._planned:
-            by_format.setdefault(job.output.suffix.lower(), []).append((job, megapixels))
+            by_format.setdefault(Path(job.output).suffix.lower(), []).append((job, megapixels))
         colorize = self._settings.load_model()
         with tempfile.TemporaryDirectory(prefix="photochrom-") as folder:
             fixed = _measure_fixed(colorize, Path(folder))
@@ -168,7 +167,7 @@ class DryRun:
             megapixels,
             seconds / self._processes,
             round(size),
-            shutil.disk_usage(_existing_folder(self._planned[0][0].output)).free,
+            shutil.disk_usage(_existing_folder(Path(self._planned[0][0].output))).free,
             self._processes,
             fixed,
             [sample for sample in samples.values() if sample is not None],
@@ -201,11 +200,11 @@ def _measure(
     mean = sum(megapixels for _, megapixels in planned) / len(planned)
     ordered = sorted(planned, key=lambda item: abs(item[1] - mean))
     for job, megapixels in ordered[:_ATTEMPTS]:
-        trial = Job(job.input, folder / f"trial{job.output.suffix}")
-        results = [colorize(trial) for _ in range(_RUNS)]
+        output = folder / f"trial{Path(job.output).suffix}"
+        results = [colorize(Job(job.input, output)) for _ in range(_RUNS)]
         if all(result.status == "done" for result in results):
             seconds = min(result.seconds for result in results)
-            return Sample(job.input, megapixels, seconds, trial.output.stat().st_size)
+            return Sample(Path(job.input), megapixels, seconds, output.stat().st_size)
     return None
 
 

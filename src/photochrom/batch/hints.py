@@ -8,25 +8,21 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from photochrom.batch.folders import walk_folder
 from photochrom.batch.locations import is_url, new_resolver
-from photochrom.batch.planning import Job, Plan, failed, ignored
-from photochrom.batch.report import Result
-from photochrom.batch.resuming import AnyJob
+from photochrom.batch.planning import Job, Plan
+from photochrom.batch.report import Result, ignored
+from photochrom.batch.storage import download, get_kind, list_files
 from photochrom.colorize.hints import FILE_SUFFIX, Hint, check_hints, is_hints_file, read_hints
-from photochrom.errors import PhotochromError
-
-if TYPE_CHECKING:
-    from photochrom.batch.ray.tasks import Task
+from photochrom.errors import PhotochromError, UsageError
 
 _ADVICE = (
     f"give --hints a folder in which the hints of a photo sub/a.jpg are sub/a.jpg{FILE_SUFFIX}"
 )
 
 
-def give_hints(plan: Plan[AnyJob], source: str | None, more: Sequence[Hint] = ()) -> Plan[AnyJob]:
+def give_hints(plan: Plan, source: str | None, more: Sequence[Hint] = ()) -> Plan:
     """Return a plan whose jobs have their hints.
 
     A photo fails whose file of hints cannot be used. A file that belongs to no photo is ignored,
@@ -40,14 +36,15 @@ def give_hints(plan: Plan[AnyJob], source: str | None, more: Sequence[Hint] = ()
         more: Further hints of the only photo.
 
     Raises:
-        PhotochromError: If there are several photos, and `more` or a file that is not a folder is
-            given; or if the source cannot be read, or has no hints.
+        UsageError: If there are several photos, and `more` or a file that is not a folder is given;
+            or if there are no hints at the source.
+        PhotochromError: If the source cannot be read.
     """
     if more:
         _check_single(plan, "--hint")
     if source is not None:
         if not source:
-            raise PhotochromError("--hints has no name; give a file or a folder of hints")
+            raise UsageError("--hints has no name; give a file or a folder of hints")
         source = source.removeprefix("file://")
         files = _find_files(source)
         if files is not None:
@@ -57,7 +54,7 @@ def give_hints(plan: Plan[AnyJob], source: str | None, more: Sequence[Hint] = ()
     return _give(plan, more)
 
 
-def _give(plan: Plan[AnyJob], hints: Sequence[Hint]) -> Plan[AnyJob]:
+def _give(plan: Plan, hints: Sequence[Hint]) -> Plan:
     """Return a plan whose jobs have further hints.
 
     Raises:
@@ -69,18 +66,18 @@ def _give(plan: Plan[AnyJob], hints: Sequence[Hint]) -> Plan[AnyJob]:
     return Plan(jobs, plan.results)
 
 
-def _check_single(plan: Plan[AnyJob], source: str) -> None:
+def _check_single(plan: Plan, source: str) -> None:
     """Check that there is one photo.
 
     Raises:
-        PhotochromError: If there are several.
+        UsageError: If there are several.
     """
     count = len(plan.jobs) + sum(result.status == "failed" for result in plan.results)
     if count > 1:
-        raise PhotochromError(f"{source} is for one photo, and there are {count}; {_ADVICE}")
+        raise UsageError(f"{source} is for one photo, and there are {count}; {_ADVICE}")
 
 
-def _give_files(plan: Plan[AnyJob], files: dict[str, str]) -> Plan[AnyJob]:
+def _give_files(plan: Plan, files: dict[str, str]) -> Plan:
     """Return a plan whose jobs have the hints of files, by names of photos."""
     counts = Counter(job.name for job in plan.jobs)
     files = _rename(files, counts)
@@ -91,12 +88,12 @@ def _give_files(plan: Plan[AnyJob], files: dict[str, str]) -> Plan[AnyJob]:
     locations = {resolve(location) for location in files.values()}
     # Those beside the photos are listed as no photos.
     results = [r for r in plan.results if resolve(str(r.input)) not in locations]
-    jobs: list[AnyJob] = []
+    jobs: list[Job] = []
     for job in plan.jobs:
         location = files.get(job.name)
         hints = () if location is None else found.get(location, _ambiguous(location, job))
         if isinstance(hints, PhotochromError):
-            results.append(failed(str(job.input), str(hints), str(job.output)))
+            results.append(job.failed(str(hints)))
         else:
             jobs.append(dataclasses.replace(job, hints=hints))
     return Plan(
@@ -118,7 +115,7 @@ def _rename(files: dict[str, str], photos: Collection[str]) -> dict[str, str]:
     return {rename(name): location for name, location in files.items()}
 
 
-def _ambiguous(location: str, job: "Job | Task") -> PhotochromError:
+def _ambiguous(location: str, job: Job) -> PhotochromError:
     return PhotochromError(
         f"{job.input}: the hints {location} may belong to it or to another photo called "
         f"{job.name}; colorize them separately"
@@ -133,11 +130,10 @@ def _find_files(source: str) -> dict[str, str] | None:
     """Return the files of hints in a folder by the names of their photos; None for a file.
 
     Raises:
-        PhotochromError: If there are none.
+        UsageError: If there are none.
+        PhotochromError: If the folder cannot be read.
     """
     if is_url(source):
-        from photochrom.batch.ray.storage import get_kind, list_files  # imports fsspec
-
         source = source.rstrip("/")
         kind = get_kind(source)
         names = sorted(list_files(source)) if kind == "folder" else []
@@ -158,9 +154,9 @@ def _find_files(source: str) -> dict[str, str] | None:
         if is_hints_file(name) and not any(part.startswith(".") for part in name.split("/"))
     }
     if kind is None:
-        raise PhotochromError(f"there are no hints {source}; give a file or a folder of hints")
+        raise UsageError(f"there are no hints {source}; give a file or a folder of hints")
     if not files:
-        raise PhotochromError(f"{source} has no hints; {_ADVICE}")
+        raise UsageError(f"{source} has no hints; {_ADVICE}")
     return files
 
 
@@ -179,8 +175,6 @@ def _read(location: str) -> tuple[Hint, ...]:
     """
     if not is_url(location):
         return read_hints(Path(location))
-    from photochrom.batch.ray.storage import download
-
     with tempfile.TemporaryDirectory(prefix="photochrom-") as folder:
         copy = Path(folder, "hints.json")
         download(location, copy)

@@ -1,27 +1,26 @@
 """Decide which photos a batch colorizes and where each output goes."""
 
-import contextlib
 import glob
-import itertools
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Generic, TypeVar
 
 from photochrom.batch.clashes import find_clashes
-from photochrom.batch.folders import (
-    Entry,
-    classify,
-    has_photo_suffix,
-    is_sidecar,
-    walk_folder,
+from photochrom.batch.folders import has_photo_suffix
+from photochrom.batch.inputs import FoundPhoto, Stores, find_on_disk
+from photochrom.batch.locations import is_read_only, is_url, new_resolver, parse_location
+from photochrom.batch.report import (
+    FileVersion,
+    Result,
+    failed,
+    ignored,
+    is_unchanged,
+    read_version,
+    unreadable,
 )
-from photochrom.batch.locations import is_url, new_resolver
-from photochrom.batch.report import FileVersion, Result, is_unchanged, read_version
 from photochrom.colorize.hints import Hint
-from photochrom.errors import PhotochromError
-from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY, detect_format
+from photochrom.errors import PhotochromError, UsageError
+from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY
 
 OUTPUT_MARK = "-color"
 """Appended to the stem of an output that is written beside its photo."""
@@ -38,74 +37,79 @@ OUTPUT_FORMATS = {"jpeg": ".jpg"}
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and its output."""
+    """One photo and its output, each a path, or a URL as a string."""
 
-    input: Path
-    output: Path
+    input: Path | str
+    output: Path | str
     replaces: FileVersion | str | None = None
     """An earlier version of the output that may be replaced."""
     name: str = ""
     """Of the photo: its path below the folder that was given, with forward slashes."""
     hints: tuple[Hint, ...] = ()
     """Of the first page."""
+    input_version: str | None = None
+    """Of a photo at a URL, when the batch was planned."""
+    output_version: FileVersion | str | None = None
+    """Of an output at a URL, when the batch was planned; None if there was none."""
 
     def has_output(self) -> bool:
-        """Return whether the output exists."""
-        return self.output.exists()
+        """Return whether the output exists; at a URL, whether it did at planning."""
+        return self.output.exists() if isinstance(self.output, Path) else bool(self.output_version)
 
     def read_input_version(self, checksum: bool = False) -> FileVersion | str | None:
-        """Return the version of the photo, None if it cannot be read."""
-        return read_version(self.input, checksum=checksum)
+        """Return the version of the photo, None if it cannot be read; at a URL, at planning."""
+        if isinstance(self.input, Path):
+            return read_version(self.input, checksum=checksum)
+        return self.input_version
 
     def is_input(self, version: FileVersion | str, checksum: bool = False) -> bool:
-        """Return whether the photo is as it was."""
-        return is_unchanged(self.input, version, checksum=checksum)
+        """Return whether the photo is as it was; at a URL, at planning, whatever `checksum`."""
+        if isinstance(self.input, Path):
+            return is_unchanged(self.input, version, checksum=checksum)
+        return self.input_version == version
 
     def is_output(self, version: FileVersion | str, checksum: bool = False) -> bool:
-        """Return whether the output is as it was."""
-        return is_unchanged(self.output, version, checksum=checksum)
+        """Return whether the output is as it was; at a URL, at planning, whatever `checksum`."""
+        if isinstance(self.output, Path):
+            return is_unchanged(self.output, version, checksum=checksum)
+        return self.output_version == version
+
+    def failed(self, error: str) -> Result:
+        """Return the result of a photo that cannot be colorized."""
+        return Result(self.input, self.output, "failed", 0.0, error=error, hints=self.hints)
 
     def is_outdated(self) -> bool:
-        """Return whether the photo is newer than its output."""
+        """Return whether the photo is newer than its output; not known of URLs."""
+        if isinstance(self.input, str) or isinstance(self.output, str):
+            return False
         photo, output = read_version(self.input), read_version(self.output)
         return photo is not None and output is not None and photo.mtime_ns > output.mtime_ns
 
 
-AnyJob = TypeVar("AnyJob")
-
-
 @dataclass(frozen=True)
-class Plan(Generic[AnyJob]):
+class Plan:
     """What a batch does."""
 
-    jobs: list[AnyJob]
+    jobs: list[Job]
     """One per photo, in the order of the inputs, then by name."""
     results: list[Result]
     """Of what is not colorized: ignored files, folders that cannot be read, clashes of names."""
 
 
-@dataclass(frozen=True)
-class FoundPhoto:
-    """A photo named by an input."""
-
-    location: str
-    """A path or a URL."""
-    relative: str
-    """The path below the folder that was given, with forward slashes."""
-
-
-def plan(inputs: Sequence[str], out: Path | None = None, *, format: str | None = None) -> Plan[Job]:
+def plan(
+    inputs: Sequence[str], out: Path | str | None = None, *, format: str | None = None
+) -> Plan:
     """Find photos and decide where their outputs go.
 
     An input is a file, a folder (all photos below it, except hidden ones) or a pattern with `*`,
-    `?`, `[...]` or `**`. Outputs of earlier runs are skipped: NAME-color.EXT if the photo NAME.EXT
-    is an input as well, and everything in `out` for folders and patterns. Each path is a photo of
-    its own, even if it is a link to another.
+    `?`, `[...]` or `**`, at a path or a URL. Outputs of earlier runs are skipped: NAME-color.EXT if
+    the photo NAME.EXT is an input as well, and everything in `out` for folders and patterns. Each
+    path is a photo of its own, even if it is a link to another.
 
     Args:
-        inputs: Paths and patterns.
-        out: Folder for the outputs, created if needed. A photo keeps its name and its path below
-            the folder that was given. None: beside the photo, as NAME-color.EXT.
+        inputs: Paths, URLs and patterns.
+        out: Folder for the outputs, created if needed, or a URL. A photo keeps its name and its
+            path below the folder that was given. None: beside the photo, as NAME-color.EXT.
         format: Of the outputs, a key of `OUTPUT_FORMATS`; None: that of each photo.
 
     Returns:
@@ -114,43 +118,61 @@ def plan(inputs: Sequence[str], out: Path | None = None, *, format: str | None =
         named like photos are ignored.
 
     Raises:
-        PhotochromError: If an input does not exist or has no photo, or if `out` is a file.
+        UsageError: If an input does not exist or has no photo, or if `out` is a file.
+        PhotochromError: If a request to a store fails.
     """
-    folder = None if out is None else str(out)
-    pairs, results = plan_outputs(inputs, folder, find_on_disk, format=format)
-    jobs = [Job(Path(photo.location), Path(output), name=photo.relative) for photo, output in pairs]
+    inputs = [text.removeprefix("file://") for text in inputs]
+    if out is not None:
+        out = str(out).removeprefix("file://")
+        out = out.rstrip("/") if is_url(out) else out
+        if Path(out).is_file() or (has_photo_suffix(out) and not Path(out).is_dir()):
+            raise UsageError(f"{out} is a file or named like a file; give a folder for the results")
+    for location in filter(is_url, [*inputs, out or ""]):
+        if not location.partition("://")[2].strip("/"):
+            raise UsageError(f"{location} names no bucket; give one, and a folder in it")
+    if any(map(is_read_only, inputs if out is None else [out])):
+        raise UsageError("http:// and https:// are only read; give a folder or a store by --out")
+    stores = Stores()
+    found = _find(inputs, out, stores)
+    pairs, results = _plan_outputs(found, out, format)
+    if out is not None and is_url(out) and pairs:
+        stores.list_folder(out)
+    jobs = [
+        Job(
+            parse_location(photo.location),
+            parse_location(output),
+            name=photo.relative,
+            input_version=stores.get_version(photo.location),
+            output_version=stores.get_version(output),
+        )
+        for photo, output in pairs
+    ]
     return Plan(jobs, results)
 
 
-def plan_outputs(
-    inputs: Sequence[str],
-    out: str | None,
-    find: Callable[[str, str | None], Iterable[FoundPhoto | Result]],
-    *,
-    format: str | None = None,
-) -> tuple[list[tuple[FoundPhoto, str]], list[Result]]:
-    """Return pairs of photo and output, and other results, by the rules of `plan`.
-
-    `find` returns what one input, a path or a URL, names: photos, without those in `out`, and
-    results of what is not colorized.
+def _find(inputs: Sequence[str], out: str | None, stores: Stores) -> dict[str, FoundPhoto | Result]:
+    """Return what inputs name by resolved locations: photos, and results of what is none.
 
     Raises:
-        PhotochromError: As `plan`.
+        UsageError: If an input does not exist or has no photo.
+        PhotochromError: If a request to a store fails.
     """
-    if out is not None and (
-        Path(out).is_file() or (has_photo_suffix(out) and not Path(out).is_dir())
-    ):
-        raise PhotochromError(
-            f"{out} is a file or named like a file; give a folder for the results"
-        )
     resolve = new_resolver()
     found: dict[str, FoundPhoto | Result] = {}
     for text in inputs:
-        for item in _find_some(text, out, find):
+        for item in _find_some(text, out, stores):
             key = resolve(str(item.input) if isinstance(item, Result) else item.location)
             # Each once, but what a folder ignores may be given by name as well.
             if key not in found or isinstance(found[key], Result):
                 found[key] = item
+    return found
+
+
+def _plan_outputs(
+    found: dict[str, FoundPhoto | Result], out: str | None, format: str | None
+) -> tuple[list[tuple[FoundPhoto, str]], list[Result]]:
+    """Return pairs of photo and output, and other results, by the rules of `plan`."""
+    resolve = new_resolver()
     photos = {key: item for key, item in found.items() if isinstance(item, FoundPhoto)}
     results = [item for item in found.values() if isinstance(item, Result)]
     as_png = {key: becomes_png(photo.location) for key, photo in photos.items()}
@@ -184,121 +206,23 @@ def plan_outputs(
     return [pair for pair in pairs if pair[0].location not in clashes], results
 
 
-def _find_some(
-    text: str,
-    out: str | None,
-    find: Callable[[str, str | None], Iterable[FoundPhoto | Result]],
-) -> list[FoundPhoto | Result]:
+def _find_some(text: str, out: str | None, stores: Stores) -> list[FoundPhoto | Result]:
     """Return what an input names, at least one photo or a reason why there is none.
 
     Raises:
-        PhotochromError: If there is nothing, or nothing that is named like a photo.
+        UsageError: If there is nothing, or nothing that is named like a photo.
+        PhotochromError: If a request to a store fails.
     """
+    find = stores.find if is_url(text) else find_on_disk
     try:
         found = list(find(text, out))
     except OSError as error:
-        return [_unreadable(Path(text), error)]
+        return [unreadable(Path(text), error)]
     if all(isinstance(item, Result) and item.status == "ignored" for item in found):
         start = f"no photo matches {text}" if glob.has_magic(text) else f"{text} has no photo"
         advice = "; give files without the suffix of a photo by name" if found else ""
-        raise PhotochromError(start + advice)
+        raise UsageError(start + advice)
     return found
-
-
-def find_on_disk(text: str, out: str | None) -> Iterator[FoundPhoto | Result]:
-    """Yield the photos that a path or a pattern names, without those in `out`.
-
-    Of a folder or a pattern, what is ignored or cannot be read is yielded as a result.
-
-    Raises:
-        PhotochromError: If the path does not exist.
-        OSError: If it cannot be read.
-    """
-    path = Path(text)
-    if path.is_file():
-        yield FoundPhoto(str(path), path.name)
-        return
-    if path.is_dir():
-        root, matches = path, [path]
-    elif path.exists():
-        raise PhotochromError(f"{text} is neither a file nor a folder; give photos")
-    elif glob.has_magic(text):
-        parts = list(itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-        root, pattern = Path(*parts), PurePath(*path.parts[len(parts) :])
-        matches = sorted(_match(root, pattern))
-        for folder in _unreadable_folders(root, pattern):
-            yield failed(str(folder), f"cannot read {folder}: Permission denied")
-    else:
-        raise PhotochromError(f"there is no file or folder {text}")
-    outputs = None if out is None or is_url(out) else Path(out).resolve()
-    if outputs is not None and root.resolve() not in outputs.parents:
-        outputs = None  # a folder that contains the photos does not make them outputs
-    for match in matches:
-        for entry in _find_entries(match, outputs):
-            if entry.error is not None:
-                yield _unreadable(entry.path, entry.error)
-            elif entry.ignored is not None:
-                yield ignored(str(entry.path), _describe_ignored(entry))
-            else:
-                yield FoundPhoto(str(entry.path), entry.path.relative_to(root).as_posix())
-
-
-def _find_entries(match: Path, outputs: Path | None) -> list[Entry]:
-    """Return what a match of a pattern names, without what is in the folder `outputs`."""
-    resolved = match.parent.resolve() / match.name
-    if outputs is not None and (outputs == resolved or outputs in resolved.parents):
-        return []
-    if not os.path.isdir(match):  # noqa: PTH112 (does not raise if permission is denied)
-        return [] if is_sidecar(match) else [classify(match)]
-    resolved = match.resolve()
-    is_below = outputs is not None and resolved in outputs.parents
-    skip = match / outputs.relative_to(resolved) if outputs is not None and is_below else None
-    return walk_folder(match, skip=skip)
-
-
-def _match(root: Path, pattern: PurePath) -> Iterator[Path]:
-    """Yield what a pattern matches below a folder; hidden names only if it names them.
-
-    Unlike `glob.glob`, `**` follows no links, which may form circles.
-    """
-    names_hidden = any(part.startswith(".") for part in pattern.parts)
-    for match in root.glob(str(pattern)):
-        relative = match.relative_to(root)
-        if names_hidden or not any(part.startswith(".") for part in relative.parts):
-            yield match
-
-
-def _unreadable_folders(root: Path, pattern: PurePath) -> Iterator[Path]:
-    """Yield the folders in which a pattern cannot be looked up; `Path.glob` passes over them."""
-    parents = [parent for parent in pattern.parents if parent.parts]
-    folders = [root, *(match for parent in parents for match in _match(root, parent))]
-    for folder in folders:
-        is_folder = os.path.isdir(folder)  # noqa: PTH112 (does not raise)
-        if is_folder and not os.access(folder, os.R_OK | os.X_OK):
-            yield folder
-
-
-def _describe_ignored(entry: Entry) -> str:
-    """Return why a file is ignored; of one without suffix, also what its first bytes say."""
-    format_ = None
-    if not entry.path.suffix and entry.path.is_file():
-        with contextlib.suppress(OSError), entry.path.open("rb") as stream:
-            format_ = detect_format(stream.read(64))
-    return f"it starts like a {format_}, but {entry.ignored}" if format_ else str(entry.ignored)
-
-
-def ignored(location: str, reason: str) -> Result:
-    """Return the result of a file that is not taken for a photo."""
-    return Result(location, None, "ignored", 0.0, reason=reason)
-
-
-def failed(location: str, error: str, output: str | None = None) -> Result:
-    """Return the result of a photo that cannot be colorized."""
-    return Result(location, output, "failed", 0.0, error=error)
-
-
-def _unreadable(path: Path, error: OSError) -> Result:
-    return failed(str(path), f"cannot read {error.filename or path}: {error.strerror or error}")
 
 
 def output_name(

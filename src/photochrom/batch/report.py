@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from photochrom.colorize.hints import Hint, hints_from_json
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, UsageError
 
 Status = Literal["done", "skipped", "failed", "ignored", "planned"]
 
@@ -80,6 +80,21 @@ class Result:
             raise ValueError("it is not a result") from error
 
 
+def ignored(location: str, reason: str) -> Result:
+    """Return the result of a file that is not taken for a photo."""
+    return Result(location, None, "ignored", 0.0, reason=reason)
+
+
+def failed(location: str, error: str, output: str | None = None) -> Result:
+    """Return the result of a photo that cannot be colorized."""
+    return Result(location, output, "failed", 0.0, error=error)
+
+
+def unreadable(path: Path, error: OSError) -> Result:
+    """Return the result of a file or folder that the system does not let us read."""
+    return failed(str(path), f"cannot read {error.filename or path}: {error.strerror or error}")
+
+
 def read_version(path: Path, *, checksum: bool = False) -> FileVersion | None:
     """Return the version of a file, with its SHA-256 on request; None if it cannot be read."""
     try:
@@ -118,10 +133,13 @@ def read_report(path: Path) -> Iterator[Result]:
     An incomplete last line, left by a kill or a full disk, is left out.
 
     Raises:
+        UsageError: If there is no report.
         PhotochromError: If the report cannot be read, or another line is not a result.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no report {path}; start one with --report") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise PhotochromError(f"cannot read report {path}: {reason}") from error

@@ -3,15 +3,10 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
-from photochrom.batch.planning import Job, Plan, failed
+from photochrom.batch.planning import Job, Plan
 from photochrom.batch.report import Result, read_report
 
-if TYPE_CHECKING:
-    from photochrom.batch.ray.tasks import Task
-
-AnyJob = TypeVar("AnyJob", Job, "Task")
 Finished = Mapping[tuple[str, str], Result]
 """Results by input and output."""
 
@@ -30,13 +25,13 @@ def read_finished(report: Path) -> Finished:
 
 
 def skip_finished(
-    plan: Plan[AnyJob],
+    plan: Plan,
     finished: Finished,
     *,
     checksum: bool = False,
     overwrite: bool = False,
     recolor: bool = False,
-) -> Plan[AnyJob]:
+) -> Plan:
     """Return a plan without what is finished.
 
     A photo whose output no longer exists is colorized again. So is a photo that has changed, or
@@ -80,17 +75,15 @@ def skip_finished(
     return Plan(jobs, results)
 
 
-def changed_output(job: "Job | Task") -> Result:
+def changed_output(job: Job) -> Result:
     """Return the result of a changed photo whose output is not as it was written."""
-    return failed(
-        str(job.input),
+    return job.failed(
         f"{job.input} has changed or has other hints, but {job.output} is not as this report says "
-        "that it was written; move it, or replace it with --overwrite",
-        str(job.output),
+        "that it was written; move it, or replace it with --overwrite"
     )
 
 
-def skipped(job: "Job | Task", *, checksum: bool = False) -> Result:
+def skipped(job: Job, *, checksum: bool = False) -> Result:
     """Return the result of a photo whose output exists."""
     reason = f"{job.output} exists"
     if job.is_outdated():

@@ -6,8 +6,9 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import cv2
@@ -16,13 +17,14 @@ from photochrom.batch.planning import OUTPUT_FORMATS, Job
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import changed_output, skipped
+from photochrom.batch.transfers import colorize_anywhere
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
 from photochrom.colorize.hints import check_hints
-from photochrom.colorize.onnx_model import OnnxModel, default_model_path
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path, no_hints_error
 from photochrom.colorize.options import GEOMETRY_OPTIONS
 from photochrom.cores import count_cores
-from photochrom.errors import PhotochromError, PhotoError
+from photochrom.errors import PhotochromError, PhotoError, UsageError
 from photochrom.imagefile.atomic import make_folder
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.geometry import Geometry
@@ -30,6 +32,9 @@ from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import MAX_PIXELS, open_pages
 from photochrom.imagefile.sidecar import apply_sidecar, find_sidecar, write_sidecar
 from photochrom.imagefile.writing import save_pages
+
+THREADS_PER_WORKER = 4
+"""Photos that are downloaded, wait, are colorized or uploaded, for each worker process."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,12 @@ class Settings:
         """Check that the model takes hints.
 
         Raises:
-            ModelError: If it does not, or cannot be loaded.
+            UsageError: If it does not.
+            ModelError: If it cannot be loaded.
         """
         model = OnnxModel(self.model or default_model_path(), device="cpu", threads=1)
-        model.check_takes_hints()
+        if not model.takes_hints:
+            raise UsageError(str(no_hints_error(model.name)))
 
 
 def colorize_file(
@@ -110,7 +117,7 @@ def colorize_file(
     truncated: bool = False,
     **options: Any,
 ) -> Result:
-    """Colorize all pages of a file; errors are reported in the result.
+    """Colorize all pages of a file, of a job at paths; errors are reported in the result.
 
     A photo with an existing output is skipped without `overwrite`; one of more than `max_pixels`
     fails; one whose first page is in colour is ignored if `recolor` is False, unless it has hints.
@@ -121,6 +128,7 @@ def colorize_file(
     XMP sidecar.
     """
     start = time.perf_counter()
+    photo, output = Path(job.input), Path(job.output)
     size: tuple[int, int] | None = None
     packet: bytes | None = None
     numbers = itertools.count(1)
@@ -166,26 +174,24 @@ def colorize_file(
                 return skipped(job, checksum=checksum)
             if not job.is_output(job.replaces, checksum):  # changed since the batch was planned
                 return changed_output(job)
-        status = _read_status(job.input)
-        input_version = read_version(job.input, checksum=checksum)
-        properties = find_sidecar(job.input)
-        make_folder(job.output.parent, PhotoError)
+        status = _read_status(photo)
+        input_version = read_version(photo, checksum=checksum)
+        properties = find_sidecar(photo)
+        make_folder(output.parent, PhotoError)
         # Lazily, so that only one page is in memory.
-        pages = map(
-            colorize_page, open_pages(job.input, max_pixels=max_pixels, truncated=truncated)
-        )
+        pages = map(colorize_page, open_pages(photo, max_pixels=max_pixels, truncated=truncated))
         is_replaced = overwrite or job.replaces is not None
         warnings = save_pages(
             pages,
-            job.output,
+            output,
             overwrite=is_replaced,
             like=status,
             keep_times=keep_times,
             flatten=format is not None,
         )
         if sidecar and packet is not None:
-            write_sidecar(job.output, packet, overwrite=is_replaced, like=status)
-        output_version = read_version(job.output, checksum=checksum)
+            write_sidecar(output, packet, overwrite=is_replaced, like=status)
+        output_version = read_version(output, checksum=checksum)
     except _InColorError:
         reason = "it is in colour already; --recolor colorizes it"
     except PhotochromError as failure:
@@ -253,7 +259,7 @@ def _read_status(path: Path) -> os.stat_result:
 
 def _output_format(job: Job) -> str | None:
     """Return the format of the output, chosen by its suffix; None if that is unknown."""
-    return FORMATS.get(job.output.suffix.lower())
+    return FORMATS.get(PurePath(job.output).suffix.lower())
 
 
 def _check_bit_depth(job: Job, page: Photo) -> None:
@@ -279,12 +285,30 @@ def colorize_all(
         ModelError: If the model cannot be loaded.
     """
     if len(jobs) <= 1:
-        yield from map(settings.load_model(), jobs)
+        colorize = settings.load_model()
+        for job in jobs:
+            yield colorize_anywhere(job, colorize, overwrite=settings.overwrite)
         return
     processes, threads = divide_cores(len(jobs), processes)
     shared = dataclasses.replace(settings, threads=threads)
-    with WorkerPool(shared.load_model, processes=processes, pin_cores=True) as pool:
-        yield from pool.map(jobs, on_death=failed_by_death)
+    with (
+        # While a worker has a photo, others are downloaded or uploaded. The workers end first.
+        ThreadPoolExecutor(THREADS_PER_WORKER * processes) as callers,
+        WorkerPool(shared.load_model, processes=processes, pin_cores=True) as pool,
+    ):
+        run = functools.partial(
+            colorize_anywhere,
+            colorize=functools.partial(colorize_in_worker, pool),
+            overwrite=settings.overwrite,
+        )
+        remaining = iter(jobs)
+        first = itertools.islice(remaining, THREADS_PER_WORKER * processes)
+        pending = {callers.submit(run, job) for job in first}
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            pending |= {callers.submit(run, job) for job in itertools.islice(remaining, len(done))}
+            for future in done:
+                yield future.result()
 
 
 def divide_cores(count: int, processes: int | None = None) -> tuple[int, int]:
@@ -294,7 +318,9 @@ def divide_cores(count: int, processes: int | None = None) -> tuple[int, int]:
     return processes, max(1, cores // processes)
 
 
-def failed_by_death(job: Job, error: WorkerDiedError) -> Result:
-    """Return the result of a photo whose worker process died."""
-    error_text = f"{job.input}: {error}"
-    return Result(job.input, job.output, "failed", 0.0, error=error_text, hints=job.hints)
+def colorize_in_worker(pool: WorkerPool[Job, Result], job: Job) -> Result:
+    """Colorize the photo of a job at paths in a process of a pool, which may crash."""
+    try:
+        return pool.submit(job).result()
+    except WorkerDiedError as error:
+        return job.failed(f"{job.input}: {error}")

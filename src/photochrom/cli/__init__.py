@@ -16,19 +16,21 @@ from photochrom.cli.text import printable
 from photochrom.cli.training import COMMANDS
 from photochrom.cli.video import video
 from photochrom.cli.web import web
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, UsageError
 from photochrom.safe_path import safe_path
 from photochrom.version import __version__
 
 
 class _Main(click.Group):
-    """Prints errors as one line on stderr, with exit code 1."""
+    """Prints errors as one line on stderr, with exit code 1, or 2 for wrong usage."""
 
     def invoke(self, ctx: click.Context) -> Any:
         _open_streams()
         try:
             with safe_path():
                 return super().invoke(ctx)
+        except UsageError as error:
+            raise click.UsageError(printable(error)) from error
         except PhotochromError as error:
             raise click.ClickException(printable(error)) from error
         except OSError as error:

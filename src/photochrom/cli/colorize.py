@@ -22,9 +22,7 @@ from photochrom.cli.text import printable
 from photochrom.colorize.options import check_options
 
 if TYPE_CHECKING:
-    from photochrom.batch.planning import Plan
     from photochrom.batch.report import Result
-    from photochrom.batch.resuming import AnyJob
 
 
 @click.command()
@@ -33,8 +31,8 @@ if TYPE_CHECKING:
     "-o",
     "--out",
     metavar="OUT",
-    help="Folder for the results, which have the names of the photos. Default: beside each photo, "
-    "as NAME-color.",
+    help="Folder or URL for the results, which have the names of the photos. Default: beside each "
+    "photo, as NAME-color.",
 )
 @model_option
 @rendering_options
@@ -50,7 +48,8 @@ if TYPE_CHECKING:
 @click.option(
     "--hints",
     metavar="FILE",
-    help="Such hints in JSON, for one photo, or a folder of files NAME.EXT.hints.json.",
+    help="Such hints in JSON, for one photo, or a folder of files NAME.EXT.hints.json; a path or "
+    "a URL.",
 )
 @click.option(
     "--max-pixels",
@@ -64,7 +63,7 @@ if TYPE_CHECKING:
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="This computer, or a Ray cluster, where INPUT and OUT may also be URLs such as s3://.",
+    help="This computer, or a Ray cluster.",
 )
 @click.option(
     "--address",
@@ -141,7 +140,7 @@ def colorize(
     hints: str | None,
     **options: Any,
 ) -> None:
-    """Colorize photos: files, folders including subfolders, or patterns.
+    """Colorize photos: files, folders including subfolders, or patterns; paths or URLs (s3://).
 
     A result has the metadata and the bit depth of its photo. Photos are never changed. Exit code:
     0 all done, 1 some failed, 2 wrong usage.
@@ -150,12 +149,11 @@ def colorize(
     from photochrom.batch.hints import give_hints
     from photochrom.batch.locations import is_url
     from photochrom.batch.planning import plan
-    from photochrom.batch.ray import ClusterError
     from photochrom.batch.report import open_report
     from photochrom.batch.resuming import read_finished, skip_finished
     from photochrom.batch.runner import Settings, colorize_all
     from photochrom.colorize.hints import parse_hint
-    from photochrom.errors import ModelError, PhotochromError
+    from photochrom.errors import PhotochromError
     from photochrom.imagefile.reading import MAX_PIXELS
     from photochrom.progress import progress_bar
 
@@ -165,73 +163,62 @@ def colorize(
         raise click.UsageError("--dry-run writes no --report and needs --engine local")
     if address is not None and engine != "ray":
         raise click.UsageError("--address needs --engine ray; add it, or leave out --address")
+    for url in filter(is_url, (*inputs, out or "")):
+        for option, is_given in {"dry-run": dry_run, "sidecar": sidecar, "times": times}.items():
+            if is_given:
+                raise click.UsageError(f"--{option} needs paths; leave it out for {url}")
+        if url.startswith("memory://"):
+            raise click.UsageError(f"{url} is in the memory of one process; give a path or s3://")
     try:
         check_options(**options)
         single_hints = tuple(map(parse_hint, hint_texts))
-        settings = Settings(
-            model=model,
-            device=device,
-            options=options,
-            max_pixels=max_pixels or MAX_PIXELS,
-            overwrite=overwrite,
-            checksum=checksum,
-            recolor=recolor or None,
-            keep_times=times,
-            sidecar=sidecar,
-            format=format,
-            truncated=truncated,
-        )
-        finished = read_finished(resume) if resume else {}
-        without_hints = hints is None and not single_hints
-        if without_hints and not overwrite and any(r.hints for r in finished.values()):
-            raise click.UsageError(
-                f"{resume} has photos with hints; give their --hints again, or colorize them "
-                "without by --overwrite"
-            )
-
-        def remaining(batch: "Plan[AnyJob]") -> "Plan[AnyJob]":
-            """Return a plan with hints, and without what is finished."""
-            batch = skip_finished(
-                give_hints(batch, hints, single_hints),
-                finished,
-                checksum=checksum,
-                overwrite=overwrite,
-                recolor=recolor,
-            )
-            if any(job.hints for job in batch.jobs):
-                settings.check_takes_hints()
-            return batch
-
-        known: list[Result]
-        results: Generator[Result, None, None]
-        preview: DryRun | None = None
-        if engine == "ray":
-            need("ray")
-            if sidecar and any(map(is_url, (*inputs, out or ""))):
-                raise click.UsageError("--sidecar needs paths; leave it out for URLs")
-            from photochrom.batch.ray.engine import colorize_on_ray
-            from photochrom.batch.ray.tasks import plan_tasks
-
-            tasks = plan_tasks(inputs, out, format=format)
-            settings = settings.for_batch(len(tasks.jobs))
-            tasks = remaining(tasks)
-            known, count = tasks.results, len(tasks.jobs)
-            results = colorize_on_ray(tasks.jobs, settings, address=address, actors=jobs)
-        else:
-            for location in (*inputs, out or "", hints or ""):
-                if is_url(location):
-                    raise click.UsageError(f"{location} is a URL; give a path, or --engine ray")
-            planned = plan(inputs, None if out is None else Path(out), format=format)
-            settings = settings.for_batch(len(planned.jobs))
-            planned = remaining(planned)
-            known, count = planned.results, len(planned.jobs)
-            if dry_run:
-                preview = DryRun(planned.jobs, settings, processes=jobs)
-                results = preview.run()
-            else:
-                results = colorize_all(planned.jobs, settings, processes=jobs)
     except PhotochromError as error:
         raise click.UsageError(printable(error)) from error
+    if engine == "ray":
+        need("ray")
+    settings = Settings(
+        model=model,
+        device=device,
+        options=options,
+        max_pixels=max_pixels or MAX_PIXELS,
+        overwrite=overwrite,
+        checksum=checksum,
+        recolor=recolor or None,
+        keep_times=times,
+        sidecar=sidecar,
+        format=format,
+        truncated=truncated,
+    )
+    finished = read_finished(resume) if resume else {}
+    without_hints = hints is None and not single_hints
+    if without_hints and not overwrite and any(r.hints for r in finished.values()):
+        raise click.UsageError(
+            f"{resume} has photos with hints; give their --hints again, or colorize them "
+            "without by --overwrite"
+        )
+    planned = plan(inputs, out, format=format)
+    settings = settings.for_batch(len(planned.jobs))
+    planned = skip_finished(
+        give_hints(planned, hints, single_hints),
+        finished,
+        checksum=checksum,
+        overwrite=overwrite,
+        recolor=recolor,
+    )
+    if any(job.hints for job in planned.jobs):
+        settings.check_takes_hints()
+    known, count = planned.results, len(planned.jobs)
+    results: Generator[Result, None, None]
+    preview: DryRun | None = None
+    if dry_run:
+        preview = DryRun(planned.jobs, settings, processes=jobs)
+        results = preview.run()
+    elif engine == "ray":
+        from photochrom.batch.ray.engine import colorize_on_ray
+
+        results = colorize_on_ray(planned.jobs, settings, address=address, actors=jobs)
+    else:
+        results = colorize_all(planned.jobs, settings, processes=jobs)
     counts = Counter({"planned" if dry_run else "done": 0, "skipped": 0, "failed": 0})
     path = None if dry_run else report or resume
     is_quiet = False
@@ -262,8 +249,6 @@ def colorize(
             else:
                 for line in estimate.describe():
                     click.echo(printable(line), err=True)
-    except (ClusterError, ModelError) as error:
-        raise click.UsageError(printable(error)) from error
     finally:  # also after Ctrl-C
         if not is_quiet:
             line = ", ".join(f"{count} {status}" for status, count in counts.items())

@@ -16,10 +16,10 @@ model_option = click.option(
 )
 device_option = click.option(
     "--device",
-    metavar="D",
+    type=click.Choice(["auto", "cpu", "cuda", "coreml", "directml"]),
     default="auto",
     show_default=True,
-    help="auto, cpu, cuda, coreml or directml.",
+    help="What runs the network.",
 )
 
 

@@ -76,6 +76,11 @@ if TYPE_CHECKING:
     help="Save a contact sheet as PNG or JPEG: one frame of each shot, in colour.",
 )
 @click.option("--recolor", is_flag=True, help="Colorize shots that are in colour already too.")
+@click.option(
+    "--rate",
+    metavar="R",
+    help="Frames per second of numbered pictures, such as 16, 23.976 or 24000/1001. Default: 24.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--restart", is_flag=True, help="Discard the checkpoint of an interrupted run.")
 @click.pass_context
@@ -85,6 +90,7 @@ def video(
     path: Path,
     target: Path | None,
     max_pixels: int | None,
+    rate: str | None,
     hints: Path | None,
     sheet: Path | None,
     shots: Path | None,
@@ -93,32 +99,37 @@ def video(
     """Colorize a video.
 
     OUT has to end in .mp4, .m4v, .mov, .mkv or .webm. Audio, subtitles, timestamps and the
-    aspect ratio are kept. After an interruption, the same command resumes from the checkpoint in
-    OUT.partial. Without OUT, only a contact sheet or a list of shots is made.
+    aspect ratio are kept. IN and OUT can also be numbered TIFF, PNG or DPX pictures, such as
+    scan/reel_%06d.tif, and IN a folder of them. After an interruption, the same command resumes
+    from the checkpoint in OUT.partial. Without OUT, only a contact sheet or a list of shots is
+    made.
     """
     need("video")
     from photochrom.video.checkpoint import checkpoint_folder
     from photochrom.video.hints import read_timed_hints
     from photochrom.video.pipeline import colorize_video, list_shots, preview_video
     from photochrom.video.references import parse_reference
+    from photochrom.video.sequences import parse_rate
 
     if hints is not None:
         options["hints"] = read_timed_hints(hints)
     options["references"] = [parse_reference(text) for text in options["references"]]
-    limits: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
+    source: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
+    if rate is not None:
+        source["rate"] = parse_rate(rate)
     if target is None and sheet is None and shots is None:
         raise click.UsageError("give OUT, or --sheet or --shots for a preview without OUT")
     bars = _Bars()
     try:
         if target is not None:
-            options |= {"sheet": sheet, "shots": shots} | limits
+            options |= {"sheet": sheet, "shots": shots} | source
             result = colorize_video(path, target, progress=bars, notify=bars.notify, **options)
         elif sheet is not None:
             del options["codec"], options["quality"], options["steady"], options["restart"]
-            options |= {"sheet": sheet, "shots": shots} | limits
+            options |= {"sheet": sheet, "shots": shots} | source
             preview_video(path, progress=bars, notify=bars.notify, **options)
         elif shots is not None:
-            bars.notify(f"{shots}: {list_shots(path, shots, progress=bars, **limits)} shots")
+            bars.notify(f"{shots}: {list_shots(path, shots, progress=bars, **source)} shots")
     except KeyboardInterrupt:
         has_checkpoint = target is not None and checkpoint_folder(target).exists()
         message = "the same command resumes from here" if has_checkpoint else "no work was saved"

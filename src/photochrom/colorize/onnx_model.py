@@ -10,7 +10,7 @@ import onnxruntime
 from photochrom.color import FloatArray
 from photochrom.colorize.options import MAX_SIZE, MIN_SIDE
 from photochrom.cores import count_cores
-from photochrom.errors import ModelError
+from photochrom.errors import MissingModelError, ModelError
 
 FORMAT = "1"
 """`photochrom_format` in the metadata of our ONNX files."""
@@ -93,7 +93,7 @@ class OnnxModel:
         self.device = _choose_device(device)
         path = Path(path)
         if not path.is_file():
-            raise ModelError(f"there is no model file {path}; {_ADVICE}")
+            raise MissingModelError(f"there is no model file {path}; {_ADVICE}")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # errors are raised as well
         options.intra_op_num_threads = threads or _default_threads()

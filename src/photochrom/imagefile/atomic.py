@@ -56,7 +56,7 @@ def open_atomic(
             if is_unnamed:
                 _name(stream, path, temporary, overwrite)
         if not is_unnamed:
-            _rename(temporary, path, overwrite)
+            rename(temporary, path, overwrite=overwrite)
     except OSError as error:
         error.filename = str(path)  # not the temporary name
         raise
@@ -156,7 +156,13 @@ def _link_unnamed(stream: IO[bytes], path: Path) -> None:
         os.close(descriptors)
 
 
-def _rename(temporary: Path, path: Path, overwrite: bool) -> None:
+def rename(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Rename a complete file; unless it replaces one, it may keep its first name as well.
+
+    Raises:
+        FileExistsError: If `path` exists and `overwrite` is not set.
+        OSError: If that fails.
+    """
     if not overwrite:
         try:
             os.link(temporary, path)  # unlike a rename it never replaces a file

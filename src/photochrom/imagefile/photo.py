@@ -63,16 +63,17 @@ class Photo:
         image.info.update(to_pillow_info(self.metadata))
         return image
 
-    def to_srgb(self) -> NDArray[np.uint8]:
+    def to_srgb(self, *, keep_bits: bool = False) -> NDArray[Any]:
         """Return the colours that the photo means in sRGB, shape (H, W, 3), without alpha.
 
-        L* and hue are kept; where sRGB does not contain a colour, its chroma is reduced.
+        L* and hue are kept; where sRGB does not contain a colour, its chroma is reduced. The result
+        has 8 bits, or with `keep_bits` those of the photo.
         """
         height, width, channels = self.pixels.shape
         if self.space is SRGB:
-            values = to_8_bits(self.pixels)
+            values = self.pixels if keep_bits else to_8_bits(self.pixels)
             return values if channels == 3 else np.repeat(values, 3, axis=2)
-        srgb = np.empty((height, width, 3), np.uint8)
+        srgb = np.empty((height, width, 3), self.pixels.dtype if keep_bits else np.uint8)
         for top in range(0, height, _BAND_ROWS):  # to save memory
             rows = slice(top, top + _BAND_ROWS)
             pixels = self.pixels[rows].reshape(-1, channels)

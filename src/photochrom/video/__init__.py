@@ -1,6 +1,7 @@
 """Videos: every frame is colorized by the same `Colorizer`; other streams are copied.
 
-`source.py` reads a video and converts frames to photos. `analysis.py` reads it once and finds its
+`source.py` reads a video and converts frames to photos; `sequences.py` reads and writes numbered
+pictures (`dpx.py`: DPX). `analysis.py` reads it once and finds its
 cuts (`cuts.py`), between which are its shots (`shots.py`). `shot_list.py` stores these in a file to
 be edited. `hints.py` finds for which frames a hint is, `references.py` reads frames in colour, and
 `planning.py` joins all of it.

@@ -3,19 +3,24 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.video.analysis import VideoAnalysis
+from photochrom.video.codecs import VideoEncoding
 from photochrom.video.frame_counter import FrameCounter
 from photochrom.video.source import VideoError
 from photochrom.video.splitting import Segment
 
 _PLAN = "plan.json"
 _COUNTER = "frames"
-_SEGMENTS, _COLORS = (f"{16 * '[0-9a-f]'}{end}" for end in (".mkv", ".colors"))
+_SEGMENTS = 16 * "[0-9a-f]"
+_COLORS = f"{_SEGMENTS}.colors"
+_MOVING = "moving"
+"""A file that exists once the pictures of an output are moved into place."""
 
 
 def checkpoint_folder(target: Path) -> Path:
@@ -63,9 +68,9 @@ def create(folder: Path, settings: dict[str, Any], analysis: VideoAnalysis) -> N
     write_atomic(folder / _PLAN, json.dumps(plan).encode())
 
 
-def segment_path(folder: Path, segment: Segment) -> Path:
-    """Return the file of a colorized segment."""
-    return folder / f"{segment.name}.mkv"
+def segment_path(folder: Path, segment: Segment, encoding: VideoEncoding) -> Path:
+    """Return the file of a colorized segment, or the folder of its pictures."""
+    return folder / f"{segment.name}{'' if encoding.is_pictures else '.mkv'}"
 
 
 def colors_path(folder: Path, segment: Segment) -> Path:
@@ -80,15 +85,39 @@ def frame_counter(folder: Path) -> FrameCounter:
 
 def has_segments(folder: Path) -> bool:
     """Return whether a checkpoint has colorized segments."""
-    return any(folder.glob(_SEGMENTS))
+    return any(folder.glob(_SEGMENTS)) or any(folder.glob(f"{_SEGMENTS}.mkv"))
 
 
-def remove_others(folder: Path, segments: Iterable[Segment]) -> None:
-    """Remove the files of segments that are not among these."""
-    current = {segment_path(folder, segment) for segment in segments}
-    for file in folder.glob(_SEGMENTS):
-        if file not in current:
-            file.unlink(missing_ok=True)
+def is_moving(folder: Path) -> bool:
+    """Return whether an earlier run ended in `moving`."""
+    return (folder / _MOVING).exists()
+
+
+@contextlib.contextmanager
+def moving(folder: Path) -> Iterator[None]:
+    """Note while pictures of the output are moved into place, so that a later run replaces them."""
+    (folder / _MOVING).touch()
+    yield
+    (folder / _MOVING).unlink()
+
+
+def remove_others(folder: Path, files: Iterable[Path]) -> None:
+    """Remove the segments whose files are not among these."""
+    for path in {*_segments(folder)} - {*files}:
+        _remove(path)
+
+
+def _segments(folder: Path) -> Iterator[Path]:
+    """Yield the files and folders of segments, complete or not."""
+    for suffix in ("", ".mkv", ".part"):
+        yield from folder.glob(f"{_SEGMENTS}{suffix}")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_colors(folder: Path) -> None:
@@ -100,7 +129,9 @@ def remove_colors(folder: Path) -> None:
 def remove(folder: Path) -> None:
     """Remove a checkpoint; a folder with other files remains, with these."""
     remove_colors(folder)
-    for file in (*folder.glob(_SEGMENTS), folder / _PLAN, folder / _COUNTER):
-        file.unlink(missing_ok=True)
+    for path in _segments(folder):
+        _remove(path)
+    for name in (_PLAN, _COUNTER, _MOVING):
+        (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()

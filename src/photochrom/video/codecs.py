@@ -7,6 +7,7 @@ from pathlib import Path
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from photochrom.video.sequences import Pattern
 from photochrom.video.source import Video, VideoError
 
 MAX_FRAME_RATE = 200
@@ -72,14 +73,34 @@ CONTAINERS = {
 """FFmpeg's name of the container and the default codec, by file extension."""
 
 
+_PICTURES = "pictures"
+
+
 @dataclass(frozen=True)
 class VideoEncoding:
     """How the output is encoded."""
 
     container: str
     codec: str
+    """A key of `CODECS`, or the suffix of pictures."""
     crf: int | None
     pixel_format: str
+
+    @property
+    def is_pictures(self) -> bool:
+        """Whether the output is a sequence of pictures."""
+        return self.container == _PICTURES
+
+
+def choose_picture_encoding(pattern: Pattern, codec: str | None, crf: int | None) -> VideoEncoding:
+    """Return the encoding of a sequence of pictures.
+
+    Raises:
+        VideoError: If a codec or a quality is given.
+    """
+    if codec is not None or crf is not None:
+        raise VideoError(f"{pattern} is a sequence of pictures; --codec and --quality are of films")
+    return VideoEncoding(_PICTURES, pattern.path(0).suffix.lower(), None, "")
 
 
 def choose_encoding(

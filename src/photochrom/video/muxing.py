@@ -34,21 +34,11 @@ def check_container(video: Video, target: Path, encoding: VideoEncoding) -> list
         VideoError: If it does not support the video codec, or an audio, subtitle, cover or
             attachment stream.
     """
-    left_out = []
-    with open_container(video.path) as source:
-        for stream in source.streams:
-            if stream.index == video.stream_index or _is_supported(stream, encoding):
-                continue
-            if stream.type == "data" and source.chapters() and stream.name == _CHAPTER_CODEC:
-                continue
-            name = f"{stream.type} stream {stream.index} ({getattr(stream, 'name', None)})"
-            if stream.type not in ("data", "unknown"):
-                other = video.path.suffix if encoding.container == "matroska" else ".mkv"
-                raise VideoError(
-                    f"{target.suffix} cannot hold {name} of {video.path}; choose an output that "
-                    f"ends in {other}, or remove the stream first"
-                )
-            left_out.append(name)
+    left_out = _check_streams(video, target, encoding) if video.sequence is None else []
+    if encoding.is_pictures:
+        if video.pixel_aspect not in (None, 1):
+            left_out.append(f"the pixel aspect ratio {video.pixel_aspect}")
+        return left_out
     try:
         with av.open(BytesIO(), "w", format=encoding.container) as out:
             add_video_stream(out, video, encoding)
@@ -58,6 +48,27 @@ def check_container(video: Video, target: Path, encoding: VideoEncoding) -> list
             f"{target.suffix} does not support {encoding.codec} for {video.path}: {error}; choose "
             "another --codec, or an output that ends in .mkv"
         ) from error
+    return left_out
+
+
+def _check_streams(video: Video, target: Path, encoding: VideoEncoding) -> list[str]:
+    left_out = []
+    with open_container(video.path) as source:
+        for stream in source.streams:
+            if stream.index == video.stream_index:
+                continue
+            if not encoding.is_pictures and _is_supported(stream, encoding):
+                continue
+            if stream.type == "data" and source.chapters() and stream.name == _CHAPTER_CODEC:
+                continue
+            name = f"{stream.type} stream {stream.index} ({getattr(stream, 'name', None)})"
+            if stream.type not in ("data", "unknown") and not encoding.is_pictures:
+                other = video.path.suffix if encoding.container == "matroska" else ".mkv"
+                raise VideoError(
+                    f"{target.suffix} cannot hold {name} of {video.path}; choose an output that "
+                    f"ends in {other}, or remove the stream first"
+                )
+            left_out.append(name)
     return left_out
 
 
@@ -111,7 +122,8 @@ def mux(
         options["video_track_timescale"] = str(video.time_base.denominator)
     delay = _reordering_delay(files, len(analysis.timestamps))
     with (
-        open_container(video.path) as source,
+        # A sequence has no other streams, and the first segment stands for it.
+        open_container(files[0] if video.sequence else video.path) as source,
         av.open(str(files[0])) as first,
         open_atomic(target, overwrite=overwrite) as file,
         av.open(
@@ -193,7 +205,7 @@ def _write_metadata(out: OutputContainer, source: InputContainer, mark: str | No
     if mark:
         keys = [key for key in out.metadata if key.lower() == MARK_KEY]
         comments = [out.metadata.pop(key) for key in keys]
-        out.metadata[MARK_KEY] = "; ".join([*comments, mark])
+        out.metadata[MARK_KEY] = "; ".join(dict.fromkeys([*comments, mark]))
     out.set_chapters(source.chapters())
 
 

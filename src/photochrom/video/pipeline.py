@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.video import checkpoint
 from photochrom.video.analysis import ProgressCallback, analyse
-from photochrom.video.codecs import choose_encoding
+from photochrom.video.checkpoint import segment_path
+from photochrom.video.codecs import choose_encoding, choose_picture_encoding
 from photochrom.video.hints import TimedHint, check_timed_hints, describe
 from photochrom.video.muxing import check_container, mux
 from photochrom.video.planning import plan_shots
 from photochrom.video.references import TimedReference, check_references, describe_references
 from photochrom.video.scheduling import colorize_segments
 from photochrom.video.segment import SegmentSettings
+from photochrom.video.sequences import EXAMPLE, check_output, move_into_place, parse_pattern
 from photochrom.video.sheet import SheetSettings, check_sheet, make_sheet
 from photochrom.video.shot_list import ShotList, check_name, read_shot_list, write_shot_list
 from photochrom.video.shots import find_shots
@@ -59,6 +62,7 @@ def colorize_video(
     overwrite: bool = False,
     restart: bool = False,
     max_pixels: int = MAX_PIXELS,
+    rate: Fraction | None = None,
     progress: ProgressCallback = lambda *_: None,
     hints: Sequence[TimedHint] = (),
     references: Sequence[TimedReference] = (),
@@ -71,8 +75,10 @@ def colorize_video(
     """Colorize a video, or resume from its checkpoint.
 
     Args:
-        path: The source.
-        target: The output. Its checkpoint is a folder beside it until it is complete.
+        path: The source: a film, a pattern of numbered pictures such as `reel_%06d.tif`, or a
+            folder with one such sequence.
+        target: The output: a film or a pattern. Its checkpoint is a folder beside it until it is
+            complete.
         model: An ONNX file; None: the default model.
         device: A key of `photochrom.colorize.onnx_model.DEVICES`, or `auto`.
         codec: One of `codecs.CODECS`; None: the container's default.
@@ -82,6 +88,7 @@ def colorize_video(
         overwrite: Whether to replace an existing output.
         restart: Whether to discard a checkpoint.
         max_pixels: Limit of pixels per frame.
+        rate: Frames per second of a sequence of pictures; None: 24.
         progress: Called after every frame, or every second while several processes work.
         hints: Known colours of places, each from a time until the next cut.
         references: Frames in colour, each of which gives its shot its colours; not without
@@ -102,9 +109,16 @@ def colorize_video(
         OSError: If the output cannot be written.
     """
     check_options(**options)
-    video = probe(path, max_pixels=max_pixels)
-    _check_target(path, target, overwrite)
-    encoding = choose_encoding(target, codec, quality, video)
+    video = probe(path, max_pixels=max_pixels, rate=rate)
+    folder = checkpoint.checkpoint_folder(target)
+    pattern = parse_pattern(target)
+    if pattern is None:
+        _check_target(path, target, overwrite)
+        encoding = choose_encoding(target, codec, quality, video)
+    else:
+        overwrite = overwrite or (not restart and checkpoint.is_moving(folder))
+        check_output(pattern, video.sequence, overwrite=overwrite)
+        encoding = choose_picture_encoding(pattern, codec, quality)
     left_out = check_container(video, target, encoding)
     model = model or default_model_path()
     _check_model(model, device, hints, video)
@@ -116,7 +130,7 @@ def colorize_video(
             "references"
         )
     checked_settings = {
-        "video": [path.stat().st_size, path.stat().st_mtime_ns],
+        "video": video.read_version(),
         "model": hashlib.sha256(model.read_bytes()).hexdigest(),
         **{option.name: options.get(option.name, option.default) for option in OPTIONS},
         "codec": encoding.codec,
@@ -124,7 +138,6 @@ def colorize_video(
         "steady": steady,
         "version of photochrom or PyAV": [__version__, av.__version__],
     }
-    folder = checkpoint.checkpoint_folder(target)
     if restart:
         checkpoint.remove(folder)
     analysis = checkpoint.load(folder, checked_settings)
@@ -152,8 +165,19 @@ def colorize_video(
             )
         segments = list(split(video, analysis, found))
         colorize_segments(segments, analysis, settings, processes, progress)
-        files = [checkpoint.segment_path(folder, segment) for segment in segments]
-        mux(video, analysis, files, target, encoding, overwrite=overwrite)
+        files = [segment_path(folder, segment, encoding) for segment in segments]
+        if pattern is None:
+            mux(video, analysis, files, target, encoding, overwrite=overwrite)
+        else:
+            counts = [segment.count for segment in segments]
+            with checkpoint.moving(folder):
+                move_into_place(
+                    zip(files, counts, strict=True),
+                    pattern,
+                    video.first_number,
+                    overwrite=overwrite,
+                    keep=shots is not None,
+                )
     except (PhotochromError, OSError):
         if shots is None and not checkpoint.has_segments(folder):
             checkpoint.remove(folder)
@@ -161,7 +185,7 @@ def colorize_video(
     if shots is None:
         checkpoint.remove(folder)
     else:
-        checkpoint.remove_others(folder, segments)
+        checkpoint.remove_others(folder, files)
     return VideoResult(
         *(len(analysis.timestamps), len(found), left_out),
         hints=describe(held, video, analysis),
@@ -180,6 +204,7 @@ def preview_video(
     processes: int | None = None,
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
+    rate: Fraction | None = None,
     progress: ProgressCallback = lambda *_: None,
     hints: Sequence[TimedHint] = (),
     references: Sequence[TimedReference] = (),
@@ -194,7 +219,7 @@ def preview_video(
     """
     check_options(**options)
     check_sheet(sheet, overwrite=overwrite)
-    video = probe(path, max_pixels=max_pixels)
+    video = probe(path, max_pixels=max_pixels, rate=rate)
     model = model or default_model_path()
     _check_model(model, device, hints, video)
     listed = _read_shots(shots)
@@ -219,6 +244,7 @@ def list_shots(
     shots: Path,
     *,
     max_pixels: int = MAX_PIXELS,
+    rate: Fraction | None = None,
     progress: ProgressCallback = lambda *_: None,
 ) -> int:
     """Write the list of a video's shots and return their number, without colorizing it.
@@ -229,7 +255,7 @@ def list_shots(
     """
     if check_name(shots).exists():
         raise VideoError(f"{shots} exists already; give OUT to use it, or another name")
-    video = probe(path, max_pixels=max_pixels)
+    video = probe(path, max_pixels=max_pixels, rate=rate)
     analysis = analyse(video, progress)
     found = find_shots(analysis)
     write_shot_list(shots, video, analysis, found)
@@ -261,9 +287,12 @@ def _check_target(path: Path, target: Path, overwrite: bool) -> None:
     if not target.parent.is_dir():
         raise VideoError(f"there is no folder {target.parent}; create it, or choose another")
     if target.exists():
-        if target.samefile(path):
+        if path.exists() and target.samefile(path):
             raise VideoError(f"{target} is the source itself; choose another output")
         if not target.is_file():
-            raise VideoError(f"{target} is not a file; choose another output")
+            raise VideoError(
+                f"{target} is not a file; give one, or a pattern such as "
+                f"{target / EXAMPLE} for pictures"
+            )
         if not overwrite:
             raise VideoError(f"{target} exists already; use --overwrite, or choose another output")

@@ -12,6 +12,7 @@ from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.cores import count_cores
 from photochrom.video import checkpoint
 from photochrom.video.analysis import ProgressCallback, VideoAnalysis
+from photochrom.video.checkpoint import segment_path
 from photochrom.video.segment import LearnColors, SegmentSettings, Task
 from photochrom.video.source import VideoError
 from photochrom.video.splitting import Segment, whole
@@ -34,8 +35,8 @@ def colorize_segments(
     Raises:
         VideoError: If one cannot be colorized.
     """
-    folder = settings.folder
-    todo = [one for one in segments if not checkpoint.segment_path(folder, one).exists()]
+    folder, encoding = settings.folder, settings.encoding
+    todo = [one for one in segments if not segment_path(folder, one, encoding).exists()]
     total, remaining = (sum(one.count for one in group) for group in (segments, todo))
     counter = checkpoint.frame_counter(folder)
     counter.reset()

@@ -1,7 +1,9 @@
 """Work on one shot or segment: learn the colours of a shot, or colorize a segment into a file."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +24,7 @@ from photochrom.video.checkpoint import colors_path, segment_path
 from photochrom.video.codecs import MAX_FRAME_RATE, VideoEncoding, add_video_stream
 from photochrom.video.motion import GreyImage
 from photochrom.video.references import read_ab
+from photochrom.video.sequences import open_folder
 from photochrom.video.shot_colors import ShotColors, learn
 from photochrom.video.shots import Shot
 from photochrom.video.source import Video, convert, to_frame, to_grey, to_photo
@@ -148,32 +151,55 @@ def _colorize(
     settings: SegmentSettings,
     on_frame: Callable[[], None],
 ) -> None:
-    """Write the file of a segment."""
+    """Write the file of a segment, or the folder of its pictures."""
     video, shot, encoding = settings.video, segment.shot, settings.encoding
     options = {name: value for name, value in settings.options.items() if name != "size"}
     find_ab = None if shot.is_colored else _ab_finder(segment, colorizer, settings)
-    time_base = 1 / min(video.frame_rate, Fraction(MAX_FRAME_RATE))
-    with (
-        open_atomic(segment_path(settings.folder, segment)) as file,
-        av.open(file, "w", format="matroska") as out,
-    ):
-        out.flags |= BITEXACT
-        stream = add_video_stream(out, video, encoding)
+    path = segment_path(settings.folder, segment, encoding)
+    open_output = _open_pictures if encoding.is_pictures else _open_film
+    with open_output(path, video, encoding) as write:
         for index, frame in enumerate(decode_segment(video, segment)):
             if find_ab is None:
-                output_frame = convert(frame, video, encoding.pixel_format)
+                write(frame)
             else:
                 photo = to_photo(frame, video)
                 ab = find_ab(segment.first + index, frame, photo)
                 prediction = colorizer.predict(photo, size=settings.size, ab=ab)
                 prediction = dataclasses.replace(prediction, hint_count=settings.hint_count)
-                output = prediction.render(**options)
-                if index == 0 and output.metadata.mark:
-                    out.metadata[MARK_KEY] = output.metadata.mark
-                output_frame = to_frame(output, video, encoding.pixel_format)
-            output_frame.pts, output_frame.time_base = index, time_base
-            out.mux(stream.encode(output_frame))
+                write(prediction.render(**options))
             on_frame()
+
+
+_Write = Callable[[Photo | VideoFrame], None]
+"""Appends a photo, or a frame that keeps its own colours."""
+
+
+@contextmanager
+def _open_pictures(folder: Path, video: Video, encoding: VideoEncoding) -> Iterator[_Write]:
+    with open_folder(folder, encoding.codec) as write:
+        yield lambda item: write(to_photo(item, video) if isinstance(item, VideoFrame) else item)
+
+
+@contextmanager
+def _open_film(path: Path, video: Video, encoding: VideoEncoding) -> Iterator[_Write]:
+    time_base = 1 / min(video.frame_rate, Fraction(MAX_FRAME_RATE))
+    with open_atomic(path) as file, av.open(file, "w", format="matroska") as out:
+        out.flags |= BITEXACT
+        stream = add_video_stream(out, video, encoding)
+        indices = itertools.count()
+
+        def write(item: Photo | VideoFrame) -> None:
+            index = next(indices)
+            if isinstance(item, VideoFrame):
+                frame = convert(item, video, encoding.pixel_format)
+            else:
+                frame = to_frame(item, video, encoding.pixel_format)
+                if index == 0 and item.metadata.mark:
+                    out.metadata[MARK_KEY] = item.metadata.mark
+            frame.pts, frame.time_base = index, time_base
+            out.mux(stream.encode(frame))
+
+        yield write
         out.mux(stream.encode(None))
 
 

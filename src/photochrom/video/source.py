@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from photochrom.color import Pixels
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.photo import Photo
+from photochrom.video.sequences import DEFAULT_RATE, PictureSequence, find_sequence
 
 MAX_PIXELS = 36_000_000
 """Default limit of pixels per frame; 8K has 33 million."""
@@ -30,6 +31,10 @@ _ITU601, _ITU709 = 5, 1
 _SWSCALE_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7}
 """swscale's number of each supported H.273 matrix."""
 _RGB, _UNSPECIFIED = 0, 2
+_RGB_TO_YUV_TAGS = {_ITU709: 1, _ITU601: 6}
+"""H.273's number of the matrix of sources without one."""
+_SRGB_TAGS = (1, 13)
+"""Primaries and transfer."""
 _WIDE_GAMUT_PRIMARIES = (9, 10, 11, 12)  # BT.2020, XYZ, P3
 _HDR_TRANSFERS = (16, 18)  # PQ, HLG
 _WIDE_GAMUT_MATRICES = (9, 10)  # BT.2020
@@ -84,12 +89,26 @@ class Video:
     stamp: Literal["pts", "dts", "pos"] = "pts"
     """Attribute of packets that identifies their frames: AVI stores only times of decoding, and
     streams without a container only have positions in bytes."""
+    sequence: PictureSequence | None = None
+    """The source, if it is one file for each frame."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
         """Width and height in px of a frame as of `to_photo`."""
         size = self.width, self.height
         return size[::-1] if self.quarter_turns % 2 else size
+
+    @property
+    def first_number(self) -> int:
+        """Of the first frame in a sequence of pictures."""
+        return self.sequence.first if self.sequence is not None else 1
+
+    def read_version(self) -> list[int | str]:
+        """Return numbers that change if the source does."""
+        if self.sequence is not None:
+            return [self.sequence.fingerprint(), str(self.sequence.rate)]
+        status = self.path.stat()
+        return [status.st_size, status.st_mtime_ns]
 
 
 def metadata_error_options() -> dict[str, Any]:
@@ -117,17 +136,29 @@ def open_container(path: Path) -> Iterator[InputContainer]:
         yield container
 
 
-def probe(path: Path, *, max_pixels: int = MAX_PIXELS) -> Video:
+def probe(path: Path, *, max_pixels: int = MAX_PIXELS, rate: Fraction | None = None) -> Video:
     """Return the properties of a video, from its container and its first frame.
+
+    Args:
+        path: A film, or the folder or pattern of a sequence of pictures.
+        max_pixels: Limit of pixels per frame.
+        rate: Frames per second of a sequence; None: `DEFAULT_RATE`.
 
     Raises:
         VideoError: If the file is not a video or cannot be colorized correctly.
+        PhotoError: If a sequence is not complete, or its first picture cannot be read.
     """
+    sequence = find_sequence(path, rate or DEFAULT_RATE)
+    if sequence is not None:
+        return _describe_sequence(sequence, max_pixels)
+    if rate is not None:
+        raise VideoError(f"{path} is a film, which has its own rate; --rate is for pictures")
     with open_container(path) as container:
         name = container.format.name
         if name in _IMAGE_OR_TEXT_FORMATS or name.endswith("_pipe"):
             raise VideoError(
-                f"{path} is an image or a text, not a video; use `photochrom colorize` for photos"
+                f"{path} is an image or a text, not a video; use `photochrom colorize` for photos, "
+                "or give numbered pictures as a pattern such as reel_%06d.tif"
             )
         stream = _find_video_stream(path, container)
         frame = next(_decode_stream(container, stream, _stamp(container), _ignore), None)
@@ -152,11 +183,7 @@ def _find_video_stream(path: Path, container: InputContainer) -> VideoStream:
 
 
 def _check_frame(path: Path, frame: VideoFrame, max_pixels: int) -> None:
-    if frame.width * frame.height > max_pixels:
-        raise VideoError(
-            f"{path} has frames of {frame.width}x{frame.height} pixels, more than the limit of "
-            f"{max_pixels}; scale it down first or raise --max-pixels"
-        )
+    _check_size(path, frame.width, frame.height, max_pixels)
     if (
         frame.color_trc in _HDR_TRANSFERS
         or frame.color_primaries in _WIDE_GAMUT_PRIMARIES
@@ -167,6 +194,14 @@ def _check_frame(path: Path, frame: VideoFrame, max_pixels: int) -> None:
         raise VideoError(
             f"{path} has the unsupported colour matrix {frame.colorspace} (H.273); convert it to "
             "BT.709"
+        )
+
+
+def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise VideoError(
+            f"{path} has frames of {width}x{height} pixels, more than the limit of {max_pixels}; "
+            "scale it down first or raise --max-pixels"
         )
 
 
@@ -181,10 +216,9 @@ def _describe(
     seconds = container.duration / av.time_base if container.duration else 0
     is_rgb_or_grey = frame.format.is_rgb or len(frame.format.components) < 3
     matrix_tag = _UNSPECIFIED if is_rgb_or_grey else frame.colorspace
-    is_hd = frame.width >= 1280 or frame.height > 576
-    matrix = _SWSCALE_MATRICES.get(matrix_tag, _ITU709 if is_hd else _ITU601)
+    matrix = _SWSCALE_MATRICES.get(matrix_tag, _default_matrix(frame.width, frame.height))
     if is_rgb_or_grey:
-        matrix_tag = {_ITU709: 1, _ITU601: 6}[matrix]
+        matrix_tag = _RGB_TO_YUV_TAGS[matrix]
     full_range = not is_rgb_or_grey and (
         frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
     )
@@ -229,6 +263,38 @@ def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     return None if matrix is None else tuple(np.frombuffer(matrix, np.int32).tolist())
 
 
+def _describe_sequence(sequence: PictureSequence, max_pixels: int) -> Video:
+    path = Path(str(sequence.pattern))
+    photo = sequence.read(sequence.first)
+    width, height = photo.size
+    _check_size(path, width, height, max_pixels)
+    matrix = _default_matrix(width, height)
+    return Video(
+        path=path,
+        stream_index=0,
+        width=width,
+        height=height,
+        high_bit_depth=photo.pixels.itemsize > 1,
+        matrix=matrix,
+        full_range=False,
+        color_tags=(*_SRGB_TAGS, _RGB_TO_YUV_TAGS[matrix], _LIMITED_RANGE),
+        quarter_turns=0,
+        display_matrix=None,
+        pixel_aspect=None,
+        frame_rate=sequence.rate,
+        time_base=sequence.time_base,
+        estimated_frames=sequence.count,
+        expected_end=0.0,
+        stores_durations=True,
+        sequence=sequence,
+    )
+
+
+def _default_matrix(width: int, height: int) -> int:
+    """Return swscale's number of the matrix of untagged frames."""
+    return _ITU709 if width >= 1280 or height > 576 else _ITU601
+
+
 def _fraction(number: Any) -> Fraction | None:
     """Return a PyAV rational, which has its own type in PyAV 19; None if it is not set."""
     return Fraction(number) if number else None
@@ -270,7 +336,11 @@ def decode(
 
     Raises:
         VideoError: If the file cannot be read.
+        PhotoError: If a picture of a sequence cannot be read, or has another size.
     """
+    if video.sequence is not None:
+        yield from video.sequence.decode(video.width, video.height, start)
+        return
     with open_container(video.path) as container:
         stream = container.streams[video.stream_index]
         assert isinstance(stream, VideoStream)
@@ -355,6 +425,8 @@ def _reason(error: Exception) -> str:
 
 def to_photo(frame: VideoFrame, video: Video) -> Photo:
     """Return a frame as an upright photo, with one channel if it has no colours (faster)."""
+    if isinstance(frame.opaque, Photo):  # of a sequence
+        return frame.opaque
     if _is_grey(frame):
         pixel_format = "gray16le" if video.high_bit_depth else "gray"
     else:
@@ -378,8 +450,9 @@ def to_grey(frame: VideoFrame, video: Video, height: int, width: int) -> NDArray
 
 
 def to_frame(photo: Photo, video: Video, pixel_format: str) -> VideoFrame:
-    """Return an RGB photo as a frame, with the rotation of `to_photo` undone."""
-    pixels: Any = np.ascontiguousarray(np.rot90(photo.pixels, -video.quarter_turns))
+    """Return an RGB photo as a frame in sRGB, with the rotation of `to_photo` undone."""
+    srgb = photo.to_srgb(keep_bits=True)
+    pixels: Any = np.ascontiguousarray(np.rot90(srgb, -video.quarter_turns))
     rgb_format = "rgb48le" if pixels.dtype == np.uint16 else "rgb24"
     return VideoFrame.from_ndarray(pixels, format=rgb_format).reformat(
         format=pixel_format,
@@ -393,6 +466,8 @@ def to_frame(photo: Photo, video: Video, pixel_format: str) -> VideoFrame:
 
 def convert(frame: VideoFrame, video: Video, pixel_format: str) -> VideoFrame:
     """Return a frame with its own colours in another pixel format, ready to be encoded."""
+    if isinstance(frame.opaque, Photo):
+        return to_frame(frame.opaque, video, pixel_format)
     range_ = _FULL_RANGE if video.full_range else _LIMITED_RANGE
     converted = frame.reformat(
         format=pixel_format,

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse
 
+from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import WorkerPool
 from photochrom.cores import count_cores
 from photochrom.errors import PhotoError
@@ -194,16 +195,15 @@ class Service:
         """
         if photo.info is not None:
             self.models.check_fit(look, photo.info.sizes)
-        job = photo.new_job(look)
-        clean = functools.partial(photo.remove_result, job.output)
+        output = photo.new_output(look)
+        job = Job(photo.path, output, hints=look.hints)
+        clean = functools.partial(photo.remove_result, output)
         index = self.models.find(look.model)
         task = ColorizePhoto(job, index, look.options, self.limits.max_pixels)
         # The size of the result is not known, but similar.
         size = photo.path.stat().st_size if photo.path.exists() else 0
         try:
-            async with self.storage.reserve(
-                size, path=job.output, owner=self.storage.owner(job.output)
-            ):
+            async with self.storage.reserve(size, path=output, owner=self.storage.owner(output)):
                 result: list[str] | TaskFailure = await self.queue.run(task, on_abandoned=clean)
         except Exception:
             clean()
@@ -213,8 +213,8 @@ class Service:
             message = photo.with_client_name(result.message)
             if photo.temporary and result.code == "truncated":
                 message += "; send the whole file, or truncated=true for this part"
-            raise PhotoFailedError(message.replace(str(job.output), "the result"), result.code)
-        return ResultFile(job.output, tuple(result))
+            raise PhotoFailedError(message.replace(str(output), "the result"), result.code)
+        return ResultFile(output, tuple(result))
 
     async def respond_with_result(
         self, request: Request, photo: UploadedPhoto, look: Look

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from photochrom.batch.folders import has_photo_suffix
-from photochrom.batch.planning import OUTPUT_MARK, Job, becomes_png, output_name
+from photochrom.batch.planning import OUTPUT_MARK, becomes_png, output_name
 from photochrom.colorize.hints import Hint
 from photochrom.errors import PhotoError
 from photochrom.web.looks import Look
@@ -126,11 +126,10 @@ class UploadedPhoto:
         as_png = self._becomes_png if self.info is not None else becomes_png(str(self.path))
         return output_name(self.name, OUTPUT_MARK, as_png=as_png, format=look.format)
 
-    def new_job(self, look: Look) -> Job:
-        """Return a job with an output file in a folder of its own."""
+    def new_output(self, look: Look) -> Path:
+        """Return an output file in a folder of its own."""
         folder = self.folder / f"result-{secrets.token_hex(8)}"
-        output = folder / f"result{Path(self.output_name(look)).suffix}"
-        return Job(self.path, output, hints=look.hints)
+        return folder / f"result{Path(self.output_name(look)).suffix}"
 
     def remove(self) -> None:
         """Cancel all work and delete the folder."""

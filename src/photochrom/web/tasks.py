@@ -151,11 +151,11 @@ class ColorizePhoto:
 
     def _describe(self, message: str) -> TaskFailure:
         """Read the photo again, as the result has no more than a message of its error."""
-        truncated = self.options["truncated"]
+        truncated, photo = self.options["truncated"], Path(self.job.input)
         try:
-            next(open_pages(self.job.input, max_pixels=self.max_pixels, truncated=truncated))
+            next(open_pages(photo, max_pixels=self.max_pixels, truncated=truncated))
         except (TruncatedError, TooLargeError) as error:
-            return TaskFailure.of(error, self.job.input, self.max_pixels)
+            return TaskFailure.of(error, photo, self.max_pixels)
         except (PhotochromError, MemoryError):
             pass
         return TaskFailure(without_options(message))

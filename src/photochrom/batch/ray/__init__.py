@@ -1,8 +1,6 @@
-"""Batches on a Ray cluster, with photos at paths or in object stores.
+"""Batches on a Ray cluster.
 
-`tasks.py` plans, `storage.py` reads and writes paths and URLs, `execution.py` processes one photo,
-`actors.py` decides how many actors there are, and `engine.py` runs them. Only `engine.py` imports
-Ray.
+`actors.py` decides how many actors there are, and `engine.py`, which alone imports Ray, runs them.
 """
 
 from photochrom.errors import PhotochromError

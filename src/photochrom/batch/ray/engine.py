@@ -1,13 +1,12 @@
 """Colorize batches on a Ray cluster, with Ray Data.
 
 The driver sends blocks of tasks to actors, one per core, and reads results in any order. Ray
-processes a block at least once; this module and `execution.py` ensure that each photo is colorized
-and reported once.
+processes a block at least once; this module ensures that each photo is colorized and reported once.
 """
 
 import contextlib
 import dataclasses
-import json
+import functools
 import logging
 import math
 import os
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,17 +33,17 @@ from ray.exceptions import RayError
 
 from photochrom.batch.locations import is_url
 from photochrom.batch.planning import Job
-from photochrom.batch.process_pool import WorkerDiedError, WorkerError, WorkerPool
+from photochrom.batch.process_pool import WorkerError, WorkerPool
 from photochrom.batch.ray import ClusterError
 from photochrom.batch.ray.actors import ActorPlan, plan_actors
-from photochrom.batch.ray.execution import run_task
-from photochrom.batch.ray.tasks import Task
-from photochrom.batch.report import Result
+from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import skipped
-from photochrom.batch.runner import Settings, failed_by_death
+from photochrom.batch.runner import THREADS_PER_WORKER, Settings, colorize_in_worker
+from photochrom.batch.storage import exists, get_version
+from photochrom.batch.transfers import colorize_anywhere
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.cores import count_cores
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, UsageError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.safe_path import safe_path
 from photochrom.version import __version__
@@ -82,7 +81,7 @@ class _ActorConfig:
 
 
 def colorize_on_ray(
-    tasks: Sequence[Task],
+    jobs: Sequence[Job],
     settings: Settings,
     *,
     address: str | None = None,
@@ -91,7 +90,7 @@ def colorize_on_ray(
     """Colorize photos on a Ray cluster. Crash-isolated: a crash fails only the photo in progress.
 
     Args:
-        tasks: From `plan_tasks`.
+        jobs: From `plan`.
         settings: Settings; each actor has one thread.
         address: `HOST:PORT` or `auto`. None: start a cluster on this computer for the batch.
         actors: Number of actors. None: one per core of the cluster.
@@ -102,8 +101,9 @@ def colorize_on_ray(
     Raises:
         ModelError: If the model cannot be loaded.
         ClusterError: If the cluster cannot be reached or its machines cannot do the work.
+        UsageError: If the address is none.
     """
-    with contextlib.closing(_colorize(tasks, settings, address, actors)) as results:
+    with contextlib.closing(_colorize(jobs, settings, address, actors)) as results:
         while True:
             with _silence_ray():
                 result = next(results, None)
@@ -113,22 +113,18 @@ def colorize_on_ray(
 
 
 def _colorize(
-    tasks: Sequence[Task], settings: Settings, address: str | None, actors: int | None
+    jobs: Sequence[Job], settings: Settings, address: str | None, actors: int | None
 ) -> Generator[Result, None, None]:
     """Implement `colorize_on_ray` without silencing Ray."""
-    for location in [location for task in tasks for location in (task.input, task.output)]:
-        if location.startswith("memory://"):
-            raise ClusterError(
-                f"{location} is in the memory of one process, which others cannot read; give a "
-                "path, or the URL of an object store"
-            )
     OnnxModel(settings.model or default_model_path(), device="cpu")  # fails before any work
     remaining = {}
-    for number, task in enumerate(tasks):
-        if task.has_output() and not settings.overwrite and task.replaces is None:
-            yield skipped(task)
+    for number, job in enumerate(jobs):
+        if job.has_output() and not settings.overwrite and job.replaces is None:
+            yield skipped(job)
+        elif isinstance(job.output, Path):
+            remaining[number] = dataclasses.replace(job, output_version=read_version(job.output))
         else:
-            remaining[number] = task
+            remaining[number] = job
     if not remaining:
         return
     with _cluster(address), _probe_files(list(remaining.values()), address) as probes:
@@ -142,20 +138,20 @@ def _colorize(
                     yield result
             if not remaining:
                 return
-    for task in remaining.values():
-        error = f"{task.input}: the machine stopped responding, {_ROUNDS} times"
-        yield Result(task.input, task.output, "failed", 0.0, error=error, hints=task.hints)
+    for job in remaining.values():
+        error = f"{job.input}: the machine stopped responding, {_ROUNDS} times"
+        yield job.failed(error)
 
 
 def _run_round(
-    tasks: Mapping[int, Task], config: Any, plan: ActorPlan, rows: int
+    jobs: Mapping[int, Job], config: Any, plan: ActorPlan, rows: int
 ) -> Iterator[tuple[int, Result]]:
-    """Send tasks out in blocks of `rows`, and yield their numbers and results."""
+    """Send jobs out in blocks of `rows`, and yield their numbers and results."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # the next round repeats them
     context.execution_no_progress_timeout_s = _NO_PROGRESS_TIMEOUT
-    items = [{"number": number, "task": task.to_json()} for number, task in tasks.items()]
+    items = [{"number": number, "job": job} for number, job in jobs.items()]
     dataset = ray.data.from_items(items, override_num_blocks=math.ceil(len(items) / rows))
     answers = dataset.map_batches(
         _Actor,
@@ -170,11 +166,10 @@ def _run_round(
     )
     try:
         for batch in answers.iter_batches(batch_size=None, prefetch_batches=0):
-            for number, line in zip(batch["number"], batch["answer"], strict=True):
-                error = json.loads(str(line)).get("cluster_error")
-                if error is not None:
-                    raise ClusterError(error)
-                yield int(number), Result.from_json(str(line))
+            for number, answer in zip(batch["number"], batch["answer"], strict=True):
+                if isinstance(answer, str):
+                    raise ClusterError(answer)
+                yield int(number), answer
     except ExecutionTimeoutError:
         return
     except RayError as error:
@@ -220,24 +215,49 @@ class _Actor:
         self._pool.wait_until_ready()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        answers = np.empty(len(batch["number"]), dtype=object)
         if self._error is not None:
-            lines = [json.dumps({"cluster_error": self._error})] * len(batch["number"])
+            answers[:] = self._error
         else:
-            tasks = [Task.from_json(str(line)) for line in batch["task"]]
-            # While one photo is colorized, the next is downloaded and the last one uploaded.
-            with ThreadPoolExecutor(3) as threads:
-                lines = [result.to_json() for result in threads.map(self._run_task, tasks)]
-        # Objects: NumPy would pad all strings to the longest one.
-        return {"number": batch["number"], "answer": np.array(lines, dtype=object)}
+            run = functools.partial(
+                run_once,
+                colorize=functools.partial(colorize_in_worker, self._pool),
+                overwrite=self._config.settings.overwrite,
+            )
+            # While one photo is colorized, others are downloaded or uploaded.
+            with ThreadPoolExecutor(THREADS_PER_WORKER) as threads:
+                answers[:] = list(threads.map(run, batch["job"]))
+        return {"number": batch["number"], "answer": answers}
 
-    def _run_task(self, task: Task) -> Result:
-        return run_task(task, self._colorize, overwrite=self._config.settings.overwrite)
 
-    def _colorize(self, job: Job) -> Result:
-        try:
-            return self._pool.submit(job).result()
-        except WorkerDiedError as error:
-            return failed_by_death(job, error)
+def run_once(job: Job, colorize: Callable[[Job], Result], *, overwrite: bool) -> Result:
+    """Call `colorize_anywhere` unless the job is done.
+
+    An output written after the job was planned is from an earlier attempt, whose machine died
+    before it could report, or which was faster. The job is then done, in 0 seconds.
+    """
+    done = Result(job.input, job.output, "done", 0.0, hints=job.hints)
+    try:
+        if _has_new_output(job):
+            return done
+        result = colorize_anywhere(job, colorize, overwrite=overwrite)
+        is_lost = result.status in ("failed", "skipped") and _has_new_output(job)
+    except PhotochromError as error:
+        return job.failed(str(error))
+    return done if is_lost else result
+
+
+def _has_new_output(job: Job) -> bool:
+    """Return whether an output was written since the job was planned.
+
+    Raises:
+        PhotochromError: If a request to a store fails.
+    """
+    if isinstance(job.output, Path):
+        return read_version(job.output) not in (None, job.output_version)
+    if job.output_version is None:
+        return exists(job.output)
+    return get_version(job.output) not in (None, job.output_version)
 
 
 def _check_visible(config: _ActorConfig) -> None:
@@ -256,11 +276,12 @@ def _check_visible(config: _ActorConfig) -> None:
 
 
 def _configure_actors(
-    settings: Settings, plan: ActorPlan, tasks: Sequence[Task], probes: list[str]
+    settings: Settings, plan: ActorPlan, jobs: Sequence[Job], probes: list[str]
 ) -> _ActorConfig:
-    paths = [path for task in tasks for path in (task.input, task.output) if not is_url(path)]
-    is_relative = any(not Path(path).is_absolute() for path in paths)
-    folders = {str(Path(task.input).parent) for task in tasks if not is_url(task.input)}
+    photos = [job.input for job in jobs if isinstance(job.input, Path)]
+    paths = photos + [job.output for job in jobs if isinstance(job.output, Path)]
+    is_relative = any(not path.is_absolute() for path in paths)
+    folders = {str(photo.parent) for photo in photos}
     return _ActorConfig(
         settings=dataclasses.replace(settings, device=plan.device, threads=1, model=None),
         model=None if settings.model is None else settings.model.read_bytes(),
@@ -339,12 +360,13 @@ def _check_address(address: str) -> None:
     """Check that there is a cluster, since Ray itself would retry for ten minutes.
 
     Raises:
+        UsageError: If it is not the form of an address.
         ClusterError: If there is none.
     """
     if address != "auto":
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal() or is_url(address):
-            raise ClusterError(
+            raise UsageError(
                 f"{address!r} is no address of a Ray cluster; give HOST:PORT as `ray start --head` "
                 "prints it, or auto, on a machine of the cluster"
             )
@@ -368,13 +390,13 @@ def _check_address(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _probe_files(tasks: Sequence[Task], address: str | None) -> Iterator[list[str]]:
+def _probe_files(jobs: Sequence[Job], address: str | None) -> Iterator[list[str]]:
     """Create a hidden file in the output folder, to check that other machines see the folder."""
-    outputs = [task.output for task in tasks if not is_url(task.output)]
+    outputs = [job.output for job in jobs if isinstance(job.output, Path)]
     if address is None or not outputs:
         yield []
         return
-    folder = Path(outputs[0]).absolute().parent
+    folder = outputs[0].absolute().parent
     make_folder(folder, ClusterError)
     probe = folder / f".photochrom-{uuid.uuid4().hex}.tmp"
     try:

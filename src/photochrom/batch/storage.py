@@ -1,4 +1,4 @@
-"""Access files at paths and URLs, through fsspec."""
+"""Access files in object stores by URL, through fsspec."""
 
 import datetime
 import re
@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from photochrom.batch.locations import is_url
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, UsageError
 
-_MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "updated")
+_MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "updated", "created")
 """Keys of the modification time in fsspec's file systems."""
 
 
@@ -44,25 +43,17 @@ def list_files(url: str) -> dict[str, str]:
     return {f"{scheme}://{name.lstrip('/')}": _version(info) for name, info in files.items()}
 
 
-def get_version(location: str) -> str | None:
+def get_version(url: str) -> str | None:
     """Return a text that changes when the file is rewritten, None if there is no file.
 
     Raises:
         PhotochromError: If the request fails.
     """
-    if is_url(location):
-        info = _get_info(location)
-        return None if info is None else _version(info)
-    try:
-        stat = Path(location).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise PhotochromError(f"cannot check {location}: {error.strerror or error}") from error
-    return f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns}"
+    info = _get_info(url)
+    return None if info is None or info["type"] == "directory" else _version(info)
 
 
-def exists(location: str) -> bool:
+def exists(url: str) -> bool:
     """Return whether there is a file.
 
     For a missing object this is one GET; `get_version` would also list its prefix, which costs as
@@ -71,12 +62,12 @@ def exists(location: str) -> bool:
     Raises:
         PhotochromError: If the request fails.
     """
-    if not is_url(location):
-        return get_version(location) is not None
-    with _open_store(location, "check") as (store, key):
+    with _open_store(url, "check") as (store, key):
         try:
             store.cat_file(key, start=0, end=1)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not _is_no_file(error):
+                raise
             return False
     return True
 
@@ -95,7 +86,8 @@ def upload(path: Path, url: str, *, overwrite: bool) -> None:
     """Copy a file to a URL atomically.
 
     Raises:
-        PhotochromError: If the request fails, or the file exists and `overwrite` is not set.
+        FileExistsError: If the file exists and `overwrite` is not set.
+        PhotochromError: If the request fails.
     """
     with _open_store(url, "write") as (store, key):
         store.put_file(str(path), key, mode="overwrite" if overwrite else "create")
@@ -105,7 +97,9 @@ def _get_info(url: str) -> dict[str, Any] | None:
     with _open_store(url, "check") as (store, key):
         try:
             info: dict[str, Any] = store.info(key)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if not _is_no_file(error):
+                raise
             return None
     return info
 
@@ -115,24 +109,57 @@ def _open_store(url: str, action: str) -> Iterator[tuple[Any, str]]:
     """Yield the fsspec file system of a URL and the key in it.
 
     Raises:
-        PhotochromError: In place of any exception, since each client has its own types.
+        FileExistsError: As raised by the client.
+        UsageError: If there is no client for such URLs.
+        PhotochromError: In place of any other exception, since each client has its own types.
     """
-    from fsspec.core import url_to_fs  # type: ignore[import-untyped]
-
-    prefix = f"cannot reach {url}"
+    scheme = url.partition("://")[0]
     try:
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
         # No cache: an earlier listing does not say what exists now.
         store, key = url_to_fs(url, use_listings_cache=False)
-        prefix = f"cannot {action} {url}"
+    except ImportError as error:
+        if scheme in ("s3", "s3a") or error.name == "fsspec":
+            advice = "URLs need fsspec and s3fs; run `pip install 'photochrom[s3]'`"
+        else:
+            advice = f"{scheme}:// needs a package of its own: {error}"
+        raise PhotochromError(f"cannot {action} {url}: {advice}") from error
+    except ValueError as error:
+        raise UsageError(f"cannot {action} {url}: {error}; give a path, or s3://") from error
+    try:
         yield store, str(key)
-    except FileNotFoundError as error:
-        raise PhotochromError(f"{prefix}: no such file or no such bucket") from error
+    except FileExistsError:
+        raise
     except Exception as error:
-        lines = str(getattr(error, "strerror", None) or error).splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        if isinstance(error, PermissionError):
-            reason = f"permission denied; {reason}"
-        raise PhotochromError(f"{prefix}: {reason}") from error
+        raise PhotochromError(f"cannot {action} {url}: {_describe(error)}") from error
+
+
+def _is_no_file(error: FileNotFoundError) -> bool:
+    """Return whether there is no file; otherwise there is no bucket, or no server that answers."""
+    cause = error.__cause__
+    response = getattr(cause, "response", {})  # of botocore
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    return cause is None or code == "NoSuchKey" or getattr(cause, "status", None) == 404
+
+
+def _describe(error: Exception) -> str:
+    """Return what a store or its client answered, and what to do."""
+    source: BaseException = error
+    if isinstance(error, FileNotFoundError):
+        if _is_no_file(error):
+            return "there is no such file"
+        if not hasattr(error.__cause__, "response"):  # fsspec's errors of HTTP have the URL only
+            source = error.__cause__ or error
+    lines = str(getattr(source, "strerror", None) or source).splitlines()
+    reason = lines[0].rstrip(".") if lines else type(source).__name__
+    if isinstance(error, PermissionError) or getattr(source, "status", None) in (401, 403):
+        return f"permission denied (403): {reason}; check the key and what it may do"
+    if "credentials" in reason:
+        return f"{reason}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+    if source is error and isinstance(error, FileNotFoundError):
+        return f"no such bucket: {reason}; check its name, and the store in AWS_ENDPOINT_URL"
+    return f"{reason}; check the network and the address of the store, and try again"
 
 
 def _version(info: dict[str, Any]) -> str:

@@ -1,0 +1,76 @@
+"""Colorize photos at URLs: download to a temporary file, colorize, upload."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from photochrom.batch.locations import url_name
+from photochrom.batch.planning import Job
+from photochrom.batch.report import Result
+from photochrom.batch.resuming import changed_output, skipped
+from photochrom.batch.storage import download, get_version, upload
+from photochrom.errors import PhotochromError
+
+
+def colorize_anywhere(
+    job: Job, colorize: Callable[[Job], Result], *, overwrite: bool = False
+) -> Result:
+    """Colorize the photo of a job at paths or URLs; errors are reported in the result.
+
+    Args:
+        job: A job. At a URL, an output of which the job knows no version is never replaced.
+        colorize: `colorize_file` with its settings, called with a job at paths.
+        overwrite: Whether an output at a URL may be replaced; `colorize` has its own setting.
+    """
+    if isinstance(job.input, Path) and isinstance(job.output, Path):
+        return colorize(job)
+    if job.has_output() and not overwrite and job.replaces is None:
+        return skipped(job)  # without a download
+    try:
+        with tempfile.TemporaryDirectory(prefix="photochrom-") as folder:
+            return _transfer(job, colorize, Path(folder), overwrite)
+    except FileExistsError:  # written since the batch was planned
+        return skipped(job)
+    except PhotochromError as error:
+        text = str(error)
+    except OSError as error:
+        text = f"cannot write a temporary copy of {job.input}: {error.strerror or error}"
+    return job.failed(text)
+
+
+def _transfer(job: Job, colorize: Callable[[Job], Result], folder: Path, overwrite: bool) -> Result:
+    """Colorize by way of temporary files in a folder.
+
+    Raises:
+        FileExistsError: If there is an output by now, and it may not be replaced.
+        PhotochromError: If a request to a store fails.
+        OSError: If a temporary file cannot be written.
+    """
+    photo, output = _local(job.input, folder / "photo"), _local(job.output, folder / "result")
+    if isinstance(job.input, str):
+        download(job.input, photo)
+    result = colorize(dataclasses.replace(job, input=photo, output=output))
+    error, version = result.error, result.output_version
+    if isinstance(job.output, str) and result.status == "done":
+        if job.replaces is not None and get_version(job.output) != job.replaces:
+            return changed_output(job)
+        upload(output, job.output, overwrite=overwrite or job.replaces is not None)
+        version = get_version(job.output)
+    for path, location in ((photo, job.input), (output, job.output)):
+        error = error and error.replace(str(path), str(location))
+    return dataclasses.replace(
+        result,
+        input=job.input,
+        output=job.output,
+        error=error,
+        input_version=job.input_version or result.input_version,
+        output_version=version,
+    )
+
+
+def _local(location: Path | str, temporary: Path) -> Path:
+    """Return a path itself; for a URL, a temporary file with its suffix."""
+    if isinstance(location, Path):
+        return location
+    return temporary.with_suffix(PurePosixPath(url_name(location)).suffix)

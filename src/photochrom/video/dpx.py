@@ -1,0 +1,139 @@
+"""DPX pictures (SMPTE ST 268-1) as photos. FFmpeg codes the pixels; the header is kept here."""
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.codec.context import CodecContext
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from photochrom.errors import PhotoError
+from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.samples import to_photo
+
+FORMAT = "DPX"
+"""Of a photo's encoding, whose options are `bits` and `header`."""
+_HEADER_SIZE = 2048
+_GENERIC_SIZE = 1664
+"""Bytes of the header that FFmpeg writes; those for film and television follow."""
+_ORIENTATION, _DESCRIPTOR, _TRANSFER, _COLORIMETRY = 768, 800, 801, 802
+_CREATOR, _CREATOR_SIZE = 160, 100
+_LOGARITHMIC = {1: "printing density", 3: "logarithmic"}
+_ITU709 = 6
+_KEPT = {
+    36: "100s24s100s200s200s",  # name of the file, time, creator, project, copyright
+    1408: "6I100s24s32s32s4H2I28s",  # part of a larger picture, source, scanner, pixel aspect
+    1664: "2s2s2s6s4s32s5I32s100s56s",  # film: edge code, number and rate of frames, slate
+    1920: "2I4s10I76s",  # television: timecode, user bits, rate of frames
+}
+"""Fields of the header, by offset, that a result has from its source. Floats are copied as bits."""
+_UNDEFINED = {1712: 20, 1920: 52}
+"""Offsets and sizes of the numbers for film and television, which are ones if nothing is known."""
+_PIXEL_FORMATS = {8: "rgb24", 10: "gbrp10", 12: "gbrp12", 16: "rgb48"}
+
+
+def read(path: Path) -> Photo:
+    """Read a picture of 8 to 16 bits, grey or RGB, encoded for a display.
+
+    Transfer characteristics other than the logarithmic ones are taken for that of sRGB.
+
+    Raises:
+        PhotoError: If it is damaged, or holds film densities or anything else.
+    """
+    try:
+        data = path.read_bytes()
+        decoder = CodecContext.create("dpx", "r")
+        assert isinstance(decoder, VideoCodecContext)
+        frames = [*decoder.decode(Packet(data)), *decoder.decode(None)] if data else []
+    except av.error.FFmpegError as error:
+        raise PhotoError(f"{path} is not a DPX that can be read: {error.strerror}") from error
+    except OSError as error:
+        raise PhotoError(f"cannot read {path}: {error.strerror or error}") from error
+    if not frames:
+        raise PhotoError(f"{path} is not a DPX that can be read; give another copy")
+    _check_header(path, data)
+    format_ = frames[0].format
+    bits = format_.components[0].bits
+    if format_.name.rstrip("lbe") not in (f"gray{bits}", "gray", _PIXEL_FORMATS.get(bits)):
+        raise PhotoError(
+            f"{path} has the pixel format {format_.name}; convert it to grey or RGB without alpha"
+        )
+    header = data[: min(_HEADER_SIZE, _unpack(data, 4, "I")[0])]
+    encoding = Encoding(FORMAT, {"bits": bits, "header": header})
+    return Photo(to_photo(frames[0].to_ndarray(), bits).pixels, encoding=encoding)
+
+
+def _check_header(path: Path, data: bytes) -> None:
+    transfer = data[_TRANSFER]
+    if transfer in _LOGARITHMIC:
+        raise PhotoError(
+            f"{path} holds film densities (transfer characteristic {transfer}, "
+            f"{_LOGARITHMIC[transfer]}), not a picture for a display; convert it to BT.709 or sRGB "
+            "first"
+        )
+    if _unpack(data, _ORIENTATION, "H")[0] != 0:
+        raise PhotoError(f"{path} is stored mirrored or turned; store it upright first")
+
+
+def encode(photo: Photo) -> bytes:
+    """Return the RGB file of a photo, with bits and header of the DPX that it was read from.
+
+    Others have 8 or 16 bits, and BT.709 as transfer characteristic and colorimetry. The mark of the
+    photo becomes the creator.
+
+    Raises:
+        PhotoError: If the photo has transparency.
+    """
+    if photo.alpha is not None:
+        raise PhotoError("a DPX has no transparency and the picture has; choose .tif or .png")
+    options = photo.encoding.options if photo.encoding.format == FORMAT else {}
+    header: bytes = options.get("header", b"")
+    order = "be" if _order(header) == ">" else "le"
+    largest = np.iinfo(photo.pixels.dtype).max
+    bits = options.get("bits", 8 * photo.pixels.itemsize)
+    samples: Any = np.ascontiguousarray(np.broadcast_to(photo.pixels, (*photo.pixels.shape[:2], 3)))
+    if largest != (1 << bits) - 1:
+        scaled = samples.astype(np.uint32) * ((1 << bits) - 1)
+        samples = ((scaled + largest // 2) // largest).astype(np.uint16)
+    format_ = _PIXEL_FORMATS[bits] + order * (bits > 8)
+    data = bytearray(_encode_pixels(VideoFrame.from_ndarray(samples, format=format_)))
+    data[_GENERIC_SIZE:_GENERIC_SIZE] = bytes(_HEADER_SIZE - _GENERIC_SIZE)
+    for offset, value in ((4, _HEADER_SIZE), (16, len(data)), (28, 384), (808, _HEADER_SIZE)):
+        _pack(data, offset, "I", value)
+    for offset, size in _UNDEFINED.items():
+        data[offset : offset + size] = b"\xff" * size
+    data[_TRANSFER] = data[_COLORIMETRY] = _ITU709
+    if header:
+        for offset, fields in _KEPT.items():
+            if offset < len(header):
+                _pack(data, offset, fields, *_unpack(header, offset, fields))
+        data[_TRANSFER : _COLORIMETRY + 1] = header[_TRANSFER : _COLORIMETRY + 1]
+    if photo.metadata.mark:
+        _pack(data, _CREATOR, f"{_CREATOR_SIZE}s", photo.metadata.mark.encode()[:_CREATOR_SIZE])
+    return bytes(data)
+
+
+def _encode_pixels(frame: VideoFrame) -> bytes:
+    encoder = CodecContext.create("dpx", "w")
+    assert isinstance(encoder, VideoCodecContext)
+    encoder.width, encoder.height = frame.width, frame.height
+    encoder.pix_fmt, encoder.time_base = frame.format.name, Fraction(1, 24)
+    frame.pts = 0
+    return b"".join(bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None)))
+
+
+def _order(data: bytes | bytearray) -> str:
+    return ">" if data[:4] == b"SDPX" else "<"
+
+
+def _unpack(data: bytes, offset: int, fields: str) -> tuple[Any, ...]:
+    return struct.unpack_from(_order(data) + fields, data, offset)
+
+
+def _pack(data: bytearray, offset: int, fields: str, *values: Any) -> None:
+    struct.pack_into(_order(data) + fields, data, offset, *values)
