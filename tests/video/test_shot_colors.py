@@ -151,6 +151,13 @@ def test_known_colours_win_over_predictions_for_the_whole_shot(colors: Learn):
         assert np.abs(ab - known).max() < 0.5
 
 
+def test_between_known_colours_each_counts_by_its_distance(colors: Learn):
+    known = {index: np.full((2, H, W), value, np.float32) for index, value in ((12, 10), (60, 50))}
+    means = [ab.mean() for ab in colors(still(73), drifting_ab, fixed=known)]
+    for index, value in ((0, 10), (12, 10), (24, 20), (36, 30), (48, 40), (60, 50), (72, 50)):
+        assert abs(means[index] - value) < 3
+
+
 def test_the_first_frame_to_be_asked_for_may_be_any(tmp_path: Path):
     frames = still(30, grain=1)
     learn(frames, lambda i: predict_ab(frames[i]), tmp_path / "a", stops=[30])

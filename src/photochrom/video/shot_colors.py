@@ -38,6 +38,9 @@ _FORGETTING = 4.0
 """What covers a place is taken for the background there once it has this many times the weight."""
 _FIXED_WEIGHT, _WEIGHT_BESIDE_FIXED = 1000.0, 0.02
 """Weights of known ab, and of predictions in the same shot, which otherwise have 1."""
+_AGING = 1e-3
+"""Variance of the process for each frame if several ab are known, so that each counts most near its
+frame."""
 _MAX_CHROMA_GAIN = 1.5
 """Against the loss of chroma in means of different hues."""
 _MIN_WEIGHT = 1e-3
@@ -74,10 +77,10 @@ def learn(
     numbered = enumerate(frames)
     with open_atomic(path) as target:
         for first, stop in pairwise([0, *stops]):
-            has_fixed = any(first <= index < stop for index in fixed)
-            weight = _WEIGHT_BESIDE_FIXED if has_fixed else 1.0
+            count = sum(first <= index < stop for index in fixed)
+            weight = _WEIGHT_BESIDE_FIXED if count else 1.0
             with TemporaryFile(dir=path.parent) as file:
-                part = _Part(file, weight)
+                part = _Part(file, weight, _AGING if count > 1 else 0.0)
                 chooser = _KeyframeChooser(first, stop, {*flashes}, {*fixed})
                 for index, frame in islice(numbered, stop - first):
                     grey = blur(frame)
@@ -122,9 +125,10 @@ class _KeyframeChooser:
 class _Part:
     """The keyframes of a part of a shot, in a temporary file."""
 
-    def __init__(self, file: IO[bytes], weight: float) -> None:
+    def __init__(self, file: IO[bytes], weight: float, aging: float) -> None:
         self._file = file
         self._weight = weight
+        self._aging = aging
         self._indices: list[int] = []
         self._records: _Records
         self._backgrounds: dict[int, _Background] = {}
@@ -182,8 +186,11 @@ class _Part:
             background = self._backgrounds[step] = _Background(there["grey"], state)
         else:
             background.add(there["grey"], state)
+        noise = self._aging * abs(self._indices[k + step] - self._indices[k])
+        background.age(noise)
         background.move(motion)
-        carried, covered = _transport(state, motion), background.recall(record["grey"])
+        carried = _transport(_age(state, noise), motion)
+        covered = background.recall(record["grey"])
         return np.where(covered[3] > carried[3], covered, carried)
 
 
@@ -204,6 +211,10 @@ class _Background:
         is_better = state[3] >= needed
         self._grey = np.where(is_better, grey, self._grey)
         self._state = np.where(is_better, state, self._state)
+
+    def age(self, noise: float) -> None:
+        """Add noise of the process."""
+        self._state = _age(self._state, noise)
 
     def move(self, motion: Motion) -> None:
         """Follow the camera to the next keyframe, given the motion from there."""
@@ -259,6 +270,12 @@ def _transport(state: NDArray[Any], motion: Motion) -> _State:
     noise += ~motion.is_static * np.float32(_MOTION_NOISE)
     weight = weight / (1 + weight * noise) * (similarity >= _MIN_SIMILARITY)
     return np.concatenate([motion.warp(state[:3], cv2.INTER_CUBIC), weight[None]])
+
+
+def _age(state: _State, noise: float) -> _State:
+    """Return a state after noise of the process was added."""
+    weight = state[3:] / (1 + state[3:] * np.float32(noise))
+    return np.concatenate([state[:3], weight])
 
 
 def _merge(one: _State, other: _State) -> _State:
