@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The list of shots in JSON: written unless it exists; edit it and run again.",
 )
+@click.option("--start", metavar="T", help="Colorize from this time on: h:mm:ss.s, or seconds.")
+@click.option("--end", metavar="T", help="Colorize until this time; its frame is left out.")
 @click.option(
     "--sheet",
     type=click.Path(path_type=Path),
@@ -94,6 +96,8 @@ def video(
     hints: Path | None,
     sheet: Path | None,
     shots: Path | None,
+    start: str | None,
+    end: str | None,
     **options: Any,
 ) -> None:
     """Colorize a video.
@@ -107,14 +111,21 @@ def video(
     need("video")
     from photochrom.video.checkpoint import checkpoint_folder
     from photochrom.video.hints import read_timed_hints
+    from photochrom.video.parts import TimeRange
     from photochrom.video.pipeline import colorize_video, list_shots, preview_video
     from photochrom.video.references import parse_reference
     from photochrom.video.sequences import parse_rate
+    from photochrom.video.times import parse_time
 
     if hints is not None:
         options["hints"] = read_timed_hints(hints)
     options["references"] = [parse_reference(text) for text in options["references"]]
-    source: dict[str, Any] = {} if max_pixels is None else {"max_pixels": max_pixels}
+    part = TimeRange(
+        parse_time(start or 0, "--start"), None if end is None else parse_time(end, "--end")
+    )
+    source: dict[str, Any] = {"part": part}
+    if max_pixels is not None:
+        source["max_pixels"] = max_pixels
     if rate is not None:
         source["rate"] = parse_rate(rate)
     if target is None and sheet is None and shots is None:

@@ -1,7 +1,8 @@
 """Analyse a source video in one pass."""
 
+import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -18,6 +19,8 @@ from photochrom.video.timestamps import mend_times
 
 SAMPLE_INTERVAL = 3
 """Every so many frames, it is examined whether the film is in colour."""
+_FRAMES_AFTER = 16
+"""Frames after a window that are examined too, for cuts and reordered times."""
 _SAMPLE_SIDE = 128
 """Short side in px of the copy that is examined."""
 
@@ -50,10 +53,38 @@ class VideoAnalysis:
     """Indices of frames that are damaged, or near to which others were lost."""
     notes: list[str] = field(default_factory=list)
     """Sentences on damage, and on times that were mended."""
+    origin: int = 0
+    """Timestamp of the first frame of the whole video."""
+    is_part: bool = False
+    """Whether these are not all frames of the video."""
+    seek: int | None = None
+    """Stamp at which decoding started; None: the beginning."""
+    lead: int = 0
+    """Number of frames that were decoded before the first."""
 
 
-def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
+@dataclass(frozen=True)
+class Window:
+    """What is examined of a video, in timestamps."""
+
+    origin: int
+    """Of the first frame of the whole video."""
+    start: int
+    end: int | None
+    """A frame that begins here is outside; None: the end of the video."""
+    seek: int | None
+    """Stamp of the keyframe at which decoding starts; None: the beginning."""
+
+
+def analyse(
+    video: Video, progress: ProgressCallback, window: Window | None = None
+) -> VideoAnalysis:
     """Decode a video, detect its cuts, mend its times, and examine which frames are in colour.
+
+    Args:
+        video: The source.
+        progress: Called after each frame.
+        window: What is examined; None: all. The result has some frames more on both sides.
 
     Raises:
         VideoError: If too much of the video is damaged, or it is interlaced, or its frames change
@@ -66,7 +97,9 @@ def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
     colored: list[int] = []
     damage: list[tuple[int, Damage]] = []
     detector = CutDetector()
-    for frame in decode(video, on_damage=lambda one: damage.append((len(stamps), one))):
+    later = 0
+    seek = None if window is None else window.seek
+    for frame in decode(video, seek, on_damage=lambda one: damage.append((len(stamps), one))):
         _check_frame(video, frame)
         thumbnail = _thumbnail(frame)
         detector.add(thumbnail)
@@ -77,14 +110,17 @@ def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
         checksums.append(zlib.crc32(thumbnail.tobytes()))
         stamps.append(frame.pts)
         durations.append(frame.duration or 0)
-        progress("analysing", len(stamps), max(video.estimated_frames, len(stamps)))
+        progress("analysing", len(stamps), max(_estimate_frames(video, window), len(stamps)))
+        later += _is_later(video, window, stamps)
+        if later > _FRAMES_AFTER:
+            break
     detector.finish()
-    timestamps, notes = _find_times(video, stamps)
-    losses = _find_losses(video, damage, stamps, timestamps)
+    timestamps, notes = find_times(video, stamps)
+    losses = _find_losses(video, damage, stamps, timestamps, window)
     check_damage(video, losses, len(stamps))
     notes += [f"damage {line}" for line in describe_damage(losses)]
     end = float(timestamps[-1] * video.time_base)
-    if end + 1 < video.expected_end:
+    if later <= _FRAMES_AFTER and end + 1 < video.expected_end:
         notes.append(
             f"the film ends at {format_time(end)}, not at {format_time(video.expected_end)} as its "
             "file says: it may be cut off"
@@ -94,12 +130,34 @@ def analyse(video: Video, progress: ProgressCallback) -> VideoAnalysis:
     return VideoAnalysis(
         *(timestamps, durations, checksums, keyframes, detector.cuts, detector.flashes, colored),
         stamps=stamps,
+        origin=timestamps[0],
         damaged=sorted({min(index, len(stamps) - 1) for index, _ in damage}),
         notes=notes,
     )
 
 
-def _find_times(video: Video, stamps: list[int | None]) -> tuple[list[int], list[str]]:
+def _estimate_frames(video: Video, window: Window | None) -> int:
+    """Return how many frames will be decoded, 0 if that is unknown."""
+    if window is None:
+        return video.estimated_frames
+    first = 0 if window.seek is None else window.seek - window.origin
+    skipped = round(first * video.time_base * video.frame_rate)
+    if window.end is None:
+        return max(0, video.estimated_frames - skipped)
+    stop = round((window.end - window.origin) * video.time_base * video.frame_rate)
+    return min(stop, video.estimated_frames or stop) - skipped
+
+
+def _is_later(video: Video, window: Window | None, stamps: Sequence[int | None]) -> bool:
+    """Return whether the last of the frames is after the window, as far as its stamp says."""
+    if window is None or window.end is None:
+        return False
+    if video.stamp == "pos":
+        return len(stamps) / video.frame_rate / video.time_base > window.end - window.origin
+    return (stamps[-1] or window.origin) >= window.end
+
+
+def find_times(video: Video, stamps: list[int | None]) -> tuple[list[int], list[str]]:
     """Return the presentation times of frames, and notes of what was mended."""
     period = 1 / video.frame_rate / video.time_base
     rate = f"{float(video.frame_rate):.6g} frames a second"
@@ -125,14 +183,18 @@ def _find_losses(
     damage: list[tuple[int, Damage]],
     stamps: list[int | None],
     timestamps: list[int],
+    window: Window | None,
 ) -> list[Loss]:
-    """Return when frames are lost or damaged, each with the number of frames decoded before."""
+    """Return when frames of the window are lost or damaged."""
     has_times = video.stamp != "pos" and stamps == timestamps
     losses = []
     for index, one in damage:
         known = one.stamp if has_times else None
         time = timestamps[min(index, len(timestamps) - 1)] if known is None else known
-        losses.append(Loss(float((time - timestamps[0]) * video.time_base), one.is_lost))
+        if window is not None and not window.start <= time < (window.end or math.inf):
+            continue
+        origin = timestamps[0] if window is None else window.origin
+        losses.append(Loss(float((time - origin) * video.time_base), one.is_lost))
     return losses
 
 

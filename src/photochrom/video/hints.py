@@ -19,7 +19,7 @@ from photochrom.video.times import frame_times, parse_time
 _FORM = '[{"time": "00:01:02.5", "x": 410, "y": 220, "color": "firebrick"}]'
 _ROUNDING = Fraction(1, 1000)
 """In seconds, of times that a player shows."""
-_SNAP = Fraction(1, 10)
+SNAP = Fraction(1, 10)
 """In seconds. A hint so short before a cut is for the shot after it."""
 
 
@@ -105,9 +105,9 @@ def hold(
                 f"the hint {hint} lies beyond the end of {video.path} at "
                 f"{format_time(float(end))}; give an earlier time"
             )
-        first = bisect_right(times, hint.time + _ROUNDING) - 1
+        first = max(bisect_right(times, hint.time + _ROUNDING) - 1, 0)
         stop = cuts[bisect_right(cuts, first)]
-        if stop < len(times) and times[stop] - hint.time <= _SNAP:
+        if stop < len(times) and times[stop] - hint.time <= SNAP:
             first, stop = stop, cuts[bisect_right(cuts, stop)]
         held.append(HeldHint(hint.hint, first, stop))
     # All that begin in a shot hold at its end.

@@ -15,6 +15,7 @@ from photochrom.video.analysis import VideoAnalysis
 from photochrom.video.codecs import VideoEncoding, add_video_stream
 from photochrom.video.segment import BITEXACT, MARK_KEY
 from photochrom.video.source import Video, VideoError, metadata_error_options, open_container
+from photochrom.video.time_span import TimeSpan, find_span
 
 _FILE_METADATA = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
 """Metadata keys that describe the source file and are not copied."""
@@ -134,12 +135,21 @@ def mux(
     ):
         out.flags |= BITEXACT
         streams = _add_streams(out, source, video, first, encoding)
-        _write_metadata(out, source, _find_mark(files))
+        span = find_span(video, analysis)
+        _write_metadata(out, source, _find_mark(files), span)
         stores_durations = encoding.container in ("matroska", "webm")
         packets = _video_packets(video, analysis, files, delay, stores_durations=stores_durations)
+        continuing = {s.index for s in source.streams if s.type in ("audio", "video")} & {*streams}
         for packet in source.demux([source.streams[index] for index in streams]):
             if packet.dts is None and packet.size == 0:  # the end of a stream
                 continue
+            if span is not None:
+                if span.is_past(packet):
+                    continuing.discard(packet.stream_index)
+                    if not continuing:
+                        break
+                if not span.cut_packet(packet):
+                    continue
             stream = streams[packet.stream_index]
             if packet.stream_index == video.stream_index:  # keeps the order of streams in the file
                 video_packet = next(packets, None)
@@ -197,7 +207,9 @@ def _find_mark(files: Sequence[Path]) -> str | None:
     return None
 
 
-def _write_metadata(out: OutputContainer, source: InputContainer, mark: str | None) -> None:
+def _write_metadata(
+    out: OutputContainer, source: InputContainer, mark: str | None, span: TimeSpan | None
+) -> None:
     """Copy metadata and chapters of the source, and append the note that colours were added."""
     for key, value in source.metadata.items():
         if key.lower() not in _FILE_METADATA:
@@ -206,7 +218,8 @@ def _write_metadata(out: OutputContainer, source: InputContainer, mark: str | No
         keys = [key for key in out.metadata if key.lower() == MARK_KEY]
         comments = [out.metadata.pop(key) for key in keys]
         out.metadata[MARK_KEY] = "; ".join(dict.fromkeys([*comments, mark]))
-    out.set_chapters(source.chapters())
+    chapters = source.chapters()
+    out.set_chapters(chapters if span is None else span.cut_chapters(chapters))
 
 
 def _reordering_delay(files: Sequence[Path], frame_count: int) -> int:
@@ -253,7 +266,8 @@ def _video_packets(
 
     If the container does not store durations, the last packet's makes the total correct.
     """
-    timestamps = analysis.timestamps
+    start_time = analysis.timestamps[0] if analysis.is_part else 0
+    timestamps = [timestamp - start_time for timestamp in analysis.timestamps]
     lead = timestamps[min(delay, len(timestamps) - 1)] - timestamps[0]
     start = decoded = 0
     for file in files:

@@ -14,11 +14,12 @@ from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.video import checkpoint
-from photochrom.video.analysis import ProgressCallback, analyse
+from photochrom.video.analysis import ProgressCallback
 from photochrom.video.checkpoint import segment_path
 from photochrom.video.codecs import choose_encoding, choose_picture_encoding
 from photochrom.video.hints import TimedHint, check_timed_hints, describe
 from photochrom.video.muxing import check_container, mux
+from photochrom.video.parts import WHOLE, TimeRange, analyse_part, cut_sequence
 from photochrom.video.planning import plan_shots
 from photochrom.video.references import TimedReference, check_references, describe_references
 from photochrom.video.scheduling import colorize_segments
@@ -68,6 +69,7 @@ def colorize_video(
     references: Sequence[TimedReference] = (),
     shots: Path | None = None,
     sheet: Path | None = None,
+    part: TimeRange = WHOLE,
     recolor: bool = False,
     notify: Callable[[str], None] = lambda _: None,
     **options: Any,
@@ -97,6 +99,7 @@ def colorize_video(
             at the end, so that only what has changed is colorized again.
         sheet: A contact sheet, which is written before the long work begins: one frame of each
             shot. One that exists is kept when a run is resumed, unless `overwrite` is set.
+        part: The frames to colorize. The output has these alone, and begins at 0.
         recolor: Whether to colorize shots that are in colour already too. Those with hints or
             references always are.
         notify: Called with sentences for the user, before the long work begins.
@@ -117,7 +120,8 @@ def colorize_video(
         encoding = choose_encoding(target, codec, quality, video)
     else:
         overwrite = overwrite or (not restart and checkpoint.is_moving(folder))
-        check_output(pattern, video.sequence, overwrite=overwrite)
+        chosen = None if video.sequence is None else cut_sequence(video.sequence, part)
+        check_output(pattern, chosen, overwrite=overwrite)
         encoding = choose_picture_encoding(pattern, codec, quality)
     left_out = check_container(video, target, encoding)
     model = model or default_model_path()
@@ -136,6 +140,7 @@ def colorize_video(
         "codec": encoding.codec,
         "quality": encoding.crf,
         "steady": steady,
+        "start or end": [str(part.start), str(part.end)],
         "version of photochrom or PyAV": [__version__, av.__version__],
     }
     if restart:
@@ -145,7 +150,7 @@ def colorize_video(
     if sheet is not None:
         check_sheet(sheet, overwrite=overwrite or is_resumed)
     if analysis is None:
-        analysis = analyse(video, progress)
+        analysis = analyse_part(video, part, progress)
         checkpoint.create(folder, checked_settings, analysis)
     count = len(hints)
     settings = SegmentSettings(video, folder, encoding, model, device, steady, options, count)
@@ -174,7 +179,7 @@ def colorize_video(
                 move_into_place(
                     zip(files, counts, strict=True),
                     pattern,
-                    video.first_number,
+                    video.first_number if chosen is None else chosen.first,
                     overwrite=overwrite,
                     keep=shots is not None,
                 )
@@ -209,6 +214,7 @@ def preview_video(
     hints: Sequence[TimedHint] = (),
     references: Sequence[TimedReference] = (),
     shots: Path | None = None,
+    part: TimeRange = WHOLE,
     recolor: bool = False,
     notify: Callable[[str], None] = lambda _: None,
     **options: Any,
@@ -224,7 +230,7 @@ def preview_video(
     _check_model(model, device, hints, video)
     listed = _read_shots(shots)
     references = _check_references(references, listed, video)
-    analysis = analyse(video, progress)
+    analysis = analyse_part(video, part, progress)
     found, _ = plan_shots(
         *(video, analysis, listed, hints, references), recolor=recolor, notify=notify
     )
@@ -245,6 +251,7 @@ def list_shots(
     *,
     max_pixels: int = MAX_PIXELS,
     rate: Fraction | None = None,
+    part: TimeRange = WHOLE,
     progress: ProgressCallback = lambda *_: None,
 ) -> int:
     """Write the list of a video's shots and return their number, without colorizing it.
@@ -256,7 +263,7 @@ def list_shots(
     if check_name(shots).exists():
         raise VideoError(f"{shots} exists already; give OUT to use it, or another name")
     video = probe(path, max_pixels=max_pixels, rate=rate)
-    analysis = analyse(video, progress)
+    analysis = analyse_part(video, part, progress)
     found = find_shots(analysis)
     write_shot_list(shots, video, analysis, found)
     return len(found)

@@ -1,9 +1,11 @@
 """Find the shots of a video, and what a person says of their colours."""
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import TypeVar
 
 from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.hints import TimedHint, hold
+from photochrom.video.hints import SNAP, TimedHint, hold
 from photochrom.video.references import TimedReference, place_references
 from photochrom.video.shot_list import ShotList
 from photochrom.video.shots import (
@@ -17,6 +19,8 @@ from photochrom.video.shots import (
 )
 from photochrom.video.source import Video, VideoError
 from photochrom.video.times import format_frame_time, frame_times
+
+_Timed = TypeVar("_Timed", TimedHint, TimedReference)
 
 
 def plan_shots(
@@ -44,11 +48,14 @@ def plan_shots(
         VideoError: If the list, a hint or a reference is not for this video, a shot has both hints
             and references, or no shot gets new colours.
     """
+    times = frame_times(video, analysis)
+    if analysis.is_part:
+        hints = _inside(hints, times, "hints", notify)
+        references = _inside(references, times, "references", notify)
     shots = find_shots(analysis) if listed is None else listed.find_shots(video, analysis)
     held = hold(hints, video, analysis, shots)
     placed = place_references(references, video, analysis)
     shots = give_references(give_hints(shots, held), placed)
-    times = frame_times(video, analysis)
     for shot in shots:
         if shot.hints and shot.references:
             raise VideoError(
@@ -63,3 +70,13 @@ def plan_shots(
     for line in describe_colored(shots, times):
         notify(line)
     return shots, held
+
+
+def _inside(
+    timed: Sequence[_Timed], times: Sequence[Fraction], name: str, notify: Callable[[str], None]
+) -> list[_Timed]:
+    """Return those hints or references whose time lies in the part that is colorized."""
+    inside = [one for one in timed if times[0] - SNAP <= one.time < times[-1]]
+    if len(inside) < len(timed):
+        notify(f"{len(timed) - len(inside)} of {len(timed)} {name} lie outside of the part")
+    return inside

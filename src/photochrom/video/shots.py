@@ -73,7 +73,8 @@ def find_shots(analysis: VideoAnalysis, cuts: Iterable[int] | None = None) -> li
 
 def _is_colored(analysis: VideoAnalysis, first: int, stop: int) -> bool:
     """Return whether most of the frames that were examined are in colour."""
-    examined = sum(index % SAMPLE_INTERVAL == 0 for index in range(first, stop))
+    lead = analysis.lead
+    examined = sum(index % SAMPLE_INTERVAL == 0 for index in range(lead + first, lead + stop))
     colored = bisect_left(analysis.colored, stop) - bisect_left(analysis.colored, first)
     return 2 * colored > examined
 

@@ -45,6 +45,10 @@ class Segment:
     """Of all its frames."""
     is_damaged: bool
     """Whether frames may differ if decoding starts at a keyframe."""
+    seek: int | None = None
+    """Stamp from which all frames can be decoded; None: the beginning."""
+    lead: int = 0
+    """Number of frames between there and the first that was analysed."""
 
     @property
     def count(self) -> int:
@@ -93,6 +97,8 @@ def _segment(analysis: VideoAnalysis, shot: Shot, first: int, stop: int) -> Segm
         [stamp for stamp in stamps if stamp is not None],
         analysis.checksums[first:stop],
         any(earliest <= index < latest for index in analysis.damaged),
+        analysis.seek,
+        analysis.lead,
     )
 
 
@@ -124,7 +130,7 @@ def decode_segment(video: Video, segment: Segment) -> Iterator[VideoFrame]:
             return
         if count:
             raise _changed_error(video)
-    frames = islice(decode(video), segment.first, None)
+    frames = islice(decode(video, segment.seek), segment.lead + segment.first, None)
     count = 0
     for frame in _matching_frames(segment, frames):
         yield frame

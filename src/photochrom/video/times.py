@@ -37,8 +37,7 @@ def parse_time(value: Any, name: str = "the time") -> Fraction:
 
 def frame_times(video: Video, analysis: VideoAnalysis) -> list[Fraction]:
     """Return the times of all frames, and that of the end."""
-    stamps = analysis.timestamps
-    times = [(stamp - stamps[0]) * video.time_base for stamp in stamps]
+    times = [(stamp - analysis.origin) * video.time_base for stamp in analysis.timestamps]
     return [*times, times[-1] + (analysis.durations[-1] * video.time_base or 1 / video.frame_rate)]
 
 
@@ -51,7 +50,7 @@ def nearest_frame(times: Sequence[Fraction], time: Fraction) -> int | None:
     """
     if time >= times[-1]:
         return None
-    before = bisect_right(times, time) - 1
+    before = max(bisect_right(times, time) - 1, 0)
     is_after_middle = 2 * time > times[before] + times[before + 1]
     return before + 1 if is_after_middle and before + 2 < len(times) else before
 
