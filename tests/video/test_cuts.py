@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from photochrom.video.cuts import CutDetector
+from photochrom.video.cuts import CutDetector, optical_flow
 from support.video import still_shot
 
 SIZE = (96, 64)
@@ -55,3 +55,10 @@ def test_short_videos():
     assert detect([]) == ([0], [])
     assert detect(pan(1, 0)) == ([0], [])
     assert detect(pan(1, 0) + pan(1, 1)) == ([0, 1], [])
+
+
+def test_flow_does_not_depend_on_earlier_calls():
+    target, source, other = (still_shot(1, seed, size=(85, 64))[0] for seed in range(3))
+    before = optical_flow(target, source)
+    optical_flow(other, source)
+    assert (optical_flow(target, source) == before).all()

@@ -250,7 +250,7 @@ def test_profile_is_kept_in_pictures_and_applied_in_films(tmp_path: Path, colori
 def test_output_does_not_depend_on_processes_or_interruptions(
     tmp_path: Path, colorize: Colorize, monkeypatch: pytest.MonkeyPatch
 ):
-    write_sequence(f"{tmp_path}/scan/a{{:03}}.tif", 80, first=500, size=(48, 32))
+    write_sequence(f"{tmp_path}/scan/a{{:03}}.tif", 80, first=500)
     pattern = tmp_path / "scan" / "a%03d.tif"
     target = tmp_path / "two" / "b%03d.tif"
     folder = tmp_path / "two" / "b%03d.tif.partial"

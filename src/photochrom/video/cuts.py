@@ -80,9 +80,13 @@ class CutDetector:
         self.cuts.append(index)
 
 
-_FLOW = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 _MIN_FLOW_SIDE = 32
 """In px. OpenCV crashes where a side is smaller."""
+
+
+def new_flow() -> cv2.DISOpticalFlow:
+    """Return dense inverse search for one call: in OpenCV 5.0.0 a second depends on the first."""
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
 
 def optical_flow(target: Thumbnail, source: Thumbnail) -> NDArray[np.float32]:
@@ -93,7 +97,7 @@ def optical_flow(target: Thumbnail, source: Thumbnail) -> NDArray[np.float32]:
         cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
         for image in (target, source)
     )
-    flow: NDArray[np.float32] = _FLOW.calc(target, source, None)
+    flow: NDArray[np.float32] = new_flow().calc(target, source, None)
     return flow[:height, :width]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
-from photochrom.video.cuts import source_positions
+from photochrom.video.cuts import new_flow, source_positions
 
 GreyImage = NDArray[np.uint8]
 
@@ -34,8 +34,6 @@ _MIN_POINTS = 20
 """Of which the motion of the camera is computed."""
 _MIN_CAMERA_MOTION = 1e-3
 """In px, of most points."""
-
-_FLOW = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +76,7 @@ def find_motion(
         source: The same of another frame of this size.
         initial: A flow to start from, such as `Motion.flow` of the frame before.
     """
-    # Without a flow, OpenCV 5.0.0 starts from that of an earlier call, if it had one.
-    start = np.zeros((*target.shape, 2), np.float32) if initial is None else initial.copy()
-    flow = _FLOW.calc(target, source, start)
+    flow = new_flow().calc(target, source, None if initial is None else initial.copy())
     return _compare(target, source, flow)
 
 
