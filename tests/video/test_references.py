@@ -13,7 +13,7 @@ from photochrom.colorize.hints import Hint
 from photochrom.errors import PhotochromError
 from photochrom.video.analysis import analyse
 from photochrom.video.hints import TimedHint
-from photochrom.video.pipeline import colorize_video
+from photochrom.video.pipeline import colorize_video, preview_video
 from photochrom.video.references import (
     TimedReference,
     check_references,
@@ -147,6 +147,17 @@ def test_a_reference_gives_its_whole_shot_its_colours(film: Path, tiny_onnx: Pat
     assert np.abs(given[:12] - expected).max() < 3
     assert np.abs(plain[:12] - expected).max() > 10
     assert np.array_equal(given[12:], plain[12:])
+
+
+def test_a_sheet_shows_the_reference_of_a_shot(film: Path, tiny_onnx: Path, tmp_path: Path):
+    reference = at(paint(read_frames(film)[7], tmp_path / "a.png", (190, 190, 255)), "0.28")
+    options: dict[str, Any] = {"model": tiny_onnx, "processes": 1, "references": [reference]}
+    preview_video(film, sheet=tmp_path / "s.png", **options)
+    with Image.open(tmp_path / "s.png") as sheet:
+        lab = rgb_to_lab(np.asarray(sheet, np.float32) / 255)
+    tiles = [lab[8:168, x : x + 240, 2].mean() for x in (8, 256)]
+    assert tiles[0] < -10
+    assert tiles[1] > 5
 
 
 def test_a_reference_in_the_list_of_shots(film: Path, tiny_onnx: Path, tmp_path: Path):

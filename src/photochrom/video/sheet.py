@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from photochrom.batch.process_pool import WorkerPool
-from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.colorizer import Colorizer, network_size
 from photochrom.colorize.hints import Hint
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import open_atomic
+from photochrom.imagefile.photo import Photo
 from photochrom.video.analysis import ProgressCallback, VideoAnalysis
-from photochrom.video.shots import Shot
+from photochrom.video.references import read_ab
+from photochrom.video.shots import Reference, Shot
 from photochrom.video.source import Video, VideoError, format_time, to_photo
 from photochrom.video.splitting import Segment, decode_segment, frame_segment
 from photochrom.video.times import frame_times
@@ -47,6 +49,8 @@ class _Item:
     segment: Segment
     """The frame alone."""
     hints: list[Hint]
+    reference: Reference | None
+    """Of this frame."""
     is_colored: bool
 
 
@@ -76,13 +80,23 @@ class SheetSettings:
             try:
                 (frame,) = decode_segment(self.video, item.segment)
                 photo = to_photo(frame, self.video)
-                if not item.is_colored:
+                if item.reference is not None:
+                    photo = self._render_reference(photo, item.reference, colorizer)
+                elif not item.is_colored:
                     photo = colorizer(photo, hints=item.hints, **self.options)
                 return item.number, _shrink(np.asarray(photo.to_image().convert("RGB")), self.video)
             except PhotochromError as error:
                 return item.number, str(error)
 
         return make_tile
+
+    def _render_reference(self, photo: Photo, reference: Reference, colorizer: Colorizer) -> Photo:
+        """Return a frame with the colours of its reference."""
+        options = dict(self.options)
+        width, height = photo.size
+        size = options.pop("size", None) or colorizer.model.size
+        ab = read_ab(reference, self.video, *network_size(height, width, size))
+        return colorizer.predict(photo, size=size, ab=ab).render(**options)
 
 
 def check_sheet(path: Path, *, overwrite: bool) -> None:
@@ -153,12 +167,14 @@ def make_sheet(
 
 
 def _choose_frame(analysis: VideoAnalysis, shot: Shot, number: int) -> _Item:
-    """Return the frame nearest to the middle of a shot that is no flash."""
+    """Return the frame of a shot's first reference, or that nearest to the middle, no flash."""
     middle = (shot.first + shot.stop - 1) // 2
+    reference = shot.references[0] if shot.references else None
     usual = sorted({*range(shot.first, shot.stop)} - {*shot.flashes}) or [middle]
-    index = min(usual, key=lambda one: abs(one - middle))
+    index = reference.index if reference else min(usual, key=lambda one: abs(one - middle))
     hints = [held.hint for held in shot.hints if held.first <= index < held.stop]
-    return _Item(number, frame_segment(analysis, shot, index), hints, shot.is_colored)
+    segment = frame_segment(analysis, shot, index)
+    return _Item(number, segment, hints, reference, shot.is_colored)
 
 
 @contextmanager
