@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from photochrom.cli import main
+from photochrom.video.parts import TimeRange
 from photochrom.video.pipeline import VideoResult, colorize_video, list_shots
 from photochrom.video.source import VideoError, format_time
 from photochrom.video.times import format_frame_time, nearest_frame
@@ -129,6 +130,24 @@ def test_the_list_says_which_shots_are_in_colour(tiny_onnx: Path, tmp_path: Path
         assert [line.partition(" colour")[0] for line in lines] == expected
 
 
+def test_the_list_of_a_film_counts_for_a_part_of_it(tmp_path: Path, colorize):
+    write_list(tmp_path, 0, 0.2, 0.6, 0.9)
+    for start, end, shots in (("0.24", "0.8", 2), ("0.2", "0.6", 1), ("0.19", "1", 3)):
+        part = TimeRange(Fraction(start), Fraction(end))
+        assert colorize(part=part, restart=True).shots == shots
+
+
+def test_the_list_of_a_part(tmp_path: Path, colorize):
+    options: Any = {"restart": True, "part": TimeRange(Fraction("0.4"), Fraction("0.8"))}
+    assert colorize(**options).shots == 2
+    assert '[\n    {"start": "0:00:00.400"},' in (tmp_path / "a.shots.json").read_text()
+    assert colorize(**options).shots == 2
+    with pytest.raises(VideoError, match="lists the shots of a video with 10 frames"):
+        colorize(restart=True)
+    with pytest.raises(VideoError, match=r"shot 1 starts at 0:00:00\.400; it has to start at 0:00"):
+        colorize(restart=True, part=TimeRange(Fraction("0.2"), Fraction("0.8")))
+
+
 def test_the_list_alone(film: Path, tmp_path: Path):
     path = tmp_path / "a.shots.json"
     assert list_shots(film, path) == 3
@@ -143,7 +162,7 @@ def test_the_list_alone(film: Path, tmp_path: Path):
     [
         ({"frames": 27}, "with 27 frames, but .*a.mkv has 26; give its own list"),
         ({"shots": [{"start": 0}, {"start": 1.04}]}, "shot 2 starts at 0:00:01.04, but the video"),
-        ({"shots": [{"start": 0.48}]}, r"shot 1 starts at 0:00:00.48; it has to start at 0"),
+        ({"shots": [{"start": 0.48}]}, r"shot 1 starts at 0:00:00.480; it has to start at 0"),
         (
             {"shots": [{"start": 0}, {"start": 0.401}, {"start": 0.41}]},
             r"shots 2 and 3 start at the same frame, at 0:00:00.400; remove one",

@@ -1,7 +1,8 @@
 """The list of a video's shots as a file in JSON, to be edited by hand."""
 
 import json
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -48,54 +49,81 @@ class ShotList:
         return [reference for shot in self.shots for reference in shot.references]
 
     def find_shots(self, video: Video, analysis: VideoAnalysis) -> list[Shot]:
-        """Return the shots, without references.
+        """Return the shots, without references; of a part of the video, those that lie there.
 
         Raises:
             VideoError: If the list is of another video, a shot begins beyond its end, or a
                 reference is not of a frame of its shot.
         """
         times = frame_times(video, analysis)
-        if self.frames != len(analysis.timestamps):
+        if not analysis.is_part and self.frames != len(analysis.timestamps):
             raise VideoError(
                 f"{self.path} lists the shots of a video with {self.frames} frames, but "
                 f"{video.path} has {len(analysis.timestamps)}; give its own list, or another name "
                 "to have one written"
             )
-        cuts = [
-            self._find_frame(shot.start, times, number) for number, shot in enumerate(self.shots, 1)
-        ]
-        for number, (cut, next_cut) in enumerate(pairwise(cuts), 1):
+        listed = list(enumerate(self.shots, 1))
+        if analysis.is_part:
+            listed = _cut_out(listed, times)
+        cuts = [self._find_frame(shot.start, times, number) for number, shot in listed]
+        for (number, _), (cut, next_cut) in zip(listed, pairwise(cuts), strict=False):
             if cut == next_cut:
                 raise VideoError(
                     f"{self.path}: shots {number} and {number + 1} start at the same frame, at "
                     f"{format_frame_time(times, cut)}; remove one"
                 )
+        if cuts[0] > 0:
+            raise VideoError(
+                f"{self.path}: shot 1 starts at {format_frame_time(times, cuts[0])}; it has to "
+                f"start at {format_frame_time(times, 0)}"
+            )
         shots = find_shots(analysis, cuts)
-        for number, (listed, shot) in enumerate(zip(self.shots, shots, strict=True), 1):
-            for reference in listed.references:
-                index = nearest_frame(times, reference.time)
-                if index is None or not shot.first <= index < shot.stop:
-                    raise VideoError(
-                        f"{self.path}: shot {number} does not contain the time of its reference "
-                        f"{reference}; give the reference to another shot, or another time"
-                    )
+        for (number, listed_shot), shot in zip(listed, shots, strict=True):
+            self._check_references(listed_shot, shot, number, times)
         return [
-            shot if listed.colored is None else replace(shot, is_colored=listed.colored)
-            for listed, shot in zip(self.shots, shots, strict=True)
+            shot if listed_shot.colored is None else replace(shot, is_colored=listed_shot.colored)
+            for (_, listed_shot), shot in zip(listed, shots, strict=True)
         ]
 
-    def _find_frame(self, start: Fraction, times: list[Fraction], number: int) -> int:
+    def _find_frame(self, start: Fraction, times: Sequence[Fraction], number: int) -> int:
         index = nearest_frame(times, start)
         if index is None:
             raise VideoError(
                 f"{self.path}: shot {number} starts at {format_time(float(start))}, but the video "
                 f"ends at {format_time(float(times[-1]))}; give an earlier time, or remove the shot"
             )
-        if number == 1 and index > 0:
-            raise VideoError(
-                f"{self.path}: shot 1 starts at {format_time(float(start))}; it has to start at 0"
-            )
         return index
+
+    def _check_references(
+        self, listed: ListedShot, shot: Shot, number: int, times: Sequence[Fraction]
+    ) -> None:
+        for reference in listed.references:
+            index = nearest_frame(times, reference.time)
+            if index is None or not shot.first <= index < shot.stop:
+                raise VideoError(
+                    f"{self.path}: shot {number} does not contain the time of its reference "
+                    f"{reference}; give the reference to another shot, or another time"
+                )
+
+
+def _cut_out(
+    listed: Sequence[tuple[int, ListedShot]], times: Sequence[Fraction]
+) -> list[tuple[int, ListedShot]]:
+    """Return the shots that lie in a part, with the references that do, and their numbers."""
+    starts = [shot.start for _, shot in listed]
+    first = max(bisect_right(starts, (times[0] + times[1]) / 2) - 1, 0)
+    stop = max(bisect_left(starts, times[-1]), first + 1)
+    return [
+        (
+            number,
+            replace(
+                shot,
+                start=max(shot.start, times[0]),
+                references=tuple(r for r in shot.references if times[0] <= r.time < times[-1]),
+            ),
+        )
+        for number, shot in listed[first:stop]
+    ]
 
 
 def check_name(path: Path) -> Path:
