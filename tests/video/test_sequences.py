@@ -338,6 +338,10 @@ def test_existing_pictures_are_not_replaced(tmp_path: Path, colorize: Colorize):
     with pytest.raises(PhotochromError, match=r"a%03d.png is the source itself"):
         colorize(tmp_path / "scan", source, overwrite=True, progress=fail)
 
+    write_sequence(f"{tmp_path}/ten/a{{:02}}.png", 2, first=9)
+    with pytest.raises(PhotochromError, match=r"a%d.png is the source itself"):  # a10.png is
+        colorize(tmp_path / "ten", tmp_path / "ten" / "a%d.png", overwrite=True, progress=fail)
+
     def write_another(stage: str, done: int, total: int) -> None:
         touch(tmp_path / "new", "b006.png")
 
@@ -350,10 +354,13 @@ def test_unsupported_requests_are_refused_before_any_work(tmp_path: Path, colori
     write_sequence(f"{tmp_path}/scan/a{{:03}}.png", 2)
     film, scan = write_video(tmp_path / "a.mkv", still_shot(2)), tmp_path / "scan"
     touch(tmp_path, "file")
+    alpha = Photo(np.zeros((24, 32, 1), np.uint8), np.zeros((24, 32), np.uint8))
+    save_photo(alpha, tmp_path / "rgba1.png")
     for path, name, options, message in (
         (film, "b%d.png", {"rate": Fraction(24)}, "a.mkv is a film, which has its own rate"),
         (scan, "b%d.png", {"codec": "ffv1"}, "--codec and --quality are of films"),
         (scan, "b%d.png", {"quality": 3}, "--codec and --quality are of films"),
+        (tmp_path / "rgba%d.png", "%d.dpx", {}, r"rgba1.png has transparency"),
         (scan, "b%d.jpg", {}, r"has to end in .dpx, .png, .tif, .tiff"),
         (scan, "file/b%d.png", {}, "file is not a folder"),
         (film, "scan", {}, r"scan is not a file; .*scan/reel_%06d.tif for pictures"),
@@ -362,7 +369,7 @@ def test_unsupported_requests_are_refused_before_any_work(tmp_path: Path, colori
     ):
         with pytest.raises(PhotochromError, match=message):
             colorize(path, tmp_path / name, **options)
-    assert {file.name for file in tmp_path.iterdir()} == {"a.mkv", "file", "scan"}
+    assert {file.name for file in tmp_path.iterdir()} == {"a.mkv", "file", "rgba1.png", "scan"}
 
 
 def test_damaged_and_other_pictures_are_named(tmp_path: Path, colorize: Colorize):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.codec.context import CodecContext
 from av.packet import Packet
@@ -94,12 +95,13 @@ def encode(photo: Photo) -> bytes:
     options = photo.encoding.options if photo.encoding.format == FORMAT else {}
     header: bytes = options.get("header", b"")
     order = "be" if _order(header) == ">" else "le"
-    largest = np.iinfo(photo.pixels.dtype).max
     bits = options.get("bits", 8 * photo.pixels.itemsize)
-    samples: Any = np.ascontiguousarray(np.broadcast_to(photo.pixels, (*photo.pixels.shape[:2], 3)))
-    if largest != (1 << bits) - 1:
-        scaled = samples.astype(np.uint32) * ((1 << bits) - 1)
-        samples = ((scaled + largest // 2) // largest).astype(np.uint16)
+    height, width, _ = photo.pixels.shape
+    samples: Any = np.ascontiguousarray(np.broadcast_to(photo.pixels, (height, width, 3)))
+    if bits in (10, 12):
+        scale = ((1 << bits) - 1) / 65535
+        samples = cv2.multiply(samples.reshape(height, -1), scale, dtype=cv2.CV_16U)  # rounds
+        samples = samples.reshape(height, width, 3)
     format_ = _PIXEL_FORMATS[bits] + order * (bits > 8)
     data = bytearray(_encode_pixels(VideoFrame.from_ndarray(samples, format=format_)))
     data[_GENERIC_SIZE:_GENERIC_SIZE] = bytes(_HEADER_SIZE - _GENERIC_SIZE)

@@ -132,7 +132,7 @@ class PictureSequence:
             PhotoError: If it cannot be read.
         """
         path = self.pattern.path(number)
-        return dpx.read(path) if path.suffix.lower() == ".dpx" else open_photo(path)
+        return dpx.read(path) if _is_dpx(path) else open_photo(path)
 
 
 def parse_rate(text: str) -> Fraction:
@@ -250,6 +250,10 @@ def _check_complete(pattern: Pattern, numbers: list[int]) -> None:
     raise PhotoError(f"{gap} missing in {pattern.folder}{others}; number the pictures without gaps")
 
 
+def _is_dpx(path: Path) -> bool:
+    return path.suffix.lower() == ".dpx"
+
+
 def _to_frame(photo: Photo) -> VideoFrame:
     """Return a frame with the photo's pixels, and the photo itself in `opaque`."""
     is_grey, is_deep = photo.pixels.shape[2] == 1, photo.pixels.itemsize > 1
@@ -286,7 +290,7 @@ def open_folder(folder: Path, suffix: str) -> Iterator[Callable[[Photo], None]]:
 
 
 def _write_picture(photo: Photo, path: Path) -> None:
-    if path.suffix.lower() != ".dpx":
+    if not _is_dpx(path):
         save_photo(photo, path)
         return
     try:
@@ -296,7 +300,7 @@ def _write_picture(photo: Photo, path: Path) -> None:
 
 
 def check_output(pattern: Pattern, source: PictureSequence | None, *, overwrite: bool) -> None:
-    """Check that pictures can be moved into place without replacing others.
+    """Check that a sequence can be written without replacing other pictures.
 
     Args:
         pattern: Of the output.
@@ -304,20 +308,25 @@ def check_output(pattern: Pattern, source: PictureSequence | None, *, overwrite:
         overwrite: Whether existing files may be replaced, except those of the source.
 
     Raises:
-        PhotoError: If the output is the source, or a picture exists and `overwrite` is not set.
+        PhotoError: If the output is the source, a picture exists and `overwrite` is not set, or the
+            first picture has transparency, which a DPX cannot hold.
         OSError: If the folder cannot be read.
     """
+    if source is not None and _is_dpx(pattern.path(0)):
+        first = source.pattern.path(source.first)
+        if source.read(source.first).alpha is not None:
+            raise PhotoError(
+                f"{first} has transparency, which a DPX cannot hold; write .tif or .png"
+            )
     if not pattern.folder.exists():
         return
     if not pattern.folder.is_dir():
         raise PhotoError(f"{pattern.folder} is not a folder; choose another output")
-    if source is not None:
-        first = pattern.path(source.first)
-        if first.exists() and first.samefile(source.pattern.path(source.first)):
-            raise PhotoError(f"{pattern} is the source itself; choose another output")
     existing = pattern.find_numbers()
     if source is not None:
         existing = [number for number in existing if number in source.numbers]
+        if any(pattern.path(n).samefile(source.pattern.path(n)) for n in existing):
+            raise PhotoError(f"{pattern} is the source itself; choose another output")
     if existing and not overwrite:
         raise _exists_error(pattern.path(existing[0]))
 
