@@ -187,7 +187,8 @@ def test_output_does_not_depend_on_processes_or_interruptions(tmp_path: Path, co
     (folder / "mine.txt").touch()
     progress: list[tuple[str, int, int]] = []
     colorize(path, target, processes=2, progress=lambda *step: progress.append(step), **options)
-    assert progress[0] == ("colorizing", 25 * len(done), 100)
+    assert progress[0][0] == "colorizing"
+    assert 25 * len(done) <= progress[0][1] < 100
     assert progress[-1] == ("colorizing", 100, 100)
     assert target.read_bytes() == (tmp_path / "one.mkv").read_bytes()
     assert [file.name for file in folder.iterdir()] == ["mine.txt"]  # other files are kept
@@ -199,14 +200,16 @@ def test_progress_counts_the_frames_of_segments_that_are_not_done(
     path = write_video(tmp_path / "a.mkv", still_shot(40))
     steps: list[tuple[str, int, int]] = []
     colorize(path, tmp_path / "b.mkv", progress=lambda *step: steps.append(step))
-    assert [done for stage, done, _ in steps if stage == "colorizing"] == list(range(41))
+    done = [done for stage, done, _ in steps if stage == "colorizing"]
+    assert done == sorted(done)
+    assert {*done} == {*range(41)}
 
 
 def test_checkpoint_with_other_settings_is_refused(tmp_path: Path, colorize: Colorize):
     path = write_video(tmp_path / "a.mkv", still_shot(40))
 
     def interrupt(stage: str, done: int, total: int) -> None:
-        if stage == "colorizing" and done == 25:
+        if stage == "colorizing" and done == 35:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

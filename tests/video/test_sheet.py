@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from photochrom.cli import main
-from photochrom.color import rgb_to_lab
+from photochrom.color import lab_to_rgb, rgb_to_lab
 from photochrom.video import sheet as sheets
 from photochrom.video.hints import read_timed_hints
 from photochrom.video.pipeline import colorize_video, preview_video
 from support.models import write_model
-from support.video import still_shot, write_video
+from support.video import read_frames, still_shot, write_video
 
 TILE = 240, 160
 STEP = 248, 192
@@ -154,3 +154,20 @@ def test_a_sheet_of_a_list_of_shots(film: Path, tiny_onnx: Path, tmp_path: Path)
     shots.write_text(re.sub(r"^.*0:00:00\.400.*\n", "", shots.read_text(), flags=re.MULTILINE))
     result = run(film, "--shots", shots, "--sheet", sheet, "--model", tiny_onnx, "-j", 1)
     assert result.stderr.splitlines()[-1] == f"{sheet} shows shots 1 to 4"
+
+
+def test_a_sheet_shows_references(film: Path, tiny_onnx: Path, tmp_path: Path):
+    frame = read_frames(film)[21]
+    painted = rgb_to_lab(frame.astype(np.float32) / 255) * (1, 0, 0) + (0, 40, 0)
+    painted = np.clip(lab_to_rgb(painted.astype(np.float32)) * 255, 0, 255).astype(np.uint8)
+    Image.fromarray(painted).save(tmp_path / "frame.png")
+    sheet = tmp_path / "s.png"
+    result = run(
+        *(film, "--sheet", sheet, "--model", tiny_onnx, "-j", 1),
+        *("--reference", f"{tmp_path / 'frame.png'}@0.84"),
+    )
+    assert result.exit_code == 0, result.output
+    means = [tile.mean((0, 1)) for tile in read_tiles(sheet, 3, 5)]
+    assert means[2][0] > 25
+    assert abs(means[2][1]) < 5
+    assert all(mean[1] > 5 for mean in (*means[:2], *means[3:]))

@@ -11,12 +11,12 @@ from typing import Any
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.video.analysis import VideoAnalysis
 from photochrom.video.codecs import VideoEncoding
-from photochrom.video.frame_counter import FrameCounter
+from photochrom.video.pass_counter import PassCounter
 from photochrom.video.source import VideoError
 from photochrom.video.splitting import Segment
 
 _PLAN = "plan.json"
-_COUNTER = "frames"
+_COUNTER = "passes"
 _SEGMENTS = 16 * "[0-9a-f]"
 _COLORS = f"{_SEGMENTS}.colors"
 _MOVING = "moving"
@@ -78,9 +78,9 @@ def colors_path(folder: Path, segment: Segment) -> Path:
     return folder / f"{segment.shot_name}.colors"
 
 
-def frame_counter(folder: Path) -> FrameCounter:
-    """Return the counter of frames that this run has done."""
-    return FrameCounter(folder / _COUNTER)
+def pass_counter(folder: Path) -> PassCounter:
+    """Return the counter of passes over frames in this run."""
+    return PassCounter(folder / _COUNTER)
 
 
 def has_segments(folder: Path) -> bool:

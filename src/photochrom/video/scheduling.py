@@ -38,11 +38,14 @@ def colorize_segments(
     folder, encoding = settings.folder, settings.encoding
     todo = [one for one in segments if not segment_path(folder, one, encoding).exists()]
     total, remaining = (sum(one.count for one in group) for group in (segments, todo))
-    counter = checkpoint.frame_counter(folder)
+    learned = sum(one.count for one in todo if checkpoint.colors_path(folder, one).exists())
+    counter = checkpoint.pass_counter(folder)
     counter.reset()
 
     def report_progress() -> None:
-        progress("colorizing", min(total - remaining + counter.read(), total), total)
+        # A frame is done after two passes: its shot's colours are learned, and it is colorized.
+        done = total - remaining + (learned + counter.read()) // 2
+        progress("colorizing", min(done, total), total)
 
     report_progress()
     queue = _Queue(todo, analysis, settings)
@@ -66,13 +69,13 @@ def colorize_segments(
                     queue.finish(task)
     elif todo:  # in this process, as starting another takes longer
 
-        def on_frame() -> None:
-            counter.add()
+        def on_pass(count: int) -> None:
+            counter.add(count)
             report_progress()
 
         threads = cv2.getNumThreads()
         try:
-            work = settings.load_model(on_frame)
+            work = settings.load_model(on_pass)
             while tasks := queue.take(1):
                 error = work(tasks[0])
                 if error is not None:

@@ -64,11 +64,12 @@ class SegmentSettings:
     hint_count: int = 0
     """Of the whole video."""
 
-    def load_model(self, on_frame: Callable[[], None]) -> Callable[[Task], str | None]:
+    def load_model(self, on_pass: Callable[[int], None]) -> Callable[[Task], str | None]:
         """Load the model, with one thread as each core has a process.
 
         Args:
-            on_frame: Called after each frame of a segment.
+            on_pass: Called after each frame with the number of passes that it needs no more, of
+                the two for learning colours and for colorizing.
 
         Returns:
             A function that does a task, and returns an error message or None.
@@ -82,9 +83,9 @@ class SegmentSettings:
         def work(task: Task) -> str | None:
             try:
                 if isinstance(task, LearnColors):
-                    _learn(task.frames, colorizer, self)
+                    _learn(task.frames, colorizer, self, on_pass)
                 else:
-                    _colorize(task, colorizer, self, on_frame)
+                    _colorize(task, colorizer, self, on_pass)
             except PhotochromError as error:
                 return str(error)
             except OSError as error:
@@ -101,7 +102,12 @@ class SegmentSettings:
         return self.options.get("size")
 
 
-def _learn(frames: Segment, colorizer: Colorizer, settings: SegmentSettings) -> None:
+def _learn(
+    frames: Segment,
+    colorizer: Colorizer,
+    settings: SegmentSettings,
+    on_pass: Callable[[int], None],
+) -> None:
     """Write the file of the colours of a shot."""
     video, shot = settings.video, frames.shot
     height, width = _network_size(colorizer, settings)
@@ -110,6 +116,7 @@ def _learn(frames: Segment, colorizer: Colorizer, settings: SegmentSettings) -> 
     def grey_frames() -> Iterator[GreyImage]:
         nonlocal current
         for current in decode_segment(video, frames):
+            on_pass(1)
             yield to_grey(current, video, height, width)
 
     def predict_ab(index: int) -> FloatArray:
@@ -149,11 +156,12 @@ def _colorize(
     segment: Segment,
     colorizer: Colorizer,
     settings: SegmentSettings,
-    on_frame: Callable[[], None],
+    on_pass: Callable[[int], None],
 ) -> None:
     """Write the file of a segment, or the folder of its pictures."""
     video, shot, encoding = settings.video, segment.shot, settings.encoding
     options = {name: value for name, value in settings.options.items() if name != "size"}
+    passes = 1 if settings.steady and not shot.is_colored else 2
     find_ab = None if shot.is_colored else _ab_finder(segment, colorizer, settings)
     path = segment_path(settings.folder, segment, encoding)
     open_output = _open_pictures if encoding.is_pictures else _open_film
@@ -167,7 +175,7 @@ def _colorize(
                 prediction = colorizer.predict(photo, size=settings.size, ab=ab)
                 prediction = dataclasses.replace(prediction, hint_count=settings.hint_count)
                 write(prediction.render(**options))
-            on_frame()
+            on_pass(passes)
 
 
 _Write = Callable[[Photo | VideoFrame], None]

@@ -1,12 +1,12 @@
-"""Count the frames that several processes have done."""
+"""Count what several processes have done."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
-class FrameCounter:
-    """A file that has a byte for each frame; unlike a shared integer, it can be pickled."""
+class PassCounter:
+    """A file that has a byte for each pass over a frame; unlike a shared integer, it is pickled."""
 
     path: Path
 
@@ -14,11 +14,11 @@ class FrameCounter:
         """Begin from 0."""
         self.path.write_bytes(b"")
 
-    def add(self) -> None:
-        """Count a frame."""
+    def add(self, count: int) -> None:
+        """Count passes over frames."""
         with self.path.open("ab", buffering=0) as file:  # appending is atomic
-            file.write(b".")
+            file.write(count * b".")
 
     def read(self) -> int:
-        """Return the number of frames."""
+        """Return the number of passes."""
         return self.path.stat().st_size
