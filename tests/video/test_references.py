@@ -2,6 +2,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -182,6 +183,20 @@ def test_a_reference_in_the_list_of_shots(film: Path, tiny_onnx: Path, tmp_path:
     shots.write_text(text.replace('80"}', '80", "references": ["a.png@0.2"]}'))
     with pytest.raises(VideoError, match=r"shot 2 does not contain the time of its reference .*a"):
         run()
+
+
+def test_the_comment_counts_what_is_given_also_if_segments_are_kept(film: Path, tmp_path: Path):
+    model, target = tmp_path / "hinted.onnx", tmp_path / "b.mp4"
+    write_model(model, hints=3)
+    reference = at(paint(read_frames(film)[15], tmp_path / "a.png"), "0.6")
+    options: dict[str, Any] = {"model": model, "processes": 1, "overwrite": True}
+    options["shots"] = tmp_path / "a.json"
+    given: dict[str, Any] = {"hints": [TimedHint(Fraction(0), Hint(3, 4, "red"))]}
+    for references, expected in (([], " at 1 place"), ([reference], "s at 1 place and of 1 frame")):
+        colorize_video(film, target, references=references, **given, **options)
+        with av.open(str(target)) as container:
+            comment = container.metadata["comment"]
+        assert comment.endswith(f"; a person gave the colour{expected}")
 
 
 def test_a_shot_in_colour_with_a_reference_gets_its_colours(tiny_onnx: Path, tmp_path: Path):

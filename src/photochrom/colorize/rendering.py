@@ -32,6 +32,8 @@ class Prediction:
     model_name: str
     hint_count: int = 0
     """Number of hints that the colours follow."""
+    reference_count: int = 0
+    """Number of frames in colour that they follow, of a video."""
 
     def render(
         self,
@@ -54,26 +56,39 @@ class Prediction:
         if space.matrix is None:
             space, metadata = color.SRGB, metadata.with_profile(icc.srgb_profile())
         if mark and saturation * strength > 0:
-            metadata = metadata.with_mark(self._mark())
+            mark_text = format_mark(
+                self.model_name, hints=self.hint_count, references=self.reference_count
+            )
+            metadata = metadata.with_mark(mark_text)
         coefficients = self.coefficients * np.float32(saturation * strength)
         left, top = region[:2] if region else (0, 0)
         part = _Part(left, top, *self.photo.size)
         pixels = _render_pixels(photo, part, space, coefficients, 1 - strength, pool)
         return dataclasses.replace(photo, pixels=pixels, space=space, metadata=metadata)
 
-    def _mark(self) -> str:
-        """Return the text that says where the colours come from."""
-        text = _MARK.format(version=__version__, model=self.model_name)
-        if not self.hint_count:
-            return text
-        places = (
-            "colour at 1 place" if self.hint_count == 1 else f"colours at {self.hint_count} places"
-        )
-        return f"{text}; a person gave the {places}"
-
     def downscale(self, max_side: int) -> "Prediction":
         """Return the prediction for a copy as of `downscale`."""
         return dataclasses.replace(self, photo=downscale(self.photo, max_side))
+
+
+def format_mark(model_name: str, *, hints: int = 0, references: int = 0) -> str:
+    """Return the text that says where colours come from.
+
+    Args:
+        model_name: Of the model that predicted them.
+        hints: Number of hints that they follow.
+        references: Number of frames in colour that they follow, of a video.
+    """
+    text = _MARK.format(version=__version__, model=model_name)
+    if not hints and not references:
+        return text
+    given = [
+        f"{word} {count} {noun}{'' if count == 1 else 's'}"
+        for word, count, noun in (("at", hints, "place"), ("of", references, "frame"))
+        if count
+    ]
+    colors = "colour" if (hints, references) == (1, 0) else "colours"
+    return f"{text}; a person gave the {colors} {' and '.join(given)}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from av.stream import Stream
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.video.analysis import VideoAnalysis
 from photochrom.video.codecs import VideoEncoding, add_video_stream
-from photochrom.video.segment import BITEXACT, MARK_KEY
+from photochrom.video.segment import BITEXACT
 from photochrom.video.source import Video, VideoError, metadata_error_options, open_container
 from photochrom.video.time_span import TimeSpan, find_span
 
@@ -21,6 +21,8 @@ _FILE_METADATA = ("encoder", "major_brand", "minor_version", "compatible_brands"
 """Metadata keys that describe the source file and are not copied."""
 _CHAPTER_CODEC = "bin_data"
 """Codec of the track with chapter names in MP4; FFmpeg writes a new one."""
+_MARK_KEY = "comment"
+"""Metadata key of the note that colours were added."""
 _EMPTY_SUBTITLE = b"\0\0"
 """Packet of a pause between MP4 subtitles; FFmpeg writes new ones."""
 
@@ -109,9 +111,19 @@ def mux(
     target: Path,
     encoding: VideoEncoding,
     *,
+    mark: str | None,
     overwrite: bool,
 ) -> None:
     """Write the output: the packets of all segments, and those of the other streams.
+
+    Args:
+        video: The source.
+        analysis: Of the source.
+        files: The segments.
+        target: The output.
+        encoding: Of the output.
+        mark: The note that colours were added, for the comment; None: none.
+        overwrite: Whether to replace an existing output.
 
     Raises:
         VideoError: If a segment's file is damaged.
@@ -136,7 +148,7 @@ def mux(
         out.flags |= BITEXACT
         streams = _add_streams(out, source, video, first, encoding)
         span = find_span(video, analysis)
-        _write_metadata(out, source, _find_mark(files), span)
+        _write_metadata(out, source, mark, span)
         stores_durations = encoding.container in ("matroska", "webm")
         packets = _video_packets(video, analysis, files, delay, stores_durations=stores_durations)
         continuing = {s.index for s in source.streams if s.type in ("audio", "video")} & {*streams}
@@ -197,16 +209,6 @@ def _read_cover(video: Video, stream: Stream) -> bytes:
         return bytes(next(source.demux(source.streams[stream.index])))
 
 
-def _find_mark(files: Sequence[Path]) -> str | None:
-    """Return the note that colours were added, of the first segment that has one."""
-    for file in files:
-        with av.open(str(file)) as container:
-            for key, value in container.metadata.items():
-                if key.lower() == MARK_KEY:
-                    return value
-    return None
-
-
 def _write_metadata(
     out: OutputContainer, source: InputContainer, mark: str | None, span: TimeSpan | None
 ) -> None:
@@ -215,9 +217,9 @@ def _write_metadata(
         if key.lower() not in _FILE_METADATA:
             out.metadata[key] = value
     if mark:
-        keys = [key for key in out.metadata if key.lower() == MARK_KEY]
+        keys = [key for key in out.metadata if key.lower() == _MARK_KEY]
         comments = [out.metadata.pop(key) for key in keys]
-        out.metadata[MARK_KEY] = "; ".join(dict.fromkeys([*comments, mark]))
+        out.metadata[_MARK_KEY] = "; ".join(dict.fromkeys([*comments, mark]))
     chapters = source.chapters()
     out.set_chapters(chapters if span is None else span.cut_chapters(chapters))
 

@@ -11,6 +11,7 @@ import av
 
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
+from photochrom.colorize.rendering import format_mark
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
 from photochrom.video import checkpoint
@@ -27,7 +28,7 @@ from photochrom.video.segment import SegmentSettings
 from photochrom.video.sequences import EXAMPLE, check_output, move_into_place, parse_pattern
 from photochrom.video.sheet import SheetSettings, check_sheet, make_sheet
 from photochrom.video.shot_list import ShotList, check_name, read_shot_list, write_shot_list
-from photochrom.video.shots import find_shots
+from photochrom.video.shots import Shot, find_shots
 from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
 from photochrom.video.splitting import split
 
@@ -125,7 +126,7 @@ def colorize_video(
         encoding = choose_picture_encoding(pattern, codec, quality)
     left_out = check_container(video, target, encoding)
     model = model or default_model_path()
-    _check_model(model, device, hints, video)
+    model_name = _check_model(model, device, hints, video)
     listed = _read_shots(shots)
     references = _check_references(references, listed, video)
     if references and not steady:
@@ -152,8 +153,7 @@ def colorize_video(
     if analysis is None:
         analysis = analyse_part(video, part, progress)
         checkpoint.create(folder, checked_settings, analysis)
-    count = len(hints)
-    settings = SegmentSettings(video, folder, encoding, model, device, steady, options, count)
+    settings = SegmentSettings(video, folder, encoding, model, device, steady, options)
     try:
         found, held = plan_shots(
             *(video, analysis, listed, hints, references), recolor=recolor, notify=notify
@@ -172,7 +172,8 @@ def colorize_video(
         colorize_segments(segments, analysis, settings, processes, progress)
         files = [segment_path(folder, segment, encoding) for segment in segments]
         if pattern is None:
-            mux(video, analysis, files, target, encoding, overwrite=overwrite)
+            mark = _format_mark(model_name, found, **options)
+            mux(video, analysis, files, target, encoding, mark=mark, overwrite=overwrite)
         else:
             counts = [segment.count for segment in segments]
             with checkpoint.moving(folder):
@@ -269,12 +270,30 @@ def list_shots(
     return len(found)
 
 
-def _check_model(model: Path, device: str, hints: Sequence[TimedHint], video: Video) -> None:
-    """Check that a model can be loaded, and the hints for it."""
+def _check_model(model: Path, device: str, hints: Sequence[TimedHint], video: Video) -> str:
+    """Check that a model can be loaded, and the hints for it, and return its name."""
     color_model = OnnxModel(model, device=device, threads=1)
     if hints:
         color_model.check_takes_hints()
     check_timed_hints(hints, video)
+    return color_model.name
+
+
+def _format_mark(
+    model_name: str,
+    shots: Sequence[Shot],
+    *,
+    mark: bool = True,
+    saturation: float = 1.0,
+    strength: float = 1.0,
+    **_: Any,
+) -> str | None:
+    """Return the note that colours were added, given options of `Colorizer.__call__`."""
+    if not mark or saturation * strength == 0:
+        return None
+    hints = sum(len(shot.hints) for shot in shots)
+    references = sum(len(shot.references) for shot in shots)
+    return format_mark(model_name, hints=hints, references=references)
 
 
 def _read_shots(shots: Path | None) -> ShotList | None:

@@ -30,8 +30,6 @@ from photochrom.video.shots import Shot
 from photochrom.video.source import Video, convert, to_frame, to_grey, to_photo
 from photochrom.video.splitting import Segment, decode_segment
 
-MARK_KEY = "comment"
-"""Metadata key of the note that colours were added."""
 BITEXACT = 0x400
 """FFmpeg's flag for deterministic output, without random numbers and dates."""
 
@@ -61,8 +59,6 @@ class SegmentSettings:
     """Whether frames of a shot share their colours."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keywords of `Colorizer.__call__`."""
-    hint_count: int = 0
-    """Of the whole video."""
 
     def load_model(self, on_pass: Callable[[int], None]) -> Callable[[Task], str | None]:
         """Load the model, with one thread as each core has a process.
@@ -173,7 +169,11 @@ def _colorize(
                 photo = to_photo(frame, video)
                 ab = find_ab(segment.first + index, frame, photo)
                 prediction = colorizer.predict(photo, size=settings.size, ab=ab)
-                prediction = dataclasses.replace(prediction, hint_count=settings.hint_count)
+                prediction = dataclasses.replace(
+                    prediction,
+                    hint_count=len(shot.hints),
+                    reference_count=len(shot.references),
+                )
                 write(prediction.render(**options))
             on_pass(passes)
 
@@ -202,8 +202,6 @@ def _open_film(path: Path, video: Video, encoding: VideoEncoding) -> Iterator[_W
                 frame = convert(item, video, encoding.pixel_format)
             else:
                 frame = to_frame(item, video, encoding.pixel_format)
-                if index == 0 and item.metadata.mark:
-                    out.metadata[MARK_KEY] = item.metadata.mark
             frame.pts, frame.time_base = index, time_base
             out.mux(stream.encode(frame))
 
