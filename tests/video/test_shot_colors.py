@@ -171,3 +171,10 @@ def test_the_first_frame_to_be_asked_for_may_be_any(tmp_path: Path):
 @pytest.mark.parametrize("flashes", [[], [0], [0, 1]])
 def test_short_shots(colors: Learn, count: int, flashes: list[int]):
     assert len(colors(still(count), flashes=flashes)) == count
+
+
+@pytest.mark.parametrize("shape", [(9, 256), (256, 9), (1, 256)])
+def test_frames_of_any_shape(colors: Learn, shape: tuple[int, int]):
+    random = np.random.default_rng(0)
+    frames = [random.integers(0, 256, shape).astype(np.uint8) for _ in range(4)]
+    assert [ab.shape for ab in colors(frames)] == [(2, *shape)] * 4

@@ -84,20 +84,24 @@ _MIN_FLOW_SIDE = 32
 """In px. OpenCV crashes where a side is smaller."""
 
 
-def new_flow() -> cv2.DISOpticalFlow:
-    """Return dense inverse search for one call: in OpenCV 5.0.0 a second depends on the first."""
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+def optical_flow(
+    target: Thumbnail, source: Thumbnail, initial: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Return where in `source` each pixel of `target` is: x and y relative to it, (h, w, 2).
 
-
-def optical_flow(target: Thumbnail, source: Thumbnail) -> NDArray[np.float32]:
-    """Return where in `source` each pixel of `target` is: x and y relative to it, (h, w, 2)."""
+    This is dense inverse search (Kroeger et al. 2016), from the flow `initial` on, if it is given.
+    """
     height, width = target.shape
     bottom, right = max(0, _MIN_FLOW_SIDE - height), max(0, _MIN_FLOW_SIDE - width)
     target, source = (
         cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
         for image in (target, source)
     )
-    flow: NDArray[np.float32] = new_flow().calc(target, source, None)
+    if initial is not None:
+        initial = np.pad(initial, [(0, bottom), (0, right), (0, 0)])
+    # A new object for each call: in OpenCV 5.0.0 a second call depends on the first.
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow: NDArray[np.float32] = search.calc(target, source, initial)
     return flow[:height, :width]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
-from photochrom.video.cuts import new_flow, source_positions
+from photochrom.video.cuts import optical_flow, source_positions
 
 GreyImage = NDArray[np.uint8]
 
@@ -67,7 +67,7 @@ def blur(grey: GreyImage) -> GreyImage:
 def find_motion(
     target: GreyImage, source: GreyImage, initial: NDArray[np.float32] | None = None
 ) -> Motion:
-    """Find each pixel of `target` in `source`, by dense inverse search (Kroeger et al. 2016).
+    """Find each pixel of `target` in `source`.
 
     Frames are compared after brightness and contrast of `source` are matched to `target`.
 
@@ -76,8 +76,7 @@ def find_motion(
         source: The same of another frame of this size.
         initial: A flow to start from, such as `Motion.flow` of the frame before.
     """
-    flow = new_flow().calc(target, source, None if initial is None else initial.copy())
-    return _compare(target, source, flow)
+    return _compare(target, source, optical_flow(target, source, initial))
 
 
 def no_motion(target: GreyImage, source: GreyImage) -> Motion:

@@ -25,11 +25,11 @@ from photochrom.video.motion import GreyImage, Motion, blur, camera_motion, find
 
 _MAX_DISTANCE = 12
 """Frames from a keyframe to the next."""
-_CHECK_STEP = 2
-"""Every second frame is compared with the keyframe before it."""
-_MAX_UNEXPLAINED = 0.03
+_CHECK_STEP = 3
+"""Every third frame is compared with the keyframe before it."""
+_MAX_UNEXPLAINED = 0.1
 """Share of the pixels of a frame that the keyframe before it need not show."""
-_MIN_SIMILARITY = 0.1
+_MIN_SIMILARITY = 0.2
 """Colours are not carried to a place that is less similar."""
 _MOTION_NOISE = 0.003
 """Variance of the process from a keyframe to the next where something moves; that of a prediction
@@ -37,7 +37,8 @@ is 1."""
 _FORGETTING = 4.0
 """What covers a place is taken for the background there once it has this many times the weight."""
 _FIXED_WEIGHT, _WEIGHT_BESIDE_FIXED = 1000.0, 0.02
-"""Weights of known ab, and of predictions in the same shot, which otherwise have 1."""
+"""Weights of known ab, and of predictions in the same part of a shot, which otherwise have 1 for as
+many frames as are between two keyframes at most: they count by the time since the one before."""
 _AGING = 1e-3
 """Variance of the process for each frame if several ab are known, so that each counts most near its
 frame."""
@@ -143,7 +144,10 @@ class _Part:
         weight: float | None = None,
     ) -> None:
         """Add the next keyframe and its motion to the last; None: the first one."""
-        weights = np.full(grey.shape, self._weight if weight is None else weight, np.float32)
+        if weight is None:
+            frames = index - self._indices[-1] if self._indices else _MAX_DISTANCE
+            weight = self._weight * min(1.0, frames / _MAX_DISTANCE)
+        weights = np.full(grey.shape, weight, np.float32)
         own = np.stack([*ab, np.hypot(*ab), weights])
         if not self._indices:
             state = ("f2", (4, *grey.shape))
