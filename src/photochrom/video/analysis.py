@@ -21,6 +21,8 @@ SAMPLE_INTERVAL = 3
 """Every so many frames, it is examined whether the film is in colour."""
 _FRAMES_AFTER = 16
 """Frames after a window that are examined too, for cuts and reordered times."""
+_MAX_MISSING_SECONDS = 0.5
+"""Time at the end without frames of a film that is not cut off."""
 _SAMPLE_SIDE = 128
 """Short side in px of the copy that is examined."""
 
@@ -120,7 +122,7 @@ def analyse(
     check_damage(video, losses, len(stamps))
     notes += [f"damage {line}" for line in describe_damage(losses)]
     end = float(timestamps[-1] * video.time_base)
-    if later <= _FRAMES_AFTER and end + 1 < video.expected_end:
+    if later <= _FRAMES_AFTER and end + _MAX_MISSING_SECONDS < video.expected_end:
         notes.append(
             f"the film ends at {format_time(end)}, not at {format_time(video.expected_end)} as its "
             "file says: it may be cut off"

@@ -64,13 +64,13 @@ CODECS = {
 }
 
 CONTAINERS = {
-    ".mkv": ("matroska", "h264"),
-    ".mov": ("mov", "h264"),
-    ".mp4": ("mp4", "h264"),
-    ".m4v": ("mp4", "h264"),
-    ".webm": ("webm", "vp9"),
+    ".mkv": ("matroska", ("h264", "hevc", "vp9", "ffv1", "prores")),
+    ".mp4": ("mp4", ("h264", "hevc", "vp9", "ffv1")),
+    ".m4v": ("mp4", ("h264", "hevc", "vp9", "ffv1")),
+    ".mov": ("mov", ("h264", "hevc", "prores")),
+    ".webm": ("webm", ("vp9",)),
 }
-"""FFmpeg's name of the container and the default codec, by file extension."""
+"""FFmpeg's name of the container and the codecs, the default first, by file extension."""
 
 
 _PICTURES = "pictures"
@@ -116,8 +116,8 @@ def choose_encoding(
     if extension not in CONTAINERS:
         allowed = ", ".join(sorted(CONTAINERS))
         raise VideoError(f"{target} has to end in {allowed}; .mkv supports most codecs")
-    container, default_codec = CONTAINERS[extension]
-    name = codec or default_codec
+    container, codecs = CONTAINERS[extension]
+    name = codec or codecs[0]
     if name not in CODECS:
         raise VideoError(f"there is no codec {name!r}; it has to be {', '.join(sorted(CODECS))}")
     chosen = CODECS[name]
@@ -125,31 +125,53 @@ def choose_encoding(
         raise VideoError(f"quality is {crf}, but {name} has none")
     if crf is not None and not 0 <= crf <= chosen.max_crf:
         raise VideoError(f"quality is {crf}, but {name} takes 0 (best) to {chosen.max_crf}")
-    if video.high_bit_depth and chosen.high_bit_depth_format is None:
-        raise VideoError(
-            f"{video.path} has more than 8 bits per component, which {name} does not support; use "
-            "--codec h264 or hevc"
-        )
-    if chosen.needs_even_size and (video.width % 2 or video.height % 2):
-        raise VideoError(
-            f"{video.path} has frames of {video.width}x{video.height}, but {name} needs an even "
-            "width and height; use --codec ffv1 or vp9, into .mkv"
-        )
-    if (
-        not chosen.stores_pixel_aspect
-        and container in ("matroska", "webm")
-        and video.pixel_aspect not in (None, 1)
-    ):
-        raise VideoError(
-            f"{video.path} has non-square pixels, which {name} in {extension} does not store; use "
-            "--codec h264 or hevc"
-        )
+    problem = _problem(video, extension, name)
+    if problem is not None:
+        raise VideoError(f"{problem}; {_advice(video, extension, codec)}")
     return VideoEncoding(
         container,
         name,
         chosen.default_crf if crf is None else crf,
         (video.high_bit_depth and chosen.high_bit_depth_format) or chosen.pixel_format,
     )
+
+
+def _problem(video: Video, extension: str, name: str) -> str | None:
+    """Return why frames of a video cannot be stored with a codec; None if they can."""
+    container, codecs = CONTAINERS[extension]
+    codec = CODECS[name]
+    if name not in codecs:
+        return f"{extension} does not support {name}"
+    if video.high_bit_depth and codec.high_bit_depth_format is None:
+        return f"{video.path} has more than 8 bits per component, which {name} does not support"
+    if codec.needs_even_size and (video.width % 2 or video.height % 2):
+        size = f"{video.width}x{video.height}"
+        return f"{video.path} has frames of {size}, but {name} needs an even width and height"
+    loses_aspect = not codec.stores_pixel_aspect and container in ("matroska", "webm")
+    if loses_aspect and video.pixel_aspect not in (None, 1):
+        return f"{video.path} has non-square pixels, which {name} in {extension} does not store"
+    return None
+
+
+def _advice(video: Video, extension: str, codec: str | None) -> str:
+    """Return which codec and container can store the frames of a video.
+
+    Args:
+        video: The video.
+        extension: Of the output that cannot.
+        codec: That was asked for; None: the default, also in another container.
+    """
+    others = [other for other in CONTAINERS if other != ".webm"]  # it holds few kinds of sound
+    wanted = [(other, codec) for other in others if codec is not None]
+    here = [(extension, name) for name in CONTAINERS[extension][1]]
+    elsewhere = [(other, name) for other in others for name in CONTAINERS[other][1]]
+    for other, name in (*wanted, *here, *elsewhere):
+        if _problem(video, other, name) is None:
+            is_default = name == (codec or CONTAINERS[other][1][0])
+            parts = [] if is_default else [f"use --codec {name}"]
+            parts += [] if other == extension else [f"choose an output that ends in {other}"]
+            return " and ".join(parts)
+    raise AssertionError("FFV1 in MP4 stores all frames")
 
 
 def add_video_stream(out: OutputContainer, video: Video, encoding: VideoEncoding) -> VideoStream:

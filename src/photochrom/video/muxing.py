@@ -1,7 +1,10 @@
 """Mux the colorized segments with the other streams of the source."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,15 @@ from av.stream import Stream
 
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.codecs import VideoEncoding, add_video_stream
+from photochrom.video.codecs import VideoEncoding
 from photochrom.video.segment import BITEXACT
-from photochrom.video.source import Video, VideoError, metadata_error_options, open_container
+from photochrom.video.source import (
+    Video,
+    VideoError,
+    metadata_error_options,
+    open_container,
+    read_packets,
+)
 from photochrom.video.time_span import TimeSpan, find_span
 
 _FILE_METADATA = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
@@ -23,66 +32,106 @@ _CHAPTER_CODEC = "bin_data"
 """Codec of the track with chapter names in MP4; FFmpeg writes a new one."""
 _MARK_KEY = "comment"
 """Metadata key of the note that colours were added."""
+_MAX_PACKETS_READ = 2000
+"""Packets read to find the first of each stream."""
 _EMPTY_SUBTITLE = b"\0\0"
 """Packet of a pause between MP4 subtitles; FFmpeg writes new ones."""
 
 
-def check_container(video: Video, target: Path, encoding: VideoEncoding) -> list[str]:
-    """Check that the output container supports all streams of the source.
+@dataclass(frozen=True)
+class _FirstPacket:
+    """The first packet of a stream."""
 
-    Returns:
-        Descriptions of data streams, such as timecodes, that it does not support.
+    content: bytes
+    pts: int | None
+    dts: int | None
+    duration: int
+    time_base: Fraction
+
+    def copy(self, stream: Stream) -> "Packet[Any]":
+        """Return it as a packet of another stream."""
+        packet: Packet[Any] = Packet(self.content)
+        packet.stream, packet.time_base = stream, self.time_base
+        packet.pts, packet.dts, packet.duration = self.pts, self.dts, self.duration
+        packet.is_keyframe = True
+        return packet
+
+
+def find_streams(
+    source: InputContainer, video: Video, encoding: VideoEncoding, segment: bytes
+) -> tuple[list[int], list[int]]:
+    """Return the indices of the streams that the output can hold together, and of those it cannot.
+
+    It is tried: a file with the first packet of each stream is written to memory.
+
+    Args:
+        source: The source; of a sequence of pictures: a segment.
+        video: Its properties.
+        encoding: Of the output.
+        segment: A Matroska file with the encoded video, or the beginning of it.
 
     Raises:
-        VideoError: If it does not support the video codec, or an audio, subtitle, cover or
-            attachment stream.
+        ValueError: If it cannot hold the video.
+        av.error.FFmpegError: The same.
     """
-    left_out = _check_streams(video, target, encoding) if video.sequence is None else []
-    if encoding.is_pictures:
-        if video.pixel_aspect not in (None, 1):
-            left_out.append(f"the pixel aspect ratio {video.pixel_aspect}")
-        return left_out
-    try:
-        with av.open(BytesIO(), "w", format=encoding.container) as out:
-            add_video_stream(out, video, encoding)
-            out.start_encoding()
-    except (ValueError, av.error.FFmpegError) as error:
-        raise VideoError(
-            f"{target.suffix} does not support {encoding.codec} for {video.path}: {error}; choose "
-            "another --codec, or an output that ends in .mkv"
-        ) from error
-    return left_out
+    packets = {} if video.sequence else _first_packets(video)
+
+    def error_of(indices: list[int]) -> Exception | None:
+        try:
+            with (
+                av.open(BytesIO(segment), "r") as first,
+                av.open(BytesIO(), "w", encoding.container, **metadata_error_options()) as out,
+            ):
+                streams = _add_streams(out, source, video, first, indices)
+                _write_metadata(out, source, None, None)
+                frame: Packet[Any] = next(p for p in first.demux(video=0) if p.size)
+                frame.stream = streams[video.stream_index]
+                out.mux(frame)
+                for index, stream in streams.items():
+                    if index in packets and index != video.stream_index:
+                        out.mux(packets[index].copy(stream))
+        except (ValueError, av.error.FFmpegError) as error:
+            return error
+        return None
+
+    kept, refused = [video.stream_index], []
+    error = error_of(kept)
+    if error is not None:
+        raise error
+    for stream in source.streams:
+        if stream.index != video.stream_index and not _is_rewritten(stream, source, encoding):
+            if error_of([*kept, stream.index]) is None:
+                kept.append(stream.index)
+            else:
+                refused.append(stream.index)
+    return kept, refused
 
 
-def _check_streams(video: Video, target: Path, encoding: VideoEncoding) -> list[str]:
-    left_out = []
+def _first_packets(video: Video) -> dict[int, _FirstPacket]:
+    """Return the first packet of each stream that has one near the beginning."""
+    found: dict[int, _FirstPacket] = {}
     with open_container(video.path) as source:
-        for stream in source.streams:
-            if stream.index == video.stream_index:
-                continue
-            if not encoding.is_pictures and _is_supported(stream, encoding):
-                continue
-            if stream.type == "data" and source.chapters() and stream.name == _CHAPTER_CODEC:
-                continue
-            name = f"{stream.type} stream {stream.index} ({getattr(stream, 'name', None)})"
-            if stream.type not in ("data", "unknown") and not encoding.is_pictures:
-                other = video.path.suffix if encoding.container == "matroska" else ".mkv"
-                raise VideoError(
-                    f"{target.suffix} cannot hold {name} of {video.path}; choose an output that "
-                    f"ends in {other}, or remove the stream first"
+        streams = [stream for stream in source.streams if stream.type != "attachment"]
+        for packet in islice(read_packets(source, streams), _MAX_PACKETS_READ):
+            if packet.size and packet.stream_index not in found:
+                found[packet.stream_index] = _FirstPacket(
+                    bytes(packet),
+                    packet.pts,
+                    packet.dts if packet.dts is not None else packet.pts,
+                    packet.duration or 0,
+                    Fraction(packet.time_base),
                 )
-            left_out.append(name)
-    return left_out
+            if len(found) == len(streams):
+                break
+    return found
 
 
-def _is_supported(stream: Stream, encoding: VideoEncoding) -> bool:
-    try:
-        with av.open(BytesIO(), "w", format=encoding.container) as out:
-            _add_copy(out, stream, b"")
-            out.start_encoding()
-    except (ValueError, av.error.FFmpegError):
+def _is_rewritten(stream: Stream, source: InputContainer, encoding: VideoEncoding) -> bool:
+    """Return whether FFmpeg writes a new stream in its place, from metadata that are copied."""
+    if stream.type != "data":
         return False
-    return True
+    is_timecode = "timecode" in stream.metadata and encoding.container in ("mov", "mp4")
+    return is_timecode or (bool(source.chapters()) and stream.name == _CHAPTER_CODEC)
 
 
 def _add_copy(out: OutputContainer, stream: Stream, cover: bytes) -> Stream:
@@ -137,7 +186,7 @@ def mux(
     with (
         # A sequence has no other streams, and the first segment stands for it.
         open_container(files[0] if video.sequence else video.path) as source,
-        av.open(str(files[0])) as first,
+        open_container(files[0]) as first,
         open_atomic(target, overwrite=overwrite) as file,
         av.open(
             *(file, "w", encoding.container),
@@ -146,13 +195,15 @@ def mux(
         ) as out,
     ):
         out.flags |= BITEXACT
-        streams = _add_streams(out, source, video, first, encoding)
+        indices, _ = find_streams(source, video, encoding, files[0].read_bytes())
+        streams = _add_streams(out, source, video, first, indices)
         span = find_span(video, analysis)
         _write_metadata(out, source, mark, span)
         stores_durations = encoding.container in ("matroska", "webm")
         packets = _video_packets(video, analysis, files, delay, stores_durations=stores_durations)
         continuing = {s.index for s in source.streams if s.type in ("audio", "video")} & {*streams}
-        for packet in source.demux([source.streams[index] for index in streams]):
+        latest: dict[int, int] = {}
+        for packet in read_packets(source, [source.streams[index] for index in streams]):
             if packet.dts is None and packet.size == 0:  # the end of a stream
                 continue
             if span is not None:
@@ -170,6 +221,8 @@ def mux(
                 packet = video_packet
             elif packet.stream.type == "subtitle" and bytes(packet) == _EMPTY_SUBTITLE:
                 continue
+            elif packet.stream.type == "audio":
+                _mend_dts(packet, latest)
             packet.stream = stream
             out.mux(packet)
         for packet in packets:
@@ -177,14 +230,26 @@ def mux(
             out.mux(packet)
 
 
+def _mend_dts(packet: "Packet[Any]", latest: dict[int, int]) -> None:
+    """Give a packet a decoding time that does not descend; `latest` has those before, by stream."""
+    before = latest.get(packet.stream_index)
+    if packet.dts is None:
+        packet.dts = packet.pts if packet.pts is not None else (before or 0) + 1
+    if before is not None and packet.dts < before:
+        packet.dts = before + 1
+    if packet.pts is None or packet.pts < packet.dts:
+        packet.pts = packet.dts
+    latest[packet.stream_index] = packet.dts
+
+
 def _add_streams(
     out: OutputContainer,
     source: InputContainer,
     video: Video,
     first: InputContainer,
-    encoding: VideoEncoding,
+    indices: Container[int],
 ) -> dict[int, Stream]:
-    """Add all streams in the order of the source; return those with packets by source index."""
+    """Add streams in the order of the source; return those with packets by source index."""
     streams: dict[int, Stream] = {}
     for stream in source.streams:
         if stream.index == video.stream_index:
@@ -196,7 +261,7 @@ def _add_streams(
             video_stream.set_display_matrix(video.display_matrix)
             _copy_metadata(stream, video_stream)
             streams[stream.index] = video_stream
-        elif _is_supported(stream, encoding):
+        elif stream.index in indices:
             cover = _read_cover(video, stream) if stream.type == "video" else b""
             copy = _add_copy(out, stream, cover)
             if copy.type != "attachment":
@@ -206,7 +271,7 @@ def _add_streams(
 
 def _read_cover(video: Video, stream: Stream) -> bytes:
     with open_container(video.path) as source:
-        return bytes(next(source.demux(source.streams[stream.index])))
+        return bytes(next(read_packets(source, source.streams[stream.index])))
 
 
 def _write_metadata(
@@ -241,11 +306,11 @@ def _reordering_delay(files: Sequence[Path], frame_count: int) -> int:
 
 def _read_packets(file: Path) -> "Iterator[Packet[Any]]":
     try:
-        with av.open(str(file)) as container:
+        with open_container(file) as container:
             for packet in container.demux(container.streams.video[0]):
                 if packet.size:
                     yield packet
-    except (av.error.FFmpegError, OSError, IndexError) as error:
+    except (VideoError, av.error.FFmpegError, OSError, IndexError) as error:
         raise VideoError(f"{file} cannot be read; start again with --restart") from error
 
 

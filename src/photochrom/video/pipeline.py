@@ -18,8 +18,9 @@ from photochrom.video import checkpoint
 from photochrom.video.analysis import ProgressCallback
 from photochrom.video.checkpoint import segment_path
 from photochrom.video.codecs import choose_encoding, choose_picture_encoding
+from photochrom.video.container_check import check_container
 from photochrom.video.hints import TimedHint, check_timed_hints, describe
-from photochrom.video.muxing import check_container, mux
+from photochrom.video.muxing import mux
 from photochrom.video.parts import WHOLE, TimeRange, analyse_part, cut_sequence
 from photochrom.video.planning import plan_shots
 from photochrom.video.references import TimedReference, check_references, describe_references

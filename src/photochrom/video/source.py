@@ -238,7 +238,7 @@ def _describe(
         frame_rate=frame_rate,
         time_base=_fraction(stream.time_base) or Fraction(1, 1000),
         estimated_frames=stream.frames or round(seconds * frame_rate),
-        expected_end=_parse_duration(stream.metadata.get("DURATION", "")),
+        expected_end=_expected_end(container, stream),
         stores_durations="matroska" in container.format.name,
         stamp=stamp,
     )
@@ -259,7 +259,7 @@ def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
             return None
         angle = math.radians(frame.rotation)
         cos, sin = (round(value * 65536) for value in (math.cos(angle), math.sin(angle)))
-        return (cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 30)
+        return (cos, -sin, 0, sin, cos, 0, 0, 0, 1 << 30)
     return None if matrix is None else tuple(np.frombuffer(matrix, np.int32).tolist())
 
 
@@ -298,6 +298,20 @@ def _default_matrix(width: int, height: int) -> int:
 def _fraction(number: Any) -> Fraction | None:
     """Return a PyAV rational, which has its own type in PyAV 19; None if it is not set."""
     return Fraction(number) if number else None
+
+
+def _expected_end(container: InputContainer, stream: VideoStream) -> float:
+    """Return the time in seconds at which the video ends if it is not cut off; 0 if unknown."""
+    if "matroska" in container.format.name:
+        return _parse_duration(stream.metadata.get("DURATION", ""))
+    time_base = _fraction(stream.time_base) or Fraction(0)
+    if container.format.name == "avi":  # the duration would be that of what is there
+        return float(stream.frames * time_base)
+    if container.format.name == "flv":
+        return (container.duration or 0) / av.time_base
+    if "mov" in container.format.name:
+        return float(((stream.start_time or 0) + (stream.duration or 0)) * time_base)
+    return 0.0
 
 
 def _parse_duration(text: str) -> float:

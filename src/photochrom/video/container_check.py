@@ -1,0 +1,115 @@
+"""Check before the work that an output can hold all streams of a source."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.frame import VideoFrame
+
+from photochrom.video.codecs import VideoEncoding, add_video_stream, choose_encoding
+from photochrom.video.muxing import find_streams
+from photochrom.video.source import Video, VideoError, open_container
+
+_OPTIONAL = ("data", "unknown")
+"""Kinds of streams that may be left out."""
+
+
+def check_container(video: Video, target: Path, encoding: VideoEncoding) -> list[str]:
+    """Check that the output can hold all streams of the source, by writing a short one to memory.
+
+    Returns:
+        Descriptions of data streams, such as timecodes, that it cannot hold.
+
+    Raises:
+        VideoError: If it does not support the video codec, or cannot hold an audio, subtitle,
+            cover or attachment stream.
+    """
+    if encoding.is_pictures:
+        return _left_out_of_pictures(video)
+    try:
+        frame = _encode_frame(video, encoding)
+        with _open_source(video, frame) as source:
+            _, refused = find_streams(source, video, encoding, frame)
+            streams = [source.streams[index] for index in refused]
+            needed = [stream for stream in streams if stream.type not in _OPTIONAL]
+            advice = _advice(source, video, needed[0]) if needed else ""
+            names = [_name(stream) for stream in streams]
+    except (ValueError, av.error.FFmpegError) as error:
+        raise VideoError(
+            f"{target.suffix} does not support {encoding.codec} for {video.path}: {error}; "
+            "choose another --codec, or an output that ends in .mkv"
+        ) from error
+    if needed:
+        raise VideoError(
+            f"{target.suffix} cannot hold {_name(needed[0])} of {video.path}; {advice}"
+        )
+    return names
+
+
+def _left_out_of_pictures(video: Video) -> list[str]:
+    left_out = []
+    if video.sequence is None:
+        with open_container(video.path) as source:
+            left_out = [_name(s) for s in source.streams if s.index != video.stream_index]
+    if video.pixel_aspect not in (None, 1):
+        left_out.append(f"the pixel aspect ratio {video.pixel_aspect}")
+    return left_out
+
+
+@contextmanager
+def _open_source(video: Video, frame: bytes) -> Iterator[InputContainer]:
+    """Open a source; for a sequence of pictures, which has no other streams, an encoded frame."""
+    if video.sequence is None:
+        with open_container(video.path) as source:
+            yield source
+    else:
+        with av.open(BytesIO(frame), "r") as source:
+            yield source
+
+
+def _encode_frame(video: Video, encoding: VideoEncoding) -> bytes:
+    """Return a Matroska file with one black frame."""
+    file = BytesIO()
+    with av.open(file, "w", format="matroska") as out:
+        stream = add_video_stream(out, video, encoding)
+        frame = VideoFrame(video.width, video.height, encoding.pixel_format)
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        frame.pts, frame.time_base = 0, stream.codec_context.time_base
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def _name(stream: Stream) -> str:
+    kind = "timecode" if "timecode" in stream.metadata else getattr(stream, "name", None)
+    return f"{stream.type} stream {stream.index} ({kind})"
+
+
+def _advice(source: InputContainer, video: Video, stream: Stream) -> str:
+    """Return what to do about a stream that the output cannot hold."""
+    for extension in (".mkv", ".mp4", ".mov"):
+        if _holds_all(source, video, extension):
+            return f"choose an output that ends in {extension}"
+    if stream.type == "audio":
+        return (
+            "convert the sound first, for example with `ffmpeg -i IN -map 0:V -map 0:a -c:v ffv1 "
+            "-c:a flac OUT.mkv`"
+        )
+    return (
+        f"leave it out first, with `ffmpeg -i IN -map 0 -map -0:{stream.index} -c copy "
+        f"OUT{video.path.suffix}`"
+    )
+
+
+def _holds_all(source: InputContainer, video: Video, extension: str) -> bool:
+    try:
+        encoding = choose_encoding(Path("out" + extension), None, None, video)
+        _, refused = find_streams(source, video, encoding, _encode_frame(video, encoding))
+    except (ValueError, av.error.FFmpegError, VideoError):
+        return False
+    return all(source.streams[index].type in _OPTIONAL for index in refused)
