@@ -35,18 +35,17 @@ def check_container(video: Video, target: Path, encoding: VideoEncoding) -> list
         with _open_source(video, frame) as source:
             _, refused = find_streams(source, video, encoding, frame)
             streams = [source.streams[index] for index in refused]
-            needed = [stream for stream in streams if stream.type not in _OPTIONAL]
-            advice = _advice(source, video, needed[0]) if needed else ""
             names = [_name(stream) for stream in streams]
+            needed = [number for number, s in enumerate(streams) if s.type not in _OPTIONAL]
+            advice = _advice(source, video, streams[needed[0]]) if needed else ""
     except (ValueError, av.error.FFmpegError) as error:
         raise VideoError(
             f"{target.suffix} does not support {encoding.codec} for {video.path}: {error}; "
             "choose another --codec, or an output that ends in .mkv"
         ) from error
     if needed:
-        raise VideoError(
-            f"{target.suffix} cannot hold {_name(needed[0])} of {video.path}; {advice}"
-        )
+        name = names[needed[0]]
+        raise VideoError(f"{target.suffix} cannot hold {name} of {video.path}; {advice}")
     return names
 
 

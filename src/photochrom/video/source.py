@@ -210,7 +210,7 @@ def _describe(
 ) -> Video:
     stamp = _stamp(container)
     rates = [_fraction(stream.average_rate), _fraction(stream.guessed_rate), Fraction(25)]
-    if stamp == "pos":  # FFmpeg's average rate is 25, whatever the stream says
+    if stamp != "pts":  # the average is 25, or that of the time base
         rates = rates[1:]
     frame_rate = next(rate for rate in rates if rate)
     seconds = container.duration / av.time_base if container.duration else 0

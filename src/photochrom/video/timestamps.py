@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
+from statistics import median
 
 _MAX_REORDERING = 16
 """Frames by which coding order differs from presentation order at most, as in H.264."""
@@ -39,10 +40,12 @@ def mend_times(times: Sequence[int | None], period: Fraction) -> list[int] | Non
 
 def _is_reordered(stored: Sequence[int], period: Fraction) -> bool:
     """Return whether times descend by no more than codecs reorder frames."""
+    steps = [b - a for a, b in pairwise(sorted(set(stored)))]
+    limit = _MAX_REORDERING * max(period, median(steps) if steps else 0)
     latest = stored[0]
     for time in stored:
         latest = max(latest, time)
-        if latest - time > _MAX_REORDERING * period:
+        if latest - time > limit:
             return False
     return True
 
@@ -56,6 +59,8 @@ def _longest_ascent(times: Sequence[int | None]) -> list[int]:
         if time is None:
             continue
         length = bisect_left(ends, time)
+        if length < len(ends) and ends[length] == time:
+            continue  # the first of repeated times is kept
         ends[length : length + 1] = [time]
         indices[length : length + 1] = [index]
         if length:
