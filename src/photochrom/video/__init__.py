@@ -8,6 +8,7 @@ frames in colour, and `planning.py` joins all of it.
 `sheet.py` makes contact sheets. `splitting.py` splits shots into segments.
 `scheduling.py` runs the tasks of `segment.py` in processes: to learn the colours of a shot
 (`shot_colors.py`, along the motion of `motion.py`), and to colorize a segment. `codecs.py` lists
-the encoders, `checkpoint.py` stores finished segments, `muxing.py` joins them with the other
-streams, and `pipeline.py` runs all of it.
+the encoders, `container_check.py` tries what an output can hold, `checkpoint.py` stores finished
+segments, `muxing.py` joins them with the other streams, and `pipeline.py` runs all of it.
+`timestamps.py` mends the times of frames, and `damage.py` describes damage.
 """
