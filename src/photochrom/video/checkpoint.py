@@ -109,7 +109,7 @@ def remove_others(folder: Path, files: Iterable[Path]) -> None:
 
 def _segments(folder: Path) -> Iterator[Path]:
     """Yield the files and folders of segments, complete or not."""
-    for suffix in ("", ".mkv", ".part"):
+    for suffix in ("", ".mkv", ".*.part"):
         yield from folder.glob(f"{_SEGMENTS}{suffix}")
 
 

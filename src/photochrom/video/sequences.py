@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import re
 import shutil
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -268,10 +269,10 @@ def _to_frame(photo: Photo) -> VideoFrame:
 def open_folder(folder: Path, suffix: str) -> Iterator[Callable[[Photo], None]]:
     """Make a folder of pictures that appears under its name once it is complete.
 
-    After an error or a kill a folder NAME.part is left, which the next call replaces.
+    Several processes may make the same folder: one remains. A kill leaves a folder NAME.*.part.
 
     Args:
-        folder: Must not exist.
+        folder: Its name.
         suffix: Of the pictures; it decides their format.
 
     Yields:
@@ -281,12 +282,18 @@ def open_folder(folder: Path, suffix: str) -> Iterator[Callable[[Photo], None]]:
         PhotoError: If the format cannot hold a photo, or it cannot be written.
         OSError: If the folder cannot be made.
     """
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.part")
     part.mkdir()
-    numbers = itertools.count()
-    yield lambda photo: _write_picture(photo, part / f"{next(numbers)}{suffix}")
-    part.rename(folder)
+    try:
+        numbers = itertools.count()
+        yield lambda photo: _write_picture(photo, part / f"{next(numbers)}{suffix}")
+        try:
+            part.rename(folder)
+        except OSError:
+            if not folder.exists():  # by another process
+                raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_picture(photo: Photo, path: Path) -> None:
