@@ -51,6 +51,12 @@ if TYPE_CHECKING:
     help="Refuse larger frames. Default: 36 million.",
 )
 @click.option(
+    "--field",
+    type=click.Choice(["progressive", "tff", "bff", "telecine"]),
+    help="What the frames are: progressive, interlaced with the top (tff) or bottom (bff) field "
+    "first, or telecined. Default: found from the pictures.",
+)
+@click.option(
     "--hints",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -140,7 +146,9 @@ def video(
             options |= {"sheet": sheet, "shots": shots} | source
             preview_video(path, progress=bars, notify=bars.notify, **options)
         elif shots is not None:
-            bars.notify(f"{shots}: {list_shots(path, shots, progress=bars, **source)} shots")
+            source["field"] = options["field"]
+            count = list_shots(path, shots, progress=bars, notify=bars.notify, **source)
+            bars.notify(f"{shots}: {count} shots")
     except KeyboardInterrupt:
         has_checkpoint = target is not None and checkpoint_folder(target).exists()
         message = "the same command resumes from here" if has_checkpoint else "no work was saved"

@@ -53,6 +53,8 @@ class VideoAnalysis:
     """`pts` of the frames as `decode` yields them."""
     damaged: list[int] = field(default_factory=list)
     """Indices of frames that are damaged, or near to which others were lost."""
+    seek_loss: int = 0
+    """Number of frames from a keyframe on that are left out if decoding starts there."""
     notes: list[str] = field(default_factory=list)
     """Sentences on damage, and on times that were mended."""
     origin: int = 0
@@ -89,8 +91,8 @@ def analyse(
         window: What is examined; None: all. The result has some frames more on both sides.
 
     Raises:
-        VideoError: If too much of the video is damaged, or it is interlaced, or its frames change
-            size, or their times cannot be known.
+        VideoError: If too much of the video is damaged, or its frames change size, or their times
+            cannot be known.
     """
     stamps: list[int | None] = []
     durations: list[int] = []
@@ -134,6 +136,7 @@ def analyse(
         stamps=stamps,
         origin=timestamps[0],
         damaged=sorted({min(index, len(stamps) - 1) for index, _ in damage}),
+        seek_loss=video.fields.seek_loss,
         notes=notes,
     )
 
@@ -204,11 +207,6 @@ def _check_frame(video: Video, frame: VideoFrame) -> None:
     time = format_time(frame.time or 0.0)
     if (frame.width, frame.height) != (video.width, video.height):
         raise VideoError(f"{video.path} changes its frame size at {time}; scale it to one size")
-    if frame.interlaced_frame:
-        raise VideoError(
-            f"{video.path} is interlaced at {time}; deinterlace it first, for example with "
-            "`ffmpeg -i IN -vf bwdif -c:a copy OUT`"
-        )
 
 
 def checksum(frame: VideoFrame) -> int:

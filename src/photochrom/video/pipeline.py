@@ -1,5 +1,6 @@
 """Colorize a video: analyse, split, colorize the segments in processes, mux."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from photochrom.video.analysis import ProgressCallback
 from photochrom.video.checkpoint import segment_path
 from photochrom.video.codecs import choose_encoding, choose_picture_encoding
 from photochrom.video.container_check import check_container
+from photochrom.video.field_detection import detect_fields
+from photochrom.video.fields import FieldKind, Fields
 from photochrom.video.hints import TimedHint, check_timed_hints, describe
 from photochrom.video.muxing import mux
 from photochrom.video.parts import WHOLE, TimeRange, analyse_part, cut_sequence
@@ -50,6 +53,8 @@ class VideoResult:
     """The folder that was kept for further changes."""
     notes: list[str] = field(default_factory=list)
     """Sentences on damage, and on times of frames that were mended."""
+    fields: Fields = field(default_factory=Fields)
+    """How the frames of the source consist of fields; all that are written are progressive."""
 
 
 def colorize_video(
@@ -66,6 +71,7 @@ def colorize_video(
     restart: bool = False,
     max_pixels: int = MAX_PIXELS,
     rate: Fraction | None = None,
+    field: FieldKind | None = None,
     progress: ProgressCallback = lambda *_: None,
     hints: Sequence[TimedHint] = (),
     references: Sequence[TimedReference] = (),
@@ -93,6 +99,8 @@ def colorize_video(
         restart: Whether to discard a checkpoint.
         max_pixels: Limit of pixels per frame.
         rate: Frames per second of a sequence of pictures; None: 24.
+        field: Whether the frames are progressive, interlaced with the top or the bottom field
+            first, or telecined; None: found from the pictures.
         progress: Called after every frame, or every second while several processes work.
         hints: Known colours of places, each from a time until the next cut.
         references: Frames in colour, each of which gives its shot its colours; not without
@@ -135,6 +143,7 @@ def colorize_video(
             "references need colours that are shared by a shot; leave --no-steady out, or the "
             "references"
         )
+    video = _find_fields(video, field, notify)
     checked_settings = {
         "video": video.read_version(),
         "model": hashlib.sha256(model.read_bytes()).hexdigest(),
@@ -143,6 +152,7 @@ def colorize_video(
         "quality": encoding.crf,
         "steady": steady,
         "start or end": [str(part.start), str(part.end)],
+        "field": str(video.fields),
         "version of photochrom or PyAV": [__version__, av.__version__],
     }
     if restart:
@@ -199,6 +209,7 @@ def colorize_video(
         references=describe_references(found, video, analysis),
         checkpoint=None if shots is None else folder,
         notes=analysis.notes,
+        fields=video.fields,
     )
 
 
@@ -212,6 +223,7 @@ def preview_video(
     overwrite: bool = False,
     max_pixels: int = MAX_PIXELS,
     rate: Fraction | None = None,
+    field: FieldKind | None = None,
     progress: ProgressCallback = lambda *_: None,
     hints: Sequence[TimedHint] = (),
     references: Sequence[TimedReference] = (),
@@ -232,6 +244,7 @@ def preview_video(
     _check_model(model, device, hints, video)
     listed = _read_shots(shots)
     references = _check_references(references, listed, video)
+    video = _find_fields(video, field, notify)
     analysis = analyse_part(video, part, progress)
     found, _ = plan_shots(
         *(video, analysis, listed, hints, references), recolor=recolor, notify=notify
@@ -254,7 +267,9 @@ def list_shots(
     max_pixels: int = MAX_PIXELS,
     rate: Fraction | None = None,
     part: TimeRange = WHOLE,
+    field: FieldKind | None = None,
     progress: ProgressCallback = lambda *_: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Write the list of a video's shots and return their number, without colorizing it.
 
@@ -264,11 +279,18 @@ def list_shots(
     """
     if check_name(shots).exists():
         raise VideoError(f"{shots} exists already; give OUT to use it, or another name")
-    video = probe(path, max_pixels=max_pixels, rate=rate)
+    video = _find_fields(probe(path, max_pixels=max_pixels, rate=rate), field, notify)
     analysis = analyse_part(video, part, progress)
     found = find_shots(analysis)
     write_shot_list(shots, video, analysis, found)
     return len(found)
+
+
+def _find_fields(video: Video, kind: FieldKind | None, notify: Callable[[str], None]) -> Video:
+    fields = detect_fields(video, kind)
+    if fields.kind != "progressive":
+        notify(f"{video.path} is {fields}")
+    return dataclasses.replace(video, fields=fields)
 
 
 def _check_model(model: Path, device: str, hints: Sequence[TimedHint], video: Video) -> str:

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from photochrom.color import Pixels
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.photo import Photo
+from photochrom.video.fields import Fields, make_progressive
 from photochrom.video.sequences import DEFAULT_RATE, PictureSequence, find_sequence
 
 MAX_PIXELS = 36_000_000
@@ -91,6 +92,8 @@ class Video:
     streams without a container only have positions in bytes."""
     sequence: PictureSequence | None = None
     """The source, if it is one file for each frame."""
+    fields: Fields = field(default_factory=Fields)
+    """How frames consist of fields; `decode` makes them progressive."""
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -343,7 +346,9 @@ def _ignore(_: Damage) -> None:
 def decode(
     video: Video, start: int | None = None, on_damage: DamageCallback = _ignore
 ) -> Iterator[VideoFrame]:
-    """Decode frames in presentation order, from the keyframe at stamp `start` on.
+    """Decode progressive frames in presentation order, from the keyframe at stamp `start` on.
+
+    If the video is interlaced, the first frames are left out after a seek: see `make_progressive`.
 
     Each frame's `pts` is its stamp, as of `Video.stamp`: it is the same wherever decoding starts,
     but need not ascend, and may be None. `mend_times` makes times of stamps.
@@ -363,7 +368,8 @@ def decode(
             with suppress(av.error.FFmpegError):  # then decoding starts at the beginning
                 is_position = video.stamp == "pos"
                 container.seek(start, stream=stream, unsupported_byte_offset=is_position)
-        yield from _decode_stream(container, stream, video.stamp, on_damage)
+        frames = _decode_stream(container, stream, video.stamp, on_damage)
+        yield from make_progressive(frames, video.fields, is_sought=start is not None)
 
 
 def _decode_stream(

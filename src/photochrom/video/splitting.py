@@ -84,10 +84,10 @@ def frame_segment(analysis: VideoAnalysis, shot: Shot, index: int) -> Segment:
 
 
 def _segment(analysis: VideoAnalysis, shot: Shot, first: int, stop: int) -> Segment:
-    reachable = bisect_right(analysis.keyframes, first)
+    reachable = bisect_right(analysis.keyframes, first - analysis.seek_loss)
     keyframes = analysis.keyframes[max(0, reachable - _MAX_SEEKS) : reachable]
     stamps = [analysis.stamps[keyframe] for keyframe in reversed(keyframes)]
-    earliest, latest = min([first, *keyframes]), stop + _MAX_DELAY
+    earliest, latest = min([first, *keyframes]) - analysis.seek_loss, stop + _MAX_DELAY
     return Segment(
         _digest(shot, first, stop),
         _digest(shot, shot.first, shot.stop),
