@@ -1,11 +1,14 @@
 """Batches of photos at URLs."""
 
 import dataclasses
+import errno
 import functools
 import http.server
 import os
+import tempfile
 import threading
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,8 @@ from photochrom.colorize.hints import Hint
 from photochrom.errors import PhotochromError, UsageError
 from support.models import write_model
 from support.stores import count_versions
+
+pytest.importorskip("fsspec", reason="the extra s3 is not installed")
 
 
 @pytest.fixture
@@ -168,6 +173,21 @@ def test_an_output_that_appears_after_planning_is_kept(
     assert store.cat(f"{bucket}/new.jpg") == b"retouched"
     result = colorize_anywhere(Job(photo_file, url), colorize, overwrite=True)
     assert (result.status, result.output_version) == ("done", get_version(url))
+
+
+def test_a_full_temporary_folder_is_named(
+    tmp_path: Path, colorize: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    client = types.SimpleNamespace(get_file=full)
+    monkeypatch.setattr("fsspec.core.url_to_fs", lambda url, **_: (client, url))
+    result = colorize_anywhere(Job("s3://b/a.jpg", tmp_path / "b.jpg"), colorize)
+    assert result.error == (
+        f"cannot read s3://b/a.jpg: the temporary folder {tempfile.gettempdir()} is full; name "
+        "another in TMPDIR"
+    )
 
 
 def test_errors_name_urls_instead_of_temporary_files(

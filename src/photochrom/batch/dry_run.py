@@ -1,7 +1,8 @@
 """Tell what a batch would do: what becomes what, what is refused, and an estimate of the cost.
 
 Only headers of photos are read, except of one photo for each format of outputs. It is colorized in
-a temporary folder to measure what a megapixel costs; a tiny photo, what every photo costs.
+a temporary folder to measure what a megapixel costs; a tiny photo, what every photo costs. Of
+photos at URLs, nothing is read, and nothing is estimated if there is a URL.
 """
 
 import dataclasses
@@ -91,7 +92,7 @@ class DryRun:
     def __init__(
         self, jobs: Sequence[Job], settings: Settings, *, processes: int | None = None
     ) -> None:
-        """Take the arguments of `colorize_all`; the jobs have to be at paths."""
+        """Take the arguments of `colorize_all`."""
         self._jobs = jobs
         self._processes, threads = divide_cores(len(jobs), processes)
         self._settings = dataclasses.replace(
@@ -107,8 +108,11 @@ class DryRun:
             if not self._overwrite and job.replaces is None and job.has_output():
                 yield skipped(job)
                 continue
+            if isinstance(job.input, str):
+                yield Result(job.input, job.output, "planned", 0.0, hints=job.hints)
+                continue
             try:
-                sizes = read_sizes(Path(job.input), max_pixels=self._settings.max_pixels)
+                sizes = read_sizes(job.input, max_pixels=self._settings.max_pixels)
                 self._check_pages(job, sizes)
             except PhotoError as error:
                 yield job.failed(str(error))
@@ -135,12 +139,16 @@ class DryRun:
                 except PhotochromError:
                     raise page_error(job, number, failure) from failure
 
-    def estimate(self) -> Estimate:
-        """Estimate the cost of what was planned, at least one photo.
+    def estimate(self) -> Estimate | None:
+        """Estimate the cost of what was planned; None if that is nothing, or there are URLs.
 
         Raises:
             ModelError: If the model cannot be loaded.
         """
+        if not self._planned or any(
+            isinstance(location, str) for job in self._jobs for location in (job.input, job.output)
+        ):
+            return None
         by_format: dict[str, list[tuple[Job, float]]] = {}
         for job, megapixels in self._planned:
             by_format.setdefault(Path(job.output).suffix.lower(), []).append((job, megapixels))

@@ -1,7 +1,9 @@
 """Access files in object stores by URL, through fsspec."""
 
 import datetime
+import errno
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,6 +148,8 @@ def _is_no_file(error: FileNotFoundError) -> bool:
 def _describe(error: Exception) -> str:
     """Return what a store or its client answered, and what to do."""
     source: BaseException = error
+    if getattr(error, "errno", None) == errno.ENOSPC:
+        return f"the temporary folder {tempfile.gettempdir()} is full; name another in TMPDIR"
     if isinstance(error, FileNotFoundError):
         if _is_no_file(error):
             return "there is no such file"

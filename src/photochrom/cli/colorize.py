@@ -164,7 +164,7 @@ def colorize(
     if address is not None and engine != "ray":
         raise click.UsageError("--address needs --engine ray; add it, or leave out --address")
     for url in filter(is_url, (*inputs, out or "")):
-        for option, is_given in {"dry-run": dry_run, "sidecar": sidecar, "times": times}.items():
+        for option, is_given in {"sidecar": sidecar, "times": times}.items():
             if is_given:
                 raise click.UsageError(f"--{option} needs paths; leave it out for {url}")
         if url.startswith("memory://"):
@@ -242,8 +242,8 @@ def colorize(
                             raise
                 if number >= len(known):
                     bar.update()
-        if preview is not None and counts["planned"]:
-            estimate = preview.estimate()
+        estimate = preview.estimate() if preview is not None else None
+        if estimate is not None:
             if as_json:
                 click.echo(json.dumps({"estimate": dataclasses.asdict(estimate)}, default=str))
             else:
