@@ -14,10 +14,12 @@ from photochrom.video.analysis import (
     find_times,
 )
 from photochrom.video.sequences import PictureSequence
-from photochrom.video.source import Video, VideoError, decode, format_time
+from photochrom.video.source import Video, VideoError, decode, format_time, open_container
 
 _ROUNDING = Fraction(1, 1000)
 """In seconds, of times that a player shows."""
+_FORMATS_WITH_TIMES = ("matroska", "mov", "mpegts", "asf", "flv")
+"""FFmpeg's names of containers that store a time for each frame; MPEG-PS, for one, does not."""
 _SEEK_SECONDS = (0, 10, 60)
 """Tried before decoding from the beginning, as seeking may lead to a later frame."""
 _FIRST_FRAMES = 17
@@ -93,7 +95,7 @@ def _units(video: Video, time: Fraction) -> int:
 
 def _find_seek(video: Video, origin: int, start: int) -> int | None:
     """Return a stamp from which decoding reaches the frame at `start`; None: the beginning."""
-    if video.stamp != "pts":
+    if video.stamp != "pts" or not _keeps_times(video):
         return None
     for seconds in _SEEK_SECONDS:
         stamp = start - round(seconds / video.time_base)
@@ -103,6 +105,14 @@ def _find_seek(video: Video, origin: int, start: int) -> int | None:
         if frame is not None and frame.pts is not None and frame.pts <= start:
             return stamp
     return None
+
+
+def _keeps_times(video: Video) -> bool:
+    """Return whether frames have the same times wherever reading starts."""
+    if video.sequence is not None:
+        return True
+    with open_container(video.path) as container:
+        return container.format.name.partition(",")[0] in _FORMATS_WITH_TIMES
 
 
 def _cut_out(analysis: VideoAnalysis, first: int, stop: int) -> VideoAnalysis:
