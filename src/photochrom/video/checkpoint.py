@@ -115,7 +115,7 @@ def _segments(folder: Path) -> Iterator[Path]:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)  # a process of a killed run may still write
     else:
         path.unlink(missing_ok=True)
 
