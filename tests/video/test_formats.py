@@ -210,7 +210,7 @@ def test_frames_without_a_time_get_one(name: str, raw: bool, tmp_path: Path, col
     target = tmp_path / "b.mkv"
     result = colorize(path, target)
     assert result.frames == 40
-    assert ("stores no times" if raw else "frames had no time") in result.notes[0]
+    assert ("stores no times" if raw else "stores times of decoding only") in result.notes[0]
     with av.open(str(target)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     np.testing.assert_allclose(np.diff(times), 0.04, atol=0.001)
@@ -296,6 +296,16 @@ def test_a_film_that_is_cut_off_is_colorized(tmp_path: Path, colorize: Colorize)
         result = colorize(whole, tmp_path / f"b{whole.suffix}")
         assert 10 < result.frames < 30
         assert "as its file says: it may be cut off" in result.notes[-1]
+
+
+def test_frames_that_a_container_skips_are_told(tmp_path: Path, colorize: Colorize):
+    path = write_video(
+        tmp_path / "a.mkv",
+        moving_shot(40),
+        timestamps=[512 * (number + (number > 20)) for number in range(40)],
+    )
+    result = colorize(path, tmp_path / "b.mkv")
+    assert result.notes == ["at 0:00:00.80, the file has no frame for 0.08 s"]
 
 
 def test_places_of_damage_are_grouped():

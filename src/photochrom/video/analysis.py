@@ -13,7 +13,7 @@ from av.video.reformatter import Interpolation
 from photochrom.colorize.colorizer import network_size
 from photochrom.colorize.detection import is_colored
 from photochrom.video.cuts import THUMBNAIL_SIDE, CutDetector, Thumbnail
-from photochrom.video.damage import Loss, check_damage, describe_damage
+from photochrom.video.damage import Loss, check_damage, describe_damage, describe_gaps
 from photochrom.video.source import Damage, Video, VideoError, decode, format_time, to_photo
 from photochrom.video.timestamps import mend_times
 
@@ -123,6 +123,8 @@ def analyse(
     losses = _find_losses(video, damage, stamps, timestamps, window)
     check_damage(video, losses, len(stamps))
     notes += [f"damage {line}" for line in describe_damage(losses)]
+    start = timestamps[0] if window is None else window.origin
+    notes += describe_gaps([float((t - start) * video.time_base) for t in timestamps], losses)
     end = float(timestamps[-1] * video.time_base)
     if later <= _FRAMES_AFTER and end + _MAX_MISSING_SECONDS < video.expected_end:
         notes.append(
@@ -178,7 +180,9 @@ def find_times(video: Video, stamps: list[int | None]) -> tuple[list[int], list[
             "another copy"
         )
     changed = sum(a != b for a, b in zip(times, stamps, strict=True))
-    if changed and not notes:
+    if changed and video.stamp == "dts":
+        notes.append(f"{video.path} stores times of decoding only: frames have them in their order")
+    elif changed and not notes:
         notes.append(f"{changed} frames had no time, or one out of order, and were given one")
     return times, notes
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 from photochrom.video.source import Video, VideoError, format_time
 
@@ -12,6 +13,8 @@ _MAX_PLACES = 10
 """Number of places that are described."""
 _PLACE_SECONDS = 1.0
 """Damage that is nearer than this is one place."""
+_MIN_GAP = 1.9
+"""Of the usual time between frames."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,28 @@ def describe_damage(losses: Sequence[Loss]) -> list[str]:
         rest = [loss for place in places[_MAX_PLACES:] for loss in place]
         lines.append(f"at {len(places) - _MAX_PLACES} more places, {_count(rest)}")
     return lines
+
+
+def describe_gaps(times: Sequence[float], losses: Sequence[Loss]) -> list[str]:
+    """Return a line for each place where a file has no frames, as some formats skip damage.
+
+    Args:
+        times: Of the frames, in seconds.
+        losses: Damage that is described already.
+
+    Returns:
+        The lines; none if there are many such places, as the frame rate is variable.
+    """
+    steps = list(pairwise(times))
+    usual = median(b - a for a, b in steps) if steps else 0
+    gaps = [
+        (a, b)
+        for a, b in steps
+        if b - a > _MIN_GAP * usual and not any(a <= loss.seconds <= b for loss in losses)
+    ]
+    if len(gaps) > _MAX_PLACES:
+        return []
+    return [f"at {format_time(a)}, the file has no frame for {b - a:.2f} s" for a, b in gaps]
 
 
 def _describe_place(place: Sequence[Loss]) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from photochrom.video.fields import FieldKind, Fields
 from photochrom.video.source import Video, VideoError, decode
 
+_MIN_LINES = 4
 _MAX_LINES = 1088
 """There is no interlaced format with more."""
 _SAMPLES, _SAMPLE_FRAMES = 10, 40
@@ -55,7 +56,7 @@ def detect_fields(video: Video, kind: FieldKind | None = None) -> Fields:
         return Fields()
     if kind in ("progressive", "tff", "bff"):
         return Fields(kind, top_first=kind != "bff")
-    if kind is None and video.height > _MAX_LINES:
+    if kind is None and not _MIN_LINES <= video.height <= _MAX_LINES:
         return Fields()
     area = _narrow(video.width) * video.height
     counts = sum(_count(_measure(sample), area) for sample in _sample(video))
