@@ -388,6 +388,18 @@ def test_unsupported_requests_are_refused_before_any_work(tmp_path: Path, colori
     assert {file.name for file in tmp_path.iterdir()} == {"a.mkv", "file", "rgba1.png", "scan"}
 
 
+def test_what_is_not_kept_is_said(tmp_path: Path, colorize: Colorize):
+    write_sequence(f"{tmp_path}/a{{}}.dpx", 1)
+    data = bytearray((tmp_path / "a0.dpx").read_bytes())
+    data[801] = 1
+    (tmp_path / "a0.dpx").write_bytes(data)
+    lines: list[str] = []
+    colorize(tmp_path / "a%d.dpx", tmp_path / "b.mkv", notify=lines.append)
+    assert [line.partition(", but")[0] for line in lines] == [
+        f"{tmp_path}/a%d.dpx: the header says printing density"
+    ]
+
+
 def test_damaged_and_other_pictures_are_named(tmp_path: Path, colorize: Colorize):
     write_sequence(f"{tmp_path}/scan/a{{:03}}.png", 3)
     save_photo(

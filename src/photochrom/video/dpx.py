@@ -14,6 +14,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from photochrom.errors import PhotoError
+from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.samples import to_photo
 
@@ -24,7 +25,16 @@ _GENERIC_SIZE = 1664
 """Bytes of the header that FFmpeg writes; those for film and television follow."""
 _ORIENTATION, _DESCRIPTOR, _TRANSFER, _COLORIMETRY = 768, 800, 801, 802
 _CREATOR, _CREATOR_SIZE = 160, 100
+_FLIPS = {
+    bits: (slice(None, None, -1 if bits & 2 else 1), slice(None, None, -1 if bits & 1 else 1))
+    for bits in range(4)
+}
+"""Slices that make a picture of an orientation upright."""
 _LOGARITHMIC = {1: "printing density", 3: "logarithmic"}
+_LOGARITHMIC_WARNING = (
+    "the header says {}, but the values are taken as encoded for a display; if they are "
+    "logarithmic, convert them to BT.709 first"
+)
 _ITU709 = 6
 _KEPT = {
     36: "100s24s100s200s200s",  # name of the file, time, creator, project, copyright
@@ -39,12 +49,13 @@ _PIXEL_FORMATS = {8: "rgb24", 10: "gbrp10", 12: "gbrp12", 16: "rgb48"}
 
 
 def read(path: Path) -> Photo:
-    """Read a picture of 8 to 16 bits, grey or RGB, encoded for a display.
+    """Read a picture of 8 to 16 bits, grey or RGB.
 
-    Transfer characteristics other than the logarithmic ones are taken for that of sRGB.
+    It is taken as encoded for a display, as sRGB, with a warning if its header says that it is not:
+    many programs write the same header for everything.
 
     Raises:
-        PhotoError: If it is damaged, or holds film densities or anything else.
+        PhotoError: If it is damaged, or has another pixel format or orientation.
     """
     try:
         data = path.read_bytes()
@@ -57,28 +68,23 @@ def read(path: Path) -> Photo:
         raise PhotoError(f"cannot read {path}: {error.strerror or error}") from error
     if not frames:
         raise PhotoError(f"{path} is not a DPX that can be read; give another copy")
-    _check_header(path, data)
+    orientation = _unpack(data, _ORIENTATION, "H")[0]
+    if orientation not in _FLIPS:
+        raise PhotoError(f"{path} is stored turned; store its rows horizontally first")
     format_ = frames[0].format
     bits = format_.components[0].bits
     if format_.name.rstrip("lbe") not in (f"gray{bits}", "gray", _PIXEL_FORMATS.get(bits)):
         raise PhotoError(
             f"{path} has the pixel format {format_.name}; convert it to grey or RGB without alpha"
         )
-    header = data[: min(_HEADER_SIZE, _unpack(data, 4, "I")[0])]
+    header_size = _unpack(data, 4, "I")[0]
+    header = data[: _HEADER_SIZE if header_size >= _HEADER_SIZE else _GENERIC_SIZE]
     encoding = Encoding(FORMAT, {"bits": bits, "header": header})
-    return Photo(to_photo(frames[0].to_ndarray(), bits).pixels, encoding=encoding)
-
-
-def _check_header(path: Path, data: bytes) -> None:
-    transfer = data[_TRANSFER]
-    if transfer in _LOGARITHMIC:
-        raise PhotoError(
-            f"{path} holds film densities (transfer characteristic {transfer}, "
-            f"{_LOGARITHMIC[transfer]}), not a picture for a display; convert it to BT.709 or sRGB "
-            "first"
-        )
-    if _unpack(data, _ORIENTATION, "H")[0] != 0:
-        raise PhotoError(f"{path} is stored mirrored or turned; store it upright first")
+    pixels: Any = to_photo(frames[0].to_ndarray(), bits).pixels[_FLIPS[orientation]]
+    metadata = Metadata()
+    if data[_TRANSFER] in _LOGARITHMIC:
+        metadata = metadata.with_warning(_LOGARITHMIC_WARNING.format(_LOGARITHMIC[data[_TRANSFER]]))
+    return Photo(np.ascontiguousarray(pixels), metadata=metadata, encoding=encoding)
 
 
 def encode(photo: Photo) -> bytes:

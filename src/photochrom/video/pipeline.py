@@ -29,7 +29,13 @@ from photochrom.video.planning import plan_shots
 from photochrom.video.references import TimedReference, check_references, describe_references
 from photochrom.video.scheduling import colorize_segments
 from photochrom.video.segment import SegmentSettings
-from photochrom.video.sequences import EXAMPLE, check_output, move_into_place, parse_pattern
+from photochrom.video.sequences import (
+    EXAMPLE,
+    check_output,
+    find_warnings,
+    move_into_place,
+    parse_pattern,
+)
 from photochrom.video.sheet import SheetSettings, check_sheet, make_sheet
 from photochrom.video.shot_list import ShotList, check_name, read_shot_list, write_shot_list
 from photochrom.video.shots import Shot, find_shots
@@ -134,6 +140,9 @@ def colorize_video(
         check_output(pattern, chosen, overwrite=overwrite)
         encoding = choose_picture_encoding(pattern, codec, quality)
     left_out = check_container(video, target, encoding)
+    if video.sequence is not None:
+        for warning in find_warnings(video.sequence, pattern):
+            notify(f"{video.path}: {warning}")
     model = model or default_model_path()
     model_name = _check_model(model, device, hints, video)
     listed = _read_shots(shots)

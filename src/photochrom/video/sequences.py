@@ -19,7 +19,7 @@ from photochrom.errors import PhotoError
 from photochrom.imagefile.atomic import rename, write_atomic
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
-from photochrom.imagefile.writing import save_photo
+from photochrom.imagefile.writing import result_warnings, save_photo
 from photochrom.video import dpx
 
 SUFFIXES = (".dpx", ".png", ".tif", ".tiff")
@@ -304,6 +304,18 @@ def _write_picture(photo: Photo, path: Path) -> None:
         write_atomic(path, dpx.encode(photo), overwrite=False)
     except OSError as error:
         raise PhotoError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def find_warnings(source: PictureSequence, target: Pattern | None) -> list[str]:
+    """Return what of the first picture is not kept in pictures or in a film, each a phrase.
+
+    Raises:
+        PhotoError: If it cannot be read.
+    """
+    photo = source.read(source.first)
+    if target is None or _is_dpx(target.path(0)):
+        return list(photo.warnings)
+    return result_warnings(photo, target.path(0))
 
 
 def check_output(pattern: Pattern, source: PictureSequence | None, *, overwrite: bool) -> None:
