@@ -124,7 +124,8 @@ def analyse(
     check_damage(video, losses, len(stamps))
     notes += [f"damage {line}" for line in describe_damage(losses)]
     start = timestamps[0] if window is None else window.origin
-    notes += describe_gaps([float((t - start) * video.time_base) for t in timestamps], losses)
+    inside = [time for time in timestamps if _is_inside(time, window)]
+    notes += describe_gaps([float((time - start) * video.time_base) for time in inside], losses)
     end = float(timestamps[-1] * video.time_base)
     if later <= _FRAMES_AFTER and end + _MAX_MISSING_SECONDS < video.expected_end:
         notes.append(
@@ -141,6 +142,10 @@ def analyse(
         seek_loss=video.fields.seek_loss,
         notes=notes,
     )
+
+
+def _is_inside(time: int, window: Window | None) -> bool:
+    return window is None or window.start <= time < (math.inf if window.end is None else window.end)
 
 
 def _estimate_frames(video: Video, window: Window | None) -> int:
@@ -200,7 +205,7 @@ def _find_losses(
     for index, one in damage:
         known = one.stamp if has_times else None
         time = timestamps[min(index, len(timestamps) - 1)] if known is None else known
-        if window is not None and not window.start <= time < (window.end or math.inf):
+        if not _is_inside(time, window):
             continue
         origin = timestamps[0] if window is None else window.origin
         losses.append(Loss(float((time - origin) * video.time_base), one.is_lost))
