@@ -378,6 +378,7 @@ def test_unsupported_requests_are_refused_before_any_work(tmp_path: Path, colori
         (scan, "b%d.png", {"quality": 3}, "--codec and --quality are of films"),
         (tmp_path / "rgba%d.png", "%d.dpx", {}, r"rgba1.png has transparency"),
         (scan, "b%d.jpg", {}, r"has to end in .dpx, .png, .tif, .tiff"),
+        (film, "out", {}, r"out has to end in .*; for numbered pictures.*reel_%06d.tif"),
         (scan, "file/b%d.png", {}, "file is not a folder"),
         (film, "scan", {}, r"scan is not a file; .*scan/reel_%06d.tif for pictures"),
         (scan, "b.mkv", {"max_pixels": 700}, "frames of 32x24 pixels, more than the limit of 700"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from photochrom.video.sequences import Pattern
+from photochrom.video.sequences import EXAMPLE, Pattern
 from photochrom.video.source import Video, VideoError
 
 MAX_FRAME_RATE = 200
@@ -115,7 +115,10 @@ def choose_encoding(
     extension = target.suffix.lower()
     if extension not in CONTAINERS:
         allowed = ", ".join(sorted(CONTAINERS))
-        raise VideoError(f"{target} has to end in {allowed}; .mkv supports most codecs")
+        raise VideoError(
+            f"{target} has to end in {allowed}, of which .mkv supports most codecs; for numbered "
+            f"pictures, give a pattern such as {target.parent / EXAMPLE}"
+        )
     container, codecs = CONTAINERS[extension]
     name = codec or codecs[0]
     if name not in CODECS:
