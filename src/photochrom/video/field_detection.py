@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from photochrom.video.fields import FieldKind, Fields
 from photochrom.video.source import Video, VideoError, decode
 
-_MIN_LINES = 4
-_MAX_LINES = 1088
-"""There is no interlaced format with more."""
+_MIN_LINES, _MAX_LINES = 16, 1088
+"""There is no interlaced format with fewer or more."""
 _SAMPLES, _SAMPLE_FRAMES = 10, 40
 _SHRINK = 4
 """Horizontally: grain is averaged, combing is not."""
@@ -56,8 +55,8 @@ def detect_fields(video: Video, kind: FieldKind | None = None) -> Fields:
         return Fields()
     if kind in ("progressive", "tff", "bff"):
         return Fields(kind, top_first=kind != "bff")
-    if kind is None and not _MIN_LINES <= video.height <= _MAX_LINES:
-        return Fields()
+    if video.height < _MIN_LINES or (kind is None and video.height > _MAX_LINES):
+        return Fields(kind or "progressive")
     area = _narrow(video.width) * video.height
     counts = sum(_count(_measure(sample), area) for sample in _sample(video))
     found = _decide(np.asarray(counts))
