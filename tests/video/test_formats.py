@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from photochrom.video.analysis import analyse, checksum
 from photochrom.video.codecs import choose_encoding
@@ -198,6 +200,35 @@ def test_advice_on_sound_names_what_works(
         assert colorize(path, output).frames == 2
         with av.open(str(output)) as container:
             assert container.streams.audio[0].codec_context.name == codec
+
+
+def test_covers_are_not_dropped(tmp_path: Path, colorize: Colorize):
+    path, picture = tmp_path / "a.mp4", BytesIO()
+    Image.new("RGB", (16, 16), "red").save(picture, "PNG")
+    with (
+        av.open(str(write_video(tmp_path / "b.mp4", still_shot(2)))) as source,
+        av.open(str(path), "w") as out,
+    ):
+        cover = out.add_mux_stream("png", width=16, height=16)
+        cover.disposition = av.stream.Disposition.attached_pic
+        copy = out.add_stream_from_template(source.streams.video[0], opaque=True)
+        packet = av.Packet(picture.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.is_keyframe = cover, 0, 0, True
+        packet.time_base = Fraction(1, 90000)
+        out.mux(packet)
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = copy
+                out.mux(packet)
+    with pytest.raises(VideoError, match=r"\.mov cannot hold video stream \d \(png\) of .*\.mkv$"):
+        colorize(path, tmp_path / "c.mov")
+    for name in ("c.mp4", "c.mkv"):
+        colorize(path, tmp_path / name)
+        with av.open(str(tmp_path / name)) as container:
+            covers = [
+                s for s in container.streams.video if s.disposition & s.disposition.attached_pic
+            ]
+            assert [bytes(next(container.demux(cover))) for cover in covers] == [picture.getvalue()]
 
 
 # Frames without a time

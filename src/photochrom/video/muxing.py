@@ -1,5 +1,6 @@
 """Mux the colorized segments with the other streams of the source."""
 
+from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -77,10 +78,11 @@ def find_streams(
     packets = {} if video.sequence else _first_packets(video)
 
     def error_of(indices: list[int]) -> Exception | None:
+        file = BytesIO()
         try:
             with (
                 av.open(BytesIO(segment), "r") as first,
-                av.open(BytesIO(), "w", encoding.container, **metadata_error_options()) as out,
+                av.open(file, "w", encoding.container, **metadata_error_options()) as out,
             ):
                 streams = _add_streams(out, source, video, first, indices)
                 _write_metadata(out, source, None, None)
@@ -90,6 +92,12 @@ def find_streams(
                 for index, stream in streams.items():
                     if index in packets and index != video.stream_index:
                         out.mux(packets[index].copy(stream))
+            expected = Counter(source.streams[index].type for index in indices)
+            file.seek(0)
+            with av.open(file, "r", **metadata_error_options()) as written:
+                lost = expected - Counter(stream.type for stream in written.streams)
+            if lost:  # MOV drops covers silently
+                return ValueError(f"it drops {', '.join(lost)} streams")
         except (ValueError, av.error.FFmpegError) as error:
             return error
         return None
