@@ -104,7 +104,7 @@ def analyse(
     later = 0
     seek = None if window is None else window.seek
     for frame in decode(video, seek, on_damage=lambda one: damage.append((len(stamps), one))):
-        _check_frame(video, frame)
+        _check_frame(video, frame, len(stamps))
         thumbnail = _thumbnail(frame)
         detector.add(thumbnail)
         if frame.key_frame:
@@ -181,8 +181,8 @@ def find_times(video: Video, stamps: list[int | None]) -> tuple[list[int], list[
         notes = []
     if times is None:
         raise VideoError(
-            f"{video.path} has timestamps that descend or repeat too often to be known; give "
-            "another copy"
+            f"{video.path} has timestamps that start again or repeat too often; mend them first, "
+            "for example with `ffmpeg -fflags +genpts -i IN -map 0 -c copy OUT.mkv`"
         )
     changed = sum(a != b for a, b in zip(times, stamps, strict=True))
     if changed and video.stamp == "dts":
@@ -212,10 +212,13 @@ def _find_losses(
     return losses
 
 
-def _check_frame(video: Video, frame: VideoFrame) -> None:
-    time = format_time(frame.time or 0.0)
+def _check_frame(video: Video, frame: VideoFrame, index: int) -> None:
     if (frame.width, frame.height) != (video.width, video.height):
-        raise VideoError(f"{video.path} changes its frame size at {time}; scale it to one size")
+        time = format_time(float(index / video.frame_rate))
+        raise VideoError(
+            f"{video.path} changes its frame size at about {time}; scale it to one size first, for "
+            f"example with `ffmpeg -i IN -vf scale={video.width}:{video.height} -c:a copy OUT.mkv`"
+        )
 
 
 def checksum(frame: VideoFrame) -> int:

@@ -134,7 +134,9 @@ def open_container(path: Path) -> Iterator[InputContainer]:
     try:
         container = av.open(f"file:{path}", container_options=local, **metadata_error_options())
     except (av.error.FFmpegError, OSError) as error:
-        raise VideoError(f"{path} cannot be read as a video: {_reason(error)}") from error
+        raise VideoError(
+            f"{path} cannot be read as a video: {_reason(error)}; give another copy"
+        ) from error
     with container:
         yield container
 
@@ -177,11 +179,15 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS, rate: Fraction | None = N
 def _find_video_stream(path: Path, container: InputContainer) -> VideoStream:
     """Return the only video stream that is not a cover."""
     streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
-    if len(streams) != 1:
-        hint = "; select one with `ffmpeg -i IN -map 0:v:0 -map 0:a -c copy OUT`" if streams else ""
-        raise VideoError(f"{path} has {len(streams)} video streams instead of one{hint}")
+    if not streams:
+        raise VideoError(f"{path} has no video stream; give a video file")
+    if len(streams) > 1:
+        raise VideoError(
+            f"{path} has {len(streams)} video streams instead of one; select one first, for "
+            f"example with `ffmpeg -i IN -map 0 -map -0:V -map 0:V:0 -dn -c copy OUT{path.suffix}`"
+        )
     if streams[0].codec_context is None:
-        raise VideoError(f"{path} has an unknown video codec; convert it first")
+        raise VideoError(f"{path} has a video codec that FFmpeg does not know; give another copy")
     return streams[0]
 
 
@@ -192,11 +198,17 @@ def _check_frame(path: Path, frame: VideoFrame, max_pixels: int) -> None:
         or frame.color_primaries in _WIDE_GAMUT_PRIMARIES
         or frame.colorspace in _WIDE_GAMUT_MATRICES
     ):
-        raise VideoError(f"{path} is HDR or has a wider gamut than BT.709; convert it to BT.709")
+        convert = "zscale=p=bt709:t=bt709:m=bt709"
+        if frame.color_trc in _HDR_TRANSFERS:
+            convert = f"zscale=t=linear:npl=100,tonemap=hable,{convert},format=yuv420p10"
+        raise VideoError(
+            f"{path} is HDR or has a wider gamut than BT.709; convert it first, for example with "
+            f"`ffmpeg -i IN -vf {convert} -c:a copy OUT.mkv`"
+        )
     if frame.colorspace not in (*_SWSCALE_MATRICES, _RGB, _UNSPECIFIED):
         raise VideoError(
-            f"{path} has the unsupported colour matrix {frame.colorspace} (H.273); convert it to "
-            "BT.709"
+            f"{path} has the unsupported colour matrix {frame.colorspace} (H.273); convert it "
+            "first, for example with `ffmpeg -i IN -vf zscale=m=bt709 -c:a copy OUT.mkv`"
         )
 
 
