@@ -75,8 +75,10 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The list of shots in JSON: written unless it exists; edit it and run again.",
 )
-@click.option("--start", metavar="T", help="Colorize from this time on: h:mm:ss.s, or seconds.")
-@click.option("--end", metavar="T", help="Colorize until this time; its frame is left out.")
+@click.option(
+    "--start", metavar="T", help="Colorize the frames from this time on: h:mm:ss.s, or seconds."
+)
+@click.option("--end", metavar="T", help="Colorize the frames that begin before this time.")
 @click.option(
     "--sheet",
     type=click.Path(path_type=Path),
