@@ -17,6 +17,7 @@ from photochrom.video.analysis import analyse, checksum
 from photochrom.video.codecs import choose_encoding
 from photochrom.video.container_check import check_container
 from photochrom.video.damage import Loss, describe_damage
+from photochrom.video.parts import TimeRange
 from photochrom.video.pipeline import VideoResult, colorize_video
 from photochrom.video.shots import Shot
 from photochrom.video.source import VideoError, _display_matrix, probe
@@ -90,6 +91,14 @@ def test_timecode_is_kept(extension: str, kinds: list[str], tmp_path: Path, colo
         assert [stream.type for stream in container.streams] == kinds
         metadata = container.streams.video[0].metadata
         assert metadata.get("timecode", metadata.get("TIMECODE")) == "01:00:00:00"
+
+
+def test_the_timecode_of_a_part_is_that_of_its_first_frame(tmp_path: Path, colorize: Colorize):
+    path, target = write_timecode(tmp_path / "a.mov"), tmp_path / "b.mov"
+    colorize(path, target, part=TimeRange(Fraction(2, 25)))
+    with av.open(str(target)) as container:
+        timecodes = [stream.metadata["timecode"] for stream in container.streams]
+    assert timecodes == ["01:00:00:02", "01:00:00:02"]
 
 
 @pytest.mark.parametrize("name", ["reel:1.mkv", "file:a.mp4"])

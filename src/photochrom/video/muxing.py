@@ -26,6 +26,7 @@ from photochrom.video.source import (
     read_packets,
 )
 from photochrom.video.time_span import TimeSpan, find_span
+from photochrom.video.timecode import advance_timecode
 
 _FILE_METADATA = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
 """Metadata keys that describe the source file and are not copied."""
@@ -207,6 +208,8 @@ def mux(
         streams = _add_streams(out, source, video, first, indices)
         span = find_span(video, analysis)
         _write_metadata(out, source, mark, span)
+        if analysis.is_part:
+            _advance_timecodes(out, video, analysis)
         stores_durations = encoding.container in ("matroska", "webm")
         packets = _video_packets(video, analysis, files, delay, stores_durations=stores_durations)
         continuing = {s.index for s in source.streams if s.type in ("audio", "video")} & {*streams}
@@ -295,6 +298,15 @@ def _write_metadata(
         out.metadata[_MARK_KEY] = "; ".join(dict.fromkeys([*comments, mark]))
     chapters = source.chapters()
     out.set_chapters(chapters if span is None else span.cut_chapters(chapters))
+
+
+def _advance_timecodes(out: OutputContainer, video: Video, analysis: VideoAnalysis) -> None:
+    """Make timecodes, which are of the source's first frame, those of the output's."""
+    seconds = (analysis.timestamps[0] - analysis.origin) * video.time_base
+    for metadata in (out.metadata, *(stream.metadata for stream in out.streams)):
+        for key in [key for key in metadata if key.lower() == "timecode"]:
+            frames = round(seconds * video.frame_rate)
+            metadata[key] = advance_timecode(metadata[key], frames, video.frame_rate)
 
 
 def _reordering_delay(files: Sequence[Path], frame_count: int) -> int:
