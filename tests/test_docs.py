@@ -64,5 +64,5 @@ def test_every_recipe_is_documented() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text("utf-8")):
         assert (document.parent / target).exists(), target

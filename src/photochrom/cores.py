@@ -26,7 +26,7 @@ def _quotas(root: Path = Path("/")) -> Iterator[float]:
     """Yield the limits of this process's control groups and those above them, in cores."""
     yield 2.0**20
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
     except OSError:  # not Linux
         return
     for line in lines:
@@ -44,10 +44,11 @@ def _quota(group: Path) -> Iterator[float]:
     """Yield the limit of a control group of version 2 or 1, in cores, if it has one."""
     try:
         if (group / "cpu.max").is_file():
-            quota, period = (group / "cpu.max").read_text().split()
+            quota, period = (group / "cpu.max").read_text("utf-8").split()
         else:
             quota, period = (
-                (group / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")
+                (group / f"cpu.cfs_{name}_us").read_text("utf-8").strip()
+                for name in ("quota", "period")
             )
     except OSError:
         return

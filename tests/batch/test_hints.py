@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def settings(tmp_path: Path) -> Settings:
 def write_hints(path: Path, values: object = VALUES) -> Path:
     """Write a file of hints."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps(values), encoding="utf-8")
     return path
 
 
@@ -104,7 +105,7 @@ def test_a_bad_file_fails_its_photo_only(tree: Path, tmp_path: Path, content: st
     assert str(result.error).startswith(message.format(file=file))
     assert "\n" not in str(result.error)
     # Of a single photo, it is wrong usage.
-    with pytest.raises(PhotochromError, match=message.format(file=file).replace("[", r"\[")):
+    with pytest.raises(PhotochromError, match=re.escape(message.format(file=file))):
         give_hints(plan([str(tree / "b.jpg")]), str(file))
 
 

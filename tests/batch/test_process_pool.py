@@ -1,23 +1,32 @@
 import contextlib
+import multiprocessing
+import multiprocessing.connection
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from photochrom.batch import process_pool
 from photochrom.batch.process_pool import (
     WorkerDiedError,
     WorkerPool,
     WorkerStartError,
     WorkerStoppedError,
     WorkerTimeoutError,
+    describe_exit,
 )
+from photochrom.cores import available_cores
 from photochrom.errors import ModelError
 
 Outcome = int | str
@@ -107,11 +116,104 @@ def test_a_crash_and_a_timeout_fail_one_item_each():
     ]
 
 
-def test_a_crash_fails_one_item_on_systems_without_sigkill(monkeypatch: pytest.MonkeyPatch):
-    with start_pool(1) as pool, monkeypatch.context() as windows:
-        windows.delattr(signal, "SIGKILL")
-        outcomes = list(pool.map([3, 4], on_death=describe_death))
-    assert outcomes == ["3: the worker process ended with exit code 7", 16]
+def submit_endless(pool: WorkerPool[int, Outcome]) -> Future[Outcome]:
+    """Submit an item that takes 60 s, and wait until a process works on it."""
+    future = pool.submit(5)
+    while not future.running():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    return future
+
+
+@pytest.mark.parametrize("system", ["this", "Windows"])
+def test_an_end_has_the_same_message_on_all_systems(system: str, monkeypatch: pytest.MonkeyPatch):
+    if system == "Windows":  # where both end a process by TerminateProcess, with exit code -15
+        monkeypatch.setattr(SpawnProcess, "kill", SpawnProcess.terminate)
+        monkeypatch.delattr(signal, "SIGKILL", raising=False)
+    with start_pool(1) as pool:
+        pool.wait_until_ready()
+        with pytest.raises(WorkerDiedError, match="the worker process ended with exit code 7"):
+            pool.submit(3).result()
+        pool.timeout = 0.5
+        with pytest.raises(WorkerTimeoutError, match=r"the worker process took more than 0\.5 s"):
+            pool.submit(5).result()
+        pool.timeout = 60
+        assert pool.submit(4).result() == 16
+        stopped = submit_endless(pool)
+        pool.stop(stopped)
+        with pytest.raises(WorkerStoppedError, match="the work was stopped"):
+            stopped.result()
+        assert pool.submit(6).result() == 36
+        unfinished = submit_endless(pool)
+    with pytest.raises(WorkerDiedError, match="the worker process was ended with its pool"):
+        unfinished.result()
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "expected"),
+    [
+        (-9, "was killed, most likely because memory ran out"),  # by the kernel
+        (-11, "ended with exit code -11"),
+        (0xC0000005, "ended with exit code 3221225477"),  # an access violation on Windows
+    ],
+)
+def test_exit_codes_are_described(exit_code: int, expected: str):
+    assert describe_exit(exit_code) == expected
+
+
+class ThreadProcess(threading.Thread):
+    """A thread in place of a process; it ends when the pool closes the pipe."""
+
+    exitcode = None
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.sentinel, self._end = multiprocessing.Pipe(duplex=False)
+
+    def kill(self) -> None:
+        pass
+
+    def join(self, timeout: float | None = None) -> None:
+        pass
+
+
+class ThreadEnd:
+    """A worker's end of a pipe, which a process would have a copy of."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.send, self.recv = pipe.send, pipe.recv
+
+    def close(self) -> None:
+        pass
+
+
+def create_thread_pipe() -> tuple[Connection, ThreadEnd]:
+    parent, child = multiprocessing.Pipe()
+    return parent, ThreadEnd(child)
+
+
+def test_more_cores_than_windows_waits_for_at_once(monkeypatch: pytest.MonkeyPatch):
+    """Windows waits for 63 handles at most: a pool has to wait for each of its own."""
+    cores, waits = 128, []
+    wait = multiprocessing.connection.wait
+
+    def record(objects: list[Connection], timeout: float | None = None) -> list[Connection]:
+        waits.append(len(objects))
+        return wait(objects, timeout)
+
+    for name in ("sched_getaffinity", "sched_setaffinity"):  # which Windows lacks
+        monkeypatch.delattr(os, name, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(multiprocessing.connection, "wait", record)
+    monkeypatch.setattr(process_pool, "wait_for_objects", record)
+    monkeypatch.setattr(process_pool._CONTEXT, "Process", ThreadProcess)
+    monkeypatch.setattr(process_pool._CONTEXT, "Pipe", create_thread_pipe)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert len(available_cores()) == cores
+    with WorkerPool(create_square, processes=cores, pin_cores=True) as pool:
+        pool.wait_until_ready()
+        assert list(pool.map([10] * 300, on_death=describe_death)) == [100] * 300
+    assert set(waits) == {1}
 
 
 def test_an_exception_of_the_initializer_is_raised():

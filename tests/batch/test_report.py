@@ -34,7 +34,7 @@ def test_a_file_that_is_not_a_report_raises(content: bytes, tmp_path: Path):
 
 
 def test_a_result_survives_a_report(tmp_path: Path):
-    odd = os.fsdecode(b"\xff\n.jpg")
+    odd = "\udcff\n.jpg"  # as Linux has it for the bytes FF 0A
     results = [
         Result(odd, odd, "done", 0.1, 3, 2, "m", None, None, ["lost"], FileVersion(1, 2, "3")),
         Result("a", "b", "done", 0.1, hints=(Hint(3, 4, "firebrick"), Hint(0, 0, "original"))),

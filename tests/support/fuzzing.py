@@ -11,7 +11,6 @@ import argparse
 import collections
 import itertools
 import os
-import resource
 import struct
 import sys
 import tempfile
@@ -284,15 +283,32 @@ def run_case(case: tuple[int, str, bytes], colorizer: Callable[..., Any], folder
     except Exception as error:  # noqa: BLE001 (the bugs to find)
         result = f"{type(error).__name__}: {error}"
     path.unlink(missing_ok=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory()
     return Outcome(number, seed, result, time.monotonic() - start, peak)
+
+
+def peak_memory() -> int:
+    """Return the peak memory of this process in bytes; 0 on other systems than Linux."""
+    if sys.platform != "linux":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def limit_memory() -> None:
+    """Limit the memory of this process; only Linux keeps such a limit."""
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
 class CaseRunner:
     """Sets up a worker process with limited memory."""
 
     def __call__(self) -> Callable[[tuple[int, str, bytes]], Outcome]:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        limit_memory()
         cv2.setNumThreads(1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where libtiff and libjpeg print warnings
         colorizer = Colorizer(ConstantModel(), threads=1)

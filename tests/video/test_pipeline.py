@@ -26,7 +26,8 @@ from photochrom.video.hints import read_timed_hints
 from photochrom.video.pipeline import VideoResult, colorize_video
 from photochrom.video.source import VideoError
 from support.models import write_model
-from support.processes import default_sigint
+from support.processes import default_sigint, kill_group, start_group
+from support.systems import needs_signals
 from support.video import read_frames, read_preserved, still_shot, write_video
 
 Colorize = Callable[..., VideoResult]
@@ -173,14 +174,11 @@ def test_output_does_not_depend_on_processes_or_interruptions(tmp_path: Path, co
     target, folder = tmp_path / "b.mkv", tmp_path / "b.mkv.partial"
     command = [sys.executable, "-m", "photochrom", "video", path, target, "--model", model]
     command += ["--hints", hints]
-    process = subprocess.Popen(
-        [*command, "-j", "2"], stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = start_group([*command, "-j", "2"], stderr=subprocess.DEVNULL)
     while not list(folder.glob("*.mkv")):
         assert process.poll() is None
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)  # workers too: they would finish their segments
-    process.wait()
+    kill_group(process)  # workers too: they would finish their segments
     assert not target.exists()
     done = {file: file.stat().st_mtime_ns for file in folder.glob("*.mkv")}
     assert 1 <= len(done) < 4
@@ -343,6 +341,7 @@ def test_unsupported_requests_are_refused_before_any_work(tmp_path: Path, colori
     assert (tmp_path / "there.mkv").read_bytes() == b"mine"
 
 
+@needs_signals
 def test_ctrl_c_stops_at_once_and_explains_how_to_resume(tmp_path: Path, tiny_onnx: Path):
     path = write_video(tmp_path / "a.mkv", still_shot(100))
     command = [sys.executable, "-m", "photochrom", "video", path, tmp_path / "b.mkv"]

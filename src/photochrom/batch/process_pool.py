@@ -29,8 +29,8 @@ MIN_START_TIMEOUT = 60.0
 """In seconds. Imports and the initializer may take longer than an item."""
 _TICKS = 20
 """A timeout is counted in so many waits, of at most a second each."""
-KILLED = -signal.SIGTERM if os.name == "nt" else -9
-"""Exit code after `Process.kill` or the kernel's OOM killer. Windows has no signal.SIGKILL."""
+_KILLED = -9
+"""Exit code after SIGKILL, as by the kernel's OOM killer. Windows has no such signal."""
 
 _CONTEXT = multiprocessing.get_context("spawn")  # fork would copy locks that threads hold
 # Starting a process also reaps finished ones, which must not race with `join` in another thread.
@@ -159,7 +159,7 @@ class WorkerPool(Generic[Item, Outcome]):
     def close(self) -> None:
         """Kill the processes, even while they work on an item."""
         for worker in self._workers:
-            worker.kill()
+            worker.close()
         self._threads.shutdown(cancel_futures=True)
         for worker in self._workers:
             worker.join()
@@ -192,7 +192,7 @@ class _Call:
         with self._lock:
             self._is_stopped = True
             if self._worker is not None:
-                self._worker.kill_process()
+                self._worker.end_process()
 
     def end(self) -> bool:
         """Return whether it was stopped; the worker is not killed from now on."""
@@ -241,12 +241,17 @@ class _Worker:
             raise WorkerStoppedError("the work was stopped")
         return outcome
 
-    def kill(self) -> None:
-        with _PROCESS_LOCK:
-            self._closed = True
-            self._process.kill()
+    def close(self) -> None:
+        """End the process, and start no other."""
+        self._closed = True
+        self.end_process()
 
-    def kill_process(self) -> None:
+    def end_process(self) -> None:
+        """End the process at once, also while it works.
+
+        Every end that is not the process's own passes here. Its exit code differs by system (-9, or
+        -15 on Windows), and says nothing: the caller knows why it ended the process.
+        """
         with _PROCESS_LOCK:
             self._process.kill()
 
@@ -280,10 +285,12 @@ class _Worker:
             timed_out = not _poll(self._pipe, timeout)
             if not timed_out:
                 return self._pipe.recv()
-            self._process.kill()
+            self.end_process()
         except (EOFError, OSError):
             timed_out = False
         exit_code = self._restart()
+        if self._closed:
+            raise WorkerDiedError("the worker process was ended with its pool")
         if timed_out:
             raise WorkerTimeoutError(f"the worker process took more than {timeout:g} s")
         raise WorkerDiedError(f"the worker process {describe_exit(exit_code)}")
@@ -301,7 +308,7 @@ def _poll(pipe: Connection, timeout: float) -> bool:
 
 def describe_exit(exit_code: int | None) -> str:
     """Return what ended a process, such as "ended with exit code 1"."""
-    if exit_code == KILLED:
+    if exit_code == _KILLED:
         return "was killed, most likely because memory ran out"
     return f"ended with exit code {exit_code}"
 

@@ -44,7 +44,8 @@ def _open_streams() -> None:
     """Replace streams that a scheduler has closed, so that printing does not fail."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (never closed)
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (never closed)
+            setattr(sys, name, stream)
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})

@@ -42,20 +42,22 @@ def open_atomic(
     """
     # Not based on the file's name, which may be as long as the file system allows.
     temporary = path.with_name(f".photochrom-{uuid.uuid4().hex}.tmp")
+    times = None if like is None or not keep_times else (like.st_atime_ns, like.st_mtime_ns)
     try:
-        with _open_unnamed(path.parent) or temporary.open("x+b") as stream:
+        unnamed = _open_unnamed(path.parent)
+        with unnamed or temporary.open("x+b") as stream:
             if like is not None:
                 _copy_group_and_mode(stream.fileno(), like)
             yield stream
             stream.flush()
-            if like is not None and keep_times:
-                file = stream.fileno() if os.utime in os.supports_fd else temporary
-                os.utime(file, ns=(like.st_atime_ns, like.st_mtime_ns))
+            if unnamed is not None and times is not None:
+                os.utime(unnamed.fileno(), ns=times)
             os.fsync(stream.fileno())
-            is_unnamed = os.fstat(stream.fileno()).st_nlink == 0
-            if is_unnamed:
+            if unnamed is not None:
                 _name(stream, path, temporary, overwrite)
-        if not is_unnamed:
+        if unnamed is None:
+            if times is not None:  # Windows sets the time again when a file is closed
+                os.utime(temporary, ns=times)
             rename(temporary, path, overwrite=overwrite)
     except OSError as error:
         error.filename = str(path)  # not the temporary name

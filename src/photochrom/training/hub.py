@@ -146,7 +146,7 @@ def pull(
             load_generator(folder)
         _check_results(folder)
         source = {"repository": repository, "commit": commit}
-        (folder / "hub.json").write_text(json.dumps(source, indent=2) + "\n")
+        (folder / "hub.json").write_text(json.dumps(source, indent=2) + "\n", "utf-8")
     return commit
 
 
@@ -270,7 +270,7 @@ def _describe_metrics(run: Path) -> str:
         path = metrics_path(run, split)
         if path.is_file():
             data, evaluation = read_evaluation(run, split)
-            fingerprint = json.loads(path.read_text()).get("fingerprint", "not recorded")
+            fingerprint = json.loads(path.read_text("utf-8")).get("fingerprint", "not recorded")
             parts.append(
                 f"On the {split} split of `{data}` (fingerprint `{fingerprint}`), with 95 % "
                 f"intervals over photos:\n\n{evaluation_table([evaluation])}"

@@ -47,7 +47,7 @@ def new_run(out: Path, name: str, recipe: Recipe, environment: Mapping[str, Any]
     run = out / f"{max(numbers, default=-1) + 1:04d}-{name}"
     run.mkdir()
     (run / "samples").mkdir()
-    (run / "environment.json").write_text(json.dumps(environment, indent=2) + "\n")
+    (run / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", "utf-8")
     write_atomic(run / "recipe.json", recipe.to_json().encode())  # makes `run` a run
     return run
 
@@ -88,7 +88,7 @@ def describe_machine() -> dict[str, Any]:
     """Return `processor`, the `cores` available, and `gpu`, which is None if there is none."""
     processor = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):  # on Linux, platform does not know the model
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
             if line.startswith("model name"):
                 processor = line.partition(":")[2].strip()
                 break
@@ -118,7 +118,7 @@ def read_environment(run: Path) -> dict[str, Any]:
         RunError: If it cannot be read.
     """
     try:
-        environment: dict[str, Any] = json.loads((run / "environment.json").read_text())
+        environment: dict[str, Any] = json.loads((run / "environment.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{run}/environment.json cannot be read ({error})") from error
     return environment
@@ -244,7 +244,7 @@ def load_state(run: Path) -> dict[str, Any] | None:
 
 def append_log(run: Path, line: Mapping[str, Any]) -> None:
     """Append a line to log.jsonl."""
-    with (run / "log.jsonl").open("a") as file:
+    with (run / "log.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
@@ -255,7 +255,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
         RunError: If a line cannot be parsed.
     """
     path = run / "log.jsonl"
-    lines = path.read_text().split("\n")[:-1] if path.is_file() else []
+    lines = path.read_text("utf-8").split("\n")[:-1] if path.is_file() else []
     try:
         return [json.loads(line) for line in lines]
     except ValueError as error:

@@ -305,7 +305,7 @@ def _silence_ray() -> Iterator[None]:
     """Keep Ray's messages from stdout, which is for results. Ray also logs to files."""
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with Path(os.devnull).open("w") as null, contextlib.redirect_stdout(null):
+    with Path(os.devnull).open("w", encoding="utf-8") as null, contextlib.redirect_stdout(null):
         yield
 
 
@@ -317,7 +317,7 @@ def _silence_stderr() -> Iterator[None]:
     except OSError:  # it is closed
         yield
         return
-    with Path(os.devnull).open("w") as null:
+    with Path(os.devnull).open("w", encoding="utf-8") as null:
         os.dup2(null.fileno(), 2)
     try:
         yield

@@ -341,7 +341,7 @@ def write_metadata(
         counts[split] = len(index)
     digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
     content: dict[str, Any] = {"format": 3, **info, **counts, "manifest_sha256": digest}
-    (folder / "data.json").write_text(json.dumps(content, indent=2) + "\n")
+    (folder / "data.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     return content
 
 

@@ -106,7 +106,7 @@ def read_evaluation(run: Path, split: Split = "validation") -> tuple[str, Evalua
     if not path.is_file():
         raise RunError(f"{run} was not evaluated on a full {split} split yet; run {command}")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text("utf-8"))
         (evaluation,) = content["evaluations"]
         return str(content["data"]), Evaluation.from_json(evaluation)
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -188,7 +188,7 @@ def export(
 
 def _read_json(path: Path) -> str:
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
         json.loads(text)
     except (OSError, ValueError) as error:
         raise ModelError(

@@ -304,6 +304,6 @@ def _read_scores(run: Path) -> dict[str, list[float]]:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path} is damaged; delete it and run the same command again") from error

@@ -89,7 +89,7 @@ class ExperimentTask:
             if not scores_path(run, "test").is_file():
                 return False
         try:
-            evaluations = json.loads(metrics.read_text())["evaluations"]
+            evaluations = json.loads(metrics.read_text("utf-8"))["evaluations"]
             return self.fid_weights is None or all("fid" in e["values"] for e in evaluations)
         except (OSError, ValueError, KeyError, TypeError):  # missing or damaged
             return False
@@ -144,7 +144,7 @@ def check_data(data: Path, folder: Path, protocol: Protocol) -> None:
     if not dest.exists():
         check_enough(data, size=protocol.size, counts=counts)
         return
-    info = json.loads((dest / "data.json").read_text())
+    info = json.loads((dest / "data.json").read_text("utf-8"))
     if info["from_fingerprint"] != PackedPhotos(data, "train").fingerprint:
         raise DataError(
             f"{dest} was made from other photos than {data}; give the data of the first call, or "
