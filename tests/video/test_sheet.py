@@ -103,9 +103,11 @@ def test_the_sheet_comes_before_the_film_and_is_kept_by_a_resumed_run(
     with pytest.raises(KeyboardInterrupt):
         colorize_video(film, target, progress=interrupt, **options)
     time = sheet.stat().st_mtime_ns
-    colorize_video(film, target, **options)
+    messages: list[str] = []
+    colorize_video(film, target, notify=messages.append, **options)
     assert target.exists()
     assert sheet.stat().st_mtime_ns == time
+    assert messages == [f"{sheet} is that of the earlier run; --overwrite makes it again"]
 
 
 @pytest.mark.parametrize(

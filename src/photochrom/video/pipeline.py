@@ -180,7 +180,9 @@ def colorize_video(
         )
         if shots is not None and listed is None:
             write_shot_list(shots, video, analysis, found)
-        if sheet is not None and not (is_resumed and sheet.exists() and not overwrite):
+        if sheet is not None and is_resumed and sheet.exists() and not overwrite:
+            notify(f"{sheet} is that of the earlier run; --overwrite makes it again")
+        elif sheet is not None:
             make_sheet(
                 *(sheet, analysis, found, SheetSettings(video, model, device, options)),
                 processes=processes,
