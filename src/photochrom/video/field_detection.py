@@ -18,6 +18,8 @@ _MIN_LINES, _MAX_LINES = 16, 1088
 _SAMPLES, _SAMPLE_FRAMES = 10, 40
 _SHRINK = 4
 """Horizontally: grain is averaged, combing is not."""
+_MAX_WIDTH = 240
+"""In px, of frames that are measured."""
 _NOISE = 6
 """Combing in levels of 255 that is not counted."""
 _RATIO = 1.4
@@ -113,7 +115,7 @@ def _shrink(frame: VideoFrame) -> _Luma:
 
 
 def _narrow(width: int) -> int:
-    return max(16, width // _SHRINK)
+    return max(16, min(width // _SHRINK, _MAX_WIDTH))
 
 
 def _combing(top: _Luma, bottom: _Luma) -> float:
