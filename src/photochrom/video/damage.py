@@ -15,6 +15,10 @@ _PLACE_SECONDS = 1.0
 """Damage that is nearer than this is one place."""
 _MIN_GAP = 1.9
 """Of the usual time between frames."""
+_MAX_VARIATION = 0.5
+"""Of the usual time, in a film with a constant frame rate."""
+_MIN_CONSTANT = 0.9
+"""Share of frames of such a film that vary less."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def describe_gaps(times: Sequence[float], losses: Sequence[Loss]) -> list[str]:
         losses: Damage that is described already.
 
     Returns:
-        The lines; none if there are many such places, as the frame rate is variable.
+        The lines; none if the frame rate is variable.
     """
     steps = list(pairwise(times))
     usual = median(b - a for a, b in steps) if steps else 0
@@ -73,7 +77,8 @@ def describe_gaps(times: Sequence[float], losses: Sequence[Loss]) -> list[str]:
         for a, b in steps
         if b - a > _MIN_GAP * usual and not any(a <= loss.seconds <= b for loss in losses)
     ]
-    if len(gaps) > _MAX_PLACES:
+    regular = sum(abs(b - a - usual) < _MAX_VARIATION * usual for a, b in steps)
+    if len(gaps) > _MAX_PLACES or regular < _MIN_CONSTANT * len(steps):
         return []
     return [f"at {format_time(a)}, the file has no frame for {b - a:.2f} s" for a, b in gaps]
 
