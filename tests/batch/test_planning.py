@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from photochrom import file_names
 from photochrom.batch import planning
 from photochrom.batch.planning import Job
 from photochrom.errors import PhotochromError
@@ -410,6 +411,19 @@ def test_a_photo_whose_name_leaves_the_output_folder_fails(tree: Path, tmp_path:
     failures = plan_failures([f"{tree}/*/../b.jpg"], tmp_path / "out")
     assert "cannot keep its name as a file under" in failures["b.jpg"]
     assert len(plan([f"{tree}/*/../b.jpg"])) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_name_of_another_system_stays_in_the_output_folder(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A key of an object store may be a path out of the folder for Windows."""
+    monkeypatch.setattr(file_names, "_IS_WINDOWS", True)
+    (tree / "a\\..\\..\\b.jpg").touch()
+    (tree / "nul.jpg").touch()
+    failures = plan_failures([str(tree)], tmp_path / "out")
+    assert failures.keys() == {"a\\..\\..\\b.jpg", "nul.jpg"}
+    assert all("cannot keep its name as a file under" in error for error in failures.values())
 
 
 def test_read_only_formats_are_found_and_their_outputs_differ(tmp_path: Path):

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from photochrom import file_names
 from photochrom.cli import main
 from photochrom.cli.video import _Bars
 from photochrom.color import rgb_to_lab
@@ -305,6 +306,18 @@ def test_invalid_input_leaves_no_files(name: str, tmp_path: Path, tiny_onnx: Pat
     assert result.exit_code == 1
     assert message in result.stderr.splitlines()[-1]
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["reel:1.mkv", "nul.mkv", "a?.mkv", "reel:%04d.tif", "."])
+def test_names_that_windows_refuses_are_refused_before_any_work(
+    name: str, tmp_path: Path, colorize: Colorize, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(file_names, "_IS_WINDOWS", True)
+    path = write_video(tmp_path / "a.mkv", still_shot(2))
+    target = Path(name) if name == "." else tmp_path / name
+    with pytest.raises(VideoError, match="cannot be the name of a file on this system; choose"):
+        colorize(path, target)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_unsupported_requests_are_refused_before_any_work(tmp_path: Path, colorize: Colorize):

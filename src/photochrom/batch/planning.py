@@ -20,6 +20,7 @@ from photochrom.batch.report import (
 )
 from photochrom.colorize.hints import Hint
 from photochrom.errors import PhotochromError, UsageError
+from photochrom.file_names import is_refused
 from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY
 
 OUTPUT_MARK = "-color"
@@ -278,7 +279,7 @@ def _below(out: str, photo: FoundPhoto, as_png: bool, format: str | None) -> str
         PhotochromError: If the name is not a path below a local folder. An object store allows
             every name.
     """
-    if not is_url(out) and not {"", ".", ".."}.isdisjoint(photo.relative.split("/")):
+    if not is_url(out) and any(map(is_refused, photo.relative.split("/"))):
         raise PhotochromError(
             f"{photo.location} cannot keep its name as a file under {out}; rename it, or give the "
             "URL of an object store for the results"

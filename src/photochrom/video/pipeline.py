@@ -14,6 +14,7 @@ from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.colorize.rendering import format_mark
 from photochrom.errors import PhotochromError
+from photochrom.file_names import is_refused
 from photochrom.version import __version__
 from photochrom.video import checkpoint
 from photochrom.video.analysis import ProgressCallback
@@ -129,6 +130,11 @@ def colorize_video(
     """
     check_options(**options)
     video = probe(path, max_pixels=max_pixels, rate=rate)
+    if is_refused(target.name):
+        raise VideoError(
+            f"{target} cannot be the name of a file on this system; choose one without "
+            '<>:"/\\|?*, that does not end in a dot or a space, and is not that of a device'
+        )
     folder = checkpoint.checkpoint_folder(target)
     pattern = parse_pattern(target)
     if pattern is None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import re
 import secrets
 import zipfile
 from collections.abc import AsyncIterator, Sequence
@@ -13,6 +12,7 @@ from weakref import WeakKeyDictionary
 from photochrom.batch.process_pool import WorkerError
 from photochrom.colorize.hints import FILE_SUFFIX, format_hints
 from photochrom.errors import PhotochromError
+from photochrom.file_names import safe_name
 from photochrom.web.job_queue import QueueFullError
 from photochrom.web.looks import Look
 from photochrom.web.predictions import RemovedError
@@ -25,8 +25,6 @@ _PHOTO_ERRORS = (PhotochromError, WorkerError, OSError, RemovedError)
 _CHUNK_SIZE = 1 << 20
 _MAX_ARCHIVES = 4
 """Of a session, besides those that are being made."""
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-"""Names of devices on Windows."""
 
 
 class Archives:
@@ -182,12 +180,6 @@ async def _colorize_when_free(service: Service, photo: UploadedPhoto, look: Look
             return await service.colorize(photo, look)
         except QueueFullError as error:
             await asyncio.sleep(error.retry_after)
-
-
-def safe_name(name: str) -> str:
-    r"""Return a file name that every system allows: without <>:"/\|?*, reserved names and so on."""
-    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "_", name).rstrip(". ")
-    return f"_{name}" if not name or _RESERVED.match(name) else name
 
 
 def unique_name(name: str, names: set[str]) -> str:
