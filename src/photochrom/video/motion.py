@@ -26,6 +26,8 @@ _MAX_GAIN = 2.0
 """Largest difference of contrast that is flicker or a change of exposure."""
 _MAX_OFFSET = 40.0
 """The same of brightness, of 100."""
+_SMALL_MOTION = 0.02
+"""Of the short side."""
 _FIT_ROUNDS = 3
 _FIT_STEP = 4
 """In px; the fit of brightness and contrast takes every fourth pixel of every fourth row."""
@@ -82,6 +84,13 @@ def find_motion(
 def no_motion(target: GreyImage, source: GreyImage) -> Motion:
     """Return the motion of a still camera in a still scene; arguments: see `find_motion`."""
     return _compare(target, source, np.zeros((*target.shape, 2), np.float32))
+
+
+def small_motion(target: GreyImage, source: GreyImage) -> Motion:
+    """Find the motion where it is small, and take the rest as still; see `find_motion`."""
+    flow = optical_flow(target, source)
+    flow[np.hypot(flow[..., 0], flow[..., 1]) > _SMALL_MOTION * min(target.shape)] = 0
+    return _compare(target, source, flow)
 
 
 def camera_motion(motion: Motion) -> NDArray[np.float64] | None:

@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
 from photochrom.imagefile.atomic import open_atomic
-from photochrom.video.motion import GreyImage, Motion, blur, camera_motion, find_motion, no_motion
+from photochrom.video.motion import (
+    GreyImage,
+    Motion,
+    blur,
+    camera_motion,
+    find_motion,
+    no_motion,
+    small_motion,
+)
 
 _MAX_DISTANCE = 12
 """Frames from a keyframe to the next."""
@@ -207,6 +215,7 @@ class _Background:
     def __init__(self, grey: GreyImage, state: _State) -> None:
         """Start from the first keyframe."""
         self._grey, self._state = grey, state
+        self._has_moved = False
         self._is_visible: NDArray[np.bool_]
 
     def add(self, grey: GreyImage, state: _State) -> None:
@@ -225,6 +234,7 @@ class _Background:
         matrix = camera_motion(motion)
         if matrix is None:
             return
+        self._has_moved = True
         size, flags = self._grey.shape[::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         self._grey = cv2.warpAffine(
             self._grey, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
@@ -234,7 +244,9 @@ class _Background:
 
     def recall(self, grey: GreyImage) -> _State:
         """Return the state of what a keyframe shows."""
-        motion = no_motion(grey, self._grey)
+        # A camera that moves causes parallax.
+        compare = small_motion if self._has_moved else no_motion
+        motion = compare(grey, self._grey)
         self._is_visible = motion.similarity > 0.5
         return _transport(self._state, motion)
 
