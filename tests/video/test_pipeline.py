@@ -23,6 +23,9 @@ from photochrom.cli import main
 from photochrom.cli.video import _Bars
 from photochrom.color import rgb_to_lab
 from photochrom.errors import PhotochromError
+from photochrom.imagefile import atomic
+from photochrom.imagefile.atomic import open_atomic
+from photochrom.video import checkpoint
 from photochrom.video.hints import read_timed_hints
 from photochrom.video.pipeline import VideoResult, colorize_video
 from photochrom.video.source import VideoError
@@ -306,6 +309,19 @@ def test_invalid_input_leaves_no_files(name: str, tmp_path: Path, tiny_onnx: Pat
     assert result.exit_code == 1
     assert message in result.stderr.splitlines()[-1]
     assert set(tmp_path.iterdir()) == before
+
+
+def test_what_a_kill_leaves_is_removed_with_the_checkpoint(tmp_path: Path):
+    """Systems other than Linux give a file a name before it is complete."""
+    folder = tmp_path / "b.mkv.partial"
+    folder.mkdir()
+    stream = open_atomic(folder / "0123456789abcdef.mkv")
+    with pytest.MonkeyPatch.context() as other_system:
+        other_system.setattr(atomic, "_open_unnamed", lambda _: None)
+        stream.__enter__().close()
+    assert len(list(folder.iterdir())) == 1
+    checkpoint.remove(folder)
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("name", ["reel:1.mkv", "nul.mkv", "a?.mkv", "reel:%04d.tif", "."])

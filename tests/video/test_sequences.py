@@ -397,7 +397,7 @@ def test_what_is_not_kept_is_said(tmp_path: Path, colorize: Colorize):
     lines: list[str] = []
     colorize(tmp_path / "a%d.dpx", tmp_path / "b.mkv", notify=lines.append)
     assert [line.partition(", but")[0] for line in lines] == [
-        f"{tmp_path}/a%d.dpx: the header says printing density"
+        f"{tmp_path / 'a%d.dpx'}: the header says printing density"
     ]
 
 

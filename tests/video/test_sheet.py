@@ -65,7 +65,7 @@ def test_many_shots_make_several_pages(
     monkeypatch.setattr(sheets, "_MAX_TILES", 2)
     result = run(film, "--sheet", tmp_path / "s.jpg", "--model", tiny_onnx, "-j", 1)
     assert result.exit_code == 0, result.output
-    assert [line.rpartition("/")[2] for line in result.stderr.splitlines()[-3:]] == [
+    assert [re.split(r"[/\\]", line)[-1] for line in result.stderr.splitlines()[-3:]] == [
         "s.jpg shows shots 1 to 2",
         "s-2.jpg shows shots 3 to 4",
         "s-3.jpg shows shots 5 to 5",

@@ -11,6 +11,9 @@ from typing import IO
 
 from photochrom.errors import DataError, PhotochromError
 
+TEMPORARY = ".photochrom-*.tmp"
+"""Names of what a kill may leave behind."""
+
 
 @contextlib.contextmanager
 def open_atomic(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from photochrom.imagefile.atomic import make_folder, write_atomic
+from photochrom.imagefile.atomic import TEMPORARY, make_folder, write_atomic
 from photochrom.video.analysis import VideoAnalysis
 from photochrom.video.codecs import VideoEncoding
 from photochrom.video.pass_counter import PassCounter
@@ -117,7 +117,8 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)  # a process of a killed run may still write
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):  # of Windows, while such a process has it open
+            path.unlink(missing_ok=True)
 
 
 def remove_colors(folder: Path) -> None:
@@ -129,7 +130,7 @@ def remove_colors(folder: Path) -> None:
 def remove(folder: Path) -> None:
     """Remove a checkpoint; a folder with other files remains, with these."""
     remove_colors(folder)
-    for path in _segments(folder):
+    for path in (*_segments(folder), *folder.glob(TEMPORARY)):
         _remove(path)
     for name in (_PLAN, _COUNTER, _MOVING):
         (folder / name).unlink(missing_ok=True)
