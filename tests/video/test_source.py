@@ -96,6 +96,18 @@ def test_segments_begin_at_cuts(tmp_path: Path):
     assert [(s.first, s.count) for s in segments] == [(0, 20), (20, 30), (50, 30)]
 
 
+@pytest.mark.parametrize(
+    ("interval", "counts"), [("12", [25, 25, 25, 25]), ("40", [25, 25, 30, 20])]
+)
+def test_segments_begin_at_keyframes_if_decoding_would_start_long_before(
+    tmp_path: Path, interval: str, counts: list[int]
+):
+    path = write_video(tmp_path / "a.mp4", still_shot(100), g=interval)
+    video = probe(path)
+    analysis = analyse(video, ignore_progress)
+    assert [s.count for s in split(video, analysis, find_shots(analysis))] == counts
+
+
 def test_names_of_segments_change_with_their_shots_only(tmp_path: Path):
     path = write_video(tmp_path / "a.mp4", still_shot(20) + still_shot(60, 1))
     video = probe(path)

@@ -1,6 +1,6 @@
 """The colours of a shot: learned from some of its frames, and given to all of them.
 
-The network sees only the keyframes of a shot: frames at most 12 apart, and closer where the picture
+The network sees only the keyframes of a shot: frames at most 24 apart, and closer where the picture
 changes. (They are not the keyframes of the codec.) The ab of a keyframe is the mean of the
 predictions for all keyframes of the shot along the optical flow, by a Kalman smoother for each
 pixel: one filter forward in time, one backward, and the weighted mean of both (Fraser and Potter
@@ -31,7 +31,7 @@ from photochrom.video.motion import (
     small_motion,
 )
 
-_MAX_DISTANCE = 12
+_MAX_DISTANCE = 24
 """Frames from a keyframe to the next."""
 _CHECK_STEP = 3
 """Every third frame is compared with the keyframe before it."""

@@ -6,7 +6,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 from av.video.frame import VideoFrame
 
@@ -20,6 +20,8 @@ _MIN_SEGMENTS = 16
 """Limits the length of segments, so that all cores have work until the end."""
 _LARGE_FRAME = 500_000
 """In px. Segments of larger frames are shorter by the square root of the ratio."""
+_MAX_LEAD = 24
+"""Frames that may be decoded before a segment, without its border being moved."""
 _MAX_SEEKS = 4
 """Keyframes tried before decoding from the beginning."""
 _MAX_DELAY = 64
@@ -67,9 +69,19 @@ def split(video: Video, analysis: VideoAnalysis, shots: Iterable[Shot]) -> Itera
     for shot in shots:
         frames = shot.stop - shot.first
         parts = -(-frames // length)
-        borders = [shot.first + frames * part // parts for part in range(parts + 1)]
-        for part in range(parts):
-            yield _segment(analysis, shot, borders[part], borders[part + 1])
+        inner = (shot.first + frames * part // parts for part in range(1, parts))
+        moved = (_near_keyframe(analysis, border, frames // parts // 3) for border in inner)
+        for first, stop in pairwise([shot.first, *moved, shot.stop]):
+            yield _segment(analysis, shot, first, stop)
+
+
+def _near_keyframe(analysis: VideoAnalysis, border: int, limit: int) -> int:
+    """Move a border to a keyframe up to a limit away, if decoding would start long before it."""
+    position = bisect_right(analysis.keyframes, border)
+    around = analysis.keyframes[max(0, position - 1) : position + 1]
+    nearest = min(around, key=lambda keyframe: abs(keyframe - border), default=border)
+    is_far = not around or border - around[0] > _MAX_LEAD
+    return nearest if is_far and abs(nearest - border) <= limit else border
 
 
 def whole(analysis: VideoAnalysis, shot: Shot) -> Segment:
