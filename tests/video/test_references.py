@@ -22,7 +22,7 @@ from photochrom.video.references import (
     place_references,
     read_ab,
 )
-from photochrom.video.shots import Reference
+from photochrom.video.shots import Reference, find_shots
 from photochrom.video.source import VideoError, probe
 from support.models import write_model
 from support.video import read_frames, still_shot, write_video
@@ -49,7 +49,8 @@ def at(path: Path, time: str) -> TimedReference:
 def place(film: Path, *references: TimedReference) -> list[Reference]:
     video = probe(film)
     check_references(references, video)
-    return place_references(references, video, analyse(video, lambda *_: None))
+    analysis = analyse(video, lambda *_: None)
+    return place_references(references, video, analysis, find_shots(analysis))
 
 
 def test_a_reference_is_of_the_nearest_frame(film: Path, tmp_path: Path):
@@ -57,6 +58,17 @@ def test_a_reference_is_of_the_nearest_frame(film: Path, tmp_path: Path):
     one, other = paint(frames[7], tmp_path / "a.png"), paint(frames[12], tmp_path / "b.png")
     placed = place(film, at(other, "0.47"), at(one, "0.28"))
     assert [(reference.index, reference.path) for reference in placed] == [(7, one), (12, other)]
+
+
+def test_the_frame_of_a_reference_is_found_if_its_time_is_not_exact(tmp_path: Path):
+    [still] = still_shot(1, grain=0, size=(288, 64))
+    pan = [still[:, 4 * index : 4 * index + 96] for index in range(30)]
+    film = write_video(tmp_path / "a.mkv", [*pan, *still_shot(8, 1)])
+    path = paint(read_frames(film)[17], tmp_path / "a.png")
+    for time in ("0.4", "0.66", "0.68", "1.16"):
+        assert [reference.index for reference in place(film, at(path, time))] == [17]
+    with pytest.raises(VideoError, match=r"around 0:00:01\.200"):
+        place(film, at(path, "1.2"))
 
 
 def test_the_colours_of_a_reference(film: Path, tmp_path: Path):
@@ -83,7 +95,7 @@ def test_a_reference_of_a_turned_film_is_upright(tmp_path: Path):
     film = write_video(tmp_path / "a.mp4", still_shot(2), rotation=90)
     frame = np.rot90(read_frames(film)[0])
     place(film, at(paint(frame, tmp_path / "a.png"), "0"))
-    with pytest.raises(VideoError, match=r"a\.png does not look like the frame of"):
+    with pytest.raises(VideoError, match=r"a\.png does not look like the frames of"):
         place(film, at(paint(frame[::-1], tmp_path / "a.png"), "0"))
 
 
@@ -94,7 +106,7 @@ def test_a_reference_of_a_turned_film_is_upright(tmp_path: Path):
         ({"rows": 60}, "0", r"a\.png has 96x60 pixels, but the frames of .*a\.mkv have 96x64; g"),
         ({"file": "b.png"}, "0", r"b\.png cannot be read: No such file"),
         ({"file": "a.txt"}, "0", r"the reference .*a\.txt"),
-        ({}, "0.6", r"a\.png does not look like the frame of .*a\.mkv at 0:00:00\.600; give the t"),
+        ({}, "0.6", r"a\.png does not look like the frames of .*a\.mkv around 0:00:00\.600; give"),
         ({}, "0.8", r"a\.png@0:00:00\.80 lies beyond the end of .*a\.mkv at 0:00:00\.80; give an"),
     ],
 )

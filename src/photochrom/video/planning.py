@@ -54,7 +54,7 @@ def plan_shots(
         references = _inside(references, times, "references", notify)
     shots = find_shots(analysis) if listed is None else listed.find_shots(video, analysis)
     held = hold(hints, video, analysis, shots)
-    placed = place_references(references, video, analysis)
+    placed = place_references(references, video, analysis, shots)
     shots = give_references(give_hints(shots, held), placed)
     for shot in shots:
         if shot.hints and shot.references:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
 from photochrom.colorize.colorizer import network_size, resize_ab, resize_lightness
@@ -17,8 +19,8 @@ from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from photochrom.video.analysis import VideoAnalysis
 from photochrom.video.shots import Reference, Shot
-from photochrom.video.source import Video, VideoError, format_time, to_photo
-from photochrom.video.splitting import decode_segment, frame_segment
+from photochrom.video.source import Video, VideoError, format_time, to_grey
+from photochrom.video.splitting import decode_segment, whole
 from photochrom.video.times import format_frame_time, frame_times, nearest_frame, parse_time
 
 _MAX_STRETCH = 0.01
@@ -29,6 +31,10 @@ _BLUR = 1.0
 """Sigma in px of their blur, against grain and lines drawn by hand."""
 _MIN_CORRELATION = 0.6
 """Of L* of a reference and its frame."""
+_DIFFERENT = 0.001
+"""Difference of correlations from which on one frame is taken for more similar than another."""
+_NEAR = Fraction(1, 2)
+"""In seconds around the time of a reference, in which its frame is looked for."""
 _MIN_CHROMA = 4.0
 """Largest chroma of a photo that counts as grey, over areas of 1/64 of the short side."""
 
@@ -71,9 +77,12 @@ def check_references(references: Iterable[TimedReference], video: Video) -> None
 
 
 def place_references(
-    references: Iterable[TimedReference], video: Video, analysis: VideoAnalysis
+    references: Iterable[TimedReference],
+    video: Video,
+    analysis: VideoAnalysis,
+    shots: Sequence[Shot],
 ) -> list[Reference]:
-    """Return of which frames the references are.
+    """Return of which frames the references are: of the shot at their time, near this time.
 
     Raises:
         VideoError: If one lies beyond the end, does not look like its frame, or two are of one
@@ -88,18 +97,24 @@ def place_references(
                 f"the reference {reference} lies beyond the end of {video.path} at "
                 f"{format_time(float(times[-1]))}; give an earlier time"
             )
+        photo, checksum = _read(reference.path, video)
+        shot = next(shot for shot in shots if index < shot.stop)
+        near = [
+            other
+            for other in range(shot.first, shot.stop)
+            if abs(times[other] - times[index]) <= _NEAR
+        ]
+        found = _find_frame(photo, near, index, video, analysis)
+        if found is None:
+            raise VideoError(
+                f"{reference.path} does not look like the frames of {video.path} around "
+                f"{format_frame_time(times, index)}; give the time of its frame"
+            )
+        index = found
         if index in placed:
             raise VideoError(
                 f"{placed[index].path} and {reference.path} are references of the same frame, at "
                 f"{format_frame_time(times, index)}; give one"
-            )
-        photo, checksum = _read(reference.path, video)
-        segment = frame_segment(analysis, Shot(index, index + 1), index)
-        (frame,) = decode_segment(video, segment)
-        if not _resembles(photo, to_photo(frame, video)):
-            raise VideoError(
-                f"{reference.path} does not look like the frame of {video.path} at "
-                f"{format_frame_time(times, index)}; give the time of its frame"
             )
         placed[index] = Reference(index, reference.path, checksum)
     return sorted(placed.values(), key=lambda reference: reference.index)
@@ -162,11 +177,28 @@ def _largest_chroma(photo: Photo) -> float:
     return float(np.hypot(*resize_ab(photo, *network_size(height, width, _SIDE))).max())
 
 
-def _resembles(photo: Photo, frame: Photo) -> bool:
-    width, height = frame.size
+def _find_frame(
+    photo: Photo, near: Sequence[int], expected: int, video: Video, analysis: VideoAnalysis
+) -> int | None:
+    """Return which of consecutive frames a photo resembles most; None: no one enough."""
+    width, height = video.upright_size
     size = network_size(height, width, _SIDE)
-    copies = (resize_lightness(one, *size) for one in (photo, frame))
-    blurred = [cv2.GaussianBlur(copy, (0, 0), _BLUR) for copy in copies]
-    one, other = (copy - copy.mean() for copy in blurred)
-    correlated = float(np.vdot(one, other))
-    return correlated > _MIN_CORRELATION * float(np.linalg.norm(one) * np.linalg.norm(other))
+    pattern = _normalize(resize_lightness(photo, *size))
+    frames = decode_segment(video, whole(analysis, Shot(near[0], near[-1] + 1)))
+    correlations = {
+        index: float(np.vdot(pattern, _normalize(to_grey(frame, video, *size))))
+        for index, frame in zip(near, frames, strict=True)
+    }
+    best = max(correlations.values())
+    if best < _MIN_CORRELATION:
+        return None
+    similar = [index for index in near if correlations[index] > best - _DIFFERENT]
+    return min(similar, key=lambda index: abs(index - expected))
+
+
+def _normalize(lightness: NDArray[Any]) -> FloatArray:
+    """Return values with a mean of 0 and a norm of 1, 0 without contrast."""
+    values = cv2.GaussianBlur(lightness.astype(np.float32), (0, 0), _BLUR)
+    values -= values.mean()
+    normalized: FloatArray = values / np.float32(np.linalg.norm(values) + 1e-6)
+    return normalized
