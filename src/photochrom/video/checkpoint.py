@@ -104,7 +104,7 @@ def moving(folder: Path) -> Iterator[None]:
 def remove_others(folder: Path, files: Iterable[Path]) -> None:
     """Remove the segments whose files are not among these."""
     for path in {*_segments(folder)} - {*files}:
-        _remove(path)
+        discard(path)
 
 
 def _segments(folder: Path) -> Iterator[Path]:
@@ -113,7 +113,8 @@ def _segments(folder: Path) -> Iterator[Path]:
         yield from folder.glob(f"{_SEGMENTS}{suffix}")
 
 
-def _remove(path: Path) -> None:
+def discard(path: Path) -> None:
+    """Remove a file or folder as far as processes of a killed run allow it."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)  # a process of a killed run may still write
     else:
@@ -124,15 +125,15 @@ def _remove(path: Path) -> None:
 def remove_colors(folder: Path) -> None:
     """Remove the files of the colours of shots."""
     for file in folder.glob(_COLORS):
-        file.unlink(missing_ok=True)
+        discard(file)
 
 
 def remove(folder: Path) -> None:
     """Remove a checkpoint; a folder with other files remains, with these."""
     remove_colors(folder)
     for path in (*_segments(folder), *folder.glob(TEMPORARY)):
-        _remove(path)
+        discard(path)
     for name in (_PLAN, _COUNTER, _MOVING):
-        (folder / name).unlink(missing_ok=True)
+        discard(folder / name)
     with contextlib.suppress(OSError):
         folder.rmdir()

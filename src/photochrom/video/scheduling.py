@@ -131,4 +131,4 @@ class _Queue:
             return
         self._left[task.shot_name] -= 1
         if not self._left[task.shot_name]:
-            checkpoint.colors_path(self._folder, task).unlink(missing_ok=True)
+            checkpoint.discard(checkpoint.colors_path(self._folder, task))
