@@ -1,12 +1,14 @@
-"""Measure the overhead of a Ray cluster and the limits of its driver.
+"""Measure batches in object stores, the overhead of a Ray cluster and the limits of its driver.
 
     python benchmarks/cluster.py                 # prints the tables of docs/archives.md
 
 On this computer: photos of 12 megapixels on one and two actors, and without Ray; the rate of the
-driver, with actors that do nothing; and the listing of a local object store.
+driver, with actors that do nothing; the listing of a local object store; and how busy workers are
+kept by a store that answers late.
 """
 
 import argparse
+import contextlib
 import datetime
 import functools
 import logging
@@ -16,7 +18,7 @@ import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,14 +29,18 @@ import ray
 from PIL import Image
 
 from colorize import CORES, _processor_name, make_photo
+from photochrom.batch import runner
 from photochrom.batch.planning import Job, plan
 from photochrom.batch.process_pool import WorkerPool
 from photochrom.batch.ray import engine
 from photochrom.batch.ray.actors import ActorPlan
 from photochrom.batch.ray.engine import colorize_on_ray
 from photochrom.batch.report import Result
-from photochrom.batch.runner import Settings, colorize_in_worker
+from photochrom.batch.runner import Settings, colorize_all, colorize_in_worker
 from photochrom.batch.storage import list_files
+
+WORK = 0.25
+"""Seconds that a worker sleeps for a photo."""
 
 
 def measure(results: Iterator[Result], count: int) -> float:
@@ -141,8 +147,9 @@ def measure_driver(count: int) -> None:
         ray.shutdown()
 
 
-def measure_listing(count: int) -> None:
-    """Print how fast a store is listed, and the memory of a plan."""
+@contextlib.contextmanager
+def serve_store() -> Iterator[Any]:
+    """Yield the file system of a local object store with the bucket `archive`."""
     import s3fs
     from moto.server import ThreadedMotoServer
 
@@ -155,8 +162,15 @@ def measure_listing(count: int) -> None:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
     }
+    s3fs.S3FileSystem.clear_instance_cache()
     store = s3fs.S3FileSystem(skip_instance_cache=True)
     store.mkdir("archive")
+    yield store
+    server.stop()
+
+
+def measure_listing(store: Any, count: int) -> None:
+    """Print how fast a store is listed, and the memory of a plan."""
     names = {f"archive/scans/{number:08}.jpg": b"x" for number in range(count)}
     store.pipe(names)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -174,7 +188,54 @@ def measure_listing(count: int) -> None:
         f"object; a line of a report has {len(line)} bytes, "
         f"a job {len(pickle.dumps(jobs[0]))}"
     )
-    server.stop()
+
+
+class SleepingSettings(Settings):
+    """Settings of a worker that copies a photo in `WORK` seconds."""
+
+    def load_model(self) -> Callable[[Job], Result]:
+        """Return the function."""
+        return sleep_and_copy
+
+
+def sleep_and_copy(job: Job) -> Result:
+    """Copy a photo in `WORK` seconds."""
+    time.sleep(WORK)
+    shutil.copy(job.input, job.output)
+    return Result(job.input, job.output, "done", WORK)
+
+
+def measure_transfers(store: Any, count: int) -> None:
+    """Print how many photos two workers get, by the seconds that a request takes.
+
+    The workers sleep, so that the load of the machine counts little.
+    """
+    from moto.server import DomainDispatcherApplication
+
+    answer = DomainDispatcherApplication.__call__
+    store.pipe({f"archive/photos/{number:04}.jpg": bytes(600_000) for number in range(count)})
+    jobs = plan(["s3://archive/photos"], "s3://archive/new").jobs
+    settings = SleepingSettings(overwrite=True)
+    numbers = (1, 2, 4, 8)
+    print(f"\n{count} photos, two workers that sleep {WORK} s: photos/s of {2 / WORK:g}\n")
+    print(f"| a request takes | {' | '.join(f'{number} in transfer' for number in numbers)} |")
+    print("| ---: |" + " ---: |" * len(numbers))
+    for delay in (0.0, 0.05, 0.1, 0.3):
+
+        def answer_late(*arguments: Any, delay: float = delay) -> Any:
+            time.sleep(delay)
+            return answer(*arguments)
+
+        cells = []
+        for number in numbers:
+            with (
+                mock.patch.object(DomainDispatcherApplication, "__call__", answer_late),
+                mock.patch.object(runner, "THREADS_PER_WORKER", number),
+            ):
+                times = [time.perf_counter() for _ in colorize_all(jobs, settings, processes=2)]
+            few = count // 4  # the first and last ones, when there are not as many in transfer
+            cells.append(f"{(count - 2 * few) / (times[-few - 1] - times[few - 1]):.2f}")
+        print(f"| {delay * 1000:.0f} ms | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -185,6 +246,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=16_000)
     parser.add_argument("--objects", type=int, default=10_000)
+    parser.add_argument("--transfers", type=int, default=80)
     options = parser.parse_args()
     print(f"{datetime.date.today()}, {_processor_name()}, {CORES} cores, Ray {ray.__version__}\n")
     folder = Path(tempfile.mkdtemp(prefix="photochrom-cluster-"))
@@ -193,8 +255,11 @@ def main() -> None:
             measure_throughput(folder, options.photos)
         if options.rows:
             measure_driver(options.rows)
-        if options.objects:
-            measure_listing(options.objects)
+        with serve_store() as store:
+            if options.objects:
+                measure_listing(store, options.objects)
+            if options.transfers:
+                measure_transfers(store, options.transfers)
     finally:
         shutil.rmtree(folder)
 

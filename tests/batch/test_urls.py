@@ -22,7 +22,7 @@ from photochrom.batch.report import Result, open_report
 from photochrom.batch.resuming import read_finished, skip_finished
 from photochrom.batch.runner import Settings, colorize_all, colorize_file
 from photochrom.batch.storage import download, get_version, upload
-from photochrom.batch.transfers import colorize_anywhere
+from photochrom.batch.transfers import colorize_anywhere, map_in_threads, temporary_folder
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.hints import Hint
 from photochrom.errors import PhotochromError, UsageError
@@ -324,3 +324,32 @@ def test_photos_of_a_web_server(photo_file: Path, colorize: Any) -> None:
     assert [path.name for path in out.iterdir()] == ["old.jpg"]
     with pytest.raises(PhotochromError, match=r"cannot check http:.*check the network"):
         plan([url], out)
+
+
+def test_a_transfer_that_hangs_does_not_keep_an_interrupted_batch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("photochrom.batch.transfers._GRACE", 0.1)
+    jobs = [Job(f"s3://b/{number}.jpg", tmp_path / "out") for number in range(9)]
+    released = threading.Event()
+    begun = []
+
+    def work(job: Job) -> Result:
+        begun.append(job)
+        if len(begun) > 1:
+            released.wait(20)
+        return job.failed("")
+
+    stopped: list[bool] = []
+    results = map_in_threads(work, jobs, threads=2, on_stop=lambda: stopped.append(True))
+    assert next(results).status == "failed"
+    with temporary_folder(jobs) as folder:
+        results.close()
+        (folder / "photo").touch()
+    assert stopped == [True]
+    assert not folder.exists()
+    released.set()
+    time.sleep(0.1)
+    assert len(begun) == 3
+    with temporary_folder([Job(tmp_path, tmp_path)]) as folder:
+        assert folder is None

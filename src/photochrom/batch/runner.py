@@ -6,7 +6,6 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -17,7 +16,7 @@ from photochrom.batch.planning import OUTPUT_FORMATS, Job
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import changed_output, skipped
-from photochrom.batch.transfers import colorize_anywhere
+from photochrom.batch.transfers import colorize_anywhere, map_in_threads, temporary_folder
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
 from photochrom.colorize.hints import check_hints
@@ -292,23 +291,18 @@ def colorize_all(
     processes, threads = divide_cores(len(jobs), processes)
     shared = dataclasses.replace(settings, threads=threads)
     with (
-        # While a worker has a photo, others are downloaded or uploaded. The workers end first.
-        ThreadPoolExecutor(THREADS_PER_WORKER * processes) as callers,
+        temporary_folder(jobs) as folder,
         WorkerPool(shared.load_model, processes=processes, pin_cores=True) as pool,
     ):
         run = functools.partial(
             colorize_anywhere,
             colorize=functools.partial(colorize_in_worker, pool),
             overwrite=settings.overwrite,
+            temporary=folder,
         )
-        remaining = iter(jobs)
-        first = itertools.islice(remaining, THREADS_PER_WORKER * processes)
-        pending = {callers.submit(run, job) for job in first}
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            pending |= {callers.submit(run, job) for job in itertools.islice(remaining, len(done))}
-            for future in done:
-                yield future.result()
+        # While a worker has a photo, others are downloaded or uploaded.
+        threads = THREADS_PER_WORKER * processes
+        yield from map_in_threads(run, jobs, threads=threads, on_stop=pool.close)
 
 
 def divide_cores(count: int, processes: int | None = None) -> tuple[int, int]:
