@@ -338,6 +338,26 @@ def test_a_film_that_is_cut_off_is_colorized(tmp_path: Path, colorize: Colorize)
         assert "as its file says: it may be cut off" in result.notes[-1]
 
 
+def test_sound_with_times_that_descend_is_kept(tmp_path: Path, colorize: Colorize):
+    path = write_video(tmp_path / "a.mkv", still_shot(3), audio="mp3")
+    wrong = tmp_path / "wrong.mkv"
+    with av.open(str(path)) as source, av.open(str(wrong), "w") as out:
+        streams = [out.add_stream_from_template(s, opaque=True) for s in source.streams]
+        for number, packet in enumerate(p for p in source.demux() if p.size):
+            if packet.stream_index == 1 and number > 4:
+                packet.pts = packet.dts = 48
+            packet.stream = streams[packet.stream_index]
+            out.mux(packet)
+    sounds = []
+    for file in (wrong, tmp_path / "b.mkv", tmp_path / "b.mp4"):
+        if file != wrong:
+            colorize(wrong, file)
+        with av.open(str(file)) as container:
+            sounds.append([bytes(packet) for packet in container.demux(audio=0) if packet.size])
+    assert len(sounds[0]) > 3
+    assert sounds[0] == sounds[1] == sounds[2]
+
+
 def test_frames_that_a_container_skips_are_told(tmp_path: Path, colorize: Colorize):
     path = write_video(
         tmp_path / "a.mkv",

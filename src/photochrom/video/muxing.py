@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -184,7 +187,7 @@ def mux(
         overwrite: Whether to replace an existing output.
 
     Raises:
-        VideoError: If a segment's file is damaged.
+        VideoError: If a segment's file is damaged, or the output cannot hold a packet.
         FileExistsError: If the output exists and `overwrite` is not set.
         OSError: If it cannot be written.
     """
@@ -193,6 +196,7 @@ def mux(
         options["video_track_timescale"] = str(video.time_base.denominator)
     delay = _reordering_delay(files, len(analysis.timestamps))
     with (
+        _explained_errors(target),
         # A sequence has no other streams, and the first segment stands for it.
         open_container(files[0] if video.sequence else video.path) as source,
         open_container(files[0]) as first,
@@ -233,7 +237,7 @@ def mux(
             elif packet.stream.type == "subtitle" and bytes(packet) == _EMPTY_SUBTITLE:
                 continue
             elif packet.stream.type == "audio":
-                _mend_dts(packet, latest)
+                _mend_dts(packet, latest, is_strict=not stores_durations)
             packet.stream = stream
             out.mux(packet)
         for packet in packets:
@@ -241,16 +245,39 @@ def mux(
             out.mux(packet)
 
 
-def _mend_dts(packet: "Packet[Any]", latest: dict[int, int]) -> None:
-    """Give a packet a decoding time that does not descend; `latest` has those before, by stream."""
-    before = latest.get(packet.stream_index)
+@contextmanager
+def _explained_errors(target: Path) -> Iterator[None]:
+    """Raise a `VideoError` for errors of FFmpeg, but those of the operating system."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError):
+            raise
+        raise VideoError(
+            f"{target} cannot be written, as FFmpeg refuses a packet of the source ({error}); "
+            "choose another kind of output, such as .mkv, or repair the source first"
+        ) from error
+
+
+def _mend_dts(packet: "Packet[Any]", latest: dict[int, int], *, is_strict: bool) -> None:
+    """Give a packet of sound a decoding time that does not descend.
+
+    Args:
+        packet: The packet.
+        latest: The times before, by stream.
+        is_strict: Whether they have to ascend, by a sample at least.
+    """
+    stream = packet.stream
+    assert isinstance(stream, AudioStream)
+    sample = max(1, ceil(1 / (stream.codec_context.sample_rate or 48000) / packet.time_base))
+    before = latest.get(stream.index)
     if packet.dts is None:
-        packet.dts = packet.pts if packet.pts is not None else (before or 0) + 1
-    if before is not None and packet.dts < before:
-        packet.dts = before + 1
+        packet.dts = packet.pts if packet.pts is not None else (before or 0) + sample
+    if before is not None and packet.dts < before + sample * is_strict:
+        packet.dts = before + sample
     if packet.pts is None or packet.pts < packet.dts:
         packet.pts = packet.dts
-    latest[packet.stream_index] = packet.dts
+    latest[stream.index] = packet.dts
 
 
 def _add_streams(
