@@ -14,32 +14,22 @@ from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.colorize.rendering import format_mark
 from photochrom.errors import PhotochromError
-from photochrom.file_names import is_refused
 from photochrom.version import __version__
 from photochrom.video import checkpoint
-from photochrom.video.analysis import ProgressCallback
-from photochrom.video.checkpoint import segment_path
-from photochrom.video.codecs import choose_encoding, choose_picture_encoding
-from photochrom.video.container_check import check_container
+from photochrom.video.analysis import ProgressCallback, VideoAnalysis
 from photochrom.video.field_detection import detect_fields
 from photochrom.video.fields import FieldKind, Fields
 from photochrom.video.hints import TimedHint, check_timed_hints, describe
-from photochrom.video.muxing import mux
-from photochrom.video.parts import WHOLE, TimeRange, analyse_part, cut_sequence
+from photochrom.video.outputs import choose_output, write_output
+from photochrom.video.parts import WHOLE, TimeRange, analyse_part
 from photochrom.video.planning import plan_shots
 from photochrom.video.references import TimedReference, check_references, describe_references
 from photochrom.video.scheduling import colorize_segments
 from photochrom.video.segment import SegmentSettings
-from photochrom.video.sequences import (
-    EXAMPLE,
-    check_output,
-    find_warnings,
-    move_into_place,
-    parse_pattern,
-)
+from photochrom.video.sequences import find_warnings
 from photochrom.video.sheet import SheetSettings, check_sheet, make_sheet
 from photochrom.video.shot_list import ShotList, check_name, read_shot_list, write_shot_list
-from photochrom.video.shots import Shot, find_shots
+from photochrom.video.shots import HeldHint, Shot, find_shots
 from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
 from photochrom.video.splitting import split
 
@@ -130,30 +120,19 @@ def colorize_video(
     """
     check_options(**options)
     video = probe(path, max_pixels=max_pixels, rate=rate)
-    if is_refused(target.name):
-        raise VideoError(
-            f"{target} cannot be the name of a file on this system; choose one without "
-            '<>:"/\\|?*, that does not end in a dot or a space, and is not that of a device'
-        )
-    folder = checkpoint.checkpoint_folder(target)
-    pattern = parse_pattern(target)
-    if pattern is None:
-        _check_target(path, target, overwrite)
-        encoding = choose_encoding(target, codec, quality, video)
-    else:
-        overwrite = overwrite or (not restart and checkpoint.is_moving(folder))
-        chosen = None if video.sequence is None else cut_sequence(video.sequence, part)
-        check_output(pattern, chosen, overwrite=overwrite)
-        encoding = choose_picture_encoding(pattern, codec, quality)
-    left_out = check_container(video, target, encoding)
+    output = choose_output(
+        *(video, target, part),
+        codec=codec,
+        quality=quality,
+        overwrite=overwrite,
+        restart=restart,
+    )
     if video.sequence is not None:
-        for warning in find_warnings(video.sequence, pattern):
+        for warning in find_warnings(video.sequence, output.pattern):
             notify(f"{video.path}: {warning}")
     model = model or default_model_path()
-    model_name = _check_model(model, device, hints, video)
-    listed = _read_shots(shots)
-    references = _check_references(references, listed, video)
-    if references and not steady:
+    colors = _check_colors(video, model, device, hints, references, shots)
+    if colors.references and not steady:
         raise VideoError(
             "references need colours that are shared by a shot; leave --no-steady out, or the "
             "references"
@@ -163,65 +142,49 @@ def colorize_video(
         "video": video.read_version(),
         "model": hashlib.sha256(model.read_bytes()).hexdigest(),
         **{option.name: options.get(option.name, option.default) for option in OPTIONS},
-        "codec": encoding.codec,
-        "quality": encoding.crf,
+        "codec": output.encoding.codec,
+        "quality": output.encoding.crf,
         "steady": steady,
         "start or end": [str(part.start), str(part.end)],
         "field": str(video.fields),
         "version of photochrom or PyAV": [__version__, av.__version__],
     }
+    folder = checkpoint.checkpoint_folder(target)
     if restart:
         checkpoint.remove(folder)
     analysis = checkpoint.load(folder, checked_settings)
     is_resumed = analysis is not None
     if sheet is not None:
-        check_sheet(sheet, overwrite=overwrite or is_resumed)
+        check_sheet(sheet, overwrite=output.overwrite or is_resumed)
     if analysis is None:
         analysis = analyse_part(video, part, progress)
         checkpoint.create(folder, checked_settings, analysis)
-    settings = SegmentSettings(video, folder, encoding, model, device, steady, options)
+    settings = SegmentSettings(video, folder, output.encoding, model, device, steady, options)
     try:
-        found, held = plan_shots(
-            *(video, analysis, listed, hints, references), recolor=recolor, notify=notify
-        )
-        if shots is not None and listed is None:
-            write_shot_list(shots, video, analysis, found)
-        if sheet is not None and is_resumed and sheet.exists() and not overwrite:
+        found, held = colors.plan(video, analysis, recolor=recolor, notify=notify)
+        if sheet is not None and is_resumed and sheet.exists() and not output.overwrite:
             notify(f"{sheet} is that of the earlier run; --overwrite makes it again")
         elif sheet is not None:
             make_sheet(
                 *(sheet, analysis, found, SheetSettings(video, model, device, options)),
                 processes=processes,
-                overwrite=overwrite,
+                overwrite=output.overwrite,
                 progress=progress,
                 notify=notify,
             )
         segments = list(split(video, analysis, found))
         colorize_segments(segments, analysis, settings, processes, progress)
-        files = [segment_path(folder, segment, encoding) for segment in segments]
-        if pattern is None:
-            mark = _format_mark(model_name, found, **options)
-            mux(video, analysis, files, target, encoding, mark=mark, overwrite=overwrite)
-        else:
-            counts = [segment.count for segment in segments]
-            with checkpoint.moving(folder):
-                move_into_place(
-                    zip(files, counts, strict=True),
-                    pattern,
-                    video.first_number if chosen is None else chosen.first,
-                    overwrite=overwrite,
-                    keep=shots is not None,
-                )
+        write_output(
+            *(output, video, analysis, segments, folder),
+            mark=_format_mark(colors.model_name, found, **options),
+            keep=shots is not None,
+        )
     except (PhotochromError, OSError):
         if shots is None and not checkpoint.has_segments(folder):
             checkpoint.remove(folder)
         raise
-    if shots is None:
-        checkpoint.remove(folder)
-    else:
-        checkpoint.remove_others(folder, files)
     return VideoResult(
-        *(len(analysis.timestamps), len(found), left_out),
+        *(len(analysis.timestamps), len(found), output.left_out),
         hints=describe(held, video, analysis),
         references=describe_references(found, video, analysis),
         checkpoint=None if shots is None else folder,
@@ -258,16 +221,10 @@ def preview_video(
     check_sheet(sheet, overwrite=overwrite)
     video = probe(path, max_pixels=max_pixels, rate=rate)
     model = model or default_model_path()
-    _check_model(model, device, hints, video)
-    listed = _read_shots(shots)
-    references = _check_references(references, listed, video)
+    colors = _check_colors(video, model, device, hints, references, shots)
     video = _find_fields(video, field, notify)
     analysis = analyse_part(video, part, progress)
-    found, _ = plan_shots(
-        *(video, analysis, listed, hints, references), recolor=recolor, notify=notify
-    )
-    if shots is not None and listed is None:
-        write_shot_list(shots, video, analysis, found)
+    found, _ = colors.plan(video, analysis, recolor=recolor, notify=notify)
     make_sheet(
         *(sheet, analysis, found, SheetSettings(video, model, device, options)),
         processes=processes,
@@ -310,13 +267,56 @@ def _find_fields(video: Video, kind: FieldKind | None, notify: Callable[[str], N
     return dataclasses.replace(video, fields=fields)
 
 
-def _check_model(model: Path, device: str, hints: Sequence[TimedHint], video: Video) -> str:
-    """Check that a model can be loaded, and the hints for it, and return its name."""
+@dataclass(frozen=True)
+class _Colors:
+    """What is known of the colours of a video before it is analysed."""
+
+    model_name: str
+    hints: Sequence[TimedHint]
+    references: Sequence[TimedReference]
+    """Those of the list of shots, too."""
+    shots: Path | None
+    """The list of shots."""
+    listed: ShotList | None
+    """Its content; None: it is to be written."""
+
+    def plan(
+        self,
+        video: Video,
+        analysis: VideoAnalysis,
+        *,
+        recolor: bool,
+        notify: Callable[[str], None],
+    ) -> tuple[list[Shot], list[HeldHint]]:
+        """Return the shots, and the frames that each hint is for; write the list of shots."""
+        planned = plan_shots(
+            *(video, analysis, self.listed, self.hints, self.references),
+            recolor=recolor,
+            notify=notify,
+        )
+        if self.shots is not None and self.listed is None:
+            write_shot_list(self.shots, video, analysis, planned[0])
+        return planned
+
+
+def _check_colors(
+    video: Video,
+    model: Path,
+    device: str,
+    hints: Sequence[TimedHint],
+    references: Sequence[TimedReference],
+    shots: Path | None,
+) -> _Colors:
+    """Check that the model can be loaded, and what was given of the colours."""
     color_model = OnnxModel(model, device=device, threads=1)
     if hints:
         color_model.check_takes_hints()
     check_timed_hints(hints, video)
-    return color_model.name
+    is_listed = shots is not None and check_name(shots).exists()
+    listed = read_shot_list(shots) if shots is not None and is_listed else None
+    references = [*references, *([] if listed is None else listed.references)]
+    check_references(references, video)
+    return _Colors(color_model.name, hints, references, shots, listed)
 
 
 def _format_mark(
@@ -334,31 +334,3 @@ def _format_mark(
     hints = sum(len(shot.hints) for shot in shots)
     references = sum(len(shot.references) for shot in shots)
     return format_mark(model_name, hints=hints, references=references)
-
-
-def _read_shots(shots: Path | None) -> ShotList | None:
-    return read_shot_list(shots) if shots is not None and check_name(shots).exists() else None
-
-
-def _check_references(
-    references: Sequence[TimedReference], listed: ShotList | None, video: Video
-) -> list[TimedReference]:
-    """Check references and those of a list of shots, and return all of them."""
-    references = [*references, *([] if listed is None else listed.references)]
-    check_references(references, video)
-    return references
-
-
-def _check_target(path: Path, target: Path, overwrite: bool) -> None:
-    if not target.parent.is_dir():
-        raise VideoError(f"there is no folder {target.parent}; create it, or choose another")
-    if target.exists():
-        if path.exists() and target.samefile(path):
-            raise VideoError(f"{target} is the source itself; choose another output")
-        if not target.is_file():
-            raise VideoError(
-                f"{target} is not a file; give one, or a pattern such as "
-                f"{target / EXAMPLE} for pictures"
-            )
-        if not overwrite:
-            raise VideoError(f"{target} exists already; use --overwrite, or choose another output")
