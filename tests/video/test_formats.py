@@ -275,6 +275,29 @@ def assert_segments_match(path: Path) -> None:
         assert checksums == segment.checksums
 
 
+def test_keyframes_that_a_decoder_does_not_mark_are_found(tmp_path: Path):
+    path = write_video(
+        tmp_path / "a.mov", moving_shot(40), codec="qtrle", pixel_format="rgb24", g="10"
+    )
+    assert analyse(probe(path), lambda *_: None).keyframes == [0, 10, 20, 30]
+    assert_segments_match(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "size"),
+    [
+        ("a.dv", "dvvideo", (720, 576)),
+        ("a.avi", "libx264", (96, 64)),
+        ("a.h264", "libx264", (96, 64)),
+    ],
+)
+def test_frame_rate_is_that_of_the_stream(
+    name: str, codec: str, size: tuple[int, int], tmp_path: Path
+):
+    path = write_video(tmp_path / name, still_shot(30, size=size), codec=codec)
+    assert probe(path).frame_rate == 25
+
+
 @pytest.mark.parametrize(
     ("stored", "mended"),
     [

@@ -224,10 +224,10 @@ def _describe(
     path: Path, container: InputContainer, stream: VideoStream, frame: VideoFrame
 ) -> Video:
     stamp = _stamp(container)
-    rates = [_fraction(stream.average_rate), _fraction(stream.guessed_rate), Fraction(25)]
-    if stamp != "pts":  # the average is 25, or that of the time base
-        rates = rates[1:]
-    frame_rate = next(rate for rate in rates if rate)
+    average, guessed = _fraction(stream.average_rate), _fraction(stream.guessed_rate)
+    # Without stored times, the average is 25 or that of the unit of time, which is so in DV too.
+    is_average = stamp == "pts" and average != 1 / Fraction(stream.time_base or 1)
+    frame_rate = (average if is_average else None) or guessed or average or Fraction(25)
     seconds = container.duration / av.time_base if container.duration else 0
     is_rgb_or_grey = frame.format.is_rgb or len(frame.format.components) < 3
     matrix_tag = _UNSPECIFIED if is_rgb_or_grey else frame.colorspace
@@ -387,7 +387,8 @@ def decode(
 def _decode_stream(
     container: InputContainer, stream: VideoStream, stamp: str, on_damage: DamageCallback
 ) -> Iterator[VideoFrame]:
-    undecoded: dict[int | None, None] = {}  # stamps of packets without a frame so far
+    # Stamps of packets without a frame so far, and whether they are keyframes.
+    undecoded: dict[int | None, bool] = {}
     first: int | None = None
     is_interlaced = False  # then fields have packets of their own
 
@@ -401,7 +402,7 @@ def _decode_stream(
         if stamp != "pts":
             packet.pts, packet.dts = getattr(packet, stamp), None
         if packet.size > _MAX_EMPTY_PACKET and not packet.is_discard:
-            undecoded[packet.pts] = None
+            undecoded[packet.pts] = packet.is_keyframe
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
@@ -411,7 +412,10 @@ def _decode_stream(
         for frame in frames:
             first = frame.pts if first is None else first
             is_interlaced = is_interlaced or frame.interlaced_frame
-            undecoded.pop(frame.pts, None)
+            is_keyframe = undecoded.pop(frame.pts, False)
+            if is_keyframe and frame.pict_type in (PictureType.NONE, PictureType.I):
+                # Some decoders do not say so, as that of QuickTime Animation.
+                frame.key_frame = True  # type: ignore[misc]  # of the stubs only
             if frame.is_corrupt:
                 on_damage(Damage(frame.pts, "FFmpeg conceals damage", is_lost=False))
             yield frame
