@@ -147,6 +147,10 @@ def test_urls_need_an_extra(run, monkeypatch: pytest.MonkeyPatch):
     [
         (["a.jpg", "-o", "s3://b/out", "--sidecar"], "--sidecar needs paths; leave it out for"),
         (["s3://b/a.jpg", "--times"], "--times needs paths; leave it out for s3://b/a.jpg"),
+        (
+            ["a.jpg", "--report", "s3://b/r"],
+            "a report is a file on this computer; give a path, not",
+        ),
         (["memory://photos/a.jpg"], "memory://photos/a.jpg is in the memory of one process"),
     ],
 )

@@ -267,7 +267,7 @@ def _check_bit_depth(job: Job, page: Photo) -> None:
     if page.pixels.dtype.itemsize > 1 and output_format not in ("PNG", "TIFF"):
         raise PhotoError(
             f"{job.input} is a {page.encoding.format} of 16 bits, which a {output_format} cannot "
-            "keep; rename it to the suffix of its format"
+            "keep; rename it to the suffix of its format, or download it if it is at a URL"
         )
 
 

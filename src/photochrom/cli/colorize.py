@@ -169,6 +169,9 @@ def colorize(
                 raise click.UsageError(f"--{option} needs paths; leave it out for {url}")
         if url.startswith("memory://"):
             raise click.UsageError(f"{url} is in the memory of one process; give a path or s3://")
+    for file in filter(None, (report, resume)):
+        if is_url(file.as_posix().replace(":/", "://", 1)):  # a Path has one slash
+            raise click.UsageError(f"a report is a file on this computer; give a path, not {file}")
     try:
         check_options(**options)
         single_hints = tuple(map(parse_hint, hint_texts))
