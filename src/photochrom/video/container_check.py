@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -31,13 +32,15 @@ def check_container(video: Video, target: Path, encoding: VideoEncoding) -> list
     if encoding.is_pictures:
         return _left_out_of_pictures(video)
     try:
-        frame = _encode_frame(video, encoding)
-        with _open_source(video, frame) as source:
-            _, refused = find_streams(source, video, encoding, frame)
+        open_frame = partial(_open_frame, video, encoding)
+        with open_frame() if video.sequence else open_container(video.path) as source:
+            _, refused = find_streams(source, video, encoding, open_frame)
             streams = [source.streams[index] for index in refused]
             names = [_name(stream) for stream in streams]
             needed = [number for number, s in enumerate(streams) if s.type not in _OPTIONAL]
             advice = _advice(source, video, streams[needed[0]]) if needed else ""
+    except VideoError:
+        raise
     except (ValueError, av.error.FFmpegError) as error:
         raise VideoError(
             f"{target.suffix} does not support {encoding.codec} for {video.path}: {error}; "
@@ -60,18 +63,8 @@ def _left_out_of_pictures(video: Video) -> list[str]:
 
 
 @contextmanager
-def _open_source(video: Video, frame: bytes) -> Iterator[InputContainer]:
-    """Open a source; for a sequence of pictures, which has no other streams, an encoded frame."""
-    if video.sequence is None:
-        with open_container(video.path) as source:
-            yield source
-    else:
-        with av.open(BytesIO(frame), "r") as source:
-            yield source
-
-
-def _encode_frame(video: Video, encoding: VideoEncoding) -> bytes:
-    """Return a Matroska file with one black frame."""
+def _open_frame(video: Video, encoding: VideoEncoding) -> Iterator[InputContainer]:
+    """Open a Matroska file with one black frame."""
     file = BytesIO()
     with av.open(file, "w", format="matroska") as out:
         stream = add_video_stream(out, video, encoding)
@@ -81,7 +74,9 @@ def _encode_frame(video: Video, encoding: VideoEncoding) -> bytes:
         frame.pts, frame.time_base = 0, stream.codec_context.time_base
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    return file.getvalue()
+    file.seek(0)
+    with av.open(file, "r") as container:
+        yield container
 
 
 def _name(stream: Stream) -> str:
@@ -108,7 +103,8 @@ def _advice(source: InputContainer, video: Video, stream: Stream) -> str:
 def _holds_all(source: InputContainer, video: Video, extension: str) -> bool:
     try:
         encoding = choose_encoding(Path("out" + extension), None, None, video)
-        _, refused = find_streams(source, video, encoding, _encode_frame(video, encoding))
-    except (ValueError, av.error.FFmpegError, VideoError):
+        open_frame = partial(_open_frame, video, encoding)
+        _, refused = find_streams(source, video, encoding, open_frame)
+    except (ValueError, av.error.FFmpegError):
         return False
     return all(source.streams[index].type in _OPTIONAL for index in refused)

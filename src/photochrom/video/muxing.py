@@ -1,10 +1,11 @@
 """Mux the colorized segments with the other streams of the source."""
 
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from math import ceil
@@ -63,7 +64,10 @@ class _FirstPacket:
 
 
 def find_streams(
-    source: InputContainer, video: Video, encoding: VideoEncoding, segment: bytes
+    source: InputContainer,
+    video: Video,
+    encoding: VideoEncoding,
+    open_segment: Callable[[], AbstractContextManager[InputContainer]],
 ) -> tuple[list[int], list[int]]:
     """Return the indices of the streams that the output can hold together, and of those it cannot.
 
@@ -73,7 +77,7 @@ def find_streams(
         source: The source; of a sequence of pictures: a segment.
         video: Its properties.
         encoding: Of the output.
-        segment: A Matroska file with the encoded video, or the beginning of it.
+        open_segment: Opens a file with encoded video.
 
     Raises:
         ValueError: If it cannot hold the video.
@@ -85,7 +89,7 @@ def find_streams(
         file = BytesIO()
         try:
             with (
-                av.open(BytesIO(segment), "r") as first,
+                open_segment() as first,
                 av.open(file, "w", encoding.container, **metadata_error_options()) as out,
             ):
                 streams = _add_streams(out, source, video, first, indices)
@@ -208,7 +212,7 @@ def mux(
         ) as out,
     ):
         out.flags |= BITEXACT
-        indices, _ = find_streams(source, video, encoding, files[0].read_bytes())
+        indices, _ = find_streams(source, video, encoding, partial(open_container, files[0]))
         streams = _add_streams(out, source, video, first, indices)
         span = find_span(video, analysis)
         _write_metadata(out, source, mark, span)
