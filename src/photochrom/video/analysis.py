@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -120,6 +121,7 @@ def analyse(
             break
     detector.finish()
     timestamps, notes = find_times(video, stamps)
+    damage = _locate(damage, stamps)
     losses = _find_losses(video, damage, stamps, timestamps, window)
     check_damage(video, losses, len(stamps))
     notes += [f"damage {line}" for line in describe_damage(losses)]
@@ -138,7 +140,7 @@ def analyse(
         *(timestamps, durations, checksums, keyframes, detector.cuts, detector.flashes, colored),
         stamps=stamps,
         origin=timestamps[0],
-        damaged=sorted({min(index, len(stamps) - 1) for index, _ in damage}),
+        damaged=sorted({index for index, _ in damage}),
         seek_loss=video.fields.seek_loss,
         notes=notes,
     )
@@ -192,6 +194,17 @@ def find_times(video: Video, stamps: list[int | None]) -> tuple[list[int], list[
     return times, notes
 
 
+def _locate(
+    damage: Sequence[tuple[int, Damage]], stamps: Sequence[int | None]
+) -> list[tuple[int, Damage]]:
+    """Replace the number of frames before damage was noticed by the index where it is."""
+    ordered = sorted(stamp for stamp in stamps if stamp is not None)
+    return [
+        (min(count if one.stamp is None else bisect_left(ordered, one.stamp), len(stamps) - 1), one)
+        for count, one in damage
+    ]
+
+
 def _find_losses(
     video: Video,
     damage: list[tuple[int, Damage]],
@@ -204,7 +217,7 @@ def _find_losses(
     losses = []
     for index, one in damage:
         known = one.stamp if has_times else None
-        time = timestamps[min(index, len(timestamps) - 1)] if known is None else known
+        time = timestamps[index] if known is None else known
         if not _is_inside(time, window):
             continue
         origin = timestamps[0] if window is None else window.origin

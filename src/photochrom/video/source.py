@@ -50,6 +50,8 @@ _MAX_FAILURES = 100
 """Consecutive errors of a container after which it is taken to have ended."""
 _MAX_DELAY = 64
 """Packets after which a frame that was not decoded is lost."""
+_MAX_LEADING = 32
+"""Packets at the beginning of a stream whose references may be missing."""
 _MAX_EMPTY_PACKET = 32
 """Size in bytes of a packet that may stand for a repeated frame, which FFmpeg leaves out."""
 
@@ -389,7 +391,7 @@ def _decode_stream(
 ) -> Iterator[VideoFrame]:
     # Stamps of packets without a frame so far, and whether they are keyframes.
     undecoded: dict[int | None, bool] = {}
-    first: int | None = None
+    first: int | None = None  # those before it are left out if the stream was cut
     is_interlaced = False  # then fields have packets of their own
 
     def report_lost(stamps: Iterable[int | None]) -> None:
@@ -398,11 +400,13 @@ def _decode_stream(
                 on_damage(Damage(lost, "it was not decoded"))
             del undecoded[lost]
 
-    for packet in read_packets(container, stream, on_damage):
+    for number, packet in enumerate(read_packets(container, stream, on_damage)):
         if stamp != "pts":
             packet.pts, packet.dts = getattr(packet, stamp), None
         if packet.size > _MAX_EMPTY_PACKET and not packet.is_discard:
             undecoded[packet.pts] = packet.is_keyframe
+        if stamp == "pos" and number < _MAX_LEADING:
+            first = packet.pts
         try:
             frames = packet.decode()
         except av.error.FFmpegError as error:
