@@ -1,7 +1,5 @@
 """Check before the work that an output can hold all streams of a source."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -32,7 +30,7 @@ def check_container(video: Video, target: Path, encoding: VideoEncoding) -> list
     if encoding.is_pictures:
         return _left_out_of_pictures(video)
     try:
-        open_frame = partial(_open_frame, video, encoding)
+        open_frame = partial(_open_bytes, _encode_frame(video, encoding))
         with open_frame() if video.sequence else open_container(video.path) as source:
             _, refused = find_streams(source, video, encoding, open_frame)
             streams = [source.streams[index] for index in refused]
@@ -62,9 +60,8 @@ def _left_out_of_pictures(video: Video) -> list[str]:
     return left_out
 
 
-@contextmanager
-def _open_frame(video: Video, encoding: VideoEncoding) -> Iterator[InputContainer]:
-    """Open a Matroska file with one black frame."""
+def _encode_frame(video: Video, encoding: VideoEncoding) -> bytes:
+    """Return a Matroska file with one black frame."""
     file = BytesIO()
     with av.open(file, "w", format="matroska") as out:
         stream = add_video_stream(out, video, encoding)
@@ -74,9 +71,11 @@ def _open_frame(video: Video, encoding: VideoEncoding) -> Iterator[InputContaine
         frame.pts, frame.time_base = 0, stream.codec_context.time_base
         out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
-    file.seek(0)
-    with av.open(file, "r") as container:
-        yield container
+    return file.getvalue()
+
+
+def _open_bytes(content: bytes) -> InputContainer:
+    return av.open(BytesIO(content), "r")
 
 
 def _name(stream: Stream) -> str:
@@ -103,7 +102,7 @@ def _advice(source: InputContainer, video: Video, stream: Stream) -> str:
 def _holds_all(source: InputContainer, video: Video, extension: str) -> bool:
     try:
         encoding = choose_encoding(Path("out" + extension), None, None, video)
-        open_frame = partial(_open_frame, video, encoding)
+        open_frame = partial(_open_bytes, _encode_frame(video, encoding))
         _, refused = find_streams(source, video, encoding, open_frame)
     except (ValueError, av.error.FFmpegError):
         return False

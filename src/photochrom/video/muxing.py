@@ -110,16 +110,20 @@ def find_streams(
             return error
         return None
 
-    kept, refused = [video.stream_index], []
+    others = [
+        stream.index
+        for stream in source.streams
+        if stream.index != video.stream_index and not _is_rewritten(stream, source, encoding)
+    ]
+    kept = [video.stream_index]
+    refused: list[int] = []
+    if error_of([*kept, *others]) is None:
+        return [*kept, *others], []
     error = error_of(kept)
     if error is not None:
         raise error
-    for stream in source.streams:
-        if stream.index != video.stream_index and not _is_rewritten(stream, source, encoding):
-            if error_of([*kept, stream.index]) is None:
-                kept.append(stream.index)
-            else:
-                refused.append(stream.index)
+    for index in others:
+        (kept if error_of([*kept, index]) is None else refused).append(index)
     return kept, refused
 
 
