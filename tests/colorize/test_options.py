@@ -50,7 +50,14 @@ def test_library_has_exactly_these_options():
                 *("recolor", "times", "sidecar", "dry_run", "hint_texts", "hints"),
             },
         ),
-        ("video", OPTIONS, {"codec", "quality", "steady", "processes", "restart", "hints"}),
+        (
+            "video",
+            OPTIONS,
+            {
+                *("codec", "quality", "rate", "steady", "processes", "restart", "hints", "shots"),
+                *("references", "field", "start", "end", "sheet", "recolor"),
+            },
+        ),
     ],
 )
 def test_command_line_has_exactly_these_options(
