@@ -308,6 +308,7 @@ def test_frame_rate_is_that_of_the_stream(
         ([None, 10, None, None, 40, None], [0, 10, 20, 30, 40, 50]),
         ([0, 10, 9000, 30, 40, 50], [0, 10, 20, 30, 40, 50]),
         ([0, 10, 20, 20], [0, 10, 20, 30]),
+        ([0, 0, 20, 20, 40, 40], [0, 10, 20, 30, 40, 50]),
         ([100 + 10 * n for n in range(50)] + [10 * n for n in range(50)], None),
         ([0, 1, 1, 2], None),  # no time between 1 and 2
     ],

@@ -9,7 +9,7 @@ from statistics import median
 _MAX_REORDERING = 16
 """Frames by which coding order differs from presentation order at most, as in H.264."""
 _MAX_MENDED = 0.05
-"""Share of frames with a time that may be wrong."""
+"""Share of frames with a time that may descend."""
 
 
 def mend_times(times: Sequence[int | None], period: Fraction) -> list[int] | None:
@@ -23,8 +23,8 @@ def mend_times(times: Sequence[int | None], period: Fraction) -> list[int] | Non
         period: The time from one frame to the next, for frames without neighbours.
 
     Returns:
-        The times; None if they cannot be known, as too many descend, or a gap has no room for the
-        frames in it.
+        The times; None if they cannot be known, as too many descend, or there is no time between
+        two for the frames in between.
     """
     stored = [time for time in times if time is not None]
     if not stored:
@@ -33,7 +33,9 @@ def mend_times(times: Sequence[int | None], period: Fraction) -> list[int] | Non
         ordered = iter(sorted(stored))
         times = [None if time is None else next(ordered) for time in times]
     kept = _longest_ascent(times)
-    if len(stored) - len(kept) > max(1, _MAX_MENDED * len(times)):
+    right = {times[index] for index in kept}
+    wrong = sum(time is not None and time not in right for time in times)
+    if wrong > max(1, _MAX_MENDED * len(times)):
         return None
     return _interpolate(times, kept, period)
 
