@@ -126,7 +126,7 @@ def test_new_object_has_its_own_colour_at_once(colors: Learn):
 
 def test_what_was_covered_for_a_while_has_the_same_colours_again(colors: Learn):
     ab = colors(covered(100, range(36, 61)), drifting_ab)
-    before, after = ab[30][:, 10:22, 15:33], ab[66][:, 10:22, 15:33]
+    before, after = ab[30][:, 13:19, 18:30], ab[66][:, 13:19, 18:30]
     assert np.abs(after - before).mean() < 4  # predictions differ by 36
 
 

@@ -18,6 +18,8 @@ _WINDOW = 2.0
 """Sigma in px of the window over which differences are averaged."""
 _MIN_IMPROVEMENT = 0.5
 """Of 100, by which flow has to reduce the difference; else it is taken as zero."""
+_NEIGHBORHOOD = 21
+"""In px."""
 _MIN_TOLERANCE, _MAX_TOLERANCE = 1.0, 4.0
 """Of 100. Differences up to twice their median are grain, within these limits."""
 _SCALE = 3.0
@@ -118,7 +120,11 @@ def _compare(target: GreyImage, source: GreyImage, flow: NDArray[np.float32]) ->
     gain, offset = _match_exposure(warped, here)
     here -= offset
     moved, unmoved = (_local_difference(here, image * gain) for image in (warped, there))
-    is_static = unmoved <= moved + np.float32(_MIN_IMPROVEMENT)
+    improvement = unmoved - moved
+    # Where both explain a pixel equally well, it moves as what is around it.
+    around = cv2.blur(improvement, (_NEIGHBORHOOD, _NEIGHBORHOOD))
+    limit = np.float32(_MIN_IMPROVEMENT)
+    is_static = (improvement <= limit) & ((around <= limit) | (improvement <= -limit))
     difference = np.where(is_static, unmoved, moved)
     height, width = here.shape
     x = np.where(is_static, np.arange(width, dtype=np.float32), x)

@@ -8,6 +8,7 @@ pixel: one filter forward in time, one backward, and the weighted mean of both (
 between two keyframes takes the ab of both, along the flow.
 """
 
+import dataclasses
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice, pairwise
@@ -35,6 +36,8 @@ _MAX_DISTANCE = 24
 """Frames from a keyframe to the next."""
 _CHECK_STEP = 3
 """Every third frame is compared with the keyframe before it."""
+_UNEXPLAINED = 0.5
+"""Similarity below which a keyframe is taken not to show what is at a pixel."""
 _MAX_UNEXPLAINED = 0.1
 """Share of the pixels of a frame that the keyframe before it need not show."""
 _MIN_SIMILARITY = 0.2
@@ -42,6 +45,8 @@ _MIN_SIMILARITY = 0.2
 _MOTION_NOISE = 0.003
 """Variance of the process from a keyframe to the next where something moves; that of a prediction
 is 1."""
+_RECALLED = 9
+"""In px: sides of squares that have to look like the background to be taken for it."""
 _FORGETTING = 4.0
 """What covers a place is taken for the background there once it has this many times the weight."""
 _FIXED_WEIGHT, _WEIGHT_BESIDE_FIXED = 1000.0, 0.02
@@ -50,7 +55,7 @@ many frames as are between two keyframes at most: they count by the time since t
 _AGING = 1e-3
 """Variance of the process for each frame if several ab are known, so that each counts most near its
 frame."""
-_MAX_CHROMA_GAIN = 1.5
+_MAX_CHROMA_GAIN = 1.7
 """Against the loss of chroma in means of different hues."""
 _MIN_WEIGHT = 1e-3
 """Of keyframes that do not show a pixel, so that it has colours in any case."""
@@ -124,7 +129,7 @@ class _KeyframeChooser:
             if is_keyframe or distance % _CHECK_STEP == 0:
                 flow = None if self._motion is None else self._motion.flow
                 motion = self._motion = find_motion(grey, self._last[1], flow)
-                unexplained = float((motion.similarity < 0.5).mean())
+                unexplained = float((motion.similarity < _UNEXPLAINED).mean())
                 is_keyframe = is_keyframe or unexplained > _MAX_UNEXPLAINED
         if is_keyframe:
             self._last, self._motion = (index, grey), None
@@ -203,7 +208,8 @@ class _Part:
         background.move(motion)
         carried = _transport(_age(state, noise), motion)
         covered = background.recall(record["grey"])
-        return np.where(covered[3] > carried[3], covered, carried)
+        is_uncovered = (motion.similarity < _UNEXPLAINED) & (covered[3] > carried[3])
+        return np.where(is_uncovered, covered, carried)
 
 
 _STATES = "own", "forward", "backward"
@@ -247,8 +253,10 @@ class _Background:
         # A camera that moves causes parallax.
         compare = small_motion if self._has_moved else no_motion
         motion = compare(grey, self._grey)
-        self._is_visible = motion.similarity > 0.5
-        return _transport(self._state, motion)
+        self._is_visible = motion.similarity >= _UNEXPLAINED
+        # A small part of what covers the background may look like it by chance.
+        similarity = cv2.erode(motion.similarity, np.ones((_RECALLED, _RECALLED)))
+        return _transport(self._state, dataclasses.replace(motion, similarity=similarity))
 
 
 class _Records:
