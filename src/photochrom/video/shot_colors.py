@@ -158,7 +158,7 @@ class _Part:
     ) -> None:
         """Add the next keyframe and its motion to the last; None: the first one."""
         if weight is None:
-            frames = index - self._indices[-1] if self._indices else _MAX_DISTANCE
+            frames = index - self._indices[-1] if self._indices else _MAX_DISTANCE // 2
             weight = self._weight * min(1.0, frames / _MAX_DISTANCE)
         weights = np.full(grey.shape, weight, np.float32)
         own = np.stack([*ab, np.hypot(*ab), weights])
