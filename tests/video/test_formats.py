@@ -20,7 +20,7 @@ from photochrom.video.damage import Loss, describe_damage
 from photochrom.video.parts import TimeRange
 from photochrom.video.pipeline import VideoResult, colorize_video
 from photochrom.video.shots import Shot
-from photochrom.video.source import VideoError, _display_matrix, probe
+from photochrom.video.source import VideoError, _display_matrix, _is_multiview, probe
 from photochrom.video.splitting import decode_segment, split
 from photochrom.video.timestamps import mend_times
 from support.video import read_frames, still_shot, write_video
@@ -382,6 +382,16 @@ def test_sound_with_times_that_descend_is_kept(tmp_path: Path, colorize: Coloriz
     assert sounds[0] == sounds[1] == sounds[2]
 
 
+def test_damaged_sound_costs_its_packets(tmp_path: Path, colorize: Colorize):
+    path = write_video(tmp_path / "a.ts", still_shot(20), audio="aac")
+    content = path.read_bytes()
+    header = content.index(b"\xff\xf1", len(content) // 2)
+    path.write_bytes(content[: header + 2] + b"\xff\xff" + content[header + 4 :])
+    result = colorize(path, tmp_path / "b.mkv")
+    assert result.frames == 20
+    assert result.notes == ["damage in stream 1, packets that are left out: 1"]
+
+
 def test_frames_that_a_container_skips_are_told(tmp_path: Path, colorize: Colorize):
     path = write_video(
         tmp_path / "a.mkv",
@@ -423,4 +433,6 @@ def test_side_data_that_pyav_does_not_know(tmp_path: Path):
             raise ValueError("29 is not a valid Type")
 
     assert frame.rotation == 90
+    assert _is_multiview(MultiView())  # type: ignore[arg-type]
+    assert not _is_multiview(frame)
     assert _display_matrix(MultiView()) == _display_matrix(frame)  # type: ignore[arg-type]

@@ -121,6 +121,8 @@ def analyse(
             break
     detector.finish()
     timestamps, notes = find_times(video, stamps)
+    if video.is_multiview:
+        notes.append(f"{video.path} has several views, of which OUT has the first only")
     damage = _locate(damage, stamps)
     losses = _find_losses(video, damage, stamps, timestamps, window)
     check_damage(video, losses, len(stamps))

@@ -182,7 +182,7 @@ def mux(
     *,
     mark: str | None,
     overwrite: bool,
-) -> None:
+) -> list[str]:
     """Write the output: the packets of all segments, and those of the other streams.
 
     Args:
@@ -193,6 +193,9 @@ def mux(
         encoding: Of the output.
         mark: The note that colours were added, for the comment; None: none.
         overwrite: Whether to replace an existing output.
+
+    Returns:
+        Sentences on damaged packets that are left out.
 
     Raises:
         VideoError: If a segment's file is damaged, or the output cannot hold a packet.
@@ -226,6 +229,7 @@ def mux(
         packets = _video_packets(video, analysis, files, delay, stores_durations=stores_durations)
         continuing = {s.index for s in source.streams if s.type in ("audio", "video")} & {*streams}
         latest: dict[int, int] = {}
+        damaged: Counter[int] = Counter()
         for packet in read_packets(source, [source.streams[index] for index in streams]):
             if packet.dts is None and packet.size == 0:  # the end of a stream
                 continue
@@ -236,8 +240,8 @@ def mux(
                         break
                 if not span.cut_packet(packet):
                     continue
-            stream = streams[packet.stream_index]
-            if packet.stream_index == video.stream_index:  # keeps the order of streams in the file
+            index = packet.stream_index
+            if index == video.stream_index:  # keeps the order of streams in the file
                 video_packet = next(packets, None)
                 if video_packet is None:
                     continue
@@ -246,11 +250,20 @@ def mux(
                 continue
             elif packet.stream.type == "audio":
                 _mend_dts(packet, latest, is_strict=not stores_durations)
-            packet.stream = stream
-            out.mux(packet)
+            packet.stream = streams[index]
+            try:
+                out.mux(packet)
+            except av.error.InvalidDataError:
+                if index == video.stream_index:
+                    raise
+                damaged[index] += 1
         for packet in packets:
             packet.stream = streams[video.stream_index]
             out.mux(packet)
+    return [
+        f"damage in stream {index}, packets that are left out: {count}"
+        for index, count in sorted(damaged.items())
+    ]
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def write_output(
     *,
     mark: str | None,
     keep: bool,
-) -> None:
+) -> list[str]:
     """Write the output, given all its colorized segments.
 
     Args:
@@ -114,6 +114,9 @@ def write_output(
         mark: The note that colours were added, for the metadata of a film.
         keep: Whether the segments remain in the checkpoint.
 
+    Returns:
+        Sentences on damage of other streams.
+
     Raises:
         VideoError: If a segment's file is damaged.
         PhotoError: If a picture exists that may not be replaced, or one is missing.
@@ -121,8 +124,11 @@ def write_output(
     """
     encoding, overwrite = output.encoding, output.overwrite
     files = [segment_path(folder, segment, encoding) for segment in segments]
+    notes: list[str] = []
     if output.pattern is None:
-        mux(video, analysis, files, output.target, encoding, mark=mark, overwrite=overwrite)
+        notes = mux(
+            *(video, analysis, files, output.target, encoding), mark=mark, overwrite=overwrite
+        )
     else:
         counts = [segment.count for segment in segments]
         with checkpoint.moving(folder):
@@ -135,3 +141,4 @@ def write_output(
         checkpoint.remove_others(folder, files)
     else:
         checkpoint.remove(folder)
+    return notes

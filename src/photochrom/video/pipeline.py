@@ -174,7 +174,7 @@ def colorize_video(
             )
         segments = list(split(video, analysis, found))
         colorize_segments(segments, analysis, settings, processes, progress)
-        write_output(
+        notes = write_output(
             *(output, video, analysis, segments, folder),
             mark=_format_mark(colors.model_name, found, **options),
             keep=shots is not None,
@@ -188,7 +188,7 @@ def colorize_video(
         hints=describe(held, video, analysis),
         references=describe_references(found, video, analysis),
         checkpoint=None if shots is None else folder,
-        notes=analysis.notes,
+        notes=analysis.notes + notes,
         fields=video.fields,
     )
 

@@ -44,6 +44,8 @@ _INTERPOLATION = int(
     Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 )
 _IMAGE_OR_TEXT_FORMATS = ("image2", "tty")
+_VIEW_ID = 29
+"""FFmpeg's number of side data with the view of a frame."""
 _NO_TIMESTAMPS = 0x80
 """FFmpeg's flag of formats without a container."""
 _MAX_FAILURES = 100
@@ -92,6 +94,8 @@ class Video:
     stamp: Literal["pts", "dts", "pos"] = "pts"
     """Attribute of packets that identifies their frames: AVI stores only times of decoding, and
     streams without a container only have positions in bytes."""
+    is_multiview: bool = False
+    """Whether there are other views, as for stereoscopy, that FFmpeg does not decode by default."""
     sequence: PictureSequence | None = None
     """The source, if it is one file for each frame."""
     fields: Fields = field(default_factory=Fields)
@@ -258,6 +262,7 @@ def _describe(
         expected_end=_expected_end(container, stream),
         stores_durations="matroska" in container.format.name,
         stamp=stamp,
+        is_multiview=_is_multiview(frame),
     )
 
 
@@ -265,6 +270,13 @@ def _stamp(container: InputContainer) -> Literal["pts", "dts", "pos"]:
     if container.format.flags & _NO_TIMESTAMPS:
         return "pos"
     return "dts" if container.format.name == "avi" else "pts"
+
+
+def _is_multiview(frame: VideoFrame) -> bool:
+    try:
+        return frame.side_data.get("VIEW_ID") is not None
+    except ValueError as error:  # of PyAV 18, which does not know it
+        return str(error).startswith(f"{_VIEW_ID} ")
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
