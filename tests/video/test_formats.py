@@ -335,6 +335,21 @@ def test_a_damaged_frame_costs_one_frame(
     assert_segments_match(broken)
 
 
+def test_frames_of_another_size(tmp_path: Path, colorize: Colorize):
+    usual, other = (
+        write_video(tmp_path / f"{count}.h264", moving_shot(count, size), bf="0", g="10")
+        for count, size in ((20, (96, 64)), (1, (64, 48)))
+    )
+    path = tmp_path / "a.h264"
+    path.write_bytes(usual.read_bytes() + other.read_bytes() + usual.read_bytes())
+    result = colorize(path, tmp_path / "b.mkv")
+    assert result.frames == 40
+    assert result.notes[1] == "damage at 0:00:00.80, 1 frame is lost"
+    path.write_bytes(usual.read_bytes() + 3 * other.read_bytes())
+    with pytest.raises(VideoError, match="changes its frame size after 20 frames; scale it to one"):
+        colorize(path, tmp_path / "c.mkv")
+
+
 def test_much_damage_is_refused(tmp_path: Path, colorize: Colorize):
     path = write_video(tmp_path / "a.mkv", moving_shot(40), g="1")
     broken = damage(path, tmp_path / "broken.mkv", 20, 3)

@@ -105,7 +105,6 @@ def analyse(
     later = 0
     seek = None if window is None else window.seek
     for frame in decode(video, seek, on_damage=lambda one: damage.append((len(stamps), one))):
-        _check_frame(video, frame, len(stamps))
         thumbnail = _thumbnail(frame)
         detector.add(thumbnail)
         if frame.key_frame:
@@ -225,15 +224,6 @@ def _find_losses(
         origin = timestamps[0] if window is None else window.origin
         losses.append(Loss(float((time - origin) * video.time_base), one.is_lost))
     return losses
-
-
-def _check_frame(video: Video, frame: VideoFrame, index: int) -> None:
-    if (frame.width, frame.height) != (video.width, video.height):
-        time = format_time(float(index / video.frame_rate))
-        raise VideoError(
-            f"{video.path} changes its frame size at about {time}; scale it to one size first, for "
-            f"example with `ffmpeg -i IN -vf scale={video.width}:{video.height} -c:a copy OUT.mkv`"
-        )
 
 
 def checksum(frame: VideoFrame) -> int:

@@ -52,6 +52,8 @@ _MAX_FAILURES = 100
 """Consecutive errors of a container after which it is taken to have ended."""
 _MAX_DELAY = 64
 """Packets after which a frame that was not decoded is lost."""
+_MAX_OTHER_SIZE = 8
+"""Consecutive frames of another size that may be damaged."""
 _MAX_LEADING = 32
 """Packets at the beginning of a stream whose references may be missing."""
 _MAX_EMPTY_PACKET = 32
@@ -380,7 +382,7 @@ def decode(
     but need not ascend, and may be None. `mend_times` makes times of stamps.
 
     Raises:
-        VideoError: If the file cannot be read.
+        VideoError: If the file cannot be read, or its frames change size.
         PhotoError: If a picture of a sequence cannot be read, or has another size.
     """
     if video.sequence is not None:
@@ -395,7 +397,31 @@ def decode(
                 is_position = video.stamp == "pos"
                 container.seek(start, stream=stream, unsupported_byte_offset=is_position)
         frames = _decode_stream(container, stream, video.stamp, on_damage)
+        frames = _of_one_size(frames, video, on_damage)
         yield from make_progressive(frames, video.fields, is_sought=start is not None)
+
+
+def _of_one_size(
+    frames: Iterable[VideoFrame], video: Video, on_damage: DamageCallback
+) -> Iterator[VideoFrame]:
+    """Leave out single frames of another size, which are damaged."""
+    others = count = 0
+    for frame in frames:
+        count += 1
+        if (frame.width, frame.height) == (video.width, video.height):
+            others = 0
+            yield frame
+            continue
+        others += 1
+        if others > _MAX_OTHER_SIZE:
+            break
+        on_damage(Damage(frame.pts, "it has another size"))
+    if others > 1:
+        raise VideoError(
+            f"{video.path} changes its frame size after {count - others} frames; scale it to one "
+            f"size first, for example with `ffmpeg -i IN -vf scale={video.width}:{video.height} "
+            "-c:a copy OUT.mkv`"
+        )
 
 
 def _decode_stream(
