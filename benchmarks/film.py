@@ -31,9 +31,10 @@ from PIL import Image
 from photochrom.color import rgb_to_lab
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.cores import count_cores
-from photochrom.video.codecs import add_video_stream, choose_encoding
-from photochrom.video.cuts import warp
-from photochrom.video.source import decode, probe, to_frame, to_photo
+from photochrom.video.reading.frames import to_frame, to_photo
+from photochrom.video.reading.source import decode, probe
+from photochrom.video.shots.cuts import warp
+from photochrom.video.writing.codecs import add_video_stream, choose_encoding
 
 SIZE = 640, 480
 SPEED_SIZE = 920, 672

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from photochrom.video.cuts import CutDetector, optical_flow
+from photochrom.video.shots.cuts import CutDetector, optical_flow
 from support.video import still_shot
 
 SIZE = (96, 64)

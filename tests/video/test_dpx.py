@@ -11,7 +11,7 @@ from av.codec.context import CodecContext
 from photochrom.errors import PhotoError
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
-from photochrom.video import dpx
+from photochrom.video.reading import dpx
 
 
 def write_dpx(path: Path, samples: np.ndarray, pixel_format: str) -> Path:

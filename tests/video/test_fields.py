@@ -12,14 +12,15 @@ from PIL import Image
 
 from photochrom.cli import main
 from photochrom.errors import PhotochromError
-from photochrom.video.analysis import analyse
-from photochrom.video.field_detection import detect_fields
-from photochrom.video.fields import FieldKind, Fields, make_progressive
-from photochrom.video.parts import TimeRange, analyse_part
 from photochrom.video.pipeline import colorize_video
-from photochrom.video.shots import find_shots
-from photochrom.video.source import Video, VideoError, decode, probe, to_photo
-from photochrom.video.splitting import decode_segment, whole
+from photochrom.video.reading.field_detection import detect_fields
+from photochrom.video.reading.fields import FieldKind, Fields, make_progressive
+from photochrom.video.reading.frames import to_photo
+from photochrom.video.reading.source import Video, VideoError, decode, probe
+from photochrom.video.shots.analysis import analyse
+from photochrom.video.shots.parts import TimeRange, analyse_part
+from photochrom.video.shots.shot import find_shots
+from photochrom.video.shots.splitting import decode_segment, whole
 from support.video import Frame, read_frames, read_preserved, still_shot, write_video
 
 HEIGHT, WIDTH = 96, 192

@@ -13,16 +13,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.video.analysis import analyse, checksum
-from photochrom.video.codecs import choose_encoding
-from photochrom.video.container_check import check_container
-from photochrom.video.damage import Loss, describe_damage
-from photochrom.video.parts import TimeRange
 from photochrom.video.pipeline import VideoResult, colorize_video
-from photochrom.video.shots import Shot
-from photochrom.video.source import VideoError, _display_matrix, _is_multiview, probe
-from photochrom.video.splitting import decode_segment, split
-from photochrom.video.timestamps import mend_times
+from photochrom.video.reading.damage import Loss, describe_damage
+from photochrom.video.reading.source import VideoError, _display_matrix, _is_multiview, probe
+from photochrom.video.reading.timestamps import mend_times
+from photochrom.video.shots.analysis import analyse, checksum
+from photochrom.video.shots.parts import TimeRange
+from photochrom.video.shots.shot import Shot
+from photochrom.video.shots.splitting import decode_segment, split
+from photochrom.video.writing.codecs import choose_encoding
+from photochrom.video.writing.container_check import check_container
 from support.video import read_frames, still_shot, write_video
 
 Colorize = Callable[..., VideoResult]

@@ -10,11 +10,11 @@ from PIL import Image
 
 from photochrom.cli import main
 from photochrom.errors import PhotochromError
-from photochrom.video.analysis import analyse
-from photochrom.video.hints import read_timed_hints
-from photochrom.video.parts import TimeRange, analyse_part
 from photochrom.video.pipeline import colorize_video
-from photochrom.video.source import VideoError, probe
+from photochrom.video.reading.source import VideoError, probe
+from photochrom.video.shots.analysis import analyse
+from photochrom.video.shots.hints import read_timed_hints
+from photochrom.video.shots.parts import TimeRange, analyse_part
 from support.models import write_model
 from support.video import read_frames, still_shot, write_video
 
@@ -94,7 +94,7 @@ def test_a_part_has_the_frames_of_the_whole(name: str, tmp_path: Path):
 
 def test_a_part_of_frames_that_cannot_be_sought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     video = probe(write_video(tmp_path / "a.mkv", still_shot(40)))
-    monkeypatch.setattr("photochrom.video.parts._find_seek", lambda *_: None)
+    monkeypatch.setattr("photochrom.video.shots.parts._find_seek", lambda *_: None)
     cut = analyse_part(video, part("1", "1.2"), ignore)
     assert (cut.seek, cut.lead, len(cut.timestamps)) == (None, 25, 5)
 

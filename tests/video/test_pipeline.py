@@ -25,10 +25,10 @@ from photochrom.color import rgb_to_lab
 from photochrom.errors import PhotochromError
 from photochrom.imagefile import atomic
 from photochrom.imagefile.atomic import open_atomic
-from photochrom.video import checkpoint
-from photochrom.video.hints import read_timed_hints
+from photochrom.video.colors import checkpoint
 from photochrom.video.pipeline import VideoResult, colorize_video
-from photochrom.video.source import VideoError
+from photochrom.video.reading.source import VideoError
+from photochrom.video.shots.hints import read_timed_hints
 from support.models import write_model
 from support.processes import default_sigint, kill_group, start_group
 from support.systems import needs_signals

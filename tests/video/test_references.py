@@ -12,18 +12,18 @@ from photochrom.cli import main
 from photochrom.color import rgb_to_lab
 from photochrom.colorize.hints import Hint
 from photochrom.errors import PhotochromError
-from photochrom.video.analysis import analyse
-from photochrom.video.hints import TimedHint
 from photochrom.video.pipeline import colorize_video, preview_video
-from photochrom.video.references import (
+from photochrom.video.reading.source import VideoError, probe
+from photochrom.video.shots.analysis import analyse
+from photochrom.video.shots.hints import TimedHint
+from photochrom.video.shots.references import (
     TimedReference,
     check_references,
     parse_reference,
     place_references,
     read_ab,
 )
-from photochrom.video.shots import Reference, find_shots
-from photochrom.video.source import VideoError, probe
+from photochrom.video.shots.shot import Reference, find_shots
 from support.models import write_model
 from support.video import read_frames, still_shot, write_video
 

@@ -18,10 +18,16 @@ from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import save_photo
-from photochrom.video import dpx
 from photochrom.video.pipeline import VideoResult, colorize_video
-from photochrom.video.sequences import PictureSequence, find_sequence, open_folder, parse_rate
-from photochrom.video.source import VideoError, decode, probe, to_photo
+from photochrom.video.reading import dpx
+from photochrom.video.reading.frames import to_photo
+from photochrom.video.reading.sequences import (
+    PictureSequence,
+    find_sequence,
+    open_folder,
+    parse_rate,
+)
+from photochrom.video.reading.source import VideoError, decode, probe
 from support.video import read_frames, still_shot, write_video
 
 Colorize = Callable[..., VideoResult]
@@ -273,7 +279,7 @@ def test_output_does_not_depend_on_processes_or_interruptions(
     assert not list(folder.glob("*.part"))
     (folder / f"{16 * 'a'}.12.part").mkdir()  # as a kill leaves it
     with monkeypatch.context() as patch:
-        patch.setattr("photochrom.video.sequences.rename", rename_two)
+        patch.setattr("photochrom.video.reading.sequences.rename", rename_two)
         with pytest.raises(KeyboardInterrupt):
             colorize(pattern, target, processes=2)
     assert {file.name for file in target.parent.glob("*.tif")} == {"b500.tif", "b501.tif"}

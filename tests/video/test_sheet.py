@@ -10,9 +10,9 @@ from PIL import Image
 
 from photochrom.cli import main
 from photochrom.color import lab_to_rgb, rgb_to_lab
-from photochrom.video import sheet as sheets
-from photochrom.video.hints import read_timed_hints
+from photochrom.video.colors import sheet as sheets
 from photochrom.video.pipeline import colorize_video, preview_video
+from photochrom.video.shots.hints import read_timed_hints
 from support.models import write_model
 from support.video import read_frames, still_shot, write_video
 

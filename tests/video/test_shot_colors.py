@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from photochrom.video.shot_colors import ShotColors, learn
+from photochrom.video.colors.shot_colors import ShotColors, learn
 from support.video import still_shot
 
 H, W = 32, 48

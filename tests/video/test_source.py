@@ -7,10 +7,11 @@ import pytest
 
 from photochrom.colorize.hints import Hint
 from photochrom.imagefile.photo import Photo
-from photochrom.video.analysis import analyse
-from photochrom.video.shots import HeldHint, Shot, find_shots, give_hints
-from photochrom.video.source import Video, VideoError, probe, to_frame, to_photo
-from photochrom.video.splitting import Segment, decode_segment, split
+from photochrom.video.reading.frames import to_frame, to_photo
+from photochrom.video.reading.source import Video, VideoError, probe
+from photochrom.video.shots.analysis import analyse
+from photochrom.video.shots.shot import HeldHint, Shot, find_shots, give_hints
+from photochrom.video.shots.splitting import Segment, decode_segment, split
 from support.video import still_shot, write_video
 
 

@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import pytest
 
-from photochrom.video.timecode import advance_timecode
+from photochrom.video.reading.timecode import advance_timecode
 
 NTSC = Fraction(30000, 1001)
 

@@ -117,13 +117,13 @@ def video(
     made.
     """
     need("video")
-    from photochrom.video.checkpoint import checkpoint_folder
-    from photochrom.video.hints import read_timed_hints
-    from photochrom.video.parts import TimeRange
+    from photochrom.video.colors.checkpoint import checkpoint_folder
     from photochrom.video.pipeline import colorize_video, list_shots, preview_video
-    from photochrom.video.references import parse_reference
-    from photochrom.video.sequences import parse_rate
-    from photochrom.video.times import parse_time
+    from photochrom.video.reading.sequences import parse_rate
+    from photochrom.video.shots.hints import read_timed_hints
+    from photochrom.video.shots.parts import TimeRange
+    from photochrom.video.shots.references import parse_reference
+    from photochrom.video.shots.times import parse_time
 
     if hints is not None:
         options["hints"] = read_timed_hints(hints)

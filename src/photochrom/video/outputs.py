@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photochrom.file_names import is_refused
-from photochrom.video import checkpoint
-from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.checkpoint import segment_path
-from photochrom.video.codecs import VideoEncoding, choose_encoding, choose_picture_encoding
-from photochrom.video.container_check import check_container
-from photochrom.video.muxing import mux
-from photochrom.video.parts import TimeRange, cut_sequence
-from photochrom.video.sequences import (
+from photochrom.video.colors import checkpoint
+from photochrom.video.colors.checkpoint import segment_path
+from photochrom.video.reading.sequences import (
     EXAMPLE,
     Pattern,
     check_output,
     move_into_place,
     parse_pattern,
 )
-from photochrom.video.source import Video, VideoError
-from photochrom.video.splitting import Segment
+from photochrom.video.reading.source import Video, VideoError
+from photochrom.video.shots.analysis import VideoAnalysis
+from photochrom.video.shots.parts import TimeRange, cut_sequence
+from photochrom.video.shots.splitting import Segment
+from photochrom.video.writing.codecs import VideoEncoding, choose_encoding, choose_picture_encoding
+from photochrom.video.writing.container_check import check_container
+from photochrom.video.writing.muxing import mux
 
 
 @dataclass(frozen=True)

@@ -15,23 +15,23 @@ from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.colorize.rendering import format_mark
 from photochrom.errors import PhotochromError
 from photochrom.version import __version__
-from photochrom.video import checkpoint
-from photochrom.video.analysis import ProgressCallback, VideoAnalysis
-from photochrom.video.field_detection import detect_fields
-from photochrom.video.fields import FieldKind, Fields
-from photochrom.video.hints import TimedHint, check_timed_hints, describe
+from photochrom.video.colors import checkpoint
+from photochrom.video.colors.scheduling import colorize_segments
+from photochrom.video.colors.segment import SegmentSettings
+from photochrom.video.colors.sheet import SheetSettings, check_sheet, make_sheet
 from photochrom.video.outputs import choose_output, write_output
-from photochrom.video.parts import WHOLE, TimeRange, analyse_part
-from photochrom.video.planning import plan_shots
-from photochrom.video.references import TimedReference, check_references, describe_references
-from photochrom.video.scheduling import colorize_segments
-from photochrom.video.segment import SegmentSettings
-from photochrom.video.sequences import find_warnings
-from photochrom.video.sheet import SheetSettings, check_sheet, make_sheet
-from photochrom.video.shot_list import ShotList, check_name, read_shot_list, write_shot_list
-from photochrom.video.shots import HeldHint, Shot, find_shots
-from photochrom.video.source import MAX_PIXELS, Video, VideoError, probe
-from photochrom.video.splitting import split
+from photochrom.video.reading.field_detection import detect_fields
+from photochrom.video.reading.fields import FieldKind, Fields
+from photochrom.video.reading.sequences import find_warnings
+from photochrom.video.reading.source import MAX_PIXELS, Video, VideoError, probe
+from photochrom.video.shots.analysis import ProgressCallback, VideoAnalysis
+from photochrom.video.shots.hints import TimedHint, check_timed_hints, describe
+from photochrom.video.shots.parts import WHOLE, TimeRange, analyse_part
+from photochrom.video.shots.planning import plan_shots
+from photochrom.video.shots.references import TimedReference, check_references, describe_references
+from photochrom.video.shots.shot import HeldHint, Shot, find_shots
+from photochrom.video.shots.shot_list import ShotList, check_name, read_shot_list, write_shot_list
+from photochrom.video.shots.splitting import split
 
 
 @dataclass(frozen=True)

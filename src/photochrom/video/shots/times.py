@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from photochrom.errors import PhotochromError
-from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.source import Video
+from photochrom.video.reading.source import Video
+from photochrom.video.shots.analysis import VideoAnalysis
 
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,2}):)?(\d{1,7}(?:\.\d{1,9})?)", re.ASCII)
 

@@ -13,10 +13,11 @@ from av.video.reformatter import Interpolation
 
 from photochrom.colorize.colorizer import network_size
 from photochrom.colorize.detection import is_colored
-from photochrom.video.cuts import THUMBNAIL_SIDE, CutDetector, Thumbnail
-from photochrom.video.damage import Loss, check_damage, describe_damage, describe_gaps
-from photochrom.video.source import Damage, Video, VideoError, decode, format_time, to_photo
-from photochrom.video.timestamps import mend_times
+from photochrom.video.reading.damage import Loss, check_damage, describe_damage, describe_gaps
+from photochrom.video.reading.frames import to_photo
+from photochrom.video.reading.source import Damage, Video, VideoError, decode, format_time
+from photochrom.video.reading.timestamps import mend_times
+from photochrom.video.shots.cuts import THUMBNAIL_SIDE, CutDetector, Thumbnail
 
 SAMPLE_INTERVAL = 3
 """Every so many frames, it is examined whether the film is in colour."""

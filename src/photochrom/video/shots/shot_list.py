@@ -11,11 +11,11 @@ from typing import Any
 
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import write_atomic
-from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.references import TimedReference, parse_reference
-from photochrom.video.shots import Shot, find_shots
-from photochrom.video.source import Video, VideoError, format_time
-from photochrom.video.times import format_frame_time, frame_times, nearest_frame, parse_time
+from photochrom.video.reading.source import Video, VideoError, format_time
+from photochrom.video.shots.analysis import VideoAnalysis
+from photochrom.video.shots.references import TimedReference, parse_reference
+from photochrom.video.shots.shot import Shot, find_shots
+from photochrom.video.shots.times import format_frame_time, frame_times, nearest_frame, parse_time
 
 _KEYS = {"video", "frames", "shots"}
 _SHOT_KEYS = {"start", "references", "colored"}

@@ -6,8 +6,8 @@ from typing import Any
 
 from av.packet import Packet
 
-from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.source import Video
+from photochrom.video.reading.source import Video
+from photochrom.video.shots.analysis import VideoAnalysis
 
 _INTERLEAVING = 10
 """Seconds by which packets of one time lie apart in a file at most."""

@@ -7,9 +7,11 @@ from pathlib import Path
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from photochrom.video.sequences import EXAMPLE, Pattern
-from photochrom.video.source import Video, VideoError
+from photochrom.video.reading.sequences import EXAMPLE, Pattern
+from photochrom.video.reading.source import Video, VideoError
 
+BITEXACT = 0x400
+"""FFmpeg's flag for deterministic output, without random numbers and dates."""
 MAX_FRAME_RATE = 200
 """Highest frame rate given to an encoder; the container has the source's."""
 

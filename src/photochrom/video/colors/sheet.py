@@ -19,12 +19,13 @@ from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.photo import Photo
-from photochrom.video.analysis import ProgressCallback, VideoAnalysis
-from photochrom.video.references import read_ab
-from photochrom.video.shots import Reference, Shot
-from photochrom.video.source import Video, VideoError, format_time, to_photo
-from photochrom.video.splitting import Segment, decode_segment, frame_segment
-from photochrom.video.times import frame_times
+from photochrom.video.reading.frames import to_photo
+from photochrom.video.reading.source import Video, VideoError, format_time
+from photochrom.video.shots.analysis import ProgressCallback, VideoAnalysis
+from photochrom.video.shots.references import read_ab
+from photochrom.video.shots.shot import Reference, Shot
+from photochrom.video.shots.splitting import Segment, decode_segment, frame_segment
+from photochrom.video.shots.times import frame_times
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _TILE_WIDTH = 240

@@ -19,18 +19,17 @@ from av.packet import Packet
 from av.stream import Stream
 
 from photochrom.imagefile.atomic import open_atomic
-from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.codecs import VideoEncoding
-from photochrom.video.segment import BITEXACT
-from photochrom.video.source import (
+from photochrom.video.reading.source import (
     Video,
     VideoError,
     metadata_error_options,
     open_container,
     read_packets,
 )
-from photochrom.video.time_span import TimeSpan, find_span
-from photochrom.video.timecode import advance_timecode
+from photochrom.video.reading.timecode import advance_timecode
+from photochrom.video.shots.analysis import VideoAnalysis
+from photochrom.video.writing.codecs import BITEXACT, VideoEncoding
+from photochrom.video.writing.time_span import TimeSpan, find_span
 
 _FILE_METADATA = ("encoder", "major_brand", "minor_version", "compatible_brands", "duration")
 """Metadata keys that describe the source file and are not copied."""

@@ -10,12 +10,12 @@ import cv2
 
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.cores import count_cores
-from photochrom.video import checkpoint
-from photochrom.video.analysis import ProgressCallback, VideoAnalysis
-from photochrom.video.checkpoint import segment_path
-from photochrom.video.segment import LearnColors, SegmentSettings, Task
-from photochrom.video.source import VideoError
-from photochrom.video.splitting import Segment, whole
+from photochrom.video.colors import checkpoint
+from photochrom.video.colors.checkpoint import segment_path
+from photochrom.video.colors.segment import LearnColors, SegmentSettings, Task
+from photochrom.video.reading.source import VideoError
+from photochrom.video.shots.analysis import ProgressCallback, VideoAnalysis
+from photochrom.video.shots.splitting import Segment, whole
 
 _POLL_SECONDS = 1.0
 """Between two calls of `progress` while processes work."""

@@ -10,9 +10,9 @@ from itertools import islice, pairwise
 
 from av.video.frame import VideoFrame
 
-from photochrom.video.analysis import VideoAnalysis, checksum
-from photochrom.video.shots import Shot
-from photochrom.video.source import Video, VideoError, decode
+from photochrom.video.reading.source import Video, VideoError, decode
+from photochrom.video.shots.analysis import VideoAnalysis, checksum
+from photochrom.video.shots.shot import Shot
 
 _MAX_SEGMENT_FRAMES = 192
 _MIN_SEGMENT_FRAMES = 32

@@ -1,4 +1,4 @@
-"""Read a source video: its properties, its frames, and frames as photos."""
+"""Read a source video: its properties and its frames."""
 
 import math
 import re
@@ -15,18 +15,16 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
-from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
-from photochrom.color import Pixels
 from photochrom.errors import PhotochromError
-from photochrom.imagefile.photo import Photo
-from photochrom.video.fields import Fields, make_progressive
-from photochrom.video.sequences import DEFAULT_RATE, PictureSequence, find_sequence
+from photochrom.video.reading.fields import Fields, make_progressive
+from photochrom.video.reading.sequences import DEFAULT_RATE, PictureSequence, find_sequence
 
 MAX_PIXELS = 36_000_000
 """Default limit of pixels per frame; 8K has 33 million."""
+LIMITED_RANGE, FULL_RANGE = 1, 2
+"""H.273's numbers of ranges of YUV."""
 
 _ITU601, _ITU709 = 5, 1
 _SWSCALE_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7}
@@ -39,10 +37,6 @@ _SRGB_TAGS = (1, 13)
 _WIDE_GAMUT_PRIMARIES = (9, 10, 11, 12)  # BT.2020, XYZ, P3
 _HDR_TRANSFERS = (16, 18)  # PQ, HLG
 _WIDE_GAMUT_MATRICES = (9, 10)  # BT.2020
-_LIMITED_RANGE, _FULL_RANGE = 1, 2
-_INTERPOLATION = int(
-    Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
-)
 _IMAGE_OR_TEXT_FORMATS = ("image2", "tty")
 _VIEW_ID = 29
 """FFmpeg's number of side data with the view of a frame."""
@@ -243,9 +237,9 @@ def _describe(
     if is_rgb_or_grey:
         matrix_tag = _RGB_TO_YUV_TAGS[matrix]
     full_range = not is_rgb_or_grey and (
-        frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+        frame.color_range == FULL_RANGE or frame.format.name.startswith("yuvj")
     )
-    range_tag = _FULL_RANGE if full_range else _LIMITED_RANGE
+    range_tag = FULL_RANGE if full_range else LIMITED_RANGE
     return Video(
         path=path,
         stream_index=stream.index,
@@ -308,7 +302,7 @@ def _describe_sequence(sequence: PictureSequence, max_pixels: int) -> Video:
         high_bit_depth=photo.pixels.itemsize > 1,
         matrix=matrix,
         full_range=False,
-        color_tags=(*_SRGB_TAGS, _RGB_TO_YUV_TAGS[matrix], _LIMITED_RANGE),
+        color_tags=(*_SRGB_TAGS, _RGB_TO_YUV_TAGS[matrix], LIMITED_RANGE),
         quarter_turns=0,
         display_matrix=None,
         pixel_aspect=None,
@@ -499,78 +493,3 @@ def format_time(seconds: float) -> str:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def to_photo(frame: VideoFrame, video: Video) -> Photo:
-    """Return a frame as an upright photo, with one channel if it has no colours (faster)."""
-    if isinstance(frame.opaque, Photo):  # of a sequence
-        return frame.opaque
-    if _is_grey(frame):
-        pixel_format = "gray16le" if video.high_bit_depth else "gray"
-    else:
-        pixel_format = "rgb48le" if video.high_bit_depth else "rgb24"
-    pixels: Pixels = frame.reformat(
-        format=pixel_format,
-        src_colorspace=video.matrix,
-        src_color_range=_FULL_RANGE if video.full_range else _LIMITED_RANGE,
-        dst_color_range=_FULL_RANGE,
-        interpolation=_INTERPOLATION,
-        threads=1,
-    ).to_ndarray()  # type: ignore[assignment]
-    return Photo(np.ascontiguousarray(np.rot90(np.atleast_3d(pixels), video.quarter_turns)))
-
-
-def to_grey(frame: VideoFrame, video: Video, height: int, width: int) -> NDArray[np.uint8]:
-    """Return grey values of a frame as an upright picture of a size, to find motion in."""
-    size = (height, width) if video.quarter_turns % 2 else (width, height)
-    small = frame.reformat(*size, format="gray", interpolation=Interpolation.AREA, threads=1)
-    return np.ascontiguousarray(np.rot90(small.to_ndarray(), video.quarter_turns), np.uint8)
-
-
-def to_frame(photo: Photo, video: Video, pixel_format: str) -> VideoFrame:
-    """Return an RGB photo as a frame in sRGB, with the rotation of `to_photo` undone."""
-    srgb = photo.to_srgb(keep_bits=True)
-    pixels: Any = np.ascontiguousarray(np.rot90(srgb, -video.quarter_turns))
-    rgb_format = "rgb48le" if pixels.dtype == np.uint16 else "rgb24"
-    return VideoFrame.from_ndarray(pixels, format=rgb_format).reformat(
-        format=pixel_format,
-        dst_colorspace=video.matrix,
-        src_color_range=_FULL_RANGE,
-        dst_color_range=_FULL_RANGE if video.full_range else _LIMITED_RANGE,
-        interpolation=_INTERPOLATION,
-        threads=1,
-    )
-
-
-def convert(frame: VideoFrame, video: Video, pixel_format: str) -> VideoFrame:
-    """Return a frame with its own colours in another pixel format, ready to be encoded."""
-    if isinstance(frame.opaque, Photo):
-        return to_frame(frame.opaque, video, pixel_format)
-    range_ = _FULL_RANGE if video.full_range else _LIMITED_RANGE
-    converted = frame.reformat(
-        format=pixel_format,
-        src_colorspace=video.matrix,
-        dst_colorspace=video.matrix,
-        src_color_range=range_,
-        dst_color_range=range_,
-        interpolation=_INTERPOLATION,
-        threads=1,
-    )
-    converted.pict_type = PictureType.NONE  # else the encoder would follow the source's
-    return converted
-
-
-def _is_grey(frame: VideoFrame) -> bool:
-    """Return whether a frame has a grey format or neutral chroma everywhere."""
-    components = frame.format.components
-    if len(components) < 3:
-        return True
-    if not frame.format.is_planar or frame.format.is_rgb or len(frame.planes) != 3:
-        return False
-    dtype = np.uint8 if components[1].bits <= 8 else np.uint16
-    neutral = 1 << (components[1].bits - 1)
-    for plane in frame.planes[1:]:
-        rows = np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)
-        if (rows[:, : plane.width] != neutral).any():
-            return False
-    return True

@@ -20,18 +20,21 @@ from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.photo import Photo
-from photochrom.video.checkpoint import colors_path, segment_path
-from photochrom.video.codecs import MAX_FRAME_RATE, VideoEncoding, add_video_stream
-from photochrom.video.motion import GreyImage
-from photochrom.video.references import read_ab
-from photochrom.video.sequences import open_folder
-from photochrom.video.shot_colors import ShotColors, learn
-from photochrom.video.shots import Shot
-from photochrom.video.source import Video, convert, to_frame, to_grey, to_photo
-from photochrom.video.splitting import Segment, decode_segment
-
-BITEXACT = 0x400
-"""FFmpeg's flag for deterministic output, without random numbers and dates."""
+from photochrom.video.colors.checkpoint import colors_path, segment_path
+from photochrom.video.colors.motion import GreyImage
+from photochrom.video.colors.shot_colors import ShotColors, learn
+from photochrom.video.reading.frames import convert, to_frame, to_grey, to_photo
+from photochrom.video.reading.sequences import open_folder
+from photochrom.video.reading.source import Video
+from photochrom.video.shots.references import read_ab
+from photochrom.video.shots.shot import Shot
+from photochrom.video.shots.splitting import Segment, decode_segment
+from photochrom.video.writing.codecs import (
+    BITEXACT,
+    MAX_FRAME_RATE,
+    VideoEncoding,
+    add_video_stream,
+)
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ from fractions import Fraction
 from itertools import islice
 from math import ceil
 
-from photochrom.video.analysis import (
+from photochrom.video.reading.sequences import PictureSequence
+from photochrom.video.reading.source import Video, VideoError, decode, format_time, open_container
+from photochrom.video.shots.analysis import (
     ProgressCallback,
     VideoAnalysis,
     Window,
     analyse,
     find_times,
 )
-from photochrom.video.sequences import PictureSequence
-from photochrom.video.source import Video, VideoError, decode, format_time, open_container
 
 _ROUNDING = Fraction(1, 1000)
 """In seconds, of times that a player shows."""

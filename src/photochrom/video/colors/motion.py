@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
-from photochrom.video.cuts import optical_flow, source_positions
+from photochrom.video.shots.cuts import optical_flow, source_positions
 
 GreyImage = NDArray[np.uint8]
 

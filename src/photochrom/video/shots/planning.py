@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TypeVar
 
-from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.hints import SNAP, TimedHint, hold
-from photochrom.video.references import TimedReference, place_references
-from photochrom.video.shot_list import ShotList
-from photochrom.video.shots import (
+from photochrom.video.reading.source import Video, VideoError
+from photochrom.video.shots.analysis import VideoAnalysis
+from photochrom.video.shots.hints import SNAP, TimedHint, hold
+from photochrom.video.shots.references import TimedReference, place_references
+from photochrom.video.shots.shot import (
     HeldHint,
     Shot,
     describe_colored,
@@ -17,8 +17,8 @@ from photochrom.video.shots import (
     give_references,
     replace_colors,
 )
-from photochrom.video.source import Video, VideoError
-from photochrom.video.times import format_frame_time, frame_times
+from photochrom.video.shots.shot_list import ShotList
+from photochrom.video.shots.times import format_frame_time, frame_times
 
 _Timed = TypeVar("_Timed", TimedHint, TimedReference)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from photochrom.imagefile.atomic import TEMPORARY, make_folder, write_atomic
-from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.codecs import VideoEncoding
-from photochrom.video.pass_counter import PassCounter
-from photochrom.video.source import VideoError
-from photochrom.video.splitting import Segment
+from photochrom.video.colors.pass_counter import PassCounter
+from photochrom.video.reading.source import VideoError
+from photochrom.video.shots.analysis import VideoAnalysis
+from photochrom.video.shots.splitting import Segment
+from photochrom.video.writing.codecs import VideoEncoding
 
 _PLAN = "plan.json"
 _COUNTER = "passes"

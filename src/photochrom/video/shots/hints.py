@@ -11,10 +11,10 @@ from typing import Any
 
 from photochrom.colorize.hints import MAX_HINTS, Hint, check_hints, parse_json, read_bytes
 from photochrom.errors import PhotochromError
-from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.shots import HeldHint, Shot
-from photochrom.video.source import Video, VideoError, format_time
-from photochrom.video.times import frame_times, parse_time
+from photochrom.video.reading.source import Video, VideoError, format_time
+from photochrom.video.shots.analysis import VideoAnalysis
+from photochrom.video.shots.shot import HeldHint, Shot
+from photochrom.video.shots.times import frame_times, parse_time
 
 _FORM = '[{"time": "00:01:02.5", "x": 410, "y": 220, "color": "firebrick"}]'
 _ROUNDING = Fraction(1, 1000)

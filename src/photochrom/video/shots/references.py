@@ -17,11 +17,12 @@ from photochrom.colorize.colorizer import network_size, resize_ab, resize_lightn
 from photochrom.errors import PhotochromError, PhotoError
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
-from photochrom.video.analysis import VideoAnalysis
-from photochrom.video.shots import Reference, Shot
-from photochrom.video.source import Video, VideoError, format_time, to_grey
-from photochrom.video.splitting import decode_segment, whole
-from photochrom.video.times import format_frame_time, frame_times, nearest_frame, parse_time
+from photochrom.video.reading.frames import to_grey
+from photochrom.video.reading.source import Video, VideoError, format_time
+from photochrom.video.shots.analysis import VideoAnalysis
+from photochrom.video.shots.shot import Reference, Shot
+from photochrom.video.shots.splitting import decode_segment, whole
+from photochrom.video.shots.times import format_frame_time, frame_times, nearest_frame, parse_time
 
 _MAX_STRETCH = 0.01
 """Of the aspect ratio."""

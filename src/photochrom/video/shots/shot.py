@@ -9,8 +9,8 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from photochrom.colorize.hints import Hint
-from photochrom.video.analysis import SAMPLE_INTERVAL, VideoAnalysis
-from photochrom.video.source import format_time
+from photochrom.video.reading.source import format_time
+from photochrom.video.shots.analysis import SAMPLE_INTERVAL, VideoAnalysis
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
 from photochrom.imagefile.atomic import open_atomic
-from photochrom.video.motion import (
+from photochrom.video.colors.motion import (
     GreyImage,
     Motion,
     blur,

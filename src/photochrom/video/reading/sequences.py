@@ -20,7 +20,7 @@ from photochrom.imagefile.atomic import rename, write_atomic
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import result_warnings, save_photo
-from photochrom.video import dpx
+from photochrom.video.reading import dpx
 
 SUFFIXES = (".dpx", ".png", ".tif", ".tiff")
 DEFAULT_RATE = Fraction(24)

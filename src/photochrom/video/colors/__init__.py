@@ -1,0 +1,1 @@
+"""Colorize shots: learn their colours, colorize their segments, and keep what is done."""

@@ -1,0 +1,1 @@
+"""Read a film or numbered pictures: properties, frames, times, fields and damage."""

@@ -1,0 +1,1 @@
+"""Find the shots of a film, and what is known of each before it is colorized."""

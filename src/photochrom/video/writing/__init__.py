@@ -1,0 +1,1 @@
+"""Encode frames, and join them with the other streams of the source."""
