@@ -4,6 +4,7 @@ import math
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -105,20 +106,24 @@ def analyse(
     detector = CutDetector()
     later = 0
     seek = None if window is None else window.seek
-    for frame in decode(video, seek, on_damage=lambda one: damage.append((len(stamps), one))):
-        thumbnail = _thumbnail(frame)
-        detector.add(thumbnail)
-        if frame.key_frame:
-            keyframes.append(len(stamps))
-        if len(stamps) % SAMPLE_INTERVAL == 0 and _is_colored(frame, video):
-            colored.append(len(stamps))
-        checksums.append(zlib.crc32(thumbnail.tobytes()))
-        stamps.append(frame.pts)
-        durations.append(frame.duration or 0)
-        progress("analysing", len(stamps), max(_estimate_frames(video, window), len(stamps)))
-        later += _is_later(video, window, stamps)
-        if later > _FRAMES_AFTER:
-            break
+    with ThreadPoolExecutor(1) as worker:  # finds cuts while the next frame is decoded
+        added = worker.submit(lambda: None)
+        for frame in decode(video, seek, on_damage=lambda one: damage.append((len(stamps), one))):
+            thumbnail = _thumbnail(frame)
+            added.result()
+            added = worker.submit(detector.add, thumbnail)
+            if frame.key_frame:
+                keyframes.append(len(stamps))
+            if len(stamps) % SAMPLE_INTERVAL == 0 and _is_colored(frame, video):
+                colored.append(len(stamps))
+            checksums.append(zlib.crc32(thumbnail.tobytes()))
+            stamps.append(frame.pts)
+            durations.append(frame.duration or 0)
+            progress("analysing", len(stamps), max(_estimate_frames(video, window), len(stamps)))
+            later += _is_later(video, window, stamps)
+            if later > _FRAMES_AFTER:
+                break
+        added.result()
     detector.finish()
     timestamps, notes = find_times(video, stamps)
     if video.is_multiview:
