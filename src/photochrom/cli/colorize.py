@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,7 @@ from photochrom.cli.text import printable
 from photochrom.colorize.options import check_options
 
 if TYPE_CHECKING:
+    from photochrom.batch.dry_run import DryRun
     from photochrom.batch.report import Result
 
 
@@ -147,31 +148,21 @@ def colorize(
     """
     from photochrom.batch.dry_run import DryRun
     from photochrom.batch.hints import give_hints
-    from photochrom.batch.locations import is_url
     from photochrom.batch.planning import plan
-    from photochrom.batch.report import open_report
     from photochrom.batch.resuming import read_finished, skip_finished
     from photochrom.batch.runner import Settings, colorize_all
     from photochrom.colorize.hints import parse_hint
     from photochrom.errors import PhotochromError
     from photochrom.imagefile.reading import MAX_PIXELS
-    from photochrom.progress import progress_bar
 
-    if report and resume:
-        raise click.UsageError("--resume appends to its own file; leave out --report")
-    if dry_run and (report or engine == "ray"):
-        raise click.UsageError("--dry-run writes no --report and needs --engine local")
-    if address is not None and engine != "ray":
-        raise click.UsageError("--address needs --engine ray; add it, or leave out --address")
-    for url in filter(is_url, (*inputs, out or "")):
-        for option, is_given in {"sidecar": sidecar, "times": times}.items():
-            if is_given:
-                raise click.UsageError(f"--{option} needs paths; leave it out for {url}")
-        if url.startswith("memory://"):
-            raise click.UsageError(f"{url} is in the memory of one process; give a path or s3://")
-    for file in filter(None, (report, resume)):
-        if is_url(file.as_posix().replace(":/", "://", 1)):  # a Path has one slash
-            raise click.UsageError(f"a report is a file on this computer; give a path, not {file}")
+    locations = *inputs, out or ""
+    _check_usage(
+        *(locations, report, resume),
+        dry_run=dry_run,
+        engine=engine,
+        address=address,
+        paths_only={"--sidecar": sidecar, "--times": times},
+    )
     try:
         check_options(**options)
         single_hints = tuple(map(parse_hint, hint_texts))
@@ -223,41 +214,110 @@ def colorize(
     else:
         results = colorize_all(planned.jobs, settings, processes=jobs)
     counts = Counter({"planned" if dry_run else "done": 0, "skipped": 0, "failed": 0})
-    path = None if dry_run else report or resume
     is_quiet = False
-    # Messages go to stderr, since stdout is for JSON.
     try:
-        with ExitStack() as stack:
-            stack.enter_context(closing(results))  # kills the worker processes after Ctrl-C
-            write = stack.enter_context(open_report(path, append=bool(resume))) if path else None
-            bar = stack.enter_context(progress_bar(total=count, unit="photo", disable=count < 2))
-            for number, result in enumerate(chain(known, results)):
-                counts[result.status] += 1
-                if write:
-                    write(result)
-                with bar.external_write_mode():
-                    _print_messages(result)
-                    if as_json or dry_run:
-                        try:
-                            _print_result(result, as_json=as_json)
-                        except BrokenPipeError:  # of `| head`
-                            bar.disable = is_quiet = True
-                            raise
-                if number >= len(known):
-                    bar.update()
-        estimate = preview.estimate() if preview is not None else None
-        if estimate is not None:
-            if as_json:
-                click.echo(json.dumps({"estimate": dataclasses.asdict(estimate)}, default=str))
-            else:
-                for line in estimate.describe():
-                    click.echo(printable(line), err=True)
+        _report(
+            *(known, results, count, counts),
+            file=None if dry_run else report or resume,
+            append=bool(resume),
+            as_json=as_json,
+            preview=preview,
+        )
+    except BrokenPipeError:  # of `| head`
+        is_quiet = True
+        raise
     finally:  # also after Ctrl-C
         if not is_quiet:
             line = ", ".join(f"{count} {status}" for status, count in counts.items())
             click.echo(line, err=True)
     if counts["failed"]:
         ctx.exit(1)
+
+
+def _check_usage(
+    locations: Sequence[str],
+    report: Path | None,
+    resume: Path | None,
+    *,
+    dry_run: bool,
+    engine: str,
+    address: str | None,
+    paths_only: dict[str, bool],
+) -> None:
+    """Check that options go together, and with the locations of photos and results.
+
+    Raises:
+        UsageError: If they do not.
+    """
+    from photochrom.batch.locations import is_url
+
+    if report and resume:
+        raise click.UsageError("--resume appends to its own file; leave out --report")
+    if dry_run and (report or engine == "ray"):
+        raise click.UsageError("--dry-run writes no --report and needs --engine local")
+    if address is not None and engine != "ray":
+        raise click.UsageError("--address needs --engine ray; add it, or leave out --address")
+    for url in filter(is_url, locations):
+        for option, is_given in paths_only.items():
+            if is_given:
+                raise click.UsageError(f"{option} needs paths; leave it out for {url}")
+        if url.startswith("memory://"):
+            raise click.UsageError(f"{url} is in the memory of one process; give a path or s3://")
+    for file in filter(None, (report, resume)):
+        if is_url(file.as_posix().replace(":/", "://", 1)):  # a Path has one slash
+            raise click.UsageError(f"a report is a file on this computer; give a path, not {file}")
+
+
+def _report(
+    known: Sequence["Result"],
+    results: Generator["Result", None, None],
+    total: int,
+    counts: Counter[str],
+    *,
+    file: Path | None,
+    append: bool,
+    as_json: bool,
+    preview: "DryRun | None",
+) -> None:
+    """Print results, write them to a report, and count them by their status.
+
+    Args:
+        known: Results that needed no work.
+        results: Results of the work, which ends when this function does.
+        total: Number of `results`.
+        counts: Gets the number of results of each status.
+        file: The report, if any.
+        append: Whether the report exists.
+        as_json: Whether results are printed in JSON on stdout. Messages go to stderr.
+        preview: The dry run whose results these are, if they are.
+    """
+    from photochrom.batch.report import open_report
+    from photochrom.progress import progress_bar
+
+    with ExitStack() as stack:
+        stack.enter_context(closing(results))  # kills the worker processes after Ctrl-C
+        write = stack.enter_context(open_report(file, append=append)) if file else None
+        bar = stack.enter_context(progress_bar(total=total, unit="photo", disable=total < 2))
+        for number, result in enumerate(chain(known, results)):
+            counts[result.status] += 1
+            if write:
+                write(result)
+            with bar.external_write_mode():
+                _print_messages(result)
+                if as_json or preview is not None:
+                    try:
+                        _print_result(result, as_json=as_json)
+                    except BrokenPipeError:
+                        bar.disable = True
+                        raise
+            if number >= len(known):
+                bar.update()
+    estimate = preview.estimate() if preview is not None else None
+    if estimate is not None and as_json:
+        click.echo(json.dumps({"estimate": dataclasses.asdict(estimate)}, default=str))
+    elif estimate is not None:
+        for line in estimate.describe():
+            click.echo(printable(line), err=True)
 
 
 def _print_result(result: "Result", *, as_json: bool) -> None:
