@@ -1,7 +1,9 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from support import stores
 from support.models import write_model
 from support.photos import draw
 
@@ -70,3 +72,15 @@ def web_client(web_app: FastAPI) -> Iterator[TestClient]:
     """A client shared by the tests, which clear its cookies."""
     with TestClient(web_app, base_url="http://localhost") as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Any]:
+    """The file system of an object store on this computer."""
+    yield from stores.serve()
+
+
+@pytest.fixture
+def bucket(store: Any, request: pytest.FixtureRequest) -> str:
+    """A new bucket."""
+    return stores.new_bucket(store, request.node.name)

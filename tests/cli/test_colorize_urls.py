@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,6 @@ from PIL import Image
 from photochrom.cli import main
 from support import stores
 from support.processes import default_sigint
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[Any]:
-    yield from stores.serve()
-
-
-@pytest.fixture
-def bucket(store: Any, request: pytest.FixtureRequest) -> str:
-    return stores.new_bucket(store, request.node.name)
 
 
 @pytest.fixture

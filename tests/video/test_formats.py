@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from photochrom.video.pipeline import VideoResult, colorize_video
+from photochrom.video.pipeline import VideoResult
 from photochrom.video.reading.damage import Loss, describe_damage
 from photochrom.video.reading.source import VideoError, _display_matrix, _is_multiview, probe
 from photochrom.video.reading.timestamps import mend_times
@@ -27,16 +27,6 @@ from support.video import read_frames, still_shot, write_video
 
 Colorize = Callable[..., VideoResult]
 B_FRAMES = {"bf": "2", "g": "10", "qp": "20", "threads": "1"}
-
-
-@pytest.fixture
-def colorize(tiny_onnx: Path) -> Colorize:
-    """Return `colorize_video` with the tiny model, in this process."""
-
-    def run(path: Path, target: Path, **options: Any) -> VideoResult:
-        return colorize_video(path, target, **{"model": tiny_onnx, "processes": 1, **options})
-
-    return run
 
 
 def damage(path: Path, target: Path, first: int, count: int = 1, share: float = 1.0) -> Path:

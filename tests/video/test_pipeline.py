@@ -37,17 +37,6 @@ from support.video import read_frames, read_preserved, still_shot, write_video
 Colorize = Callable[..., VideoResult]
 
 
-@pytest.fixture
-def colorize(tiny_onnx: Path) -> Colorize:
-    """Return `colorize_video` with the tiny model, in this process."""
-
-    def run(path: Path, target: Path, **options: object) -> VideoResult:
-        options = {"model": tiny_onnx, "processes": 1, **options}
-        return colorize_video(path, target, **options)  # type: ignore[arg-type]
-
-    return run
-
-
 def read_ab(path: Path) -> list[np.ndarray]:
     """Return the ab of each frame, as means over 8x8 px against rounding to 8 bits."""
     frames = [rgb_to_lab(frame.astype(np.float32) / 255)[..., 1:] for frame in read_frames(path)]

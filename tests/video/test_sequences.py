@@ -18,7 +18,7 @@ from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import save_photo
-from photochrom.video.pipeline import VideoResult, colorize_video
+from photochrom.video.pipeline import VideoResult
 from photochrom.video.reading import dpx
 from photochrom.video.reading.frames import to_photo
 from photochrom.video.reading.sequences import (
@@ -31,17 +31,6 @@ from photochrom.video.reading.source import VideoError, decode, probe
 from support.video import read_frames, still_shot, write_video
 
 Colorize = Callable[..., VideoResult]
-
-
-@pytest.fixture
-def colorize(tiny_onnx: Path) -> Colorize:
-    """Return `colorize_video` with the tiny model, in this process."""
-
-    def run(path: Path, target: Path, **options: object) -> VideoResult:
-        options = {"model": tiny_onnx, "processes": 1, **options}
-        return colorize_video(path, target, **options)  # type: ignore[arg-type]
-
-    return run
 
 
 def write_sequence(

@@ -266,6 +266,13 @@ class Colorizer:
         """
         return self._lightness_copies(photo, size)[1]
 
+    def input_size(
+        self, size_of_photo: tuple[int, int], *, size: int | None = None
+    ) -> tuple[int, int]:
+        """Return height and width in px of `network_input`, given width and height of a photo."""
+        width, height = size_of_photo
+        return network_size(height, width, size or self.model.size)
+
     def predict_ab(self, L: FloatArray, hints: FloatArray | None = None) -> FloatArray:
         """Run the model on the output of `network_input`.
 
@@ -314,7 +321,7 @@ class Colorizer:
         """Return L* of a photo for upsampling and, up to `ZOOM` times smaller, for the network."""
         check_options(size=size)
         width, height = photo.size
-        h, w = network_size(height, width, size or self.model.size)
+        h, w = self.input_size(photo.size, size=size)
         zoom = max(1, min(upsampling.ZOOM, height // h, width // w))
         L = resize_lightness(photo, zoom * h, zoom * w)
         return L, cv2.resize(L, (w, h), interpolation=cv2.INTER_AREA)

@@ -14,7 +14,7 @@ import cv2
 from av.video.frame import VideoFrame
 
 from photochrom.color import FloatArray
-from photochrom.colorize.colorizer import Colorizer, network_size
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.hints import place_hints
 from photochrom.errors import PhotochromError
 from photochrom.imagefile.atomic import open_atomic
@@ -109,7 +109,7 @@ def _learn(
 ) -> None:
     """Write the file of the colours of a shot."""
     video, shot = settings.video, frames.shot
-    height, width = _network_size(colorizer, settings)
+    height, width = colorizer.input_size(video.upright_size, size=settings.size)
     current: VideoFrame
 
     def grey_frames() -> Iterator[GreyImage]:
@@ -140,15 +140,8 @@ def _predict_ab(
     index: int, photo: Photo, shot: Shot, colorizer: Colorizer, settings: SegmentSettings
 ) -> FloatArray:
     """Return the network's ab of a frame with its hints, shape (2, h, w)."""
-    hints = [held.hint for held in shot.hints if held.first <= index < held.stop]
-    placed = place_hints(hints, settings.video.upright_size, Geometry())
+    placed = place_hints(shot.hints_at(index), settings.video.upright_size, Geometry())
     return colorizer.predict_with_hints(colorizer.network_input(photo, size=settings.size), placed)
-
-
-def _network_size(colorizer: Colorizer, settings: SegmentSettings) -> tuple[int, int]:
-    """Return height and width in px of the network's input."""
-    width, height = settings.video.upright_size
-    return network_size(height, width, settings.size or colorizer.model.size)
 
 
 def _colorize(
@@ -219,7 +212,7 @@ def _ab_finder(
     video, shot = settings.video, segment.shot
     if not settings.steady:
         return lambda index, _, photo: _predict_ab(index, photo, shot, colorizer, settings)
-    size = _network_size(colorizer, settings)
+    size = colorizer.input_size(video.upright_size, size=settings.size)
     colors = ShotColors(colors_path(settings.folder, segment), *size)
     return lambda index, frame, _: colors.ab(
         index - shot.first, to_grey(frame, video, *size), is_flash=index in shot.flashes

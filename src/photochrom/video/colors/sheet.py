@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from photochrom.batch.process_pool import WorkerPool
-from photochrom.colorize.colorizer import Colorizer, network_size
+from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.hints import Hint
 from photochrom.cores import count_cores
 from photochrom.errors import PhotochromError
@@ -94,9 +94,8 @@ class SheetSettings:
     def _render_reference(self, photo: Photo, reference: Reference, colorizer: Colorizer) -> Photo:
         """Return a frame with the colours of its reference."""
         options = dict(self.options)
-        width, height = photo.size
-        size = options.pop("size", None) or colorizer.model.size
-        ab = read_ab(reference, self.video, *network_size(height, width, size))
+        size = options.pop("size", None)
+        ab = read_ab(reference, self.video, *colorizer.input_size(photo.size, size=size))
         return colorizer.predict(photo, size=size, ab=ab).render(**options)
 
 
@@ -173,9 +172,8 @@ def _choose_frame(analysis: VideoAnalysis, shot: Shot, number: int) -> _Item:
     reference = shot.references[0] if shot.references else None
     usual = sorted({*range(shot.first, shot.stop)} - {*shot.flashes}) or [middle]
     index = reference.index if reference else min(usual, key=lambda one: abs(one - middle))
-    hints = [held.hint for held in shot.hints if held.first <= index < held.stop]
     segment = frame_segment(analysis, shot, index)
-    return _Item(number, segment, hints, reference, shot.is_colored)
+    return _Item(number, segment, shot.hints_at(index), reference, shot.is_colored)
 
 
 @contextmanager

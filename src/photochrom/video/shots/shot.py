@@ -51,6 +51,10 @@ class Shot:
     is_colored: bool = False
     """Whether it is in colour already and keeps its colours."""
 
+    def hints_at(self, index: int) -> list[Hint]:
+        """Return the hints for the frame of an index."""
+        return [held.hint for held in self.hints if held.first <= index < held.stop]
+
 
 def find_shots(analysis: VideoAnalysis, cuts: Iterable[int] | None = None) -> list[Shot]:
     """Return the shots of a video.
