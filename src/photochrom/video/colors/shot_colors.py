@@ -4,7 +4,7 @@ The network sees only the keyframes of a shot: frames at most 24 apart, and clos
 changes. (They are not the keyframes of the codec.) The ab of a keyframe is the mean of the
 predictions for all keyframes of the shot along the optical flow, by a Kalman smoother for each
 pixel: one filter forward in time, one backward, and the weighted mean of both (Fraser and Potter
-1969). So what stays in the picture keeps its colours while the network changes its mind. A frame
+1969). So what stays in the picture keeps its colours although the predictions differ. A frame
 between two keyframes takes the ab of both, along the flow.
 """
 
@@ -45,9 +45,9 @@ _MIN_SIMILARITY = 0.2
 _MOTION_NOISE = 0.003
 """Variance of the process from a keyframe to the next where something moves; that of a prediction
 is 1."""
-_RECALLED = 9
+_MIN_BACKGROUND_SIDE = 9
 """In px: sides of squares that have to look like the background to be taken for it."""
-_FORGETTING = 4.0
+_REPLACEMENT_RATIO = 4.0
 """What covers a place is taken for the background there once it has this many times the weight."""
 _FIXED_WEIGHT, _WEIGHT_BESIDE_FIXED = 1000.0, 0.02
 """Weights of known ab, and of predictions in the same part of a shot, which otherwise have 1 for as
@@ -207,7 +207,7 @@ class _Part:
         background.age(noise)
         background.move(motion)
         carried = _transport(_age(state, noise), motion)
-        covered = background.recall(record["grey"])
+        covered = background.state_of(record["grey"])
         is_uncovered = (motion.similarity < _UNEXPLAINED) & (covered[3] > carried[3])
         return np.where(is_uncovered, covered, carried)
 
@@ -225,8 +225,8 @@ class _Background:
         self._is_visible: NDArray[np.bool_]
 
     def add(self, grey: GreyImage, state: _State) -> None:
-        """Add the keyframe of the last `recall`, where it knows more."""
-        needed = np.where(self._is_visible, 1, _FORGETTING) * self._state[3]
+        """Add the keyframe of the last `state_of`, where it knows more."""
+        needed = np.where(self._is_visible, 1, _REPLACEMENT_RATIO) * self._state[3]
         is_better = state[3] >= needed
         self._grey = np.where(is_better, grey, self._grey)
         self._state = np.where(is_better, state, self._state)
@@ -248,14 +248,16 @@ class _Background:
         pixels = np.ascontiguousarray(np.moveaxis(self._state, 0, -1))
         self._state = np.moveaxis(cv2.warpAffine(pixels, matrix, size, flags=flags), -1, 0)
 
-    def recall(self, grey: GreyImage) -> _State:
-        """Return the state of what a keyframe shows."""
+    def state_of(self, grey: GreyImage) -> _State:
+        """Return the state of what a keyframe shows of the background."""
         # A camera that moves causes parallax.
         compare = small_motion if self._has_moved else no_motion
         motion = compare(grey, self._grey)
         self._is_visible = motion.similarity >= _UNEXPLAINED
         # A small part of what covers the background may look like it by chance.
-        similarity = cv2.erode(motion.similarity, np.ones((_RECALLED, _RECALLED)))
+        similarity = cv2.erode(
+            motion.similarity, np.ones((_MIN_BACKGROUND_SIDE, _MIN_BACKGROUND_SIDE))
+        )
         return _transport(self._state, dataclasses.replace(motion, similarity=similarity))
 
 
@@ -364,7 +366,7 @@ class ShotColors:
         return total
 
     def _keyframe(self, k: int) -> Any:
-        """Return a keyframe, and forget those before it."""
+        """Return a keyframe, and drop those before it."""
         for old in [number for number in self._cache if number < k - 1]:
             del self._cache[old]
             self._flows.pop(old, None)
