@@ -36,6 +36,17 @@ def wait_for(page: "Page", condition: Callable[[], bool]) -> None:
         page.wait_for_timeout(20)  # unlike time.sleep, this handles events of the page
 
 
+def wait_until_unchanged(page: "Page", read: Callable[[], object], milliseconds: int = 500) -> None:
+    """Wait until `read` has returned the same for some time."""
+    end = time.monotonic() + 10
+    value, since = read(), time.monotonic()
+    while time.monotonic() < since + milliseconds / 1000:
+        assert time.monotonic() < end
+        page.wait_for_timeout(20)
+        if (new := read()) != value:
+            value, since = new, time.monotonic()
+
+
 def reload(page: "Page") -> None:
     with page.expect_response("**/photos"):
         page.reload()

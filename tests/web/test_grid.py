@@ -12,7 +12,13 @@ from PIL import Image
 
 from support.browser import needs_browser
 from support.server import make_jpeg
-from support.web_page import add_files, wait_for, wait_for_colour, wait_until_ready
+from support.web_page import (
+    add_files,
+    wait_for,
+    wait_for_colour,
+    wait_until_ready,
+    wait_until_unchanged,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -107,9 +113,9 @@ def test_only_thumbnails_in_view_are_loaded(open_many: Callable[..., "Page"]):
     page = open_many(200)
     urls = list_requests(page, "/thumbnail?")
     page.reload()
-    page.locator(".thumbnail .colored").first.wait_for()
-    page.wait_for_timeout(300)
-    assert 7 <= len(set(urls)) <= 20
+    wait_for(page, lambda: len(set(urls)) >= 7)
+    page.wait_for_timeout(300)  # for those that should not be
+    assert len(set(urls)) <= 20
     page.locator(".thumbnail").nth(0).press("End")
     wait_for(page, lambda: any("/id200/" in url for url in urls))
     assert len(set(urls)) <= 40
@@ -118,7 +124,8 @@ def test_only_thumbnails_in_view_are_loaded(open_many: Callable[..., "Page"]):
 def test_a_poll_without_news_changes_no_element(open_many: Callable[..., "Page"]):
     page = open_many(500)
     page.locator(".thumbnail .colored").nth(6).wait_for()
-    page.wait_for_timeout(1000)  # until the thumbnails in view have replaced what they cover
+    # The thumbnails in view replace what they cover.
+    wait_until_unchanged(page, lambda: page.locator("#thumbnails").inner_html(), 1000)
     changes = page.evaluate(
         """async () => {
             let count = 0;
@@ -314,14 +321,13 @@ def test_folder_without_photos_gets_a_sentence(page: "Page"):
 
 
 def test_phone_has_no_dropping_and_large_buttons(open_many: Callable[..., "Page"]):
-    page = open_many(0 + 31, has_touch=True, is_mobile=True)
+    page = open_many(31, has_touch=True, is_mobile=True)
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_timeout(100)
     too_small = """() => [...document.querySelectorAll("button, .button, summary, footer a")]
         .filter(each => each.checkVisibility())
         .filter(each => each.getBoundingClientRect().height < 44)
         .map(each => each.outerHTML)"""
-    assert page.evaluate(too_small) == []
+    wait_for(page, lambda: page.evaluate(too_small) == [])
     width = "document.documentElement.scrollWidth"
     assert page.evaluate(width) <= 390
     page.get_by_role("button", name="Show all").tap()
