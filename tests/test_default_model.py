@@ -15,7 +15,7 @@ from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import Recipe, override
 
 PHOTOS = [data.astronaut(), data.coffee(), data.chelsea(), data.rocket()]
-RECORDED = {"colorfulness_ratio": 0.639, "ciede2000": 10.94}
+RECORDED = {"colorfulness_ratio": 0.743, "ciede2000": 10.46}
 """Metrics of the default model on `PHOTOS`."""
 TOLERANCE = 0.08
 
@@ -63,10 +63,10 @@ def test_file_size_and_metadata() -> None:
         "initialization.generator_weights": recipe.initialization.generator_weights,
         "source": recipe.source,
     }
-    assert recipe == override(named_recipe("photochrom-stage-4"), expected)
+    assert recipe == override(named_recipe("photochrom-stage-5"), expected)
     assert metadata["hints"] == "a*, b*, mask"
-    assert metadata["saturation"] == "1.1"
-    assert metadata["blend"] == "0.5 of photochrom-stage-4-half.onnx"
+    assert metadata["saturation"] == "1.2"
+    assert metadata["blend"] == "0.7 of blend-3.onnx"
     assert metadata["licence"] == "Apache-2.0"
     assert "Flickr8k" in metadata["data"]
     assert json.loads(metadata["metrics"])["evaluations"][0]["n"] >= 100
