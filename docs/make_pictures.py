@@ -1,9 +1,9 @@
-"""Write docs/before-after.png, docs/hints.png and the web page's samples.
+"""Write docs/before-after.png, docs/failures.jpg, docs/hints.png and the web page's samples.
 
 Run it as `python docs/make_pictures.py`.
 
-The photos are scikit-image's samples, all in the public domain or CC0: astronaut (NASA), chelsea,
-coffee and rocket (SpaceX).
+The photos are scikit-image's samples, all in the public domain, CC0 or without known restrictions:
+astronaut (NASA), chelsea, coffee, colorwheel, immunohistochemistry, retina and rocket (SpaceX).
 """
 
 from pathlib import Path
@@ -29,6 +29,7 @@ SAMPLES = DOCS.parent / "src" / "photochrom" / "web" / "static" / "samples"
 def main() -> None:
     """Write all images."""
     write_before_after()
+    write_failures()
     write_hints()
     write_samples()
 
@@ -50,6 +51,21 @@ def write_before_after() -> None:
             )
         )
     Image.fromarray(np.concatenate(columns, axis=1)).save(DOCS / "before-after.png", optimize=True)
+
+
+def write_failures() -> None:
+    """Write docs/failures.jpg: photos above, what the default model makes of them below."""
+    colorizer = Colorizer()
+    columns = []
+    for photo in (
+        *(data.astronaut(), data.coffee(), data.retina()),
+        *(data.immunohistochemistry(), data.colorwheel()),
+    ):
+        truth = Image.fromarray(photo)
+        truth = truth.resize((round(truth.width * HEIGHT / truth.height), HEIGHT))
+        colored = colorizer(truth.convert("L")).convert("RGB")
+        columns.append(np.concatenate([np.asarray(truth), np.asarray(colored)]))
+    Image.fromarray(np.concatenate(columns, axis=1)).save(DOCS / "failures.jpg", quality=90)
 
 
 def write_hints() -> None:
