@@ -6,10 +6,12 @@ The photos are scikit-image's samples, all in the public domain, CC0 or without 
 astronaut (NASA), chelsea, coffee, colorwheel, immunohistochemistry, retina and rocket (SpaceX).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 from skimage import data
 
 from photochrom import Colorizer, Hint
@@ -36,36 +38,27 @@ def main() -> None:
 
 def write_before_after() -> None:
     """Write docs/before-after.png: grey photos above, the default model's output below."""
-    colorizer = Colorizer()
-    columns = []
-    for photo in (data.astronaut(), data.chelsea(), data.coffee()):
-        grey = Image.fromarray(photo).convert("L")
-        grey = grey.resize((round(grey.width * HEIGHT / grey.height), HEIGHT))
-        colored = colorizer(grey)
-        columns.append(
-            np.concatenate(
-                [
-                    np.asarray(ImageOps.grayscale(grey).convert("RGB")),
-                    np.asarray(colored.convert("RGB")),
-                ]
-            )
-        )
-    Image.fromarray(np.concatenate(columns, axis=1)).save(DOCS / "before-after.png", optimize=True)
+    pictures = colorize_below([data.astronaut(), data.chelsea(), data.coffee()], "L")
+    pictures.save(DOCS / "before-after.png", optimize=True)
 
 
 def write_failures() -> None:
     """Write docs/failures.jpg: photos above, what the default model makes of them below."""
+    photos = [data.astronaut(), data.coffee(), data.retina()]
+    photos += [data.immunohistochemistry(), data.colorwheel()]
+    colorize_below(photos, "RGB").save(DOCS / "failures.jpg", quality=90)
+
+
+def colorize_below(photos: Sequence[NDArray[np.uint8]], mode: str) -> Image.Image:
+    """Return photos side by side, in a mode of Pillow, with their colorized versions below."""
     colorizer = Colorizer()
     columns = []
-    for photo in (
-        *(data.astronaut(), data.coffee(), data.retina()),
-        *(data.immunohistochemistry(), data.colorwheel()),
-    ):
-        truth = Image.fromarray(photo)
-        truth = truth.resize((round(truth.width * HEIGHT / truth.height), HEIGHT))
-        colored = colorizer(truth.convert("L")).convert("RGB")
-        columns.append(np.concatenate([np.asarray(truth), np.asarray(colored)]))
-    Image.fromarray(np.concatenate(columns, axis=1)).save(DOCS / "failures.jpg", quality=90)
+    for photo in photos:
+        shown = Image.fromarray(photo).convert(mode)
+        shown = shown.resize((round(shown.width * HEIGHT / shown.height), HEIGHT))
+        pair = [shown, colorizer(shown.convert("L"))]
+        columns.append(np.concatenate([np.asarray(picture.convert("RGB")) for picture in pair]))
+    return Image.fromarray(np.concatenate(columns, axis=1))
 
 
 def write_hints() -> None:

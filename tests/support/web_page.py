@@ -36,15 +36,17 @@ def wait_for(page: "Page", condition: Callable[[], bool]) -> None:
         page.wait_for_timeout(20)  # unlike time.sleep, this handles events of the page
 
 
-def wait_until_unchanged(page: "Page", read: Callable[[], object], milliseconds: int = 500) -> None:
+def wait_until_unchanged(page: "Page", read: Callable[[], object], seconds: float) -> None:
     """Wait until `read` has returned the same for some time."""
-    end = time.monotonic() + 10
     value, since = read(), time.monotonic()
-    while time.monotonic() < since + milliseconds / 1000:
-        assert time.monotonic() < end
-        page.wait_for_timeout(20)
+
+    def is_unchanged() -> bool:
+        nonlocal value, since
         if (new := read()) != value:
             value, since = new, time.monotonic()
+        return time.monotonic() - since > seconds
+
+    wait_for(page, is_unchanged)
 
 
 def reload(page: "Page") -> None:

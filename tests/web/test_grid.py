@@ -125,7 +125,7 @@ def test_a_poll_without_news_changes_no_element(open_many: Callable[..., "Page"]
     page = open_many(500)
     page.locator(".thumbnail .colored").nth(6).wait_for()
     # The thumbnails in view replace what they cover.
-    wait_until_unchanged(page, lambda: page.locator("#thumbnails").inner_html(), 1000)
+    wait_until_unchanged(page, lambda: page.locator("#thumbnails").inner_html(), 1)
     changes = page.evaluate(
         """async () => {
             let count = 0;
