@@ -1,0 +1,74 @@
+// The data that the modules of the engine pass to each other.
+
+/** `count` images of floats, row by row, one after the other: shape (count, height, width). */
+export interface Planes {
+  count: number;
+  width: number;
+  height: number;
+  data: Float32Array;
+}
+
+/** How the values of a photo encode colours; see `color.ts`. */
+export interface ColorSpace {
+  /** Linear light of each of the 256 levels, 0 to 1. */
+  levels: Float32Array;
+  /** From linear RGB to XYZ relative to the white point, row by row; null: a space of grey. */
+  matrix: Float32Array | null;
+}
+
+/** A decoded photo of 8 bits, upright. */
+export interface Photo {
+  width: number;
+  height: number;
+  /** RGBA, row by row, not premultiplied: 4 * width * height. */
+  pixels: Uint8ClampedArray;
+  /** Whether the file has one channel, so that R = G = B. */
+  isGrey: boolean;
+  /** Whether any pixel is not opaque. */
+  hasAlpha: boolean;
+  space: ColorSpace;
+}
+
+/** A known colour of a place; `x` and `y` in px of the upright photo, before `turn`. */
+export interface Hint {
+  x: number;
+  y: number;
+  /** "#rrggbb", "neutral" or "original". */
+  color: string;
+}
+
+/** A hint whose place is a fraction, 0 to 1, of the photo that is colorized. */
+export interface PlacedHint {
+  x: number;
+  y: number;
+  color: string;
+}
+
+/** Left, top, width and height in px. */
+export type Rectangle = [number, number, number, number];
+
+/** How a photo is made; looks.js of the page has the same keys. */
+export interface Look {
+  saturation: number;
+  strength: number;
+  /** Short side in px of the network's input; null: the model's own. */
+  size: number | null;
+  mark: boolean;
+  model: string;
+  turn: number;
+  straighten: number;
+  crop: Rectangle | null;
+  format: "jpeg" | null;
+  truncated: boolean;
+  hints: Hint[];
+}
+
+/** A fault of a photo or an option, in one sentence for the user; `code` as of the server. */
+export class PhotoError extends Error {
+  constructor(
+    message: string,
+    readonly code: "truncated" | "too_large" | null = null,
+  ) {
+    super(message);
+  }
+}
