@@ -8,12 +8,14 @@ export interface Planes {
   data: Float32Array;
 }
 
-/** How the values of a photo encode colours; see `color.ts`. */
+/** An RGB space of transfer curves and a matrix, or a grey space of one curve. */
 export interface ColorSpace {
-  /** Linear light of each of the 256 levels, 0 to 1. */
-  levels: Float32Array;
-  /** From linear RGB to XYZ relative to the white point, row by row; null: a space of grey. */
+  /** Linear values of 65536 equally spaced pixel values: of red, green and blue, or of grey. */
+  curves: Float32Array[];
+  /** Linear values to linear sRGB, row by row, shape (3, 3), white to white; null: grey. */
   matrix: Float32Array | null;
+  /** Whether it is sRGB, but for rounding. */
+  isSrgb: boolean;
 }
 
 /** A decoded photo of 8 bits, upright. */
@@ -72,3 +74,6 @@ export class PhotoError extends Error {
     super(message);
   }
 }
+
+/** A file that is not a colorization model, or a model with invalid output; one sentence. */
+export class ModelError extends Error {}
