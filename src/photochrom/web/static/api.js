@@ -1,6 +1,7 @@
 // Requests to the server. They are repeated while the server is unreachable or full.
 
 import { t } from "./texts.js";
+import { send, sendFile } from "./transport.js";
 
 const RETRY_DELAY = 1000; // ms
 
@@ -29,12 +30,7 @@ export async function request(path, { method = "GET", json, as = "json", signal 
   for (;;) {
     signal?.throwIfAborted();
     try {
-      const response = await fetch(path, {
-        method,
-        signal,
-        headers: json && { "Content-Type": "application/json" },
-        body: json && JSON.stringify(json),
-      });
+      const response = await send(path, { method, json, signal });
       if (response.ok && as !== "json") {
         const content = await response.blob();
         reportConnection(true);
@@ -63,7 +59,7 @@ export async function request(path, { method = "GET", json, as = "json", signal 
 export async function upload(path, file, onProgress, signal) {
   while (!signal.aborted) {
     onProgress(0);
-    const { status, responseText, retryAfter } = await post(path, file, onProgress, signal);
+    const { status, responseText, retryAfter } = await sendFile(path, file, onProgress, signal);
     if (status === 0 && !signal.aborted) {
       await file.slice(0, 1).arrayBuffer().catch(() => {
         throw new RequestError(0, t("file.unreadable", { name: file.name }));
@@ -79,25 +75,6 @@ export async function upload(path, file, onProgress, signal) {
     }
   }
   return null;
-}
-
-/** Send a file by XMLHttpRequest, as fetch does not report the progress of uploads. */
-function post(path, file, onProgress, signal) {
-  return new Promise((resolve) => {
-    const xhr = new XMLHttpRequest();
-    let sent = false;
-    const abort = () => sent || xhr.abort();
-    signal.addEventListener("abort", abort);
-    xhr.upload.onprogress = ({ loaded, total }) => onProgress(Math.floor((100 * loaded) / total));
-    xhr.upload.onload = () => (sent = true);
-    xhr.onloadend = () => {
-      signal.removeEventListener("abort", abort);
-      const { status, responseText } = xhr;
-      resolve({ status, responseText, retryAfter: xhr.getResponseHeader("Retry-After") });
-    };
-    xhr.open("POST", path);
-    xhr.send(file);
-  });
 }
 
 function toFile(content, headers) {

@@ -4,6 +4,7 @@ import { RequestError, request, sleep } from "./api.js";
 import { statusOf } from "./photos.js";
 import { download, formatOf } from "./saving.js";
 import { t } from "./texts.js";
+import { saveResponse } from "./transport.js";
 
 const POLL = 500; // ms
 const MAX_NAMES = 5; // of failed photos in a sentence
@@ -53,10 +54,7 @@ async function makeArchive(photos, missing) {
   try {
     const { id } = await request("archives", { method: "POST", json });
     current = id;
-    const link = document.createElement("a");
-    link.href = `archives/${id}/photochrom.zip`;
-    link.download = "photochrom.zip";
-    link.click();
+    saveResponse(`archives/${id}/photochrom.zip`, "photochrom.zip");
     report(await follow(id), missing);
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;

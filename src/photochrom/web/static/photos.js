@@ -19,6 +19,7 @@ import {
 } from "./looks.js";
 import { forgetPictures } from "./pictures.js";
 import { formatMegabytes, t } from "./texts.js";
+import { send } from "./transport.js";
 
 const MAX_UPLOADS = 2; // at the same time
 const POLL_BUSY = 400; // ms between polls while the server is working
@@ -341,7 +342,7 @@ export function finishRemoval({ keepalive = false } = {}) {
     forget(photo);
     if (!photo.id) continue;
     undeletedIds.add(photo.id);
-    if (keepalive) fetch(`photos/${photo.id}`, { method: "DELETE", keepalive });
+    if (keepalive) send(`photos/${photo.id}`, { method: "DELETE", keepalive });
     else deleteOnServer(photo.id);
   }
   storeRemoved();

@@ -59,7 +59,8 @@ export function drawSaving(photo) {
   shown = photo;
   const isReady = statusOf(photo) === "ready";
   const link = $("download");
-  // The address is for "Save link as"; a click makes a request, so that errors can be shown.
+  // The address is for "Save link as", and without effect on the button of the static site; a click
+  // makes a request, so that errors can be shown.
   if (isReady) link.href = resultUrl(photo, formatOf(photo));
   else link.removeAttribute("href");
   link.setAttribute("aria-disabled", String(!isReady));

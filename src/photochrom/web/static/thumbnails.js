@@ -1,5 +1,6 @@
 // The thumbnails: a listbox with one selected photo, or several while the grid is open.
 
+import { RequestError, loadImage } from "./api.js";
 import { PICTURE_KEYS, lookQuery, settledLook } from "./looks.js";
 import { errorOf, revokeFileUrl, statusOf } from "./photos.js";
 import { formatPercent, t } from "./texts.js";
@@ -117,7 +118,7 @@ function createItem(photo) {
     look: null, // of the result that is to be shown
     url: null, // of the result that is shown
     wanted: null, // the URL for `look`
-    request: null, // the <img> that is being loaded
+    request: null, // aborts the request for an image
     failures: 0,
     isPaused: false, // after a failure
     observed: false,
@@ -188,18 +189,20 @@ function showOriginal({ preview }, url) {
 
 async function loadResult(item, photo) {
   const url = item.wanted;
-  const image = new Image();
-  image.alt = "";
-  image.draggable = false;
-  item.request = image;
+  const current = (item.request = new AbortController());
   requests++;
-  image.src = url;
-  // The viewer reports errors.
-  const loaded = await image.decode().then(() => true, () => false);
-  requests--;
-  if (item.request === image) {
+  let image = null;
+  try {
+    image = await loadImage(url, { signal: current.signal });
+  } catch (error) {
+    // The viewer reports errors of the server.
+    if (!(error instanceof RequestError) && !current.signal.aborted) throw error;
+  } finally {
+    requests--;
+  }
+  if (item.request === current) {
     item.request = null;
-    if (loaded) showResult(item, url, image, photo);
+    if (image) showResult(item, url, image, photo);
     else retryLater(item);
   }
   loadNearby();
@@ -218,12 +221,13 @@ function retryLater(item) {
 }
 
 function cancelRequest(item) {
-  if (item.request) item.request.src = "";
+  item.request?.abort();
   item.request = null;
 }
 
 /** Fade in the thumbnail in colour, then remove the images under it. */
 function showResult(item, url, image, photo) {
+  image.alt = "";
   image.className = item.url ? "colored repainted" : "colored";
   item.url = url;
   const covered = [...item.preview.querySelectorAll("img")];
