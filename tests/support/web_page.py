@@ -30,7 +30,7 @@ def wait_for_colour(page: "Page") -> None:
 
 
 def wait_for(page: "Page", condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30  # CI machines are slow
     while not condition():
         assert time.monotonic() < end
         page.wait_for_timeout(20)  # unlike time.sleep, this handles events of the page

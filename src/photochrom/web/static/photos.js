@@ -67,7 +67,7 @@ function createPhoto(name, file, model) {
     id: null, // from the server
     state: null, // from the server
     look, // as it is shown now
-    goodLook: null, // the latest one whose picture was painted
+    goodLook: null, // the latest one whose picture was painted, unless it was refused
     sentLook: null, // the latest one that was sent to be saved
     history: createHistory(look),
     changing: false, // whether a slider or a handle moves
@@ -269,7 +269,7 @@ function saveLook(photo) {
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       if (error.status === 404) refresh();
-      else refuseLook(photo, look, error.message);
+      else refuseSavedLook(photo, look, error.message);
     } finally {
       if (!photo.saving) photo.savedAt = performance.now();
     }
@@ -291,9 +291,22 @@ export async function requestLook(photo, changes) {
 
 /** Warn that the server could not make a look, and return to the last one that was painted. */
 export function refuseLook(photo, look, message) {
-  callbacks.warn(message);
-  if (!sameLook(photo.look, look) || photo.changing) return; // it was changed meanwhile
   const good = photo.goodLook ?? { ...DEFAULT_LOOK, truncated: look.truncated };
+  replaceLook(photo, look, good, message);
+}
+
+/** Warn that the server does not take a look, and return to the one that it has. */
+function refuseSavedLook(photo, look, message) {
+  const { goodLook, state } = photo;
+  // Its picture may have been painted before its refusal arrived.
+  if (goodLook && sameLook(goodLook, look)) photo.goodLook = state.look;
+  replaceLook(photo, look, state.look, message);
+}
+
+/** Replace a refused look, unless it was changed meanwhile. */
+function replaceLook(photo, look, good, message) {
+  callbacks.warn(message);
+  if (!sameLook(photo.look, look) || photo.changing) return;
   if (!sameLook(good, look)) rejectLook(photo, good);
 }
 
