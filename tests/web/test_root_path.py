@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from photochrom.web.app import STATIC, TEMPLATES, create_app
+from photochrom.web.app import create_app
+from photochrom.web.template import STATIC, TEMPLATES
 from support.browser import needs_browser
 from support.server import make_jpeg, run_server
 from support.web_page import add_files, wait_for_colour, wait_until_ready

@@ -2,12 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from photochrom.web.app import STATIC, TEMPLATES
+from photochrom.web.template import STATIC, TEMPLATES
 from photochrom.web.texts import FOLDER, Texts, languages, preferred_language
 
 CALL = re.compile(r"\bt\(\s*((?:[^()]|\([^()]*\))*?)\s*(?:,|\))")
@@ -16,10 +17,13 @@ STRING = re.compile(r'"([^"]*)"|`([^`]*)`')
 PLURAL = re.compile(r"\.(zero|one|two|few|many|other)$")
 
 
-def find_used_keys() -> dict[str, str]:
+SITE = Path(__file__).parents[2] / "site/src"
+"""The scripts of the static site, with texts of their own."""
+
+
+def find_used_keys(paths: Iterable[Path]) -> dict[str, str]:
     """Return a regular expression for each key that is used, and the file that uses it."""
     used = {}
-    paths = [*STATIC.glob("*.js"), TEMPLATES / "page.html"]
     for path in paths:
         for argument in CALL.findall(path.read_text()):
             choices = re.split(r"(?<!\?)\?(?![?.])", argument)[-1]  # condition ? "a" : "b"
@@ -42,9 +46,11 @@ def texts(request: pytest.FixtureRequest) -> dict[str, str]:
     return read
 
 
-def test_every_used_text_exists(texts: dict[str, str]):
-    names = {PLURAL.sub("", key) for key in texts}
-    used = find_used_keys()
+@pytest.mark.parametrize("site", [False, True], ids=["server", "site"])
+def test_every_used_text_exists(texts: dict[str, str], site: bool):
+    names = {PLURAL.sub("", key.removeprefix("site.") if site else key) for key in texts}
+    page = TEMPLATES / "page.html"
+    used = find_used_keys([*STATIC.glob("*.js"), *([*SITE.rglob("*.ts"), page] if site else [])])
     assert len(used) > 40
     missing = {
         key: file for key, file in used.items() if not any(map(re.compile(key).fullmatch, names))
@@ -53,18 +59,36 @@ def test_every_used_text_exists(texts: dict[str, str]):
 
 
 def test_every_text_is_used(texts: dict[str, str]):
-    used = [re.compile(key) for key in find_used_keys()]
-    names = {PLURAL.sub("", key) for key in texts} - {"language.name"}  # in the menu
+    paths = [*STATIC.glob("*.js"), *SITE.rglob("*.ts"), TEMPLATES / "page.html"]
+    used = [re.compile(key) for key in find_used_keys(paths)]
+    names = {PLURAL.sub("", key.removeprefix("site.")) for key in texts}
+    names -= {"language.name"}  # in the menu
     assert {name for name in names if not any(key.fullmatch(name) for key in used)} == set()
 
 
 def test_texts_have_the_same_values_in_all_languages(texts: dict[str, str]):
-    english = Texts("en").all
+    english = json.loads((FOLDER / "en.json").read_text("utf-8"))
     values = re.compile(r"\{\w+\}")
     for key, text in texts.items():
         original = english.get(key) or english[PLURAL.sub(".other", key)]
         assert set(values.findall(text)) == set(values.findall(original)), key
         assert text.strip() == text != "", key
+
+
+def test_text_of_the_site_replaces_that_of_the_server():
+    server, site = (Texts("en", site=is_site).all for is_site in (False, True))
+    assert not [key for key in (*server, *site) if key.startswith("site.")]
+    assert server["status.uploaded"] == "Uploading"
+    assert site["status.uploaded"] == "Opening"
+    assert site["viewer.after"] == server["viewer.after"]
+
+
+def test_site_does_not_speak_of_a_server(texts: dict[str, str], request: pytest.FixtureRequest):
+    language = request.node.callspec.params["texts"].stem
+    words = re.compile(r"server|\bAPI\b|upload|hochgeladen|hochladen", re.IGNORECASE)
+    allowed = {"engine.file", "footer.api"}  # python -m http.server; not on the site
+    found = {key for key, text in Texts(language, site=True).all.items() if words.search(text)}
+    assert found <= allowed
 
 
 def test_template_has_no_text_of_its_own():

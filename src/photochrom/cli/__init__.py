@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from photochrom.cli.colorize import colorize
+from photochrom.cli.site import site
 from photochrom.cli.study import study
 from photochrom.cli.text import printable
 from photochrom.cli.training import COMMANDS
@@ -54,5 +55,5 @@ def main() -> None:
     """Colorize black-and-white photos and videos; train and evaluate the networks."""
 
 
-for _command in (colorize, video, web, study, *COMMANDS):
+for _command in (colorize, video, web, site, study, *COMMANDS):
     main.add_command(_command)

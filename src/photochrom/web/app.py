@@ -9,7 +9,6 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, FileSystemLoader
 
 from photochrom.batch.process_pool import WorkerError, WorkerTimeoutError
 from photochrom.errors import PhotochromError
@@ -21,9 +20,7 @@ from photochrom.web.limits import Limits
 from photochrom.web.predictions import RemovedError
 from photochrom.web.service import Service
 from photochrom.web.storage import StorageFullError
-
-STATIC = Path(__file__).with_name("static")
-TEMPLATES = Path(__file__).with_name("templates")
+from photochrom.web.template import STATIC, create_environment
 
 
 def create_app(
@@ -47,7 +44,7 @@ def create_app(
         ModelError: If a model cannot be loaded.
     """
     limits = limits or Limits()
-    templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True)
+    templates = create_environment()
     service = Service(models, device=device, limits=limits, processes=processes)
 
     @contextlib.asynccontextmanager

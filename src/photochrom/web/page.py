@@ -17,7 +17,6 @@ from jinja2 import Environment
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from photochrom.colorize.options import OPTIONS
 from photochrom.server.guard import cookie_path
 from photochrom.version import __version__
 from photochrom.web.archive import Archive, Archives
@@ -26,13 +25,12 @@ from photochrom.web.renderer import MAX_REGION, PREVIEW_SIZE, THUMBNAIL_SIZE, Si
 from photochrom.web.responses import cancel_on_disconnect
 from photochrom.web.service import Service
 from photochrom.web.sessions import Session, UploadedPhoto
+from photochrom.web.template import render_page
 from photochrom.web.texts import Texts, choose_language, languages, store_language
 
 COOKIE = "photochrom"
 """The cookie with the key of the browser's session."""
 _SESSION_KEY = re.compile(r"[\w-]{43}", re.ASCII)  # Sessions.new_key
-SAMPLES = ("astronaut", "chelsea", "rocket")
-"""JPEG files in static/samples."""
 
 
 class ArchivePhoto(BaseModel):
@@ -84,14 +82,12 @@ def routes(service: Service, templates: Environment) -> APIRouter:
             redirect = RedirectResponse("./", 303)
             store_language(request, redirect, str(lang))
             return redirect
-        html = templates.get_template("page.html").render(
-            t=Texts(choose_language(request)),
-            languages=languages(),
-            options=OPTIONS,
+        html = render_page(
+            templates,
+            Texts(choose_language(request)),
             models=service.models,
-            samples=SAMPLES,
             max_bytes=service.limits.max_bytes,
-            version=__version__,
+            static=lambda name: f"static/{name}?v={__version__}",
         )
         response = HTMLResponse(html)
         if not session_key(request):

@@ -13,21 +13,27 @@ from photochrom.server.guard import cookie_path
 COOKIE = "photochrom_language"
 """The cookie with the chosen language."""
 FOLDER = Path(__file__).with_name("static") / "texts"
-_FALLBACK = "en"
+FALLBACK = "en"
+_SITE = "site."
 _YEAR = 365 * 24 * 3600  # s
 
 
 class Texts:
     """The texts in one language; those that are missing are English."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, *, site: bool = False) -> None:
         """Read a file.
 
         Args:
             language: A key of `languages()`.
+            site: Whether for the static site, where the text of `site.KEY` replaces that of `KEY`.
         """
         self.language = language
-        self.all = {**_read(_FALLBACK), **_read(language)}
+        texts = {**_read(FALLBACK), **_read(language)}
+        self.all = {key: text for key, text in texts.items() if not key.startswith(_SITE)}
+        if site:
+            own = {key: text for key, text in texts.items() if key.startswith(_SITE)}
+            self.all |= {key.removeprefix(_SITE): text for key, text in own.items()}
 
     def __call__(self, key: str, **values: object) -> str:
         """Return a text, with `{name}` replaced by each value.
@@ -70,7 +76,7 @@ def preferred_language(header: str) -> str:
         for name in (tag, tag.split("-")[0]):
             if quality > 0 and name in known:
                 return known[name]
-    return _FALLBACK
+    return FALLBACK
 
 
 def store_language(request: Request, response: Response, language: str) -> None:

@@ -422,7 +422,9 @@ startSaving(report);
 startArchives(report);
 startHintFiles({ ...report, onShow: select });
 $("welcome-help").textContent = t("welcome.help", { size: formatMegabytes(MAX_BYTES) });
-$("local-note").hidden = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+if ($("local-note")) { // not on the static site
+  $("local-note").hidden = !["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+}
 startPhotos({
   onChange: scheduleDraw,
   onAdd(added) {
