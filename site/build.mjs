@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { copyFile, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { Resvg, initWasm } from "@resvg/resvg-wasm";
@@ -13,7 +13,10 @@ const STATIC = resolve(SITE, "../src/photochrom/web/static");
 const BUNDLE = resolve(SITE, "../src/photochrom/site/bundle");
 const MODULES = join(SITE, "node_modules");
 const ORT = join(MODULES, "onnxruntime-web/dist");
-const CODECS = join(MODULES, "@jsquash/jpeg/codec");
+const CODECS = [
+  "@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm",
+  "@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm.wasm",
+];
 const GROUND = "#f6f3ec"; // the page's background, around the icon where a system cuts it to a shape of its own
 const OPTIONS = {
   absWorkingDir: SITE,
@@ -43,6 +46,7 @@ async function bundleScripts() {
     ...OPTIONS,
     entryPoints: ["src/page.ts", "src/worker.ts"],
     format: "esm",
+    external: ["fs", "path", "crypto"], // of Node.js, where codecs look whether they run there
     plugins: [replacements],
   });
   const scripts = await build({
@@ -60,10 +64,7 @@ async function copyRuntimes() {
   const runtime = await readFile(join(ORT, "ort-wasm-simd-threaded.wasm"));
   // Not .gz: some hosts say of such a file that it is encoded for transfer.
   await writeFile(join(BUNDLE, "ort.wasm.gzip"), gzipSync(runtime, { level: 9 }));
-  for (const part of ["dec", "enc"]) {
-    const name = `mozjpeg_${part}.wasm`;
-    await copyFile(join(CODECS, part, name), join(BUNDLE, name));
-  }
+  for (const path of CODECS) await copyFile(join(MODULES, path), join(BUNDLE, basename(path)));
 }
 
 /** Draw the icons of the installed page from icon.svg. */

@@ -2,7 +2,7 @@
 
 import { formatMegabytes, t } from "../../src/photochrom/web/static/texts.js";
 import { Download, LoadError } from "./download.ts";
-import { keepForOffline } from "./offline.ts";
+import { startOffline } from "./offline.ts";
 
 /** The files of the engine, unpacked. */
 export interface EngineFiles {
@@ -26,14 +26,8 @@ const SIMD_MODULE = new Uint8Array([
 
 const $ = <Type extends HTMLElement>(id: string) => document.getElementById(id) as Type;
 
-let files: Promise<EngineFiles> | null = null;
-
 /** Return the files of the engine; it waits for the user where that fails, and never throws. */
-export function loadEngine(): Promise<EngineFiles> {
-  return (files ??= load());
-}
-
-async function load(): Promise<EngineFiles> {
+export async function loadEngine(): Promise<EngineFiles> {
   if (!isSupported()) {
     showFailure(t("engine.unsupported"));
     return new Promise(() => {}); // never
@@ -65,7 +59,7 @@ async function load(): Promise<EngineFiles> {
   clearTimeout(timer);
   $("engine").hidden = true;
   const [runtimeFile, modelFile] = await Promise.all(downloads.map((download) => download.read()));
-  keepForOffline([
+  startOffline([
     [runtime.url, runtimeFile],
     [model.url, modelFile],
   ]);

@@ -2,31 +2,19 @@
 
 const { serviceWorker } = navigator; // not defined on http, other than on localhost
 
-let keeping = Promise.resolve();
-
-/** Keep files that the page has loaded, by address, for the service worker: it loads the others. */
-export function keepForOffline(files: [string, ArrayBuffer][]): void {
-  if (!serviceWorker || serviceWorker.controller) return;
-  const responses = files.map(([url, content]) => [url, new Response(content)] as const); // copies
-  keeping = store(responses);
-}
-
-async function store(responses: (readonly [string, Response])[]): Promise<void> {
-  // Its service worker deletes caches whose names start like this, once it has its own.
-  const cache = await caches.open(`photochrom ${new URL(".", location.href)} loaded`);
-  for (const [url, response] of responses) await cache.put(url, response);
-}
+let isStarted = false;
 
 /**
  * Start the service worker, where the browser offers one: on https and on localhost.
  *
- * A new version that was loaded before is put in place of the old one now, unless the site is open
- * in another tab.
+ * @param files What the page has loaded, by address; the service worker loads the others. They may
+ *   be changed afterwards.
  */
-export async function startOffline(): Promise<void> {
-  if (!serviceWorker) return;
+export async function startOffline(files: [string, ArrayBuffer][]): Promise<void> {
+  if (!serviceWorker || isStarted) return;
+  isStarted = true;
   try {
-    await keeping;
+    if (!serviceWorker.controller) await keep(files);
     await serviceWorker.register("service_worker.js", { updateViaCache: "none" });
   } catch (error) {
     // No space, no connection, or a browser that forbids it.
@@ -37,7 +25,17 @@ export async function startOffline(): Promise<void> {
   document.getElementById("offline-note")!.hidden = false;
 }
 
-/** Put a waiting version in place of the current one, and load the page again; see above. */
+/** Store files where the service worker finds them; it deletes that cache once it has its own. */
+async function keep(files: [string, ArrayBuffer][]): Promise<void> {
+  const responses = files.map(([url, content]) => [url, new Response(content)] as const); // copies
+  const cache = await caches.open(`photochrom ${new URL(".", location.href)} loaded`);
+  for (const [url, response] of responses) await cache.put(url, response);
+}
+
+/**
+ * Put a new version, which was stored during the last visit, in place of the current one, and load
+ * the page again; not while it is open in another tab.
+ */
 export async function useNewVersion(): Promise<void> {
   const registration = await serviceWorker?.getRegistration();
   if (!registration?.waiting || !serviceWorker.controller) return;
