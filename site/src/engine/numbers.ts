@@ -6,12 +6,15 @@ export function roundHalfEven(value: number): number {
   return rounded - value === 0.5 && rounded % 2 ? rounded - 1 : rounded;
 }
 
+/** Return the sum. */
+export function sum(values: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < values.length; i++) total += values[i];
+  return total;
+}
+
 /** Return the mean. */
-export const mean = (values: ArrayLike<number>): number => {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i];
-  return sum / values.length;
-};
+export const mean = (values: ArrayLike<number>): number => sum(values) / values.length;
 
 /** Return a percentile, interpolated between the nearest values. */
 export function percentile(values: ArrayLike<number>, percent: number): number {
