@@ -1,7 +1,7 @@
 // Build what the static site has beside the page's own files: src/photochrom/site/bundle.
 
-import { readFileSync } from "node:fs";
-import { copyFile, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -11,13 +11,16 @@ import { build } from "esbuild";
 const SITE = dirname(fileURLToPath(import.meta.url));
 const STATIC = resolve(SITE, "../src/photochrom/web/static");
 const BUNDLE = resolve(SITE, "../src/photochrom/site/bundle");
+const OUTPUT = join(SITE, "node_modules/.bundle");
 const MODULES = join(SITE, "node_modules");
+const LICENSES = join(SITE, "licenses");
 const ORT = join(MODULES, "onnxruntime-web/dist");
 const CODECS = [
   "@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm",
   "@cornerstonejs/codec-libjpeg-turbo-8bit/dist/libjpegturbowasm.wasm",
 ];
-const GROUND = "#f6f3ec"; // the page's background, around the icon where a system cuts it to a shape of its own
+// The page's background, around the icon where a system gives it another shape.
+const GROUND = "#f6f3ec";
 const OPTIONS = {
   absWorkingDir: SITE,
   bundle: true,
@@ -25,7 +28,7 @@ const OPTIONS = {
   target: ["es2022"],
   metafile: true,
   logLevel: "warning",
-  outdir: BUNDLE,
+  outdir: OUTPUT,
 };
 
 /** The site's own transport in place of the page's, and ONNX Runtime in a file of its own. */
@@ -60,11 +63,11 @@ async function bundleScripts() {
 }
 
 async function copyRuntimes() {
-  await copyFile(join(ORT, "ort.wasm.bundle.min.mjs"), join(BUNDLE, "ort.js"));
+  await copyFile(join(ORT, "ort.wasm.bundle.min.mjs"), join(OUTPUT, "ort.js"));
   const runtime = await readFile(join(ORT, "ort-wasm-simd-threaded.wasm"));
   // Not .gz: some hosts say of such a file that it is encoded for transfer.
-  await writeFile(join(BUNDLE, "ort.wasm.gzip"), gzipSync(runtime, { level: 9 }));
-  for (const path of CODECS) await copyFile(join(MODULES, path), join(BUNDLE, basename(path)));
+  await writeFile(join(OUTPUT, "ort.wasm.gzip"), gzipSync(runtime, { level: 9 }));
+  for (const path of CODECS) await copyFile(join(MODULES, path), join(OUTPUT, basename(path)));
 }
 
 /** Draw the icons of the installed page from icon.svg. */
@@ -78,34 +81,41 @@ async function drawIcons() {
     .replace(">", `><path fill="${GROUND}" d="M-14-14h92v92h-92z"/>`);
   for (const [name, svg] of Object.entries({ icon, "icon-maskable": maskable })) {
     for (const size of [192, 512]) {
-      await writeFile(join(BUNDLE, `${name}-${size}.png`), draw(svg, size).asPng());
+      await writeFile(join(OUTPUT, `${name}-${size}.png`), draw(svg, size).asPng());
     }
   }
 }
 
-/** Write the licences of the packages; it throws an Error if one has none. */
-async function writeLicences(packages) {
+/** Write the licences of the packages, of which some have none in their files. */
+async function writeLicences(names) {
   const texts = [];
-  for (const name of packages) {
-    const { version, license } = JSON.parse(
-      readFileSync(join(MODULES, name, "package.json"), "utf8"),
-    );
-    const files = [];
-    for (const folder of [join(MODULES, name), join(MODULES, name, "codec")]) {
-      const names = await readdir(folder).catch(() => []);
-      files.push(...names.filter((file) => /^licen[cs]e/i.test(file)).map((file) => join(folder, file)));
-    }
-    if (name === "onnxruntime-web") files.push(join(SITE, "licenses/onnxruntime.txt"));
-    if (!files.length) throw new Error(`the npm package ${name} has no licence file`);
+  for (const name of names) {
+    const folder = join(MODULES, name);
+    const { version, license } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
+    const own = `${name.replace("@", "").replace("/", "-")}.txt`;
+    const files = [
+      ...(await findLicences(folder)),
+      ...(await findLicences(join(folder, "codec"))),
+      ...(await readdir(LICENSES)).filter((file) => file === own).map((file) => join(LICENSES, file)),
+    ];
+    if (!files.length) throw new Error(`${name} has no licence file; add site/licenses/${own}`);
     const contents = await Promise.all(files.map((file) => readFile(file, "utf8")));
     texts.push(`${name} ${version} (${license})\n\n${contents.join("\n\n").trim()}\n`);
   }
-  await writeFile(join(BUNDLE, "licenses.txt"), texts.join(`\n${"-".repeat(80)}\n\n`));
+  await writeFile(join(OUTPUT, "licenses.txt"), texts.join(`\n${"-".repeat(80)}\n\n`));
 }
 
-await rm(BUNDLE, { recursive: true, force: true });
-await mkdir(BUNDLE, { recursive: true });
+/** Return the licence files in a folder, none if there is no such folder. */
+async function findLicences(folder) {
+  const files = existsSync(folder) ? await readdir(folder) : [];
+  return files.filter((file) => /^licen[cs]e/i.test(file)).map((file) => join(folder, file));
+}
+
+await rm(OUTPUT, { recursive: true, force: true });
+await mkdir(OUTPUT, { recursive: true });
 const packages = await bundleScripts();
 await copyRuntimes();
 await drawIcons();
 await writeLicences(packages);
+await rm(BUNDLE, { recursive: true, force: true });
+await rename(OUTPUT, BUNDLE); // only now, as an error leaves the last bundle in its place

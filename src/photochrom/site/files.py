@@ -50,9 +50,11 @@ def make_files(model: Path | None = None) -> dict[str, bytes]:
     """
     if not BUNDLE.is_dir():
         raise PhotochromError(
-            "this source tree has no built site; run `cd site && npm install && npm run build` "
-            "with Node.js 20 or later"
+            "the parts of the site that run in the browser are not built; in the source tree, with "
+            "Node.js 20 or later, run `cd site && npm install && npm run build`"
         )
+    limits = Limits()
+    models = Models([model], device="cpu", max_network_pixels=limits.max_network_pixels)
     bundle = _read(BUNDLE, BUNDLE.iterdir())
     files = {f"static/{name}": content for name, content in bundle.items() if name not in _IN_ROOT}
     shown = [STATIC / f"{name}.css" for name in STYLES]
@@ -61,7 +63,7 @@ def make_files(model: Path | None = None) -> dict[str, bytes]:
     files[f"static/{_MODEL}"] = (model or default_model_path()).read_bytes()
     files[_LICENSES] = bundle[_LICENSES] + _runtime_notices()
     files["photochrom.webmanifest"] = _manifest()
-    files |= _pages(model, files)
+    files |= _pages(models, limits.max_bytes, files)
     hashes = {path: _hash(content) for path, content in files.items()}
     files[_SERVICE_WORKER] = _service_worker(bundle[_SERVICE_WORKER], hashes)
     files[LISTING] = _json({"version": __version__, "files": sorted([*files, LISTING])})
@@ -80,15 +82,14 @@ def _json(value: object) -> bytes:
     return f"{json.dumps(value, indent=1)}\n".encode()
 
 
-def _pages(model: Path | None, files: dict[str, bytes]) -> dict[str, bytes]:
+def _pages(models: Models, max_bytes: int, files: dict[str, bytes]) -> dict[str, bytes]:
     """Return one HTML file for each language.
 
     Args:
-        model: An ONNX file; None: the default model.
+        models: The one model.
+        max_bytes: Of one photo.
         files: All others that they refer to.
     """
-    limits = Limits()
-    models = Models([model], device="cpu", max_network_pixels=limits.max_network_pixels)
     environment = create_environment()
 
     def static(name: str) -> str:
@@ -110,7 +111,7 @@ def _pages(model: Path | None, files: dict[str, bytes]) -> dict[str, bytes]:
             environment,
             Texts(code, site=True),
             models=models,
-            max_bytes=limits.max_bytes,
+            max_bytes=max_bytes,
             static=static,
             site=site,
         ).encode()
@@ -136,16 +137,15 @@ def _manifest() -> bytes:
 
 def _service_worker(script: bytes, hashes: dict[str, str]) -> bytes:
     """Return the service worker; another version of the site has another one."""
-    version = _hash(_json(hashes))
-    head = (
-        f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(hashes, indent=1)};\n"
-    )
-    return head.encode() + script
+    constants = {"VERSION": _hash(_json(hashes)), "FILES": hashes}
+    lines = [f"const {name} = {json.dumps(value)};\n" for name, value in constants.items()]
+    return "".join(lines).encode() + script
 
 
 def _runtime_notices() -> bytes:
-    """Return the notices of the software in ONNX Runtime, which its Python package has too."""
+    """Return the notices of the software in ONNX Runtime, as far as its Python package has them."""
     spec = importlib.util.find_spec("onnxruntime")
     assert spec is not None
     assert spec.origin is not None
-    return b"\n" + Path(spec.origin).with_name("ThirdPartyNotices.txt").read_bytes()
+    notices = Path(spec.origin).with_name("ThirdPartyNotices.txt")
+    return b"\n" + notices.read_bytes() if notices.is_file() else b""
