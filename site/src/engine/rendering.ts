@@ -5,6 +5,7 @@ import type { Photo, Planes, Rectangle } from "../types.ts";
 import {
   fFast, F_EPSILON, fInverse, LAST, outputTablesOf, resultSpace, tablesOf,
 } from "./color.ts";
+import { cropPhoto } from "./geometry.ts";
 import { chromaScale, isOutside, largestChroma } from "./gamut.ts";
 import { linearNeighbors, resizePhotoArea } from "./resize.ts";
 import { roundHalfEven } from "./numbers.ts";
@@ -58,16 +59,6 @@ export function rowsOf(photo: Photo, top: number, bottom: number): Photo {
   const length = 4 * photo.width;
   const pixels = photo.pixels.subarray(top * length, bottom * length);
   return { ...photo, height: bottom - top, pixels };
-}
-
-/** Return a copy of a part of a photo. */
-export function cropPhoto(photo: Photo, [left, top, width, height]: Rectangle): Photo {
-  const pixels = new Uint8ClampedArray(4 * width * height);
-  for (let y = 0; y < height; y++) {
-    const start = 4 * ((top + y) * photo.width + left);
-    pixels.set(photo.pixels.subarray(start, start + 4 * width), 4 * y * width);
-  }
-  return { ...photo, width, height, pixels };
 }
 
 /** Return a copy to show on a screen; its long side has at most `maxSide` px. */

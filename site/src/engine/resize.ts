@@ -1,6 +1,7 @@
 // Resizing and averaging of images, equal to OpenCV's `resize` and `blur`.
 
 import type { Photo, Planes } from "../types.ts";
+import { roundHalfEven } from "./numbers.ts";
 
 type Values = Float32Array | Uint8ClampedArray;
 
@@ -30,8 +31,10 @@ export function resizeLinear(planes: Planes, width: number, height: number): Pla
   return resizePlanes(planes, width, height, linearResizer);
 }
 
+type FindNeighbors = (size: number, count: number) => Neighbors;
 type Resizer = (
-  source: Values, width: number, height: number, result: Values, w: number, h: number,
+  source: Float32Array, width: number, height: number,
+  result: Float32Array, w: number, h: number,
 ) => void;
 
 function resizePlanes(planes: Planes, width: number, height: number, resizer: Resizer): Planes {
@@ -47,31 +50,30 @@ function resizePlanes(planes: Planes, width: number, height: number, resizer: Re
 }
 
 const areaResizer: Resizer = (source, width, height, result, w, h) => {
-  if (w > width || h > height) blend(source, width, height, result, w, h, 1, areaNeighbors);
+  if (w > width || h > height) blend(source, width, height, result, w, h, areaNeighbors);
   else average(source, width, height, result, w, h, 1);
 };
 
 const linearResizer: Resizer = (source, width, height, result, w, h) =>
-  blend(source, width, height, result, w, h, 1, linearNeighbors);
+  blend(source, width, height, result, w, h, linearNeighbors);
 
 /** Return a photo resized by averaging areas, in encoded values; alpha is as the colours are. */
 export function resizePhotoArea(photo: Photo, width: number, height: number): Photo {
   const { pixels, width: w, height: h } = photo;
   if (w === width && h === height) return { ...photo, pixels: pixels.slice() };
+  if (width > w || height > h) return blendPixels(photo, width, height, areaNeighbors);
   const result = new Uint8ClampedArray(4 * width * height);
-  if (width > w || height > h) blend(pixels, w, h, result, width, height, 4, areaNeighbors);
-  else if (w === 2 * width && h === 2 * height) halve(pixels, w, result, width, height);
+  if (w === 2 * width && h === 2 * height) halve(pixels, w, result, width, height);
   else average(pixels, w, h, result, width, height, 4);
   return { ...photo, width, height, pixels: result };
 }
 
-/** Return a photo resized bilinearly, as `resizePhotoArea`. */
+/** Return a photo resized bilinearly, in encoded values, as `resizePhotoArea`. */
 export function resizePhotoLinear(photo: Photo, width: number, height: number): Photo {
-  const { pixels, width: w, height: h } = photo;
-  if (w === width && h === height) return { ...photo, pixels: pixels.slice() };
-  const result = new Uint8ClampedArray(4 * width * height);
-  blend(pixels, w, h, result, width, height, 4, linearNeighbors);
-  return { ...photo, width, height, pixels: result };
+  if (photo.width === width && photo.height === height) {
+    return { ...photo, pixels: photo.pixels.slice() };
+  }
+  return blendPixels(photo, width, height, linearNeighbors);
 }
 
 /** Average squares of 2 x 2 pixels, rounded half up. */
@@ -137,7 +139,7 @@ function average(
 
 /** Return what of `size` values makes each of `count` averages; indices count channels. */
 function areaTaps(size: number, count: number, channels: number): Taps {
-  const scale = size / count;
+  const scale = scaleOf(size, count);
   const source: number[] = [];
   const target: number[] = [];
   const weight: number[] = [];
@@ -163,68 +165,120 @@ function areaTaps(size: number, count: number, channels: number): Taps {
   };
 }
 
-/** Interpolate interleaved values of some channels between neighbours. */
+/** Interpolate values between neighbours. */
 function blend(
-  source: Values, width: number, height: number, result: Values, w: number, h: number,
-  channels: number, neighbors: (size: number, count: number) => Neighbors,
+  source: Float32Array, width: number, height: number,
+  result: Float32Array, w: number, h: number, neighbors: FindNeighbors,
 ): void {
   const columns = neighbors(width, w);
   const rows = neighbors(height, h);
-  const length = w * channels;
-  let [upper, lower] = [new Float32Array(length), new Float32Array(length)];
-  let [upperRow, lowerRow] = [-1, -1];
-  const fill = (line: Float32Array, row: number) => {
+  const lines = new LineCache(new Float32Array(w), new Float32Array(w), (line, row) => {
+    const start = row * width;
+    for (let x = 0; x < w; x++) {
+      const value = source[start + columns.first[x]];
+      line[x] = value + columns.share[x] * (source[start + columns.second[x]] - value);
+    }
+  });
+  for (let y = 0, target = 0; y < h; y++) {
+    const [upper, lower] = lines.get(rows.first[y], rows.second[y]);
+    const share = rows.share[y];
+    for (let x = 0; x < w; x++, target++) result[target] = upper[x] + share * (lower[x] - upper[x]);
+  }
+}
+
+/** Interpolate pixels between neighbours in whole numbers, rounded as OpenCV does. */
+function blendPixels(photo: Photo, w: number, h: number, neighbors: FindNeighbors): Photo {
+  const { width, pixels } = photo;
+  const columns = neighbors(width, w);
+  const rows = neighbors(photo.height, h);
+  const [first, second] = [columns.first, columns.second];
+  const shares = fixedShares(columns);
+  const lines = new LineCache(new Int32Array(4 * w), new Int32Array(4 * w), (line, row) => {
     const start = row * width;
     for (let x = 0, target = 0; x < w; x++) {
-      const first = (start + columns.first[x]) * channels;
-      const second = (start + columns.second[x]) * channels;
-      const share = columns.share[x];
-      for (let c = 0; c < channels; c++, target++) {
-        const value = source[first + c];
-        line[target] = value + share * (source[second + c] - value);
+      const left = 4 * (start + first[x]);
+      const right = 4 * (start + second[x]);
+      for (let c = 0; c < 4; c++, target++) {
+        const sum = pixels[left + c] * shares[2 * x] + pixels[right + c] * shares[2 * x + 1];
+        line[target] = sum >> 4;
       }
     }
-  };
-  for (let y = 0; y < h; y++) {
-    const first = rows.first[y];
-    const second = rows.second[y];
-    if (upperRow !== first) {
-      [upper, lower, upperRow, lowerRow] = [lower, upper, lowerRow, upperRow];
-      if (upperRow !== first) fill(upper, first);
-      upperRow = first;
+  });
+  const rowShares = fixedShares(rows);
+  const result = new Uint8ClampedArray(4 * w * h);
+  for (let y = 0, target = 0; y < h; y++) {
+    const [upper, lower] = lines.get(rows.first[y], rows.second[y]);
+    const [above, below] = [rowShares[2 * y], rowShares[2 * y + 1]];
+    for (let k = 0; k < 4 * w; k++, target++) {
+      result[target] = (((above * upper[k]) >> 16) + ((below * lower[k]) >> 16) + 2) >> 2;
     }
-    if (lowerRow !== second) fill(lower, second);
-    lowerRow = second;
-    const share = rows.share[y];
-    for (let k = 0, target = y * length; k < length; k++, target++) {
-      result[target] = upper[k] + share * (lower[k] - upper[k]);
+  }
+  return { ...photo, width: w, height: h, pixels: result };
+}
+
+/** Return the shares of first and second neighbours in 1/2048. */
+function fixedShares({ share }: Neighbors): Int32Array {
+  return Int32Array.from({ length: 2 * share.length }, (_, i) =>
+    roundHalfEven(2048 * (i % 2 === 0 ? 1 - share[i >> 1] : share[i >> 1])),
+  );
+}
+
+/** The two lines that were made last. */
+class LineCache<Line> {
+  private rows = [-1, -1];
+  private readonly lines: [Line, Line];
+
+  constructor(
+    first: Line,
+    second: Line,
+    private readonly fill: (line: Line, row: number) => void,
+  ) {
+    this.lines = [first, second];
+  }
+
+  /** Return the lines of two rows, which rise from call to call. */
+  get(upper: number, lower: number): [Line, Line] {
+    if (this.rows[1] === upper && this.rows[0] !== upper) {
+      this.lines.reverse();
+      this.rows.reverse();
     }
+    [upper, lower].forEach((row, i) => {
+      if (this.rows[i] !== row) this.fill(this.lines[i], row);
+      this.rows[i] = row;
+    });
+    return this.lines;
   }
 }
 
 /** Return the neighbours of each of `count` places between the centres of `size` values. */
 export function linearNeighbors(size: number, count: number): Neighbors {
-  return neighborsAt(size, count, (i) => (i + 0.5) * (size / count) - 0.5);
+  const scale = scaleOf(size, count);
+  return neighborsAt(size, count, (i) => (i + 0.5) * scale - 0.5);
 }
 
 /** Likewise, as OpenCV averages areas where one side grows. */
 function areaNeighbors(size: number, count: number): Neighbors {
+  const scale = scaleOf(size, count);
   return neighborsAt(size, count, (i) => {
-    const index = Math.floor(i * (size / count));
+    const index = Math.floor(i * scale);
     const share = i + 1 - (index + 1) * (count / size);
     return index + (share <= 0 ? 0 : share - Math.floor(share));
   });
 }
 
-function neighborsAt(size: number, count: number, place: (index: number) => number): Neighbors {
+/** Return the size of an area of the result in the source, with the rounding of OpenCV. */
+const scaleOf = (size: number, count: number) => 1 / (count / size);
+
+function neighborsAt(size: number, count: number, placeOf: (index: number) => number): Neighbors {
   const first = new Int32Array(count);
   const second = new Int32Array(count);
   const share = new Float32Array(count);
   for (let i = 0; i < count; i++) {
-    const inside = Math.min(Math.max(place(i), 0), size - 1);
-    first[i] = Math.floor(inside);
-    second[i] = Math.min(first[i] + 1, size - 1);
-    share[i] = inside - first[i];
+    const place = Math.fround(placeOf(i));
+    const index = Math.floor(place);
+    first[i] = Math.min(Math.max(index, 0), size - 1);
+    second[i] = Math.min(Math.max(index + 1, 0), size - 1);
+    share[i] = place - index;
   }
   return { first, second, share };
 }
