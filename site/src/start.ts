@@ -36,10 +36,14 @@ function writeChoice(language: string): void {
   }
 }
 
-if (location.protocol === "file:") {
-  document.addEventListener("DOMContentLoaded", () => {
-    document.getElementById("engine-file")!.hidden = false;
-  });
-} else {
-  openLanguage();
+/** Say why nothing happens if the page's module does not load, as from a file. */
+function onError({ target }: Event): void {
+  if (!(target instanceof HTMLScriptElement)) return;
+  const id = location.protocol === "file:" ? "engine-file" : "engine-script";
+  const show = () => (document.getElementById(id)!.hidden = false);
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", show);
+  else show();
 }
+
+window.addEventListener("error", onError, { capture: true }); // the event of an element, not an Error
+if (location.protocol !== "file:") openLanguage();
