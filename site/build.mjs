@@ -1,6 +1,6 @@
 // Build what the static site has beside the page's own files: src/photochrom/site/bundle.
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -21,8 +21,12 @@ const CODECS = [
 ];
 // The page's background, around the icon where a system gives it another shape.
 const GROUND = "#f6f3ec";
+const VERSION = /__version__ = "(.+)"/.exec(
+  readFileSync(resolve(SITE, "../src/photochrom/version.py"), "utf8"),
+)[1];
 const OPTIONS = {
   absWorkingDir: SITE,
+  define: { PHOTOCHROM_VERSION: JSON.stringify(VERSION) },
   bundle: true,
   minify: true,
   target: ["es2022"],

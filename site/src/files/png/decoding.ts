@@ -1,0 +1,273 @@
+// Decoding of PNGs of up to 8 bits for a channel.
+
+import { Unzlib, inflateSync } from "fflate";
+
+import { type Photo, PhotoError } from "../../types.ts";
+import { type Bytes, isEqual, join, toBinary, u16, u32 } from "../bytes.ts";
+import { withoutPadding } from "../jpeg/truncation.ts";
+import {
+  GREY,
+  GREY_ALPHA,
+  type Header,
+  PALETTE,
+  RGB,
+  RGB_ALPHA,
+  contentOf,
+  isIntact,
+  readChunks,
+  readHeader,
+} from "./chunks.ts";
+
+const CHANNELS: Record<number, number> = {
+  [GREY]: 1,
+  [RGB]: 3,
+  [PALETTE]: 1,
+  [GREY_ALPHA]: 2,
+  [RGB_ALPHA]: 4,
+};
+const STEP = 1 << 12;
+const ADLER_MODULUS = 65521;
+const ADLER_RUN = 3800; // bytes whose sums fit into 32 bits
+/** Left, top, and steps horizontally and vertically of the passes of Adam7. */
+const PASSES = [
+  ...[
+    [0, 0, 8, 8],
+    [4, 0, 8, 8],
+    [0, 4, 4, 8],
+    [2, 0, 4, 4],
+  ],
+  ...[
+    [0, 2, 2, 4],
+    [1, 0, 2, 2],
+    [0, 1, 1, 2],
+  ],
+];
+
+/** A decoded image, and how many of its rows the file has. */
+export interface Decoded {
+  image: Pick<Photo, "width" | "height" | "pixels">;
+  rows: number;
+}
+
+/** A file without all of its pixels, of which `decode` may read a part. */
+export class CutOffError extends Error {}
+
+/** Tell whether the colour type is one of grey. */
+export const isGrey = ({ colorType }: Header): boolean =>
+  colorType === GREY || colorType === GREY_ALPHA;
+
+/** Read and check the header; a `PhotoError` says what is not supported. */
+export function checkHeader(data: Bytes, name: string): Header {
+  const header = readHeader(data);
+  const [first] = readChunks(data);
+  if (first?.name !== "IHDR" || !isIntact(first.bytes) || first.bytes.length !== 25) {
+    throw new PhotoError(`${name} is a PNG whose header is damaged; save it again as PNG`);
+  }
+  const { width, height, depth, colorType } = header;
+  const isAllowed =
+    CHANNELS[colorType] !== undefined &&
+    [1, 2, 4, 8, 16].includes(depth) &&
+    (depth >= 8 || CHANNELS[colorType] === 1) &&
+    !(colorType === PALETTE && depth === 16);
+  if (!isAllowed || !width || !height || data[26] || data[27] || data[28] > 1) {
+    throw new PhotoError(
+      `${name} is a PNG of ${width}x${height} px with ${depth} bits of colour type ${colorType}, ` +
+        "which the format does not have; save it again as PNG",
+    );
+  }
+  return header;
+}
+
+/**
+ * Decode a PNG.
+ *
+ * @param isPart Whether a file that is cut off is decoded as far as it goes, unless interlaced.
+ *
+ * Throws a `CutOffError` if it is not complete or damaged.
+ */
+export function decode(file: Bytes, header: Header, isPart: boolean): Decoded {
+  const data = isPart ? withoutPadding(file) : file;
+  const chunks = readChunks(data);
+  const content = chunks
+    .filter(({ name }) => name === "IDAT")
+    .map(({ bytes }) => bytes.subarray(8, 8 + u32(bytes, 0)));
+  const passes = header.isInterlaced ? PASSES : [[0, 0, 1, 1]];
+  const sizes = passes.map(([left, top, across, down]) => ({
+    width: Math.ceil((header.width - left) / across),
+    height: Math.ceil((header.height - top) / down),
+  }));
+  const bits = header.depth * CHANNELS[header.colorType];
+  const strides = sizes.map(({ width }) => 1 + Math.ceil((width * bits) / 8));
+  const lengths = sizes.map(({ width, height }, index) =>
+    width > 0 && height > 0 ? strides[index] * height : 0,
+  );
+  const size = lengths.reduce((sum, length) => sum + length, 0);
+  const bytes = isPart ? inflatePart(content, size) : inflateAll(join(content), size);
+  const rows = header.isInterlaced ? header.height : Math.floor(bytes.length / strides[0]);
+  const pixels = new Uint8ClampedArray(4 * header.width * header.height);
+  const convert = makeConverter(header, readTransparency(data, chunks));
+  let start = 0;
+  passes.forEach(([left, top, across, down], index) => {
+    if (!lengths[index]) return;
+    const stride = strides[index];
+    let above: Uint8Array = new Uint8Array(stride - 1);
+    for (let row = 0; row < Math.min(sizes[index].height, rows); row += 1) {
+      const line = bytes.subarray(start + 1, start + stride);
+      unfilter(bytes[start], line, above, Math.max(1, bits >> 3));
+      const place = (top + row * down) * header.width + left;
+      convert(line, sizes[index].width, pixels, 4 * place, 4 * across);
+      above = line;
+      start += stride;
+    }
+  });
+  return { image: { width: header.width, height: header.height, pixels }, rows };
+}
+
+/** Decompress a size, and check the sum of the data. */
+function inflateAll(content: Bytes, size: number): Bytes {
+  const output = new Uint8Array(size);
+  try {
+    const inflated = inflateSync(content.subarray(2), { out: output });
+    if (inflated.length < size) throw new Error("there are too few pixels");
+  } catch (error) {
+    throw new CutOffError(`its pixels are damaged or missing: ${(error as Error).message}`);
+  }
+  // More data than the image needs have another sum, which nothing depends on.
+  const sum = adler32(output);
+  if (!isEqual(sum, content.subarray(content.length - 4)) && !hasSum(content, sum)) {
+    throw new CutOffError("its pixels are damaged: their checksum is wrong");
+  }
+  return output;
+}
+
+/** Tell whether a checksum is among the last bytes, before padding. */
+const hasSum = (content: Bytes, sum: Uint8Array): boolean =>
+  toBinary(content.subarray(-64)).includes(toBinary(sum));
+
+/** Decompress up to a size, as far as possible. */
+function inflatePart(parts: readonly Bytes[], size: number): Bytes {
+  const output = new Uint8Array(size);
+  let length = 0;
+  const stream = new Unzlib((chunk) => {
+    const rest = chunk.subarray(0, size - length);
+    output.set(rest, length);
+    length += rest.length;
+  });
+  try {
+    for (const part of parts) {
+      for (let start = 0; start < part.length && length < size; start += STEP) {
+        stream.push(part.subarray(start, start + STEP));
+      }
+    }
+  } catch {
+    // The rest is damaged; fflate throws errors of several types.
+  }
+  return output.subarray(0, length);
+}
+
+/** Return the checksum of zlib (RFC 1950). */
+function adler32(data: Uint8Array): Bytes {
+  let [a, b] = [1, 0];
+  for (let start = 0; start < data.length; start += ADLER_RUN) {
+    const end = Math.min(start + ADLER_RUN, data.length);
+    for (let index = start; index < end; index += 1) {
+      a += data[index];
+      b += a;
+    }
+    a %= ADLER_MODULUS;
+    b %= ADLER_MODULUS;
+  }
+  return Uint8Array.of(b >> 8, b, a >> 8, a);
+}
+
+/** Undo the filter of a row in place (section 9); `step` is the bytes of a pixel. */
+function unfilter(type: number, line: Uint8Array, above: Uint8Array, step: number): void {
+  const { length } = line;
+  if (type === 1) {
+    for (let at = step; at < length; at += 1) line[at] += line[at - step];
+  } else if (type === 2) {
+    for (let at = 0; at < length; at += 1) line[at] += above[at];
+  } else if (type === 3) {
+    for (let at = 0; at < length; at += 1) {
+      line[at] += ((at < step ? 0 : line[at - step]) + above[at]) >> 1;
+    }
+  } else if (type === 4) {
+    for (let at = 0; at < length; at += 1) {
+      const [a, b, c] =
+        at < step ? [0, above[at], 0] : [line[at - step], above[at], above[at - step]];
+      const [pa, pb, pc] = [Math.abs(b - c), Math.abs(a - c), Math.abs(a + b - 2 * c)];
+      line[at] += pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
+    }
+  } else if (type !== 0) {
+    throw new CutOffError(`its pixels are damaged: there is no filter ${type}`);
+  }
+}
+
+type Converter = (
+  line: Uint8Array,
+  width: number,
+  pixels: Uint8ClampedArray,
+  start: number,
+  step: number,
+) => void;
+
+/** Return a function that writes a row of samples as RGBA, from `start` on, each after `step`. */
+function makeConverter(header: Header, transparency: Bytes | null): Converter {
+  const { depth, colorType } = header;
+  if (colorType === GREY || colorType === PALETTE) {
+    const colors =
+      colorType === GREY ? greyLevels(depth, transparency) : paletteOf(header, transparency);
+    const mask = 2 ** depth - 1;
+    return (line, width, pixels, start, step) => {
+      for (let x = 0, to = start; x < width; x += 1, to += step) {
+        const bit = x * depth;
+        const sample = (line[bit >> 3] >> (8 - depth - (bit & 7))) & mask;
+        pixels.set(colors.subarray(4 * sample, 4 * sample + 4), to);
+      }
+    };
+  }
+  const channels = CHANNELS[colorType];
+  const key =
+    colorType === RGB && transparency ? [0, 2, 4].map((at) => u16(transparency, at)) : null;
+  return (line, width, pixels, start, step) => {
+    for (let x = 0, from = 0, to = start; x < width; x += 1, from += channels, to += step) {
+      const isColor = channels >= 3;
+      pixels[to] = line[from];
+      pixels[to + 1] = line[isColor ? from + 1 : from];
+      pixels[to + 2] = line[isColor ? from + 2 : from];
+      const isKey =
+        key !== null &&
+        line[from] === key[0] &&
+        line[from + 1] === key[1] &&
+        line[from + 2] === key[2];
+      pixels[to + 3] = channels % 2 === 0 ? line[from + channels - 1] : isKey ? 0 : 255;
+    }
+  };
+}
+
+/** Return RGBA of each level of grey. */
+function greyLevels(depth: number, transparency: Bytes | null): Uint8Array {
+  const maximum = 2 ** depth - 1;
+  const transparent = transparency ? u16(transparency, 0) : -1;
+  const colors = Array.from({ length: maximum + 1 }, (_, level) => {
+    const value = (level * 255) / maximum;
+    return [value, value, value, level === transparent ? 0 : 255];
+  });
+  return Uint8Array.from(colors.flat());
+}
+
+/** Return RGBA of each index of a palette; those beyond its end are black. */
+function paletteOf({ palette }: Header, transparency: Bytes | null): Uint8Array {
+  const colors = new Uint8Array(4 * 256).fill(255);
+  for (let index = 0; index < 256; index += 1) {
+    const color = [0, 1, 2].map((channel) => palette[3 * index + channel] ?? 0);
+    colors.set([...color, transparency?.[index] ?? 255], 4 * index);
+  }
+  return colors;
+}
+
+/** Return the content of the chunk tRNS, null if there is none. */
+function readTransparency(_data: Bytes, chunks: ReturnType<typeof readChunks>): Bytes | null {
+  const chunk = chunks.find(({ name, bytes }) => name === "tRNS" && isIntact(bytes));
+  return chunk ? contentOf(chunk.bytes) : null;
+}

@@ -1,0 +1,236 @@
+"""Photos that the site's engine reads and writes, compared with what Python reads and writes."""
+
+import dataclasses
+import json
+import shutil
+import struct
+import subprocess
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from photochrom.color import SRGB, icc
+from photochrom.colorize.rendering import format_mark
+from photochrom.imagefile import exif
+from photochrom.imagefile.jpeg.segments import make_segment
+from photochrom.imagefile.photo import Encoding, Photo
+from photochrom.imagefile.png.chunks import make_chunk
+from photochrom.imagefile.reading import open_photo
+from photochrom.imagefile.writing import encode_photo, result_warnings
+from photochrom.version import __version__
+from support import kept, xmp
+from support.icc_profiles import SPACES, gamma, grey
+from support.metadata import IPTC, exif_block, resource
+
+SITE = Path(__file__).parents[2] / "site"
+ESBUILD = SITE / "node_modules/.bin/esbuild"
+
+pytestmark = pytest.mark.skipif(
+    not ESBUILD.exists() or shutil.which("node") is None,
+    reason="Node.js or site/node_modules is missing",
+)
+RNG = np.random.default_rng(27)
+Y, X = np.mgrid[:99, :133]
+PICTURE = Image.fromarray(
+    np.clip(
+        np.dstack([X * 1.9, Y * 2.5, (X * Y) % 251]) + RNG.normal(0, 9, (99, 133, 3)), 0, 255
+    ).astype(np.uint8)
+)
+REGIONS = xmp.packet(
+    '<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions stDim:w="133" '
+    'stDim:h="99" stDim:unit="pixel"/><mwg-rs:RegionList><rdf:Bag><rdf:li '
+    'rdf:parseType="Resource"><mwg-rs:Name>Ann</mwg-rs:Name><mwg-rs:Area stArea:x="0.25" '
+    'stArea:y="0.375" stArea:w="0.125" stArea:h="0.0625" stArea:unit="normalized"/></rdf:li>'
+    "</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions>",
+    'tiff:ImageWidth="133" tiff:ImageLength="99" tiff:Orientation="1"',
+)
+
+
+@dataclasses.dataclass
+class Engine:
+    """The site's modules of files in Node.js, which answer one line for each request."""
+
+    process: "subprocess.Popen[str]"
+    folder: Path
+
+    def __call__(
+        self, data: bytes, name: str, look: dict[str, Any] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        """Convert a file; `pixels` and `file` of the answer have what was read and written."""
+        path, output = self.folder / "input", self.folder / "output"
+        path.write_bytes(data)
+        request = {"path": str(path), "name": name, "look": look or {}, "output": str(output)}
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request | options) + "\n")
+        self.process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        if "error" not in answer:
+            rgba = np.frombuffer(Path(f"{output}.rgba").read_bytes(), np.uint8)
+            answer["pixels"] = rgba.reshape(answer["height"], answer["width"], 4)
+            answer["file"] = output.read_bytes()
+        return answer
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("files")
+    bundle = folder / "convert.mjs"
+    banner = "import {createRequire as r} from 'module'; const require = r(import.meta.url);"
+    command = [ESBUILD, "test/files/convert.ts", "--bundle", "--format=esm"]
+    command += [f"--external:{module}" for module in ("fs", "path", "crypto", "node:*")]
+    command += [f"--banner:js={banner} const __dirname = '.', __filename = 'convert.mjs';"]
+    command += [f'--define:PHOTOCHROM_VERSION="{__version__}"', f"--outfile={bundle}"]
+    subprocess.run([*map(str, command), "--log-level=error"], cwd=SITE, check=True, timeout=120)
+    command = ["node", str(bundle), str(SITE)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        yield Engine(process, folder)
+
+
+def encode(image: Image.Image = PICTURE, format_: str = "JPEG", **options: Any) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def with_segments(data: bytes, *segments: bytes) -> bytes:
+    return data[:2] + b"".join(segments) + data[2:]
+
+
+def with_chunks(data: bytes, *chunks: bytes) -> bytes:
+    return data[:33] + b"".join(chunks) + data[33:]
+
+
+def rgba(photo: Photo) -> Any:
+    """Return pixels as those of the engine, shape (H, W, 4)."""
+    rgb = np.broadcast_to(photo.pixels, (*photo.pixels.shape[:2], 3))
+    alpha = np.full(rgb.shape[:2], 255, np.uint8) if photo.alpha is None else photo.alpha
+    return np.dstack([rgb, alpha])
+
+
+def in_color(photo: Photo, mark: bool = True) -> Photo:
+    """Return what stands for the colorized photo: its own pixels, as RGB, with the mark."""
+    metadata, space = photo.metadata, photo.space
+    if space.matrix is None:
+        space, metadata = SRGB, metadata.with_profile(icc.srgb_profile())
+    if mark:
+        metadata = metadata.with_mark(format_mark("test"))
+    pixels = np.repeat(photo.pixels, 3, axis=2) if photo.pixels.shape[2] == 1 else photo.pixels
+    encoding = photo.encoding
+    if encoding.format == "JPEG":  # the engine writes the table for luma and for chroma
+        options = {"qtables": encoding.options["qtables"] * 2, "progressive": False}
+        encoding = Encoding("JPEG", options)
+    return Photo(pixels, photo.alpha, space, metadata, encoding)
+
+
+def jpegs() -> dict[str, bytes]:
+    """Return JPEGs whose result is the same file, byte for byte."""
+    files = {f"kept {name}": data for name, data in kept.jpeg_files().items()}
+    for subsampling in ("4:4:4", "4:2:2", "4:2:0"):
+        for quality in (15, 60, 92):
+            name = f"{subsampling} quality {quality}"
+            files[name] = encode(subsampling=subsampling, quality=quality)
+    tables = [[1 + (7 * n) % 90 for n in range(64)], [99] * 64]
+    files["own tables"] = encode(qtables=tables)
+    files["grey"] = encode(PICTURE.convert("L"), quality=80)
+    files["RGB"] = encode(keep_rgb=True, quality=90)
+    for name, profile in SPACES.items():
+        files[f"profile {name}"] = encode(icc_profile=profile)
+    files["grey profile"] = encode(PICTURE.convert("L"), icc_profile=grey(gamma(1.8)))
+    files["grey with RGB profile"] = encode(PICTURE.convert("L"), icc_profile=SPACES["adobe"])
+    files["RGB with grey profile"] = encode(icc_profile=grey(gamma(1.8)))
+    for orientation in range(1, 9):
+        block = exif_block("<>"[orientation % 2], orientation)
+        upright = PICTURE.resize((136, 96) if orientation % 2 else (133, 99))
+        resources = resource(0x0404, IPTC) + resource(1036, b"thumbnail")
+        files[f"orientation {orientation}"] = with_segments(
+            encode(upright, exif=exif.PREFIX + block, xmp=REGIONS, dpi=(300, 200)),
+            make_segment(0xED, b"Photoshop 3.0\0" + resources),
+            make_segment(0xEC, b"Ducky\0\1\0\4\0\0\0d"),
+        )
+    files["XMP in UTF-16"] = encode(xmp=kept.XMP.decode()[46:].encode("utf-16"))
+    files["damaged XMP"] = encode(xmp=b"<x:xmpmeta nothing else")
+    files["long XMP"] = encode(xmp=kept.XMP.replace(b"Written", b"w" * 65000))
+    files["damaged EXIF"] = encode(exif=exif.PREFIX + b"II*\0\xff\xff\xff\xff")
+    files["wrong length"] = with_segments(encode(), b"\xff\xe7\x00\xff" + b"content")
+    files["bytes behind"] = encode() + b"something else"
+    return files
+
+
+def pngs() -> dict[str, bytes]:
+    """Return PNGs whose result has the same pixels and chunks."""
+    files = {f"kept {name}": data for name, data in kept.png_files().items()}
+    del files["kept more than 8 bits"], files["kept other pictures"]
+    transparent = PICTURE.copy()
+    transparent.putalpha(Image.fromarray((X + Y).astype(np.uint8)))
+    files["RGB"] = encode(format_="PNG")
+    files["RGBA"] = encode(transparent, "PNG")
+    files["grey"] = encode(PICTURE.convert("L"), "PNG")
+    files["grey with alpha"] = encode(transparent.convert("LA"), "PNG")
+    files["palette"] = encode(PICTURE.quantize(200), "PNG")
+    for bits in (1, 2, 4):
+        files[f"palette of {bits} bits"] = encode(PICTURE.quantize(2**bits), "PNG", bits=bits)
+    files["transparent index"] = encode(PICTURE.quantize(20), "PNG", transparency=3)
+    files["transparent indices"] = encode(PICTURE.quantize(9), "PNG", transparency=bytes(range(9)))
+    files["transparent grey"] = encode(PICTURE.convert("L"), "PNG", transparency=77)
+    corner = PICTURE.getpixel((0, 0))
+    files["transparent colour"] = encode(format_="PNG", transparency=corner)
+    files["one bit"] = encode(PICTURE.convert("1"), "PNG")
+    files["EXIF"] = encode(format_="PNG", exif=exif_block("<", 8), icc_profile=SPACES["adobe"])
+    chunks = {
+        b"sBIT": b"\5\6\5",
+        b"bKGD": struct.pack(">3H", 1, 2, 3),
+        b"gAMA": struct.pack(">I", 45455),
+        b"sCAL": b"\x011.5\x002.5",
+        b"tIME": bytes(7),
+        b"zTXt": b"Author\0\0" + zlib.compress(b"me"),
+        b"hIST": b"\0\1",
+        b"prVt": b"about the pixels",
+        b"prVa": b"safe to copy"[:5],
+    }
+    made = (make_chunk(name, content) for name, content in chunks.items())
+    files["chunks"] = with_chunks(encode(format_="PNG"), *made)
+    files["damaged chunk"] = with_chunks(
+        encode(format_="PNG"), make_chunk(b"tEXt", b"Comment\0me")[:-1] + b"x"
+    )
+    return files
+
+
+@pytest.mark.parametrize("name", jpegs())
+def test_jpeg_is_written_as_by_python(name: str, engine: Engine):
+    data = jpegs()[name]
+    photo = open_photo(BytesIO(data))
+    answer = engine(data, "photo.jpg")
+    assert "error" not in answer
+    np.testing.assert_array_equal(answer["pixels"], rgba(photo))
+    colored = in_color(photo)
+    assert answer["warnings"] == result_warnings(photo, Path("photo.jpg"))
+    assert answer["file"] == encode_photo(colored, ".jpg")
+
+
+def test_damaged_profile_is_dropped(engine: Engine):
+    answer = engine(encode(icc_profile=SPACES["adobe"][:200]), "photo.jpg")
+    assert [text.split(":")[0] for text in answer["warnings"]] == ["the colour profile is dropped"]
+    assert open_photo(BytesIO(answer["file"])).metadata.icc is None
+
+
+@pytest.mark.parametrize("name", pngs())
+def test_png_is_written_as_by_python(name: str, engine: Engine):
+    data = pngs()[name]
+    photo = open_photo(BytesIO(data))
+    answer = engine(data, "photo.png")
+    assert "error" not in answer
+    np.testing.assert_array_equal(answer["pixels"], rgba(photo))
+    colored = in_color(photo)
+    assert answer["warnings"] == result_warnings(photo, Path("photo.png"))
+    again = open_photo(BytesIO(answer["file"]))
+    np.testing.assert_array_equal(rgba(again), rgba(colored))
+    expected = open_photo(BytesIO(encode_photo(colored, ".png")))
+    assert again.metadata == expected.metadata
