@@ -90,7 +90,7 @@ async function load() {
     await Promise.all(
       versions.map(async (changes, index) => {
         const query = lookQuery({ ...look, ...changes }, PICTURE_KEYS);
-        const image = (await picture(`${path}/thumbnail?${query}`))?.cloneNode();
+        const image = (await picture(`${path}/thumbnail?${query}`, { signal }))?.cloneNode();
         if (current !== wanted || !image) return;
         image.alt = "";
         $("version-list").children[index].querySelector(".version-picture").replaceChildren(image);

@@ -1,0 +1,184 @@
+// The photos of one tab, kept over a reload in IndexedDB, as far as the browser allows.
+
+import type { Gone, KeptPhoto } from "./protocol.ts";
+
+const KEY = "photochrom.session"; // of sessionStorage, which belongs to one tab
+const WORKING = "photochrom.working"; // the photo that is worked on; left behind by a crash
+const CLAIM_TIME = 1500; // ms until the page before a reload has surely ended
+const MAX_IDLE = 24 * 3600 * 1000; // ms until photos of a tab that is closed are deleted
+const PATH = new URL(".", location.href).pathname; // other sites of this host have others
+
+type Meta = Omit<KeptPhoto, "file">;
+
+export interface Session {
+  photos: Map<string, KeptPhoto>;
+  /** Why there are no photos of an earlier visit. */
+  gone: Gone;
+  /** Keep a photo, in place of its older state. */
+  keep(photo: KeptPhoto): void;
+  /** Delete photos; null: all. */
+  forget(ids: string[] | null): void;
+  /** Remember which photo is worked on, in case that ends the page. */
+  setWorking(id: string | null): void;
+}
+
+/** Return the session of this tab, a new one if there is none. */
+export async function openSession(): Promise<Session> {
+  const known = sessionStorage.getItem(KEY);
+  // A copy of a tab has the key too, but not the lock.
+  const database = navigator.locks ? await openDatabase().catch(() => null) : null;
+  const isBack = Boolean(known && database && (await claim(known)));
+  const id = isBack ? known! : createKey();
+  sessionStorage.setItem(KEY, id);
+  if (database && !isBack) await claim(id);
+  const store = database && new Store(database, id);
+  const kept = (await store?.open(isBack)) ?? null;
+  const photos = new Map((kept ?? []).map((photo) => [photo.id, photo]));
+  const crashed = photos.get(sessionStorage.getItem(WORKING) ?? "");
+  if (crashed) crashed.failure = crash(crashed.name);
+  sessionStorage.removeItem(WORKING);
+  window.addEventListener("pagehide", () => sessionStorage.removeItem(WORKING));
+  return {
+    photos,
+    gone: goneOf(known !== null && !kept, isBack, database !== null),
+    keep(photo) {
+      store?.put(photo, !photos.has(photo.id));
+      photos.set(photo.id, photo);
+    },
+    forget(ids) {
+      for (const id of ids ?? [...photos.keys()]) photos.delete(id);
+      store?.delete(ids);
+    },
+    setWorking(id) {
+      if (id) sessionStorage.setItem(WORKING, id);
+      else sessionStorage.removeItem(WORKING);
+    },
+  };
+}
+
+function goneOf(isMissing: boolean, isBack: boolean, isKept: boolean): Gone {
+  if (!isMissing) return null;
+  if (!isKept) return "restarted";
+  return isBack ? "idle" : null; // a copy of another tab never had any
+}
+
+/** Return why a photo failed whose work has ended the worker or the page. */
+export const crash = (name: string) => ({
+  error: `the work on ${name} was broken off; close other tabs, which need memory, and try again`,
+  code: "server" as const,
+});
+
+/** Take the lock of a session until the tab is closed, and return whether it was free. */
+function claim(id: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const hold = () => {
+      resolve(true);
+      return new Promise(() => {});
+    };
+    const options = { signal: AbortSignal.timeout(CLAIM_TIME) };
+    navigator.locks.request(lockOf(id), options, hold).catch(() => resolve(false));
+  });
+}
+
+const lockOf = (id: string) => `photochrom ${PATH} ${id}`;
+
+/** The records of one session in the database; the first failure ends the use of it. */
+class Store {
+  readonly #database: IDBDatabase;
+  readonly #id: string;
+
+  constructor(database: IDBDatabase, id: string) {
+    this.#database = database;
+    this.#id = id;
+    document.addEventListener("visibilitychange", () => this.#touch());
+  }
+
+  /** Delete old sessions, and return the photos of this one; null: it does not exist. */
+  async open(isBack: boolean): Promise<KeptPhoto[] | null> {
+    await this.#deleteOld();
+    const { sessions, photos, files } = this.#begin("readonly");
+    const [session, metas, blobs, keys] = await Promise.all([
+      result(sessions.get(this.#id)),
+      result<Meta[]>(photos.getAll(rangeOf(this.#id))),
+      result<Blob[]>(files.getAll(rangeOf(this.#id))),
+      result(files.getAllKeys(rangeOf(this.#id))),
+    ]);
+    this.#touch();
+    if (!isBack || !session) return null;
+    const ids = keys.map((key) => (key as string[])[1]);
+    const known = new Map(ids.map((id, index) => [id, blobs[index]]));
+    return metas
+      .filter(({ id }) => known.has(id)) // a file that was too large for the database
+      .map((meta) => ({ ...meta, file: known.get(meta.id)! }));
+  }
+
+  put({ file, ...meta }: KeptPhoto, isNew: boolean): void {
+    const key = [this.#id, meta.id];
+    // In transactions of their own: there may be no room for a file.
+    if (isNew) this.#begin().files.put(file, key);
+    this.#begin().photos.put(meta, key);
+    this.#touch();
+  }
+
+  delete(ids: string[] | null): void {
+    const { photos, files } = this.#begin();
+    const ranges = ids?.map((id) => IDBKeyRange.only([this.#id, id])) ?? [rangeOf(this.#id)];
+    for (const range of ranges) {
+      photos.delete(range);
+      files.delete(range);
+    }
+  }
+
+  #touch(): void {
+    this.#begin().sessions.put(Date.now(), this.#id);
+  }
+
+  /** Delete the sessions of tabs that were closed long ago. */
+  async #deleteOld(): Promise<void> {
+    const { held = [] } = await navigator.locks.query();
+    const locks = new Set(held.map(({ name }) => name));
+    const { sessions, photos, files } = this.#begin();
+    const [ids, times] = await Promise.all([
+      result(sessions.getAllKeys()),
+      result<number[]>(sessions.getAll()),
+    ]);
+    for (const [index, id] of (ids as string[]).entries()) {
+      if (locks.has(lockOf(id)) || Date.now() - times[index] < MAX_IDLE) continue;
+      sessions.delete(id);
+      photos.delete(rangeOf(id));
+      files.delete(rangeOf(id));
+    }
+  }
+
+  #begin(mode: IDBTransactionMode = "readwrite") {
+    const transaction = this.#database.transaction(["sessions", "photos", "files"], mode);
+    transaction.onabort = () => {}; // no room: after a reload the photo is not there
+    return {
+      sessions: transaction.objectStore("sessions"),
+      photos: transaction.objectStore("photos"),
+      files: transaction.objectStore("files"),
+    };
+  }
+}
+
+/** All keys [session, photo] of a session. */
+const rangeOf = (id: string) => IDBKeyRange.bound([id], [id, []]);
+
+function openDatabase(): Promise<IDBDatabase> {
+  const request = indexedDB.open(`photochrom ${PATH}`, 1);
+  request.onupgradeneeded = () => {
+    for (const name of ["sessions", "photos", "files"]) request.result.createObjectStore(name);
+  };
+  return result(request);
+}
+
+function result<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+function createKey(): string {
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((n) => n.toString(36)).join("");
+}
