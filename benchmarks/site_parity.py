@@ -85,7 +85,7 @@ class Engine:
 
         Args:
             photo: A photo.
-            look: Arguments of `Colorizer.__call__`; hints as (x, y, colour).
+            look: Of the web page: arguments of `Colorizer.__call__`, with hints as dictionaries.
 
         Raises:
             RuntimeError: With the engine's message, if it refuses the photo or the look.
@@ -159,7 +159,7 @@ def start_engine() -> Iterator[Engine]:
 def compare(colorizer: Colorizer, engine: Engine, photo: Photo, **look: Any) -> Comparison:
     """Colorize a photo of 8 bits twice, and return the differences."""
     actual = engine.colorize(photo, **look)
-    hints = [Hint(*hint) for hint in look.pop("hints", [])]
+    hints = [Hint(**hint) for hint in look.pop("hints", [])]
     expected = colorizer(photo, hints=hints, **look)
     geometry = Geometry(
         *(look.get(key, DEFAULT_LOOK[key]) for key in ("turn", "straighten", "crop"))

@@ -63,11 +63,11 @@ async function colorize(job) {
   const prepared = await colorizer.prepare(changed, job.look.size);
   times.push(performance.now());
   const hints = placeHints(job.look.hints, [photo.width, photo.height], job.look);
-  const ab = await colorizer.predictWithHints(prepared, hints, resultSpace(photo.space));
   const coefficients = await colorizer.predict(prepared, hints, resultSpace(photo.space));
   times.push(performance.now());
   const result = render(changed, coefficients, job.look);
   times.push(performance.now());
+  const ab = await colorizer.predictWithHints(prepared, hints, resultSpace(photo.space));
   await writeFile(job.ab, ab.data);
   await writeFile(job.result, result.pixels);
   return {

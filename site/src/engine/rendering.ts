@@ -7,7 +7,7 @@ import {
 } from "./color.ts";
 import { cropPhoto } from "./geometry.ts";
 import { chromaScale, isOutside, largestChroma } from "./gamut.ts";
-import { linearNeighbors, resizePhotoArea } from "./resize.ts";
+import { resizePhotoArea } from "./resize.ts";
 import { roundHalfEven } from "./numbers.ts";
 
 /** How strong the new colours are, and how much of the photo's own remains; see `Look`. */
@@ -87,40 +87,53 @@ export function renderPart(
   const { width, height, pixels, isGrey } = part;
   const space = resultSpace(part.space);
   const { luminance: [reds, greens, blues], linear, f: greyF } = tablesOf(part.space);
+  const greys = linear[0];
   const { fromXyz, toXyz, levels: [red, green, blue], isIndexedByRoot } = outputTablesOf(space);
   const [m0, m1, m2, m3, m4, m5, m6, m7, m8] = fromXyz;
   const { isSrgb } = space;
   const gamut = largestChroma(space);
   const ownShare = isGrey ? 0 : 1 - strength;
-  const columns = linearNeighbors(coefficients.width, place.wholeWidth);
-  const rows = linearNeighbors(coefficients.height, place.wholeHeight);
-  const row = new Float64Array(4 * coefficients.width);
+  const line = new Float64Array(4 * coefficients.width);
+  const columnScale = coefficients.width / place.wholeWidth;
+  const lastColumn = coefficients.width - 1;
   for (let y = 0, p = 0; y < height; y++) {
-    const source = place.top + y;
-    interpolateRow(
-      coefficients, saturation * strength,
-      rows.first[source], rows.second[source], rows.share[source], row,
-    );
-    for (let x = 0, column = place.left; x < width; x++, column++, p += 4) {
+    interpolateRow(coefficients, saturation * strength, place.top + y, place.wholeHeight, line);
+    let column = -1; // of the coefficients, left of the pixel
+    let slopeX = 0; // there, and their changes to the next column
+    let offsetX = 0;
+    let slopeZ = 0;
+    let offsetZ = 0;
+    let slopeXChange = 0;
+    let offsetXChange = 0;
+    let slopeZChange = 0;
+    let offsetZChange = 0;
+    for (let x = 0; x < width; x++, p += 4) {
+      const at = clip((place.left + x + 0.5) * columnScale - 0.5, lastColumn);
+      if ((at | 0) !== column) {
+        column = at | 0;
+        const next = 4 * Math.min(column + 1, lastColumn);
+        slopeX = line[4 * column];
+        offsetX = line[4 * column + 1];
+        slopeZ = line[4 * column + 2];
+        offsetZ = line[4 * column + 3];
+        slopeXChange = line[next] - slopeX;
+        offsetXChange = line[next + 1] - offsetX;
+        slopeZChange = line[next + 2] - slopeZ;
+        offsetZChange = line[next + 3] - offsetZ;
+      }
+      const share = at - column;
       let Y: number;
       let fY: number;
       if (isGrey) {
         const level = pixels[p];
-        Y = reds[level] + greens[level] + blues[level];
+        Y = greys[level];
         fY = greyF[level];
       } else {
         Y = reds[pixels[p]] + greens[pixels[p + 1]] + blues[pixels[p + 2]];
         fY = fFast(Y);
       }
-      const first = 4 * columns.first[column];
-      const second = 4 * columns.second[column];
-      const share = columns.share[column];
-      let fX =
-        (row[first] + share * (row[second] - row[first])) * fY +
-        row[first + 1] + share * (row[second + 1] - row[first + 1]);
-      let fZ =
-        (row[first + 2] + share * (row[second + 2] - row[first + 2])) * fY +
-        row[first + 3] + share * (row[second + 3] - row[first + 3]);
+      let fX = (slopeX + share * slopeXChange) * fY + offsetX + share * offsetXChange;
+      let fZ = (slopeZ + share * slopeZChange) * fY + offsetZ + share * offsetZChange;
       if (ownShare > 0) {
         const r = linear[0][pixels[p]];
         const g = linear[1][pixels[p + 1]];
@@ -139,14 +152,14 @@ export function renderPart(
         fZ = fY + (fZ - fY) * scale;
         X = fX > F_EPSILON ? fX * fX * fX : dark(fX, fY, Y, isSrgb);
         Z = fZ > F_EPSILON ? fZ * fZ * fZ : dark(fZ, fY, Y, isSrgb);
-        r = clip(m0 * X + m1 * Y + m2 * Z);
-        g = clip(m3 * X + m4 * Y + m5 * Z);
-        b = clip(m6 * X + m7 * Y + m8 * Z);
+        r = clip(m0 * X + m1 * Y + m2 * Z, 1);
+        g = clip(m3 * X + m4 * Y + m5 * Z, 1);
+        b = clip(m6 * X + m7 * Y + m8 * Z, 1);
       }
       if (isIndexedByRoot) {
-        r = Math.sqrt(clip(r));
-        g = Math.sqrt(clip(g));
-        b = Math.sqrt(clip(b));
+        r = Math.sqrt(clip(r, 1));
+        g = Math.sqrt(clip(g, 1));
+        b = Math.sqrt(clip(b, 1));
       }
       // Values just outside of [0, 1] are rounded to it: the tables go on after the last index.
       pixels[p] = red[(r * LAST + 0.5) | 0];
@@ -156,7 +169,8 @@ export function renderPart(
   }
 }
 
-const clip = (value: number) => (value < 0 ? 0 : value > 1 ? 1 : value);
+const clip = (value: number, largest: number) =>
+  value < 0 ? 0 : value > largest ? largest : value;
 
 /**
  * Return X or Z of a dark colour.
@@ -169,16 +183,23 @@ function dark(value: number, fY: number, Y: number, isSrgb: boolean): number {
 }
 
 /**
- * Interpolate between two rows of coefficients, for x and z of `color.ts` in place of a* and b*.
+ * Interpolate a row of coefficients, for x and z of `color.ts` in place of a* and b*.
  *
  * From a* = slope L* + offset to x = slope y + offset, with y = (L* + 16) / 116.
  *
- * @param result Gets slope and offset of x, then of z, of one column after the other.
+ * @param factor On a* and b*.
+ * @param y Row of the whole photo.
+ * @param wholeHeight Of the photo.
+ * @param line Gets slope and offset of x, then of z, of one column after the other.
  */
 function interpolateRow(
-  { width, height, data }: Planes, factor: number,
-  upper: number, lower: number, share: number, result: Float64Array,
+  { width, height, data }: Planes, factor: number, y: number, wholeHeight: number,
+  line: Float64Array,
 ): void {
+  const at = clip((y + 0.5) * (height / wholeHeight) - 0.5, height - 1);
+  const upper = Math.floor(at);
+  const lower = Math.min(upper + 1, height - 1);
+  const share = at - upper;
   const size = width * height;
   for (let axis = 0; axis < 2; axis++) {
     const unit = factor * (axis === 0 ? 1 / 500 : -1 / 200);
@@ -188,8 +209,8 @@ function interpolateRow(
       const slope = data[above] + share * (data[below] - data[above]);
       const offset =
         data[above + 2 * size] + share * (data[below + 2 * size] - data[above + 2 * size]);
-      result[target] = slope * 116 * unit + 1;
-      result[target + 1] = (offset - 16 * slope) * unit;
+      line[target] = slope * 116 * unit + 1;
+      line[target + 1] = (offset - 16 * slope) * unit;
     }
   }
 }

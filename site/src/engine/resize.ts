@@ -5,13 +5,13 @@ import { roundHalfEven } from "./numbers.ts";
 
 type Values = Float32Array | Uint8ClampedArray;
 
-/** One of the source values, or shares of them, whose sum is a value of the result. */
+/** The source values whose weighted sums are the values of the result. */
 interface Taps {
-  /** Index in the source. */
-  source: Int32Array;
-  /** Index in the result, rising. */
-  target: Int32Array;
-  weight: Float32Array;
+  /** Index of the first of them, for each value of the result. */
+  first: Int32Array;
+  /** Index of its weight, for each value and the end; those of the next ones follow. */
+  start: Int32Array;
+  weights: Float32Array;
 }
 
 /** Two neighbours for each value of the result, and the share of the second. */
@@ -51,7 +51,7 @@ function resizePlanes(planes: Planes, width: number, height: number, resizer: Re
 
 const areaResizer: Resizer = (source, width, height, result, w, h) => {
   if (w > width || h > height) blend(source, width, height, result, w, h, areaNeighbors);
-  else average(source, width, height, result, w, h, 1);
+  else average(source, width, height, result, w, h);
 };
 
 const linearResizer: Resizer = (source, width, height, result, w, h) =>
@@ -64,7 +64,7 @@ export function resizePhotoArea(photo: Photo, width: number, height: number): Ph
   if (width > w || height > h) return blendPixels(photo, width, height, areaNeighbors);
   const result = new Uint8ClampedArray(4 * width * height);
   if (w === 2 * width && h === 2 * height) halve(pixels, w, result, width, height);
-  else average(pixels, w, h, result, width, height, 4);
+  else average(pixels, w, h, result, width, height);
   return { ...photo, width, height, pixels: result };
 }
 
@@ -93,76 +93,90 @@ function halve(
   }
 }
 
-/** Shrink interleaved values of some channels; sums are rounded to 32 bits, as OpenCV's are. */
+/** Shrink a plane, or pixels, by averaging areas; sums are rounded to 32 bits, as OpenCV's are. */
 function average(
   source: Values, width: number, height: number, result: Values, w: number, h: number,
-  channels: number,
 ): void {
   const { fround } = Math;
-  const columns = areaTaps(width, w, channels);
-  const rows = areaTaps(height, h, 1);
-  const length = w * channels;
-  const line = new Float32Array(length);
-  const sum = new Float32Array(length);
-  const { source: places, target: targets, weight: weights } = columns;
-  const count = places.length;
-  for (let i = 0; i < rows.source.length; i++) {
-    const start = rows.source[i] * width * channels;
-    line.fill(0);
-    if (channels === 4) {
-      for (let k = 0; k < count; k++) {
-        const p = start + places[k];
-        const target = targets[k];
-        const weight = weights[k];
-        line[target] = fround(line[target] + fround(source[p] * weight));
-        line[target + 1] = fround(line[target + 1] + fround(source[p + 1] * weight));
-        line[target + 2] = fround(line[target + 2] + fround(source[p + 2] * weight));
-        line[target + 3] = fround(line[target + 3] + fround(source[p + 3] * weight));
-      }
-    } else {
-      for (let k = 0; k < count; k++) {
-        line[targets[k]] = fround(
-          line[targets[k]] + fround(source[start + places[k]] * weights[k]),
-        );
-      }
+  const channels = result.length / (w * h);
+  const isWhole = width % w === 0 && height % h === 0; // sums are then scaled at the end
+  const columns = areaTaps(width, w, isWhole);
+  const rows = areaTaps(height, h, isWhole);
+  const scale = isWhole ? fround((w * h) / (width * height)) : 1;
+  const line = new Float32Array(w * channels);
+  const sums = new Float32Array(w * channels);
+  for (let y = 0; y < h; y++) {
+    sums.fill(0);
+    for (let k = rows.start[y], row = rows.first[y]; k < rows.start[y + 1]; k++, row++) {
+      const part = source.subarray(row * width * channels, (row + 1) * width * channels);
+      if (channels === 1) averageLine(part, columns, line);
+      else averagePixels(part, columns, line);
+      const weight = rows.weights[k];
+      for (let i = 0; i < line.length; i++) sums[i] = fround(sums[i] + fround(weight * line[i]));
     }
-    const row = rows.target[i];
-    const weight = rows.weight[i];
-    const isFirst = i === 0 || rows.target[i - 1] !== row;
-    for (let k = 0; k < length; k++) {
-      const part = fround(weight * line[k]);
-      sum[k] = isFirst ? part : fround(sum[k] + part);
-    }
-    if (rows.target[i + 1] !== row) result.set(sum, row * length); // rounds half to even
+    if (isWhole) for (let i = 0; i < sums.length; i++) sums[i] *= scale;
+    result.set(sums, y * line.length); // levels are rounded half to even
   }
 }
 
-/** Return what of `size` values makes each of `count` averages; indices count channels. */
-function areaTaps(size: number, count: number, channels: number): Taps {
-  const scale = scaleOf(size, count);
-  const source: number[] = [];
-  const target: number[] = [];
-  const weight: number[] = [];
-  const add = (from: number, to: number, share: number) => {
-    source.push(from * channels);
-    target.push(to * channels);
-    weight.push(share);
-  };
-  for (let i = 0; i < count; i++) {
-    const start = i * scale;
-    const end = start + scale;
-    const cell = Math.min(scale, size - start);
-    const last = Math.min(Math.floor(end), size - 1);
-    const first = Math.min(Math.ceil(start), last);
-    if (first - start > 1e-3) add(first - 1, i, (first - start) / cell);
-    for (let j = first; j < last; j++) add(j, i, 1 / cell);
-    if (end - last > 1e-3) add(last, i, Math.min(end - last, 1, cell) / cell);
+/** Set a line to weighted sums of a row of a plane. */
+function averageLine(row: Values, { first, start, weights }: Taps, line: Float32Array): void {
+  const { fround } = Math;
+  for (let x = 0; x < line.length; x++) {
+    let sum = 0;
+    const end = start[x + 1];
+    for (let k = start[x], p = first[x]; k < end; k++, p++) {
+      sum = fround(sum + fround(row[p] * weights[k]));
+    }
+    line[x] = sum;
   }
-  return {
-    source: Int32Array.from(source),
-    target: Int32Array.from(target),
-    weight: Float32Array.from(weight),
-  };
+}
+
+/** Set a line to weighted sums of a row of pixels. */
+function averagePixels(row: Values, { first, start, weights }: Taps, line: Float32Array): void {
+  const { fround } = Math;
+  for (let x = 0; x < first.length; x++) {
+    let red = 0;
+    let green = 0;
+    let blue = 0;
+    let alpha = 0;
+    const end = start[x + 1];
+    for (let k = start[x], p = 4 * first[x]; k < end; k++, p += 4) {
+      const weight = weights[k];
+      red = fround(red + fround(row[p] * weight));
+      green = fround(green + fround(row[p + 1] * weight));
+      blue = fround(blue + fround(row[p + 2] * weight));
+      alpha = fround(alpha + fround(row[p + 3] * weight));
+    }
+    line[4 * x] = red;
+    line[4 * x + 1] = green;
+    line[4 * x + 2] = blue;
+    line[4 * x + 3] = alpha;
+  }
+}
+
+/** Return what of `size` values makes each of `count` averages, or with `isWhole` sums. */
+function areaTaps(size: number, count: number, isWhole: boolean): Taps {
+  const scale = isWhole ? size / count : scaleOf(size, count);
+  const first = new Int32Array(count);
+  const start = new Int32Array(count + 1);
+  const weights: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const begin = i * scale;
+    const end = begin + scale;
+    const cell = isWhole ? 1 : Math.min(scale, size - begin);
+    const last = Math.min(Math.floor(end), size - 1); // the first behind the whole ones
+    first[i] = Math.min(Math.ceil(begin), last);
+    const whole = last - first[i];
+    if (first[i] - begin > 1e-3) {
+      weights.push((first[i] - begin) / cell);
+      first[i] -= 1;
+    }
+    for (let j = 0; j < whole; j++) weights.push(1 / cell);
+    if (end - last > 1e-3) weights.push(Math.min(end - last, 1, isWhole ? 1 : cell) / cell);
+    start[i + 1] = weights.length;
+  }
+  return { first, start, weights: Float32Array.from(weights) };
 }
 
 /** Interpolate values between neighbours. */
@@ -251,7 +265,7 @@ class LineCache<Line> {
 }
 
 /** Return the neighbours of each of `count` places between the centres of `size` values. */
-export function linearNeighbors(size: number, count: number): Neighbors {
+function linearNeighbors(size: number, count: number): Neighbors {
   const scale = scaleOf(size, count);
   return neighborsAt(size, count, (i) => (i + 0.5) * scale - 0.5);
 }

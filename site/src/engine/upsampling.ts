@@ -29,11 +29,11 @@ export function fitLines(L: Planes, ab: Planes): Planes {
 /** Return ab of lines for L* of their size, shape (2, h, w). */
 export function applyLines(lines: Planes, L: Planes): Planes {
   const { width, height, data } = lines;
+  const lightness = L.data;
   const size = width * height;
   const values = new Float32Array(2 * size);
-  for (let i = 0; i < size; i++) {
-    values[i] = data[i] * L.data[i] + data[2 * size + i];
-    values[size + i] = data[size + i] * L.data[i] + data[3 * size + i];
+  for (let i = 0; i < 2 * size; i++) {
+    values[i] = data[i] * lightness[i < size ? i : i - size] + data[2 * size + i];
   }
   return { count: 2, width, height, data: values };
 }
@@ -61,12 +61,11 @@ function upsample(L: Planes, ab: Planes): Planes {
   const below = diffusivity(L, width);
   for (let index = 0; index < ab.count; index++) {
     const plane = planeOf(result, index);
-    const target = planeOf(ab, index);
+    const target = planeOf(ab, index).data;
     for (let remaining = ROUNDS; remaining >= 0; remaining--) {
       const error = resizeArea(plane, ab.width, ab.height);
-      for (let i = 0; i < error.data.length; i++) error.data[i] = target.data[i] - error.data[i];
-      const correction = resizeLinear(error, width, height).data;
-      for (let i = 0; i < correction.length; i++) plane.data[i] += correction[i];
+      subtractFrom(target, error.data);
+      add(plane.data, resizeLinear(error, width, height).data);
       for (let sweep = 0; remaining > 0 && sweep < SWEEPS; sweep++) {
         diffuseRows(plane, right);
         diffuseColumns(plane, below);
@@ -74,6 +73,16 @@ function upsample(L: Planes, ab: Planes): Planes {
     }
   }
   return result;
+}
+
+/** Replace values by what they lack of a target. */
+function subtractFrom(target: Float32Array, values: Float32Array): void {
+  for (let i = 0; i < values.length; i++) values[i] = target[i] - values[i];
+}
+
+/** Add values to others, in place. */
+function add(values: Float32Array, changes: Float32Array): void {
+  for (let i = 0; i < values.length; i++) values[i] += changes[i];
 }
 
 /** Return the share of a difference in ab that flows from each pixel to that `step` later. */
@@ -129,6 +138,7 @@ function diffuseColumns({ width, height, data }: Planes, share: Float32Array): v
 function guidedFilter(L: Planes, ab: Planes): Planes {
   const { width, height } = L;
   const size = width * height;
+  const lightness = L.data;
   const meanL = boxFilter(L, RADIUS).data;
   const weight = boxFilter(product(L, L), RADIUS).data; // 1 / (variance + EPSILON)
   for (let i = 0; i < size; i++) {
@@ -137,19 +147,24 @@ function guidedFilter(L: Planes, ab: Planes): Planes {
   const lines = new Float32Array(4 * size);
   for (let index = 0; index < 2; index++) {
     const plane = planeOf(ab, index);
+    const values = plane.data;
     const slopes = boxFilter(product(plane, L), RADIUS);
+    const covariance = slopes.data;
     const mean = boxFilter(plane, RADIUS).data;
     for (let i = 0; i < size; i++) {
-      slopes.data[i] = (slopes.data[i] - mean[i] * meanL[i]) * weight[i];
+      covariance[i] = (covariance[i] - mean[i] * meanL[i]) * weight[i]; // now the slope
     }
     const slope = boxFilter(slopes, RADIUS).data;
     lines.set(slope, index * size);
     const offsets = lines.subarray((2 + index) * size, (3 + index) * size);
-    for (let i = 0; i < size; i++) offsets[i] = plane.data[i] - slope[i] * L.data[i];
+    for (let i = 0; i < size; i++) offsets[i] = values[i] - slope[i] * lightness[i];
   }
   return { count: 4, width, height, data: lines };
 }
 
 function product(first: Planes, second: Planes): Planes {
-  return { ...first, data: first.data.map((value, i) => value * second.data[i]) };
+  const data = first.data.slice();
+  const factors = second.data;
+  for (let i = 0; i < data.length; i++) data[i] *= factors[i];
+  return { ...first, data };
 }
