@@ -2,6 +2,7 @@
 
     python benchmarks/site_parity.py PHOTOS --limit 60                 # at their own size
     python benchmarks/site_parity.py PHOTOS --limit 5 --megapixels 12  # enlarged to this
+    python benchmarks/site_parity.py PHOTOS --hints 5                  # at random places
 
 Needs Node and `npm install` in site/. The engine gets the pixels that photochrom decodes. "ab": the
 largest difference of a* or b* of the network's output, before it is enlarged. "within 1": the share
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.colorize.hints import Hint, place_hints
+from photochrom.colorize.hints import Hint, hints_to_json, place_hints
 from photochrom.colorize.onnx_model import default_model_path
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.photo import Photo
@@ -45,6 +46,8 @@ DEFAULT_LOOK = {
     "crop": None,
     "hints": [],
 }
+COLORS = ("original", "neutral", "firebrick", "royalblue", "seagreen", "gold", "#d0a080", "purple")
+"""Of hints; grey photos have no original ones."""
 ENGINE = SITE / "test" / "parity.mjs"
 
 
@@ -194,12 +197,27 @@ def resize_photo(photo: Photo, megapixels: float) -> Photo:
     return Photo(resized.reshape(size[1], size[0], -1))
 
 
+def choose_hints(photo: Photo, count: int) -> list[Hint]:
+    """Return hints of random colours at random places, the same for photos of a size."""
+    rng = np.random.default_rng(photo.size)
+    colors = COLORS if photo.pixels.shape[2] == 3 else COLORS[1:]
+    return [
+        Hint(
+            int(rng.integers(photo.size[0])),
+            int(rng.integers(photo.size[1])),
+            str(rng.choice(colors)),
+        )
+        for _ in range(count)
+    ]
+
+
 def main() -> int:
     """Compare photos; return 1 if one differs by more than it may."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("photos", type=Path, help="a folder of photos")
     parser.add_argument("--limit", type=int, default=60, help="number of photos, evenly spaced")
     parser.add_argument("--megapixels", type=float, help="resize the photos to this")
+    parser.add_argument("--hints", type=int, default=0, help="number of hints on each photo")
     parser.add_argument("--look", type=json.loads, default={}, help="JSON; see docs/web.md")
     arguments = parser.parse_args()
     reason = missing_reason()
@@ -217,7 +235,8 @@ def main() -> int:
             photo = open_photo(path)
             if arguments.megapixels:
                 photo = resize_photo(photo, arguments.megapixels)
-            result = compare(colorizer, engine, photo, **arguments.look)
+            hints = hints_to_json(choose_hints(photo, arguments.hints))
+            result = compare(colorizer, engine, photo, **{"hints": hints, **arguments.look})
             results.append(result)
             seconds = " ".join(f"{s:.2f}" for s in result.seconds)
             print(

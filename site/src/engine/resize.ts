@@ -305,28 +305,29 @@ function neighborsAt(size: number, count: number, placeOf: (index: number) => nu
 export function boxFilter(planes: Planes, radius: number): Planes {
   const { count, width, height, data } = planes;
   const result = new Float32Array(data.length);
-  const sums = new Float64Array(width); // of a column of the squares
+  const sums = new Float64Array(width + 2 * radius); // of columns of the squares, also beyond sides
   const scale = 1 / (2 * radius + 1) ** 2;
-  const columns = Int32Array.from({ length: width + 2 * radius }, (_, i) =>
-    reflect(i - radius, width),
-  );
   for (let i = 0; i < count; i++) {
     const start = i * width * height;
     const add = (row: number, factor: number) => {
       const from = start + reflect(row, height) * width;
-      for (let x = 0; x < width; x++) sums[x] += factor * data[from + x];
+      for (let x = 0; x < width; x++) sums[radius + x] += factor * data[from + x];
     };
     sums.fill(0);
     for (let row = -radius - 1; row < radius; row++) add(row, 1);
     for (let y = 0; y < height; y++) {
       add(y + radius, 1);
       add(y - radius - 1, -1);
+      for (let x = 1; x <= radius; x++) {
+        sums[radius - x] = sums[radius + reflect(-x, width)];
+        sums[radius + width - 1 + x] = sums[radius + reflect(width - 1 + x, width)];
+      }
       let sum = 0;
-      for (let x = 0; x < 2 * radius; x++) sum += sums[columns[x]];
+      for (let x = 0; x < 2 * radius; x++) sum += sums[x];
       for (let x = 0, target = start + y * width; x < width; x++, target++) {
-        sum += sums[columns[x + 2 * radius]];
+        sum += sums[x + 2 * radius];
         result[target] = sum * scale;
-        sum -= sums[columns[x]];
+        sum -= sums[x];
       }
     }
   }
