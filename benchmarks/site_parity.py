@@ -168,7 +168,7 @@ def compare(colorizer: Colorizer, engine: Engine, photo: Photo, **look: Any) -> 
         *(look.get(key, DEFAULT_LOOK[key]) for key in ("turn", "straighten", "crop"))
     )
     placed = place_hints(hints, photo.size, geometry)
-    prepared = colorizer.prepare(geometry.apply(photo))
+    prepared = colorizer.prepare(geometry.apply(photo), size=look.get("size"))
     ab = colorizer.predict_with_hints(
         prepared.small_L,
         placed,

@@ -1,26 +1,24 @@
 // Colorize photos with the engine of the site, for `benchmarks/site_parity.py` and the tests.
 //
-// Reads one job a line from standard input, as JSON: width, height, isGrey, hasAlpha, pixels (a file
-// of RGBA), icc (a file, or null), look, and ab and result (files to write: ab of the network's size
-// as float32, and RGBA). Answers each with a line of JSON: size of the result, size of ab, and
-// seconds of the steps; or an error.
+// Reads one job a line from standard input, as JSON: width, height, isGrey, hasAlpha, pixels (a
+// file of RGBA), icc (a file, or null), look, and ab and result (files to write: ab of the
+// network's size as float32, and RGBA). Answers each with a line of JSON: size of the result, size
+// of ab, and seconds of the steps; or an error.
 
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
-const outfile = path("../node_modules/.cache/photochrom/parity.mjs");
-const MODULES = ["color", "colorizer", "geometry", "hints", "icc", "network", "rendering"];
+const outfile = path(`../node_modules/.cache/photochrom/parity-${process.pid}.mjs`);
+const MODULES = [
+  "color", "colorizer", "geometry", "hints", "icc", "network", "options", "rendering",
+];
+const contents = MODULES.map((name) => `export * from "./src/engine/${name}.ts";`).join("\n");
 await build({
-  stdin: {
-    contents: MODULES
-      .map((name) => `export * from "./src/engine/${name}.ts";`)
-      .join("\n"),
-    resolveDir: path(".."),
-  },
+  stdin: { contents, resolveDir: path("..") },
   bundle: true,
   format: "esm",
   platform: "node",
@@ -28,8 +26,17 @@ await build({
   outfile,
 });
 const {
-  applyGeometry, applyProfile, Colorizer, Network, placeHints, render, resultSpace, SRGB,
+  applyGeometry,
+  applyProfile,
+  checkOptions,
+  Colorizer,
+  Network,
+  placeHints,
+  render,
+  resultSpace,
+  SRGB,
 } = await import(outfile);
+await rm(outfile);
 
 const binary = await readFile(
   path("../node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"),
@@ -57,6 +64,7 @@ async function colorize(job) {
     space: SRGB,
   };
   const { photo } = applyProfile(decoded, job.icc && (await readFile(job.icc)));
+  checkOptions(job.look);
   const times = [performance.now()];
   const changed = applyGeometry(photo, job.look);
   times.push(performance.now());

@@ -58,7 +58,7 @@ export function fInverse(value: number): number {
 
 const fTable = Float64Array.from({ length: F_STEPS + 2 }, (_, i) => Math.cbrt(i / F_STEPS));
 
-/** Apply f by interpolation in a table, to 1e-6; several times faster than `f`. */
+/** Apply f by interpolation in a table, to 5e-6; several times faster than `f`. */
 export function fFast(t: number): number {
   if (t <= EPSILON) return KAPPA * t + 16 / 116;
   if (t >= 1) return Math.cbrt(t);

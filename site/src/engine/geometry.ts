@@ -8,7 +8,10 @@ import { type Look, type Photo, PhotoError, type Rectangle } from "../types.ts";
 export type Geometry = Pick<Look, "turn" | "straighten" | "crop">;
 
 const MAX_STRAIGHTEN = 45; // degrees
-const QUARTERS: Record<number, [number, number]> = { 0: [1, 0], 90: [0, 1], 180: [-1, 0], 270: [0, -1] };
+/** Degrees clockwise to their cosine and sine. */
+const QUARTERS: Record<number, [number, number]> = {
+  0: [1, 0], 90: [0, 1], 180: [-1, 0], 270: [0, -1],
+};
 const TOLERANCE = 1e-6; // in px, for rounding
 const TILE = 1024; // px, side of parts that are interpolated one by one
 const REACH = 3; // px, of the farthest pixel that an interpolated one depends on, rounded up
@@ -25,14 +28,15 @@ export function checkGeometry({ turn, straighten, crop }: Geometry): void {
   }
   if (!(Math.abs(straighten) <= MAX_STRAIGHTEN)) {
     throw new PhotoError(
-      `straighten is ${straighten}; it has to be from ${-MAX_STRAIGHTEN} to ${MAX_STRAIGHTEN}, in ` +
-        "degrees clockwise",
+      `straighten is ${straighten}; it has to be from ${-MAX_STRAIGHTEN} to ${MAX_STRAIGHTEN}, ` +
+        "in degrees clockwise",
     );
   }
   if (crop === null) return;
   if (crop.length !== 4 || !crop.every(Number.isSafeInteger)) {
     throw new PhotoError(
-      `crop is ${crop}; it has to be four whole numbers: left, top, width, height, in px`,
+      `crop is (${crop.join(", ")}); it has to be four whole numbers: left, top, width, height, ` +
+        "in px",
     );
   }
   const [left, top, width, height] = crop;
@@ -65,7 +69,8 @@ export function rectangleOf(geometry: Geometry, width: number, height: number): 
   const text = `the crop ${crop} (left, top, width, height)`;
   if (crop[0] + crop[2] > w || crop[1] + crop[3] > h) {
     throw new PhotoError(
-      `${text} reaches out of the${turn ? " turned" : ""} photo of ${w}x${h}; give one inside of it`,
+      `${text} reaches out of the${turn ? " turned" : ""} photo of ${w}x${h}; give one inside of ` +
+        "it",
     );
   }
   if (straighten && !isCovered(crop, w, h, straighten)) {
@@ -165,7 +170,10 @@ function turnPhoto(photo: Photo, turn: number): Photo {
   // Steps in the source of a step to the right and of one downwards.
   const across = cos - sin * photo.width;
   const down = sin + cos * photo.width;
-  let start = turn === 90 ? (photo.height - 1) * photo.width : turn === 270 ? photo.width - 1 : source.length - 1;
+  const corners: Record<number, number> = {
+    90: source.length - photo.width, 180: source.length - 1, 270: photo.width - 1,
+  };
+  let start = corners[turn]; // index in the source of the first pixel of a row
   for (let y = 0, target = 0; y < height; y++, start += down) {
     for (let x = 0, from = start; x < width; x++, from += across) result[target++] = source[from];
   }
@@ -224,8 +232,8 @@ function toSource(width: number, height: number, angle: number): Affine {
 /**
  * Return a rectangle of the straightened photo.
  *
- * Tiles and the rounding of places to 32 bits are those of photochrom and OpenCV, whose pixels these
- * are to be.
+ * Tiles and the rounding of places to 32 bits are those of photochrom and OpenCV, whose pixels
+ * these are to be.
  */
 function straightenPhoto(photo: Photo, angle: number, rectangle: Rectangle): Photo {
   const [left, top, width, height] = rectangle;

@@ -34,7 +34,9 @@ export class Network {
    *
    * Throws `ModelError` if they are not a photochrom model.
    */
-  static async load(model: ArrayBuffer | Uint8Array, { binary, threads }: Runtime): Promise<Network> {
+  static async load(
+    model: ArrayBuffer | Uint8Array, { binary, threads }: Runtime,
+  ): Promise<Network> {
     if (binary !== null) ort.env.wasm.wasmBinary = binary;
     ort.env.wasm.numThreads = threads;
     ort.env.logLevel = "fatal"; // errors are thrown as well

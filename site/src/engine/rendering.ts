@@ -46,7 +46,7 @@ export function inColor(photo: Photo): Photo {
   return { ...photo, isGrey: false, space: resultSpace(photo.space) };
 }
 
-/** Render rows of a photo in place, from `top` up to `bottom`; rows can be rendered in any order. */
+/** Render rows of a photo in place, from `top` up to `bottom`, in any order. */
 export function renderRows(
   photo: Photo, coefficients: Planes, options: Rendering, top: number, bottom: number,
 ): void {
