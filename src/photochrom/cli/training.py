@@ -369,7 +369,11 @@ def export(run: Path, path: Path, **options: Any) -> None:
     )
 
 
-def _parse_integers(_context: click.Context, _option: click.Parameter, text: str) -> list[int]:
+def _parse_integers(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> list[int] | None:
+    if text is None:
+        return None
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
@@ -381,7 +385,9 @@ def _parse_integers(_context: click.Context, _option: click.Parameter, text: str
 @click.option(
     "--out", type=_DIRECTORY, required=True, metavar="RESULTS", help="Folder for results."
 )
-@click.option("--protocol", type=click.Choice(["report", "reduced", "smoke"]), default="report")
+@click.option(
+    "--protocol", type=click.Choice(["report", "half", "reduced", "smoke"]), default="report"
+)
 @click.option(
     "--only",
     multiple=True,
@@ -389,7 +395,12 @@ def _parse_integers(_context: click.Context, _option: click.Parameter, text: str
     metavar="NAME,...",
     help="Only these experiments.",
 )
-@click.option("--seeds", default="0", show_default=True, callback=_parse_integers, metavar="N,...")
+@click.option(
+    "--seeds",
+    callback=_parse_integers,
+    metavar="N,...",
+    help="Default: those that the protocol plans, else 0.",
+)
 @click.option("--inception", type=click.Path(path_type=Path), metavar="FILE", help=_INCEPTION_HELP)
 @click.option(
     "--historic", type=_DIRECTORY, metavar="DIR", help="Old photos to show on the results page."
@@ -401,6 +412,12 @@ def _parse_integers(_context: click.Context, _option: click.Parameter, text: str
     show_default=True,
     metavar="none|imagenet|FILE",
     help="What pretrained ResNet18s start from.",
+)
+@click.option(
+    "--store",
+    type=_DIRECTORY,
+    metavar="DIR",
+    help="Folder of finished runs, small enough to commit: they are added to it, and not repeated.",
 )
 @click.option("--jobs", type=int, help="Number of parallel runs. Default: one per core, at most 4.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and write nothing.")
@@ -414,7 +431,7 @@ def reproduce(data: Path, out: Path, protocol: str, *, dry_run: bool, **options:
     from photochrom.training.reproduction.reproduce import reproduce as run_all
 
     if dry_run:
-        names = ("only", "seeds", "inception", "resnet18_weights")
+        names = ("only", "seeds", "inception", "resnet18_weights", "store")
         click.echo(plan(data, out, protocol, **{name: options[name] for name in names}))
         return
     outcome = run_all(data, out, protocol, **options)

@@ -32,7 +32,7 @@ from photochrom.errors import RunError
 from photochrom.imagefile.atomic import write_atomic
 from photochrom.training.recipes.recipe import Recipe, override
 
-Keep = Literal["last", "best", "all"]
+Keep = Literal["last", "best", "all"] | int
 
 
 def is_run(path: Path) -> bool:
@@ -201,7 +201,7 @@ def keep_epoch(run: Path, generator: nn.Module, recipe: Recipe, keep: Keep) -> N
         generator: The generator to save.
         recipe: Of the run.
         keep: `last`: nothing. `best`: the epoch, if it has the highest PSNR so far, in place of the
-            one before. `all`: every epoch.
+            one before. `all`: every epoch. A number: as many, the last ones.
     """
     if keep == "last":
         return
@@ -213,10 +213,9 @@ def keep_epoch(run: Path, generator: nn.Module, recipe: Recipe, keep: Keep) -> N
     kept.mkdir(parents=True, exist_ok=True)
     save_generator(kept, generator)
     write_atomic(kept / "recipe.json", recipe.to_json().encode())
-    if keep == "best":
-        for other in folder.iterdir():
-            if other != kept:
-                shutil.rmtree(other)
+    if keep != "all":
+        for other in sorted(folder.iterdir())[: -1 if keep == "best" else -keep]:
+            shutil.rmtree(other)
 
 
 def save_state(run: Path, state: Mapping[str, Any]) -> None:

@@ -5,8 +5,8 @@ the L* of a colour photo, and the 8-bit output is compared with the photo.
 """
 
 import io
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -203,7 +203,7 @@ def evaluate(
                 columns[-1].append(output)
         by_metric = {metric: np.array([photo[metric] for photo in scores]) for metric in scores[0]}
         photo_scores[name] = PhotoScores(sources, by_metric)
-        values = _estimate_photo_metrics(by_metric) | _estimate_skin(skins)
+        values = estimate_photo_metrics(by_metric) | _estimate_skin(skins)
         for key, of_key in features.items():
             values |= _estimate_distances(key, np.concatenate(of_key), original_features[key])
         evaluations.append(Evaluation(name, count, values))
@@ -307,20 +307,37 @@ def _score(
     return scores
 
 
-def _estimate_photo_metrics(scores: Mapping[str, NDArray[np.float64]]) -> dict[str, Estimate]:
-    """Return the metrics that are statistics of scores.
+def estimate_photo_metrics(
+    *networks: Mapping[str, NDArray[np.float64]],
+) -> dict[str, Estimate]:
+    """Return the metrics that are statistics of scores, as means over networks.
+
+    Args:
+        networks: The scores of each network, of the same photos in the same order.
 
     Raises:
         DataError: If all originals are grey, so that there is no ratio.
     """
-    if not scores["original_colorfulness"].any():
+    first = networks[0]
+    if not first["original_colorfulness"].any():
         raise DataError("the photos to compare with are all grey; give a data set of colour photos")
     values = {}
     for name, metric in METRICS.items():
         columns = metric.scores or (name,)
-        if all(column in scores for column in columns):
-            values[name] = bootstrap(metric.statistic, [scores[column] for column in columns])
+        if all(column in first for column in columns):
+            parts = [scores[column] for scores in networks for column in columns]
+            values[name] = bootstrap(
+                partial(_mean_of_statistic, metric.statistic, len(columns)), parts
+            )
     return values
+
+
+def _mean_of_statistic(
+    statistic: Callable[..., float], count: int, *columns: NDArray[np.float64]
+) -> float:
+    """Return the mean of a statistic of `count` columns over the networks they are of."""
+    parts = [statistic(*columns[i : i + count]) for i in range(0, len(columns), count)]
+    return sum(parts) / len(parts)
 
 
 def _find_all_faces(photos: PackedPhotos, count: int, progress: bool) -> list[list[Face]]:

@@ -17,8 +17,10 @@ from photochrom.training.evaluation.metrics import colorfulness, psnr
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.tensors import denormalize_lab, lab_to_rgb, to_L_ab
 
-SAMPLES = 64
-"""Number of photos of the validation split for colourfulness and PSNR."""
+SAMPLES = 400
+"""Largest number of photos of the validation split for colourfulness and PSNR."""
+_PART = 8
+"""Number of photos that are colorized at once."""
 GRID_ROWS = 6
 """Number of them in the image grid."""
 GREY_RATIO = 0.2
@@ -89,32 +91,43 @@ def monitor(
 def _colorize_samples(
     generator: nn.Module, photos: PackedPhotos, recipe: Recipe
 ) -> tuple[list[list[NDArray[np.uint8]]], dict[str, float]]:
-    """Return rows of grey, generated and real photos, and metrics for the log."""
-    indices = list(range(min(SAMPLES, len(photos))))
+    """Return rows of grey, generated and real photos, and metrics for the log.
+
+    `grey_share` is the share of photos whose output is grey.
+    """
+    count = min(SAMPLES, len(photos))
     data, output = recipe.data, recipe.output.build()
-    rgb = photos.batch(indices, data.image_size, None, data.crop_min, enlarge=data.enlarge_small)
-    L, ab = to_L_ab(rgb.to(next(generator.parameters()).device))
     generator.eval()
-    parts = [output.values(generator(part).float(), part) for part in torch.split(L, 8)]
-    predicted = output.ab(torch.cat(parts))
-    if not torch.isfinite(predicted).all():  # finite weights can overflow
-        raise NonFiniteLossError(
-            "the generator's output for validation photos is no longer finite; "
-            "lower optimization.lr_g or adversarial.lr_d"
+    rows: list[list[NDArray[np.uint8]]] = []
+    scores: list[tuple[float, float, float]] = []
+    for start in range(0, count, _PART):
+        indices = list(range(start, min(start + _PART, count)))
+        rgb = photos.batch(
+            indices, data.image_size, None, data.crop_min, enlarge=data.enlarge_small
         )
-    fake = lab_to_rgb(denormalize_lab(L, predicted))
-    grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
-    columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
-    columns.append(rgb.numpy().astype(np.float32) / 255)
+        L, ab = to_L_ab(rgb.to(next(generator.parameters()).device))
+        predicted = output.ab(output.values(generator(L).float(), L))
+        if not torch.isfinite(predicted).all():  # finite weights can overflow
+            raise NonFiniteLossError(
+                "the generator's output for validation photos is no longer finite; "
+                "lower optimization.lr_g or adversarial.lr_d"
+            )
+        fake = lab_to_rgb(denormalize_lab(L, predicted))
+        grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
+        columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
+        columns.append(rgb.numpy().astype(np.float32) / 255)
+        for photo in zip(*columns, strict=True):
+            _, made, truth = photo
+            scores.append((psnr(made, truth), colorfulness(made), colorfulness(truth)))
+            if len(rows) < GRID_ROWS:
+                rows.append([np.rint(image * 255).astype(np.uint8) for image in photo])
+    distances, made_colors, true_colors = np.array(scores).T
     metrics = {
-        "psnr": np.mean([psnr(*pair) for pair in zip(*columns[1:], strict=True)]),
-        "colorfulness": np.mean([colorfulness(x) for x in columns[1]]),
-        "colorfulness_truth": np.mean([colorfulness(x) for x in columns[2]]),
+        "psnr": distances.mean(),
+        "colorfulness": made_colors.mean(),
+        "colorfulness_truth": true_colors.mean(),
+        "grey_share": (made_colors < GREY_RATIO * true_colors).mean(),
     }
-    rows = [
-        [np.rint(column[i] * 255).astype(np.uint8) for column in columns]
-        for i in range(min(GRID_ROWS, len(rgb)))
-    ]
     return rows, {key: float(value) for key, value in metrics.items()}
 
 

@@ -94,7 +94,7 @@ def train(
         resume: A run directory; recipe, data, precision and sync_batchnorm have to be the same.
         keep: Which epochs keep their weights, each as a run in `RUN/epochs` that `evaluate` and
             `export` take: `last` none but the run itself; `best` the one with the highest PSNR so
-            far; `all`.
+            far; `all`; a number the last ones.
         progress: Show a progress bar and the warnings of the log.
         on_step: Called in each process with the number of steps taken, after each step.
         on_run: Called in each process with the run directory, before the first step.

@@ -2,7 +2,8 @@
 
 Output below a fifth of the original's colourfulness is grey
 (`photochrom.training.loop.monitor.GREY_RATIO`). That a system is grey is evidence only if another
-system, trained by the same protocol, is not.
+system, trained by the same protocol, is not. That it is not grey is evidence only if the measure
+finds a known grey picture, and a difference only if it finds a known one (`CONTROLS`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,6 @@ from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.loop.monitor import GREY_RATIO
 from photochrom.training.reproduction.comparison import (
-    EPOCHS,
     SEEDS,
     MissingDataError,
     compare,
@@ -24,7 +24,7 @@ from photochrom.training.reproduction.comparison import (
     compare_epochs,
     estimate,
 )
-from photochrom.training.reproduction.experiments import SYSTEMS, lambda_run
+from photochrom.training.reproduction.experiments import EPOCHS, SYSTEMS, lambda_run
 from photochrom.training.reproduction.results import Results, Run
 
 Finding = Literal["holds", "fails", "open"]
@@ -67,6 +67,9 @@ class Claim:
     """Experiments, including controls."""
     rule: Callable[[Results], tuple[Finding, str]]
     """The finding with its reason."""
+    control: str | None = None
+    """A key of `CONTROLS`. Where it does not hold, the verdict is `open`; earlier runs, whose last
+    epochs were not measured on the test photos, are judged without it."""
 
     def conclude(self, results: Results) -> Verdict:
         """Return the verdict; `open` if a required run or measurement is missing."""
@@ -84,12 +87,21 @@ class Claim:
             finding, message = self.rule(results)
         except MissingDataError as error:
             return Verdict("open", str(error))
+        if results.has_epochs and self.control is not None and finding != "open":
+            control = CONTROLS[self.control]
+            if not control.holds(results):
+                lowered = control.title[0].lower() + control.title[1:].rstrip(".")
+                return Verdict("open", f"{message}; but the control is not met that {lowered}")
         origins = sorted({run.encoder_origin for run in runs if run.other_weights})
         if origins:
             message += f"; ResNet18 started from {' and '.join(origins)}"
         at_report_scale, elsewhere = _OUTCOMES[finding]
         is_like_report = results.at_report_scale and not origins
         return Verdict(at_report_scale if is_like_report else elsewhere, message)
+
+    def holds(self, results: Results) -> bool:
+        """Return whether it was reproduced, at whatever scale."""
+        return self.conclude(results).outcome in _OUTCOMES["holds"]
 
 
 def _show(value: Estimate, digits: int = 2) -> str:
@@ -108,6 +120,9 @@ def _is_grey(results: Results, name: str, control: str) -> tuple[Finding, str]:
         f"{name} has {_show_estimate(results, name, 'colorfulness_ratio')} of the original's "
         f"colourfulness, and below {GREY_RATIO:.2f} counts as grey"
     )
+    if all(run.epochs for run in results.seeds(name)):
+        share, low, high = estimate(results, name, "grey_share")
+        message += f"; {share:.0%} ({low:.0%}..{high:.0%}) of its pictures are below that each"
     order = compare_colorfulness(results, name, GREY_RATIO)
     if order == "above":
         return "fails", message
@@ -118,6 +133,18 @@ def _is_grey(results: Results, name: str, control: str) -> tuple[Finding, str]:
     if compare_colorfulness(results, control, GREY_RATIO) != "above":
         return "open", f"{message}, so grey may come from the protocol, not from {name}"
     return "holds", message
+
+
+def _baseline_is_grey(results: Results) -> tuple[Finding, str]:
+    evaluation = results.evaluation("mean-ab")
+    if evaluation is None or _RATIO not in evaluation.values:
+        raise MissingDataError("the baseline mean-ab was not measured")
+    value = evaluation.values[_RATIO]
+    message = f"mean-ab has {_show(value)} of the original's colourfulness"
+    _, low, high = value
+    if high is not None and high < GREY_RATIO:
+        return "holds", message
+    return ("fails" if low is not None and low > GREY_RATIO else "open"), message
 
 
 def _is_larger(
@@ -207,9 +234,35 @@ _RATIO = "colorfulness_ratio"
 _COLOURFULNESS = "the share of the original's colourfulness"
 _SYSTEM_3, _LAMBDA_100 = lambda_run(1), lambda_run(100)
 
+CONTROLS: Mapping[str, Claim] = {
+    "grey": Claim("Colouring with the mean colour of all photos is grey.", (), _baseline_is_grey),
+    _RATIO: Claim(
+        "The PatchGAN makes the U-Net more colourful than L1 alone.",
+        ("unet-patchgan", "unet-l1"),
+        partial(
+            _is_larger,
+            name="unet-patchgan",
+            base="unet-l1",
+            metric=_RATIO,
+            quantity=_COLOURFULNESS,
+        ),
+    ),
+    "psnr": Claim(
+        "L1 alone gives the U-Net a higher PSNR than with the PatchGAN.",
+        ("unet-l1", "unet-patchgan"),
+        partial(_is_larger, name="unet-l1", base="unet-patchgan", metric="psnr", quantity="PSNR"),
+    ),
+}
+"""Positive controls: known effects that measurements have to show before they count."""
+
 CLAIMS: Sequence[Claim] = (
     *(
-        Claim(title, (name, "unet-patchgan"), partial(_is_grey, name=name, control="unet-patchgan"))
+        Claim(
+            title,
+            (name, "unet-patchgan"),
+            partial(_is_grey, name=name, control="unet-patchgan"),
+            "grey",
+        )
         for name, title in (
             ("custom", "The custom pair produces grey images."),
             ("custom-no-l1", "The custom pair produces grey images without L1, too."),
@@ -222,6 +275,7 @@ CLAIMS: Sequence[Claim] = (
             partial(
                 _is_larger, name="custom-dilated", base="custom", metric=metric, quantity=quantity
             ),
+            metric,
         )
         for metric, quantity, title in (
             (
@@ -237,6 +291,7 @@ CLAIMS: Sequence[Claim] = (
         "Lambda 100 turns the ResNet18 U-Net grey.",
         (_LAMBDA_100, _SYSTEM_3),
         partial(_is_grey, name=_LAMBDA_100, control=_SYSTEM_3),
+        "grey",
     ),
     Claim(
         "Lambda 1 makes the ResNet18 U-Net more colourful than lambda 100.",
@@ -244,6 +299,7 @@ CLAIMS: Sequence[Claim] = (
         partial(
             _is_larger, name=_SYSTEM_3, base=_LAMBDA_100, metric=_RATIO, quantity=_COLOURFULNESS
         ),
+        _RATIO,
     ),
     Claim(
         "A U-Net that was pretrained with L1 needs fewer GAN steps.",

@@ -3,20 +3,21 @@
 A run's colourfulness often changes by a tenth to a quarter of the original's between two epochs.
 An interval over the photos of one network is therefore no evidence about a system. The rules:
 
-- The value of a system is the mean over its seeds of the mean of the last five epochs of the phase
-  in which training ended, on the validation photos watched in training (`LOGGED` metrics).
+- The value of a system is the mean over its seeds of the mean of the networks of the last five
+  epochs of the phase in which training ended, on the test photos. No weights are averaged.
 - Its interval, with three seeds or more, is the 95 % interval of Student's t over the seeds' means.
   With fewer seeds it is the range of those epochs: from the smallest to the largest. That interval
   describes the runs; how much another seed would change it is not known.
 - A system is above a threshold if this interval is above it, and also the bootstrap interval over
-  photos of every seed's last network.
+  photos of every seed.
 - A system is above another if seeds and photos both show it. Seeds, with three or more of each:
   Welch's 95 % interval of the difference of their means is above 0; with fewer: their intervals do
-  not overlap. Photos: the paired bootstrap interval of the difference of their last networks'
-  scores by photo is above 0.
-- Intervals over photos and scores by photo are of the test split.
-- Other metrics, such as FID, are known of the last network only, so there is no range of epochs:
-  three seeds are needed.
+  not overlap. Photos: the paired bootstrap interval of the difference of their scores by photo,
+  means over the epochs, is above 0.
+- FID and KID are known of the last network only, so there is no range of epochs: three seeds are
+  needed.
+- Runs of earlier versions have test values of the last network only. Their epochs are those of the
+  log, of the validation photos that are watched in training (`LOGGED` metrics).
 
 Reference:
     Agarwal et al. 2021, on intervals over few training runs.
@@ -31,16 +32,15 @@ from scipy.stats import t, ttest_ind
 
 from photochrom.training.evaluation.bootstrap import Estimate, paired_difference
 from photochrom.training.evaluation.metrics import METRICS
+from photochrom.training.reproduction.experiments import EPOCHS
 from photochrom.training.reproduction.results import Results, Run
 
-EPOCHS = 5
-"""The last epochs of a run that are averaged."""
 LEAST_EPOCHS = 3
 """Runs whose last phase is shorter are not compared."""
 SEEDS = 3
 """From this number on, the interval is over seeds."""
 LOGGED = ("colorfulness_ratio", "psnr")
-"""Metrics that are known of every epoch."""
+"""Metrics that are logged after every epoch, on the validation photos."""
 
 Order = Literal["above", "below", "unclear"]
 
@@ -50,18 +50,34 @@ class MissingDataError(Exception):
 
 
 def last_epochs(run: Run, metric: str) -> list[float]:
-    """Return a metric of `LOGGED` in the last epochs of the phase in which training ended.
+    """Return a metric in the last epochs of the phase in which training ended.
+
+    It is of the test photos; of a run whose last network alone was measured on them, of the
+    validation photos, which are watched in training.
 
     Raises:
-        MissingDataError: If the phase is too short.
+        MissingDataError: If the phase is too short, or the metric is not known of every epoch.
     """
-    lines = [line for line in run.log if line["phase"] == run.log[-1]["phase"]][-EPOCHS:]
+    if not is_known_of_epochs(run, metric):
+        raise MissingDataError(f"the {_title(metric)} of {run.experiment} was not measured")
+    lines = run.epochs
+    if not lines:
+        lines = [line for line in run.log if line["phase"] == run.log[-1]["phase"]][-EPOCHS:]
     if len(lines) < LEAST_EPOCHS:
         raise MissingDataError(
             f"the last phase of {run.experiment} has {len(lines)} of the {LEAST_EPOCHS} epochs "
             "that are needed"
         )
     return [float(line[metric]) for line in lines]
+
+
+def _title(metric: str) -> str:
+    return METRICS[metric].title if metric in METRICS else metric
+
+
+def is_known_of_epochs(run: Run, metric: str) -> bool:
+    """Return whether a metric is known of the last epochs, not of the last network only."""
+    return metric in run.epochs[0] if run.epochs else metric in LOGGED
 
 
 def estimate(results: Results, name: str, metric: str) -> Estimate:
@@ -84,19 +100,19 @@ def estimate(results: Results, name: str, metric: str) -> Estimate:
 
 
 def _seed_values(results: Results, name: str, metric: str) -> list[float]:
-    """Return the value of each seed of a system; of a metric outside `LOGGED` there must be three.
+    """Return the value of each seed of a system; of FID and KID there must be three.
 
     Raises:
         MissingDataError: As `estimate`.
     """
     runs = results.seeds(name)
-    if metric in LOGGED:
+    if all(is_known_of_epochs(run, metric) for run in runs):
         return [mean(last_epochs(run, metric)) for run in runs]
     if any(metric not in run.evaluation.values for run in runs):
-        raise MissingDataError(f"the {METRICS[metric].title} of {name} was not measured")
+        raise MissingDataError(f"the {_title(metric)} of {name} was not measured")
     if len(runs) < SEEDS:
         raise MissingDataError(
-            f"{METRICS[metric].title} is known of the last network only, so {SEEDS} seeds of "
+            f"{_title(metric)} is known of the last network only, so {SEEDS} seeds of "
             f"{name} are needed; there {'is 1' if len(runs) == 1 else f'are {len(runs)}'}"
         )
     return [run.evaluation.values[metric][0] for run in runs]

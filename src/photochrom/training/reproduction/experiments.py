@@ -32,14 +32,42 @@ class Protocol:
     """Number of photos that figures are reported of."""
     narrower: int
     """Divisor of the widths of networks; a pretrained encoder keeps its width."""
+    scratch_encoder_narrower: int | None = None
+    """Divisor of the widths of a ResNet18 that is trained from scratch; None: `narrower`."""
     batch_size: int
     most_epochs: int | None = None
     """Limit for each phase of training; None: as many as in the recipe."""
     precision: Literal["32", "bf16"] = "bf16"
+    planned: tuple[tuple[str, int], ...] = ()
+    """Experiments and seeds that are run unless others are asked for, in this order; empty: every
+    experiment once."""
 
+
+_HALF = (
+    *(("unet-patchgan-l1pre", seed) for seed in range(3)),
+    *(("resnet18-unet-patchgan", seed) for seed in range(3)),
+    *(("unet-patchgan", seed) for seed in range(3)),
+    ("resnet18-lambda-100", 0),
+    ("lite0-unet-patchgan", 0),
+    ("unet-l1", 0),
+    *(("custom", seed) for seed in range(3)),
+    ("custom-no-l1", 0),
+    ("unet-patchgan-full", 0),
+)
+"""Those whose state is too large to be kept elsewhere come first: they have to end in one go."""
 
 PROTOCOLS: dict[str, Protocol] = {
     "report": Protocol(size=256, train=6400, validation=160, test=1600, narrower=1, batch_size=16),
+    "half": Protocol(
+        size=128,
+        train=6400,
+        validation=400,
+        test=1600,
+        narrower=2,
+        scratch_encoder_narrower=1,
+        batch_size=16,
+        planned=_HALF,
+    ),
     "reduced": Protocol(size=128, train=1200, validation=64, test=300, narrower=4, batch_size=8),
     "smoke": Protocol(
         size=32,
@@ -63,8 +91,12 @@ class Experiment:
     """At the report's scale."""
     part: Part
     """Table 1, a claim of the report, or one of its next steps."""
+    full_width: bool = False
+    """Keep the widths of the report at every scale, to show what narrower networks cost."""
 
 
+EPOCHS = 5
+"""The last epochs of a run that are measured and averaged."""
 SYSTEMS = ("custom", "unet-patchgan", "resnet18-unet-patchgan", "unet-patchgan-l1pre")
 """The four systems of the report's Table 1."""
 SHOWN = (*SYSTEMS, "lite0-unet-patchgan", "unet-l1")
@@ -92,6 +124,9 @@ def _next(title: str, changes: dict[str, Any]) -> Experiment:
 EXPERIMENTS: dict[str, Experiment] = {
     "custom": Experiment("custom residual generator and discriminator", _CUSTOM, "table"),
     "unet-patchgan": Experiment("U-Net, PatchGAN", _UNET, "table"),
+    "unet-patchgan-full": Experiment(
+        "U-Net, PatchGAN, at full width", _UNET, "table", full_width=True
+    ),
     "resnet18-unet-patchgan": Experiment(
         "U-Net on ResNet18, PatchGAN, lambda 1", _RESNET18, "table"
     ),
@@ -161,7 +196,12 @@ def uses_resnet18_weights(recipe: Recipe) -> bool:
 
 
 def at_scale(
-    recipe: Recipe, protocol: Protocol, seed: int, *, resnet18_weights: str = "imagenet"
+    recipe: Recipe,
+    protocol: Protocol,
+    seed: int,
+    *,
+    resnet18_weights: str = "imagenet",
+    full_width: bool = False,
 ) -> Recipe:
     """Return a recipe at the scale of a protocol.
 
@@ -173,12 +213,15 @@ def at_scale(
         protocol: The scale.
         seed: Of the run.
         resnet18_weights: `none` trains ResNet18 from scratch where the recipe starts from ImageNet
-            weights, with its width divided like the others.
+            weights, with its width divided as the protocol says.
+        full_width: Divide no widths.
     """
+    divisor = 1 if full_width else protocol.narrower
     if uses_resnet18_weights(recipe) and resnet18_weights == "none":
         # Below 8 channels, the backward pass of a 1x1 convolution of stride 2 writes out of bounds
         # on processors with AVX2 only (oneDNN in torch 2.14.1, channels_last, 1 thread).
-        widths = tuple(max(channels // protocol.narrower, 8) for channels in (64, 128, 256, 512))
+        of_encoder = protocol.scratch_encoder_narrower or divisor
+        widths = tuple(max(channels // of_encoder, 8) for channels in (64, 128, 256, 512))
         scratch = {"encoder": "tu-resnet18", "encoder_weights": "none", "encoder_channels": widths}
         recipe = override(recipe, {f"generator.{key}": value for key, value in scratch.items()})
     factor = REPORT_SIZE // protocol.size
@@ -188,7 +231,7 @@ def at_scale(
         return count if protocol.most_epochs is None else min(count, protocol.most_epochs)
 
     def narrower(channels: int) -> int:
-        return max(channels // protocol.narrower, 1)
+        return max(channels // divisor, 1)
 
     rules: dict[str, Callable[[Any], Any]] = {
         "base_channels": narrower,
@@ -220,13 +263,18 @@ def at_scale(
     return override(recipe, changes)
 
 
-def select_runs(only: Sequence[str] = (), seeds: Sequence[int] = (0,)) -> list[tuple[str, int]]:
+def select_runs(
+    only: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    planned: Sequence[tuple[str, int]] = (),
+) -> list[tuple[str, int]]:
     """Return the experiments and seeds to run, the most important first.
 
     Args:
         only: Names of experiments; empty means all. Baselines are accepted and left out.
         seeds: The first is used for every experiment, the others for those in `only`, or if that is
-            empty for the four systems.
+            empty for the four systems. None: those of `planned`, and 0 for the others in `only`.
+        planned: `Protocol.planned`.
 
     Raises:
         RecipeError: If an experiment is unknown or the seeds are invalid.
@@ -235,11 +283,19 @@ def select_runs(only: Sequence[str] = (), seeds: Sequence[int] = (0,)) -> list[t
     for name in only:
         if name not in known:
             raise RecipeError(f"unknown experiment {name!r}; choose from {', '.join(known)}")
+    if seeds is None and planned:
+        found = [(name, seed) for name, seed in planned if not only or name in only]
+        more = [name for name in EXPERIMENTS if name in only and name not in dict(planned)]
+        return found + [(name, 0) for name in more]
+    seeds = (0,) if seeds is None else seeds
     if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise RecipeError(
             f"the seeds are {','.join(map(str, seeds)) or 'none'}; give different whole numbers "
             "from 0, such as 0,1,2"
         )
-    first = [(name, seeds[0]) for name in EXPERIMENTS if not only or name in only]
-    more = [(name, seed) for seed in seeds[1:] for name in EXPERIMENTS if name in (only or SYSTEMS)]
-    return first + more
+    names = only or [name for name, e in EXPERIMENTS.items() if not e.full_width]
+    first = [(name, seeds[0]) for name in EXPERIMENTS if name in names]
+    more_seeds = [
+        (name, seed) for seed in seeds[1:] for name in EXPERIMENTS if name in (only or SYSTEMS)
+    ]
+    return first + more_seeds

@@ -1,7 +1,6 @@
 """The images of all runs: a web page of image grids, and an image grid that may be published."""
 
 import io
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -38,7 +37,7 @@ def _resize(image: Image.Image, height: int) -> Image.Image:
 
 def _jpeg(image: Image.Image) -> bytes:
     stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=88)
+    image.save(stream, "JPEG", quality=92)
     return stream.getvalue()
 
 
@@ -84,6 +83,8 @@ def write_page(results: Results, folder: Path, historic: Path | None) -> Path:
     add_section("original", "", None)
     add_section("grey", "input of the networks", Colorizer(ConstantModel("grey")))
     for run in results.runs:
+        if not (folder / "runs" / run.directory).is_dir():
+            continue  # trained on another machine, which has its weights
         measured = run.evaluation.values
         values = ", ".join(f"{key} {measured[key][0]:.4g}" for key in _METRICS if key in measured)
         add_section(f"{run.experiment}-seed{run.seed}", run.title, _load(folder, run), values)
@@ -130,16 +131,43 @@ img {{ height: 128px; }}
 """
 
 
-def sample_grid(results: Results, folder: Path) -> bytes:
-    """Return a JPEG of scikit-image's sample photos, colorized by some of the experiments."""
+def _samples() -> list[Image.Image]:
+    """Return scikit-image's sample photos."""
+    names = ("astronaut", "chelsea", "coffee", "rocket")
+    return [_resize(Image.fromarray(getattr(sample_photos, n)()), SAMPLES_HEIGHT) for n in names]
+
+
+def colorize_samples(run: Path) -> bytes:
+    """Return a JPEG of scikit-image's sample photos, colorized by a run, side by side."""
+    colorizer = Colorizer(RunModel(run))
+    return _jpeg(Image.fromarray(np.concatenate([np.asarray(colorizer(x)) for x in _samples()], 1)))
+
+
+def sample_grid(results: Results, folder: Path, store: Path | None = None) -> bytes:
+    """Return a JPEG of scikit-image's sample photos, colorized by some of the experiments.
+
+    Args:
+        results: All runs.
+        folder: OUT/PROTOCOL.
+        store: With the colorized photos of the runs that are not in the folder.
+    """
     runs = [run for name in SHOWN if (run := results.of(name)) is not None]
-    samples = ("astronaut", "chelsea", "coffee", "rocket")
-    photos = [
-        _resize(Image.fromarray(getattr(sample_photos, name)()), SAMPLES_HEIGHT) for name in samples
-    ]
-    columns: list[Sequence[Image.Image]] = [photos]
+    columns: list[list[Image.Image]] = [_samples()]
+    widths = [photo.width for photo in columns[0]]
     for run in runs:
-        colorizer = _load(folder, run)
-        columns.append([colorizer(photo) for photo in photos])
+        path = folder / "runs" / run.directory
+        if path.is_dir():
+            strip = colorize_samples(path)
+        else:
+            assert store is not None  # where else would the run come from?
+            strip = (store / f"{path.name[5:]}.jpg").read_bytes()
+        image = Image.open(io.BytesIO(strip))
+        ends = np.cumsum(widths).tolist()
+        columns.append(
+            [
+                image.crop((end - width, 0, end, SAMPLES_HEIGHT))
+                for end, width in zip(ends, widths, strict=True)
+            ]
+        )
     rows = [[np.asarray(image) for image in row] for row in zip(*columns, strict=True)]
     return _jpeg(image_grid(rows, ["original", *(run.experiment for run in runs)]))

@@ -12,9 +12,8 @@ from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import Evaluation
 from photochrom.training.evaluation.tables import TABLE_1, cell, heading, markdown
 from photochrom.training.loop.monitor import GREY_RATIO, SAMPLES
-from photochrom.training.reproduction.claims import CLAIMS, describe_difference
+from photochrom.training.reproduction.claims import CLAIMS, CONTROLS, describe_difference
 from photochrom.training.reproduction.comparison import (
-    EPOCHS,
     LEAST_EPOCHS,
     LOGGED,
     SEEDS,
@@ -23,6 +22,7 @@ from photochrom.training.reproduction.comparison import (
 )
 from photochrom.training.reproduction.experiments import (
     BASELINES,
+    EPOCHS,
     EXPERIMENTS,
     PROTOCOLS,
     REPORT_SIZE,
@@ -39,7 +39,10 @@ _METRICS = (
     *("mse", "mse_ab110", "ssim", "psnr", "ciede2000", "colorfulness_ratio"),
     *("fid", "kid_paired"),
 )
-_RULES_DATE = "2026-11-29"
+_RULES_DATE, _OLD_RULES_DATE = "2026-11-30", "2026-11-29"
+"""Of the rules for runs whose last epochs are measured, and for earlier ones."""
+_OLD_SAMPLES = 64
+"""`SAMPLES` of the earlier runs."""
 _LOST = " †"
 """Marks runs whose pretraining was lost (`Run.lost_pretraining`)."""
 
@@ -210,7 +213,8 @@ def _table_1(results: Results) -> str:
 
 def _watched(results: Results) -> int:
     """Return the number of photos whose metrics are logged in each epoch."""
-    return min(SAMPLES, int(results.data["validation"]))
+    most = SAMPLES if results.has_epochs else _OLD_SAMPLES
+    return min(most, int(results.data["validation"]))
 
 
 _EPOCH_HEADINGS = (
@@ -292,35 +296,66 @@ Of {len(CLAIMS)} claims: {summary}.
 
 
 def _rules(results: Results) -> str:
+    if results.has_epochs:
+        value = (
+            f"The value of a system is the mean of the networks of the last {EPOCHS} epochs of its "
+            f"last phase of training (at least {LEAST_EPOCHS}), over its seeds, on the "
+            f"{results.photos} test photos, which nothing is chosen by. No weights are averaged. "
+            f"{_fluctuation(results)}"
+        )
+        photos = (
+            "paired bootstrap interval of the differences between their scores by photo, means "
+            f"over these epochs and the seeds, must exclude 0 on the same side. FID and KID are "
+            f"measured after the last epoch only, so they need {SEEDS} seeds."
+        )
+    else:
+        value = (
+            f"The value of a system is the mean of the last {EPOCHS} epochs of its last phase of "
+            f"training (at least {LEAST_EPOCHS}), over its seeds, on the {_watched(results)} "
+            "validation photos watched in training. Nothing is chosen by them: epochs and recipes "
+            f"are fixed beforehand. {_fluctuation(results)}"
+        )
+        photos = (
+            "paired bootstrap interval of the differences between their scores by photo, of the "
+            f"networks after the last epoch on the {results.split} photos, must exclude 0 on the "
+            "same side. Other metrics than colourfulness and PSNR are measured after the last "
+            f"epoch only, so they need {SEEDS} seeds."
+        )
     texts = [
         "*Confirmed* and *refuted* are verdicts at the report's scale: its size, number and kind "
         "of photos (COCO), full width, and ResNet18 with ImageNet weights. Elsewhere a claim is "
         "*reproduced* or *not reproduced at this scale*. *Open* means that runs or measurements "
         "are missing, or that the intervals do not decide.",
-        f"The value of a system is the mean of the last {EPOCHS} epochs of its last phase of "
-        f"training (at least {LEAST_EPOCHS}), over its seeds, on the {_watched(results)} "
-        "validation photos watched in training. Nothing is chosen by them: epochs and recipes are "
-        f"fixed beforehand. {_fluctuation(results)}",
+        value,
         f"Its interval, in brackets above, is the 95 % interval of Student's t over the seeds, if "
         f"there are {SEEDS} or more. With fewer seeds it is the range of those epochs; it then "
         "describes the runs, and how much another seed would differ is not known.",
         f"Two systems with {SEEDS} seeds or more differ if Welch's 95 % interval of the difference "
         "of their means excludes 0, others if the intervals above do not overlap. In addition, the "
-        "paired bootstrap interval of the differences between their scores by photo, of the "
-        f"networks after the last epoch on the {results.split} photos, must exclude 0 on the same "
-        "side. Other metrics than colourfulness and PSNR are measured after the last epoch only, "
-        f"so they need {SEEDS} seeds.",
+        f"{photos}",
         f"A system is grey if its interval, and those over photos, are below {GREY_RATIO:.2f} of "
         "the original's colourfulness, and a control that was trained in the same way is above.",
-        "Intervals are not corrected for the number of comparisons.",
     ]
-    after = "" if results.date > _RULES_DATE else ", after these runs"
+    if results.has_epochs:
+        texts.append(
+            "Positive controls: effects that are known have to be found first. Colouring with the "
+            "mean colour has to count as grey; the U-Net with L1 alone has to be less colourful "
+            "than with the PatchGAN, and to have a higher PSNR. A claim is open if the control of "
+            "its metric fails."
+        )
+    texts.append("Intervals are not corrected for the number of comparisons.")
+    date = _RULES_DATE if results.has_epochs else _OLD_RULES_DATE
+    controls = ""
+    if results.has_epochs:
+        verdicts = [f"**{c.title}** {c.conclude(results)}" for c in CONTROLS.values()]
+        controls = f"\nThe controls:\n\n{_bullets(verdicts)}\n"
+    when = "before" if results.has_epochs else "after"
     return f"""## How verdicts are reached
 
-These rules were set on {_RULES_DATE}{after}.
+These rules were set on {date}, {when} these runs.
 
 {_bullets(texts)}
-"""
+{controls}"""
 
 
 def _curves(results: Results, names: Sequence[str]) -> str:

