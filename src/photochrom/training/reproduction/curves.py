@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from photochrom.training.reproduction.experiments import (
     BASELINES,
+    GREY_PAIR,
     LAMBDAS,
     SHOWN,
     SYSTEMS,
@@ -24,7 +25,8 @@ def draw(results: Results) -> dict[str, bytes]:
     """Return the curves for which there are runs, by file name.
 
     `lambda.svg`: colourfulness against MSE for the sweep over lambda; `training.svg`: PSNR and
-    colourfulness against generator steps; `scores.svg`: MSE against FID of every experiment.
+    colourfulness against generator steps; `grey.svg`: colourfulness and the share of grey pictures
+    of the custom pair, of every seed; `scores.svg`: MSE against FID of every experiment.
     """
     curves: dict[str, bytes] = {}
     with matplotlib.rc_context(_STYLE):
@@ -33,6 +35,9 @@ def draw(results: Results) -> dict[str, bytes]:
         runs = [run for name in SHOWN if (run := results.of(name)) is not None]
         if runs:
             curves["training.svg"] = _draw_training(runs)
+        pair = [run for name in GREY_PAIR for run in results.seeds(name)]
+        if results.has_epochs and pair:
+            curves["grey.svg"] = _draw_grey(pair)
         if len(results.with_metric("fid")) > 2:
             curves["scores.svg"] = _draw_scores(results)
     return curves
@@ -69,6 +74,24 @@ def _draw_training(runs: Sequence[Run]) -> bytes:
             axes.plot(steps, [line[key] for line in run.log], label=run.experiment, linewidth=1)
         axes.set_xlabel("generator steps")
         axes.set_ylabel(label)
+    axes.legend(fontsize=7)
+    return _svg(figure)
+
+
+def _draw_grey(runs: Sequence[Run]) -> bytes:
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    keys = ("colorfulness_ratio", "colourfulness / the original's"), ("grey_share", "grey pictures")
+    colors = {name: f"C{i}" for i, name in enumerate(GREY_PAIR)}
+    for i, (key, label) in enumerate(keys):
+        axes = figure.add_subplot(1, 2, i + 1)
+        for run in runs:
+            values = [line[key] for line in run.log]
+            name = run.experiment if run.seed == 0 else None
+            color = colors[run.experiment]
+            axes.plot(run.updates_by_epoch("g"), values, label=name, color=color, linewidth=1)
+        axes.set_xlabel("generator steps")
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0)
     axes.legend(fontsize=7)
     return _svg(figure)
 

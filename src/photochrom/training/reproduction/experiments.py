@@ -101,6 +101,8 @@ SYSTEMS = ("custom", "unet-patchgan", "resnet18-unet-patchgan", "unet-patchgan-l
 """The four systems of the report's Table 1."""
 SHOWN = (*SYSTEMS, "lite0-unet-patchgan", "unet-l1")
 """The experiments in training.svg and in the published image grid."""
+GREY_PAIR = ("custom", "custom-no-l1")
+"""The custom pair, which the report says is grey, with and without L1."""
 BASELINES = ("grey", "mean-ab")
 """Models without training."""
 LAMBDAS = (0, 1, 3, 10, 30, 100)

@@ -18,6 +18,7 @@ from photochrom.training.reproduction.comparison import (
     LOGGED,
     SEEDS,
     MissingDataError,
+    estimate,
     last_epochs,
 )
 from photochrom.training.reproduction.experiments import (
@@ -33,6 +34,8 @@ from photochrom.training.reproduction.results import Results, Run
 _CURVES = {
     "lambda.svg": "Colourfulness against MSE for each lambda",
     "training.svg": "PSNR and colourfulness against generator steps, on validation photos",
+    "grey.svg": "Colourfulness and share of grey pictures of the custom pair against generator "
+    "steps, on validation photos",
     "scores.svg": "MSE against FID of every experiment",
 }
 _METRICS = (
@@ -104,6 +107,8 @@ def _introduction(results: Results) -> str:
         notes += (
             " Values are of the test photos, except for those of epochs, which are of the "
             "validation photos that are watched in training."
+            if not results.has_epochs
+            else " Values are of the test photos."
         )
     else:
         notes += (
@@ -139,10 +144,13 @@ def _describe_scale(name: str) -> str:
     if name == "report":
         return "the report's scale"
     protocol, report = PROTOCOLS[name], PROTOCOLS["report"]
+    own_width = "a pretrained encoder keeps its own"
+    if protocol.scratch_encoder_narrower == 1:
+        own_width = "a ResNet18 or a pretrained encoder keeps its own"
     scale = (
         f"**not the report's scale**. Photos of {protocol.size} px instead of {REPORT_SIZE}, "
         f"{protocol.train} training photos instead of {report.train}, networks of "
-        f"1/{protocol.narrower} of the width (a pretrained encoder keeps its own), batches of "
+        f"1/{protocol.narrower} of the width ({own_width}), batches of "
         f"{protocol.batch_size} instead of {report.batch_size}; depths and patches are reduced "
         "with the photos. Epochs and lambdas are the report's"
     )
@@ -173,42 +181,84 @@ def _table_1(results: Results) -> str:
     both = ("mse", "ssim")  # in the report and here
     others = [metric for metric in _METRICS if metric not in both]
     header = ["System", "Seeds", "Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
-    header += [*map(heading, others), *_EPOCH_HEADINGS, "Generator steps", "Images", "Minutes"]
+    more_headings = ("Grey pictures",) if results.has_epochs else _EPOCH_HEADINGS
+    header += [*map(heading, others), *more_headings, "Generator steps", "Images", "Minutes"]
     report_ranks = {m: _rank({k: float(row[m]) for k, row in TABLE_1.items()}, m) for m in both}
     ranks = {m: _rank(_means(systems, m), m) for m in both}
 
-    def line(name: str, evaluations: Sequence[Evaluation], more: Sequence[str]) -> list[str]:
+    def line(name: str, ours: dict[str, str], more: Sequence[str]) -> list[str]:
         cells = []
         for metric in both:
             report = TABLE_1[name][metric] + report_ranks[metric][name] if name in TABLE_1 else "-"
-            (ours,) = _cells(evaluations, [metric])
-            cells += [report, ours + ranks[metric].get(name, "")]
-        return [*cells, *_cells(evaluations, others), *more]
+            cells += [report, ours[metric] + ranks[metric].get(name, "")]
+        return [*cells, *(ours[metric] for metric in others), *more]
 
+    def ours(runs: Sequence[Run]) -> dict[str, str]:
+        if results.has_epochs:
+            return {metric: _interval_cell(results, runs, metric) for metric in _METRICS}
+        return dict(zip(_METRICS, _cells([run.evaluation for run in runs]), strict=True))
+
+    nothing = ["-"] * len(more_headings)
     lines = [
-        [f"`{e.name}`", "-", *line(e.name, [e], ("-", "-", "0", "0", "0"))]
+        [
+            f"`{e.name}`",
+            "-",
+            *line(e.name, dict(zip(_METRICS, _cells([e]), strict=True)), (*nothing, "0", "0", "0")),
+        ]
         for e in results.baselines
     ]
     for runs in systems:
         first = runs[0]
         minutes = mean(run.seconds for run in runs) / 60
         effort = str(first.updates("g")), str(first.images), f"{minutes:.1f}"
-        more = (*_epoch_cells(runs), *effort)
-        evaluations = [run.evaluation for run in runs]
-        lines.append([_title(first), str(len(runs)), *line(first.experiment, evaluations, more)])
+        epochs = [_grey_cell(runs)] if results.has_epochs else _epoch_cells(runs)
+        row = line(first.experiment, ours(runs), (*epochs, *effort))
+        lines.append([_title(first), str(len(runs)), *row])
     note = (
         "Ranks among the report's four systems in parentheses, 1 being the best. The report does "
         "not state the colour space of its MSE; ours is of RGB in 0..1, and that of ab/110 is "
-        f"listed too. The columns of the last {EPOCHS} epochs are of the {_watched(results)} "
-        "validation photos watched in training; with one seed they have the range of the epochs in "
-        "parentheses. The others are of the network after the last epoch, on "
-        f"{results.photos} {results.split} photos."
+        "listed too. "
     )
+    if results.has_epochs:
+        note += (
+            f"Values are means over the networks of the last {EPOCHS} epochs, on {results.photos} "
+            f"test photos. In brackets is the 95 % interval over the seeds, if there are {SEEDS}; "
+            "in parentheses the range of those epochs. FID and KID are of the last epoch. Grey "
+            f"pictures have less than {GREY_RATIO:.0%} of their original's colourfulness."
+        )
+    else:
+        note += (
+            f"The columns of the last {EPOCHS} epochs are of the {_watched(results)} "
+            "validation photos watched in training; with one seed they have the range of the "
+            "epochs in parentheses. The others are of the network after the last epoch, on "
+            f"{results.photos} {results.split} photos."
+        )
     return f"""## Table 1
 
 {_paragraph(note)}
 
 {markdown(header, lines)}"""
+
+
+def _interval_cell(results: Results, runs: Sequence[Run], metric: str) -> str:
+    """Return the value of a system with its interval over seeds, or the range of its epochs."""
+    if any(metric not in run.evaluation.values for run in runs):
+        return "-"
+    try:
+        numbers = estimate(results, runs[0].experiment, metric)
+    except MissingDataError:  # of the last network only, or with too few epochs
+        return _cells([run.evaluation for run in runs], [metric])[0]
+    scale, digits = METRICS[metric].factor, METRICS[metric].digits
+    value, low, high = (f"{scale * x:.{digits}f}" for x in numbers if x is not None)
+    return f"{value} [{low}, {high}]" if len(runs) >= SEEDS else f"{value} ({low}..{high})"
+
+
+def _grey_cell(runs: Sequence[Run]) -> str:
+    """Return the share of pictures that are grey, over the last epochs of all seeds."""
+    shares = [line["grey_share"] for run in runs for line in run.epochs]
+    if not shares:
+        return "-"
+    return f"{mean(shares):.0%} ({min(shares):.0%}..{max(shares):.0%})"
 
 
 def _watched(results: Results) -> int:
