@@ -22,7 +22,8 @@ export OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0  # spinning threads take time fr
 export HF_HUB_OFFLINE=1 PYTHONPATH=$folder/clone/src:$folder/packages
 
 reproduce=("$python" -m photochrom reproduce --data "$folder/data" --out "$folder/out"
-    --protocol "$protocol" --resnet18-weights none --inception package --store "$folder/store/$protocol")
+    --protocol "$protocol" --resnet18-weights none --inception package
+    --store "$folder/store/$protocol")
 
 is_running() { [ -f "$folder/pid" ] && kill -0 "$(cat "$folder/pid")" 2>/dev/null; }
 
@@ -77,6 +78,8 @@ stop)
 save) save ;;
 publish)
     save
+    # The pages are written by today's code, which reads what the frozen clone has written.
+    export PYTHONPATH=$repository/src:$folder/packages
     "${reproduce[@]}" --only grey --docs "$repository/docs"
     ;;
 *)
