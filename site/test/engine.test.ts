@@ -159,6 +159,7 @@ describe("profiles", () => {
       return;
     }
     const space = readProfile(profile);
+    expect(readProfile(profile.slice())).toBe(space);
     expect(space.isSrgb).toBe(each.isSrgb);
     if (each.matrix === null) expect(space.matrix).toBeNull();
     else expect(difference(space.matrix!, each.matrix)).toBeLessThan(2e-4);

@@ -33,7 +33,6 @@ const {
   Network,
   placeHints,
   render,
-  resultSpace,
   SRGB,
 } = await import(outfile);
 await rm(outfile);
@@ -71,11 +70,11 @@ async function colorize(job) {
   const prepared = await colorizer.prepare(changed, job.look.size);
   times.push(performance.now());
   const hints = placeHints(job.look.hints, [photo.width, photo.height], job.look);
-  const coefficients = await colorizer.predict(prepared, hints, resultSpace(photo.space));
+  const coefficients = await colorizer.predict(prepared, hints, photo.space);
   times.push(performance.now());
   const result = render(changed, coefficients, job.look);
   times.push(performance.now());
-  const ab = await colorizer.predictWithHints(prepared, hints, resultSpace(photo.space));
+  const ab = await colorizer.predictWithHints(prepared, hints, photo.space);
   await writeFile(job.ab, ab.data);
   await writeFile(job.result, result.pixels);
   return {

@@ -69,6 +69,10 @@ CASES: dict[str, tuple[Photo, dict[str, Any]]] = {
     ),
     "straightened": (sample("astronaut", 400, 300), {"turn": 270, "straighten": 3.5}),
     "with alpha, straightened": (with_alpha(sample("coffee", 300, 250)), {"straighten": -2}),
+    "hints in a profile of grey": (
+        tagged(sample("camera", 300, 250), GREYS["gamma 2.2"]),
+        {"hints": HINTS[:1]},
+    ),
     "hints": (sample("astronaut", 300, 240), {"hints": HINTS, "turn": 180}),
 }
 

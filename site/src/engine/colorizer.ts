@@ -2,7 +2,7 @@
 // `photochrom.colorize.colorizer`.
 
 import type { ColorSpace, Photo, PlacedHint, Planes } from "../types.ts";
-import { ab, lightness } from "./color.ts";
+import { ab, lightness, resultSpace } from "./color.ts";
 import { drawHints, propagateHints } from "./hinting.ts";
 import { type Network, noHintsError } from "./network.ts";
 import { roundHalfEven } from "./numbers.ts";
@@ -54,7 +54,7 @@ export class Colorizer {
    * Return coefficients for `render`: slopes of a* and b* on L*, then offsets, at saturation 1.
    *
    * @param hints Of `placeHints`.
-   * @param space Of the photo in colour.
+   * @param space Of the photo.
    *
    * Throws `PhotoError` if a hint asks for the own colour of a photo that has none, and
    * `ModelError` as `predictAb`.
@@ -77,7 +77,7 @@ export class Colorizer {
   ): Promise<Planes> {
     if (hints.length === 0) return unhintedAb;
     if (!this.network.takesHints) throw noHintsError(this.network.name);
-    const drawn = drawHints(hints, smallL, smallAb, space);
+    const drawn = drawHints(hints, smallL, smallAb, resultSpace(space));
     const hintedAb = await this.predictAb(smallL, drawn.known);
     return propagateHints(smallL, unhintedAb, hintedAb, drawn);
   }

@@ -17,6 +17,11 @@ const MAX_TAGS = 200;
 const PARAMETER_COUNTS = [1, 3, 4, 5, 7]; // by type of a parametric curve
 const TABLE_TAGS = ["A2B0", "A2B1", "A2B2", "D2B0", "D2B1", "D2B2", "D2B3"];
 
+const MAX_KNOWN = 16;
+
+/** The profiles that were read last, so that the same bytes have the same space and its tables. */
+const known: { icc: Uint8Array; space: ColorSpace }[] = [];
+
 /** A colour profile that is damaged, or of a kind that cannot be used. */
 export class ProfileError extends Error {
   constructor(
@@ -78,11 +83,23 @@ function isNeutral({ pixels }: Photo): boolean {
  *
  * Follows ICC.1:2022, sections 10.6 (curveType), 10.18 (parametricCurveType) and 10.31 (XYZType).
  *
- * @returns `SRGB` if it differs by rounding only.
+ * @returns The same space for the same bytes; `SRGB` if it differs by rounding only.
  *
  * Throws `ProfileError` if the profile is of another kind, or damaged.
  */
 export function readProfile(icc: Uint8Array): ColorSpace {
+  const isSame = (other: Uint8Array) =>
+    other.length === icc.length && other.every((byte, i) => byte === icc[i]);
+  let found = known.find((each) => isSame(each.icc));
+  if (found === undefined) {
+    found = { icc: icc.slice(), space: parse(icc) };
+    known.push(found);
+    if (known.length > MAX_KNOWN) known.shift();
+  }
+  return found.space;
+}
+
+function parse(icc: Uint8Array): ColorSpace {
   const tags = readTags(icc);
   const [kind, connection] = [ascii(icc, 16), ascii(icc, 20)];
   const isDamaged = !TABLE_TAGS.some((name) => tags.has(name));
@@ -165,11 +182,11 @@ function readXyz(tag: Uint8Array | undefined): number[] {
 
 /** Return curves; those of the same bytes are the same array. */
 function readCurves(tags: (Uint8Array | undefined)[]): Float32Array[] {
-  const known = new Map<string, Float32Array>();
+  const made = new Map<string, Float32Array>();
   return tags.map((tag) => {
     const key = String(tag);
-    const curve = known.get(key) ?? Float32Array.from(readCurve(tag));
-    known.set(key, curve);
+    const curve = made.get(key) ?? Float32Array.from(readCurve(tag));
+    made.set(key, curve);
     return curve;
   });
 }
