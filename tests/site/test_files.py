@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -15,12 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from photochrom.batch.planning import OUTPUT_MARK, output_name
 from photochrom.color import SRGB, icc
 from photochrom.colorize.rendering import format_mark
+from photochrom.errors import PhotoError, TruncatedError
 from photochrom.imagefile import exif
+from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.jpeg.segments import make_segment
+from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Encoding, Photo
-from photochrom.imagefile.png.chunks import make_chunk
+from photochrom.imagefile.png.chunks import SIGNATURE, make_chunk
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import encode_photo, result_warnings
 from photochrom.version import __version__
@@ -50,6 +55,8 @@ REGIONS = xmp.packet(
     "</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions>",
     'tiff:ImageWidth="133" tiff:ImageLength="99" tiff:Orientation="1"',
 )
+PATH = struct.pack(">H24x", 6) + struct.pack(">H6i", 1, *(n << 20 for n in (4, 5, 6, 7, 8, 9)))
+GUIDES = struct.pack(">IIII", 1, 576, 576, 2) + struct.pack(">IBIB", 32 * 40, 0, 32 * 50, 1)
 
 
 @dataclasses.dataclass
@@ -234,3 +241,144 @@ def test_png_is_written_as_by_python(name: str, engine: Engine):
     np.testing.assert_array_equal(rgba(again), rgba(colored))
     expected = open_photo(BytesIO(encode_photo(colored, ".png")))
     assert again.metadata == expected.metadata
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.7, 0.99])
+@pytest.mark.parametrize("kind", ["baseline", "progressive", "grey", "4:2:0", "turned", "PNG"])
+def test_file_that_is_cut_off_is_read_as_by_python(kind: str, share: float, engine: Engine):
+    data = {
+        "baseline": encode(subsampling="4:4:4"),
+        "progressive": encode(progressive=True),
+        "grey": encode(PICTURE.convert("L")),
+        "4:2:0": encode(subsampling="4:2:0"),
+        "turned": encode(exif=exif.PREFIX + exif_block("<", 6)),
+        "PNG": encode(format_="PNG"),
+    }[kind]
+    name = "photo.png" if kind == "PNG" else "photo.jpg"
+    data = data[: round(len(data) * share)]
+    answer = engine(data, name)
+    partly = engine(data, name, {"truncated": True})
+    try:
+        open_photo(BytesIO(data))
+    except TruncatedError as error:
+        part = (
+            "all but fine detail"
+            if error.share == 1
+            else f"only the first {100 * error.share:.0f} %"
+        )
+        assert answer["error"] == f"{name} is cut off: {part} of it can be read"
+        assert answer["code"] == "truncated"
+        photo = open_photo(BytesIO(data), truncated=True)
+        # Pillow's version of libjpeg-turbo smooths coarse scans otherwise.
+        tolerance = 8 if kind == "progressive" else 0
+        np.testing.assert_allclose(partly["pixels"].astype(int), rgba(photo), atol=tolerance)
+        assert partly["warnings"] == list(photo.warnings)
+    except PhotoError:
+        assert answer["code"] == partly["code"] == "photo"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "progressive JPEG", "PNG"])
+def test_file_without_its_last_bytes_is_read_as_by_python(kind: str, engine: Engine):
+    data = {
+        "JPEG": encode()[:-2],
+        "progressive JPEG": encode(progressive=True)[:-2],
+        "PNG": encode(format_="PNG")[:-12],
+    }[kind]
+    for file in (data, data + bytes(5000)):
+        answer = engine(file, "photo")
+        try:
+            photo = open_photo(BytesIO(file))
+        except TruncatedError:
+            assert answer["code"] == "truncated"
+        else:
+            np.testing.assert_array_equal(answer["pixels"], rgba(photo))
+            assert answer["warnings"] == list(photo.warnings)
+
+
+LOOKS: list[dict[str, Any]] = [
+    *({"turn": turn} for turn in (90, 180, 270)),
+    {"crop": [16, 8, 80, 64]},
+    {"crop": [15, 9, 80, 64]},
+    {"turn": 90, "crop": [8, 30, 70, 60]},
+    {"straighten": -3.5},
+    {"turn": 270, "straighten": 2, "crop": [20, 30, 50, 40]},
+]
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=str)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_geometry_changes_metadata_and_tables_as_in_python(
+    look: dict[str, Any], orientation: int, engine: Engine
+):
+    resources = resource(0x0404, IPTC) + resource(1032, GUIDES) + resource(2000, PATH)
+    data = with_segments(
+        encode(exif=exif.PREFIX + exif_block("<", orientation), xmp=REGIONS, dpi=(300, 200)),
+        make_segment(0xED, b"Photoshop 3.0\0" + resources),
+    )
+    answer = engine(data, "photo.jpg", look)
+    geometry = {key: tuple(v) if key == "crop" else v for key, v in look.items()}
+    photo = in_color(Geometry(**geometry).apply(open_photo(BytesIO(data))))
+    written = open_photo(BytesIO(answer["file"]))
+    expected = open_photo(BytesIO(encode_photo(photo, ".jpg")))
+    assert written.size == expected.size
+    assert written.encoding == expected.encoding
+    assert without_xmp(written) == without_xmp(expected)
+    assert_equal_packets(written.metadata.xmp, expected.metadata.xmp)
+
+
+def without_xmp(photo: Photo) -> Metadata:
+    return dataclasses.replace(photo.metadata, xmp=None)
+
+
+def assert_equal_packets(packet: bytes | None, expected: bytes | None) -> None:
+    """Compare XMP; numbers are rounded after the sixth decimal."""
+    number = re.compile(rb"(?<=\")[-+]?[\d.]+(?=\")")
+    assert packet is not None
+    assert expected is not None
+    assert number.sub(b"", packet) == number.sub(b"", expected)
+    numbers, wanted = (list(map(float, number.findall(data))) for data in (packet, expected))
+    np.testing.assert_allclose(numbers, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("format_", ["jpeg", None])
+def test_metadata_go_into_a_file_of_the_other_format(format_: str | None, engine: Engine):
+    sources = {**kept.jpeg_files()} if format_ is None else kept.png_files()
+    for kind, data in sources.items():
+        if kind in ("more than 8 bits", "transparency") or (kind, format_) == (
+            "other pictures",
+            "jpeg",
+        ):
+            continue
+        name = "photo" if format_ is None else "photo.png"
+        output = output_name(name, OUTPUT_MARK, format=format_)
+        photo = open_photo(BytesIO(data))
+        answer = engine(data, name, {"format": format_})
+        assert answer["name"] == output
+        assert answer["warnings"] == result_warnings(photo, Path(output))
+        expected = encode_photo(in_color(photo), Path(output).suffix)
+        read, wanted = (open_photo(BytesIO(file)) for file in (answer["file"], expected))
+        assert read.metadata == wanted.metadata
+        np.testing.assert_array_equal(rgba(read), rgba(wanted))
+
+
+def test_transparency_becomes_white_in_a_jpeg(engine: Engine):
+    data = kept.png_files()["transparency"]
+    answer = engine(data, "photo.png", {"format": "jpeg"})
+    assert answer["warnings"] == ["transparency becomes white: a JPEG cannot hold it"]
+    photo = open_photo(BytesIO(answer["file"]))
+    transparent = rgba(open_photo(BytesIO(data)))[..., 3] == 0
+    assert photo.pixels[transparent].min() > 250
+
+
+def test_interlaced_png(engine: Engine):
+    pixels = np.asarray(PICTURE)
+    lines = b""
+    for left, top, across, down in (
+        *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+        *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+    ):
+        lines += b"".join(b"\0" + row.tobytes() for row in pixels[top::down, left::across])
+    header = struct.pack(">IIBBBBB", PICTURE.width, PICTURE.height, 8, 2, 0, 0, 1)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    data = SIGNATURE + b"".join(make_chunk(*part) for part in parts)
+    np.testing.assert_array_equal(engine(data, "photo.png")["pixels"][..., :3], pixels)

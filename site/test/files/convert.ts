@@ -4,6 +4,7 @@ import { openAsBlob, readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 import { SRGB } from "../../src/engine/color.ts";
+import { applyGeometry } from "../../src/engine/geometry.ts";
 import {
   initCodecs,
   outputName,
@@ -47,7 +48,11 @@ async function convert({ path, name, look: changes, output, maxPixels = 1e8 }: T
   const space = photo.space.matrix ? photo.space : SRGB;
   const write = { look, modelName: "test", hintCount: look.hints.length };
   const warnings = resultWarnings(source, look);
-  const result = await writeResult(source, { ...photo, space, isGrey: false }, write);
+  const result = await writeResult(
+    source,
+    { ...applyGeometry(photo, look), space, isGrey: false },
+    write,
+  );
   writeFileSync(output, new Uint8Array(await result.arrayBuffer()));
   return { width, height, isGrey, hasAlpha, warnings, name: outputName(name, look) };
 }
