@@ -1,5 +1,6 @@
 """Photos that the site's engine reads and writes, compared with what Python reads and writes."""
 
+import base64
 import dataclasses
 import json
 import re
@@ -10,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from photochrom.color import SRGB, icc
 from photochrom.colorize.rendering import format_mark
 from photochrom.errors import PhotoError, TruncatedError
 from photochrom.imagefile import exif
+from photochrom.imagefile.codecs.bmp import write_header
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.jpeg.segments import make_segment
 from photochrom.imagefile.metadata import Metadata
@@ -29,9 +31,13 @@ from photochrom.imagefile.png.chunks import SIGNATURE, make_chunk
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import encode_photo, result_warnings
 from photochrom.version import __version__
-from support import kept, xmp
+from support import boxes, kept, xmp
+from support.browser import launch_browser, needs_browser
 from support.icc_profiles import SPACES, gamma, grey
 from support.metadata import IPTC, exif_block, resource
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 SITE = Path(__file__).parents[2] / "site"
 ESBUILD = SITE / "node_modules/.bin/esbuild"
@@ -85,16 +91,21 @@ class Engine:
         return answer
 
 
+def build_bundle(name: str, output: Path, *options: str) -> None:
+    """Bundle a script of site/test/files."""
+    command = [str(ESBUILD), f"test/files/{name}", "--bundle", f"--outfile={output}", *options]
+    command += [f"--external:{module}" for module in ("fs", "path", "crypto", "node:*")]
+    command += [f'--define:PHOTOCHROM_VERSION="{__version__}"', "--log-level=error"]
+    subprocess.run(command, cwd=SITE, check=True, timeout=120)
+
+
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder = tmp_path_factory.mktemp("files")
     bundle = folder / "convert.mjs"
     banner = "import {createRequire as r} from 'module'; const require = r(import.meta.url);"
-    command = [ESBUILD, "test/files/convert.ts", "--bundle", "--format=esm"]
-    command += [f"--external:{module}" for module in ("fs", "path", "crypto", "node:*")]
-    command += [f"--banner:js={banner} const __dirname = '.', __filename = 'convert.mjs';"]
-    command += [f'--define:PHOTOCHROM_VERSION="{__version__}"', f"--outfile={bundle}"]
-    subprocess.run([*map(str, command), "--log-level=error"], cwd=SITE, check=True, timeout=120)
+    banner += " const __dirname = '.', __filename = 'convert.mjs';"
+    build_bundle("convert.ts", bundle, "--format=esm", f"--banner:js={banner}")
     command = ["node", str(bundle), str(SITE)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
@@ -146,6 +157,14 @@ def jpegs() -> dict[str, bytes]:
             files[name] = encode(subsampling=subsampling, quality=quality)
     tables = [[1 + (7 * n) % 90 for n in range(64)], [99] * 64]
     files["own tables"] = encode(qtables=tables)
+    files["zeros in a table"] = encode().replace(
+        bytes([0xDB, 0, 67, 0, 8]), bytes([0xDB, 0, 67, 0, 0])
+    )
+    for size in ((1, 1), (1, 40), (40, 1), (9, 3)):
+        files["{}x{}".format(*size)] = encode(PICTURE.resize(size))
+        files["grey {}x{}".format(*size)] = encode(PICTURE.resize(size).convert("L"))
+    noise = np.random.default_rng(1).choice([0, 255], (128, 128, 3)).astype(np.uint8)
+    files["noise"] = encode(Image.fromarray(noise), quality=100, subsampling="4:4:4")
     files["grey"] = encode(PICTURE.convert("L"), quality=80)
     files["RGB"] = encode(keep_rgb=True, quality=90)
     for name, profile in SPACES.items():
@@ -382,3 +401,169 @@ def test_interlaced_png(engine: Engine):
     parts = [(b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
     data = SIGNATURE + b"".join(make_chunk(*part) for part in parts)
     np.testing.assert_array_equal(engine(data, "photo.png")["pixels"][..., :3], pixels)
+
+
+@dataclasses.dataclass
+class Reader:
+    """The site's modules of files in a page of Chromium."""
+
+    page: "Page"
+    bundle: Path
+
+    def __call__(self, data: bytes, name: str = "photo", max_pixels: int = 10**8) -> dict[str, Any]:
+        """Read a file; `pixels` of the answer has shape (H, W, 4)."""
+        arguments = [base64.b64encode(data).decode(), name, max_pixels]
+        answer: dict[str, Any] = self.page.evaluate("([...a]) => read(...a)", arguments)
+        if "error" not in answer:
+            rgba = np.frombuffer(base64.b64decode(answer["pixels"]), np.uint8)
+            answer["pixels"] = rgba.reshape(answer["height"], answer["width"], 4)
+        return answer
+
+
+@pytest.fixture(scope="module")
+def read_in_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    bundle = tmp_path_factory.mktemp("page") / "page.js"
+    build_bundle("page.ts", bundle, "--format=iife")
+    with launch_browser() as browser:
+        page = browser.new_page()
+        page.add_script_tag(path=bundle)
+        yield Reader(page, bundle)
+
+
+ALPHA = Image.merge("RGBA", [*PICTURE.split(), Image.fromarray((X > 60).astype(np.uint8) * 255)])
+IN_BROWSER = {
+    "WebP": encode(format_="WEBP", lossless=True),
+    "WebP with alpha": encode(ALPHA, "WEBP", lossless=True, exact=True),
+    "turned WebP": encode(
+        format_="WEBP", lossless=True, exif=exif.PREFIX + exif_block("<", 6), xmp=kept.XMP
+    ),
+    "WebP with profile": encode(format_="WEBP", lossless=True, icc_profile=SPACES["adobe"]),
+    "BMP": encode(format_="BMP"),
+    "BMP with profile": write_header(encode(format_="BMP"), SPACES["adobe"]),
+    "GIF": encode(PICTURE.quantize(64), "GIF"),
+}
+
+
+@needs_browser
+@pytest.mark.parametrize("kind", IN_BROWSER)
+def test_pixels_of_a_browser_are_those_of_python(kind: str, read_in_browser: Reader):
+    data = IN_BROWSER[kind]
+    photo = open_photo(BytesIO(data))
+    answer = read_in_browser(data)
+    assert "error" not in answer
+    visible = rgba(photo)[..., 3] > 0
+    np.testing.assert_array_equal(answer["pixels"][visible], rgba(photo)[visible])
+    assert answer["icc"] == (photo.metadata.icc and base64.b64encode(photo.metadata.icc).decode())
+    assert answer["warnings"] == list(photo.warnings)
+    assert answer["hasAlpha"] == (not visible.all())
+
+
+@needs_browser
+def test_avif_of_a_browser_is_converted_to_srgb(read_in_browser: Reader):
+    smooth = PICTURE.resize((16, 12)).resize((133, 99))
+    answer = read_in_browser(encode(smooth, "AVIF", quality=95, subsampling="4:4:4"))
+    difference = answer["pixels"][..., :3].astype(int) - np.asarray(smooth)
+    assert np.abs(difference).mean() < 2
+    assert "8 bits of sRGB" in answer["warnings"][0]
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (encode(format_="GIF", save_all=True, append_images=[PICTURE.rotate(9)]), "an animation"),
+        (encode(format_="WEBP", save_all=True, append_images=[ALPHA]), "an animation"),
+        (encode(format_="WEBP")[:300], "WebP that is damaged"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(500), "this browser cannot open"),
+        (boxes.heif(encode(format_="AVIF"), boxes.nclx(9, 16, 9)), "an HDR display"),
+    ],
+    ids=["GIF", "WebP", "damaged", "HEIC", "HDR"],
+)
+def test_photos_that_a_browser_refuses(data: bytes, message: str, read_in_browser: Reader):
+    assert message in read_in_browser(data)["error"]
+
+
+@needs_browser
+@pytest.mark.parametrize("kind", ["WebP", "WebP with alpha", "turned WebP", "BMP", "GIF"])
+def test_size_is_read_from_the_header(kind: str, read_in_browser: Reader):
+    answer = read_in_browser(IN_BROWSER[kind][:64], max_pixels=10_000)
+    assert "has 0.013167 megapixels; this browser takes up to 0.01" in answer["error"]
+    avif = encode(format_="AVIF")[:500]
+    assert "0.013167 megapixels" in read_in_browser(avif, max_pixels=10_000)["error"]
+
+
+@needs_browser
+def test_browser_that_adds_noise_is_refused(read_in_browser: Reader):
+    change = """() => {
+        const original = OffscreenCanvasRenderingContext2D.prototype.getImageData;
+        OffscreenCanvasRenderingContext2D.prototype.getImageData = function (...area) {
+            const image = original.apply(this, area);
+            image.data[40] ^= 1;
+            return image;
+        };
+        return () => {};
+    }"""
+    browser = read_in_browser.page.context.browser
+    assert browser is not None
+    page = browser.new_page()
+    page.add_script_tag(path=read_in_browser.bundle)
+    page.evaluate(change)
+    assert "changes the pixels" in Reader(page, read_in_browser.bundle)(IN_BROWSER["WebP"])["error"]
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "message"),
+    [
+        (encode(PICTURE.convert("CMYK")), "a.jpg", "a.jpg is a JPEG of inks (CMYK), which"),
+        (kept.png_files()["more than 8 bits"], "a.png", "a.png has 16 bits for each channel"),
+        (kept.png_files()["other pictures"], "a.png", "a.png is an animation"),
+        (encode(format_="TIFF"), "a.tif", "a.tif is a TIFF, which a browser cannot open as it is"),
+        (encode(format_="PPM"), "a.ppm", "a.ppm is not a photo in a format that a browser opens"),
+        (b"", "a.jpg", "a.jpg is empty: 0 bytes"),
+        (encode()[:120], "a.jpg", "a.jpg is a JPEG that is damaged"),
+        (encode(format_="PNG")[:20], "a.png", "a.png is a PNG whose header is damaged"),
+        (encode(format_="PNG")[:90], "a.png", "a.png is damaged or cut off"),
+    ],
+    ids=["CMYK", "16 bits", "APNG", "TIFF", "PPM", "empty", "no JPEG", "no PNG", "no rows"],
+)
+def test_photos_that_are_refused(data: bytes, name: str, message: str, engine: Engine):
+    answer = engine(data, name)
+    assert answer["error"].startswith(message)
+    assert answer["code"] == "photo"
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+def test_limit_of_pixels(name: str, engine: Engine):
+    data = encode(format_="PNG" if name.endswith("png") else "JPEG")
+    answer = engine(data, name, maxPixels=10_000)
+    assert answer["code"] == "too_large"
+    sentence = "this photo has 0.013167 megapixels; this browser takes up to 0.01"
+    assert answer["error"] == sentence
+
+
+NAMES = ["a.jpg", "a.JPEG", "a.png", "a", "a.webp", "a.mpo", "a.b.jfif", ".jpg", "a.", "é ü.jpe"]
+
+
+@pytest.mark.parametrize("format_", [None, "jpeg"])
+def test_names_are_those_of_python(format_: str | None, engine: Engine):
+    for name in NAMES:
+        as_png = name.endswith(".webp")  # which a browser does not write
+        expected = output_name(name, OUTPUT_MARK, as_png=as_png, format=format_)
+        assert engine(encode(), name, {"format": format_})["name"] == expected
+
+
+@pytest.mark.parametrize(
+    ("chunks", "message"),
+    [
+        ([(b"gAMA", struct.pack(">I", 100_000))], "those of its chunk gAMA"),
+        ([(b"cHRM", struct.pack(">8I", *range(30_000, 70_000, 5000)))], "those of its chunk cHRM"),
+        ([(b"cICP", bytes([9, 16, 0, 1]))], "those of its chunk cICP"),
+    ],
+    ids=["gAMA", "cHRM", "cICP"],
+)
+def test_other_colours_of_a_png_are_refused(
+    chunks: list[tuple[bytes, bytes]], message: str, engine: Engine
+):
+    data = with_chunks(encode(format_="PNG"), *(make_chunk(*chunk) for chunk in chunks))
+    assert message in engine(data, "photo.png")["error"]

@@ -81,7 +81,7 @@ export async function open(data: Bytes, format: string, name: string): Promise<O
   const metadata = makeMetadata({
     exif: isDamaged ? null : content,
     xmp: chunks.get("XMP ") ?? null,
-    icc: chunks.get("ICCP") ?? null,
+    icc: chunks.get("ICCP") ?? (format === "BMP" ? bmpProfile(data) : null),
     warnings: isDamaged ? [DAMAGED_EXIF] : [],
   });
   return { image, metadata, isUpright: false };
@@ -193,6 +193,14 @@ function webpSize(data: Bytes): [number, number] | null {
 function bmpSize(data: Bytes): [number, number] {
   if (little32(data, 14) === 12) return [data[18] | (data[19] << 8), data[20] | (data[21] << 8)];
   return [Math.abs(little32(data, 18)), Math.abs(little32(data, 22))];
+}
+
+/** Return the profile of a BITMAPV5HEADER, null if there is none. */
+function bmpProfile(data: Bytes): Bytes | null {
+  const isEmbedded = little32(data, 14) >= 124 && hasAt(data, "DEBM", 70); // "MBED", little-endian
+  const start = 14 + little32(data, 126);
+  const profile = data.subarray(start, start + little32(data, 130));
+  return isEmbedded && profile.length ? profile : null;
 }
 
 /** Return the largest of the sizes of images (ISO/IEC 23008-12, section 6.5.3). */

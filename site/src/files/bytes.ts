@@ -2,6 +2,10 @@
 
 const CHUNK = 1 << 13; // arguments of one call
 
+const ADLER_MODULUS = 65521;
+const ADLER_RUN = 3800; // bytes whose sums fit into 32 bits
+const ADLER_REACH = 64; // bytes at the end of compressed data that may be padding
+
 const table = new Uint32Array(256);
 for (let value = 0; value < 256; value += 1) {
   let crc = value;
@@ -92,4 +96,20 @@ export function withoutZeros(data: Bytes): Bytes {
   let end = data.length;
   while (end > 0 && data[end - 1] === 0) end -= 1;
   return data.subarray(0, end);
+}
+
+/** Tell whether data of zlib end with the sum of their content (RFC 1950), or padding after it. */
+export function endsWithSum(data: Uint8Array, content: Uint8Array): boolean {
+  let [a, b] = [1, 0];
+  for (let start = 0; start < content.length; start += ADLER_RUN) {
+    const end = Math.min(start + ADLER_RUN, content.length);
+    for (let index = start; index < end; index += 1) {
+      a += content[index];
+      b += a;
+    }
+    a %= ADLER_MODULUS;
+    b %= ADLER_MODULUS;
+  }
+  const sum = Uint8Array.of(b >> 8, b, a >> 8, a);
+  return toBinary(data.subarray(-ADLER_REACH)).includes(toBinary(sum));
 }

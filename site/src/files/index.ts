@@ -25,7 +25,13 @@ import {
   withWarning,
 } from "./metadata.ts";
 import { outputFormat, outputName } from "./names.ts";
-import { COLOR_CHUNKS, chunkName, describeChunks, readChunks } from "./png/chunks.ts";
+import {
+  COLOR_CHUNKS,
+  type Header as PngHeader,
+  chunkName,
+  describeChunks,
+  readChunks,
+} from "./png/chunks.ts";
 import { checkColors } from "./png/color.ts";
 import {
   CutOffError,
@@ -120,8 +126,8 @@ export async function readPhoto(
   const format = detectFormat(data, name);
   if (format === null) {
     throw new PhotoError(
-      `${name} is not a photo in a format that can be read, such as JPEG, PNG or WebP, whatever ` +
-        "its suffix",
+      `${name} is not a photo in a format that a browser opens, such as JPEG, PNG or WebP, ` +
+        "whatever its suffix; the program photochrom (pip install photochrom) opens more",
     );
   }
   if (REFUSED.includes(format)) {
@@ -200,7 +206,8 @@ export async function encodePreview(photo: Photo): Promise<Blob> {
     const chunks = photo.space.matrix ? metadataChunks(metadata, true) : [];
     return new Blob(encodePng(photo, true, chunks), { type: "image/png" });
   }
-  const isGrey = photo.space.matrix === null;
+  // An encoder's buffer for one channel is too small for the header of a tiny JPEG.
+  const isGrey = photo.space.matrix === null && photo.width * photo.height > 1024;
   const encoded = await encodeJpeg(photo, standardTables(PREVIEW_QUALITY), isGrey);
   return new Blob(jpeg.writeMetadata(encoded, metadata), { type: "image/jpeg" });
 }
@@ -276,9 +283,19 @@ async function readPng(data: Bytes, name: string, options: ReadOptions): Promise
   } catch (error) {
     if (!(error instanceof CutOffError)) throw error;
     const isComplete = readChunks(data).some(({ name: chunk }) => chunk === "IEND");
-    const part = isComplete || header.isInterlaced ? null : decodePng(data, header, true);
+    const part = isComplete || header.isInterlaced ? null : decodePart(data, header);
     if (!part?.rows) throw new PhotoError(`${name} is damaged or cut off: ${error.message}`);
     return { image: part.image, metadata, isGrey, rows: part.rows };
+  }
+}
+
+/** Decode what a PNG has of its rows, null if they are damaged. */
+function decodePart(data: Bytes, header: PngHeader) {
+  try {
+    return decodePng(data, header, true);
+  } catch (error) {
+    if (error instanceof CutOffError) return null;
+    throw error;
   }
 }
 

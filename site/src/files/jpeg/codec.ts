@@ -16,6 +16,12 @@ type Load = (file: CodecFile) => Promise<BufferSource>;
 const QUALITY = 96;
 const STEP_SCALE = 12.5;
 const NO_SUBSAMPLING = 0;
+const MAX_SIDE = 65500; // px, of libjpeg
+const SMALLEST_BUFFER = 1 << 14; // bytes, for the header of a small image
+const LARGEST_SHARE = 4; // of a result in the bytes of its pixels
+const MAX_BUFFER = 2 ** 31 - 2 ** 24; // bytes
+
+type Image = Pick<Photo, "width" | "height" | "pixels">;
 
 /** An image that a decoder refuses. */
 export class DecodingError extends Error {}
@@ -34,9 +40,7 @@ export function initCodecs(loadFile: Load): void {
  *
  * Throws a `RangeError` if there is not enough memory, and a `DecodingError` if it is damaged.
  */
-export async function decode(
-  data: Uint8Array,
-): Promise<Pick<Photo, "width" | "height" | "pixels">> {
+export async function decode(data: Uint8Array): Promise<Image> {
   const messages: string[] = [];
   // A new instance each time, as its memory never shrinks, and an error ends it.
   const decoder = await loadDecoder(await instantiate("mozjpeg_dec.wasm", messages));
@@ -57,44 +61,76 @@ export async function decode(
  * Throws a `RangeError` if there is not enough memory, and a `PhotoError` if it is too wide or
  * high.
  */
-export async function encode(
-  { width, height, pixels }: Pick<Photo, "width" | "height" | "pixels">,
+export async function encode(photo: Image, tables: Tables, isGrey = false): Promise<Bytes> {
+  const { width, height } = photo;
+  if (Math.max(width, height) > MAX_SIDE) {
+    throw new PhotoError(
+      `the result has ${width}x${height} pixels, and a JPEG has at most ${MAX_SIDE} on a side; ` +
+        "crop the photo, or save it as PNG before",
+    );
+  }
+  try {
+    return await encodeInto(photo, tables, isGrey, SMALLEST_BUFFER);
+  } catch (error) {
+    // Its buffer was too small, which is rare: the result has more bytes than the pixels.
+    if (!(error instanceof WebAssembly.RuntimeError)) throw error;
+  }
+  try {
+    const size = LARGEST_SHARE * 3 * width * height;
+    return await encodeInto(photo, tables, isGrey, Math.max(SMALLEST_BUFFER, size));
+  } catch (error) {
+    if (isOfMemory(error)) throw new RangeError("out of memory while encoding a JPEG");
+    throw new PhotoError(`a JPEG of ${width}x${height} pixels cannot be written: ${error}`);
+  }
+}
+
+/** Encode with a buffer of at least `size` bytes. */
+async function encodeInto(
+  { width, height, pixels }: Image,
   tables: Tables,
-  isGrey = false,
+  isGrey: boolean,
+  size: number,
 ): Promise<Bytes> {
-  const messages: string[] = [];
-  const { JPEGEncoder } = await loadEncoder(await instantiate("libjpegturbowasm.wasm", messages));
+  const { JPEGEncoder } = await loadEncoder(await instantiate("libjpegturbowasm.wasm"));
   const encoder = new JPEGEncoder();
   encoder.setProgressive(0);
   encoder.setQuality(QUALITY);
   encoder.setSubSampling(NO_SUBSAMPLING);
-  try {
-    const frame = { width, height, bitsPerSample: 8, isSigned: false };
-    const componentCount = isGrey ? 1 : 3;
-    const input = encoder.getDecodedBuffer({ ...frame, componentCount });
-    setTables(input.buffer, tables);
-    copyChannels(pixels, input, componentCount);
-    encoder.encode();
-    const { buffer, byteOffset, length } = encoder.getEncodedBuffer();
-    const encoded = new Uint8Array(buffer, byteOffset, length);
-    checkTables(encoded, tables);
-    return encoded;
-  } catch (error) {
-    if (isOfMemory(error, messages)) throw new RangeError("out of memory while encoding a JPEG");
-    const reason = [...messages, String(error)].join("; ");
-    throw new PhotoError(`a JPEG of ${width}x${height} pixels cannot be written: ${reason}`);
+  const [componentCount, bytes] = bufferShape(width * height, isGrey, size);
+  if (width * height * componentCount * bytes > MAX_BUFFER) {
+    throw new RangeError("out of memory: the photo is larger than WebAssembly's");
   }
+  const frame = { width, height, bitsPerSample: 8 * bytes, componentCount, isSigned: false };
+  const input = encoder.getDecodedBuffer(frame);
+  setTables(input.buffer, tables);
+  copyChannels(pixels, input, isGrey ? 1 : 3);
+  encoder.encode();
+  const { buffer, byteOffset, length } = encoder.getEncodedBuffer();
+  const encoded = new Uint8Array(buffer, byteOffset, length);
+  checkTables(encoded, tables);
+  return encoded;
+}
+
+/**
+ * Return components and bytes of a sample that make the encoder's buffers at least `size` long.
+ *
+ * It takes the first bytes of its input as 8 bits of grey if there is one component, else of RGB.
+ */
+function bufferShape(pixels: number, isGrey: boolean, size: number): [number, number] {
+  const least = Math.ceil(size / pixels);
+  const count = isGrey ? 1 : Math.min(255, Math.max(3, least));
+  return [count, Math.min(31, Math.max(1, Math.ceil(least / count)))];
 }
 
 /** Tell whether an error says that there is no more memory; a codec throws it in many forms. */
-function isOfMemory(error: unknown, messages: readonly string[]): boolean {
+function isOfMemory(error: unknown, messages: readonly string[] = []): boolean {
   if (error instanceof RangeError) return true;
   const texts = [...messages, String(error)];
   return texts.some((text) => /memory|out of bounds|OOM|allocation/iu.test(text));
 }
 
 /** Compile a codec once, and return options that make an instance of it. */
-async function instantiate(file: CodecFile, messages: string[]): Promise<EmscriptenOptions> {
+async function instantiate(file: CodecFile, messages: string[] = []): Promise<EmscriptenOptions> {
   const module = compiled.get(file) ?? load(file).then((bytes) => WebAssembly.compile(bytes));
   compiled.set(file, module);
   module.catch(() => compiled.delete(file)); // so that it is loaded again
@@ -141,7 +177,7 @@ function checkTables(encoded: Bytes, tables: Tables): void {
 }
 
 function copyChannels(pixels: Uint8ClampedArray, output: Uint8Array, count: number): void {
-  for (let from = 0, to = 0; to < output.length; from += 4, to += count) {
+  for (let from = 0, to = 0; from < pixels.length; from += 4, to += count) {
     output[to] = pixels[from];
     if (count === 1) continue;
     output[to + 1] = pixels[from + 1];

@@ -42,7 +42,8 @@ export function readHeader(data: Bytes): JpegHeader | null {
   for (const { marker, start, end } of locateSegments(data)) {
     const segment = data.subarray(start, end);
     if (marker === SOS) break;
-    if (marker === DQT) readTables(segment, tables);
+    if (marker === 0) frame ??= findFrame(segment);
+    else if (marker === DQT) readTables(segment, tables);
     else if (isFrame(marker) && segment.length >= 10) frame ??= segment;
     else if (marker === APP0 && hasAt(segment, "JFIF\0", 4)) hasJfif = true;
     else if (marker === APP14 && hasAt(segment, "Adobe", 4)) transform = segment[ADOBE_TRANSFORM];
@@ -69,6 +70,17 @@ export function readHeader(data: Bytes): JpegHeader | null {
 function isFrame(marker: number): boolean {
   const isStart = marker >= 0xc0 && marker <= 0xcf && !NO_FRAMES.includes(marker);
   return isStart || marker === JPEG_LS;
+}
+
+/** Return the header of a frame behind damaged segments, which a decoder passes over too. */
+function findFrame(data: Bytes): Bytes | null {
+  for (let at = data.indexOf(0xff); at >= 0; at = data.indexOf(0xff, at + 1)) {
+    const count = data[at + 9] ?? 0;
+    if (isFrame(data[at + 1]) && count <= 4 && u16(data, at + 2) === 8 + 3 * count) {
+      return data.subarray(at, at + 10 + 3 * count);
+    }
+  }
+  return null;
 }
 
 function readTables(segment: Bytes, tables: Map<number, number[]>): void {

@@ -59,7 +59,7 @@ export function resultTables(
   const size = [header.width, header.height];
   const upright = orientation >= 5 ? size.toReversed() : size;
   let table = turned(
-    own.map((step) => Math.min(step, MAX_STEP)),
+    own.map((step) => Math.max(1, Math.min(step, MAX_STEP))),
     orientation,
   );
   if (!keepsBlocks(orientation, size)) {

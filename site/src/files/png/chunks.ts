@@ -7,6 +7,7 @@ import { unzlibSync, zlibSync } from "fflate";
 import {
   type Bytes,
   crc32,
+  endsWithSum,
   fromBinary,
   join,
   pack32,
@@ -91,7 +92,7 @@ export const isIntact = (chunk: Bytes): boolean =>
 export function inflate(data: Bytes): Bytes | null {
   try {
     const inflated = unzlibSync(data);
-    return inflated.length ? inflated : null;
+    return inflated.length && endsWithSum(data, inflated) ? inflated : null;
   } catch {
     return null; // fflate throws errors of several types
   }

@@ -1,11 +1,12 @@
 // Decoding of PNGs of up to 8 bits for a channel.
 
-import { Unzlib, inflateSync } from "fflate";
+import { Unzlib } from "fflate";
 
 import { type Photo, PhotoError } from "../../types.ts";
-import { type Bytes, isEqual, join, toBinary, u16, u32 } from "../bytes.ts";
+import { type Bytes, endsWithSum, join, u16, u32 } from "../bytes.ts";
 import { withoutPadding } from "../jpeg/truncation.ts";
 import {
+  type Chunk,
   GREY,
   GREY_ALPHA,
   type Header,
@@ -26,8 +27,6 @@ const CHANNELS: Record<number, number> = {
   [RGB_ALPHA]: 4,
 };
 const STEP = 1 << 12;
-const ADLER_MODULUS = 65521;
-const ADLER_RUN = 3800; // bytes whose sums fit into 32 bits
 /** Left, top, and steps horizontally and vertically of the passes of Adam7. */
 const PASSES = [
   ...[
@@ -102,10 +101,11 @@ export function decode(file: Bytes, header: Header, isPart: boolean): Decoded {
     width > 0 && height > 0 ? strides[index] * height : 0,
   );
   const size = lengths.reduce((sum, length) => sum + length, 0);
-  const bytes = isPart ? inflatePart(content, size) : inflateAll(join(content), size);
+  const { bytes, fault } = inflate(content, size);
+  if (fault && !isPart) throw new CutOffError(fault);
   const rows = header.isInterlaced ? header.height : Math.floor(bytes.length / strides[0]);
   const pixels = new Uint8ClampedArray(4 * header.width * header.height);
-  const convert = makeConverter(header, readTransparency(data, chunks));
+  const convert = makeConverter(header, readTransparency(chunks));
   let start = 0;
   passes.forEach(([left, top, across, down], index) => {
     if (!lengths[index]) return;
@@ -123,61 +123,38 @@ export function decode(file: Bytes, header: Header, isPart: boolean): Decoded {
   return { image: { width: header.width, height: header.height, pixels }, rows };
 }
 
-/** Decompress a size, and check the sum of the data. */
-function inflateAll(content: Bytes, size: number): Bytes {
-  const output = new Uint8Array(size);
-  try {
-    const inflated = inflateSync(content.subarray(2), { out: output });
-    if (inflated.length < size) throw new Error("there are too few pixels");
-  } catch (error) {
-    throw new CutOffError(`its pixels are damaged or missing: ${(error as Error).message}`);
-  }
-  // More data than the image needs have another sum, which nothing depends on.
-  const sum = adler32(output);
-  if (!isEqual(sum, content.subarray(content.length - 4)) && !hasSum(content, sum)) {
-    throw new CutOffError("its pixels are damaged: their checksum is wrong");
-  }
-  return output;
+interface Inflated {
+  /** As many bytes as there are, up to the size that was asked for. */
+  bytes: Bytes;
+  /** Why there are not all of them, and null if there are. */
+  fault: string | null;
 }
 
-/** Tell whether a checksum is among the last bytes, before padding. */
-const hasSum = (content: Bytes, sum: Uint8Array): boolean =>
-  toBinary(content.subarray(-64)).includes(toBinary(sum));
-
-/** Decompress up to a size, as far as possible. */
-function inflatePart(parts: readonly Bytes[], size: number): Bytes {
+/** Decompress up to a size, as far as possible, and check the sum of the data. */
+function inflate(parts: readonly Bytes[], size: number): Inflated {
   const output = new Uint8Array(size);
   let length = 0;
   const stream = new Unzlib((chunk) => {
-    const rest = chunk.subarray(0, size - length);
-    output.set(rest, length);
-    length += rest.length;
+    output.set(chunk.subarray(0, Math.max(0, size - length)), length);
+    length += chunk.length;
   });
   try {
     for (const part of parts) {
-      for (let start = 0; start < part.length && length < size; start += STEP) {
+      for (let start = 0; start < part.length && length <= size; start += STEP) {
         stream.push(part.subarray(start, start + STEP));
       }
     }
-  } catch {
-    // The rest is damaged; fflate throws errors of several types.
+  } catch (error) {
+    // fflate throws errors of several types.
+    const bytes = output.subarray(0, Math.min(length, size));
+    return { bytes, fault: `its pixels are damaged: ${(error as Error).message}` };
   }
-  return output.subarray(0, length);
-}
-
-/** Return the checksum of zlib (RFC 1950). */
-function adler32(data: Uint8Array): Bytes {
-  let [a, b] = [1, 0];
-  for (let start = 0; start < data.length; start += ADLER_RUN) {
-    const end = Math.min(start + ADLER_RUN, data.length);
-    for (let index = start; index < end; index += 1) {
-      a += data[index];
-      b += a;
-    }
-    a %= ADLER_MODULUS;
-    b %= ADLER_MODULUS;
+  if (length < size) {
+    return { bytes: output.subarray(0, length), fault: "the last of its pixels are missing" };
   }
-  return Uint8Array.of(b >> 8, b, a >> 8, a);
+  // The sum is also one of what follows the pixels.
+  const isWrong = length === size && !endsWithSum(join(parts.slice(-2)), output);
+  return { bytes: output, fault: isWrong ? "its pixels are damaged: their sum is wrong" : null };
 }
 
 /** Undo the filter of a row in place (section 9); `step` is the bytes of a pixel. */
@@ -267,7 +244,7 @@ function paletteOf({ palette }: Header, transparency: Bytes | null): Uint8Array 
 }
 
 /** Return the content of the chunk tRNS, null if there is none. */
-function readTransparency(_data: Bytes, chunks: ReturnType<typeof readChunks>): Bytes | null {
+function readTransparency(chunks: readonly Chunk[]): Bytes | null {
   const chunk = chunks.find(({ name, bytes }) => name === "tRNS" && isIntact(bytes));
   return chunk ? contentOf(chunk.bytes) : null;
 }
