@@ -164,7 +164,8 @@ class Store {
 /** All keys [session, photo] of a session. */
 const rangeOf = (id: string) => IDBKeyRange.bound([id], [id, []]);
 
-function openDatabase(): Promise<IDBDatabase> {
+/** Open the database; it rejects where the browser has none, as in some private windows. */
+async function openDatabase(): Promise<IDBDatabase> {
   const request = indexedDB.open(`photochrom ${PATH}`, 1);
   request.onupgradeneeded = () => {
     for (const name of ["sessions", "photos", "files"]) request.result.createObjectStore(name);

@@ -287,14 +287,13 @@ export class Pictures {
 
   /** Return what colours are made of; the network is run if it is not kept. */
   async #coefficients(photo: PagePhoto, look: Look, pause: Pause): Promise<Planes> {
-    const colorizer = await this.#colorizer;
+    const colorizer = pausing(await this.#colorizer, pause);
     const { width, height } = photo.info!;
     checkFit(look, photo.info!, colorizer.network.size);
     const key = `${predictionKey(photo, look)}/${JSON.stringify(look.hints)}`;
     const predict = async () => {
       const preview = await this.#preview(photo, look, pause);
       const prepared = await this.#prepared(photo, look, pause);
-      await pause();
       const placed = placeHints(look.hints, [width, height], look);
       return colorizer.predict(prepared, placed, preview.space);
     };
@@ -353,11 +352,13 @@ export class Pictures {
   }
 }
 
-/** Return a colorizer that lets other work go first each time that the network is to run. */
+/** Return a colorizer that lets other work go first before and after each run of the network. */
 function pausing(colorizer: Colorizer, pause: Pause): Colorizer {
   const predictAb: Colorizer["predictAb"] = async (...inputs) => {
     await pause();
-    return colorizer.predictAb(...inputs);
+    const ab = await colorizer.predictAb(...inputs);
+    await pause();
+    return ab;
   };
   return Object.assign(Object.create(colorizer), { predictAb });
 }
