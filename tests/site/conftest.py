@@ -79,7 +79,7 @@ def visit(
                 **options,
             )
             contexts.append(context)
-            context.set_default_timeout(30_000)
+            context.set_default_timeout(60_000)
             context.on("console", lambda m: messages.append(f"{m.text} {m.location['url']}"))
             context.on("weberror", lambda error: messages.append(str(error.error)))
             page = context.new_page()

@@ -17,6 +17,7 @@ from PIL import Image
 from photochrom.batch.planning import Job
 from photochrom.batch.runner import colorize_file
 from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.hints import Hint
 from photochrom.site.files import BUNDLE
 
 FOLDER = "family/album/"
@@ -98,11 +99,13 @@ def refuse_connections() -> Iterator[tuple[str, list[str]]]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def colorize(photo: Path, model: Path | None = None, **options: object) -> Path:
+def colorize(
+    photo: Path, model: Path | None = None, hints: tuple[Hint, ...] = (), **options: object
+) -> Path:
     """Return the file that the command line makes of a photo."""
     output = photo.with_name(f"python-{photo.name}")
     colorizer = Colorizer(threads=1) if model is None else Colorizer(model, threads=1)
-    result = colorize_file(Job(photo, output), colorizer, overwrite=True, **options)  # type: ignore[arg-type]
+    result = colorize_file(Job(photo, output, hints=hints), colorizer, overwrite=True, **options)  # type: ignore[arg-type]
     assert result.error is None, result.error
     return output
 
