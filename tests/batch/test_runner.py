@@ -202,7 +202,7 @@ def test_worker_processes_end_with_their_parent(tmp_path: Path, tiny_onnx: Path)
     assert len(children) >= 2
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < deadline
         time.sleep(0.05)

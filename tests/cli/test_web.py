@@ -110,7 +110,7 @@ def test_signal_stops_server_and_leaves_no_files(
         for _ in range(times):
             process.send_signal(getattr(signal, how))
             time.sleep(0.1)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     assert list(tmp_path.iterdir()) == []
     assert process.stderr is not None
     assert process.stderr.read() == "stopped\n"
@@ -133,7 +133,7 @@ def test_closed_terminal_stops_study_unless_nohup(nohup: bool, tmp_path: Path):
             time.sleep(0.5)
             httpx2.get(address, timeout=30).raise_for_status()
             process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
         assert process.stderr.read() == "stopped\n"
 
 

@@ -213,7 +213,7 @@ def test_headers_of_images_do_not_reveal_systems(folder: Path, browser: TestClie
 def test_other_paths_are_not_found(path: str, folder: Path):
     """Over a socket, as HTTP clients normalize paths."""
     with run_server(create_app(folder)) as address:
-        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
         connection.request("GET", path)
         reply = connection.getresponse()
         body = reply.read()

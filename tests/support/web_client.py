@@ -19,7 +19,7 @@ def upload(client: TestClient, content: bytes, name: str = "old.jpg") -> dict[st
 
 def wait_until_ready(client: TestClient, count: int = 1) -> list[dict[str, Any]]:
     """Wait until all photos are ready or failed."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 30
     while time.monotonic() < end:
         photos = client.get("/photos").json()["photos"]
         if len(photos) == count and all(p["status"] in ("ready", "failed") for p in photos):

@@ -54,6 +54,33 @@ def reload(page: "Page") -> None:
         page.reload()
 
 
+def click(page: "Page", x: float, y: float, *, count: int = 1) -> None:
+    """Click at a place in the window, with times that make it a click on a slow computer too."""
+    place = {"x": x, "y": y}
+    moved = {"type": "mouseMoved", **place}
+    events = [moved]
+    for number in range(1, count + 1):
+        button = {**place, "button": "left", "clickCount": number}
+        events += [{"type": f"mouse{kind}", **button} for kind in ("Pressed", "Released")]
+    _send(page, "Input.dispatchMouseEvent", events)
+
+
+def tap(page: "Page", x: float, y: float, *, count: int = 1) -> None:
+    """Tap at a place in the window, with times that make it a tap on a slow computer too."""
+    start = {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]}
+    end = {"type": "touchEnd", "touchPoints": []}
+    _send(page, "Input.dispatchTouchEvent", [start, end] * count)
+
+
+def _send(page: "Page", method: str, events: list[dict[str, Any]]) -> None:
+    """Send input events that follow each other in 20 ms, by their times."""
+    session = page.context.new_cdp_session(page)
+    begin = time.time()
+    for number, event in enumerate(events):
+        session.send(method, {**event, "timestamp": begin + 0.02 * number})
+    session.detach()
+
+
 def read_split(page: "Page") -> float:
     """Return the percentage shown in colour, from the computed style."""
     clip = page.evaluate("getComputedStyle(document.getElementById('before')).clipPath")

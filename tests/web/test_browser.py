@@ -431,13 +431,19 @@ def test_look_that_is_painted_before_it_is_refused_is_taken_back(
 
 def test_busy_server_blocks_no_other_picture(page: "Page", photos: list[Path]):
     busy = {"status": 503, "headers": {"Retry-After": "1"}, "json": {"detail": "it is busy"}}
-    page.route("**/after?*strength=0.4*", lambda route: route.fulfill(**busy))
+    requests: list[str] = []
+
+    def refuse(route: Any) -> None:
+        requests.append(route.request.url)
+        route.fulfill(**busy)
+
+    page.route("**/after?*strength=0.4*", refuse)
     add_files(page, photos[0])
     wait_for_colour(page)
     set_slider(page, "strength", "0.4")
     page.get_by_text("Colorizing").wait_for()
     assert shown_chroma(page) > 10
-    page.wait_for_timeout(1100)
+    wait_for(page, lambda: len(requests) == 2)
     page.get_by_role("button", name="Undo", exact=True).click()
     set_slider(page, "saturation", "0")
     wait_for(page, lambda: shown_chroma(page) < 2)

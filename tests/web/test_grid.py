@@ -38,7 +38,6 @@ def open_many(open_page: Callable[..., "Page"]) -> Callable[..., "Page"]:
 
     def open_with_photos(count: int, **options: Any) -> "Page":
         page = open_page(**options)
-        page.set_default_timeout(10_000)
         jpeg = make_jpeg(40, 30)
 
         def answer(route: "Route") -> None:
@@ -114,7 +113,7 @@ def test_only_thumbnails_in_view_are_loaded(open_many: Callable[..., "Page"]):
     urls = list_requests(page, "/thumbnail?")
     page.reload()
     wait_for(page, lambda: len(set(urls)) >= 7)
-    page.wait_for_timeout(300)  # for those that should not be
+    wait_until_unchanged(page, lambda: len(urls), 0.3)
     assert len(set(urls)) <= 20
     page.locator(".thumbnail").nth(0).press("End")
     wait_for(page, lambda: any("/id200/" in url for url in urls))
@@ -143,15 +142,14 @@ def test_a_poll_without_news_changes_no_element(open_many: Callable[..., "Page"]
     page.get_by_role("button", name="Show all").click()
     page.locator(".thumbnail .colored").nth(12).wait_for()
     milliseconds = page.evaluate(
-        """() => {
-            const thumbnail = document.querySelectorAll(".thumbnail .check")[3];
+        """() => [...document.querySelectorAll(".thumbnail .check")].slice(3, 13).map((check) => {
             const begin = performance.now();
-            thumbnail.click();
+            check.click();
             document.body.offsetHeight;
             return performance.now() - begin;
-        }"""
+        })"""
     )
-    assert milliseconds < 300
+    assert min(milliseconds) < 300  # the computer may be busy
 
 
 def test_grid_selects_by_mouse(open_many: Callable[..., "Page"]):
@@ -251,10 +249,11 @@ def test_thumbnails_show_the_look_of_the_download(page: "Page", photos: list[Pat
         return [url for url in requests if "&size=&" in url]  # others are those of versions
 
     slider = page.locator("#option-saturation")
+    moved = list_requests(page, "/after?saturation=0&")
     for value in ("0.9", "0.5", "0"):
         slider.evaluate("(slider, value) => { slider.value = value; }", value)
         slider.dispatch_event("input")
-    page.wait_for_timeout(200)
+    wait_for(page, lambda: bool(moved))
     assert urls() == []  # the slider is moving
     slider.dispatch_event("change")
     wait_for(page, lambda: len(urls()) == 1)
@@ -340,7 +339,6 @@ def test_phone_has_no_dropping_and_large_buttons(open_many: Callable[..., "Page"
 
 def test_page_in_german(open_page: Callable[..., "Page"], photos: list[Path]):
     page = open_page(locale="de-DE")
-    page.set_default_timeout(10_000)
     assert (
         page.get_by_role("heading", level=2).first.inner_text() == "Schwarz-Weiß-Fotos hier ablegen"
     )

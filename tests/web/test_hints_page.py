@@ -14,7 +14,15 @@ from support.browser import needs_browser
 from support.models import write_model
 from support.photos import draw
 from support.server import get_service, run_server
-from support.web_page import add_files, reload, wait_for, wait_for_colour, wait_until_ready
+from support.web_page import (
+    add_files,
+    click,
+    reload,
+    tap,
+    wait_for,
+    wait_for_colour,
+    wait_until_ready,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -104,7 +112,7 @@ def choose(page: "Page", color: str) -> None:
 
 def set_hint(page: "Page", place: tuple[float, float], color: str) -> list[dict[str, Any]]:
     """Add a hint by mouse, and return all that are saved."""
-    page.mouse.click(*point(page, *place))
+    click(page, *point(page, *place))
     page.locator("#palette").wait_for()
     hints = saved(page, lambda: choose(page, color))
     page.keyboard.press("Escape")
@@ -120,19 +128,19 @@ def test_hint_is_added_changed_and_undone(show: "Callable[..., Page]"):
     page.on("request", lambda r: patches.append(r.url) if r.method == "PATCH" else None)
     tip = page.get_by_text("Wrong colour? Click it.")
     assert tip.is_visible()
-    page.mouse.click(*point(page, 0.25, 0.5))
+    click(page, *point(page, 0.25, 0.5))
     page.locator("#palette").wait_for()
     assert not tip.is_visible()
     assert labels(page) == ["New hint without a colour, left"]
     page.keyboard.press("Escape")
     assert labels(page) == []
-    page.mouse.click(*point(page, 0.25, 0.5))
+    click(page, *point(page, 0.25, 0.5))
     page.locator("#palette").wait_for()
-    page.mouse.click(*point(page, 0.95, 0.9))  # elsewhere: only closes it
+    click(page, *point(page, 0.95, 0.9))  # elsewhere: only closes it
     assert labels(page) == []
     assert requests == []
 
-    page.mouse.click(*point(page, 0.25, 0.5))
+    click(page, *point(page, 0.25, 0.5))
     page.locator("#palette").wait_for()
     page.locator("#palette-suggestions [data-color]").nth(2).hover()
     wait_for(page, lambda: bool(requests))
@@ -145,7 +153,7 @@ def test_hint_is_added_changed_and_undone(show: "Callable[..., Page]"):
     assert (color, query["max_size"]) == (COLORS[2], ["800"])
     hints = saved(page, lambda: choose(page, COLORS[2]))
     assert hints == [{"x": int(x), "y": int(y), "color": color}]
-    page.mouse.click(*point(page, 0.45, 0.08))  # where the next hint is added
+    click(page, *point(page, 0.45, 0.08))  # where the next hint is added
     page.locator("#palette").wait_for()
     assert labels(page) == ["Hint 1 of 2, blue, left", "New hint without a colour, top"]
     page.keyboard.press("Escape")
@@ -178,7 +186,7 @@ def test_hint_is_placed_and_dragged_under_zoom(show: "Callable[..., Page]"):
     page = show()
     set_hint(page, (0.3, 0.3), COLORS[0])
     size = page.locator(".hint").bounding_box()
-    page.mouse.dblclick(*point(page, 0.25, 0.25))
+    click(page, *point(page, 0.25, 0.25), count=2)
     wait_for(page, lambda: page.locator("#stage.zoomed").count() == 1)
     assert len(labels(page)) == 1  # the double click added none
     assert centre(page) == pytest.approx(point(page, 360.5 / 1200, 270.5 / 900), abs=2)
@@ -187,7 +195,7 @@ def test_hint_is_placed_and_dragged_under_zoom(show: "Callable[..., Page]"):
     assert size
     assert (box["width"], box["height"]) == (size["width"], size["height"])
     x, y = point(page, 500.5 / 1200, 300.5 / 900)
-    page.mouse.click(x, y)
+    click(page, x, y)
     page.locator("#palette").wait_for()
     hints = saved(page, lambda: choose(page, COLORS[1]))
     page.keyboard.press("Escape")
@@ -302,7 +310,7 @@ def test_hints_belong_to_their_photo(show: "Callable[..., Page]", tmp_path: Path
     assert labels(page) == []
     assert not page.get_by_role("button", name="Set a colour").is_visible()
     wait_for_colour(page)
-    page.mouse.click(*point(page, 0.5, 0.2))
+    click(page, *point(page, 0.5, 0.2))
     page.wait_for_timeout(450)  # longer than a double click
     assert labels(page) == []
     page.get_by_role("button", name="Undo").click()
@@ -312,13 +320,12 @@ def test_hints_belong_to_their_photo(show: "Callable[..., Page]", tmp_path: Path
 def test_hints_by_touch(show: "Callable[..., Page]"):
     page = show(has_touch=True, is_mobile=True)
     page.set_viewport_size({"width": 390, "height": 844})
-    for _ in range(2):
-        page.touchscreen.tap(*point(page, 0.3, 0.3))
+    tap(page, *point(page, 0.3, 0.3), count=2)
     wait_for(page, lambda: page.locator("#stage.zoomed").count() == 1)
     page.wait_for_timeout(450)  # longer than a double tap
     assert labels(page) == []
     page.get_by_role("button", name="Show the whole picture").click()
-    page.touchscreen.tap(*point(page, 0.3, 0.3))
+    tap(page, *point(page, 0.3, 0.3))
     page.locator("#palette").wait_for()
     hints = saved(page, lambda: page.locator("#palette-suggestions [data-color]").nth(1).tap())
     assert (hints[0]["x"], hints[0]["y"]) == pytest.approx((360, 270), abs=4)
@@ -327,7 +334,7 @@ def test_hints_by_touch(show: "Callable[..., Page]"):
     box = page.locator(".hint").bounding_box()
     assert box
     assert min(box["width"], box["height"]) >= 44
-    page.touchscreen.tap(x + 20, y)  # a finger is not exact
+    tap(page, x + 20, y)  # a finger is not exact
     page.locator("#palette").wait_for()
     assert len(labels(page)) == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

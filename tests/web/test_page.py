@@ -207,7 +207,7 @@ def test_versions_that_nobody_waits_for_are_not_predicted(
     monkeypatch.setattr("photochrom.web.pictures._HOLD_SECONDS", 0.1)
     monkeypatch.setattr(service.queue, "run", wait_for_ever)
     assert len(client.get(f"/photos/{photo['id']}/versions").json()["versions"]) == 3
-    assert cancelled.wait(5)
+    assert cancelled.wait(30)
     monkeypatch.undo()
     view = client.get(f"/photos/{photo['id']}/after", params={"size": 128})
     assert view.status_code == 200
@@ -298,10 +298,10 @@ def test_photo_removed_during_rendering_is_not_found(
     monkeypatch.setattr(queue, "run", run_after_removal)
     with ThreadPoolExecutor(1) as pool:
         response = pool.submit(client.get, f"/photos/{photo['id']}/after")
-        assert rendering.wait(5)
+        assert rendering.wait(30)
         assert client.delete(f"/photos/{photo['id']}").status_code == 204
         removed.set()
-        assert response.result(5).status_code == 404
+        assert response.result(30).status_code == 404
 
 
 def test_preview_equals_download(client: TestClient):
@@ -803,20 +803,26 @@ def test_each_size_is_shown_as_it_is_downloaded(client: TestClient):
         assert np.abs(shown - result).mean() < 1.5
 
 
+def wait_for_positions(client: TestClient, expected: list[tuple[str, int | None]]) -> None:
+    """Wait until the photos have these states and positions."""
+    end = time.monotonic() + 30
+    found = None
+    while found != expected:
+        assert time.monotonic() < end, found
+        photos = client.get("/photos").json()["photos"]
+        found = [(photo["status"], photo["position"]) for photo in photos]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
 def test_photos_that_wait_have_positions(web_app: FastAPI, client: TestClient):
     process = get_service(web_app).queue._pool._workers[0]._process
     os.kill(process.pid, signal.SIGSTOP)
     try:
         arrived = [upload(client, make_jpeg()) for _ in range(3)]
-        time.sleep(0.1)
-        photos = client.get("/photos").json()["photos"]
         expected = [("working", None), ("waiting", 1), ("waiting", 2)]
-        assert [(photo["status"], photo["position"]) for photo in photos] == expected
+        wait_for_positions(client, expected)
         client.delete(f"/photos/{arrived[1]['id']}")
-        time.sleep(0.1)
-        (_, last) = client.get("/photos").json()["photos"]
-        assert last["position"] == 1
+        wait_for_positions(client, expected[:2])
     finally:
         os.kill(process.pid, signal.SIGCONT)
     assert [photo["status"] for photo in wait_until_ready(client, 2)] == ["ready"] * 2
@@ -871,7 +877,7 @@ def test_disconnected_client_leaves_no_files(tiny_onnx: Path):
                 )
         response = httpx2.post(f"{address}/api/colorize", files={"file": make_jpeg()}, timeout=30)
         assert response.status_code == 200
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while len(list(folder.iterdir())) > 1 and time.monotonic() < end:
             time.sleep(0.05)
         assert [path.name for path in folder.iterdir()] == ["lock"]
@@ -921,7 +927,7 @@ def test_result_is_deleted_when_it_cannot_be_sent(tmp_path: Path):
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGSTOP")
 def test_work_of_a_client_that_left_is_stopped(tiny_onnx: Path):
     app = create_app([tiny_onnx], processes=1)
-    with run_server(app) as address, httpx2.Client(base_url=address, timeout=20) as other:
+    with run_server(app) as address, httpx2.Client(base_url=address, timeout=60) as other:
         pool = get_service(app).queue._pool
         other.get("/")
         photo = other.post("/photos", params={"name": "old.jpg"}, content=make_jpeg()).json()
@@ -934,7 +940,5 @@ def test_work_of_a_client_that_left_is_stopped(tiny_onnx: Path):
         for method, path, content in requests:
             os.kill(pool._workers[0]._process.pid, signal.SIGSTOP)  # works for ever
             with pytest.raises(httpx2.ReadTimeout):
-                other.request(method, path, timeout=httpx2.Timeout(20, read=0.3), **content)
-            start = time.monotonic()
-            assert other.request(method, path, **content).status_code == 200
-            assert time.monotonic() - start < 8
+                other.request(method, path, timeout=httpx2.Timeout(60, read=0.3), **content)
+            assert other.request(method, path, **content).status_code == 200  # in 60 s

@@ -15,7 +15,7 @@ from support.browser import needs_browser
 from support.models import write_model
 from support.photos import draw
 from support.server import get_service, run_server
-from support.web_page import add_files, wait_for, wait_for_colour, wait_until_ready
+from support.web_page import add_files, click, wait_for, wait_for_colour, wait_until_ready
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Route
@@ -353,7 +353,8 @@ def test_eyedropper(shown: "Page"):
 def test_suggestions_of_the_server(shown: "Page"):
     page = shown
     page.unroute("**/suggestions?*")
-    page.locator("#stage").click(position={"x": 200, "y": 200})
+    stage = box_of(page.locator("#stage"))
+    click(page, stage["x"] + 200, stage["y"] + 200)
     palette = page.get_by_role("dialog", name="Colour of hint 1")
     suggestions = palette.get_by_role("group", name="Suggestions").get_by_role("button")
     suggestions.first.wait_for()

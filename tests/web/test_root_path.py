@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,23 +23,29 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-def _proxy(target: Callable[[], str]) -> Starlette:
+def _proxy(target: str) -> Starlette:
     """Return a proxy of /photos/; everything else is not found."""
     methods = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
+    client = httpx2.AsyncClient(base_url=target, timeout=30)  # only one: it costs much time
 
     async def forward(request: Request) -> Response:
-        async with httpx2.AsyncClient(timeout=30) as client:
-            response = await client.request(
-                request.method,
-                f"{target()}/{request.path_params['path']}",
-                params=str(request.query_params),
-                headers=request.headers.raw,
-                content=await request.body(),
-            )
+        response = await client.request(
+            request.method,
+            f"/{request.path_params['path']}",
+            params=str(request.query_params),
+            headers=request.headers.raw,
+            content=await request.body(),
+        )
         headers = {k: v for k, v in response.headers.items() if k != "content-encoding"}
         return Response(response.content, response.status_code, headers)
 
-    return Starlette(routes=[Route("/photos/{path:path}", forward, methods=methods)])
+    @contextlib.asynccontextmanager
+    async def run_client(_: Starlette) -> AsyncIterator[None]:
+        async with client:
+            yield
+
+    routes = [Route("/photos/{path:path}", forward, methods=methods)]
+    return Starlette(routes=routes, lifespan=run_client)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +54,11 @@ def address(tiny_onnx: Path) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         app = create_app([tiny_onnx], processes=1)
         target = stack.enter_context(run_server(app, root_path="/photos"))
-        yield stack.enter_context(run_server(_proxy(lambda: target)))
+        yield stack.enter_context(run_server(_proxy(target)))
 
 
 def test_urls_of_the_server_have_the_path(address: str):
-    with httpx2.Client(base_url=f"{address}/photos/", follow_redirects=True) as client:
+    with httpx2.Client(base_url=f"{address}/photos/", timeout=30, follow_redirects=True) as client:
         page = client.get("")
         assert page.status_code == 200
         assert "path=/photos;" in page.headers["set-cookie"].lower()

@@ -223,10 +223,12 @@ def test_slow_uploads_give_up_their_space(server: tuple[FastAPI, str]):
     port = int(url.rsplit(":", 1)[1])
     header = (
         "POST /photos?name=a.jpg HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000\r\n"
-        f"Cookie: photochrom={'k' * 43}\r\n\r\n"
+        f"Cookie: photochrom={'k' * 43}\r\nExpect: 100-continue\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.2", 0)) as slow:
-        slow.sendall(header.encode() + b"x")
+    with socket.create_connection(("127.0.0.1", port), 30, ("127.0.0.2", 0)) as slow:
+        slow.sendall(header.encode())
+        assert b" 100 " in slow.recv(1000)  # the server waits for the body
+        slow.sendall(b"x")
         time.sleep(1.2)  # from then on it is known to be slow
         assert _upload(url, "page", _noise(MB)).status_code == 201
         assert b" 408 " in slow.recv(1000)
@@ -245,7 +247,7 @@ def test_what_is_read_into_memory_is_small(
 ):
     path = "/photos/x" if status == 413 else "/api/colorize"
     method = "PATCH" if status == 413 else "POST"
-    assert httpx2.request(method, server[1] + path, **body).status_code == status
+    assert httpx2.request(method, server[1] + path, timeout=30, **body).status_code == status
 
 
 @pytest.mark.parametrize("how", ["page", "API"])

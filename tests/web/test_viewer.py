@@ -11,7 +11,15 @@ from PIL import Image
 
 from support.browser import needs_browser
 from support.photos import draw
-from support.web_page import add_files, read_split, wait_for, wait_for_colour, wait_until_ready
+from support.web_page import (
+    add_files,
+    click,
+    read_split,
+    tap,
+    wait_for,
+    wait_for_colour,
+    wait_until_ready,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -310,7 +318,7 @@ def test_zoom_by_keys_and_buttons(page: "Page", photo: Path):
 
 def test_enlarged_picture_is_dragged_and_compared(page: "Page", photo: Path):
     show(page, photo)
-    page.mouse.dblclick(*centre_of(page))
+    click(page, *centre_of(page), count=2)
     assert page.locator("#zoom-level").inner_text() == "100%"
     before, stage = place_of(page), place_of(page, "#stage")
     x, y = stage["x"] + 60, stage["y"] + 60
@@ -328,7 +336,7 @@ def test_enlarged_picture_is_dragged_and_compared(page: "Page", photo: Path):
     assert divider_of(page) == pytest.approx(stage["x"] + 0.65 * stage["width"], abs=1)
     cut = place_of(page)["x"] + read_split(page) / 100 * place_of(page)["width"]
     assert cut == pytest.approx(divider_of(page), abs=1)
-    page.mouse.dblclick(x, y)
+    click(page, x, y, count=2)
     assert zoom_of(page) == 1
 
 
@@ -360,9 +368,7 @@ def test_touch(open_page: Callable[..., "Page"], photo: Path):
     assert (after["x"] - before["x"], after["y"] - before["y"]) == pytest.approx((30, -20), abs=0.1)
     assert page.evaluate("scrollY") == 0
     assert read_split(page) != pytest.approx(65)  # of the whole picture; the divider stays
-    for _ in range(2):
-        fingers("Start", (x - 60, y))
-        fingers("End")
+    tap(page, x - 60, y, count=2)
     wait_for(page, lambda: zoom_of(page) == 1)
     fingers.move(((x, y + 60), (x + 5, y - 60)))
     wait_for(page, lambda: page.evaluate("scrollY") > 50)
@@ -385,7 +391,7 @@ def test_full_screen(page: "Page", photo: Path):
 def test_enlarged_picture_has_the_photos_own_pixels(page: "Page", photo: Path):
     show(page, photo)
     page.locator("#split").press("Home")  # the original, whose pixels are known
-    page.mouse.dblclick(*centre_of(page))
+    click(page, *centre_of(page), count=2)
     page.locator("#before-detail img").wait_for()
     stage, picture = place_of(page, "#stage"), place_of(page)
     shown = Image.open(io.BytesIO(page.locator("#stage").screenshot())).convert("L")
@@ -403,7 +409,7 @@ def test_regions_are_loaded_when_a_movement_pauses(page: "Page", photo: Path):
     requests: list[str] = []
     page.on("request", lambda r: requests.append(r.url) if "/region?" in r.url else None)
     show(page, photo)
-    page.mouse.dblclick(*centre_of(page))
+    click(page, *centre_of(page), count=2)
     page.locator("#after-detail img").wait_for()
     assert len(requests) == 2
     stage = place_of(page, "#stage")
@@ -434,7 +440,7 @@ def test_region_that_fails_leaves_the_picture(page: "Page", photo: Path):
         "**/region?*", lambda route: route.fulfill(status=400, json={"detail": "it is too busy"})
     )
     show(page, photo)
-    page.mouse.dblclick(*centre_of(page))
+    click(page, *centre_of(page), count=2)
     page.get_by_role("alert").filter(has_text="it is too busy").wait_for()
     assert page.get_by_role("img", name="large.png, in colour").count() == 1
     assert page.locator("#undo").get_attribute("aria-disabled") == "true"

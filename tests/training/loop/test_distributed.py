@@ -360,9 +360,9 @@ def test_killed_process_ends_the_command_and_the_run_is_resumed(
         victim = children(job.pid)[1]
         os.kill(victim, signal.SIGKILL)
         killed = time.monotonic()
-        _, errors = job.communicate(timeout=30)
+        _, errors = job.communicate(timeout=60)
     assert job.returncode == 1
-    assert time.monotonic() - killed < 20
+    assert time.monotonic() - killed < 60
     messages = [
         line for line in errors.replace("\r", "\n").splitlines() if line.startswith("Error")
     ]
