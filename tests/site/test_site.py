@@ -281,6 +281,12 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert (result.exit_code, result.output) == (1, f"Error: {message}\n")
 
 
+def test_licences_are_text_of_utf_8_on_every_host(write: Callable[[], Path]):
+    content = (write() / "licenses.txt").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfcontent of licenses.txt\n")
+    assert b"protocolbuffers/protobuf" in content  # in ONNX Runtime
+
+
 def test_texts_are_those_of_the_site(write: Callable[[], Path]):
     html = (write() / "index.html").read_text("utf-8")
     texts = re.search(r'id="texts">(.*?)</script>', html)

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def make_files(model: Path | None = None) -> dict[str, bytes]:
     shown += [*STATIC.glob("*.svg"), *STATIC.glob("samples/*.jpg")]
     files |= {f"static/{name}": content for name, content in _read(STATIC, shown).items()}
     files[f"static/{_MODEL}"] = (model or default_model_path()).read_bytes()
-    files[_LICENSES] = bundle[_LICENSES] + _runtime_notices()
+    files[_LICENSES] = BOM_UTF8 + bundle[_LICENSES] + _runtime_notices()
     files["photochrom.webmanifest"] = _manifest()
     files |= _pages(models, limits.max_bytes, files)
     hashes = {path: _hash(content) for path, content in files.items()}
