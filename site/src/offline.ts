@@ -31,14 +31,3 @@ async function keep(files: [string, ArrayBuffer][]): Promise<void> {
   const cache = await caches.open(`photochrom ${new URL(".", location.href)} loaded`);
   for (const [url, response] of responses) await cache.put(url, response);
 }
-
-/**
- * Put a new version, which was stored during the last visit, in place of the current one, and load
- * the page again; not while it is open in another tab.
- */
-export async function useNewVersion(): Promise<void> {
-  const registration = await serviceWorker?.getRegistration();
-  if (!registration?.waiting || !serviceWorker.controller) return;
-  serviceWorker.addEventListener("controllerchange", () => location.reload(), { once: true });
-  registration.waiting.postMessage("activate");
-}

@@ -1,6 +1,3 @@
-// The page of the static site: that of the server, with its engine in the browser.
+// The page of the static site is that of the server, with its engine in the browser.
 
 import "../../src/photochrom/web/static/page.js";
-import { useNewVersion } from "./offline.ts";
-
-useNewVersion();

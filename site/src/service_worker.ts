@@ -15,13 +15,18 @@ const NAME = PREFIX + VERSION;
 /** Return the address of a file, as the page has it too: another content has another address. */
 const urlOf = (path: string) => new URL(`${path}?v=${FILES[path]}`, scope).href;
 
-/** Store all files of this version; those of the version before are taken where they are the same. */
+/**
+ * Store all files of this version; those of the version before are taken where they are the same.
+ *
+ * It then takes the place of that version, which pages keep until they are loaded again.
+ */
 async function install(): Promise<void> {
   const cache = await caches.open(NAME);
   for (const path of Object.keys(FILES)) {
     const known = await caches.match(urlOf(path));
     await cache.put(urlOf(path), known ?? (await load(path)));
   }
+  void self.skipWaiting();
 }
 
 /** Load a file of this version; while a host is being updated it may have that of another. */
@@ -49,16 +54,8 @@ async function find(url: string): Promise<Response | undefined> {
   return path in FILES ? (await caches.open(NAME)).match(urlOf(path)) : undefined;
 }
 
-/** Take the place of the version before, unless a tab shows that one. */
-async function replaceOld(): Promise<void> {
-  const windows = await self.clients.matchAll({ type: "window", includeUncontrolled: true });
-  const open = windows.filter(({ url }) => url.startsWith(scope));
-  if (open.length <= 1) await self.skipWaiting();
-}
-
 self.addEventListener("install", (event) => event.waitUntil(install()));
 self.addEventListener("activate", (event) => event.waitUntil(activate()));
-self.addEventListener("message", (event) => event.waitUntil(replaceOld()));
 self.addEventListener("fetch", (event) => {
   const { method, url } = event.request;
   if (method !== "GET" || !url.startsWith(scope)) return;
