@@ -26,7 +26,8 @@ const CHANNELS: Record<number, number> = {
   [GREY_ALPHA]: 2,
   [RGB_ALPHA]: 4,
 };
-const STEP = 1 << 12;
+/** Bytes that are decompressed at once: of a file that is damaged, those with a fault are lost. */
+const [STEP, SMALL_STEP] = [1 << 16, 1 << 12];
 /** Left, top, and steps horizontally and vertically of the passes of Adam7. */
 const PASSES = [
   ...[
@@ -101,10 +102,10 @@ export function decode(file: Bytes, header: Header, isPart: boolean): Decoded {
     width > 0 && height > 0 ? strides[index] * height : 0,
   );
   const size = lengths.reduce((sum, length) => sum + length, 0);
-  const { bytes, fault } = inflate(content, size);
+  const { bytes, fault } = inflate(content, size, isPart ? SMALL_STEP : STEP);
   if (fault && !isPart) throw new CutOffError(fault);
   const rows = header.isInterlaced ? header.height : Math.floor(bytes.length / strides[0]);
-  const pixels = new Uint8ClampedArray(4 * header.width * header.height);
+  const words = new Uint32Array(header.width * header.height);
   const convert = makeConverter(header, readTransparency(chunks));
   let start = 0;
   passes.forEach(([left, top, across, down], index) => {
@@ -115,11 +116,12 @@ export function decode(file: Bytes, header: Header, isPart: boolean): Decoded {
       const line = bytes.subarray(start + 1, start + stride);
       unfilter(bytes[start], line, above, Math.max(1, bits >> 3));
       const place = (top + row * down) * header.width + left;
-      convert(line, sizes[index].width, pixels, 4 * place, 4 * across);
+      convert(line, sizes[index].width, words, place, across);
       above = line;
       start += stride;
     }
   });
+  const pixels = new Uint8ClampedArray(words.buffer);
   return { image: { width: header.width, height: header.height, pixels }, rows };
 }
 
@@ -131,7 +133,7 @@ interface Inflated {
 }
 
 /** Decompress up to a size, as far as possible, and check the sum of the data. */
-function inflate(parts: readonly Bytes[], size: number): Inflated {
+function inflate(parts: readonly Bytes[], size: number, step: number): Inflated {
   const output = new Uint8Array(size);
   let length = 0;
   const stream = new Unzlib((chunk) => {
@@ -140,8 +142,8 @@ function inflate(parts: readonly Bytes[], size: number): Inflated {
   });
   try {
     for (const part of parts) {
-      for (let start = 0; start < part.length && length <= size; start += STEP) {
-        stream.push(part.subarray(start, start + STEP));
+      for (let start = 0; start < part.length && length <= size; start += step) {
+        stream.push(part.subarray(start, start + step));
       }
     }
   } catch (error) {
@@ -169,78 +171,97 @@ function unfilter(type: number, line: Uint8Array, above: Uint8Array, step: numbe
       line[at] += ((at < step ? 0 : line[at - step]) + above[at]) >> 1;
     }
   } else if (type === 4) {
-    for (let at = 0; at < length; at += 1) {
-      const [a, b, c] =
-        at < step ? [0, above[at], 0] : [line[at - step], above[at], above[at - step]];
-      const [pa, pb, pc] = [Math.abs(b - c), Math.abs(a - c), Math.abs(a + b - 2 * c)];
-      line[at] += pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
+    for (let at = 0; at < step; at += 1) line[at] += above[at];
+    for (let at = step; at < length; at += 1) {
+      line[at] += paeth(line[at - step], above[at], above[at - step]);
     }
   } else if (type !== 0) {
     throw new CutOffError(`its pixels are damaged: there is no filter ${type}`);
   }
 }
 
+/** Return which of the neighbours left, above and left of that one is next to a + b - c. */
+export function paeth(a: number, b: number, c: number): number {
+  const pa = b < c ? c - b : b - c;
+  const pb = a < c ? c - a : a - c;
+  const sum = a + b - c - c;
+  const pc = sum < 0 ? -sum : sum;
+  if (pa <= pb && pa <= pc) return a;
+  return pb <= pc ? b : c;
+}
+
+/** Writes a row of samples as words of RGBA from `start` on, each after `step`. */
 type Converter = (
   line: Uint8Array,
   width: number,
-  pixels: Uint8ClampedArray,
+  words: Uint32Array,
   start: number,
   step: number,
 ) => void;
 
-/** Return a function that writes a row of samples as RGBA, from `start` on, each after `step`. */
+const toWord = (red: number, green: number, blue: number, alpha: number): number =>
+  (red | (green << 8) | (blue << 16) | (alpha << 24)) >>> 0;
+
+/** Return what converts the rows of a file. */
 function makeConverter(header: Header, transparency: Bytes | null): Converter {
   const { depth, colorType } = header;
   if (colorType === GREY || colorType === PALETTE) {
     const colors =
       colorType === GREY ? greyLevels(depth, transparency) : paletteOf(header, transparency);
-    const mask = 2 ** depth - 1;
-    return (line, width, pixels, start, step) => {
+    return (line, width, words, start, step) => {
       for (let x = 0, to = start; x < width; x += 1, to += step) {
-        const bit = x * depth;
-        const sample = (line[bit >> 3] >> (8 - depth - (bit & 7))) & mask;
-        pixels.set(colors.subarray(4 * sample, 4 * sample + 4), to);
+        words[to] = colors[sampleAt(line, x, depth)];
       }
     };
   }
-  const channels = CHANNELS[colorType];
-  const key =
-    colorType === RGB && transparency ? [0, 2, 4].map((at) => u16(transparency, at)) : null;
-  return (line, width, pixels, start, step) => {
-    for (let x = 0, from = 0, to = start; x < width; x += 1, from += channels, to += step) {
-      const isColor = channels >= 3;
-      pixels[to] = line[from];
-      pixels[to + 1] = line[isColor ? from + 1 : from];
-      pixels[to + 2] = line[isColor ? from + 2 : from];
-      const isKey =
-        key !== null &&
-        line[from] === key[0] &&
-        line[from + 1] === key[1] &&
-        line[from + 2] === key[2];
-      pixels[to + 3] = channels % 2 === 0 ? line[from + channels - 1] : isKey ? 0 : 255;
+  if (colorType === GREY_ALPHA) {
+    return (line, width, words, start, step) => {
+      for (let from = 0, to = start; from < 2 * width; from += 2, to += step) {
+        words[to] = toWord(line[from], line[from], line[from], line[from + 1]);
+      }
+    };
+  }
+  if (colorType === RGB_ALPHA) {
+    return (line, width, words, start, step) => {
+      for (let from = 0, to = start; from < 4 * width; from += 4, to += step) {
+        words[to] = toWord(line[from], line[from + 1], line[from + 2], line[from + 3]);
+      }
+    };
+  }
+  // One colour may be transparent.
+  const key = transparency
+    ? toWord(transparency[1], transparency[3], transparency[5], 255)
+    : undefined;
+  return (line, width, words, start, step) => {
+    for (let from = 0, to = start; from < 3 * width; from += 3, to += step) {
+      const word = toWord(line[from], line[from + 1], line[from + 2], 255);
+      words[to] = word === key ? (word & 0xffffff) >>> 0 : word;
     }
   };
 }
 
-/** Return RGBA of each level of grey. */
-function greyLevels(depth: number, transparency: Bytes | null): Uint8Array {
-  const maximum = 2 ** depth - 1;
-  const transparent = transparency ? u16(transparency, 0) : -1;
-  const colors = Array.from({ length: maximum + 1 }, (_, level) => {
-    const value = (level * 255) / maximum;
-    return [value, value, value, level === transparent ? 0 : 255];
-  });
-  return Uint8Array.from(colors.flat());
+function sampleAt(line: Uint8Array, x: number, depth: number): number {
+  if (depth === 8) return line[x];
+  const bit = x * depth;
+  return (line[bit >> 3] >> (8 - depth - (bit & 7))) & (2 ** depth - 1);
 }
 
-/** Return RGBA of each index of a palette; those beyond its end are black. */
-function paletteOf({ palette }: Header, transparency: Bytes | null): Uint8Array {
-  const colors = new Uint8Array(4 * 256).fill(255);
-  for (let index = 0; index < 256; index += 1) {
-    const color = [0, 1, 2].map((channel) => palette[3 * index + channel] ?? 0);
-    colors.set([...color, transparency?.[index] ?? 255], 4 * index);
-  }
-  return colors;
+/** Return the words of each level of grey. */
+function greyLevels(depth: number, transparency: Bytes | null): Uint32Array {
+  const maximum = 2 ** depth - 1;
+  const transparent = transparency ? u16(transparency, 0) : -1;
+  return Uint32Array.from({ length: maximum + 1 }, (_, level) => {
+    const value = (level * 255) / maximum;
+    return toWord(value, value, value, level === transparent ? 0 : 255);
+  });
+}
+
+/** Return the words of each index of a palette; those beyond its end are black. */
+function paletteOf({ palette }: Header, transparency: Bytes | null): Uint32Array {
+  return Uint32Array.from({ length: 256 }, (_, index) => {
+    const [red = 0, green = 0, blue = 0] = palette.subarray(3 * index, 3 * index + 3);
+    return toWord(red, green, blue, transparency?.[index] ?? 255);
+  });
 }
 
 /** Return the content of the chunk tRNS, null if there is none. */

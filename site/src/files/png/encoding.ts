@@ -5,6 +5,7 @@ import { Zlib } from "fflate";
 import type { Photo } from "../../types.ts";
 import { type Bytes, fromBinary, pack32 } from "../bytes.ts";
 import { SIGNATURE, makeChunk } from "./chunks.ts";
+import { paeth } from "./decoding.ts";
 
 const LEVEL = 3; // a quarter of the default's time for a few per cent of size
 const STRIP = 1 << 20; // bytes before compression
@@ -62,29 +63,30 @@ function filter(
   line: Uint8Array,
   above: Uint8Array,
   step: number,
-  [sub, up, paeth]: readonly Uint8Array[],
+  candidates: readonly Uint8Array[],
 ): Uint8Array {
-  [sub[0], up[0], paeth[0]] = [1, 2, 4];
-  let [subSum, upSum, paethSum] = [0, 0, 0];
+  const [sub, up, byPaeth] = candidates;
+  sub[0] = 1;
+  up[0] = 2;
+  byPaeth[0] = 4;
+  let subSum = 0;
+  let upSum = 0;
+  let paethSum = 0;
   for (let at = 0; at < line.length; at += 1) {
     const value = line[at];
-    const a = at < step ? 0 : line[at - step];
     const b = above[at];
+    const a = at < step ? 0 : line[at - step];
     const c = at < step ? 0 : above[at - step];
-    const pa = b < c ? c - b : b - c;
-    const pb = a < c ? c - a : a - c;
-    const sum = a + b - 2 * c;
-    const pc = sum < 0 ? -sum : sum;
-    const nearest = pa <= pb && pa <= pc ? a : pb <= pc ? b : c;
-    sub[at + 1] = value - a;
-    up[at + 1] = value - b;
-    paeth[at + 1] = value - nearest;
-    subSum += magnitude(sub[at + 1]);
-    upSum += magnitude(up[at + 1]);
-    paethSum += magnitude(paeth[at + 1]);
+    const byLeft = (value - a) & 255;
+    const byAbove = (value - b) & 255;
+    const byNearest = (value - paeth(a, b, c)) & 255;
+    sub[at + 1] = byLeft;
+    up[at + 1] = byAbove;
+    byPaeth[at + 1] = byNearest;
+    subSum += byLeft < 128 ? byLeft : 256 - byLeft;
+    upSum += byAbove < 128 ? byAbove : 256 - byAbove;
+    paethSum += byNearest < 128 ? byNearest : 256 - byNearest;
   }
-  if (paethSum <= subSum && paethSum <= upSum) return paeth;
+  if (paethSum <= subSum && paethSum <= upSum) return byPaeth;
   return subSum <= upSum ? sub : up;
 }
-
-const magnitude = (value: number): number => (value < 128 ? value : 256 - value);
