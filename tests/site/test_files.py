@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
+import zipfile
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
@@ -21,6 +22,7 @@ from photochrom.batch.planning import OUTPUT_MARK, output_name
 from photochrom.color import SRGB, icc
 from photochrom.colorize.rendering import format_mark
 from photochrom.errors import PhotoError, TruncatedError
+from photochrom.file_names import safe_name
 from photochrom.imagefile import exif
 from photochrom.imagefile.codecs.bmp import write_header
 from photochrom.imagefile.geometry import Geometry
@@ -31,6 +33,8 @@ from photochrom.imagefile.png.chunks import SIGNATURE, make_chunk
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import encode_photo, result_warnings
 from photochrom.version import __version__
+from photochrom.web.archive import unique_name
+from photochrom.web.sessions import sanitize_name
 from support import boxes, kept, xmp
 from support.browser import launch_browser, needs_browser
 from support.icc_profiles import SPACES, gamma, grey
@@ -79,15 +83,20 @@ class Engine:
         path, output = self.folder / "input", self.folder / "output"
         path.write_bytes(data)
         request = {"path": str(path), "name": name, "look": look or {}, "output": str(output)}
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(request | options) + "\n")
-        self.process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        answer = self.ask(request | options)
         if "error" not in answer:
             rgba = np.frombuffer(Path(f"{output}.rgba").read_bytes(), np.uint8)
             answer["pixels"] = rgba.reshape(answer["height"], answer["width"], 4)
             answer["file"] = output.read_bytes()
+        return answer
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request, and return the answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
 
@@ -567,3 +576,42 @@ def test_other_colours_of_a_png_are_refused(
 ):
     data = with_chunks(encode(format_="PNG"), *(make_chunk(*chunk) for chunk in chunks))
     assert message in engine(data, "photo.png")["error"]
+
+
+def test_zip_has_safe_and_unique_names(engine: Engine, tmp_path: Path):
+    names = ["é.jpg", "É.jpg", "a/b?.png", "nul.txt", "no suffix", "no suffix", "x. ", "é.jpg"]
+    path = tmp_path / "results.zip"
+    files = [[name, f"content of {number} {name}"] for number, name in enumerate(names)]
+    answer = engine.ask({"files": files, "output": str(path)})
+    used: set[str] = set()
+    expected = {unique_name(safe_name(name), used): content for name, content in files}
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name).decode() for name in archive.namelist()} == expected
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+    assert answer["sanitized"] == [sanitize_name(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("C:\\photos\\a.jpg", "../../a.jpg", "a\nb\u200e.jpg", "  .hidden ", "..", "\u00a0x.jpg"),
+        *("n" * 200 + ".jpeg", "n" * 118 + ".longsuffix", "\U0001f4f7" * 130 + ".png"),
+    ],
+)
+def test_names_of_clients_are_those_of_the_server(name: str, engine: Engine, tmp_path: Path):
+    answer = engine.ask({"files": [[name, ""]], "output": str(tmp_path / "results.zip")})
+    assert answer["sanitized"] == [sanitize_name(name)]
+
+
+def test_long_xmp_is_read_and_written_again(engine: Engine):
+    data = engine(jpegs()["long XMP"], "photo.jpg")["file"]
+    assert b"http://ns.adobe.com/xmp/extension/" in data
+    expected = encode_photo(in_color(open_photo(BytesIO(data))), ".jpg")
+    assert engine(data, "photo.jpg")["file"] == expected
+
+
+def test_png_with_one_frame_is_no_animation(engine: Engine):
+    frames = make_chunk(b"acTL", struct.pack(">II", 1, 0))
+    answer = engine(with_chunks(encode(format_="PNG"), frames), "photo.png")
+    np.testing.assert_array_equal(answer["pixels"][..., :3], np.asarray(PICTURE))

@@ -5,7 +5,7 @@ import { applyProfile, srgbProfile } from "../engine/icc.ts";
 import { type Look, type Photo, PhotoError } from "../types.ts";
 import { VERSION } from "../version.ts";
 import * as browser from "./browser.ts";
-import { type Bytes, toBinary } from "./bytes.ts";
+import { type Bytes, toBinary, u32 } from "./bytes.ts";
 import { detectFormat } from "./formats.ts";
 import { DecodingError, decode as decodeJpeg, encode as encodeJpeg } from "./jpeg/codec.ts";
 import { type JpegHeader, readHeader as readJpegHeader } from "./jpeg/header.ts";
@@ -273,7 +273,8 @@ async function readPng(data: Bytes, name: string, options: ReadOptions): Promise
         `or ${PROGRAM}`,
     );
   }
-  if (readChunks(data).some(({ name: chunk }) => chunk === "acTL")) {
+  const animation = readChunks(data).find(({ name: chunk }) => chunk === "acTL");
+  if (animation && u32(animation.bytes, 8) > 1) {
     throw new PhotoError(`${name} is an animation; give its frames one by one`);
   }
   const isGrey = isGreyPng(header);

@@ -6,10 +6,14 @@ import { createInterface } from "node:readline";
 import { SRGB } from "../../src/engine/color.ts";
 import { applyGeometry } from "../../src/engine/geometry.ts";
 import {
+  ZipWriter,
   initCodecs,
   outputName,
   readPhoto,
   resultWarnings,
+  safeName,
+  sanitizeName,
+  uniqueName,
   writeResult,
 } from "../../src/files/index.ts";
 import { type Look, PhotoError } from "../../src/types.ts";
@@ -57,6 +61,17 @@ async function convert({ path, name, look: changes, output, maxPixels = 1e8 }: T
   return { width, height, isGrey, hasAlpha, warnings, name: outputName(name, look) };
 }
 
+/** Write a zip file. */
+async function writeZip(files: [string, string][], output: string) {
+  const zip = new ZipWriter();
+  const names = new Set<string>();
+  for (const [name, content] of files) {
+    await zip.add(uniqueName(safeName(name), names), new Blob([content]));
+  }
+  writeFileSync(output, new Uint8Array(await zip.finish().arrayBuffer()));
+  return { sanitized: files.map(([name]) => sanitizeName(name)) };
+}
+
 interface Task {
   path: string;
   name: string;
@@ -69,7 +84,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   const start = performance.now();
   let answer: object;
   try {
-    answer = await convert(JSON.parse(line));
+    const task = JSON.parse(line);
+    answer = await (task.files ? writeZip(task.files, task.output) : convert(task));
   } catch (error) {
     const { message, stack } = error as Error;
     const code = error instanceof PhotoError ? (error.code ?? "photo") : (stack ?? "unknown");
