@@ -403,7 +403,11 @@ def _parse_integers(
 )
 @click.option("--inception", type=click.Path(path_type=Path), metavar="FILE", help=_INCEPTION_HELP)
 @click.option(
-    "--historic", type=_DIRECTORY, metavar="DIR", help="Old photos to show on the results page."
+    "--historic",
+    multiple=True,
+    type=_DIRECTORY,
+    metavar="DIR",
+    help="Old photos to show on the results page; several times for several folders.",
 )
 @click.option("--docs", type=_DIRECTORY, metavar="DIR", help="Folder for results.md.")
 @click.option(

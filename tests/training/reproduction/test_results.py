@@ -120,7 +120,7 @@ def test_page_of_measured_epochs_has_intervals_over_seeds_and_controls() -> None
         return replace(make_run(name, seed=seed, **values), epochs=epochs)
 
     runs = [measured("custom", seed, psnr=20.0 + seed) for seed in range(3)]
-    runs += [measured("unet-patchgan", 0), measured("unet-l1", 0, psnr=23.0)]
+    runs += [measured("unet-patchgan", 0, fid=40.0), measured("unet-l1", 0, mse=0.011, psnr=23.0)]
     results = make_results(*runs, baselines={"mean-ab": {"colorfulness_ratio": 0.1}})
     page = results_page(Results.from_json(results.to_json()), curves=["grey.svg"])
     table = page.split("## Table 1")[1].split("\n## ")[0]

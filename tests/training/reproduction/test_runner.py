@@ -268,6 +268,7 @@ def test_run_without_scores_by_photo_is_evaluated_again(data: Path, tmp_path: Pa
         (("--jobs", "0"), "jobs is 0; give 1 or more"),
         (("--inception", "missing.pt"), "missing.pt is not a file"),
         (("--historic", "missing"), "missing is not a folder"),
+        (("--historic", ".", "--historic", "."), "give them different names, none of them test"),
         (
             ("--protocol", "reduced"),
             "12 for test; needed are 1200 for train, 64 for validation, 300 for test",

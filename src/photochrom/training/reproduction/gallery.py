@@ -1,6 +1,7 @@
 """The images of all runs: a web page of image grids, and an image grid that may be published."""
 
 import io
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from photochrom.training.reproduction.results import Results, Run
 
 PAGE_HEIGHT = 128
 """Height of the photos on the page, in px."""
-PAGE_PHOTOS = 8
+PAGE_PHOTOS = 12
 """Number of photos of each set, evenly spread over it."""
 SAMPLES_HEIGHT = 192
 """Height of the photos in the published grid, in px."""
@@ -41,13 +42,16 @@ def _jpeg(image: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def write_page(results: Results, folder: Path, historic: Path | None) -> Path:
-    """Write index.html with images of every run, and return its path.
+def write_page(results: Results, folder: Path, historic: Sequence[Path] = ()) -> Path:
+    """Write index.html with images of every run whose weights are here, and return its path.
+
+    The default model is beside them. A photo's input is its L*, so a folder of photos that another
+    system colorized shows what that made of them and what the runs make of them.
 
     Args:
         results: All runs.
         folder: OUT/PROTOCOL. Images go to its folder `pictures`.
-        historic: A folder of old photos to colorize as well.
+        historic: Folders of photos to colorize as well, with different names.
 
     Raises:
         PhotochromError: If a photo or a run cannot be read, or the folder cannot be made.
@@ -55,18 +59,18 @@ def write_page(results: Results, folder: Path, historic: Path | None) -> Path:
     packed = PackedPhotos(folder / "data", "test")
     indices = spread_indices(len(packed), PAGE_PHOTOS)
     photos = {"test": [Image.fromarray(np.array(packed.photo(i))) for i in indices]}
-    if historic is not None:
-        paths = sorted(find_photos([historic]).values())
+    for source in historic:
+        paths = sorted(find_photos([source]).values())
         indices = spread_indices(len(paths), PAGE_PHOTOS)
-        photos["historic"] = [Image.fromarray(open_photo(paths[i]).to_srgb()) for i in indices]
+        photos[source.resolve().name] = [
+            Image.fromarray(open_photo(paths[i]).to_srgb()) for i in indices
+        ]
     make_folder(folder / "pictures", DataError)
     sections = []
 
     def add_section(name: str, title: str, colorizer: Colorizer | None, values: str = "") -> None:
         images = ""
         for kind, originals in photos.items():
-            if colorizer is None and kind == "historic":
-                continue  # it has no originals in colour
             row = originals
             if colorizer is not None:
                 row = [colorizer(_resize(image, 2 * PAGE_HEIGHT)) for image in originals]
@@ -80,8 +84,9 @@ def write_page(results: Results, folder: Path, historic: Path | None) -> Path:
             f"<p>{escape(title)}</p><p>{escape(values)}</p>{images}</section>"
         )
 
-    add_section("original", "", None)
+    add_section("original", "as the files are", None)
     add_section("grey", "input of the networks", Colorizer(ConstantModel("grey")))
+    add_section("default", "the model that photochrom ships", Colorizer())
     for run in results.runs:
         if not (folder / "runs" / run.directory).is_dir():
             continue  # trained on another machine, which has its weights

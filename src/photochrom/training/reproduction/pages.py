@@ -98,17 +98,18 @@ def _introduction(results: Results) -> str:
         f"{', '.join(devices)} in {protocol.precision}; {results.date}.",
         f"Commit {', '.join(commits)}; {versions}.",
     ]
+    tables = "In the tables after Table 1" if results.has_epochs else "In the tables"
     notes = (
-        "[metrics.md](metrics.md) defines the metrics. In the tables, values of several seeds are "
+        f"[metrics.md](metrics.md) defines the metrics. {tables}, values of several seeds are "
         "mean ± standard deviation; values in brackets are 95 % bootstrap intervals over photos, "
         "which do not include the variation between epochs or seeds."
     )
-    if results.split == "test":
+    if results.has_epochs:
+        notes += " Values are of the test photos."
+    elif results.split == "test":
         notes += (
             " Values are of the test photos, except for those of epochs, which are of the "
             "validation photos that are watched in training."
-            if not results.has_epochs
-            else " Values are of the test photos."
         )
     else:
         notes += (

