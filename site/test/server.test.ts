@@ -231,10 +231,12 @@ test("photos of an earlier visit are there again, in their order", async () => {
   }
   const failure = { error: "the work on a.jpg was broken off", code: "server" as const };
   kept.set(ids[1], { ...kept.get(ids[1])!, failure });
+  const old = kept.get(ids[0])!;
+  kept.set(ids[0], { ...old, look: { ...old.look, model: "older" } }); // of the site at that time
   const { ask } = start({ photos: [...kept.values()].reverse(), gone: null });
   const { photos } = (await ask("photos")).json;
   expect(photos.map(({ id }: { id: string }) => id)).toEqual(ids);
-  expect(photos[0]).toMatchObject({ status: "ready", width: 96 });
+  expect(photos[0]).toMatchObject({ status: "ready", width: 96, look: { model: "tiny" } });
   expect(photos[1]).toMatchObject({ status: "failed", error: failure.error, error_code: "server" });
   expect((await ask(`photos/${ids[0]}/after`)).status).toBe(200);
 });

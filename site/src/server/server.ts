@@ -66,7 +66,15 @@ export class Server {
 
   #restore(kept: KeptPhoto): void {
     const status = kept.failure ? "failed" : kept.info ? "ready" : "waiting";
-    const photo: PagePhoto = { ...kept, status, revision: 0, preparation: null, versions: [] };
+    const look = { ...kept.look, model: this.#model.name }; // the site may have a new one
+    const photo: PagePhoto = {
+      ...kept,
+      look,
+      status,
+      revision: 0,
+      preparation: null,
+      versions: [],
+    };
     this.#photos.set(photo.id, photo);
     this.#count = Math.max(this.#count, photo.number + 1);
     if (status === "waiting") void this.#pictures.prepare(photo);
