@@ -35,7 +35,7 @@ from photochrom.imagefile.writing import encode_photo, result_warnings
 from photochrom.version import __version__
 from photochrom.web.archive import unique_name
 from photochrom.web.sessions import sanitize_name
-from support import boxes, kept, xmp
+from support import boxes, fuzzing, kept, xmp
 from support.browser import launch_browser, needs_browser
 from support.icc_profiles import SPACES, gamma, grey
 from support.metadata import IPTC, exif_block, resource
@@ -615,3 +615,17 @@ def test_png_with_one_frame_is_no_animation(engine: Engine):
     frames = make_chunk(b"acTL", struct.pack(">II", 1, 0))
     answer = engine(with_chunks(encode(format_="PNG"), frames), "photo.png")
     np.testing.assert_array_equal(answer["pixels"][..., :3], np.asarray(PICTURE))
+
+
+def test_damaged_files_are_read_or_refused_with_a_sentence(engine: Engine):
+    valid = fuzzing.seeds()
+    names = [name for name in sorted(valid) if name.startswith(("jpeg", "png"))]
+    for number in range(90):
+        rng = np.random.default_rng(number)
+        kind = names[number % len(names)]
+        data = fuzzing.mutate(valid[kind], valid[names[-1]], rng)
+        is_png = kind.startswith("png")
+        name = "photo.png" if is_png else "photo.jpg"
+        data = fuzzing.fix_checksums(data) if is_png else data
+        answer = engine(data, name, {"truncated": True})
+        assert "error" not in answer or answer["code"] in ("photo", "too_large")

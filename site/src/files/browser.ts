@@ -65,7 +65,7 @@ export async function open(data: Bytes, format: string, name: string): Promise<O
     if (error instanceof RangeError) throw error;
     throw new PhotoError(
       isConverted
-        ? `${name} is ${/^[AH]/u.test(format) ? "an" : "a"} ${format}, which this browser cannot ` +
+        ? `${name} is ${format === "AVIF" ? "an" : "a"} ${format}, which this browser cannot ` +
             "open; give a JPEG or PNG, or use the program photochrom (pip install photochrom)"
         : `${name} is a ${format} that is damaged, or of a kind that this browser cannot open; ` +
             "save it again as PNG",
