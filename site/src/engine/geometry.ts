@@ -265,6 +265,8 @@ function straightenTile(
   const offsetY = fround(originY - 0.5 - startY);
   const [a, b, , c, d] = matrix.map(fround);
   const weights = new Float64Array(2 * TAPS); // of columns, then of rows
+  const lastX = photo.width - TAPS;
+  const lastY = photo.height - TAPS;
   for (let y = 0; y < h; y++) {
     const lineX = fround(fround(y * b) + offsetX);
     const lineY = fround(fround(y * d) + offsetY);
@@ -276,20 +278,56 @@ function straightenTile(
       const row = Math.floor(placeY);
       setCubicWeights(placeX - column, weights, 0);
       setCubicWeights(placeY - row, weights, TAPS);
-      interpolate(photo, startX + column - 1, startY + row - 1, weights, result.pixels, target);
+      const firstX = startX + column - 1;
+      const firstY = startY + row - 1;
+      const isInside = firstX >= 0 && firstX <= lastX && firstY >= 0 && firstY <= lastY;
+      if (isInside && !photo.hasAlpha) {
+        interpolateInside(photo, firstX, firstY, weights, result.pixels, target);
+      } else {
+        interpolate(photo, firstX, firstY, weights, result.pixels, target);
+      }
     }
   }
 }
 
-/** Set the weights of the values at -1, 0, 1 and 2 for a place from 0 to 1. */
+/** Set the bicubic weights of the values at -1, 0, 1 and 2 for a place from 0 to 1. */
 function setCubicWeights(place: number, weights: Float64Array, start: number): void {
-  for (let i = 0; i < TAPS; i++) {
-    const d = Math.abs(place + 1 - i);
-    weights[start + i] =
-      d <= 1
-        ? ((CUBIC + 2) * d - (CUBIC + 3)) * d * d + 1
-        : ((CUBIC * d - 5 * CUBIC) * d + 8 * CUBIC) * d - 4 * CUBIC;
+  const rest = 1 - place;
+  const outer = CUBIC * place * rest; // the weights of -1 and 2 are its shares
+  weights[start] = outer * rest;
+  weights[start + 1] = ((CUBIC + 2) * place - (CUBIC + 3)) * place * place + 1;
+  weights[start + 2] = ((CUBIC + 2) * rest - (CUBIC + 3)) * rest * rest + 1;
+  weights[start + 3] = outer * place;
+}
+
+/** Set a pixel of the result to a weighted mean of opaque pixels that all lie in the photo. */
+function interpolateInside(
+  { width, pixels }: Photo, left: number, top: number, weights: Float64Array,
+  result: Uint8ClampedArray, target: number,
+): void {
+  const w0 = weights[0];
+  const w1 = weights[1];
+  const w2 = weights[2];
+  const w3 = weights[3];
+  let red = 0;
+  let green = 0;
+  let blue = 0;
+  for (let i = 0, p = 4 * (top * width + left); i < TAPS; i++, p += 4 * width) {
+    const weight = weights[TAPS + i];
+    red += weight * (
+      w0 * pixels[p] + w1 * pixels[p + 4] + w2 * pixels[p + 8] + w3 * pixels[p + 12]
+    );
+    green += weight * (
+      w0 * pixels[p + 1] + w1 * pixels[p + 5] + w2 * pixels[p + 9] + w3 * pixels[p + 13]
+    );
+    blue += weight * (
+      w0 * pixels[p + 2] + w1 * pixels[p + 6] + w2 * pixels[p + 10] + w3 * pixels[p + 14]
+    );
   }
+  result[target] = red; // is rounded and clipped
+  result[target + 1] = green;
+  result[target + 2] = blue;
+  result[target + 3] = 255;
 }
 
 /** Set a pixel of the result to a weighted mean; beyond the edges, pixels are repeated. */
@@ -302,14 +340,17 @@ function interpolate(
   let blue = 0;
   let opacity = 0;
   for (let i = 0; i < TAPS; i++) {
-    const row = Math.min(Math.max(top + i, 0), height - 1) * width;
+    const row = clip(top + i, height - 1) * width;
     for (let j = 0; j < TAPS; j++) {
-      const p = 4 * (row + Math.min(Math.max(left + j, 0), width - 1));
-      const weight = weights[TAPS + i] * weights[j] * (hasAlpha ? pixels[p + 3] : 1);
+      const p = 4 * (row + clip(left + j, width - 1));
+      let weight = weights[TAPS + i] * weights[j];
+      if (hasAlpha) {
+        weight *= pixels[p + 3];
+        opacity += weight;
+      }
       red += weight * pixels[p];
       green += weight * pixels[p + 1];
       blue += weight * pixels[p + 2];
-      opacity += weight;
     }
   }
   const scale = hasAlpha ? 1 / Math.max(opacity, 1) : 1;
@@ -318,3 +359,5 @@ function interpolate(
   result[target + 2] = blue * scale;
   result[target + 3] = hasAlpha ? opacity : 255;
 }
+
+const clip = (index: number, last: number) => Math.min(Math.max(index, 0), last);
