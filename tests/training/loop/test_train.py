@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,30 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pack(photos, folder / "data", size=40, validation=4)
 
 
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of TINY, which no test may change."""
+    out = tmp_path_factory.mktemp("trained")
+    return train(TINY, data, out, name="tiny", device="cpu", progress=False)
+
+
+@pytest.fixture
+def own_run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of `trained`."""
+    return Path(shutil.copytree(trained, tmp_path / trained.name))
+
+
+@pytest.fixture(scope="module", params=["constant", "plateau"])
+def uninterrupted(
+    request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Recipe, Path]:
+    """A recipe with a schedule, and a run of it."""
+    changes = {"optimization.lr_schedule": request.param, "optimization.lr_pretrain": 1e-3}
+    recipe = override(TINY, changes)
+    out = tmp_path_factory.mktemp("uninterrupted")
+    return recipe, train(recipe, data, out, device="cpu", progress=False)
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "generator.safetensors")
 
@@ -73,8 +98,8 @@ def kill_after(step: int) -> object:
     return on_step
 
 
-def test_run_directory_is_complete(data: Path, tmp_path: Path) -> None:
-    run = train(TINY, data, tmp_path, name="tiny", device="cpu", progress=False)
+def test_run_directory_is_complete(trained: Path) -> None:
+    run = trained
     assert run.name == "0000-tiny"
     assert Recipe.from_json((run / "recipe.json").read_text()) == TINY
     environment = json.loads((run / "environment.json").read_text())
@@ -111,26 +136,25 @@ def test_training_takes_no_more_threads_than_cores(
     assert read_environment(fewer)["threads"] == 1
 
 
-def test_weights_depend_on_the_seed_alone(data: Path, tmp_path: Path) -> None:
-    one, same = (train(TINY, data, tmp_path, device="cpu", progress=False) for _ in range(2))
-    assert_same_weights(one, same)
+def test_weights_depend_on_the_seed_alone(data: Path, tmp_path: Path, trained: Path) -> None:
+    same = train(TINY, data, tmp_path, device="cpu", progress=False)
+    assert_same_weights(trained, same)
     other = train(override(TINY, {"seed": 1}), data, tmp_path, device="cpu", progress=False)
     key = "down.0.0.weight"
-    assert not torch.equal(weights(one)[key], weights(other)[key])
+    assert not torch.equal(weights(trained)[key], weights(other)[key])
 
 
-def test_generator_weights_from_a_run(data: Path, tmp_path: Path):
-    first = train(TINY, data, tmp_path, device="cpu", progress=False)
+def test_generator_weights_from_a_run(data: Path, tmp_path: Path, trained: Path):
     frozen = override(
         TINY,
         {
-            "initialization.generator_weights": str(first),
+            "initialization.generator_weights": str(trained),
             "optimization.lr_g": 1e-12,
             "adversarial.lr_d": 0.0,
         },
     )
     second = train(frozen, data, tmp_path, device="cpu", progress=False)
-    before, after = weights(first), weights(second)
+    before, after = weights(trained), weights(second)
     for key, value in before.items():
         if "running" not in key and "num_batches" not in key:
             torch.testing.assert_close(after[key], value, rtol=0, atol=1e-6)
@@ -151,13 +175,14 @@ def test_generator_weights_from_a_run(data: Path, tmp_path: Path):
     assert not (tmp_path / "none").exists()
 
 
-def test_run_without_a_checkpoint_resumes_from_generator_weights(data: Path, tmp_path: Path):
-    first = train(TINY, data, tmp_path, device="cpu", progress=False)
-    recipe = override(TINY, {"initialization.generator_weights": str(first)})
+def test_run_without_a_checkpoint_resumes_from_generator_weights(
+    data: Path, tmp_path: Path, trained: Path
+):
+    recipe = override(TINY, {"initialization.generator_weights": str(trained)})
     uninterrupted = train(recipe, data, tmp_path, device="cpu", progress=False)
     with pytest.raises(Killed):
         train(recipe, data, tmp_path, device="cpu", progress=False, on_step=kill_after(1))
-    killed = tmp_path / "0002-run"
+    killed = tmp_path / "0001-run"
     assert not (killed / "state.pt").exists()
     train(recipe, data, tmp_path, device="cpu", progress=False, resume=killed)
     assert_same_weights(killed, uninterrupted)
@@ -205,15 +230,15 @@ def test_first_gan_steps_do_not_undo_pretraining(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [2, 4, 6])  # within an epoch, at its end, in the GAN phase
-@pytest.mark.parametrize("schedule", ["constant", "plateau"])
 def test_resumed_run_has_the_weights_of_an_uninterrupted_one(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, schedule: str
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    uninterrupted: tuple[Recipe, Path],
 ) -> None:
     monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
-    recipe = override(
-        TINY, {"optimization.lr_schedule": schedule, "optimization.lr_pretrain": 1e-3}
-    )
-    uninterrupted = train(recipe, data, tmp_path / "uninterrupted", device="cpu", progress=False)
+    recipe, whole = uninterrupted
     with pytest.raises(Killed):
         train(
             recipe, data, tmp_path / "cut", device="cpu", progress=False, on_step=kill_after(step)
@@ -221,9 +246,9 @@ def test_resumed_run_has_the_weights_of_an_uninterrupted_one(
     cut = tmp_path / "cut/0000-run"
     resumed = train(recipe, data, tmp_path, device="cpu", progress=False, resume=cut)
     assert resumed == cut
-    assert_same_weights(uninterrupted, cut)
+    assert_same_weights(whole, cut)
     assert [line["epoch"] for line in read_log(cut)] == [1, 2]
-    for ours, theirs in zip(read_log(cut), read_log(uninterrupted), strict=True):
+    for ours, theirs in zip(read_log(cut), read_log(whole), strict=True):
         assert ours["g_l1"] == theirs["g_l1"]
 
 
@@ -291,15 +316,16 @@ def test_target_saturation_increases_colorfulness(data: Path, tmp_path: Path) ->
     assert ratios[1] > 1.5 * ratios[0]
 
 
-def test_resuming_a_finished_run_changes_nothing(data: Path, tmp_path: Path) -> None:
-    run = train(TINY, data, tmp_path, device="cpu", progress=False)
-    before = (run / "log.jsonl").read_text()
-    train(TINY, data, tmp_path, device="cpu", progress=False, resume=run)
-    assert (run / "log.jsonl").read_text() == before
+def test_resuming_a_finished_run_changes_nothing(data: Path, tmp_path: Path, own_run: Path) -> None:
+    before = (own_run / "log.jsonl").read_text()
+    train(TINY, data, tmp_path, device="cpu", progress=False, resume=own_run)
+    assert (own_run / "log.jsonl").read_text() == before
 
 
-def test_resume_with_another_recipe_or_other_data_is_refused(data: Path, tmp_path: Path) -> None:
-    run = train(TINY, data, tmp_path, device="cpu", progress=False)
+def test_resume_with_another_recipe_or_other_data_is_refused(
+    data: Path, tmp_path: Path, own_run: Path
+) -> None:
+    run = own_run
     with pytest.raises(RunError, match=r"optimization\.lr_g was 0\.0002 and is 0\.1"):
         train(
             override(TINY, {"optimization.lr_g": 0.1}), data, tmp_path, progress=False, resume=run
@@ -403,8 +429,8 @@ def test_encoder_of_another_fixed_size_is_refused(data: Path, tmp_path: Path) ->
     assert not (tmp_path / "runs").exists()
 
 
-def test_damaged_run_files(data: Path, tmp_path: Path) -> None:
-    run = train(TINY, data, tmp_path, device="cpu", progress=False)
+def test_damaged_run_files(data: Path, tmp_path: Path, own_run: Path) -> None:
+    run = own_run
     sound = {name: (run / name).read_bytes() for name in ("log.jsonl", "state.pt")}
     (run / "log.jsonl").write_bytes(sound["log.jsonl"] + b'{"epoch": 3, "st')  # a power cut
     assert [line["epoch"] for line in read_log(run)] == [1, 2]
@@ -484,15 +510,14 @@ def test_every_recipe_trains_for_a_step(name: str, data: Path, tmp_path: Path) -
     assert any(not torch.equal(fresh[key], value) for key, value in weights(run).items())
 
 
-def test_bf16_computes_in_bf16_and_keeps_weights_in_float32(data: Path, tmp_path: Path) -> None:
-    runs = [
-        train(TINY, data, tmp_path, device="cpu", precision=precision, progress=False)
-        for precision in ("32", "bf16")
-    ]
-    single, half = (read_log(run)[-1]["g_l1"] for run in runs)
+def test_bf16_computes_in_bf16_and_keeps_weights_in_float32(
+    data: Path, tmp_path: Path, trained: Path
+) -> None:
+    run = train(TINY, data, tmp_path, device="cpu", precision="bf16", progress=False)
+    single, half = (read_log(each)[-1]["g_l1"] for each in (trained, run))
     assert half != single
     assert half == pytest.approx(single, rel=0.05)
-    assert {value.dtype for value in weights(runs[1]).values()} == {torch.float32, torch.int64}
+    assert {value.dtype for value in weights(run).values()} == {torch.float32, torch.int64}
 
 
 def test_fp16_on_a_cpu_is_refused(data: Path, tmp_path: Path) -> None:
@@ -530,7 +555,7 @@ def test_resumed_run_has_the_scale_and_the_weights_of_an_uninterrupted_one(
 
 
 def test_accumulation_and_clipping_are_resumed_exactly(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Path
 ) -> None:
     monkeypatch.setattr(train_module, "STATE_EVERY_SECONDS", 0.0)
     changes = {"optimization.accumulate": 2, "optimization.clip_norm": 0.5}
@@ -542,9 +567,8 @@ def test_accumulation_and_clipping_are_resumed_exactly(
     train(recipe, data, tmp_path, device="cpu", progress=False, resume=cut)
     assert_same_weights(uninterrupted, cut)
     assert [line["step"] for line in read_log(cut)] == [4, 8]  # a step is a whole batch
-    plain = train(TINY, data, tmp_path, device="cpu", progress=False)
     key = "down.0.0.weight"
-    assert not torch.equal(weights(cut)[key], weights(plain)[key])
+    assert not torch.equal(weights(cut)[key], weights(trained)[key])
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("last", []), ("all", ["001", "002", "003"])])
