@@ -69,7 +69,7 @@ export function fFast(t: number): number {
 }
 
 /** What the conversions of pixels of 8 bits look up for a space. */
-export interface Tables {
+interface Tables {
   /** Linear value of each level, of red, green and blue; of grey all three are the same. */
   linear: [Float64Array, Float64Array, Float64Array];
   /** Its share of Y: the sum over red, green and blue is Y. */
@@ -79,7 +79,7 @@ export interface Tables {
 }
 
 /** What converting to pixels of 8 bits looks up for an RGB space. */
-export interface OutputTables {
+interface OutputTables {
   /** XYZ relative to white to linear values, row by row. */
   fromXyz: Float64Array;
   /** Linear values to XYZ relative to white, row by row. */
@@ -171,7 +171,7 @@ function levelsByLinear(curve: Float32Array, isIndexedByRoot: boolean): Uint8Arr
  *
  * Rows are scaled so that white stays 1: matrix and white point are rounded.
  */
-export function xyzToLinear(space: ColorSpace): Float64Array {
+function xyzToLinear(space: ColorSpace): Float64Array {
   if (space.matrix === null) throw new TypeError("a space of grey has no matrix");
   const fromXyz = Float32Array.from(
     Float32Array.from(invert(RGB_TO_XYZ)),

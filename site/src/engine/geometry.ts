@@ -49,7 +49,7 @@ export function checkGeometry({ turn, straighten, crop }: Geometry): void {
 }
 
 /** Tell whether every photo stays as it is. */
-export function isIdentity({ turn, straighten, crop }: Geometry): boolean {
+function isIdentity({ turn, straighten, crop }: Geometry): boolean {
   return turn === 0 && straighten === 0 && crop === null;
 }
 

@@ -11,13 +11,13 @@ import { resizePhotoArea } from "./resize.ts";
 import { roundHalfEven } from "./numbers.ts";
 
 /** How strong the new colours are, and how much of the photo's own remains; see `Look`. */
-export interface Rendering {
+interface Rendering {
   saturation: number;
   strength: number;
 }
 
 /** Where pixels lie in the whole photo, and its size; all in px. */
-export interface Place {
+interface Place {
   left: number;
   top: number;
   wholeWidth: number;
@@ -80,7 +80,7 @@ export function keepsColors(photo: Photo, strength: number): boolean {
  *
  * A share of `1 - strength` of the photo's own ab is added.
  */
-export function renderPart(
+function renderPart(
   part: Photo, place: Place, coefficients: Planes, { saturation, strength }: Rendering,
 ): void {
   if (keepsColors(part, strength)) return;

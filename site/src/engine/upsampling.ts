@@ -39,7 +39,7 @@ export function applyLines(lines: Planes, L: Planes): Planes {
 }
 
 /** Return one of several planes, as a view. */
-export function planeOf(planes: Planes, index: number): Planes {
+function planeOf(planes: Planes, index: number): Planes {
   const size = planes.width * planes.height;
   return { ...planes, count: 1, data: planes.data.subarray(index * size, (index + 1) * size) };
 }
