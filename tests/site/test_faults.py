@@ -67,7 +67,7 @@ def write_huge(path: Path) -> None:
 
 
 CASES = [
-    ("noise.jpg", write_noise, "is not a photo in a format that can be read"),
+    ("noise.jpg", write_noise, "is not a photo in a format that a browser opens"),
     ("empty.jpg", write_empty, "is empty: 0 bytes"),
     ("scan.tif", write_tiff, "is a TIFF, which a browser cannot open as it is"),
     ("deep.png", write_16_bits, "has 16 bits for each channel, of which 8 would be lost here"),
