@@ -72,7 +72,7 @@ CASES = [
     ("scan.tif", write_tiff, "is a TIFF, which a browser cannot open as it is"),
     ("deep.png", write_16_bits, "has 16 bits for each channel, of which 8 would be lost here"),
     ("print.jpg", write_cmyk, "is a JPEG of inks (CMYK), which cannot be kept here"),
-    ("phone.heic", write_heic, "is an HEIC, which this browser cannot open"),
+    ("phone.heic", write_heic, "HEIC, which this browser cannot open"),
     ("huge.png", write_huge, "has 900 megapixels; this browser takes up to 100"),
 ]
 
