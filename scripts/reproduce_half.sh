@@ -9,8 +9,10 @@
 #
 # A frozen clone, its environment, the data and the runs are in FOLDER (~/photochrom-half). The
 # commit of the clone is in recovery/half/COMMIT: every machine trains with the same. PHOTOS has the
-# folders `train` and `extra`. PYTHON is one that has the packages of the extra `train`; without it,
-# an environment is made. PROTOCOL=smoke rehearses everything in minutes.
+# folders `train` and `extra`. HISTORIC are folders of old photos for the page of pictures, which
+# stays in FOLDER; DOCS is the other folder that `publish` writes to. PYTHON is one that has the
+# packages of the extra `train`; without it, an environment is made. PROTOCOL=smoke rehearses
+# everything in minutes.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 protocol=${PROTOCOL:-half}
@@ -48,6 +50,8 @@ set_up() {
 }
 
 save() {
+    # Today's code reads what the frozen clone has written.
+    export PYTHONPATH=$repository/src:$folder/packages
     "$python" -c 'if True:
         import sys
         from pathlib import Path
@@ -78,12 +82,14 @@ stop)
 save) save ;;
 publish)
     save
-    # The pages are written by today's code, which reads what the frozen clone has written.
-    export PYTHONPATH=$repository/src:$folder/packages
-    "${reproduce[@]}" --only grey --docs "$repository/docs"
+    historic=()
+    for photos in ${HISTORIC:-/work/shared/historic /work/shared/deoldify}; do
+        [ ! -d "$photos" ] || historic+=(--historic "$photos")
+    done
+    "${reproduce[@]}" --only grey --docs "${DOCS:-$repository/docs}" "${historic[@]}"
     ;;
 *)
-    sed -n '2,16s/^# \{0,1\}//p' "$0"
+    sed -n '2,15s/^# \{0,1\}//p' "$0"
     exit 1
     ;;
 esac

@@ -124,8 +124,9 @@ def test_damaged_store_or_one_of_other_runs_is_refused(
         reproduce_with(gzip.compress(json.dumps(content).encode()))
 
 
+@pytest.mark.parametrize("stopped_at", [1, 5])  # an epoch has 2 steps
 def test_unfinished_run_goes_on_from_the_store(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: int
 ) -> None:
     counts = {"train": 8, "validation": 2, "test": 3}
     kept, folders = tmp_path / "kept", [tmp_path / name for name in ("whole", "first", "second")]
@@ -134,11 +135,12 @@ def test_unfinished_run_goes_on_from_the_store(
     whole, first, second = folders
     make_task(whole, recipe_of_epochs(3)).perform()
 
-    def stop_in_the_third_epoch(step: int) -> None:
-        if step == 5:  # an epoch has 2 steps
+    def stop(step: int) -> None:
+        if step == stopped_at:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "train", partial(runner.train, on_step=stop_in_the_third_epoch))
+    monkeypatch.setattr(runner, "train", partial(runner.train, on_step=stop))
+    monkeypatch.setattr("photochrom.training.loop.train.STATE_EVERY_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         make_task(first, recipe_of_epochs(3)).perform()
     monkeypatch.undo()
@@ -149,7 +151,7 @@ def test_unfinished_run_goes_on_from_the_store(
 
     store.restore_unfinished(kept, second / "runs")
     task = make_task(second, recipe_of_epochs(3), second / "store")
-    assert task.share_trained() == pytest.approx(2 / 3)
+    assert task.share_trained() == pytest.approx(stopped_at // 2 / 3)
     task.perform()
     (of_whole, _), (of_second, _) = (
         read_run(next((folder / "runs").iterdir())) for folder in (whole, second)

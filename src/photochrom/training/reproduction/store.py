@@ -131,7 +131,8 @@ def save_unfinished(store: Path, run: Path) -> bool:
             shutil.copy(run / name, kept)
     if (run / "epochs").is_dir():
         shutil.copytree(run / "epochs", kept / "epochs")
-    shutil.copy(run / "log.jsonl", kept)
+    if (run / "log.jsonl").is_file():  # not before the end of the first epoch
+        shutil.copy(run / "log.jsonl", kept)
     return True
 
 
