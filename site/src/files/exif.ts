@@ -1,7 +1,7 @@
 // EXIF blocks, read and changed. Everything else stays as it is, and where it is.
 
 import { type Bytes, hasAt } from "./bytes.ts";
-import type { Density } from "./metadata.ts";
+import type { Density } from "./density.ts";
 import type { Cut, Turn } from "./turning.ts";
 
 /** What precedes the block in JPEG and WebP. */

@@ -6,6 +6,7 @@ import { type Look, type Photo, PhotoError } from "../types.ts";
 import { VERSION } from "../version.ts";
 import * as browser from "./browser.ts";
 import { type Bytes, toBinary, u32 } from "./bytes.ts";
+import { convertDensity } from "./density.ts";
 import { detectFormat } from "./formats.ts";
 import { DecodingError, decode as decodeJpeg, encode as encodeJpeg } from "./jpeg/codec.ts";
 import { type JpegHeader, readHeader as readJpegHeader } from "./jpeg/header.ts";
@@ -15,7 +16,6 @@ import { ORIENTATIONS, resultTables, standardTables } from "./jpeg/tables.ts";
 import { describePart, fillWhite, findPart, findRows, isPadded } from "./jpeg/truncation.ts";
 import {
   type Metadata,
-  convertDensity,
   cut,
   makeMetadata,
   makeUpright,

@@ -3,14 +3,12 @@
 // Damaged metadata are dropped; they never stop an image that is intact.
 
 import { type Bytes, toBinary } from "./bytes.ts";
+import type { Density } from "./density.ts";
 import * as exif from "./exif.ts";
 import * as photoshop from "./photoshop.ts";
 import { COLOR_CHUNKS, chunkName, turnChunk } from "./png/chunks.ts";
 import type { Cut, Turn } from "./turning.ts";
 import * as xmp from "./xmp/packet.ts";
-
-/** Pixels horizontally and vertically per unit; unit ``: their ratio alone. */
-export type Density = readonly [number, number, "" | "inch" | "cm" | "m"];
 
 /** Everything in a photo's file besides its pixels. */
 export interface Metadata {
@@ -36,8 +34,6 @@ export interface Metadata {
 }
 
 export const DAMAGED_EXIF = "damaged EXIF is dropped";
-
-const METRES: Record<string, number> = { m: 1, cm: 0.01, inch: 0.0254 };
 
 /** Return metadata of which some are set. */
 export const makeMetadata = (values: Partial<Metadata> = {}): Metadata => ({
@@ -116,20 +112,6 @@ export function withMark(metadata: Metadata, text: string): Metadata {
   if (marked) return { ...metadata, xmp: marked };
   const replaced = { ...metadata, xmp: xmp.setMark(xmp.EMPTY_PACKET, text) };
   return withWarning(replaced, "XMP is damaged, and replaced by the mark");
-}
-
-/** Return a density in integers per unit, or as a ratio; null if there is none in range. */
-export function convertDensity(
-  density: Density | null,
-  unit: "inch" | "cm" | "m",
-  maximum: number,
-): Density | null {
-  if (density === null) return null;
-  const [x, y, oldUnit] = density;
-  const scale = oldUnit ? METRES[unit] / METRES[oldUnit] : 1;
-  const [across, down] = [Math.round(x * scale), Math.round(y * scale)];
-  if (Math.min(across, down) < 1 || Math.max(across, down) > maximum) return null;
-  return [across, down, oldUnit ? unit : ""];
 }
 
 /** Return a comment without NULs; bytes that are not UTF-8 are taken for Latin-1. */

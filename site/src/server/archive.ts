@@ -1,4 +1,4 @@
-// Several results in one zip file; the counterpart of web/archive.py.
+// Several results in one zip file: the counterpart of photochrom.web.archive.
 
 import { ZipWriter, outputName, safeName, uniqueName } from "../files/index.ts";
 import type { Look } from "../types.ts";

@@ -1,4 +1,4 @@
-// The pictures that the page shows, and the results: the counterpart of web/pictures.py.
+// The pictures that the page shows, and the results: the counterpart of photochrom.web.pictures.
 //
 // Of each photo the file is kept, and in a cache of limited size what previews and predictions are
 // made of. Photos in full size are decoded again when they are needed; one of them is kept.

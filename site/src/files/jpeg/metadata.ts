@@ -12,12 +12,11 @@ import {
   u16,
   u32,
 } from "../bytes.ts";
+import { type Density, convertDensity } from "../density.ts";
 import * as exif from "../exif.ts";
 import {
   DAMAGED_EXIF,
-  type Density,
   type Metadata,
-  convertDensity,
   makeMetadata,
 } from "../metadata.ts";
 import { IPTC, findIptc, readResources } from "../photoshop.ts";

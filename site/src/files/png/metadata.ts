@@ -13,12 +13,11 @@ import {
   u32,
   withoutZeros,
 } from "../bytes.ts";
+import { type Density, convertDensity } from "../density.ts";
 import * as exif from "../exif.ts";
 import {
-  type Density,
   type Metadata,
   cleanComment,
-  convertDensity,
   makeMetadata,
 } from "../metadata.ts";
 import { IPTC, findIptc, readResources } from "../photoshop.ts";

@@ -1,5 +1,5 @@
 // Contact with the server, in this module alone: the static site, whose engine runs in the browser,
-// has site/src/transport.ts in place of it.
+// replaces it when it bundles the page.
 
 /**
  * Return the response to a request.
