@@ -761,12 +761,15 @@ def test_every_control_has_an_accessible_name(page: "Page", photos: list[Path]):
     wait_for_colour(page)
     page.get_by_text("More options").click()
     for control in page.locator("#panel .control:visible").all():
-        label, help_text, field = (
-            control.locator(part).first for part in ("label", ".help", "[data-option]")
-        )
+        help_text, field = control.locator(".help").first, control.locator("[data-option]").first
         assert field.get_attribute("aria-describedby") == help_text.get_attribute("id")
-        top = [part.bounding_box()["y"] for part in (label, help_text)]  # type: ignore[index]
-        assert 0 < top[1] - top[0] < 60
+        distance = control.evaluate(  # in one call, as the panel may be moving
+            """control => {
+                const [label, help] = ["label", ".help"].map((part) => control.querySelector(part));
+                return help.getBoundingClientRect().top - label.getBoundingClientRect().top;
+            }"""
+        )
+        assert 0 < distance < 60
     session = page.context.new_cdp_session(page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
     roles = {"button", "link", "slider", "checkbox", "option", "listbox", "image"}
