@@ -8,7 +8,13 @@ import pytest
 
 from support.browser import needs_browser
 from support.site import PACKAGES, needs_packages, needs_site
-from support.web_page import add_files, read_split, wait_for_colour, wait_until_ready
+from support.web_page import (
+    add_files,
+    check_phone_layout,
+    read_split,
+    wait_for_colour,
+    wait_until_ready,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -81,13 +87,4 @@ def test_first_visit_goes_to_the_language_of_the_browser(visit: "Callable[..., P
 
 def test_page_of_a_phone_fits(visit: "Callable[..., Page]", photos: list[Path]):
     page = visit(has_touch=True, device_scale_factor=2)
-    page.set_viewport_size({"width": 390, "height": 844})
-    width = "document.documentElement.scrollWidth"
-    assert page.evaluate(width) <= 390
-    add_files(page, *photos)
-    wait_until_ready(page, 3)
-    wait_for_colour(page)
-    assert page.evaluate(width) <= 390
-    box = page.locator("#download").bounding_box()
-    assert box
-    assert box["y"] + box["height"] <= 844  # visible without scrolling
+    check_phone_layout(page, photos, ready=3)

@@ -14,7 +14,7 @@ from PIL import Image
 from support.browser import needs_browser
 from support.photos import draw
 from support.site import FOLDER, FileServer, needs_site
-from support.web_page import add_files, wait_for_colour, wait_until_ready
+from support.web_page import add_files, use_readable_part, wait_for_colour, wait_until_ready
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -93,11 +93,7 @@ def test_what_cannot_be_read_here_is_said(page: "Page", photos: list[Path], tmp_
 
 
 def test_photo_that_is_cut_off(page: "Page", photos: list[Path]):
-    content = photos[0].read_bytes()
-    photos[0].write_bytes(content[: len(content) * 2 // 3])
-    add_files(page, photos[0])
-    page.get_by_role("button", name="Use the part that can be read").click()
-    wait_for_colour(page)
+    use_readable_part(page, photos[0])
     page.get_by_role("listitem").filter(has_text="A part of this file is missing").wait_for()
 
 

@@ -96,3 +96,26 @@ def chroma(png: bytes) -> Any:
 
 def shown_sizes(page: "Page") -> list[int]:
     return page.eval_on_selector_all("#frame img", "all => all.map(each => each.naturalWidth)")
+
+
+def use_readable_part(page: "Page", photo: Path) -> None:
+    """Cut off the end of a photo's file, add it, and use the part that can be read."""
+    content = photo.read_bytes()
+    photo.write_bytes(content[: len(content) * 2 // 3])
+    add_files(page, photo)
+    page.get_by_role("button", name="Use the part that can be read").click()
+    wait_for_colour(page)
+
+
+def check_phone_layout(page: "Page", photos: list[Path], ready: int) -> None:
+    """Add photos, `ready` of which succeed; the page of a phone is not too wide before or after."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    width = "document.documentElement.scrollWidth"
+    assert page.evaluate(width) <= 390
+    add_files(page, *photos)
+    wait_until_ready(page, ready)
+    wait_for_colour(page)
+    assert page.evaluate(width) <= 390
+    box = page.locator("#download").bounding_box()
+    assert box
+    assert box["y"] + box["height"] <= 844  # visible without scrolling

@@ -22,10 +22,12 @@ from support.browser import needs_browser
 from support.photos import draw
 from support.web_page import (
     add_files,
+    check_phone_layout,
     chroma,
     read_split,
     reload,
     shown_sizes,
+    use_readable_part,
     wait_for,
     wait_for_colour,
     wait_until_ready,
@@ -273,11 +275,7 @@ def test_photo_in_colour_is_noted(page: "Page", tmp_path: Path):
 
 
 def test_photo_that_is_cut_off(page: "Page", photos: list[Path]):
-    content = photos[0].read_bytes()
-    photos[0].write_bytes(content[: len(content) * 2 // 3])
-    add_files(page, photos[0])
-    page.get_by_role("button", name="Use the part that can be read").click()
-    wait_for_colour(page)
+    use_readable_part(page, photos[0])
     assert page.evaluate("document.activeElement.role") == "option"  # the focus is not dropped
     assert not page.locator("#error").is_visible()
     page.get_by_role("listitem").filter(has_text="A part of this file is missing").wait_for()
@@ -786,15 +784,6 @@ def test_every_control_has_an_accessible_name(page: "Page", photos: list[Path]):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_phone_layout_fits(open_page: Callable[..., "Page"], photos: list[Path], scheme: Any):
     page = open_page(color_scheme=scheme, has_touch=True)
-    page.set_viewport_size({"width": 390, "height": 844})
-    width = "document.documentElement.scrollWidth"
-    assert page.evaluate(width) <= 390
-    add_files(page, *photos)
-    wait_until_ready(page, 4)
-    wait_for_colour(page)
-    assert page.evaluate(width) <= 390
-    box = page.locator("#download").bounding_box()
-    assert box
-    assert box["y"] + box["height"] <= 844  # visible without scrolling
+    check_phone_layout(page, photos, ready=4)
     dark = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert (int(re.findall(r"\d+", dark)[0]) < 60) == (scheme == "dark")
