@@ -423,6 +423,11 @@ def _parse_integers(
     metavar="DIR",
     help="Folder of finished runs, small enough to commit: they are added to it, and not repeated.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["32", "bf16", "fp16"]),
+    help="Default: that of the protocol, bf16 for all but smoke.",
+)
 @click.option("--jobs", type=int, help="Number of parallel runs. Default: one per core, at most 4.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and write nothing.")
 def reproduce(data: Path, out: Path, protocol: str, *, dry_run: bool, **options: Any) -> None:

@@ -9,6 +9,7 @@ from math import log2
 from typing import Any, Literal
 
 from photochrom.errors import RecipeError
+from photochrom.training.loop.distributed import Precision
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import Recipe, override
 
@@ -37,7 +38,8 @@ class Protocol:
     batch_size: int
     most_epochs: int | None = None
     """Limit for each phase of training; None: as many as in the recipe."""
-    precision: Literal["32", "bf16"] = "bf16"
+    precision: Precision = "bf16"
+    """Unless another is asked for."""
     planned: tuple[tuple[str, int], ...] = ()
     """Experiments and seeds that are run unless others are asked for, in this order; empty: every
     experiment once."""
@@ -56,6 +58,19 @@ _HALF = (
 )
 """Those whose state is too large to be kept elsewhere come first: they have to end in one go."""
 
+_REDUCED = tuple(
+    (name, 0)
+    for name in (
+        *("unet-patchgan", "unet-lsgan", "unet-hinge", "unet-slow-d", "unet-narrow-d"),
+        *("unet-ratio", "unet-phases", "unet-threshold", "unet-turns", "unet-rgb", "unet-lab"),
+        *("unet-l1", "resnet18-unet-patchgan", "resnet18-lambda-0", "resnet18-lambda-3"),
+        *("resnet18-lambda-10", "resnet18-lambda-30", "resnet18-lambda-100"),
+        *("custom", "custom-dilated"),
+    )
+)
+"""The report's next steps, the sweep over lambda and the receptive field, with what each of them is
+compared with, and the U-Net with L1 alone as a positive control."""
+
 PROTOCOLS: dict[str, Protocol] = {
     "report": Protocol(size=256, train=6400, validation=160, test=1600, narrower=1, batch_size=16),
     "half": Protocol(
@@ -68,7 +83,15 @@ PROTOCOLS: dict[str, Protocol] = {
         batch_size=16,
         planned=_HALF,
     ),
-    "reduced": Protocol(size=128, train=1200, validation=64, test=300, narrower=4, batch_size=8),
+    "reduced": Protocol(
+        size=128,
+        train=1200,
+        validation=64,
+        test=300,
+        narrower=4,
+        batch_size=8,
+        planned=_REDUCED,
+    ),
     "smoke": Protocol(
         size=32,
         train=8,

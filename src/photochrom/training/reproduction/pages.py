@@ -81,6 +81,7 @@ def _introduction(results: Results) -> str:
     environments = [run.environment for run in results.runs]
     commits = sorted({str(e["commit"]) for e in environments})
     devices = sorted({str(e["device"]) for e in environments})
+    precisions = sorted({str(e["precision"]) for e in environments})
     packages = environments[0]["packages"] if environments else {}
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
     gpu = f", {machine['gpu']}" if machine["gpu"] else ""
@@ -95,7 +96,7 @@ def _introduction(results: Results) -> str:
         f"FID and KID: {fid}.",
         f"Seeds of each experiment: {' or '.join(map(str, seeds))}.",
         f"Machine: {machine['processor']}, {machine['cores']} cores{gpu}; trained on "
-        f"{', '.join(devices)} in {protocol.precision}; {results.date}.",
+        f"{', '.join(devices)} in {' and '.join(precisions)}; {results.date}.",
         f"Commit {', '.join(commits)}; {versions}.",
     ]
     tables = "In the tables after Table 1" if results.has_epochs else "In the tables"

@@ -1,7 +1,7 @@
 """`photochrom reproduce`: run the experiments that are not done, then write pages and images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from photochrom.cores import count_cores
@@ -9,6 +9,7 @@ from photochrom.errors import DataError, RecipeError, RunError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.feature_distances import find_fid_weights
+from photochrom.training.loop.distributed import Precision
 from photochrom.training.reproduction.curves import draw
 from photochrom.training.reproduction.experiments import PROTOCOLS, Protocol, select_runs
 from photochrom.training.reproduction.gallery import sample_grid, write_page
@@ -53,6 +54,7 @@ def reproduce(
     docs: Path | None = None,
     resnet18_weights: str = "imagenet",
     store: Path | None = None,
+    precision: Precision | None = None,
     jobs: int | None = None,
     progress: bool = True,
 ) -> Reproduction:
@@ -80,6 +82,8 @@ def reproduce(
             which titles of runs say), or the path of a state dict.
         store: Folder that finished runs are written to, small enough to be committed. Runs in it
             count as finished, and are among the results; unfinished ones in it are resumed.
+        precision: Of training; None: the protocol's. Runs that were started in another one fail, as
+            they cannot be resumed.
         jobs: Number of simultaneous runs; None: one for each core, up to `MAX_DEFAULT_JOBS`.
         progress: Show a progress bar over all runs.
 
@@ -100,6 +104,7 @@ def reproduce(
     inception = _check_inception(inception)
     scale, folder = _find_protocol(protocol), out / protocol
     check_data(data, folder, scale)
+    scale = scale if precision is None else replace(scale, precision=precision)
     tasks = _make_tasks(only, seeds, folder, scale, inception, resnet18_weights, store)
     docs = folder / "docs" if docs is None else docs
     make_folder(folder, DataError)

@@ -28,6 +28,7 @@ from photochrom.training.data.shrink import check_enough, describe_counts, shrin
 from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.evaluation.results import metrics_path
+from photochrom.training.loop.distributed import Precision
 from photochrom.training.loop.launching import exit_with_parent
 from photochrom.training.loop.train import train
 from photochrom.training.networks.encoders import build_encoder, check_download
@@ -44,6 +45,8 @@ from photochrom.training.reproduction.results import is_measured, last_networks
 from photochrom.training.reproduction.speed import flops_per_image, matrix_rate, speed
 from photochrom.training.reproduction.store import file_of, save_baselines, save_run
 
+_DTYPES = {"32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""By precision of training."""
 _NUMBER = "[0-9]" * 4
 """Pattern of the prefix that `runs.new_run` adds; without it, one name may end in another."""
 _TIMEOUT = 20 * 86400.0
@@ -61,7 +64,7 @@ class ExperimentTask:
     recipe: Recipe | None
     folder: Path
     """OUT/PROTOCOL."""
-    precision: Any
+    precision: Precision
     fid_weights: Path | None
     flops: float
     """Of its training."""
@@ -137,7 +140,7 @@ class ExperimentTask:
                 progress=False,
             )
         if not (run / "speed.json").is_file():
-            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+            dtype = _DTYPES[self.precision]
             device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
             rates = speed(self.recipe, runs.read_log(run), matrix_rate(device, dtype))
             write_atomic(run / "speed.json", (json.dumps(rates, indent=2) + "\n").encode())
