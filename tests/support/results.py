@@ -66,7 +66,13 @@ def make_run(
         seed,
         f"000{seed}-{name}-seed{seed}",
         EXPERIMENTS[name].recipe,
-        {"commit": "abc", "device": "cpu", "packages": {"torch": "2.14"}, "processes": 1},
+        {
+            "commit": "abc",
+            "device": "cpu",
+            "precision": "32",
+            "packages": {"torch": "2.14"},
+            "processes": 1,
+        },
         {
             "images_per_second": 10.0,
             "flops_per_image": 1e9,

@@ -386,7 +386,9 @@ def _parse_integers(
     "--out", type=_DIRECTORY, required=True, metavar="RESULTS", help="Folder for results."
 )
 @click.option(
-    "--protocol", type=click.Choice(["report", "half", "reduced", "smoke"]), default="report"
+    "--protocol",
+    type=click.Choice(["report", "half", "reduced", "next-steps", "smoke"]),
+    default="report",
 )
 @click.option(
     "--only",
@@ -409,7 +411,7 @@ def _parse_integers(
     metavar="DIR",
     help="Old photos to show on the results page; several times for several folders.",
 )
-@click.option("--docs", type=_DIRECTORY, metavar="DIR", help="Folder for results.md.")
+@click.option("--docs", type=_DIRECTORY, metavar="DIR", help="Folder for the page of results.")
 @click.option(
     "--resnet18-weights",
     default="imagenet",

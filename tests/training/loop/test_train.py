@@ -520,6 +520,20 @@ def test_bf16_computes_in_bf16_and_keeps_weights_in_float32(
     assert {value.dtype for value in weights(run).values()} == {torch.float32, torch.int64}
 
 
+@pytest.mark.parametrize(("fast", "expected"), [(False, 1), (True, 0)])
+def test_bf16_without_instructions_for_it_is_warned_of(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fast: bool,
+    expected: int,
+) -> None:
+    monkeypatch.setattr(distributed, "has_bf16_instructions", lambda: fast)
+    train(TINY, data, tmp_path, device="cpu", precision="bf16", progress=False)
+    assert caplog.text.count("may take 20 times as long as --precision 32") == expected
+
+
 def test_fp16_on_a_cpu_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"fp16 needs a GPU with CUDA.*give --precision bf16 or 32"):
         train(TINY, data, tmp_path, device="cpu", precision="fp16", progress=False)

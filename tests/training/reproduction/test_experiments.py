@@ -1,14 +1,18 @@
 """Experiments at the scales of the protocols, and the selection of runs."""
 
+from dataclasses import replace
+
 import pytest
 
 from photochrom.errors import RecipeError
 from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import (
     EXPERIMENTS,
+    LAMBDAS,
     PROTOCOLS,
     SYSTEMS,
     at_scale,
+    lambda_run,
     select_runs,
 )
 
@@ -87,6 +91,18 @@ def test_half_protocol_has_the_reports_numbers_of_photos_and_half_its_widths() -
     resnet18 = scaled("resnet18-unet-patchgan").generator.settings
     assert resnet18["encoder_channels"] == (64, 128, 256, 512)
     assert resnet18["decoder_channels"] == (128, 64, 32, 16, 8)
+
+
+def test_next_steps_are_planned_with_what_they_are_compared_with() -> None:
+    protocol = PROTOCOLS["next-steps"]
+    assert replace(protocol, planned=(), stem="results", shown=SMOKE.shown) == PROTOCOLS["reduced"]
+    steps = [name for name, experiment in EXPERIMENTS.items() if experiment.part == "next step"]
+    assert protocol.covers("unet-patchgan", *steps)
+    assert protocol.covers(*(lambda_run(value) for value in LAMBDAS))
+    assert not protocol.covers(*SYSTEMS)
+    assert {name for name, _ in protocol.planned} <= EXPERIMENTS.keys()
+    assert PROTOCOLS["half"].covers(*SYSTEMS)
+    assert PROTOCOLS["report"].covers(*EXPERIMENTS)
 
 
 def test_planned_runs_are_those_of_the_protocol() -> None:

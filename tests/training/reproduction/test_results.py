@@ -1,6 +1,7 @@
 """Results as JSON, and the page that is generated from them."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_format_1_is_read_without_scores_by_photo() -> None:
 
 
 def test_page_of_one_run() -> None:
-    page = results_page(make_results(make_run("custom")), curves=["lambda.svg"])
+    page = results_page(make_results(make_run("custom")), curves=["lambda"])
     text = " ".join(page.split())
     assert "4 validation photos and 10 test photos;" in text
     assert "Values are of the test photos, except" in text
@@ -66,7 +67,7 @@ def test_page_of_one_run() -> None:
     assert "**not the report's scale**" in page
     assert ".0071 (1)" in page
     assert "Open: not run: unet-patchgan" in page
-    assert "(lambda.svg)" in page
+    assert "(results-lambda.svg)" in page
     assert "next steps" not in page
 
 
@@ -111,18 +112,20 @@ def test_page_of_other_photos_says_so() -> None:
     assert "COCO's;" not in results_page(make_results(run, coco=True), curves=[])
 
 
-def test_page_of_measured_epochs_has_intervals_over_seeds_and_controls() -> None:
-    def measured(name: str, seed: int, **values: float) -> Run:
-        epochs = [
-            {"epoch": i, **GOOD, **values, "mse": 0.01 * i, "grey_share": 0.125 * (i - 1)}
-            for i in (1, 2, 3)
-        ]
-        return replace(make_run(name, seed=seed, **values), epochs=epochs)
+def measured(name: str, seed: int = 0, **values: float) -> Run:
+    """Return a run with measured epochs, of which MSE and the share of grey pictures vary."""
+    epochs = [
+        {"epoch": i, **GOOD, **values, "mse": 0.01 * i, "grey_share": 0.125 * (i - 1)}
+        for i in (1, 2, 3)
+    ]
+    return replace(make_run(name, seed=seed, **values), epochs=epochs)
 
+
+def test_page_of_measured_epochs_has_intervals_over_seeds_and_controls() -> None:
     runs = [measured("custom", seed, psnr=20.0 + seed) for seed in range(3)]
     runs += [measured("unet-patchgan", 0, fid=40.0), measured("unet-l1", 0, mse=0.011, psnr=23.0)]
     results = make_results(*runs, baselines={"mean-ab": {"colorfulness_ratio": 0.1}})
-    page = results_page(Results.from_json(results.to_json()), curves=["grey.svg"])
+    page = results_page(Results.from_json(results.to_json()), curves=["grey"])
     table = page.split("## Table 1")[1].split("\n## ")[0]
     (custom,) = (line for line in table.splitlines() if "(`custom`)" in line)
     assert "| 21.00 [18.52, 23.48] |" in custom  # Student's t over three seeds: 2.48 on each side
@@ -134,13 +137,45 @@ def test_page_of_measured_epochs_has_intervals_over_seeds_and_controls() -> None
     assert "**Colouring with the mean colour of all photos is grey.** Reproduced" in text
     assert "higher PSNR than with the PatchGAN.** Reproduced" in text
     assert "more colourful than L1 alone.** Open" in text
-    assert "(grey.svg)" in page
+    assert "(results-grey.svg)" in page
 
 
-@pytest.mark.skipif(not (DOCS / "results.json").is_file(), reason="no results were published")
-def test_published_page_is_generated_from_published_results() -> None:
-    results = Results.from_json((DOCS / "results.json").read_bytes())
-    names = ("lambda.svg", "training.svg", "grey.svg", "scores.svg")
-    curves = [name for name in names if (DOCS / name).exists()]
-    page = results_page(results, curves=curves, images=["results-samples.jpg"])
-    assert page == (DOCS / "results.md").read_text()
+def test_page_of_next_steps_compares_them_and_the_lambdas() -> None:
+    names = ("unet-patchgan", "unet-hinge", "resnet18-unet-patchgan")
+    runs = [measured(name) for name in (*names, "resnet18-lambda-0", "custom")]
+    runs.append(
+        measured("resnet18-lambda-100", colorfulness_ratio=0.3, psnr=24.0, mse=0.02, fid=40.0)
+    )
+    page = results_page(make_results(*runs, protocol="next-steps"), curves=["lambda"])
+    assert page.startswith("# The report's next steps")
+    assert "Table 1" not in page
+    assert "Of 5 claims" in page  # grey, receptive field (not run yet), lambda
+    assert "(next-steps.json)" in page
+    assert "(next-steps-lambda.svg)" in page
+    lambdas = page.split("\n## Lambda")[1].split("\n## ")[0]
+    steps = page.split("\n## The report's next steps")[1].split("\n## ")[0]
+    assert steps.count("| U-Net") == 2
+    assert "last 5 epochs" not in steps  # all values are of these
+    assert re.search(r"`resnet18-lambda-0`.*colourfulness unclear, PSNR unclear", lambdas)
+    assert re.search(r"`resnet18-unet-patchgan`.* - +\|\n", lambdas)
+    assert re.search(r"`resnet18-lambda-100`.*less colourful, higher PSNR", lambdas)
+
+
+def test_page_names_every_machine_and_precision() -> None:
+    machine = {"processor": "Xeon", "cores": 2, "gpu": "H100"}
+    run = make_run("custom")
+    other = make_run("unet-l1")
+    other = replace(other, environment={**other.environment, "machine": machine})
+    text = " ".join(results_page(make_results(run, other), curves=[]).split())
+    assert "Trained on Xeon, 2 cores, H100 (cpu, 32) and some, 2 cores (cpu, 32);" in text
+
+
+@pytest.mark.parametrize("stem", ["results", "next-steps"])
+def test_published_page_is_generated_from_published_results(stem: str) -> None:
+    if not (DOCS / f"{stem}.json").is_file():
+        pytest.skip("no results were published")
+    results = Results.from_json((DOCS / f"{stem}.json").read_bytes())
+    names = ("lambda", "training", "grey", "scores")
+    curves = [name for name in names if (DOCS / f"{stem}-{name}.svg").exists()]
+    page = results_page(results, curves=curves, images=[f"{stem}-samples.jpg"])
+    assert page == (DOCS / f"{stem}.md").read_text()

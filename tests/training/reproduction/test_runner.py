@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.cli import main
 from photochrom.errors import DataError, RecipeError, RunError
+from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.shrink import shrink
 from photochrom.training.evaluation.results import read_scores
@@ -70,7 +71,8 @@ def test_smoke_protocol_runs_everything_once(data: Path, tmp_path: Path) -> None
     assert [run.experiment for run in results.runs] == [
         name for name, experiment in EXPERIMENTS.items() if not experiment.full_width
     ]
-    assert {p.name for p in (folder / "docs").iterdir()} >= {"lambda.svg", "training.svg"}
+    curves = {f"results-{name}.svg" for name in ("lambda", "training", "scores")}
+    assert {p.name for p in (folder / "docs").glob("*.svg")} == curves
     gallery = (folder / "index.html").read_text()
     for run in results.runs:
         for kind in ("test", "historic"):
@@ -214,6 +216,16 @@ def test_resnet18_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
     planned = [("resnet18-lambda-3", 0)]
     with pytest.raises(RecipeError, match="cannot read encoder weights"):
         runner.make_tasks(planned, tmp_path, SMOKE, None, resnet18_weights="missing.pth")
+
+
+def test_precision_of_the_protocol_can_be_replaced(data: Path, tmp_path: Path) -> None:
+    arguments = ("--data", data, "--out", tmp_path, "--protocol", "smoke", "--only", "unet-l1")
+    result = run_command(*arguments, "--precision", "bf16", "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    (path,) = tmp_path.glob("smoke/runs/*")
+    assert runs.read_environment(path)["precision"] == "bf16"
+    page = (tmp_path / "smoke/docs/results.md").read_text()
+    assert "(cpu, bf16)" in page
 
 
 def test_dry_run_says_what_is_finished_and_writes_nothing(data: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ gradients, and batch norm by default uses the statistics of the whole batch.
 
 import atexit
 import contextlib
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "bf16", "fp16"]
 Value = TypeVar("Value")
 
+_LOGGER = logging.getLogger(__name__)
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """Fabric's names."""
 TIMEOUT = timedelta(minutes=10)
@@ -120,6 +122,14 @@ def _limit_threads(processes: int) -> None:
         torch.set_num_threads(min(torch.get_num_threads(), max(1, count_cores() // processes)))
 
 
+def has_bf16_instructions() -> bool:
+    """Return whether this processor multiplies in bfloat16; other ones than x86 are assumed to."""
+    capabilities = torch.cpu.get_capabilities()
+    if capabilities["architecture"] != "x86_64":
+        return True
+    return any(capabilities[name] for name in ("amx_bf16", "avx512_bf16"))
+
+
 def _check_device(device: Device, devices: int, precision: Precision, *, alone: bool) -> None:
     available = {
         "cpu": True,
@@ -133,6 +143,12 @@ def _check_device(device: Device, devices: int, precision: Precision, *, alone: 
         raise RunError(
             "--precision fp16 needs a GPU with CUDA, as its gradients are scaled there; give "
             "--precision bf16 or 32"
+        )
+    on_cpu = device == "cpu" or not (available["cuda"] or available["mps"])
+    if precision == "bf16" and on_cpu and not has_bf16_instructions():
+        _LOGGER.warning(
+            "this processor has no instructions for bfloat16: --precision bf16 may take 20 times "
+            "as long as --precision 32"
         )
     if alone or device == "cpu":
         return

@@ -24,7 +24,7 @@ from photochrom.training.reproduction.comparison import (
     compare_epochs,
     estimate,
 )
-from photochrom.training.reproduction.experiments import EPOCHS, SYSTEMS, lambda_run
+from photochrom.training.reproduction.experiments import EPOCHS, PROTOCOLS, SYSTEMS, lambda_run
 from photochrom.training.reproduction.results import Results, Run
 
 Finding = Literal["holds", "fails", "open"]
@@ -316,6 +316,16 @@ CLAIMS: Sequence[Claim] = (
     ),
 )
 """In the order of the pages."""
+
+
+def find_claims(results: Results) -> list[Claim]:
+    """Return the claims whose experiments are all planned by the protocol, or all were run."""
+    planned = PROTOCOLS[results.protocol].covers
+    return [
+        claim
+        for claim in CLAIMS
+        if planned(*claim.requires) or all(map(results.of, claim.requires))
+    ]
 
 
 def describe_difference(results: Results, name: str, base: str) -> str:

@@ -12,7 +12,7 @@ from photochrom.training.reproduction.experiments import (
     BASELINES,
     GREY_PAIR,
     LAMBDAS,
-    SHOWN,
+    PROTOCOLS,
     SYSTEMS,
     lambda_run,
 )
@@ -22,24 +22,28 @@ _STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "photochrom", "font.size"
 
 
 def draw(results: Results) -> dict[str, bytes]:
-    """Return the curves for which there are runs, by file name.
+    """Return the curves for which there are runs, as SVG by name.
 
-    `lambda.svg`: colourfulness against MSE for the sweep over lambda; `training.svg`: PSNR and
-    colourfulness against generator steps; `grey.svg`: colourfulness and the share of grey pictures
-    of the custom pair, of every seed; `scores.svg`: MSE against FID of every experiment.
+    `lambda`: colourfulness against MSE for the sweep over lambda; `training`: PSNR and
+    colourfulness against generator steps; `grey`: colourfulness and the share of grey pictures of
+    the custom pair, of every seed; `scores`: MSE against FID of every experiment.
     """
     curves: dict[str, bytes] = {}
     with matplotlib.rc_context(_STYLE):
         if all(results.of(lambda_run(value)) for value in LAMBDAS):
-            curves["lambda.svg"] = _draw_lambda(results)
-        runs = [run for name in SHOWN if (run := results.of(name)) is not None]
+            curves["lambda"] = _draw_lambda(results)
+        runs = [
+            run
+            for name in PROTOCOLS[results.protocol].shown
+            if (run := results.of(name)) is not None
+        ]
         if runs:
-            curves["training.svg"] = _draw_training(runs)
+            curves["training"] = _draw_training(runs)
         pair = [run for name in GREY_PAIR for run in results.seeds(name)]
         if results.has_epochs and pair:
-            curves["grey.svg"] = _draw_grey(pair)
+            curves["grey"] = _draw_grey(pair)
         if len(results.with_metric("fid")) > 2:
-            curves["scores.svg"] = _draw_scores(results)
+            curves["scores"] = _draw_scores(results)
     return curves
 
 

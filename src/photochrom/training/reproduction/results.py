@@ -27,7 +27,7 @@ from photochrom.training.evaluation.results import (
     read_scores,
     scores_path,
 )
-from photochrom.training.loop.monitor import GREY_RATIO
+from photochrom.training.loop.monitor import GREY_RATIO, SAMPLES
 from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import EPOCHS, EXPERIMENTS
 
@@ -39,6 +39,8 @@ whether the photos are COCO's."""
 _COCO_NAME = re.compile(r"(.*/)?\d{12}\.jpg")
 _SCORES = ("mse", "psnr", "ssim", "colorfulness")
 """What `comparison` compares photo by photo."""
+_OLD_SAMPLES = 64
+"""`SAMPLES` of earlier versions."""
 _DIGITS = 4
 """Significant digits of scores by photo in results.json."""
 
@@ -175,6 +177,12 @@ class Results:
     def photos(self) -> int:
         """Number of photos that values are of."""
         return int(self.data[self.split])
+
+    @property
+    def watched(self) -> int:
+        """Number of validation photos whose metrics are logged in each epoch."""
+        most = SAMPLES if self.has_epochs else _OLD_SAMPLES
+        return min(most, int(self.data["validation"]))
 
     @property
     def has_epochs(self) -> bool:

