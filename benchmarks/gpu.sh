@@ -8,7 +8,8 @@
 #
 # Runs are in WORK (/dev/shm/photochrom-gpu): an epoch writes up to 900 MB. PYTHON is one that has
 # the packages of the extra `train`. SYSTEMS, SEEDS, JOBS and PROTOCOL have the defaults below;
-# `PROTOCOL=smoke` rehearses everything on a CPU.
+# PRECISION is bf16 or 32, by default that of the protocol. `PROTOCOL=smoke` rehearses everything on a
+# CPU.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 work=${WORK:-/dev/shm/photochrom-gpu}
@@ -19,7 +20,9 @@ export PYTHONPATH=$repository/src:$work/packages HF_HUB_OFFLINE=${HF_HUB_OFFLINE
 
 reproduce=("$python" -m photochrom reproduce --data "$work/data" --out "$work/out"
     --protocol "$protocol" --resnet18-weights none --inception package --store "$work/store"
-    --only "$systems" --seeds "${SEEDS:-0}" --jobs "${JOBS:-3}")
+    --only "$systems" --seeds "${SEEDS:-0}")
+run_options=(--jobs "${JOBS:-3}")
+[ -z "${PRECISION:-}" ] || run_options+=(--precision "$PRECISION")
 
 case ${1:-} in
 prepare)
@@ -32,7 +35,7 @@ prepare)
     ;;
 time)
     "${reproduce[@]}" --dry-run
-    "$python" - "$protocol" "$systems" <<'PYTHON'
+    "$python" - "$protocol" "$systems" "${PRECISION:-}" <<'PYTHON'
 import sys
 import time
 
@@ -47,7 +50,8 @@ from photochrom.training.reproduction.experiments import EXPERIMENTS, PROTOCOLS,
 from photochrom.training.reproduction.speed import flops_per_image
 
 protocol = PROTOCOLS[sys.argv[1]]
-fabric = Fabric(devices=1, precision="bf16-mixed" if protocol.precision == "bf16" else "32-true")
+precision = sys.argv[3] or protocol.precision
+fabric = Fabric(devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
 fabric.launch()
 steps = 60 if fabric.device.type == "cuda" else 2
 torch.backends.cudnn.benchmark = True
@@ -86,14 +90,14 @@ for name in sys.argv[2].split(","):
         print(f"{name:24} {phase:9} {rate:8.1f} images/s  {minutes:6.1f} min for {epochs} epochs")
 PYTHON
     ;;
-run) timeout "${LIMIT:-86400}" "${reproduce[@]}" ;;
+run) timeout "${LIMIT:-86400}" "${reproduce[@]}" "${run_options[@]}" ;;
 pack)
     tar -C "$work" -czf "${2:?a file}" --exclude '*.safetensors' --exclude state.pt \
         --exclude tensorboard --exclude "$protocol/data" store out
     ls -l "$2"
     ;;
 *)
-    sed -n '2,12s/^# \{0,1\}//p' "$0"
+    sed -n '2,13s/^# \{0,1\}//p' "$0"
     exit 1
     ;;
 esac

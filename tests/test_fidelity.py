@@ -149,7 +149,7 @@ def test_tags_are_those_of_exiftool(photo_file: Path):
     assert ("JFIF", "XResolution", 1) in counted(tags)
 
 
-@pytest.mark.skipif(shutil.which("convert") is None, reason="needs ImageMagick")
+@pytest.mark.skipif(shutil.which("identify") is None, reason="needs ImageMagick")
 def test_lightness_is_that_of_littlecms(tmp_path: Path):
     for name in ("sRGB", "LAB"):
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile(name))

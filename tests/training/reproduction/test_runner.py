@@ -13,14 +13,13 @@ from click.testing import CliRunner, Result
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.cli import main
 from photochrom.errors import DataError, RecipeError, RunError
-from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.shrink import shrink
 from photochrom.training.evaluation.results import read_scores
 from photochrom.training.networks.encoders import build_encoder
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import Recipe, override
-from photochrom.training.reproduction import runner
+from photochrom.training.reproduction import reproduce, runner
 from photochrom.training.reproduction.experiments import (
     EXPERIMENTS,
     PROTOCOLS,
@@ -71,7 +70,7 @@ def test_smoke_protocol_runs_everything_once(data: Path, tmp_path: Path) -> None
     assert [run.experiment for run in results.runs] == [
         name for name, experiment in EXPERIMENTS.items() if not experiment.full_width
     ]
-    curves = {f"results-{name}.svg" for name in ("lambda", "training", "scores")}
+    curves = {f"results-{name}.svg" for name in ("lambda", "training", "grey")}  # no FID
     assert {p.name for p in (folder / "docs").glob("*.svg")} == curves
     gallery = (folder / "index.html").read_text()
     for run in results.runs:
@@ -218,14 +217,25 @@ def test_resnet18_weights_that_are_no_file_are_refused(tmp_path: Path) -> None:
         runner.make_tasks(planned, tmp_path, SMOKE, None, resnet18_weights="missing.pth")
 
 
-def test_precision_of_the_protocol_can_be_replaced(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("option", "expected"), [((), "32"), (("--precision", "bf16"), "bf16")])
+def test_precision_of_the_protocol_can_be_replaced(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: tuple[str, ...],
+    expected: str,
+) -> None:
+    asked: list[ExperimentTask] = []
+
+    def perform_all(tasks: list[ExperimentTask], **_: object) -> dict[str, str]:
+        asked.extend(tasks)
+        return {}
+
+    monkeypatch.setattr(reproduce, "perform_all", perform_all)
     arguments = ("--data", data, "--out", tmp_path, "--protocol", "smoke", "--only", "unet-l1")
-    result = run_command(*arguments, "--precision", "bf16", "--jobs", 1)
+    result = run_command(*arguments, *option)
     assert result.exit_code == 0, result.output
-    (path,) = tmp_path.glob("smoke/runs/*")
-    assert runs.read_environment(path)["precision"] == "bf16"
-    page = (tmp_path / "smoke/docs/results.md").read_text()
-    assert "(cpu, bf16)" in page
+    assert [task.precision for task in asked if task.recipe is not None] == [expected]
 
 
 def test_dry_run_says_what_is_finished_and_writes_nothing(data: Path, tmp_path: Path) -> None:
