@@ -19,11 +19,12 @@ import pytest
 from PIL import Image
 
 from photochrom.errors import DataError, PhotochromError, PhotoError
-from photochrom.study import analysis
-from photochrom.study.analysis import analyse, select_extremes
+from photochrom.study import rates
+from photochrom.study.analysis import analyse
 from photochrom.study.answers import Measurements, Response
 from photochrom.study.design import OBVIOUS, REAL, Item, Kind, Protocol, Study, save_study
 from photochrom.study.exclusion import apply_exclusion, number_participants
+from photochrom.study.fooling import select_extremes
 from photochrom.study.report import NO_METRICS, write_report
 from photochrom.study.results import Analysis
 from photochrom.study.statistics import clustered_interval, wilson
@@ -187,7 +188,7 @@ def test_preferences_have_intervals_over_photos() -> None:
 
 def test_intervals_cover_in_95_of_100_studies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Studies of 15 participants; test_statistics.py has more."""
-    monkeypatch.setattr(analysis, "clustered_interval", partial(clustered_interval, samples=400))
+    monkeypatch.setattr(rates, "clustered_interval", partial(clustered_interval, samples=400))
     study = make_study(photos=10)
     covered = 0
     for seed in range(100):

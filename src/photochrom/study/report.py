@@ -19,7 +19,7 @@ from photochrom.errors import DataError, PhotochromError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.imagefile.reading import open_photo
 from photochrom.progress import progress_bar
-from photochrom.study.analysis import MIN_RESPONSES, MIN_SYSTEMS, analyse, select_extremes
+from photochrom.study.analysis import analyse
 from photochrom.study.answers import Response
 from photochrom.study.design import (
     IMAGE_FOLDER,
@@ -37,6 +37,7 @@ from photochrom.study.exclusion import (
     number_participants,
     select_responses,
 )
+from photochrom.study.fooling import MIN_RESPONSES, MIN_SYSTEMS, select_extremes
 from photochrom.study.results import Analysis, FoolingResult, ImageResult, Scores
 from photochrom.study.statistics import BOOTSTRAP_SAMPLES, MIN_CLUSTERS, MIN_REVERSALS
 from photochrom.study.store import Store
