@@ -29,6 +29,10 @@ class TruncatedError(PhotoError):
         self.share = share
 
 
+class VideoError(PhotochromError):
+    """A video that cannot be read, colorized or written."""
+
+
 class ModelError(PhotochromError):
     """A file that is not a colorization model, or a model with invalid output."""
 

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from photochrom.cli import main
 from photochrom.color import rgb_to_lab
+from photochrom.errors import VideoError
 from photochrom.video.pipeline import colorize_video
-from photochrom.video.reading.source import VideoError
 from photochrom.video.shots.hints import read_timed_hints
 from support.models import write_model
 from support.video import Frame, read_frames, still_shot, write_video

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from photochrom.cli import main
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, VideoError
 from photochrom.video.pipeline import colorize_video
 from photochrom.video.reading.field_detection import detect_fields
 from photochrom.video.reading.fields import FieldKind, Fields, make_progressive
 from photochrom.video.reading.frames import to_photo
-from photochrom.video.reading.source import Video, VideoError, decode, probe
+from photochrom.video.reading.source import Video, decode, probe
 from photochrom.video.shots.analysis import analyse
 from photochrom.video.shots.parts import TimeRange, analyse_part
 from photochrom.video.shots.shot import find_shots

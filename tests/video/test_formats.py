@@ -13,9 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from photochrom.errors import VideoError
 from photochrom.video.pipeline import VideoResult
 from photochrom.video.reading.damage import Loss, describe_damage
-from photochrom.video.reading.source import VideoError, _display_matrix, _is_multiview, probe
+from photochrom.video.reading.source import _display_matrix, _is_multiview, probe
 from photochrom.video.reading.timestamps import mend_times
 from photochrom.video.shots.analysis import analyse, checksum
 from photochrom.video.shots.parts import TimeRange

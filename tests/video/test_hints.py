@@ -12,9 +12,8 @@ from click.testing import CliRunner
 from photochrom.cli import main
 from photochrom.color import rgb_to_lab
 from photochrom.colorize.hints import Hint, read_hints
-from photochrom.errors import ModelError, PhotochromError
+from photochrom.errors import ModelError, PhotochromError, VideoError
 from photochrom.video.pipeline import colorize_video
-from photochrom.video.reading.source import VideoError
 from photochrom.video.shots.hints import TimedHint, read_timed_hints
 from photochrom.video.shots.times import parse_time
 from support.models import write_model

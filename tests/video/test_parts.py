@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from photochrom.cli import main
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, VideoError
 from photochrom.video.pipeline import colorize_video
-from photochrom.video.reading.source import VideoError, probe
+from photochrom.video.reading.source import probe
 from photochrom.video.shots.analysis import analyse
 from photochrom.video.shots.hints import read_timed_hints
 from photochrom.video.shots.parts import TimeRange, analyse_part

@@ -22,12 +22,11 @@ from photochrom import file_names
 from photochrom.cli import main
 from photochrom.cli.video import _Bars
 from photochrom.color import rgb_to_lab
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, VideoError
 from photochrom.imagefile import atomic
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.video.colors import checkpoint
 from photochrom.video.pipeline import VideoResult, colorize_video
-from photochrom.video.reading.source import VideoError
 from photochrom.video.shots.hints import read_timed_hints
 from support.models import write_model
 from support.processes import default_sigint, kill_group, start_group

@@ -11,9 +11,9 @@ from PIL import Image
 from photochrom.cli import main
 from photochrom.color import rgb_to_lab
 from photochrom.colorize.hints import Hint
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, VideoError
 from photochrom.video.pipeline import colorize_video, preview_video
-from photochrom.video.reading.source import VideoError, probe
+from photochrom.video.reading.source import probe
 from photochrom.video.shots.analysis import analyse
 from photochrom.video.shots.hints import TimedHint
 from photochrom.video.shots.references import (

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from photochrom.cli import main
 from photochrom.color import rgb_to_lab
 from photochrom.color.icc import Primaries, build_profile
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, VideoError
 from photochrom.imagefile.atomic import rename
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
@@ -27,7 +27,7 @@ from photochrom.video.reading.sequences import (
     open_folder,
     parse_rate,
 )
-from photochrom.video.reading.source import VideoError, decode, probe
+from photochrom.video.reading.source import decode, probe
 from support.video import read_frames, still_shot, write_video
 
 Colorize = Callable[..., VideoResult]

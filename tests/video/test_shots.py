@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from photochrom.cli import main
+from photochrom.errors import VideoError
 from photochrom.video.pipeline import VideoResult, colorize_video, list_shots
-from photochrom.video.reading.source import VideoError, format_time
+from photochrom.video.reading.timestamps import format_time
 from photochrom.video.shots.parts import TimeRange
 from photochrom.video.shots.times import format_frame_time, nearest_frame
 from support.video import read_frames, still_shot, write_video

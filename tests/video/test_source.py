@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from photochrom.colorize.hints import Hint
+from photochrom.errors import VideoError
 from photochrom.imagefile.photo import Photo
 from photochrom.video.reading.frames import to_frame, to_photo
-from photochrom.video.reading.source import Video, VideoError, probe
+from photochrom.video.reading.source import Video, probe
 from photochrom.video.shots.analysis import analyse
 from photochrom.video.shots.shot import HeldHint, Shot, find_shots, give_hints
 from photochrom.video.shots.splitting import Segment, decode_segment, split

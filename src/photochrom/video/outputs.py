@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from photochrom.errors import VideoError
 from photochrom.file_names import is_refused
 from photochrom.video.colors import checkpoint
 from photochrom.video.colors.checkpoint import segment_path
@@ -14,7 +15,7 @@ from photochrom.video.reading.sequences import (
     move_into_place,
     parse_pattern,
 )
-from photochrom.video.reading.source import Video, VideoError
+from photochrom.video.reading.source import Video
 from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.shots.parts import TimeRange, cut_sequence
 from photochrom.video.shots.splitting import Segment

@@ -13,7 +13,7 @@ import av
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import OPTIONS, check_options
 from photochrom.colorize.rendering import format_mark
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, VideoError
 from photochrom.version import __version__
 from photochrom.video.colors import checkpoint
 from photochrom.video.colors.scheduling import colorize_segments
@@ -23,7 +23,7 @@ from photochrom.video.outputs import choose_output, write_output
 from photochrom.video.reading.field_detection import detect_fields
 from photochrom.video.reading.fields import FieldKind, Fields
 from photochrom.video.reading.sequences import find_warnings
-from photochrom.video.reading.source import MAX_PIXELS, Video, VideoError, probe
+from photochrom.video.reading.source import MAX_PIXELS, Video, probe
 from photochrom.video.shots.analysis import ProgressCallback, VideoAnalysis
 from photochrom.video.shots.hints import TimedHint, check_timed_hints, describe
 from photochrom.video.shots.parts import WHOLE, TimeRange, analyse_part

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from photochrom.errors import VideoError
 from photochrom.imagefile.atomic import TEMPORARY, make_folder, write_atomic
 from photochrom.video.colors.pass_counter import PassCounter
-from photochrom.video.reading.source import VideoError
 from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.shots.splitting import Segment
 from photochrom.video.writing.codecs import VideoEncoding

@@ -10,10 +10,10 @@ import cv2
 
 from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
 from photochrom.cores import count_cores
+from photochrom.errors import VideoError
 from photochrom.video.colors import checkpoint
 from photochrom.video.colors.checkpoint import segment_path
 from photochrom.video.colors.segment import LearnColors, SegmentSettings, Task
-from photochrom.video.reading.source import VideoError
 from photochrom.video.shots.analysis import ProgressCallback, VideoAnalysis
 from photochrom.video.shots.splitting import Segment, whole
 

@@ -16,11 +16,12 @@ from photochrom.batch.process_pool import WorkerPool
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.hints import Hint
 from photochrom.cores import count_cores
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, VideoError
 from photochrom.imagefile.atomic import open_atomic
 from photochrom.imagefile.photo import Photo
 from photochrom.video.reading.frames import to_photo
-from photochrom.video.reading.source import Video, VideoError, format_time
+from photochrom.video.reading.source import Video
+from photochrom.video.reading.timestamps import format_time
 from photochrom.video.shots.analysis import ProgressCallback, VideoAnalysis
 from photochrom.video.shots.references import read_ab
 from photochrom.video.shots.shot import Reference, Shot

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from photochrom.video.reading.source import Video, VideoError, format_time
+from photochrom.errors import VideoError
+from photochrom.video.reading.source import Video
+from photochrom.video.reading.timestamps import format_time
 
 _MAX_SHARE = 0.05
 """Share of frames that may be lost or damaged."""

@@ -10,8 +10,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
+from photochrom.errors import VideoError
 from photochrom.video.reading.fields import FieldKind, Fields
-from photochrom.video.reading.source import Video, VideoError, decode
+from photochrom.video.reading.source import Video, decode
 
 _MIN_LINES, _MAX_LINES = 16, 1088
 """There is no interlaced format with fewer or more."""

@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +12,17 @@ from typing import Any, Literal
 import av
 import numpy as np
 from av.container import InputContainer
-from av.packet import Packet
-from av.stream import Stream
-from av.video.frame import PictureType, VideoFrame
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from photochrom.errors import PhotochromError
+from photochrom.errors import VideoError
+from photochrom.video.reading.container import (
+    Damage,
+    DamageCallback,
+    decode_stream,
+    ignore_damage,
+    open_container,
+)
 from photochrom.video.reading.fields import Fields, make_progressive
 from photochrom.video.reading.sequences import DEFAULT_RATE, PictureSequence, find_sequence
 
@@ -42,20 +47,8 @@ _VIEW_ID = 29
 """FFmpeg's number of side data with the view of a frame."""
 _NO_TIMESTAMPS = 0x80
 """FFmpeg's flag of formats without a container."""
-_MAX_FAILURES = 100
-"""Consecutive errors of a container after which it is taken to have ended."""
-_MAX_DELAY = 64
-"""Packets after which a frame that was not decoded is lost."""
 _MAX_OTHER_SIZE = 8
 """Consecutive frames of another size that may be damaged."""
-_MAX_LEADING = 32
-"""Packets at the beginning of a stream whose references may be missing."""
-_MAX_EMPTY_PACKET = 32
-"""Size in bytes of a packet that may stand for a repeated frame, which FFmpeg leaves out."""
-
-
-class VideoError(PhotochromError):
-    """A video cannot be read, colorized or written."""
 
 
 @dataclass(frozen=True)
@@ -116,33 +109,6 @@ class Video:
         return [status.st_size, status.st_mtime_ns]
 
 
-def metadata_error_options() -> dict[str, Any]:
-    """Return the keywords of `av.open` that allow metadata other than UTF-8; none in PyAV 19."""
-    return {"metadata_errors": "surrogateescape"} if int(av.__version__.split(".")[0]) < 19 else {}
-
-
-@contextmanager
-def open_container(path: Path) -> Iterator[InputContainer]:
-    """Open a video file; references to URLs or other protocols are not followed.
-
-    Raises:
-        VideoError: If the file is missing or not a video.
-    """
-    if not path.exists():
-        raise VideoError(f"there is no file {path}; give a video file")
-    if not path.is_file():
-        raise VideoError(f"{path} is not a file; give a video file")
-    local = {"protocol_whitelist": "file"}
-    try:
-        container = av.open(f"file:{path}", container_options=local, **metadata_error_options())
-    except (av.error.FFmpegError, OSError) as error:
-        raise VideoError(
-            f"{path} cannot be read as a video: {_reason(error)}; give another copy"
-        ) from error
-    with container:
-        yield container
-
-
 def probe(path: Path, *, max_pixels: int = MAX_PIXELS, rate: Fraction | None = None) -> Video:
     """Return the properties of a video, from its container and its first frame.
 
@@ -168,7 +134,7 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS, rate: Fraction | None = N
                 "or give numbered pictures as a pattern such as reel_%06d.tif"
             )
         stream = _find_video_stream(path, container)
-        frame = next(_decode_stream(container, stream, _stamp(container), _ignore), None)
+        frame = next(decode_stream(container, stream, _stamp(container), ignore_damage), None)
         if frame is None:
             raise VideoError(
                 f"{path} has no frame that can be decoded, as it is damaged or encrypted; give "
@@ -347,26 +313,8 @@ def _parse_duration(text: str) -> float:
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
 
 
-@dataclass(frozen=True)
-class Damage:
-    """A frame that was lost or is damaged."""
-
-    stamp: int | None
-    """Of the frame, as of `decode`; None if unknown."""
-    reason: str
-    is_lost: bool = True
-    """False: the frame is there, with what FFmpeg put in the place of damaged parts."""
-
-
-DamageCallback = Callable[[Damage], None]
-
-
-def _ignore(_: Damage) -> None:
-    pass
-
-
 def decode(
-    video: Video, start: int | None = None, on_damage: DamageCallback = _ignore
+    video: Video, start: int | None = None, on_damage: DamageCallback = ignore_damage
 ) -> Iterator[VideoFrame]:
     """Decode progressive frames in presentation order, from the keyframe at stamp `start` on.
 
@@ -390,7 +338,7 @@ def decode(
             with suppress(av.error.FFmpegError):  # then decoding starts at the beginning
                 is_position = video.stamp == "pos"
                 container.seek(start, stream=stream, unsupported_byte_offset=is_position)
-        frames = _decode_stream(container, stream, video.stamp, on_damage)
+        frames = decode_stream(container, stream, video.stamp, on_damage)
         frames = _of_one_size(frames, video, on_damage)
         yield from make_progressive(frames, video.fields, is_sought=start is not None)
 
@@ -416,80 +364,3 @@ def _of_one_size(
             f"size first, for example with `ffmpeg -i IN -vf scale={video.width}:{video.height} "
             "-c:a copy OUT.mkv`"
         )
-
-
-def _decode_stream(
-    container: InputContainer, stream: VideoStream, stamp: str, on_damage: DamageCallback
-) -> Iterator[VideoFrame]:
-    # Stamps of packets without a frame so far, and whether they are keyframes.
-    undecoded: dict[int | None, bool] = {}
-    first: int | None = None  # those before it are left out if the stream was cut
-    is_interlaced = False  # then fields have packets of their own
-
-    def report_lost(stamps: Iterable[int | None]) -> None:
-        for lost in stamps:
-            if first is not None and lost is not None and lost > first and not is_interlaced:
-                on_damage(Damage(lost, "it was not decoded"))
-            del undecoded[lost]
-
-    for number, packet in enumerate(read_packets(container, stream, on_damage)):
-        if stamp != "pts":
-            packet.pts, packet.dts = getattr(packet, stamp), None
-        if packet.size > _MAX_EMPTY_PACKET and not packet.is_discard:
-            undecoded[packet.pts] = packet.is_keyframe
-        if stamp == "pos" and number < _MAX_LEADING:
-            first = packet.pts
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError as error:
-            undecoded.pop(packet.pts, None)
-            on_damage(Damage(packet.pts, _reason(error)))
-            continue
-        for frame in frames:
-            first = frame.pts if first is None else first
-            is_interlaced = is_interlaced or frame.interlaced_frame
-            is_keyframe = undecoded.pop(frame.pts, False)
-            if is_keyframe and frame.pict_type in (PictureType.NONE, PictureType.I):
-                # Some decoders do not say so, as that of QuickTime Animation.
-                frame.key_frame = True  # type: ignore[misc]  # of the stubs only
-            if frame.is_corrupt:
-                on_damage(Damage(frame.pts, "FFmpeg conceals damage", is_lost=False))
-            yield frame
-        report_lost(list(undecoded)[: max(0, len(undecoded) - _MAX_DELAY)])
-    report_lost(list(undecoded))
-
-
-def read_packets(
-    container: InputContainer,
-    streams: Stream | Sequence[Stream],
-    on_damage: DamageCallback = _ignore,
-) -> "Iterator[Packet[Any]]":
-    """Yield the packets of streams, past damaged places; an empty one ends each stream."""
-    failures = 0
-    while failures < _MAX_FAILURES:
-        try:
-            for packet in container.demux(streams):
-                failures = 0
-                yield packet
-            return
-        except IndexError:  # a packet of a stream that PyAV does not know, as it begins later
-            continue
-        except av.error.FFmpegError as error:
-            if failures == 0:
-                on_damage(Damage(None, _reason(error)))
-            failures += 1
-    for stream in streams if isinstance(streams, Sequence) else [streams]:
-        end: Packet[Any] = Packet()
-        end.stream = stream
-        yield end
-
-
-def format_time(seconds: float) -> str:
-    """Return a time as h:mm:ss.ss."""
-    minutes, rest = divmod(round(seconds, 2), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02}:{rest:05.2f}"
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

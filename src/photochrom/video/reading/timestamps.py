@@ -92,3 +92,10 @@ def _interpolate(
     if any(a >= b for a, b in pairwise(mended)):
         return None
     return mended
+
+
+def format_time(seconds: float) -> str:
+    """Return a time as h:mm:ss.ss."""
+    minutes, rest = divmod(round(seconds, 2), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02}:{rest:05.2f}"

@@ -14,10 +14,12 @@ from av.video.reformatter import Interpolation
 
 from photochrom.colorize.colorizer import network_size
 from photochrom.colorize.detection import is_colored
+from photochrom.errors import VideoError
+from photochrom.video.reading.container import Damage
 from photochrom.video.reading.damage import Loss, check_damage, describe_damage, describe_gaps
 from photochrom.video.reading.frames import to_photo
-from photochrom.video.reading.source import Damage, Video, VideoError, decode, format_time
-from photochrom.video.reading.timestamps import mend_times
+from photochrom.video.reading.source import Video, decode
+from photochrom.video.reading.timestamps import format_time, mend_times
 from photochrom.video.shots.cuts import THUMBNAIL_SIDE, CutDetector, Thumbnail
 
 SAMPLE_INTERVAL = 3

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from photochrom.colorize.hints import MAX_HINTS, Hint, check_hints, parse_json, read_bytes
-from photochrom.errors import PhotochromError
-from photochrom.video.reading.source import Video, VideoError, format_time
+from photochrom.errors import PhotochromError, VideoError
+from photochrom.video.reading.source import Video
+from photochrom.video.reading.timestamps import format_time
 from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.shots.shot import HeldHint, Shot
 from photochrom.video.shots.times import frame_times, parse_time

@@ -6,8 +6,11 @@ from fractions import Fraction
 from itertools import islice
 from math import ceil
 
+from photochrom.errors import VideoError
+from photochrom.video.reading.container import open_container
 from photochrom.video.reading.sequences import PictureSequence
-from photochrom.video.reading.source import Video, VideoError, decode, format_time, open_container
+from photochrom.video.reading.source import Video, decode
+from photochrom.video.reading.timestamps import format_time
 from photochrom.video.shots.analysis import (
     ProgressCallback,
     VideoAnalysis,

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TypeVar
 
-from photochrom.video.reading.source import Video, VideoError
+from photochrom.errors import VideoError
+from photochrom.video.reading.source import Video
 from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.shots.hints import SNAP, TimedHint, hold
 from photochrom.video.shots.references import TimedReference, place_references

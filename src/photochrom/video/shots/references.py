@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
 from photochrom.colorize.colorizer import network_size, resize_ab, resize_lightness
-from photochrom.errors import PhotochromError, PhotoError
+from photochrom.errors import PhotochromError, PhotoError, VideoError
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from photochrom.video.reading.frames import to_grey
-from photochrom.video.reading.source import Video, VideoError, format_time
+from photochrom.video.reading.source import Video
+from photochrom.video.reading.timestamps import format_time
 from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.shots.shot import Reference, Shot
 from photochrom.video.shots.splitting import decode_segment, whole

@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from photochrom.colorize.hints import Hint
-from photochrom.video.reading.source import format_time
+from photochrom.video.reading.timestamps import format_time
 from photochrom.video.shots.analysis import SAMPLE_INTERVAL, VideoAnalysis
 
 

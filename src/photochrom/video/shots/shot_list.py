@@ -9,9 +9,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, VideoError
 from photochrom.imagefile.atomic import write_atomic
-from photochrom.video.reading.source import Video, VideoError, format_time
+from photochrom.video.reading.source import Video
+from photochrom.video.reading.timestamps import format_time
 from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.shots.references import TimedReference, parse_reference
 from photochrom.video.shots.shot import Shot, find_shots

@@ -10,7 +10,8 @@ from itertools import islice, pairwise
 
 from av.video.frame import VideoFrame
 
-from photochrom.video.reading.source import Video, VideoError, decode
+from photochrom.errors import VideoError
+from photochrom.video.reading.source import Video, decode
 from photochrom.video.shots.analysis import VideoAnalysis, checksum
 from photochrom.video.shots.shot import Shot
 

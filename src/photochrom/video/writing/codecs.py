@@ -7,8 +7,9 @@ from pathlib import Path
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from photochrom.errors import VideoError
 from photochrom.video.reading.sequences import EXAMPLE, Pattern
-from photochrom.video.reading.source import Video, VideoError
+from photochrom.video.reading.source import Video
 
 BITEXACT = 0x400
 """FFmpeg's flag for deterministic output, without random numbers and dates."""

@@ -9,7 +9,9 @@ from av.container import InputContainer
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
-from photochrom.video.reading.source import Video, VideoError, open_container
+from photochrom.errors import VideoError
+from photochrom.video.reading.container import open_container
+from photochrom.video.reading.source import Video
 from photochrom.video.writing.codecs import VideoEncoding, add_video_stream, choose_encoding
 from photochrom.video.writing.muxing import find_streams
 

@@ -18,14 +18,10 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
+from photochrom.errors import VideoError
 from photochrom.imagefile.atomic import open_atomic
-from photochrom.video.reading.source import (
-    Video,
-    VideoError,
-    metadata_error_options,
-    open_container,
-    read_packets,
-)
+from photochrom.video.reading.container import metadata_error_options, open_container, read_packets
+from photochrom.video.reading.source import Video
 from photochrom.video.reading.timecode import advance_timecode
 from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.writing.codecs import BITEXACT, VideoEncoding
