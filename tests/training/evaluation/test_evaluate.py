@@ -17,8 +17,7 @@ from photochrom.errors import DataError, ModelError, PhotochromError, RecipeErro
 from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.prepare import prepare
-from photochrom.training.evaluation import evaluate as evaluate_module
-from photochrom.training.evaluation import metrics
+from photochrom.training.evaluation import measurement, metrics
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.evaluation.models import RunModel, load_model, mean_ab
@@ -281,7 +280,7 @@ class MeanColor:
 def test_fid_and_kid_are_measured_with_weights(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate_module, "FeatureNetwork", MeanColor)
+    monkeypatch.setattr(measurement, "FeatureNetwork", MeanColor)
     (grey,) = evaluate(["grey"], data, fid_weights=Path("weights.pt"), progress=False)
     assert grey.values["fid"][0] > 1e-4
     assert grey.values["kid"][0] < grey.values["kid_paired"][0]  # a photo is like its original
@@ -373,7 +372,7 @@ def test_a_registered_metric_is_in_every_file_and_table(
     )
     for name, metric in (("red", red), ("shift", shift), ("spread", spread)):
         monkeypatch.setitem(metrics.METRICS, name, metric)
-    monkeypatch.setattr(evaluate_module, "FeatureNetwork", MeanColor)
+    monkeypatch.setattr(measurement, "FeatureNetwork", MeanColor)
     options = {"fid_weights": Path("weights.pt"), "limit": 4, "progress": False}
     (grey,) = evaluate(["grey"], data, out=tmp_path, **options)
     written = json.loads((tmp_path / "metrics.json").read_text())["evaluations"][0]["values"]

@@ -19,7 +19,7 @@ from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.splits import SPLITS, Split
 from photochrom.training.evaluation.bootstrap import Estimate
-from photochrom.training.evaluation.evaluate import estimate_photo_metrics
+from photochrom.training.evaluation.measurement import estimate_photo_metrics
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import (
     Evaluation,
