@@ -167,7 +167,7 @@ def test_page_names_every_machine_and_precision() -> None:
     other = make_run("unet-l1")
     other = replace(other, environment={**other.environment, "machine": machine})
     text = " ".join(results_page(make_results(run, other), curves=[]).split())
-    assert "Trained on Xeon, 2 cores, H100 (cpu, 32) and some, 2 cores (cpu, 32);" in text
+    assert "Trained on Xeon, 2 cores, H100 (cpu, float32) and some, 2 cores (cpu, float32);" in text
 
 
 @pytest.mark.parametrize("stem", ["results", "next-steps"])

@@ -30,6 +30,7 @@ _HEADINGS = {
     "next-steps": "The report's next steps, lambda and the receptive field",
 }
 """By `Protocol.stem`."""
+_PRECISIONS = {"32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _CURVES = {
     "lambda": "Colourfulness against MSE for each lambda",
     "training": "PSNR and colourfulness against generator steps, on validation photos",
@@ -136,7 +137,7 @@ def _describe_machines(results: Results) -> str:
         gpu = f", {machine['gpu']}" if machine["gpu"] else ""
         machines.add(
             f"{machine['processor']}, {machine['cores']} cores{gpu} ({environment['device']}, "
-            f"{environment['precision']})"
+            f"{_PRECISIONS[environment['precision']]})"
         )
     return " and ".join(sorted(machines))
 
