@@ -72,6 +72,16 @@ def test_the_last_five_epochs_are_measured_and_averaged(data: Path, tmp_path: Pa
     assert len(list(path.glob("samples/*.png"))) == 6
 
 
+def test_epochs_without_the_generator_are_not_measured(data: Path, tmp_path: Path) -> None:
+    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2, "test": 3})
+    turns = override(recipe_of_epochs(12), {"adversarial.turn_epochs": 1})
+    make_task(tmp_path, turns).perform()
+    (path,) = (tmp_path / "runs").iterdir()
+    run, _ = read_run(path)
+    assert {line["epoch"]: line["phase"] for line in run.log}[12] == "g"
+    assert [line["epoch"] for line in run.epochs] == [4, 6, 8, 10, 12]
+
+
 def test_finished_run_in_the_store_is_not_repeated(
     data: Path, reproduced: Path, tmp_path: Path
 ) -> None:

@@ -275,14 +275,26 @@ class Stored:
     """Of the last evaluation: YYYY-MM-DD."""
 
 
+def epochs_to_keep(recipe: Recipe) -> int:
+    """Return how many of the last epochs have to keep weights for `last_networks`."""
+    phases = [recipe.phase(epoch) for epoch in range(recipe.total_epochs)]
+    measured = [epoch for epoch, phase in enumerate(phases) if phase == phases[-1]][-EPOCHS:]
+    return recipe.total_epochs - measured[0]
+
+
+def _last_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of the log of the last epochs of the phase in which training ended."""
+    log = runs.read_log(path)
+    return [line for line in log if line["phase"] == log[-1]["phase"]][-EPOCHS:]
+
+
 def last_networks(run: Path) -> list[Path]:
     """Return the runs that hold the networks of the last epochs, in order; the last is `run`.
 
     Epochs of another phase than that in which training ended are left out.
     """
-    log = runs.read_log(run)
-    epochs = [line["epoch"] for line in log if line["phase"] == log[-1]["phase"]]
-    return [*(run / "epochs" / f"{epoch:03d}" for epoch in epochs[-EPOCHS:-1]), run]
+    epochs = [line["epoch"] for line in _last_lines(run)]
+    return [*(run / "epochs" / f"{epoch:03d}" for epoch in epochs[:-1]), run]
 
 
 def is_measured(network: Path) -> bool:
@@ -310,8 +322,8 @@ def read_run(path: Path) -> tuple[Run, list[Mapping[str, Any]]]:
         for network in networks
     ]
     last = Evaluation.from_json(_read(metrics_path(path, "test"))["evaluations"][0])
-    log, epochs = runs.read_log(path), []
-    for network, of_network, line in zip(networks, scores, log[-len(networks) :], strict=True):
+    epochs = []
+    for network, of_network, line in zip(networks, scores, _last_lines(path), strict=True):
         found = Evaluation.from_json(_read(metrics_path(network, "test"))["evaluations"][0])
         values = {k: v for k, (v, *_) in found.values.items() if METRICS[k].features is None}
         grey = of_network["colorfulness"] < GREY_RATIO * of_network["original_colorfulness"]
@@ -325,7 +337,7 @@ def read_run(path: Path) -> tuple[Run, list[Mapping[str, Any]]]:
         {k: v for k, v in environment.items() if k not in ("command", "data")},  # local paths
         _read(path / "speed.json"),
         Evaluation(last.name, last.n, {**last.values, **estimate_photo_metrics(*scores)}),
-        log,
+        runs.read_log(path),
         {metric: rounded(values) for metric, values in means.items()},
         epochs,
     )

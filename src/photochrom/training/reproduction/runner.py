@@ -35,13 +35,12 @@ from photochrom.training.networks.encoders import build_encoder, check_download
 from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import (
     BASELINES,
-    EPOCHS,
     EXPERIMENTS,
     Protocol,
     at_scale,
     uses_resnet18_weights,
 )
-from photochrom.training.reproduction.results import is_measured, last_networks
+from photochrom.training.reproduction.results import epochs_to_keep, is_measured, last_networks
 from photochrom.training.reproduction.speed import flops_per_image, matrix_rate, speed
 from photochrom.training.reproduction.store import file_of, save_baselines, save_run
 
@@ -136,7 +135,7 @@ class ExperimentTask:
                 name=self.name,
                 precision=self.precision,
                 resume=run,
-                keep=EPOCHS,
+                keep=epochs_to_keep(self.recipe),
                 progress=False,
             )
         if not (run / "speed.json").is_file():
