@@ -48,16 +48,17 @@ def results_page(results: Results, *, curves: Sequence[str], images: Sequence[st
         curves: Names of curves from `curves.draw`, whose files are STEM-NAME.svg.
         images: Names of image files.
     """
+    has_table_1 = PROTOCOLS[results.protocol].covers(*SYSTEMS)
     sections = [
         _introduction(results),
         claims_section(results),
         rules_section(results),
-        table_1_section(results) if PROTOCOLS[results.protocol].covers(*SYSTEMS) else "",
+        table_1_section(results) if has_table_1 else "",
         next_steps_section(results),
         lambda_section(results),
         all_runs_section(results),
         _curves(results, curves),
-        speed_section(results),
+        speed_section(results) if has_table_1 else "",
     ]
     if images:
         links = "\n".join(f"![{name}]({name})" for name in images)
