@@ -64,7 +64,8 @@ def synchronize() -> None:
 
 
 for name in sys.argv[2].split(","):
-    recipe = at_scale(EXPERIMENTS[name].recipe, protocol, 0, resnet18_weights="none")
+    original, full_width = EXPERIMENTS[name].recipe, EXPERIMENTS[name].full_width
+    recipe = at_scale(original, protocol, 0, resnet18_weights="none", full_width=full_width)
     flops = flops_per_image(recipe)
     networks = set_up(build(recipe, fabric.device), recipe, fabric, sync_batchnorm=True)
     objective, side = Objective.of(recipe), recipe.data.image_size
