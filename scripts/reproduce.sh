@@ -68,7 +68,8 @@ case ${1:-} in
 start)
     ! is_running || { echo "it is running as process $(cat "$folder/pid")"; exit 1; }
     set_up
-    nohup setsid nice -n 10 "${reproduce[@]}" "${train_options[@]}" --jobs 2 "${@:2}" >>"$folder/$protocol.log" 2>&1 &
+    nohup setsid nice -n 10 "${reproduce[@]}" "${train_options[@]}" --jobs 2 "${@:2}" \
+        >>"$folder/$protocol.log" 2>&1 &
     echo $! >"$folder/pid"
     echo "process $(cat "$folder/pid"); log: $folder/$protocol.log"
     ;;

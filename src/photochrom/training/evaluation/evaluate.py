@@ -120,8 +120,7 @@ def evaluate(
         if names.count(name) > 1:
             raise DataError(f"{name} is given twice; give each model once")
     measure = Measurement(
-        data,
-        split,
+        photos,
         count,
         skin=skin,
         fid_weights=fid_weights,

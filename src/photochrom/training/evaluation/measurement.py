@@ -68,8 +68,7 @@ class Measurement:
 
     def __init__(
         self,
-        data: Path,
-        split: Split,
+        photos: PackedPhotos,
         count: int,
         *,
         skin: bool,
@@ -82,8 +81,7 @@ class Measurement:
         """Load networks; measure features and faces of the originals.
 
         Args:
-            data: A prepared data set.
-            split: Of it.
+            photos: A split.
             count: Number of photos that are measured, the first ones.
             skin: As of `photochrom.training.evaluation.evaluate.evaluate`, like all that follow.
             fid_weights: Likewise.
@@ -95,7 +93,7 @@ class Measurement:
         Raises:
             PhotochromError: If weights cannot be used, or the photos are too few or have no face.
         """
-        self._photos, self._count = PackedPhotos(data, split), count
+        self._photos, self._count = photos, count
         self._device, self._progress = device, progress
         self._learned: dict[str, PhotoMetric] = {}
         if lpips_weights is not None:
@@ -113,11 +111,12 @@ class Measurement:
         self._networks = {key: _load(path, device, key) for key, path in weights.items()}
         self._original_features = {
             key: _original_features(
-                self._photos.fingerprint, data, split, count, path, device, key, progress
+                *(photos.fingerprint, photos.directory, photos.split),
+                *(count, path, device, key, progress),
             )
             for key, path in weights.items()
         }
-        self._faces = _find_all_faces(self._photos, count, progress) if skin else None
+        self._faces = _find_all_faces(photos, count, progress) if skin else None
 
     def __call__(
         self,

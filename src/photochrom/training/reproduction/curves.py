@@ -12,7 +12,6 @@ from photochrom.training.reproduction.experiments import (
     BASELINES,
     GREY_PAIR,
     LAMBDAS,
-    PROTOCOLS,
     SYSTEMS,
     lambda_run,
 )
@@ -32,11 +31,7 @@ def draw(results: Results) -> dict[str, bytes]:
     with matplotlib.rc_context(_STYLE):
         if all(results.of(lambda_run(value)) for value in LAMBDAS):
             curves["lambda"] = _draw_lambda(results)
-        runs = [
-            run
-            for name in PROTOCOLS[results.protocol].shown
-            if (run := results.of(name)) is not None
-        ]
+        runs = results.shown_runs()
         if runs:
             curves["training"] = _draw_training(runs)
         pair = [run for name in GREY_PAIR for run in results.seeds(name)]

@@ -17,8 +17,6 @@ Part = Literal["table", "claim", "next step"]
 
 REPORT_SIZE = 256
 """Side of the report's photos in px."""
-
-
 EPOCHS = 5
 """The last epochs of a run that are measured and averaged."""
 SYSTEMS = ("custom", "unet-patchgan", "resnet18-unet-patchgan", "unet-patchgan-l1pre")

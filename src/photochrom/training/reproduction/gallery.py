@@ -18,7 +18,6 @@ from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.image_grid import image_grid, spread_indices
 from photochrom.training.evaluation.models import ConstantModel, RunModel
 from photochrom.training.reproduction.claims import find_claims
-from photochrom.training.reproduction.experiments import PROTOCOLS
 from photochrom.training.reproduction.results import Results, Run
 
 PAGE_HEIGHT = 128
@@ -156,9 +155,7 @@ def sample_grid(results: Results, folder: Path, store: Path | None = None) -> by
         folder: OUT/PROTOCOL.
         store: With the colorized photos of the runs that are not in the folder.
     """
-    runs = [
-        run for name in PROTOCOLS[results.protocol].shown if (run := results.of(name)) is not None
-    ]
+    runs = results.shown_runs()
     columns: list[list[Image.Image]] = [_samples()]
     widths = [photo.width for photo in columns[0]]
     for run in runs:

@@ -29,7 +29,7 @@ from photochrom.training.evaluation.results import (
 )
 from photochrom.training.loop.monitor import GREY_RATIO, SAMPLES
 from photochrom.training.recipes.recipe import Recipe, override
-from photochrom.training.reproduction.experiments import EPOCHS, EXPERIMENTS
+from photochrom.training.reproduction.experiments import EPOCHS, EXPERIMENTS, PROTOCOLS
 
 _FORMAT = 4
 _FORMATS = (1, 2, 3, 4)
@@ -224,6 +224,11 @@ class Results:
     def first_runs(self, *, part: str | None = None) -> list[Run]:
         """Return one run of each experiment, or of those of a part, in the usual order."""
         names = [name for name, e in EXPERIMENTS.items() if part in (None, e.part)]
+        return [run for name in names if (run := self.of(name)) is not None]
+
+    def shown_runs(self) -> list[Run]:
+        """Return one run of each experiment that the protocol shows, as far as they were run."""
+        names = PROTOCOLS[self.protocol].shown
         return [run for name in names if (run := self.of(name)) is not None]
 
     def seeds(self, experiment: str) -> list[Run]:
