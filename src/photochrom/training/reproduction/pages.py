@@ -194,17 +194,25 @@ def _commands(results: Results) -> str:
         command += " --resnet18-weights none"
     if results.fid_weights:
         command += f" --inception {results.fid_weights}"
+    protocol = PROTOCOLS[results.protocol]
+    precisions = {str(run.environment["precision"]) for run in results.runs}
+    if len(precisions) == 1 and precisions != {protocol.precision}:
+        command += f" --precision {min(precisions)}"
     names = [f"- `{name}`" for name in BASELINES]
     names += [f"- `{name}`: {experiment.title}" for name, experiment in EXPERIMENTS.items()]
     listed = "\n".join(names)
+    planned = "what the protocol plans" if protocol.planned else "all rows"
+    explanation = paragraph(
+        f"The first runs {planned}, the second three seeds of one row; the third prints what the "
+        "first would run. Finished runs are not repeated. Rows:"
+    )
     return f"""## Commands
 
     {command}
     {command} --only unet-patchgan --seeds 0,1,2
     {command} --dry-run
 
-The first runs all rows, the second three seeds of one row; the third prints what the first would
-run. Finished runs are not repeated. Rows:
+{explanation}
 
 {listed}
 """
