@@ -13,63 +13,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
 
-from photochrom.errors import DataError, PhotochromError
+from photochrom.errors import PhotochromError
 from photochrom.study.answers import ColorVision, Measurements, Response
+from photochrom.study.codes import draw_code, format_code, normalize_code
+from photochrom.study.database import open_database
 from photochrom.study.design import Protocol
 from photochrom.study.trials import Stimulus, Trial, requested_exposure_ms
 
 INACTIVITY_TIMEOUT = timedelta(minutes=30)
 """Time after which a participant is taken to have left."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS persons (
-    id TEXT PRIMARY KEY,
-    created TEXT NOT NULL,
-    seen TEXT NOT NULL,
-    finished TEXT,
-    color_vision TEXT,
-    code TEXT
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS trials (
-    person TEXT NOT NULL REFERENCES persons (id),
-    number INTEGER NOT NULL,
-    protocol TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    item TEXT NOT NULL,
-    shown TEXT NOT NULL,
-    asked_ms REAL,
-    state TEXT NOT NULL CHECK (state IN ('planned', 'begun', 'again', 'void')),
-    PRIMARY KEY (person, number)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS answers (
-    person TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    chosen TEXT NOT NULL,
-    exposure_ms REAL,
-    reaction_ms REAL,
-    answered TEXT NOT NULL,
-    second_exposure_ms REAL,
-    since_onset_ms REAL,
-    viewport_width REAL,
-    viewport_height REAL,
-    pixel_ratio REAL,
-    image_width REAL,
-    PRIMARY KEY (person, number),
-    FOREIGN KEY (person, number) REFERENCES trials (person, number)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS counts (
-    name TEXT PRIMARY KEY,
-    n INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
-# States of a trial: `planned`; `begun` before its images are shown; `again` when they are shown
-# once more after a reload; `void` if a reload interrupted them. A trial with a row in `answers` is
-# complete. `persons.seen` is the time of the last request, `asked_ms` the requested exposure,
-# `persons.code` what a participant tells the organizer to withdraw. `counts` has the number of
-# those who withdrew, by the name 'withdrawn'.
-
-_CODE_DIGITS, _CODE_LENGTH = "0123456789ABCDEFGHJKMNPQRSTVWXYZ", 8  # Crockford's base 32, 40 bits
-_CODE_MISTAKES = str.maketrans("OIL", "011")
 _FIELDS = [field.name for field in dataclasses.fields(Response)]
 _MEASUREMENTS = tuple(Measurements.__annotations__)
 _SELECT_RESPONSES = (
@@ -132,31 +85,7 @@ class Store:
             DataError: If it cannot be opened, or is not such a database.
         """
         self._lock = threading.Lock()
-        try:
-            self._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=30,
-            )
-        except sqlite3.Error as error:
-            raise DataError(f"cannot open responses {path}: {error}") from error
-        try:
-            if read_only:
-                self._db.execute("SELECT person FROM answers LIMIT 1")
-                _supply_columns(self._db)
-            else:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")
-                self._db.execute("PRAGMA foreign_keys = ON")
-                self._db.execute("PRAGMA secure_delete = ON")
-                self._db.executescript(_SCHEMA)
-                with self._transaction() as db:
-                    _add_columns(db)
-        except sqlite3.Error as error:
-            self._db.close()
-            raise DataError(f"cannot open responses {path}: {error}") from error
+        self._db = open_database(path, read_only=read_only)
 
     def close(self) -> None:
         """Close the file."""
@@ -201,7 +130,7 @@ class Store:
             time = _format_time(now)
             db.execute(
                 "INSERT INTO persons (id, created, seen, code) VALUES (?, ?, ?, ?)",
-                (participant, time, time, _draw_code()),
+                (participant, time, time, draw_code()),
             )
             db.executemany(
                 "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, NULL, 'planned')",
@@ -224,16 +153,17 @@ class Store:
             (code,) = self._db.execute(
                 "SELECT code FROM persons WHERE id = ?", (participant,)
             ).fetchone()
-        return f"{code[:4]}-{code[4:]}"
+        return format_code(code)
 
     def find_code(self, code: str) -> str | None:
         """Return the participant of a code, None if there is none.
 
         Letter case, spaces, and mistaking O for 0, or I and L for 1, do not matter.
         """
-        digits = "".join(filter(str.isalnum, code.upper())).translate(_CODE_MISTAKES)
         with self._lock:
-            row = self._db.execute("SELECT id FROM persons WHERE code = ?", (digits,)).fetchone()
+            row = self._db.execute(
+                "SELECT id FROM persons WHERE code = ?", (normalize_code(code),)
+            ).fetchone()
         return None if row is None else row[0]
 
     def withdraw(self, participant: str) -> int:
@@ -445,43 +375,6 @@ class Store:
         for protocol, item, shown, count in rows:
             counts[protocol, item, frozenset(json.loads(shown))] += count
         return counts
-
-
-def _missing_columns(db: sqlite3.Connection) -> Iterator[tuple[str, list[str]]]:
-    """Yield each table that lacks columns of `_SCHEMA`, and these; it is of an older version."""
-    with contextlib.closing(sqlite3.connect(":memory:")) as newest:
-        newest.executescript(_SCHEMA)
-        for (table,) in newest.execute("SELECT name FROM sqlite_schema WHERE type = 'table'"):
-            present, wanted = (
-                {row[1]: row[2] for row in of.execute(f"PRAGMA main.table_info({table})")}
-                for of in (db, newest)
-            )
-            missing = [f"{name} {type_}" for name, type_ in wanted.items() if name not in present]
-            if missing:
-                yield table, missing
-
-
-def _add_columns(db: sqlite3.Connection) -> None:
-    for table, missing in _missing_columns(db):
-        for column in missing:
-            db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
-    for (participant,) in db.execute("SELECT id FROM persons WHERE code IS NULL").fetchall():
-        db.execute("UPDATE persons SET code = ? WHERE id = ?", (_draw_code(), participant))
-
-
-def _supply_columns(db: sqlite3.Connection) -> None:
-    """Hide tables that lack columns behind temporary views that have them, with NULL."""
-    for table, missing in _missing_columns(db):
-        names = [column.split()[0] for column in missing]
-        if db.execute(f"PRAGMA main.table_info({table})").fetchone() is None:
-            db.execute(f"CREATE TEMP TABLE {table} ({', '.join(names)})")
-        else:
-            nulls = ", ".join(f"NULL AS {name}" for name in names)
-            db.execute(f"CREATE TEMP VIEW {table} AS SELECT *, {nulls} FROM main.{table}")
-
-
-def _draw_code() -> str:
-    return "".join(secrets.choice(_CODE_DIGITS) for _ in range(_CODE_LENGTH))
 
 
 def _now() -> datetime:
