@@ -11,10 +11,14 @@ from typing import Any
 import click
 
 from photochrom.cli.colorize import colorize
+from photochrom.cli.data import data
+from photochrom.cli.evaluation import compare, evaluate, table
+from photochrom.cli.hub import hub
+from photochrom.cli.reproduce import reproduce
 from photochrom.cli.site import site
 from photochrom.cli.study import study
 from photochrom.cli.text import printable
-from photochrom.cli.training import COMMANDS
+from photochrom.cli.training import export, recipes, train
 from photochrom.cli.video import video
 from photochrom.cli.web import web
 from photochrom.errors import PhotochromError, UsageError
@@ -55,5 +59,10 @@ def main() -> None:
     """Colorize black-and-white photos and videos; train and evaluate the networks."""
 
 
-for _command in (colorize, video, web, site, study, *COMMANDS):
+_COMMANDS: tuple[click.Command, ...] = (
+    *(colorize, video, web, site, study),
+    *(data, recipes, train, evaluate, compare, table, export, hub, reproduce),
+)
+
+for _command in _COMMANDS:
     main.add_command(_command)

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from photochrom.cli.extras import need
-
-_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+from photochrom.cli.training_options import DIRECTORY
 
 
 @click.group()
@@ -15,7 +14,7 @@ def hub() -> None:
 
 
 @hub.command()
-@click.argument("run", type=_DIRECTORY)
+@click.argument("run", type=DIRECTORY)
 @click.argument("repository", metavar="OWNER/NAME")
 @click.option(
     "--licence",
@@ -39,7 +38,7 @@ def push(run: Path, repository: str, *, licence: str, onnx: bool, private: bool)
 
 @hub.command()
 @click.argument("repository", metavar="OWNER/NAME")
-@click.argument("dest", type=_DIRECTORY)
+@click.argument("dest", type=DIRECTORY)
 @click.option("--revision", metavar="NAME", help="Branch, tag or commit. Default: the newest.")
 @click.option(
     "--allow-imports",
