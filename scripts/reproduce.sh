@@ -27,8 +27,11 @@ train_options=()
 reproduce=("$python" -m photochrom reproduce --data "$folder/data" --out "$folder/out"
     --protocol "$protocol" --resnet18-weights none --inception package
     --store "$folder/store/$protocol")
-# Without instructions for bfloat16, a step takes 20 times as long in it as in float32.
-grep -q -E 'avx512_bf16|amx_bf16' /proc/cpuinfo || train_options=(--precision 32)
+# Without instructions for bfloat16, a step takes 20 times as long in it as in float32. The kept runs
+# of the next steps are in float32, so the others have to be, too.
+if [ "$protocol" = next-steps ] || ! grep -q -E 'avx512_bf16|amx_bf16' /proc/cpuinfo; then
+    train_options=(--precision 32)
+fi
 
 is_running() { [ -f "$folder/pid" ] && kill -0 "$(cat "$folder/pid")" 2>/dev/null; }
 
