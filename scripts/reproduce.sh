@@ -56,6 +56,7 @@ set_up() {
 }
 
 save() {
+    mkdir -p "$kept"
     # Today's code reads what the frozen clone has written.
     export PYTHONPATH=$repository/src:$folder/packages
     "$python" -c 'if True:

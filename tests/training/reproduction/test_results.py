@@ -71,6 +71,15 @@ def test_page_of_one_run() -> None:
     assert "next steps" not in page
 
 
+def test_page_names_only_what_differs_from_the_report() -> None:
+    results = replace(make_results(make_run("custom")), protocol="half")
+    page = " ".join(results_page(results, curves=[]).split())
+    assert "Photos of 128 px instead of 256, networks of 1/2 of the width (a ResNet18" in page
+    assert "The number of training photos, the batch size, epochs and lambdas are the" in page
+    assert "6400 instead" not in page
+    assert "16 instead" not in page
+
+
 def test_title_marks_resnet18_without_imagenet_weights() -> None:
     run = make_run("resnet18-unet-patchgan")
     assert run.title == "U-Net on ResNet18, PatchGAN, lambda 1"

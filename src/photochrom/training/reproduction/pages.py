@@ -158,16 +158,28 @@ def _describe_scale(name: str) -> str:
     own_width = "a pretrained encoder keeps its own"
     if protocol.scratch_encoder_narrower == 1:
         own_width = "a ResNet18 or a pretrained encoder keeps its own"
+    differing, same = [f"photos of {protocol.size} px instead of {REPORT_SIZE}"], []
+    if protocol.train == report.train:
+        same.append("the number of training photos")
+    else:
+        differing.append(f"{protocol.train} training photos instead of {report.train}")
+    differing.append(f"networks of 1/{protocol.narrower} of the width ({own_width})")
+    if protocol.batch_size == report.batch_size:
+        same.append("the batch size")
+    else:
+        differing.append(f"batches of {protocol.batch_size} instead of {report.batch_size}")
+    listed = ", ".join([*same, "epochs and lambdas"])
     scale = (
-        f"**not the report's scale**. Photos of {protocol.size} px instead of {REPORT_SIZE}, "
-        f"{protocol.train} training photos instead of {report.train}, networks of "
-        f"1/{protocol.narrower} of the width ({own_width}), batches of "
-        f"{protocol.batch_size} instead of {report.batch_size}; depths and patches are reduced "
-        "with the photos. Epochs and lambdas are the report's"
+        f"**not the report's scale**. {_capitalize(', '.join(differing))}; depths and patches are "
+        f"reduced with the photos. {_capitalize(listed)} are the report's"
     )
     if protocol.most_epochs is not None:
         scale += f", but at most {protocol.most_epochs} of each phase"
     return scale
+
+
+def _capitalize(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _curves(results: Results, names: Sequence[str]) -> str:
