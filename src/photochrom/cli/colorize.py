@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from photochrom.cli.extras import need
+from photochrom.cli.path_types import FILE
 from photochrom.cli.rendering_options import (
     device_option,
     model_option,
@@ -99,13 +100,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per photo.")
 @click.option(
     "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Write the same objects to a new file, one per line.",
 )
 @click.option(
     "--resume",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="Skip photos that this report lists as done, unless they have changed; append to it.",
 )

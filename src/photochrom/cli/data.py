@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from photochrom.cli.extras import need
+from photochrom.cli.path_types import DIRECTORY, FILE
 from photochrom.training.data.sources import SOURCES, load_source
 
 _FRACTIONS = ("validation_fraction", "test_fraction")
@@ -18,7 +19,7 @@ _OLD_OPTIONS = {
 
 
 _PACKING_PARAMS: tuple[click.Parameter, ...] = (
-    click.Argument(["dest"], type=click.Path(path_type=Path, file_okay=False)),
+    click.Argument(["dest"], type=DIRECTORY),
     click.Option(
         ["--size"], default=256, show_default=True, help="Side of the packed photos in px."
     ),
@@ -33,7 +34,7 @@ _PACKING_PARAMS: tuple[click.Parameter, ...] = (
     ),
     click.Option(
         ["--split-file"],
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FILE,
         metavar="CSV",
         help="Splits given by name, in place of fractions: a CSV file with the columns "
         "name,split. Photos that it does not name are for training.",

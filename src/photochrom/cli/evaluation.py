@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.training_options import DATA, DIRECTORY, FILE, INCEPTION_HELP, parse_names
+from photochrom.cli.path_types import DIRECTORY, FILE
+from photochrom.cli.training_options import DATA, INCEPTION_HELP, parse_names
 
 _COLUMNS = click.option(
     "--columns",

@@ -6,13 +6,8 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.training_options import (
-    DATA,
-    DIRECTORY,
-    INCEPTION_HELP,
-    PRECISION,
-    parse_names,
-)
+from photochrom.cli.path_types import DIRECTORY
+from photochrom.cli.training_options import DATA, INCEPTION_HELP, PRECISION, parse_names
 from photochrom.errors import PhotochromError
 
 

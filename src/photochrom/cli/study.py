@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from photochrom.cli.extras import need
+from photochrom.cli.path_types import DIRECTORY, FILE
 from photochrom.cli.server import address_options, allowed_hosts
 from photochrom.cli.server import serve as serve_app
 from photochrom.cli.text import printable
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from photochrom.server.connections import Network
 
 _WATCH_SECONDS = 5
-_DIRECTORY = click.Path(path_type=Path, file_okay=False)
-_FILE = click.Path(path_type=Path, dir_okay=False)
-_STUDY = click.argument("folder", type=_DIRECTORY, metavar="DIR")
+_STUDY = click.argument("folder", type=DIRECTORY, metavar="DIR")
 
 
 @click.group()
@@ -28,7 +27,7 @@ def study() -> None:
 
 @study.command()
 @_STUDY
-@click.option("--real", multiple=True, type=_DIRECTORY, metavar="PHOTOS", help="Colour photos.")
+@click.option("--real", multiple=True, type=DIRECTORY, metavar="PHOTOS", help="Colour photos.")
 @click.option(
     "--model",
     "models",
@@ -40,7 +39,7 @@ def study() -> None:
 @click.option(
     "--historic",
     multiple=True,
-    type=_DIRECTORY,
+    type=DIRECTORY,
     metavar="PHOTOS",
     help="Photos without true colours; participants say which of two models looks better.",
 )
@@ -88,7 +87,7 @@ def study() -> None:
     help="What to do with participants who report a colour-vision deficiency.",
 )
 @click.option("--title", help="Title of the page.")
-@click.option("--consent", type=_FILE, metavar="FILE", help="Consent text, instead of the default.")
+@click.option("--consent", type=FILE, metavar="FILE", help="Consent text, instead of the default.")
 def new(folder: Path, title: str | None, consent: Path | None, **options: Any) -> None:
     """Create a study in the new folder DIR from photos and the models that colorize them.
 
@@ -204,11 +203,11 @@ def withdraw(folder: Path, code: str) -> None:
 @study.command()
 @_STUDY
 @click.option(
-    "--out", type=_DIRECTORY, metavar="OUT", help="Folder of the report; default: DIR/report."
+    "--out", type=DIRECTORY, metavar="OUT", help="Folder of the report; default: DIR/report."
 )
 @click.option(
     "--metrics",
-    type=_FILE,
+    type=FILE,
     metavar="FILE",
     help="A metrics.json of `photochrom evaluate`, to compare with the fooling rates.",
 )

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.training_options import DATA, DIRECTORY, FILE, PRECISION
+from photochrom.cli.path_types import DIRECTORY, FILE
+from photochrom.cli.training_options import DATA, PRECISION
 from photochrom.errors import PhotochromError, RecipeError
 
 

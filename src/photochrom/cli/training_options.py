@@ -1,11 +1,9 @@
 """Options that several commands for training share."""
 
-from pathlib import Path
-
 import click
 
-DIRECTORY = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
+from photochrom.cli.path_types import DIRECTORY
+
 DATA = click.option(
     "--data", type=DIRECTORY, required=True, metavar="DIR", help="Data set from `photochrom data`."
 )

@@ -156,10 +156,7 @@ class Store:
         return format_code(code)
 
     def find_code(self, code: str) -> str | None:
-        """Return the participant of a code, None if there is none.
-
-        Letter case, spaces, and mistaking O for 0, or I and L for 1, do not matter.
-        """
+        """Return the participant of a code as it was typed (`normalize_code`), None if none."""
         with self._lock:
             row = self._db.execute(
                 "SELECT id FROM persons WHERE code = ?", (normalize_code(code),)
