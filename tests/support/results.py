@@ -32,11 +32,12 @@ def make_log_line(epoch: int, phase: str, **values: float) -> dict[str, Any]:
     return {**line, "g_updates": 1.0, "d_updates": float(phase == "gan"), **values}
 
 
-def make_log(**values: float) -> list[dict[str, Any]]:
-    """Return the log of five epochs whose values vary by 1 %."""
+def make_epochs(count: int = 5, **values: float) -> list[dict[str, float]]:
+    """Return values on the test photos of the last epochs, which vary by 1 %."""
+    given = {k: v for k, v in {**GOOD, **values}.items() if k != "fid"}
     return [
-        make_log_line(i + 1, "gan", **{k: v * (0.98 + 0.01 * i) for k, v in values.items()})
-        for i in range(5)
+        {"epoch": i + 1, "grey_share": 0.0, **{k: v * (0.98 + 0.01 * i) for k, v in given.items()}}
+        for i in range(count)
     ]
 
 
@@ -55,12 +56,12 @@ def make_run(
     *,
     seed: int = 0,
     scores: Mapping[str, list[float]] | None = None,
+    epochs: list[dict[str, float]] | None = None,
     **values: float,
 ) -> Run:
-    """Return a run whose epochs, evaluation and scores by photo agree, unless they are given."""
+    """Return a run whose evaluation, scores by photo and epochs agree, unless they are given."""
     if "colorfulness_ratio" in values:
         values = {"colorfulness": 40 * values["colorfulness_ratio"], **values}
-    logged = {m: {**GOOD, **values}[m] for m in ("psnr", "colorfulness_ratio")}
     return Run(
         name,
         seed,
@@ -71,7 +72,7 @@ def make_run(
             "device": "cpu",
             "precision": "32",
             "packages": {"torch": "2.14"},
-            "processes": 1,
+            "machine": {"processor": "some", "cores": 2, "gpu": None},
         },
         {
             "images_per_second": 10.0,
@@ -81,8 +82,9 @@ def make_run(
             "share_of_matrix_rate": 0.1,
         },
         make_evaluation(name, **values),
-        make_log(**logged) if log is None else log,
+        [make_log_line(i, "gan") for i in range(1, 6)] if log is None else log,
         make_scores(**values) if scores is None else scores,
+        make_epochs(**values) if epochs is None else epochs,
     )
 
 
@@ -92,7 +94,9 @@ def make_results(
     protocol: str = "smoke",
     coco: bool = False,
 ) -> Results:
-    given = {"grey": {"colorfulness_ratio": 0.0}} if baselines is None else baselines
+    mean_ab = {"colorfulness_ratio": 0.1, "mse": 0.009, "fid": 60.0}
+    grey = {"grey": {"colorfulness_ratio": 0.0}, "mean-ab": mean_ab}
+    given = grey if baselines is None else baselines
     return Results(
         protocol,
         "2026-11-24",
@@ -106,7 +110,6 @@ def make_results(
             "coco": coco,
         },
         "weights.pt",
-        {"processor": "some", "cores": 2, "gpu": None},
         [make_evaluation(name, **values) for name, values in given.items()],
         runs,
     )

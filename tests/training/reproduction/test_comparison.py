@@ -13,27 +13,22 @@ from photochrom.training.reproduction.comparison import (
     estimate,
 )
 from photochrom.training.reproduction.results import Results
-from support.results import make_log, make_log_line, make_results, make_run, make_scores
+from support.results import make_epochs, make_results, make_run, make_scores
 
 
-def test_one_seed_has_the_range_of_its_last_five_epochs() -> None:
-    ratios = (9.0, 0.5, 0.7, 0.4, 0.6, 0.8)  # the first is no longer among the last five
-    log = [make_log_line(i + 1, "gan", colorfulness_ratio=r) for i, r in enumerate(ratios)]
-    results = make_results(make_run("custom", log))
+def with_ratios(*ratios: float) -> list[dict[str, float]]:
+    """Return epochs that have these shares of the original's colourfulness."""
+    pairs = zip(make_epochs(len(ratios)), ratios, strict=True)
+    return [{**epoch, "colorfulness_ratio": ratio} for epoch, ratio in pairs]
+
+
+def test_one_seed_has_the_range_of_its_last_epochs() -> None:
+    results = make_results(make_run("custom", epochs=with_ratios(0.5, 0.7, 0.4, 0.6, 0.8)))
     assert estimate(results, "custom", "colorfulness_ratio") == (pytest.approx(0.6), 0.4, 0.8)
 
 
-def test_epochs_of_other_phases_do_not_count() -> None:
-    log = [make_log_line(i, "l1", psnr=30.0) for i in (1, 2, 3)]
-    log += [make_log_line(4, "d", psnr=30.0)]
-    log += [make_log_line(i, "gan", psnr=20.0 + i) for i in (5, 6, 7)]
-    assert estimate(make_results(make_run("unet-phases", log)), "unet-phases", "psnr") == (
-        (26.0, 25.0, 27.0)
-    )
-
-
 def test_a_phase_of_two_epochs_is_too_short() -> None:
-    results = make_results(make_run("custom", make_log(psnr=20.0)[:2]))
+    results = make_results(make_run("custom", epochs=make_epochs(2)))
     with pytest.raises(MissingDataError, match="the last phase of custom has 2 of the 3 epochs"):
         estimate(results, "custom", "psnr")
 
@@ -68,19 +63,22 @@ def test_metric_that_was_not_measured_is_missing() -> None:
     ("epochs", "evaluated", "expected"),
     [(0.1, 0.1, "below"), (0.1, 0.3, "unclear"), (0.3, 0.1, "unclear"), (0.3, 0.3, "above")],
 )
-def test_threshold_needs_the_epochs_and_the_last_network(
+def test_threshold_needs_the_epochs_and_the_photos(
     epochs: float, evaluated: float, expected: str
 ) -> None:
-    run = make_run("custom", make_log(colorfulness_ratio=epochs), colorfulness_ratio=evaluated)
+    run = make_run(
+        "custom", epochs=make_epochs(colorfulness_ratio=epochs), colorfulness_ratio=evaluated
+    )
     assert compare_colorfulness(make_results(run), "custom", 0.2) == expected
 
 
 def test_systems_differ_if_epochs_and_photos_agree() -> None:
     base = make_run("custom", colorfulness_ratio=0.5)
 
-    def order(log: float, photos: float) -> str:
-        scores = make_scores(colorfulness=40 * photos)
-        run = make_run("unet-l1", make_log(colorfulness_ratio=log), scores=scores)
+    def order(of_epochs: float, of_photos: float) -> str:
+        scores = make_scores(colorfulness=40 * of_photos)
+        epochs = make_epochs(colorfulness_ratio=of_epochs)
+        run = make_run("unet-l1", scores=scores, epochs=epochs)
         return compare(make_results(base, run), "unet-l1", "custom", "colorfulness_ratio")
 
     assert order(0.6, 0.6) == "above"
@@ -90,18 +88,10 @@ def test_systems_differ_if_epochs_and_photos_agree() -> None:
 
 
 def test_an_interval_over_photos_is_no_evidence_if_the_epochs_wander() -> None:
-    ratios = (0.3, 0.7, 0.4, 0.8, 0.6)
-    log = [make_log_line(i + 1, "gan", colorfulness_ratio=r) for i, r in enumerate(ratios)]
-    wandering = make_run("unet-l1", log, colorfulness_ratio=0.6)
+    epochs = with_ratios(0.3, 0.7, 0.4, 0.8, 0.6)
+    wandering = make_run("unet-l1", epochs=epochs, colorfulness_ratio=0.6)
     results = make_results(make_run("custom", colorfulness_ratio=0.5), wandering)
     assert compare(results, "unet-l1", "custom", "colorfulness_ratio") == "unclear"
-
-
-def test_difference_without_scores_by_photo_is_missing() -> None:
-    old = make_run("unet-l1", psnr=25.0, scores={})
-    results = make_results(make_run("custom"), old)
-    with pytest.raises(MissingDataError, match="the scores by photo of unet-l1 were not kept"):
-        compare(results, "unet-l1", "custom", "psnr")
 
 
 def test_three_seeds_are_compared_by_welchs_interval() -> None:

@@ -16,10 +16,11 @@ from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction import runner, store
 from photochrom.training.reproduction.experiments import EXPERIMENTS, PROTOCOLS, at_scale
 from photochrom.training.reproduction.reproduce import reproduce
-from photochrom.training.reproduction.results import Results, read_run
+from photochrom.training.reproduction.results import Results, last_networks, read_run
 from photochrom.training.reproduction.runner import ExperimentTask
 from support.data import pack
 from support.photos import write_photos
+from support.results import make_log_line
 
 SMOKE = PROTOCOLS["smoke"]
 OPTIONS: Any = {"only": ("custom",), "jobs": 1, "progress": False}
@@ -47,6 +48,14 @@ def recipe_of_epochs(count: int) -> Recipe:
 
 def make_task(folder: Path, recipe: Recipe, kept: Path | None = None) -> ExperimentTask:
     return ExperimentTask("custom-seed0", recipe, folder, "32", None, 1.0, kept)
+
+
+def test_epochs_of_earlier_phases_are_not_measured(tmp_path: Path) -> None:
+    phases = ("l1", "l1", "d", "gan", "gan", "gan")
+    lines = [json.dumps(make_log_line(i, phase)) for i, phase in enumerate(phases, 1)]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n")
+    networks = [tmp_path / "epochs/004", tmp_path / "epochs/005", tmp_path]
+    assert last_networks(tmp_path) == networks
 
 
 def test_the_last_five_epochs_are_measured_and_averaged(data: Path, tmp_path: Path) -> None:

@@ -68,8 +68,7 @@ class Claim:
     rule: Callable[[Results], tuple[Finding, str]]
     """The finding with its reason."""
     control: str | None = None
-    """A key of `CONTROLS`. Where it does not hold, the verdict is `open`; earlier runs, whose last
-    epochs were not measured on the test photos, are judged without it."""
+    """A key of `CONTROLS`. Where it does not hold, the verdict is `open`."""
 
     def conclude(self, results: Results) -> Verdict:
         """Return the verdict; `open` if a required run or measurement is missing."""
@@ -77,17 +76,11 @@ class Claim:
         if missing:
             return Verdict("open", f"not run: {', '.join(missing)}")
         runs = [run for name in self.requires for run in results.seeds(name)]
-        if lost := [run.experiment for run in runs if run.lost_pretraining]:
-            return Verdict(
-                "open",
-                f"{', '.join(dict.fromkeys(lost))} lost its L1 pretraining to a fault of the time "
-                "(commit a527a83 mended it); train it again",
-            )
         try:
             finding, message = self.rule(results)
         except MissingDataError as error:
             return Verdict("open", str(error))
-        if results.has_epochs and self.control is not None and finding != "open":
+        if self.control is not None and finding != "open":
             control = CONTROLS[self.control]
             if not control.holds(results):
                 lowered = control.title[0].lower() + control.title[1:].rstrip(".")
@@ -116,13 +109,12 @@ def _show_estimate(results: Results, name: str, metric: str) -> str:
 
 
 def _is_grey(results: Results, name: str, control: str) -> tuple[Finding, str]:
+    share, low, high = estimate(results, name, "grey_share")
     message = (
         f"{name} has {_show_estimate(results, name, 'colorfulness_ratio')} of the original's "
-        f"colourfulness, and below {GREY_RATIO:.2f} counts as grey"
+        f"colourfulness, and below {GREY_RATIO:.2f} counts as grey; {share:.0%} "
+        f"({low:.0%}..{high:.0%}) of its pictures are below that each"
     )
-    if all(run.epochs for run in results.seeds(name)):
-        share, low, high = estimate(results, name, "grey_share")
-        message += f"; {share:.0%} ({low:.0%}..{high:.0%}) of its pictures are below that each"
     order = compare_colorfulness(results, name, GREY_RATIO)
     if order == "above":
         return "fails", message
@@ -155,10 +147,7 @@ def _is_larger(
         f"{quantity} is {_show_estimate(results, name, metric)} with {name} and "
         f"{_show_estimate(results, base, metric)} with {base}"
     )
-    try:
-        order = compare(results, name, base, metric)
-    except MissingDataError as error:
-        raise MissingDataError(f"{message}, but {error}") from error
+    order = compare(results, name, base, metric)
     if order == "unclear":
         similar = compare_epochs(results, name, base, metric) == "unclear"
         reason = "the intervals do not decide" if similar else "the scores by photo do not agree"
@@ -190,13 +179,15 @@ def _pretraining_saves_steps(results: Results) -> tuple[Finding, str]:
                 f"{SEEDS} seeds of {name} are needed, as the step at which a curve first reaches "
                 f"a value depends on chance; the number of seeds is {len(runs)}"
             )
-    psnr, ratio = (estimate(results, "unet-patchgan", m)[0] for m in ("psnr", "colorfulness_ratio"))
+    last = [line for run in plain for line in run.log[-EPOCHS:]]  # of the same photos as the curves
+    psnr, ratio = (mean(line[metric] for line in last) for metric in ("psnr", _RATIO))
     fewer, more = (sorted(_steps_until(run, psnr, ratio) for run in x) for x in (pretrained, plain))
     message = (
-        f"the pretrained U-Nets reached the plain ones' final values, PSNR {psnr:.2f} dB and "
-        f"{ratio:.2f} of the original's colourfulness, after {_show_steps(fewer)} generator steps "
-        f"with the PatchGAN, the plain ones after {_show_steps(more)}; with L1 pretraining, a run "
-        f"takes {pretrained[0].updates('g')} generator steps, a plain one {plain[0].updates('g')}"
+        "on the validation photos, the pretrained U-Nets reached the plain ones' final values, "
+        f"PSNR {psnr:.2f} dB and {ratio:.2f} of the original's colourfulness, after "
+        f"{_show_steps(fewer)} generator steps with the PatchGAN, the plain ones after "
+        f"{_show_steps(more)}; with L1 pretraining, a run takes {pretrained[0].updates('g')} "
+        f"generator steps, a plain one {plain[0].updates('g')}"
     )
     if fewer[-1] < more[0]:
         return "holds", message
@@ -329,25 +320,14 @@ def find_claims(results: Results) -> list[Claim]:
 
 
 def describe_difference(results: Results, name: str, base: str) -> str:
-    """Describe how an experiment differs from another in colourfulness and PSNR.
-
-    A difference between epochs without scores by photo is in parentheses; "-" if pretraining was
-    lost.
-    """
-    if any(run.lost_pretraining for run in results.seeds(name)):
-        return "-"
+    """Describe how an experiment differs from another in colourfulness and PSNR."""
 
     def choose(metric: str, above: str, below: str, unclear: str) -> str:
         words = {"above": above, "below": below, "unclear": unclear}
         try:
             return words[compare(results, name, base, metric)]
-        except MissingDataError:
-            pass
-        try:
-            order = compare_epochs(results, name, base, metric)
-        except MissingDataError:
-            order = "unclear"
-        return unclear if order == "unclear" else f"({words[order]})"
+        except MissingDataError:  # too few epochs
+            return unclear
 
     color = choose(_RATIO, "more colourful", "less colourful", "colourfulness unclear")
     distance = choose("psnr", "higher PSNR", "lower PSNR", "PSNR unclear")

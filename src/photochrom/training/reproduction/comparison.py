@@ -16,8 +16,6 @@ An interval over the photos of one network is therefore no evidence about a syst
   means over the epochs, is above 0.
 - FID and KID are known of the last network only, so there is no range of epochs: three seeds are
   needed.
-- Runs of earlier versions have test values of the last network only. Their epochs are those of the
-  log, of the validation photos that are watched in training (`LOGGED` metrics).
 
 Reference:
     Agarwal et al. 2021, on intervals over few training runs.
@@ -32,15 +30,12 @@ from scipy.stats import t, ttest_ind
 
 from photochrom.training.evaluation.bootstrap import Estimate, paired_difference
 from photochrom.training.evaluation.metrics import METRICS
-from photochrom.training.reproduction.experiments import EPOCHS
 from photochrom.training.reproduction.results import Results, Run
 
 LEAST_EPOCHS = 3
 """Runs whose last phase is shorter are not compared."""
 SEEDS = 3
 """From this number on, the interval is over seeds."""
-LOGGED = ("colorfulness_ratio", "psnr")
-"""Metrics that are logged after every epoch, on the validation photos."""
 
 Order = Literal["above", "below", "unclear"]
 
@@ -52,32 +47,15 @@ class MissingDataError(Exception):
 def last_epochs(run: Run, metric: str) -> list[float]:
     """Return a metric in the last epochs of the phase in which training ended.
 
-    It is of the test photos; of a run whose last network alone was measured on them, of the
-    validation photos, which are watched in training.
-
     Raises:
-        MissingDataError: If the phase is too short, or the metric is not known of every epoch.
+        MissingDataError: If the phase is too short.
     """
-    if not is_known_of_epochs(run, metric):
-        raise MissingDataError(f"the {_title(metric)} of {run.experiment} was not measured")
-    lines = run.epochs
-    if not lines:
-        lines = [line for line in run.log if line["phase"] == run.log[-1]["phase"]][-EPOCHS:]
-    if len(lines) < LEAST_EPOCHS:
+    if len(run.epochs) < LEAST_EPOCHS:
         raise MissingDataError(
-            f"the last phase of {run.experiment} has {len(lines)} of the {LEAST_EPOCHS} epochs "
-            "that are needed"
+            f"the last phase of {run.experiment} has {len(run.epochs)} of the {LEAST_EPOCHS} "
+            "epochs that are needed"
         )
-    return [float(line[metric]) for line in lines]
-
-
-def _title(metric: str) -> str:
-    return METRICS[metric].title if metric in METRICS else metric
-
-
-def is_known_of_epochs(run: Run, metric: str) -> bool:
-    """Return whether a metric is known of the last epochs, not of the last network only."""
-    return metric in run.epochs[0] if run.epochs else metric in LOGGED
+    return [line[metric] for line in run.epochs]
 
 
 def estimate(results: Results, name: str, metric: str) -> Estimate:
@@ -106,13 +84,13 @@ def _seed_values(results: Results, name: str, metric: str) -> list[float]:
         MissingDataError: As `estimate`.
     """
     runs = results.seeds(name)
-    if all(is_known_of_epochs(run, metric) for run in runs):
+    if all(metric in run.epochs[0] for run in runs):
         return [mean(last_epochs(run, metric)) for run in runs]
     if any(metric not in run.evaluation.values for run in runs):
-        raise MissingDataError(f"the {_title(metric)} of {name} was not measured")
+        raise MissingDataError(f"the {METRICS[metric].title} of {name} was not measured")
     if len(runs) < SEEDS:
         raise MissingDataError(
-            f"{_title(metric)} is known of the last network only, so {SEEDS} seeds of "
+            f"{METRICS[metric].title} is known of the last network only, so {SEEDS} seeds of "
             f"{name} are needed; there {'is 1' if len(runs) == 1 else f'are {len(runs)}'}"
         )
     return [run.evaluation.values[metric][0] for run in runs]
@@ -138,8 +116,7 @@ def compare(results: Results, name: str, base: str, metric: str) -> Order:
     """Return whether a system has a larger value than another.
 
     Raises:
-        MissingDataError: As `estimate`; and if the intervals do not overlap, but there are no
-            scores by photo.
+        MissingDataError: As `estimate`.
     """
     order = compare_epochs(results, name, base, metric)
     if order == "unclear":
@@ -174,7 +151,4 @@ def compare_epochs(results: Results, name: str, base: str, metric: str) -> Order
 def _photo_scores(results: Results, name: str, metric: str) -> np.ndarray:
     """Return the scores by photo of a system, shape (seeds, photos)."""
     metric = "colorfulness" if metric == "colorfulness_ratio" else metric  # same originals
-    runs = results.seeds(name)
-    if any(metric not in run.scores for run in runs):
-        raise MissingDataError(f"the scores by photo of {name} were not kept")
-    return np.array([run.scores[metric] for run in runs])
+    return np.array([run.scores[metric] for run in results.seeds(name)])

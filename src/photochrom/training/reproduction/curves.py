@@ -35,7 +35,7 @@ def draw(results: Results) -> dict[str, bytes]:
         if runs:
             curves["training"] = _draw_training(runs)
         pair = [run for name in GREY_PAIR for run in results.seeds(name)]
-        if results.has_epochs and pair:
+        if pair:
             curves["grey"] = _draw_grey(pair)
         if len(results.with_metric("fid")) > 2:
             curves["scores"] = _draw_scores(results)

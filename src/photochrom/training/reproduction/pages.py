@@ -16,7 +16,6 @@ from photochrom.training.reproduction.experiments import (
 from photochrom.training.reproduction.results import Results
 from photochrom.training.reproduction.rules import claims_section, rules_section
 from photochrom.training.reproduction.tables import (
-    LOST_MARK,
     all_runs_section,
     lambda_section,
     next_steps_section,
@@ -69,7 +68,7 @@ def results_page(results: Results, *, curves: Sequence[str], images: Sequence[st
 
 def _introduction(results: Results) -> str:
     protocol, data = PROTOCOLS[results.protocol], results.data
-    kind = "" if data.get("coco") else ", not known to be COCO's"
+    kind = "" if data["coco"] else ", not known to be COCO's"
     environments = [run.environment for run in results.runs]
     commits = sorted({str(e["commit"]) for e in environments})
     packages = environments[0]["packages"] if environments else {}
@@ -80,42 +79,21 @@ def _introduction(results: Results) -> str:
     seeds = sorted({len(results.seeds(run.experiment)) for run in results.runs})
     facts = [
         f"Protocol `{results.protocol}`: {_describe_scale(results.protocol)}.",
-        f"Data: `{data['name']}`{kind}; {_describe_splits(results)}; "
+        f"Data: `{data['name']}`{kind}; {data['train']} training photos, {data['validation']} "
+        f"validation photos and {data['test']} test photos; "
         f"SHA-256 of the manifest `{data['fingerprint']}`.",
         f"FID and KID: {fid}.",
         f"Seeds of each experiment: {' or '.join(map(str, seeds))}.",
         f"Trained on {_describe_machines(results)}; {results.date}.",
         f"Commit {', '.join(commits)}; {versions}.",
     ]
-    of_photos = (
-        "95 % bootstrap intervals over photos, which do not include the variation between epochs "
-        "or seeds."
+    notes = (
+        "[metrics.md](metrics.md) defines the metrics. Values are means over the networks of the "
+        f"last {EPOCHS} epochs, on {results.photos} test photos. In brackets is the 95 % interval "
+        f"over the seeds, if there are {SEEDS}; in parentheses the range of those epochs. FID and "
+        "KID are of the last epoch. In the table of all runs, brackets are 95 % bootstrap "
+        "intervals over photos, which do not include the variation between epochs or seeds."
     )
-    notes = "[metrics.md](metrics.md) defines the metrics. "
-    if results.has_epochs:
-        notes += (
-            f"Values are means over the networks of the last {EPOCHS} epochs, on {results.photos} "
-            f"test photos. In brackets is the 95 % interval over the seeds, if there are {SEEDS}; "
-            "in parentheses the range of those epochs. FID and KID are of the last epoch. In the "
-            f"table of all runs, brackets are {of_photos}"
-        )
-    else:
-        notes += (
-            "In the tables, values of several seeds are mean ± standard deviation; values in "
-            f"brackets are {of_photos} "
-        )
-        notes += (
-            "Values are of the test photos, except for those of epochs, which are of the "
-            "validation photos that are watched in training."
-            if results.split == "test"
-            else "All values are of the validation photos, which were watched in training, as "
-            "these runs were made before there was a test split."
-        )
-    if any(run.lost_pretraining for run in results.runs):
-        notes += (
-            f" Runs with{LOST_MARK} were trained before a fault was mended (commit a527a83): their "
-            "first adversarial steps destroyed the L1 pretraining, so they say nothing about it."
-        )
     json_name = f"{protocol.stem}.json"
     return f"""# {_HEADINGS[protocol.stem]}
 
@@ -134,21 +112,13 @@ def _describe_machines(results: Results) -> str:
     machines = set()
     for run in results.runs:
         environment = run.environment
-        machine = environment.get("machine", results.machine)  # older runs have none
+        machine = environment["machine"]
         gpu = f", {machine['gpu']}" if machine["gpu"] else ""
         machines.add(
             f"{machine['processor']}, {machine['cores']} cores{gpu} ({environment['device']}, "
             f"{_PRECISIONS[environment['precision']]})"
         )
     return " and ".join(sorted(machines))
-
-
-def _describe_splits(results: Results) -> str:
-    data = results.data
-    splits = f"{data['train']} training photos, {data['validation']} validation photos"
-    if results.split == "test":
-        return f"{splits} and {data['test']} test photos"
-    return f"{splits} and no test photos"
 
 
 def _describe_scale(name: str) -> str:

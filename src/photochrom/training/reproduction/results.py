@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from photochrom.errors import RunError
 from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.data.splits import SPLITS, Split
+from photochrom.training.data.splits import SPLITS
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.measurement import estimate_photo_metrics
 from photochrom.training.evaluation.metrics import METRICS
@@ -27,20 +27,14 @@ from photochrom.training.evaluation.results import (
     read_scores,
     scores_path,
 )
-from photochrom.training.loop.monitor import GREY_RATIO, SAMPLES
+from photochrom.training.loop.monitor import GREY_RATIO
 from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction.experiments import EPOCHS, EXPERIMENTS, PROTOCOLS
 
-_FORMAT = 4
-_FORMATS = (1, 2, 3, 4)
-"""Formats 1 to 3 have values of the last network only. Formats 1 and 2 have no test split: they
-report on the validation split, named `eval`. Format 1 has no scores by photo, and does not say
-whether the photos are COCO's."""
+_FORMAT = 5
 _COCO_NAME = re.compile(r"(.*/)?\d{12}\.jpg")
 _SCORES = ("mse", "psnr", "ssim", "colorfulness")
 """What `comparison` compares photo by photo."""
-_OLD_SAMPLES = 64
-"""`SAMPLES` of earlier versions."""
 _DIGITS = 4
 """Significant digits of scores by photo in results.json."""
 
@@ -66,13 +60,11 @@ class Run:
     """Means over the networks of the last epochs; FID and KID are of the last network."""
     log: Sequence[Mapping[str, Any]]
     """A line for each epoch."""
-    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Metrics by photo, means over the last epochs, in the order of the photos; empty if they were
-    not kept."""
-    epochs: Sequence[Mapping[str, float]] = field(default_factory=list)
+    scores: Mapping[str, Sequence[float]]
+    """Metrics by photo, means over the last epochs, in the order of the photos."""
+    epochs: Sequence[Mapping[str, float]]
     """Values of the network of each of the last epochs: `epoch`, names of `METRICS`, and
-    `grey_share`, the share of photos whose output is grey. Empty if only the last network was
-    measured; `evaluation` and `scores` are then of that."""
+    `grey_share`, the share of photos whose output is grey."""
 
     @property
     def title(self) -> str:
@@ -93,21 +85,6 @@ class Run:
         """Whether the encoder started from other weights than those of the experiment."""
         return _encoder_weights(EXPERIMENTS[self.experiment].recipe) != _encoder_weights(
             self.recipe
-        )
-
-    @property
-    def lost_pretraining(self) -> bool:
-        """Whether the first adversarial steps destroyed the L1 pretraining, by a fault of the time.
-
-        Until commit a527a83 of 2026-11-28, Adam's second moments of the far smaller L1 loss were
-        kept, so those steps were about ten times too large. environment.json has `processes` since
-        that day.
-        """
-        phases = {line["phase"] for line in self.log}
-        return (
-            bool(phases & {"l1", "pretrain"})
-            and len(phases) > 1
-            and "processes" not in self.environment
         )
 
     @property
@@ -141,7 +118,7 @@ class Run:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Run":
-        """Read the dict that `to_json` returned, of any format.
+        """Read the dict that `to_json` returned.
 
         Raises:
             KeyError, TypeError, ValueError: If it is something else.
@@ -160,39 +137,22 @@ class Results:
     date: str
     """Of the last evaluation: YYYY-MM-DD."""
     data: Mapping[str, Any]
-    """`name`, `fingerprint` of the manifest, `size`, and numbers of photos: `train`, `validation`,
-    and `test` if there is such a split; `coco`: whether all photos are named like COCO's."""
+    """`name`, `fingerprint` of the manifest, `size`, and numbers of photos: `train`, `validation`
+    and `test`; `coco`: whether all photos are named like COCO's."""
     fid_weights: str | None
     """Name of the file of the feature network."""
-    machine: Mapping[str, Any]
     baselines: Sequence[Evaluation]
     runs: Sequence[Run]
 
     @property
-    def split(self) -> Split:
-        """The split of the photos that values are of: `test`; `validation` if there is none."""
-        return "test" if "test" in self.data else "validation"
-
-    @property
     def photos(self) -> int:
-        """Number of photos that values are of."""
-        return int(self.data[self.split])
-
-    @property
-    def watched(self) -> int:
-        """Number of validation photos whose metrics are logged in each epoch."""
-        most = SAMPLES if self.has_epochs else _OLD_SAMPLES
-        return min(most, int(self.data["validation"]))
-
-    @property
-    def has_epochs(self) -> bool:
-        """Whether the networks of the last epochs were measured, not only the last one."""
-        return any(run.epochs for run in self.runs)
+        """Number of test photos, which values are of."""
+        return int(self.data["test"])
 
     @property
     def at_report_scale(self) -> bool:
         """Whether size, networks and photos are those of the report."""
-        return self.protocol == "report" and bool(self.data.get("coco"))
+        return self.protocol == "report" and bool(self.data["coco"])
 
     def of(self, experiment: str) -> Run | None:
         """Return the first run of an experiment, if any."""
@@ -249,18 +209,16 @@ class Results:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Results":
-        """Read results.json of any format.
+        """Read results.json.
 
         Raises:
-            RunError: If it is something else.
+            RunError: If it is something else, or of another format.
             RecipeError: If a recipe in it cannot be read.
         """
         try:
             content = json.loads(text)
-            if (version := content.pop("format")) not in _FORMATS:
+            if (version := content.pop("format")) != _FORMAT:
                 raise ValueError(f"format {version}")
-            if version < 3:
-                content["data"]["validation"] = content["data"].pop("eval")
             content["baselines"] = [Evaluation.from_json(e) for e in content["baselines"]]
             content["runs"] = [Run.from_json(run) for run in content["runs"]]
             return cls(**content)
@@ -398,8 +356,7 @@ def collect(
     sources = PackedPhotos(folder / "data", "train").sources()
     data["coco"] = all(_COCO_NAME.fullmatch(name) for name, _ in sources)
     date = max(dates, default=day(time.time()))
-    machine = runs.describe_machine()
-    return Results(protocol, date, data, fid_weights, machine, baselines, in_order)
+    return Results(protocol, date, data, fid_weights, baselines, in_order)
 
 
 def day(timestamp: float) -> str:

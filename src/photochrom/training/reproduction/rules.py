@@ -11,8 +11,7 @@ from photochrom.training.reproduction.experiments import EPOCHS
 from photochrom.training.reproduction.results import Results
 from photochrom.training.reproduction.text import bullets
 
-_RULES_DATE, _OLD_RULES_DATE = "2026-11-30", "2026-11-29"
-"""Of the rules for runs whose last epochs are measured, and for earlier ones."""
+_RULES_DATE = "2026-11-30"
 
 
 def claims_section(results: Results) -> str:
@@ -32,66 +31,42 @@ Of {len(claims)} claims: {summary}.
 
 def rules_section(results: Results) -> str:
     """Return the rules for verdicts."""
-    if results.has_epochs:
-        value = (
-            f"The value of a system is the mean of the networks of the last {EPOCHS} epochs of its "
-            f"last phase of training (at least {LEAST_EPOCHS}), over its seeds, on the "
-            f"{results.photos} test photos, which nothing is chosen by. No weights are averaged. "
-            f"{_fluctuation(results)}"
-        )
-        photos = (
-            "paired bootstrap interval of the differences between their scores by photo, means "
-            f"over these epochs and the seeds, must exclude 0 on the same side. FID and KID are "
-            f"measured after the last epoch only, so they need {SEEDS} seeds."
-        )
-    else:
-        value = (
-            f"The value of a system is the mean of the last {EPOCHS} epochs of its last phase of "
-            f"training (at least {LEAST_EPOCHS}), over its seeds, on the {results.watched} "
-            "validation photos watched in training. Nothing is chosen by them: epochs and recipes "
-            f"are fixed beforehand. {_fluctuation(results)}"
-        )
-        photos = (
-            "paired bootstrap interval of the differences between their scores by photo, of the "
-            f"networks after the last epoch on the {results.split} photos, must exclude 0 on the "
-            "same side. Other metrics than colourfulness and PSNR are measured after the last "
-            f"epoch only, so they need {SEEDS} seeds."
-        )
     texts = [
         "*Confirmed* and *refuted* are verdicts at the report's scale: its size, number and kind "
         "of photos (COCO), full width, and ResNet18 with ImageNet weights. Elsewhere a claim is "
         "*reproduced* or *not reproduced at this scale*. *Open* means that runs or measurements "
         "are missing, or that the intervals do not decide.",
-        value,
+        f"The value of a system is the mean of the networks of the last {EPOCHS} epochs of its "
+        f"last phase of training (at least {LEAST_EPOCHS}), over its seeds, on the "
+        f"{results.photos} test photos, which nothing is chosen by. No weights are averaged. "
+        f"{_fluctuation(results)}",
         f"Its interval, in brackets above, is the 95 % interval of Student's t over the seeds, if "
         f"there are {SEEDS} or more. With fewer seeds it is the range of those epochs; it then "
         "describes the runs, and how much another seed would differ is not known.",
         f"Two systems with {SEEDS} seeds or more differ if Welch's 95 % interval of the difference "
         "of their means excludes 0, others if the intervals above do not overlap. In addition, the "
-        f"{photos}",
+        "paired bootstrap interval of the differences between their scores by photo, means over "
+        "these epochs and the seeds, must exclude 0 on the same side. FID and KID are measured "
+        f"after the last epoch only, so they need {SEEDS} seeds.",
         f"A system is grey if its interval, and those over photos, are below {GREY_RATIO:.2f} of "
         "the original's colourfulness, and a control that was trained in the same way is above.",
+        "Positive controls: effects that are known have to be found first. Colouring with the "
+        "mean colour has to count as grey; the U-Net with L1 alone has to be less colourful "
+        "than with the PatchGAN, and to have a higher PSNR. A claim is open if the control of "
+        "its metric fails.",
+        "Intervals are not corrected for the number of comparisons.",
     ]
-    if results.has_epochs:
-        texts.append(
-            "Positive controls: effects that are known have to be found first. Colouring with the "
-            "mean colour has to count as grey; the U-Net with L1 alone has to be less colourful "
-            "than with the PatchGAN, and to have a higher PSNR. A claim is open if the control of "
-            "its metric fails."
-        )
-    texts.append("Intervals are not corrected for the number of comparisons.")
-    date = _RULES_DATE if results.has_epochs else _OLD_RULES_DATE
-    controls = ""
-    if results.has_epochs:
-        verdicts = [f"**{c.title}** {c.conclude(results)}" for c in CONTROLS.values()]
-        controls = f"\nThe controls:\n\n{bullets(verdicts)}\n"
-    when = "before" if results.has_epochs else "after"
+    controls = [f"**{c.title}** {c.conclude(results)}" for c in CONTROLS.values()]
     return f"""## How verdicts are reached
 
-These rules were set on {date}, {when} these runs.
+These rules were set on {_RULES_DATE}, before these runs.
 
 {bullets(texts)}
-{controls}"""
+
+The controls:
+
+{bullets(controls)}
+"""
 
 
 def _fluctuation(results: Results) -> str:

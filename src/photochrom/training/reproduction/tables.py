@@ -1,35 +1,25 @@
 """The tables of results.md."""
 
 from collections.abc import Sequence
-from statistics import mean, stdev
+from statistics import mean
 
 from photochrom.training.evaluation.metrics import METRICS
-from photochrom.training.evaluation.results import Evaluation
 from photochrom.training.evaluation.tables import TABLE_1, cell, heading, markdown
 from photochrom.training.loop.monitor import GREY_RATIO
 from photochrom.training.reproduction.claims import describe_difference
 from photochrom.training.reproduction.comparison import (
-    LOGGED,
     SEEDS,
     MissingDataError,
     estimate,
-    last_epochs,
 )
-from photochrom.training.reproduction.experiments import EPOCHS, LAMBDAS, SYSTEMS, lambda_run
+from photochrom.training.reproduction.experiments import LAMBDAS, SYSTEMS, lambda_run
 from photochrom.training.reproduction.results import Results, Run
 from photochrom.training.reproduction.text import paragraph
 
-LOST_MARK = " †"
-"""Marks runs whose pretraining was lost (`Run.lost_pretraining`)."""
 _METRICS = (
     *("mse", "mse_ab110", "ssim", "psnr", "ciede2000", "colorfulness_ratio"),
     *("fid", "kid_paired"),
 )
-_EPOCH_HEADINGS = (
-    f"Colourfulness ratio, last {EPOCHS} epochs",
-    f"PSNR, last {EPOCHS} epochs (dB) ↑",
-)
-"""Of runs whose last epochs were not measured on the test photos."""
 
 
 def _rank(values: dict[str, float], metric: str) -> dict[str, str]:
@@ -44,8 +34,7 @@ def table_1_section(results: Results) -> str:
     both = ("mse", "ssim")  # in the report and here
     others = [metric for metric in _METRICS if metric not in both]
     header = ["System", "Seeds", "Report: MSE ↓", "Ours: MSE ↓", "Report: SSIM ↑", "Ours: SSIM ↑"]
-    more_headings = ("Grey pictures",) if results.has_epochs else _EPOCH_HEADINGS
-    header += [*map(heading, others), *more_headings, "Generator steps", "Images", "Minutes"]
+    header += [*map(heading, others), "Grey pictures", "Generator steps", "Images", "Minutes"]
     report_ranks = {m: _rank({k: float(row[m]) for k, row in TABLE_1.items()}, m) for m in both}
     ranks = {m: _rank(_means(systems, m), m) for m in both}
 
@@ -56,12 +45,11 @@ def table_1_section(results: Results) -> str:
             cells += [report, ours[metric] + ranks[metric].get(name, "")]
         return [*cells, *(ours[metric] for metric in others), *more]
 
-    nothing = ["-"] * len(more_headings)
     lines = [
         [
             f"`{e.name}`",
             "-",
-            *line(e.name, dict(zip(_METRICS, _cells([e]), strict=True)), (*nothing, "0", "0", "0")),
+            *line(e.name, {m: cell(e, m, interval=False) for m in _METRICS}, ("-", "0", "0", "0")),
         ]
         for e in results.baselines
     ]
@@ -69,26 +57,14 @@ def table_1_section(results: Results) -> str:
         first = runs[0]
         minutes = mean(run.seconds for run in runs) / 60
         effort = str(first.updates("g")), str(first.images), f"{minutes:.1f}"
-        epochs = [_grey_cell(runs)] if results.has_epochs else _epoch_cells(runs)
-        row = line(first.experiment, _values(results, runs), (*epochs, *effort))
+        row = line(first.experiment, _values(results, runs), (_grey_cell(runs), *effort))
         lines.append([_title(first), str(len(runs)), *row])
     note = (
         "Ranks among the report's four systems in parentheses, 1 being the best. The report does "
         "not state the colour space of its MSE; ours is of RGB in 0..1, and that of ab/110 is "
-        "listed too. "
+        f"listed too. Grey pictures have less than {GREY_RATIO:.0%} of their original's "
+        "colourfulness; the parentheses have the range over epochs and seeds."
     )
-    if results.has_epochs:
-        note += (
-            f"Grey pictures have less than {GREY_RATIO:.0%} of their original's colourfulness; the "
-            "parentheses have the range over epochs and seeds."
-        )
-    else:
-        note += (
-            f"The columns of the last {EPOCHS} epochs are of the {results.watched} "
-            "validation photos watched in training; with one seed they have the range of the "
-            "epochs in parentheses. The others are of the network after the last epoch, on "
-            f"{results.photos} {results.split} photos."
-        )
     return f"""## Table 1
 
 {paragraph(note)}
@@ -97,21 +73,22 @@ def table_1_section(results: Results) -> str:
 
 
 def _values(results: Results, runs: Sequence[Run]) -> dict[str, str]:
-    """Return the value of a system in each metric, with its interval if epochs were measured."""
-    if results.has_epochs:
-        return {metric: _interval_cell(results, runs, metric) for metric in _METRICS}
-    return dict(zip(_METRICS, _cells([run.evaluation for run in runs]), strict=True))
+    """Return the value of a system in each metric, with its interval."""
+    return {metric: _interval_cell(results, runs, metric) for metric in _METRICS}
 
 
 def _interval_cell(results: Results, runs: Sequence[Run], metric: str) -> str:
-    """Return the value of a system with its interval over seeds, or the range of its epochs."""
+    """Return the value of a system with its interval over seeds, or the range of its epochs.
+
+    Without an interval if the metric is of the last network only, or there are too few epochs.
+    """
     if any(metric not in run.evaluation.values for run in runs):
         return "-"
+    scale, digits = METRICS[metric].factor, METRICS[metric].digits
     try:
         numbers = estimate(results, runs[0].experiment, metric)
-    except MissingDataError:  # of the last network only, or with too few epochs
-        return _cells([run.evaluation for run in runs], [metric])[0]
-    scale, digits = METRICS[metric].factor, METRICS[metric].digits
+    except MissingDataError:
+        return f"{scale * mean(run.evaluation.values[metric][0] for run in runs):.{digits}f}"
     value, low, high = (f"{scale * x:.{digits}f}" for x in numbers if x is not None)
     return f"{value} [{low}, {high}]" if len(runs) >= SEEDS else f"{value} ({low}..{high})"
 
@@ -119,8 +96,6 @@ def _interval_cell(results: Results, runs: Sequence[Run], metric: str) -> str:
 def _grey_cell(runs: Sequence[Run]) -> str:
     """Return the share of pictures that are grey, over the last epochs of all seeds."""
     shares = [line["grey_share"] for run in runs for line in run.epochs]
-    if not shares:
-        return "-"
     return f"{mean(shares):.0%} ({min(shares):.0%}..{max(shares):.0%})"
 
 
@@ -139,48 +114,7 @@ def _means(systems: Sequence[Sequence[Run]], metric: str) -> dict[str, float]:
 
 
 def _title(run: Run) -> str:
-    return f"{run.title} (`{run.experiment}`){LOST_MARK if run.lost_pretraining else ''}"
-
-
-def _cells(evaluations: Sequence[Evaluation], metrics: Sequence[str] = _METRICS) -> list[str]:
-    """Return the value of each metric, of several seeds mean ± standard deviation."""
-    if len(evaluations) == 1:
-        return [cell(evaluations[0], metric, interval=False) for metric in metrics]
-    cells = []
-    for metric in metrics:
-        values = [e.values[metric][0] for e in evaluations if metric in e.values]
-        complete = len(values) == len(evaluations)
-        cells.append(_mean_and_deviation(values, metric) if complete else "-")
-    return cells
-
-
-def _epoch_cells(runs: Sequence[Run]) -> list[str]:
-    """Return the metrics of `LOGGED` over the last epochs; of one seed with their range."""
-    cells = []
-    for metric in LOGGED:
-        try:
-            epochs = [last_epochs(run, metric) for run in runs]
-        except MissingDataError:
-            cells.append("-")
-            continue
-        if len(runs) > 1:
-            cells.append(_mean_and_deviation([mean(of_run) for of_run in epochs], metric))
-            continue
-        low, average, high = (
-            f"{value:.{METRICS[metric].digits}f}"
-            for value in (min(epochs[0]), mean(epochs[0]), max(epochs[0]))
-        )
-        cells.append(f"{average} ({low}..{high})")
-    return cells
-
-
-def _mean_and_deviation(values: Sequence[float], metric: str) -> str:
-    definition = METRICS[metric]
-    average, deviation = (
-        f"{value * definition.factor:.{definition.digits}f}"
-        for value in (mean(values), stdev(values))
-    )
-    return f"{average} ± {deviation}"
+    return f"{run.title} (`{run.experiment}`)"
 
 
 def next_steps_section(results: Results) -> str:
@@ -193,11 +127,6 @@ def next_steps_section(results: Results) -> str:
         "outputs, each with everything else as in system 2. The last column compares colourfulness "
         "and PSNR by the rules above; *unclear* means that no difference is shown."
     )
-    if not results.has_epochs:
-        note += (
-            " A difference in parentheses is open: seeds or epochs differ, but there are no scores "
-            "by photo to compare."
-        )
     return f"""## The report's next steps
 
 {paragraph(note)}
@@ -209,7 +138,7 @@ def lambda_section(results: Results) -> str:
     """Return the sweep over lambda, each value compared with that of the report."""
     systems = [runs for value in LAMBDAS if (runs := results.seeds(lambda_run(value)))]
     base = lambda_run(1)
-    if len(systems) < 3 or not results.has_epochs or results.of(base) is None:
+    if len(systems) < 3 or results.of(base) is None:
         return ""
     note = (
         "The weight of L1, with everything else as in system 3, where the report has lambda 1. "
@@ -227,15 +156,13 @@ def _compared(
 ) -> str:
     """Return a table that compares each system with `base`, which is one of them."""
     header = ["Run", "Seeds", *map(heading, _METRICS)]
-    header += () if results.has_epochs else _EPOCH_HEADINGS
     header += ["Generator steps", "PatchGAN steps", f"Compared with {base_title}"]
     rows = []
     for runs in systems:
         name = runs[0].experiment
-        epochs = () if results.has_epochs else _epoch_cells(runs)
         steps = [str(runs[0].updates(network)) for network in ("g", "d")]
         compared = "-" if name == base else describe_difference(results, name, base)
-        cells = (*_values(results, runs).values(), *epochs, *steps, compared)
+        cells = (*_values(results, runs).values(), *steps, compared)
         rows.append([_title(runs[0]), str(len(runs)), *cells])
     return markdown(header, rows)
 
@@ -245,9 +172,8 @@ def all_runs_section(results: Results) -> str:
     header = ["Run", "Seed", *map(heading, _METRICS)]
     rows = [[e.name, "-", *(cell(e, metric) for metric in _METRICS)] for e in results.baselines]
     for run in results.runs:
-        name = run.experiment + (LOST_MARK if run.lost_pretraining else "")
         cells = [cell(run.evaluation, metric) for metric in _METRICS]
-        rows.append([name, str(run.seed), *cells])
+        rows.append([run.experiment, str(run.seed), *cells])
     return f"## All runs, with intervals over photos\n\n{markdown(header, rows)}"
 
 
