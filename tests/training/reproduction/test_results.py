@@ -8,9 +8,10 @@ import pytest
 
 from photochrom.errors import RunError
 from photochrom.training.recipes.recipe import override
+from photochrom.training.reproduction.experiments import PROTOCOLS
 from photochrom.training.reproduction.pages import results_page
 from photochrom.training.reproduction.results import Results
-from support.results import make_epochs, make_log_line, make_results, make_run
+from support.results import GOOD, make_epochs, make_log_line, make_results, make_run
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -61,6 +62,18 @@ def test_page_names_only_what_differs_from_the_report() -> None:
     assert "The number of training photos, the batch size, epochs and lambdas are the" in page
     assert "6400 instead" not in page
     assert "16 instead" not in page
+
+
+def test_page_names_planned_runs_that_are_missing() -> None:
+    runs = [
+        make_run(name, seed=seed, **{metric: (1 + 0.01 * seed) * v for metric, v in GOOD.items()})
+        for name, seed in PROTOCOLS["half"].planned
+    ]
+    missing = ("custom", 1), ("custom", 2), ("unet-l1", 0)
+    left = [run for run in runs if (run.experiment, run.seed) not in missing]
+    page = " ".join(results_page(make_results(*left, protocol="half"), curves=[]).split())
+    assert "Planned, but not finished: `unet-l1` (seed 0), `custom` (seeds 1, 2)." in page
+    assert "not finished" not in results_page(make_results(*runs, protocol="half"), curves=[])
 
 
 def test_title_marks_resnet18_without_imagenet_weights() -> None:

@@ -87,6 +87,8 @@ def _introduction(results: Results) -> str:
         f"Trained on {_describe_machines(results)}; {results.date}.",
         f"Commit {', '.join(commits)}; {versions}.",
     ]
+    if missing := _describe_missing(results):
+        facts.append(f"Planned, but not finished: {missing}.")
     notes = (
         "[metrics.md](metrics.md) defines the metrics. Values are means over the networks of the "
         f"last {EPOCHS} epochs, on {results.photos} test photos. In brackets is the 95 % interval "
@@ -105,6 +107,19 @@ metrics of every run.
 
 {paragraph(notes)}
 """
+
+
+def _describe_missing(results: Results) -> str:
+    """Return the experiments of the protocol's plan that were not run, with their seeds."""
+    finished = {(run.experiment, run.seed) for run in results.runs}
+    missing: dict[str, list[str]] = {}
+    for name, seed in PROTOCOLS[results.protocol].planned:
+        if (name, seed) not in finished:
+            missing.setdefault(name, []).append(str(seed))
+    return ", ".join(
+        f"`{name}` (seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)})"
+        for name, seeds in missing.items()
+    )
 
 
 def _describe_machines(results: Results) -> str:
