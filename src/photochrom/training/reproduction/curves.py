@@ -90,7 +90,7 @@ def _draw_grey(runs: Sequence[Run]) -> bytes:
             axes.plot(run.updates_by_epoch("g"), values, label=name, color=color, linewidth=1)
         axes.set_xlabel("generator steps")
         axes.set_ylabel(label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1 if key == "grey_share" else None)
     axes.legend(fontsize=7)
     return _svg(figure)
 
