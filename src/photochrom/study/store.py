@@ -156,7 +156,10 @@ class Store:
         return format_code(code)
 
     def find_code(self, code: str) -> str | None:
-        """Return the participant of a code as it was typed (`normalize_code`), None if none."""
+        """Return the participant who has this code, None if nobody does; typing errors are allowed.
+
+        `normalize_code` says which.
+        """
         with self._lock:
             row = self._db.execute(
                 "SELECT id FROM persons WHERE code = ?", (normalize_code(code),)
