@@ -13,6 +13,7 @@ from torchvision.models import inception_v3
 
 from photochrom.errors import ModelError
 from photochrom.training.evaluation.feature_distances import (
+    BATCH_SIZE,
     FeatureNetwork,
     fid,
     find_fid_weights,
@@ -93,25 +94,43 @@ def test_kid_is_unbiased() -> None:
 
 
 class _RecordingNetwork(torch.nn.Module):
-    """Returns properties of its input as the first features."""
+    """Returns properties of each photo, and the number of photos, as the first features."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        width = torch.ones_like(x[0, 0, 0]).sum()
-        first = torch.stack([x.min(), x.max(), width, x[0, 0, 0, 0]])
-        return torch.nn.functional.pad(first, (0, 2044))[None]
+        width = torch.ones_like(x[:, 0, 0]).sum(1)
+        count = torch.ones_like(width).sum().expand_as(width)
+        first = [x.amin((1, 2, 3)), x.amax((1, 2, 3)), width, x[:, 0, 0, 0], count]
+        return torch.nn.functional.pad(torch.stack(first, 1), (0, 2043))
+
+
+@pytest.fixture
+def recording_network(tmp_path: Path) -> FeatureNetwork:
+    path = tmp_path / "network.pt"
+    torch.jit.save(torch.jit.trace(_RecordingNetwork(), torch.rand(2, 3, 299, 299)), str(path))
+    return FeatureNetwork(path)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_feature_network_gets_the_range_of_tensorflow(tmp_path: Path) -> None:
-    path = tmp_path / "network.pt"
-    torch.jit.save(torch.jit.trace(_RecordingNetwork(), torch.rand(1, 3, 299, 299)), str(path))
+def test_feature_network_gets_the_range_of_tensorflow(recording_network: FeatureNetwork) -> None:
     black_and_white = np.zeros((20, 30, 3), np.uint8)
     black_and_white[:, 15:] = 255
-    features = FeatureNetwork(path)([black_and_white, black_and_white[:, :15]])
+    features = recording_network([black_and_white, black_and_white[:, :15]])
     assert features.shape == (2, 2048)
     assert features[0, :4] == pytest.approx([-1, 127 / 128, 299, -1])
     assert features[1, 1] == -1
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_feature_network_takes_photos_of_one_size_in_batches(
+    recording_network: FeatureNetwork,
+) -> None:
+    sizes = [(6, 4)] * (BATCH_SIZE + 1) + [(4, 6)] * 2 + [(6, 4)]
+    photos = [np.full((*size, 3), i, np.uint8) for i, size in enumerate(sizes)]
+    features = recording_network(iter(photos))
+    assert features[:, 3] * 128 + 128 == pytest.approx(range(len(photos)))  # in their order
+    assert features[:, 4].tolist() == [BATCH_SIZE] * BATCH_SIZE + [1, 2, 2, 1]
 
 
 def test_invalid_weights_are_refused(tmp_path: Path) -> None:

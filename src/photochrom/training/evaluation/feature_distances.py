@@ -1,7 +1,8 @@
 """FID and KID: distances between two sets of photos in the features of an Inception network."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
@@ -19,6 +20,9 @@ from photochrom.training.networks.weight_files import find_weight_file
 
 FEATURES = 2048
 """Number of features of a photo."""
+
+BATCH_SIZE = 8
+"""Photos that go through the network at once; features depend on it only by rounding."""
 
 NetworkName = Literal["tensorflow", "ct2"]
 """The network of `fid` and `kid`, and that of `fid_ct2`."""
@@ -144,18 +148,24 @@ class FeatureNetwork:
         """
         features: list[Tensor] = []
         with torch.inference_mode():
-            for photo in photos:
-                x = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float()
-                x = x.to(self._device)
+            for batch in _batches(photos):
+                x = torch.from_numpy(batch).to(self._device).permute(0, 3, 1, 2).float()
                 x = F.interpolate(x, (299, 299), mode="bilinear", align_corners=False)
                 try:
                     output = self._network((x - self._zero) / self._scale)
                 except RuntimeError as error:
                     raise ModelError("the network for FID does not accept photos") from error
-                if not isinstance(output, Tensor) or output.numel() != FEATURES:
+                if not isinstance(output, Tensor) or output.numel() != len(batch) * FEATURES:
                     raise ModelError(f"the network for FID must return {FEATURES} features a photo")
-                features.append(output.reshape(FEATURES))
-        return torch.stack(features).cpu().numpy()
+                features.append(output.reshape(len(batch), FEATURES).cpu())
+        return torch.cat(features).numpy()
+
+
+def _batches(photos: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Yield photos stacked, shape (N, H, W, 3): up to `BATCH_SIZE` that follow each other."""
+    for _, same_size in groupby(photos, key=lambda photo: photo.shape):
+        while batch := list(islice(same_size, BATCH_SIZE)):
+            yield np.stack(batch)
 
 
 def _load_tensorflow(path: Path, device: str) -> nn.Module:

@@ -32,6 +32,7 @@ from photochrom.training.evaluation.bootstrap import (
 )
 from photochrom.training.evaluation.faces import Face, Skin, find_faces, measure_skin
 from photochrom.training.evaluation.feature_distances import (
+    BATCH_SIZE,
     FeatureNetwork,
     NetworkName,
     find_fid_weights,
@@ -138,6 +139,7 @@ class Measurement:
         """
         scores: list[dict[str, float]] = []
         features: dict[NetworkName, list[FloatArray]] = {key: [] for key in self._networks}
+        batch: list[Pixels] = []
         skins: list[Skin] = []
         outputs = []
         for i in progress_bar(range(self._count), name, disable=not self._progress, unit="photo"):
@@ -148,8 +150,11 @@ class Measurement:
             scores.append(_score(output, original, self._learned))
             if self._faces is not None:
                 skins += measure_skin(_as_float(output), _as_float(original), self._faces[i])
-            for key, network in self._networks.items():
-                features[key].append(network([output]))
+            batch.append(output)
+            if len(batch) == BATCH_SIZE or i == self._count - 1:
+                for key, network in self._networks.items():
+                    features[key].append(network(batch))
+                batch = []
             if i in shown:
                 outputs.append(output)
         by_metric = {metric: np.array([photo[metric] for photo in scores]) for metric in scores[0]}
