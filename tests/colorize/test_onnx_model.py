@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +134,29 @@ def test_device_that_does_not_start_is_refused(tiny_onnx: Path, monkeypatch: pyt
     monkeypatch.setattr(onnx_model.onnxruntime, "get_available_providers", lambda: providers)
     with pytest.raises(ModelError, match="cannot be used"):
         OnnxModel(tiny_onnx, device="cuda")
+    assert OnnxModel(tiny_onnx).device == "cpu"
+
+
+def test_device_that_raises_is_refused(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch):
+    """As of CUDA's libraries in another version; the model is not to blame."""
+    runtime = onnx_model.onnxruntime
+    session = runtime.InferenceSession
+
+    def start(path: Path, options: Any, providers: list[str], **kwargs: Any) -> Any:
+        if providers != ["CPUExecutionProvider"]:
+            raise RuntimeError("CUDA failure 35\nof an old driver")
+        return session(path, options, providers=providers, **kwargs)
+
+    monkeypatch.setattr(runtime, "InferenceSession", start)
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(runtime, "get_available_providers", lambda: providers)
+    assert OnnxModel(tiny_onnx).device == "cpu"
+    with pytest.raises(ModelError, match="device cuda cannot be used: CUDA failure 35; install"):
+        OnnxModel(tiny_onnx, device="cuda")
+    tiny_onnx.write_bytes(b"no model")
+    for device in ("auto", "cuda"):
+        with pytest.raises(ModelError, match="is not an ONNX model"):
+            OnnxModel(tiny_onnx, device=device)
 
 
 def test_telemetry_is_off(photo_file: Path, tmp_path: Path):

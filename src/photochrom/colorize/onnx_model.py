@@ -1,6 +1,8 @@
 """Colorization models: L* in, ab out, from an ONNX file."""
 
+import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -83,14 +85,14 @@ class OnnxModel:
 
         Args:
             path: The file.
-            device: A key of `DEVICES`, or `auto`: the first that ONNX Runtime has here.
+            device: A key of `DEVICES`, or `auto`: the first that ONNX Runtime has and can start.
             threads: Number of CPU threads; None: one for each core.
 
         Raises:
             ModelError: If the file is missing, not an ONNX file or not a photochrom model, or the
                 device is not available.
         """
-        self.device = _choose_device(device)
+        devices = _find_devices(device)
         path = Path(path)
         if not path.is_file():
             raise MissingModelError(f"there is no model file {path}; {_ADVICE}")
@@ -99,14 +101,7 @@ class OnnxModel:
         options.intra_op_num_threads = threads or _default_threads()
         # Threads that wait by spinning take the cores from other processes, and gain nothing here.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                path, options, providers=[DEVICES[self.device]], enable_fallback=False
-            )
-        except Exception as error:  # the errors of ONNX Runtime have no other common base
-            raise ModelError(f"{path} is not an ONNX model, or is damaged; {_ADVICE}") from error
-        if DEVICES[self.device] not in self._session.get_providers():
-            raise _device_error(self.device, "ONNX Runtime could not start it")
+        self.device, self._session = _open_session(path, options, devices)
         self._run_options = onnxruntime.RunOptions()
         if DEVICES[self.device] == "CPUExecutionProvider":
             # Otherwise the memory of the largest input stays until the process ends.
@@ -197,22 +192,62 @@ def no_hints_error(name: str) -> ModelError:
     return ModelError(f"model {name} takes no colour hints; use a model that was trained with them")
 
 
-def _choose_device(device: str) -> str:
-    """Return the key of `DEVICES` for a device or `auto`.
+def _find_devices(device: str) -> list[str]:
+    """Return the keys of `DEVICES` to try in order: for `auto`, all that ONNX Runtime has here.
 
     Raises:
         ModelError: If the device is unknown, or ONNX Runtime does not have it here.
     """
     providers = onnxruntime.get_available_providers()
     if device == "auto":
-        return next(name for name, provider in DEVICES.items() if provider in providers)
+        return [name for name, provider in DEVICES.items() if provider in providers]
     if device not in DEVICES:
         raise ModelError(
             f"there is no device {device!r}; it has to be auto, {', '.join(sorted(DEVICES))}"
         )
     if DEVICES[device] not in providers:
         raise _device_error(device, "the installed ONNX Runtime does not have it")
-    return device
+    return [device]
+
+
+def _open_session(
+    path: Path, options: onnxruntime.SessionOptions, devices: Sequence[str]
+) -> tuple[str, onnxruntime.InferenceSession]:
+    """Return the first device that starts, and a session on it.
+
+    ONNX Runtime may have a device that the computer lacks, or whose driver is missing.
+
+    Raises:
+        ModelError: If the file is no ONNX model, or none of the devices starts.
+    """
+    *preferred, last = devices
+    for device in preferred:
+        with contextlib.suppress(ModelError):
+            return device, _open_session_on(device, path, options)
+    return last, _open_session_on(last, path, options)
+
+
+def _open_session_on(
+    device: str, path: Path, options: onnxruntime.SessionOptions
+) -> onnxruntime.InferenceSession:
+    """Return a session, or say whether the file or the device is to blame.
+
+    Raises:
+        ModelError: If the file is no ONNX model, or the device does not start.
+    """
+    provider = DEVICES[device]
+    try:
+        session = onnxruntime.InferenceSession(
+            path, options, providers=[provider], enable_fallback=False
+        )
+    except Exception as error:  # the errors of ONNX Runtime have no other common base
+        if device == "cpu":
+            raise ModelError(f"{path} is not an ONNX model, or is damaged; {_ADVICE}") from error
+        _open_session_on("cpu", path, options)  # raises if the file is to blame
+        raise _device_error(device, str(error).splitlines()[0]) from error
+    if provider not in session.get_providers():
+        raise _device_error(device, "ONNX Runtime could not start it")
+    return session
 
 
 def _default_threads() -> int:
