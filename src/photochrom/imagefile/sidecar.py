@@ -3,11 +3,13 @@
 NAME.EXT.xmp is that of darktable and digiKam, NAME.xmp that of Adobe.
 """
 
+import contextlib
 import dataclasses
 import os
 from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
 from photochrom.errors import PhotoError
 from photochrom.imagefile.atomic import open_atomic
@@ -138,8 +140,7 @@ def merge_packets(packet: bytes | None, sidecar: bytes) -> bytes:
 
 def _parse(packet: bytes) -> ET.Element:
     """Parse XML, whose prefixes are used again when it is written."""
-    if b"<!DOCTYPE" in packet or b"<!\0D\0O" in packet:  # entities could take all memory
-        raise ValueError("it has a document type, which XMP does not have")
+    _refuse_document_type(packet)
     events = ET.iterparse(BytesIO(packet), events=("start-ns", "end"))
     for event, item in events:
         if event == "start-ns":
@@ -148,6 +149,21 @@ def _parse(packet: bytes) -> ET.Element:
                 ET.register_namespace(prefix, uri)
     root: ET.Element = events.root  # type: ignore[attr-defined]
     return root
+
+
+def _refuse_document_type(packet: bytes) -> None:
+    """Raise ValueError if XML of any encoding has a document type; entities could take all memory.
+
+    Other faults are left to the parser.
+    """
+
+    def refuse(*_: object) -> None:
+        raise ValueError("it has a document type, which XMP does not have")
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    with contextlib.suppress(expat.ExpatError):
+        parser.Parse(packet, True)
 
 
 def _find_rdf(root: ET.Element) -> ET.Element:
