@@ -174,16 +174,16 @@ def _find_png(data: bytes, max_pixels: int) -> Part | None:
     if header.width * header.height > max_pixels:
         return None
     before: list[bytes] = []
-    content = b""
+    content: list[bytes] = []
     for name, chunk in iterate_chunks(data):
         if name == b"IEND" and is_intact(chunk):
             return None
         if name == b"IDAT":
-            content += chunk[8 : 8 + int.from_bytes(chunk[:4])]
+            content.append(chunk[8 : 8 + int.from_bytes(chunk[:4])])
         elif not content and is_intact(chunk):
             before.append(chunk)
     stride = 1 + (header.width * header.depth * _PNG_CHANNELS.get(header.color_type, 0) + 7) // 8
-    found = _inflate(content, stride * header.height)
+    found = _inflate(b"".join(content), stride * header.height)
     rows = len(found) // stride
     if not rows:
         return None
