@@ -123,9 +123,13 @@ def plan(
         PhotochromError: If a request to a store fails.
     """
     inputs = [text.removeprefix("file://") for text in inputs]
+    if "" in inputs:
+        raise UsageError("an input is empty; give a photo, or . for the current folder")
     if out is not None:
         out = str(out).removeprefix("file://")
         out = out.rstrip("/") if is_url(out) else out
+        if not out:
+            raise UsageError("the name of the folder for the results is empty; give one, such as .")
         if Path(out).is_file() or (has_photo_suffix(out) and not Path(out).is_dir()):
             raise UsageError(f"{out} is a file or named like a file; give a folder for the results")
     for location in filter(is_url, [*inputs, out or ""]):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.path_types import FILE
 from photochrom.cli.rendering_options import (
     device_option,
     model_option,
@@ -21,6 +20,7 @@ from photochrom.cli.rendering_options import (
 )
 from photochrom.cli.text import printable
 from photochrom.colorize.options import check_options
+from photochrom.path_types import FILE
 
 if TYPE_CHECKING:
     from photochrom.batch.dry_run import DryRun

@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from photochrom.cli.extras import need
-from photochrom.cli.path_types import DIRECTORY, FILE
+from photochrom.path_types import DIRECTORY, FILE
 from photochrom.training.data.sources import SOURCES, load_source
 
 _FRACTIONS = ("validation_fraction", "test_fraction")

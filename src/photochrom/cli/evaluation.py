@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.path_types import DIRECTORY, FILE
 from photochrom.cli.training_options import DATA, INCEPTION_HELP, parse_names
+from photochrom.path_types import DIRECTORY, FILE, PATH
 
 _COLUMNS = click.option(
     "--columns",
@@ -64,7 +64,7 @@ _MEASURED_SPLIT = click.option(
 )
 @click.option("--seed", default=0, show_default=True, help="Of dropout.")
 @click.option("--skin", is_flag=True, help="Also measure skin colours, in the faces of the photos.")
-@click.option("--fid-weights", type=click.Path(path_type=Path), metavar="FILE", help=INCEPTION_HELP)
+@click.option("--fid-weights", type=PATH, metavar="FILE", help=INCEPTION_HELP)
 @click.option(
     "--fid-ct2-weights",
     type=FILE,
@@ -73,7 +73,7 @@ _MEASURED_SPLIT = click.option(
 )
 @click.option(
     "--lpips-weights",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="torchvision's AlexNet, for LPIPS; `package` for ST-LPIPS from stlpips-pytorch.",
 )
@@ -117,7 +117,7 @@ def table(runs: tuple[Path, ...], split: Any, format_: Any) -> None:
     nargs=-1,
     required=True,
     metavar="RUN...",
-    type=click.Path(path_type=Path),
+    type=PATH,
 )
 @click.option("--against", metavar="NAME", help="The system to compare with. Default: the first.")
 @_MEASURED_SPLIT

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.path_types import DIRECTORY
+from photochrom.path_types import DIRECTORY
 
 
 @click.group()

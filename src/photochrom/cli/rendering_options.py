@@ -1,17 +1,17 @@
 """Options shared by the commands that colorize."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from photochrom.colorize.options import FILE_OPTIONS, GEOMETRY_OPTIONS, OPTIONS, Option
+from photochrom.path_types import PATH
 
 model_option = click.option(
     "--model",
     metavar="M",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="An ONNX file from `photochrom export`. Default: the built-in model.",
 )
 device_option = click.option(

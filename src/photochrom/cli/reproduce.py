@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.path_types import DIRECTORY
 from photochrom.cli.training_options import DATA, INCEPTION_HELP, PRECISION, parse_names
 from photochrom.errors import PhotochromError
+from photochrom.path_types import DIRECTORY, PATH
 
 
 def _parse_integers(
@@ -43,7 +43,7 @@ def _parse_integers(
     metavar="N,...",
     help="Default: those that the protocol plans, else 0.",
 )
-@click.option("--inception", type=click.Path(path_type=Path), metavar="FILE", help=INCEPTION_HELP)
+@click.option("--inception", type=PATH, metavar="FILE", help=INCEPTION_HELP)
 @click.option(
     "--historic",
     multiple=True,

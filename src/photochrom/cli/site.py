@@ -6,14 +6,15 @@ import click
 
 from photochrom.cli.extras import need
 from photochrom.cli.text import printable
+from photochrom.path_types import PATH
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DEST")
+@click.argument("folder", type=PATH, metavar="DEST")
 @click.option(
     "--model",
     metavar="M",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="An ONNX file. Default: the bundled model.",
 )
 def site(folder: Path, model: Path | None) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.path_types import DIRECTORY, FILE
 from photochrom.cli.server import address_options, allowed_hosts
 from photochrom.cli.server import serve as serve_app
 from photochrom.cli.text import printable
 from photochrom.errors import PhotochromError
+from photochrom.path_types import DIRECTORY, FILE
 
 if TYPE_CHECKING:
     from photochrom.server.connections import Network

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.path_types import DIRECTORY, FILE
 from photochrom.cli.training_options import DATA, PRECISION
 from photochrom.errors import PhotochromError, RecipeError
+from photochrom.path_types import DIRECTORY, FILE
 
 
 @click.command()

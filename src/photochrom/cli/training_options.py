@@ -2,7 +2,7 @@
 
 import click
 
-from photochrom.cli.path_types import DIRECTORY
+from photochrom.path_types import DIRECTORY
 
 DATA = click.option(
     "--data", type=DIRECTORY, required=True, metavar="DIR", help="Data set from `photochrom data`."

@@ -8,14 +8,15 @@ import click
 from photochrom.cli.extras import need
 from photochrom.cli.rendering_options import device_option, model_option, rendering_options
 from photochrom.cli.text import printable
+from photochrom.path_types import PATH
 
 if TYPE_CHECKING:
     from photochrom.video.pipeline import VideoResult
 
 
 @click.command()
-@click.argument("path", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="[OUT]", type=click.Path(path_type=Path), required=False)
+@click.argument("path", metavar="IN", type=PATH)
+@click.argument("target", metavar="[OUT]", type=PATH, required=False)
 @model_option
 @rendering_options
 @click.option(
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--hints",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Colours of places in JSON, each from a time until the next cut.",
 )
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--shots",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="The list of shots in JSON: written unless it exists; edit it and run again.",
 )
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
 @click.option("--end", metavar="T", help="Colorize the frames that begin before this time.")
 @click.option(
     "--sheet",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Save a contact sheet as PNG or JPEG: one frame of each shot, in colour.",
 )

@@ -8,6 +8,7 @@ import click
 from photochrom.cli.extras import need
 from photochrom.cli.rendering_options import device_option
 from photochrom.cli.server import address_options, allowed_hosts, serve
+from photochrom.path_types import PATH
 
 if TYPE_CHECKING:
     from photochrom.server.connections import Network
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     "models",
     multiple=True,
     metavar="M",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="An ONNX file; give several for a choice. Default: the bundled model.",
 )
 @device_option

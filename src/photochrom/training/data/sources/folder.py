@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from photochrom.path_types import DIRECTORY
 from photochrom.training.data.sources.source import Source
 
 
@@ -24,7 +25,7 @@ FOLDER = Source(
             nargs=-1,
             required=True,
             metavar="SRC...",
-            type=click.Path(path_type=Path, file_okay=False),
+            type=DIRECTORY,
         ),
         click.Option(["--count"], type=int, help="Number of photos. Default: all usable ones."),
     ),
