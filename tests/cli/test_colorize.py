@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import photochrom
+from photochrom.batch.process_pool import WorkerStartError
 from photochrom.batch.report import Result as BatchResult
 from photochrom.cli import main
 from photochrom.errors import RunError
@@ -105,6 +106,19 @@ def test_an_interrupt_prints_the_counts(run, photo_file: Path, monkeypatch: pyte
     assert result.stderr.split("\n")[0] == "1 done, 0 skipped, 0 failed"
 
 
+def test_workers_that_cannot_start_end_it_with_one_sentence(
+    run, photo_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def cannot_start(*_: object, **__: object) -> Iterator[BatchResult]:
+        raise WorkerStartError("cannot start a worker process")
+        yield
+
+    monkeypatch.setattr("photochrom.batch.runner.colorize_all", cannot_start)
+    result = run(photo_file.parent)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "Error: cannot start a worker process"
+
+
 def test_wrong_usage_exits_with_2(run, photo_file: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     for arguments, reason in [
@@ -113,6 +127,10 @@ def test_wrong_usage_exits_with_2(run, photo_file: Path, tmp_path: Path):
         ((tmp_path / "empty",), "has no photo"),
         ((photo_file, "-o", photo_file), "give a folder"),
         ((photo_file, "--colour"), "No such option"),
+        (("",), "an input is empty; give a photo, or . for the current folder"),
+        (("file://",), "an input is empty"),
+        ((photo_file, "-o", ""), "the name of the folder for the results is empty"),
+        ((photo_file, "--report", ""), "it is empty; give a path"),
     ]:
         result = run(*arguments)
         assert result.exit_code == 2
@@ -406,6 +424,13 @@ def test_a_single_photo_in_color_is_colorized_with_a_warning(run, colored: Path)
     assert result.stderr.splitlines()[-1] == "1 done, 0 skipped, 0 failed"
 
 
+def test_the_warning_says_what_becomes_of_the_colors(run, colored: Path, tmp_path: Path):
+    result = run(colored, "-o", tmp_path, "--strength", "0")
+    assert result.stderr == "1 done, 0 skipped, 0 failed\n"
+    result = run(colored, "-o", tmp_path, "--strength", "0.5", "--overwrite")
+    assert "it is in colour; its own colours are mixed with new ones\n" in result.stderr
+
+
 def test_a_photo_with_our_mark_is_in_color(run, photo_file: Path, tmp_path: Path):
     run(photo_file, "-o", tmp_path / "out")
     (tmp_path / "out" / "old.jpg").rename(photo_file.with_name("marked.jpg"))
@@ -422,6 +447,22 @@ def test_results_get_the_mode_of_their_photos_and_their_times_on_request(run, ph
     run(photo_file, "--overwrite", "--times", "--sidecar")
     assert output.stat().st_mtime_ns == 9 * 10**17
     assert output.with_name("old-color.jpg.xmp").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_sidecar_that_exists_leaves_no_result_behind(run, photo_file: Path, tmp_path: Path):
+    output = photo_file.with_name("old-color.jpg")
+    sidecar = photo_file.with_name("old-color.jpg.xmp")
+    sidecar.write_text("mine")
+    report = tmp_path / "report.jsonl"
+    result = run(photo_file, "--sidecar", "--report", report)
+    assert f"failed {photo_file}: {sidecar} exists already; remove it" in result.stderr
+    assert sidecar.read_text() == "mine"
+    assert not output.exists()
+    sidecar.unlink()
+    result = run(photo_file, "--sidecar", "--resume", report)
+    assert result.stderr.splitlines()[-1] == "1 done, 0 skipped, 0 failed"
+    assert output.exists()
+    assert sidecar.exists()
 
 
 def test_a_sidecar_is_read_and_one_is_written_on_request(run, photo_file: Path, tmp_path: Path):

@@ -19,6 +19,7 @@ from multiprocessing.connection import wait as wait_for_objects
 from typing import Any, Generic, Self, TypeVar
 
 from photochrom.cores import available_cores
+from photochrom.errors import PhotochromError
 from photochrom.safe_path import safe_path
 
 Item = TypeVar("Item")
@@ -41,7 +42,7 @@ class WorkerError(RuntimeError):
     """A worker process returned no outcome."""
 
 
-class WorkerStartError(WorkerError):
+class WorkerStartError(WorkerError, PhotochromError):
     """A worker process ended several times before it was ready."""
 
 
@@ -217,7 +218,10 @@ class _Worker:
                 error = self._receive(max(timeout, MIN_START_TIMEOUT))
             except WorkerDiedError as death:
                 if attempt == MAX_START_ATTEMPTS or self._closed:
-                    raise WorkerStartError(f"cannot start a worker process: {death}") from death
+                    raise WorkerStartError(
+                        f"cannot start a worker process: {death}; free memory, or use fewer "
+                        "processes"
+                    ) from death
             else:
                 if error is not None:
                     raise error

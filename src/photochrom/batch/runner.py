@@ -19,7 +19,7 @@ from photochrom.batch.resuming import changed_output, skipped
 from photochrom.batch.transfers import colorize_anywhere, map_in_threads, temporary_folder
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
-from photochrom.colorize.hints import check_hints
+from photochrom.colorize.hints import Hint, check_hints
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path, no_hints_error
 from photochrom.colorize.options import GEOMETRY_OPTIONS
 from photochrom.cores import count_cores
@@ -153,11 +153,10 @@ def colorize_file(
         if recolor is not True and is_colored(page):
             if recolor is False and is_first and not hints:
                 raise _InColorError
-            warning = "it is in colour; its own colours are lost"
-            if any(hint.color == "original" for hint in hints):
-                warning += ", except where a hint keeps them"
-            metadata = page.metadata.with_warning(warning)
-            page = dataclasses.replace(page, metadata=metadata)
+            warning = _warn_of_lost_colors(options.get("strength", 1.0), hints)
+            if warning is not None:
+                metadata = page.metadata.with_warning(warning)
+                page = dataclasses.replace(page, metadata=metadata)
         page = colorizer(page, hints=hints, **options)
         if is_first:
             packet = page.metadata.xmp
@@ -189,7 +188,12 @@ def colorize_file(
             flatten=format is not None,
         )
         if sidecar and packet is not None:
-            write_sidecar(output, packet, overwrite=is_replaced, like=status)
+            try:
+                write_sidecar(output, packet, overwrite=is_replaced, like=status)
+            except PhotoError:
+                if not is_replaced:  # or the next run would take the photo for done
+                    output.unlink()
+                raise
         output_version = read_version(output, checksum=checksum)
     except _InColorError:
         reason = "it is in colour already; --recolor colorizes it"
@@ -215,6 +219,17 @@ def colorize_file(
         output_version=output_version,
         hints=job.hints,
     )
+
+
+def _warn_of_lost_colors(strength: float, hints: Sequence[Hint]) -> str | None:
+    """Return what becomes of the colours of a photo in colour; None if they stay as they are."""
+    if strength == 0:
+        return None
+    warning = "it is in colour; its own colours are "
+    warning += "mixed with new ones" if strength < 1 else "lost"
+    if any(hint.color == "original" for hint in hints):
+        warning += ", except where a hint keeps them"
+    return warning
 
 
 def geometry_of(options: Mapping[str, Any]) -> Geometry:
