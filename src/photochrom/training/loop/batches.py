@@ -70,11 +70,13 @@ def load_batch(
 ) -> Batch:
     """Load this process's part of the photos `indices`, and seed torch for the step.
 
-    All random numbers follow from the recipe's seed and `step`, the number of steps before.
+    All random numbers follow from the recipe's seed and `step`, the number of steps before. Those
+    of the photos differ from those that follow, of windows and dropout: of one seed, the flips of
+    both would be the same and cancel each other.
     """
     settings = recipe.data
-    seed = (recipe.seed * 1_000_003 + step) * 2 + 1
-    draw = torch.Generator().manual_seed(seed)
+    seed = (recipe.seed * 1_000_003 + step) * 2
+    draw = torch.Generator().manual_seed(seed + 1)
     torch.manual_seed(seed)
     local = local_slice(fabric, len(indices))
     size, enlarge = settings.image_size, settings.enlarge_small
@@ -85,7 +87,8 @@ def load_batch(
         return torch.randint(2**32, (len(indices),), generator=draw)[local].tolist()
 
     if settings.flip:
-        flip = (torch.rand(len(indices), generator=draw) < 0.5)[local].to(fabric.device)
+        flip = (torch.rand(len(indices), generator=draw) < 0.5)[local]
+        flip = flip.to(fabric.device, non_blocking=True)
         rgb = torch.where(flip[:, None, None, None], rgb.flip(2), rgb)
     L, ab = to_L_ab(rgb)
     ab = ab * settings.saturation

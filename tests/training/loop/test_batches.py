@@ -1,0 +1,35 @@
+"""The batch of a step."""
+
+from pathlib import Path
+
+import numpy as np
+from lightning_fabric import Fabric
+from PIL import Image
+
+from photochrom.training.data.packed import PackedPhotos
+from photochrom.training.loop.batches import load_batch
+from photochrom.training.loop.steps import augmentation
+from photochrom.training.losses.objective import Objective
+from photochrom.training.recipes.loading import named_recipe
+from photochrom.training.recipes.recipe import override
+from support.data import pack
+
+
+def test_flips_of_photos_and_of_windows_are_independent(tmp_path: Path) -> None:
+    """L grows to the right in every photo, so its direction tells what both flips do together."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    ramp = np.broadcast_to(np.arange(0, 240, 5, dtype=np.uint8), (48, 48))
+    for i in range(9):
+        Image.fromarray(np.dstack([ramp, ramp, ramp + np.uint8(i)])).save(folder / f"{i}.png")
+    data = pack(folder, tmp_path / "data", size=48, validation=1, min_chroma=0)
+    photos = PackedPhotos(data, "train")
+    fabric = Fabric(accelerator="cpu", devices=1)
+    settings = {"adversarial.window": 0.75, "data.image_size": 32, "data.batch_size": 8}
+    recipe = override(named_recipe("tiny"), settings)
+    flipped = 0
+    for step in range(50):
+        batch = load_batch(fabric, recipe, photos, list(range(8)), step)
+        L = augmentation(fabric, batch, Objective.of(recipe), step)(batch.L).L
+        flipped += int((L[..., 0] > L[..., -1]).all(dim=(1, 2)).sum())
+    assert 150 < flipped < 250  # of 400
