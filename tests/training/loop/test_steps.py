@@ -17,6 +17,8 @@ from photochrom.training.loop.steps import gan_step as take_gan_step
 from photochrom.training.loop.steps import generator_step as take_generator_step
 from photochrom.training.losses import views
 from photochrom.training.losses.objective import Losses, Objective
+from photochrom.training.losses.regularizers import r1
+from photochrom.training.losses.views import DiscriminatorSample
 from photochrom.training.networks.discriminators import PatchDiscriminator, ProjectedDiscriminator
 from photochrom.training.networks.features import _feature_network
 from photochrom.training.networks.residual import ResidualGenerator
@@ -431,10 +433,22 @@ def test_lazy_regularization(fabric: Fabric) -> None:
     always = gan_step(fabric, networks, *toy(), 1, regularization=every)["d_r1"]
     sometimes = [
         gan_step(fabric, networks, *toy(), 1, regularization=lazy, step=step)["d_r1"]
-        for step in range(5)
+        for step in range(8)
     ]
-    assert sometimes[1:4] == [0, 0, 0]
-    assert sometimes[4] == pytest.approx(4 * float(always), rel=0.2)
+    assert [value > 0 for value in sometimes] == [True, *[False] * 4, True, False, False]
+    assert sometimes[5] == pytest.approx(4 * float(always), rel=0.2)
+
+
+@pytest.mark.parametrize(("interval", "count"), [(16, 4), (4, 2), (4, 3), (2, 2)])
+def test_lazy_regularization_reaches_all_networks_alike(interval: int, count: int) -> None:
+    output = OUTPUTS.parse({"kind": "ab"}).build()
+    view = views.View(torch.zeros(1, 1, 2, 2), torch.zeros(1, 3, 2, 2), output)
+    used = []
+    for step in range(interval**2 * count):
+        real = replace(view, step=step)
+        if r1(DiscriminatorSample(real, real, lambda one: one.photo), interval=interval) > 0:
+            used.append(real.index(["network"] * count))
+    assert [used.count(i) for i in range(count)] == [interval] * count
 
 
 @pytest.mark.parametrize("adversarial", [True, False])

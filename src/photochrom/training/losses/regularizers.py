@@ -19,13 +19,15 @@ def r1(sample: DiscriminatorSample, *, interval: Count = 1) -> Tensor:
 
     Args:
         sample: The photos.
-        interval: The term is computed in every `interval`-th step and multiplied by `interval`; in
-            the other steps it is 0 (Karras et al. 2020, lazy regularization).
+        interval: The term is computed in one of `interval` steps and multiplied by `interval`; in
+            the others it is 0 (Karras et al. 2020, lazy regularization). Which one it is moves on
+            by one each time, so that all networks that steps use in turn are regularized.
 
     Reference:
         Mescheder et al. 2018, equation (9).
     """
-    if sample.real.step % interval:
+    cycle, position = divmod(sample.real.step, interval)
+    if position != cycle % interval:
         return torch.zeros((), device=sample.real.photo.device)
     gradient = sample.gradient(sample.real.photo)
     return 0.5 * interval * gradient.square().sum(dim=(1, 2, 3)).mean()
