@@ -267,13 +267,12 @@ def _describe_metrics(run: Path) -> str:
     """Return a table for each split that the run was evaluated on."""
     parts = []
     for split in SPLITS:
-        path = metrics_path(run, split)
-        if path.is_file():
-            data, evaluation = read_evaluation(run, split)
-            fingerprint = json.loads(path.read_text("utf-8")).get("fingerprint", "not recorded")
+        if metrics_path(run, split).is_file():
+            measured = read_evaluation(run, split)
             parts.append(
-                f"On the {split} split of `{data}` (fingerprint `{fingerprint}`), with 95 % "
-                f"intervals over photos:\n\n{evaluation_table([evaluation])}"
+                f"On the {split} split of `{measured.data}` (fingerprint "
+                f"`{measured.fingerprint or 'not recorded'}`), with 95 % intervals over photos:\n\n"
+                f"{evaluation_table([measured.evaluation])}"
             )
     return "\n".join(parts).rstrip() or "Not evaluated."
 

@@ -75,7 +75,9 @@ def test_evaluate_returns_values_and_writes_files(data: Path, tmp_path: Path) ->
     written = json.loads((out / "metrics.json").read_text())
     assert [Evaluation.from_json(e) for e in written["evaluations"]] == found
     assert written["split"] == "validation"
-    assert read_evaluation(run) == ("data", found[0])
+    assert read_evaluation(run).data == "data"
+    assert read_evaluation(run).fingerprint == PackedPhotos(data, "validation").fingerprint
+    assert read_evaluation(run).evaluation == found[0]
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
     assert float(rows[1]["mse"]) == grey["mse"][0]
     assert float(rows[1]["mse_low"]) == grey["mse"][1]
@@ -131,7 +133,7 @@ def test_evaluation_on_the_test_split_has_files_of_its_own(tmp_path: Path) -> No
     photos = find_photos([write_photos(tmp_path / "photos", 4)])
     prepare(photos, tmp_path / "data", size=32, splits=dict.fromkeys(photos, "test"))
     (found,) = evaluate([str(run)], tmp_path / "data", split="test", progress=False)
-    assert read_evaluation(run, "test") == ("data", found)
+    assert read_evaluation(run, "test").evaluation == found
     assert len(read_scores(run / "scores-test.csv")["run"].photos) == found.n == 4
     with pytest.raises(RunError, match="not evaluated on a full validation split yet"):
         read_evaluation(run)

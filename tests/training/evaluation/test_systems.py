@@ -31,6 +31,26 @@ def test_runs_that_differ_in_the_seed_only_are_a_system(tmp_path: Path) -> None:
         group_runs([tmp_path])
 
 
+def test_the_data_of_a_system_are_those_of_one_fingerprint(tmp_path: Path) -> None:
+    """Folders of one name may have different photos, and a folder may be renamed."""
+    runs = []
+    for i, (path, fingerprint) in enumerate([("a/x", "aaa"), ("b/x", "bbb"), ("c/renamed", "aaa")]):
+        run = write_evaluated_run(tmp_path / f"{i:04d}-unet-l1", changes={"seed": i})
+        environment = {"data": path, "data_fingerprint": fingerprint}
+        (run / "environment.json").write_text(json.dumps(environment))
+        runs.append(run)
+    assert group_runs(runs) == {"unet-l1": [runs[0], runs[2]], "0001-unet-l1": [runs[1]]}
+
+
+def test_a_system_measured_on_different_photos_is_refused(tmp_path: Path) -> None:
+    runs = [
+        write_evaluated_run(tmp_path / str(i), changes={"seed": i}, fingerprint=fingerprint)
+        for i, fingerprint in enumerate(["aaa", "bbb"])
+    ]
+    with pytest.raises(RunError, match=r"0 was evaluated on flickr and .*1 on other photos"):
+        table1(runs)
+
+
 def test_mean_and_standard_deviation_over_seeds() -> None:
     evaluations = [Evaluation(f"run{i}", 5, {"mse": (x, 0, 1)}) for i, x in enumerate((1, 2, 6))]
     mean = mean_over_seeds("ours", evaluations)

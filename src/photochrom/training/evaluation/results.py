@@ -95,8 +95,19 @@ def scores_path(run: Path, split: Split) -> Path:
     return run / ("scores.csv" if split == "validation" else f"scores-{split}.csv")
 
 
-def read_evaluation(run: Path, split: Split = "validation") -> tuple[str, Evaluation]:
-    """Return the name of the data set in a run's metrics.json, and the evaluation.
+@dataclass(frozen=True)
+class RunEvaluation:
+    """What the metrics.json of a run holds."""
+
+    data: str
+    """The name of the data set."""
+    fingerprint: str
+    """Of the data set; empty in a file of an earlier version."""
+    evaluation: Evaluation
+
+
+def read_evaluation(run: Path, split: Split = "validation") -> RunEvaluation:
+    """Read a run's metrics.json.
 
     Raises:
         RunError: If the file is missing or damaged.
@@ -108,7 +119,11 @@ def read_evaluation(run: Path, split: Split = "validation") -> tuple[str, Evalua
     try:
         content = json.loads(path.read_text("utf-8"))
         (evaluation,) = content["evaluations"]
-        return str(content["data"]), Evaluation.from_json(evaluation)
+        return RunEvaluation(
+            str(content["data"]),
+            str(content.get("fingerprint", "")),
+            Evaluation.from_json(evaluation),
+        )
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path} is damaged; run {command} again") from error
 

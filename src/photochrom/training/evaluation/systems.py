@@ -46,10 +46,15 @@ def group_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:
 
 
 def _training_data(run: Path) -> str:
-    """Return the name of the data set a run was trained on; empty if it has no environment.json."""
+    """Return the fingerprint of the data set a run was trained on.
+
+    That of an older run is the name of the folder; it is empty without an environment.json.
+    """
     if not (run / "environment.json").is_file():
         return ""
-    return Path(str(read_environment(run).get("data", ""))).name
+    environment = read_environment(run)
+    name = Path(str(environment.get("data", ""))).name
+    return str(environment.get("data_fingerprint", name))
 
 
 def _name(runs: Sequence[Path]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from photochrom.errors import DataError
+from photochrom.errors import DataError, RunError
 from photochrom.training.data.splits import Split
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import Evaluation, read_evaluation, to_csv
@@ -183,7 +183,8 @@ def table1(
         split: Split that they were measured on.
 
     Raises:
-        RunError: If a directory is not a run, or was not evaluated.
+        RunError: If a directory is not a run, or was not evaluated, or if the runs of a system were
+            evaluated on different photos.
         RecipeError: If a recipe cannot be read.
     """
     system_of = {read_source(name): name for name in recipe_names()}
@@ -191,8 +192,15 @@ def table1(
     for name, of_group in group_runs(runs).items():
         system = system_of.get(read_recipe(of_group[0]).source, of_group[0].name)
         measured = [read_evaluation(run, split) for run in of_group]
-        photos = f"{measured[0][1].n} of {measured[0][0]}"
-        mean = mean_over_seeds(name, [evaluation for _, evaluation in measured])
+        first = measured[0]
+        for run, other in zip(of_group, measured, strict=True):
+            if other.fingerprint != first.fingerprint:
+                raise RunError(
+                    f"{of_group[0]} was evaluated on {first.data} and {run} on other photos, of "
+                    f"{other.data}; evaluate both on one data set"
+                )
+        photos = f"{first.evaluation.n} of {first.data}"
+        mean = mean_over_seeds(name, [one.evaluation for one in measured])
         by_system.setdefault(system, []).append((photos, mean))
 
     names = ("mse", "ssim", "psnr", "ciede2000", "colorfulness_ratio")
