@@ -1,13 +1,16 @@
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from photochrom import color
 from photochrom.color import FloatArray
+from photochrom.training.networks.color_classes import soft_encode
 from photochrom.training.networks.outputs import AbOutput, LabOutput, Output, RgbOutput
 from photochrom.training.tensors import (
     denormalize_lab,
@@ -15,6 +18,33 @@ from photochrom.training.tensors import (
     rgb_to_lab,
     to_L_ab,
 )
+
+
+class _Copies(TorchDispatchMode):
+    """Counts the copies of tensors from the CPU to another device."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        target = (kwargs or {}).get("device")
+        if func is torch.ops.aten._to_copy.default and target not in (None, args[0].device):
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_constants_are_copied_to_a_device_once() -> None:
+    """A copy to a GPU waits for all that the GPU has to do."""
+    photos = torch.zeros(2, 16, 16, 3, dtype=torch.uint8, device="meta")
+    counts = []
+    for _ in range(2):
+        with _Copies() as copies:
+            _, ab = to_L_ab(photos)
+            soft_encode(ab)
+        counts.append(copies.count)
+    assert counts[1] == 0
+
 
 OUTPUTS: dict[str, Output] = {"ab": AbOutput(), "lab": LabOutput(), "rgb": RgbOutput()}
 

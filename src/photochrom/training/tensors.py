@@ -52,7 +52,7 @@ def to_L_ab(rgb_uint8: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N802 (L is the
     """
     count, height, width, _ = rgb_uint8.shape
     device = rgb_uint8.device
-    levels, to_xyz, to_lab, offset = (x.to(device) for x in _conversion_constants())
+    levels, to_xyz, to_lab, offset = _conversion_constants(device)
     lab = torch.empty(count, 3, height * width, device=device)
     pixels = rgb_uint8.view(count, -1, 3).transpose(1, 2)
     chunk = 1 if device.type == "cpu" else count
@@ -69,8 +69,8 @@ def to_L_ab(rgb_uint8: Tensor) -> tuple[Tensor, Tensor]:  # noqa: N802 (L is the
 
 
 @cache
-def _conversion_constants() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the constants of `to_L_ab`.
+def _conversion_constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the constants of `to_L_ab`; cached, as each copy to a GPU waits for its last kernel.
 
     Returns:
         Linear light of the 256 levels; the matrix from linear light to XYZ, divided by the white
@@ -84,7 +84,7 @@ def _conversion_constants() -> tuple[Tensor, Tensor, Tensor, Tensor]:
         np.array([[0, 116, 0], [500, -500, 0], [0, 200, -200]], np.float32) / scale,
         np.array([[-16], [0], [0]], np.float32) / scale - np.array([[1], [0], [0]], np.float32),
     )
-    table, to_xyz, to_lab, offset = (torch.from_numpy(x) for x in arrays)
+    table, to_xyz, to_lab, offset = (torch.from_numpy(x).to(device) for x in arrays)
     return table, to_xyz, to_lab, offset
 
 

@@ -6,7 +6,7 @@ weights: with `gan` and `l1`, equation (7) of the report.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Literal
 
 import torch
@@ -62,7 +62,14 @@ def classes(sample: Sample, *, uniform: PositiveFraction = 0.5) -> Tensor:
     """
     if not isinstance(sample.output, ClassesOutput):
         raise RecipeError("the term classes needs classes of ab; set output.kind=classes")
-    return class_loss(sample.prediction, sample.ab, rebalancing_weights(sample.prior(), uniform))
+    weights = _class_weights(sample.prior(), uniform, sample.ab.device)
+    return class_loss(sample.prediction, sample.ab, weights)
+
+
+@lru_cache(maxsize=1)
+def _class_weights(prior: Tensor, uniform: float, device: torch.device) -> Tensor:
+    """Return `rebalancing_weights`; cached, as all steps have the same prior."""
+    return rebalancing_weights(prior, uniform).to(device)
 
 
 def perceptual(sample: Sample, *, networks: Networks = ("tu-efficientnet_lite0",)) -> Tensor:

@@ -177,14 +177,20 @@ def _nearest_bins(ab: Tensor, count: int) -> tuple[Tensor, Tensor]:
     Returns:
         Both of shape (B, count, H, W), from near to far.
     """
-    centres = torch.from_numpy(bin_centres()).to(ab.device)
-    candidates, last = torch.from_numpy(_candidates()).to(ab.device), len(_candidates()) // 2
+    centres, candidates = _bins_on(ab.device)
+    last = len(candidates) // 2
     points = ab.detach().movedim(1, -1).float() * AB_SCALE
     cells = (points / GRID).round().long().clamp(-last, last) + last
     near = candidates[cells[..., 0], cells[..., 1]]
     squared = (centres[near] - points[..., None, :]).square().sum(-1)
     squared, order = squared.topk(count, largest=False)
     return squared.movedim(-1, 1), near.gather(-1, order).movedim(-1, 1)
+
+
+@cache
+def _bins_on(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return `bin_centres` and `_candidates`; cached, as a copy to a GPU waits for its kernels."""
+    return torch.from_numpy(bin_centres()).to(device), torch.from_numpy(_candidates()).to(device)
 
 
 @cache
