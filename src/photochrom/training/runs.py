@@ -30,7 +30,7 @@ from torch import nn
 from photochrom.cores import count_cores
 from photochrom.errors import RunError
 from photochrom.imagefile.atomic import write_atomic
-from photochrom.training.recipes.recipe import Recipe, override
+from photochrom.training.recipes.recipe import Inference, Recipe, override
 
 Keep = Literal["last", "best", "all"] | int
 
@@ -133,9 +133,7 @@ def save_generator(run: Path, generator: nn.Module) -> None:
 def load_generator(
     run: Path, changes: Mapping[str, bool] = MappingProxyType({})
 ) -> tuple[nn.Module, Recipe]:
-    """Return the trained generator of a run, on the CPU and in eval mode, and its recipe.
-
-    Batch norms and dropout are as in `Recipe.inference`.
+    """Return the trained generator of a run, on the CPU and as `prepare_inference`, and its recipe.
 
     Args:
         run: The run directory.
@@ -148,14 +146,19 @@ def load_generator(
     recipe = override(read_recipe(run), {f"inference.{key}": v for key, v in changes.items()})
     generator = build_generator(without_pretrained_weights(recipe))
     load_weights(generator, run)
+    prepare_inference(generator, recipe.inference)
+    return generator, recipe
+
+
+def prepare_inference(generator: nn.Module, inference: Inference) -> None:
+    """Put a generator into eval mode, with batch norms and dropout as in a recipe."""
     generator.eval()
     for layer in generator.modules():
-        if recipe.inference.batch_statistics and isinstance(layer, nn.BatchNorm2d):
+        if inference.batch_statistics and isinstance(layer, nn.BatchNorm2d):
             layer.track_running_stats = False
             layer.running_mean = layer.running_var = None
-        elif recipe.inference.dropout and isinstance(layer, nn.Dropout):
+        elif inference.dropout and isinstance(layer, nn.Dropout):
             layer.train()
-    return generator, recipe
 
 
 def without_pretrained_weights(recipe: Recipe) -> Recipe:

@@ -1,6 +1,8 @@
 """Monitoring of training: samples, metrics on validation photos, warnings, finite losses."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ from photochrom.errors import RunError
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.evaluation.image_grid import image_grid
 from photochrom.training.evaluation.metrics import colorfulness, psnr
-from photochrom.training.recipes.recipe import Recipe
+from photochrom.training.recipes.recipe import Inference, Recipe
+from photochrom.training.runs import prepare_inference
 from photochrom.training.tensors import denormalize_lab, lab_to_rgb, to_L_ab
 
 SAMPLES = 400
 """Largest number of photos of the validation split for colourfulness and PSNR."""
 _PART = 8
-"""Number of photos that are colorized at once."""
+"""Number of photos that are colorized at once, if batch norms do not depend on it."""
 GRID_ROWS = 6
 """Number of them in the image grid."""
 GREY_RATIO = 0.2
@@ -74,7 +77,8 @@ def monitor(
     Raises:
         NonFiniteLossError: If a photo is colorized with infinite values or NaN.
     """
-    rows, metrics = _colorize_samples(generator, photos, recipe)
+    with _ready_for_inference(generator, recipe.inference):
+        rows, metrics = _colorize_samples(generator, photos, recipe)
     line |= metrics
     line["colorfulness_ratio"] = metrics["colorfulness"] / max(metrics["colorfulness_truth"], 1e-6)
     line["warnings"] = list_warnings(line)
@@ -87,21 +91,39 @@ def monitor(
     writer.flush()
 
 
+@contextmanager
+def _ready_for_inference(generator: nn.Module, inference: Inference) -> Iterator[None]:
+    """Prepare a generator for inference; give its batch norms their running averages back."""
+    norms = [
+        (layer, layer.track_running_stats, layer.running_mean, layer.running_var)
+        for layer in generator.modules()
+        if isinstance(layer, nn.BatchNorm2d)
+    ]
+    prepare_inference(generator, inference)
+    try:
+        yield
+    finally:
+        for layer, is_tracked, mean, variance in norms:
+            layer.track_running_stats = is_tracked
+            layer.running_mean, layer.running_var = mean, variance
+
+
 @torch.no_grad()
 def _colorize_samples(
     generator: nn.Module, photos: PackedPhotos, recipe: Recipe
 ) -> tuple[list[list[NDArray[np.uint8]]], dict[str, float]]:
     """Return rows of grey, generated and real photos, and metrics for the log.
 
-    `grey_share` is the share of photos whose output is grey.
+    Photos have `data.image_size`. `grey_share` is the share of photos whose output is grey.
     """
     count = min(SAMPLES, len(photos))
     data, output = recipe.data, recipe.output.build()
-    generator.eval()
+    norms = [layer for layer in generator.modules() if isinstance(layer, nn.BatchNorm2d)]
+    part = _PART if all(norm.running_mean is not None for norm in norms) else 1
     rows: list[list[NDArray[np.uint8]]] = []
     scores: list[tuple[float, float, float]] = []
-    for start in range(0, count, _PART):
-        indices = list(range(start, min(start + _PART, count)))
+    for start in range(0, count, part):
+        indices = list(range(start, min(start + part, count)))
         rgb = photos.batch(
             indices, data.image_size, None, data.crop_min, enlarge=data.enlarge_small
         )
