@@ -217,7 +217,8 @@ def keep_epoch(run: Path, generator: nn.Module, recipe: Recipe, keep: Keep) -> N
     save_generator(kept, generator)
     write_atomic(kept / "recipe.json", recipe.to_json().encode())
     if keep != "all":
-        for other in sorted(folder.iterdir())[: -1 if keep == "best" else -keep]:
+        epochs = sorted(folder.glob("[0-9]*"), key=lambda path: int(path.name))
+        for other in epochs[: -1 if keep == "best" else -keep]:
             shutil.rmtree(other)
 
 

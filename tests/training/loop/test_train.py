@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
 from safetensors.torch import load_file
+from torch import nn
 
 from photochrom.errors import DataError, ModelError, RecipeError, RunError
 from photochrom.training.data.packed import PackedPhotos
@@ -25,7 +26,14 @@ from photochrom.training.loop.train import train
 from photochrom.training.onnx.export import export
 from photochrom.training.recipes.loading import named_recipe, recipe_names
 from photochrom.training.recipes.recipe import Recipe, override
-from photochrom.training.runs import Keep, load_generator, read_environment, read_log
+from photochrom.training.runs import (
+    Keep,
+    append_log,
+    keep_epoch,
+    load_generator,
+    read_environment,
+    read_log,
+)
 from photochrom.training.tensors import to_L_ab
 from support.data import pack
 from support.photos import write_photos
@@ -604,6 +612,16 @@ def test_best_epoch_is_the_one_with_the_highest_psnr(data: Path, tmp_path: Path)
     best = max(read_log(run), key=lambda line: line["psnr"])
     (folder,) = (run / "epochs").iterdir()
     assert int(folder.name) == best["epoch"]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("best", ["1001"]), (2, ["1000", "1001"])])
+def test_epochs_of_four_digits_come_after_those_of_three(
+    keep: Keep, kept: list[str], tmp_path: Path
+) -> None:
+    for epoch in range(998, 1002):
+        append_log(tmp_path, {"epoch": epoch, "psnr": epoch / 100})
+        keep_epoch(tmp_path, nn.Conv2d(1, 1, 1), L1_ONLY, keep)
+    assert sorted(path.name for path in (tmp_path / "epochs").iterdir()) == sorted(kept)
 
 
 def test_describe_has_parameter_counts() -> None:
