@@ -9,10 +9,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from photochrom.errors import RecipeError
+from photochrom.training.loop.building import build
 from photochrom.training.networks.color_classes import BINS, class_loss
 from photochrom.training.networks.dynamic_unet import DynamicUNet, PixelShuffleUpsample
 from photochrom.training.networks.encoders import build_encoder
 from photochrom.training.networks.zhang2016 import Zhang2016
+from photochrom.training.recipes.loading import named_recipe
+from photochrom.training.recipes.recipe import override
 
 NETWORKS: list[Callable[[], nn.Module]] = [Zhang2016, DynamicUNet]
 
@@ -86,6 +89,18 @@ def test_zhang2016_learns_one_photo() -> None:
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < losses[0] - 0.1
     assert all(p.grad is not None for p in network.parameters())
+
+
+def test_the_discriminator_of_the_dynamic_unet_starts_from_normal_weights() -> None:
+    """As `init_model(PatchDiscriminator(...))` of Shariatnia's tutorial."""
+    settings = {"generator.encoder_weights": "none"}
+    recipe = override(named_recipe("shariatnia-resnet18"), settings)
+    discriminator = build(recipe, torch.device("cpu")).discriminator
+    assert discriminator is not None
+    weights = [
+        layer.weight.detach() for layer in discriminator.modules() if isinstance(layer, nn.Conv2d)
+    ]
+    assert [weight.std().item() for weight in weights] == pytest.approx([0.02] * 5, rel=0.1)
 
 
 def test_parameters_of_the_dynamic_unet_are_fastais() -> None:

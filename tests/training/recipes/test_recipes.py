@@ -244,6 +244,12 @@ def test_invalid_settings_are_rejected(key: str, text: str, message: str) -> Non
         ("unet-patchgan", {"optimization.lr_pretrain": 1e-3}, "no effect without pretraining"),
         ("unet-l1", {"adversarial.lr_d": 1e-4}, "adversarial needs a discriminator; set discr"),
         ("unet-l1", {"objective.gan.weight": 1}, "objective.gan needs a discriminator"),
+        ("tiny", {"objective.gan": None}, "the discriminator has no effect, as no term"),
+        (
+            "unet-l1",
+            {"initialization.discriminator_scheme": "he"},
+            "discriminator_scheme needs a discriminator",
+        ),
         (
             "photochrom",
             {"adversarial.loss.label_real": 0.9},

@@ -49,7 +49,7 @@ def build(recipe: Recipe, device: torch.device) -> Networks:
     initialize(generator, scheme, skip=("encoder",) if pretrained else ())
     discriminator = build_discriminator(recipe)
     if discriminator is not None:
-        initialize(discriminator, scheme)
+        initialize(discriminator, recipe.initialization.discriminator_scheme or scheme)
     for network in (generator, discriminator):
         if network is not None:
             network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

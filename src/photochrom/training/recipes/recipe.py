@@ -113,13 +113,18 @@ class Adversarial(Settings):
     epochs, the discriminator first. None: both in every step."""
 
 
+Scheme = Literal["normal", "he", "variance-scaling", "default"]
+
+
 class Initialization(Settings):
     """The weights before the first step."""
 
-    scheme: Literal["normal", "he", "variance-scaling", "default"] = "default"
+    scheme: Scheme = "default"
     """`normal`: normally distributed with a standard deviation of 0.02; `he`: He et al. 2015;
     `variance-scaling`: TensorFlow's default, half the variance of `he`; `default`: PyTorch's.
     Pretrained encoders keep their weights."""
+    discriminator_scheme: Scheme | None = None
+    """That of the discriminator; None: `scheme`."""
     generator_weights: str = "none"
     """`none`, or the path of a run with the same generator or of an ONNX file exported from one."""
 
@@ -234,6 +239,18 @@ class Recipe(Settings):
                     f"objective.{needing[0]} needs a discriminator; set discriminator.kind, or "
                     f"objective.{needing[0]}=none"
                 )
+            if self.initialization.discriminator_scheme is not None:
+                raise RecipeError(
+                    "initialization.discriminator_scheme needs a discriminator; set "
+                    "discriminator.kind, or initialization.discriminator_scheme=none"
+                )
+        elif all(
+            term.kind in TERMS.names and term.kind != "gan" for term in self.objective.values()
+        ):
+            raise RecipeError(
+                "the discriminator has no effect, as no term of the objective reads its logits; "
+                "set objective.gan.weight, or discriminator=none"
+            )
         if schedule.pretrain_epochs > 0:
             missing = [name for name in schedule.pretrain_terms if name not in self.objective]
             if missing or not schedule.pretrain_terms:
@@ -413,14 +430,14 @@ def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
 def derive(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Return a recipe with changes, as nested dicts; `quoted` is not inherited.
 
-    If the discriminator is removed, `adversarial` and the terms of the kind `gan` are as well.
+    If the discriminator is removed, its settings and the terms of the kind `gan` are as well.
 
     Raises:
         RecipeError: If a key is unknown or a value is invalid.
     """
     values = merge({**recipe.to_dict(), "quoted": ()}, changes)
     if recipe.discriminator is not None and values.get("discriminator") is None:
-        del values["adversarial"]
+        del values["adversarial"], values["initialization"]["discriminator_scheme"]
         terms = values["objective"].items()
         values["objective"] = {name: term for name, term in terms if term.get("kind") != "gan"}
     return Recipe.from_dict(values)
