@@ -109,7 +109,9 @@ test("a photo is added, shown and downloaded", async () => {
   const { ask, add } = start();
   const state = await add(await makeFile(), "folder/a%26b.jpg");
   expect(state).toMatchObject({ name: "a&b.jpg", status: "ready", error: null, notes: [] });
-  expect(state).toMatchObject({ width: 96, height: 64, pages: 1, output_name: "a&b-color.jpg" });
+  expect(state).toMatchObject({ width: 96, height: 64, pages: 1 });
+  expect(state).not.toHaveProperty("output_name"); // nor what else no page reads
+  expect(state).not.toHaveProperty("revision");
   const path = `photos/${state.id}`;
   const before = await ask(`${path}/before?max_size=48`);
   expect(before.headers["Content-Type"]).toBe("image/jpeg");
@@ -219,7 +221,7 @@ test("what is no photo fails with a sentence, and is tried again", async () => {
   expect((await ask(`photos/${state.id}/after`)).status).toBe(409);
   const again = await ask(`photos/${state.id}/retry`, { method: "POST", json: {} });
   expect(again.json).toMatchObject({ status: "waiting", error: null });
-  expect(await waitFor(state.id)).toMatchObject({ status: "failed", revision: 2 });
+  expect(await waitFor(state.id)).toMatchObject({ status: "failed" });
 });
 
 test("photos of an earlier visit are there again, in their order", async () => {
@@ -305,6 +307,36 @@ test("an archive that is stopped ends with the results so far", async () => {
   await ask(`archives/${id}`, { method: "DELETE" });
   expect(await ((await zip).body as Blob).text()).toContain("a.jpg: the download was stopped");
   expect((await ask(`archives/${id}`)).json).toMatchObject({ finished: true, stopped: true });
+});
+
+test("an archive of photos that are all removed is not returned", async () => {
+  const { ask, add } = start();
+  const { id: photo } = await add(await makeFile());
+  const photos = [photo, photo].map((id) => ({ id, look: {} }));
+  const { id } = (await ask("archives", { method: "POST", json: { photos } })).json;
+  const zip = ask(`archives/${id}/photochrom.zip`);
+  await ask("photos", { method: "DELETE" });
+  expect((await zip).status).toBe(404);
+  expect((await zip).json.detail).toBe("this zip is not here any more; start another one");
+});
+
+test.each([0, 1])("an archive lacks photo %i, which is removed while it is made", async (index) => {
+  const { ask, add } = start();
+  const names = ["a.jpg", "b.jpg"];
+  const photos = [];
+  for (const name of names) {
+    photos.push({ id: (await add(await makeFile(), name)).id, look: {} });
+  }
+  const { id } = (await ask("archives", { method: "POST", json: { photos } })).json;
+  const zip = ask(`archives/${id}/photochrom.zip`);
+  await ask(`photos/${photos[index].id}`, { method: "DELETE" });
+  const text = await ((await zip).body as Blob).text();
+  const removed = names[index];
+  expect(text).toContain(`${removed}: it was removed meanwhile`);
+  expect(text).not.toContain(removed.replace(".", "-color."));
+  expect(text).toContain(names[1 - index].replace(".", "-color."));
+  const state = (await ask(`archives/${id}`)).json;
+  expect(state).toMatchObject({ done: 2, failed: [removed], finished: true, stopped: false });
 });
 
 test("a lack of memory is said as such", async () => {

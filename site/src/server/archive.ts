@@ -1,6 +1,7 @@
 // Several results in one zip file: the counterpart of photochrom.web.archive.
 
 import { ZipWriter, outputName, safeName, uniqueName } from "../files/index.ts";
+import { PhotoError } from "../types.ts";
 import type { Look } from "../types.ts";
 import { asPhotoError, isBroken } from "./errors.ts";
 import { checkReady } from "./pictures.ts";
@@ -45,19 +46,28 @@ export class Archive {
     if (!this.#isFinished) this.#stop.abort();
   }
 
-  /** Make the results one after the other, and return the zip. */
-  async make(pictures: Pictures): Promise<Blob> {
+  /**
+   * Make the results one after the other, and return the zip.
+   *
+   * @param isThere Tells whether a photo was not removed meanwhile.
+   */
+  async make(pictures: Pictures, isThere: (photo: PagePhoto) => boolean): Promise<Blob> {
     this.isStarted = true;
     const zip = new ZipWriter();
     const names = new Set<string>();
     const missing: string[] = [];
     const { signal } = this.#stop;
+    const checkThere = (photo: PagePhoto) => {
+      if (!isThere(photo)) throw new PhotoError("it was removed meanwhile");
+    };
     for (const { photo, look } of this.#items) {
       this.#name = outputName(photo.name, look);
       try {
         signal.throwIfAborted();
+        checkThere(photo);
         checkReady(photo);
         const result = await pictures.result(photo, look, signal, RANK.archive);
+        checkThere(photo);
         await zip.add(uniqueName(safeName(this.#name), names), result);
         if (look.hints.length) {
           // Under the name of the photo, with which it can be dropped again.

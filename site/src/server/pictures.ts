@@ -40,8 +40,6 @@ const MAX_VERSIONS = 20; // answers for one photo that are kept, for undo
 /** A photo on the page. */
 export interface PagePhoto extends KeptPhoto {
   status: "waiting" | "working" | "ready" | "failed";
-  /** Increases when the status changes. */
-  revision: number;
   /** Stops the preparation. */
   preparation: AbortController | null;
   versions: { key: string; hints: Hint[][] }[];
@@ -96,7 +94,6 @@ export class Pictures {
       photo.status = "failed";
       photo.failure = describeFailure(error, photo.name);
     }
-    photo.revision++;
     this.#onChange(photo);
   }
 

@@ -1,7 +1,7 @@
 // The answers to the page's requests: the counterpart of web/page.py, for the photos of one tab.
 
 import type { Colorizer } from "../engine/colorizer.ts";
-import { outputName, sanitizeName } from "../files/index.ts";
+import { sanitizeName } from "../files/index.ts";
 import type { Answer, FromWorker, Gone, KeptPhoto, ModelChoice } from "../protocol.ts";
 import { ModelError, PhotoError } from "../types.ts";
 import type { Rectangle } from "../types.ts";
@@ -71,7 +71,6 @@ export class Server {
       ...kept,
       look,
       status,
-      revision: 0,
       preparation: null,
       versions: [],
     };
@@ -109,6 +108,7 @@ export class Server {
     if (method === "POST") return json(this.#add(query.get("name")!, file!), 201);
     if (method === "DELETE") {
       for (const photo of this.#photos.values()) this.#pictures.forget(photo);
+      for (const archive of this.#archives.values()) archive.stop();
       this.#photos.clear();
       this.#archives.clear();
       this.#post({ type: "forget", ids: null });
@@ -135,7 +135,6 @@ export class Server {
       info: null,
       failure: null,
       status: "waiting",
-      revision: 0,
       preparation: null,
       versions: [],
     };
@@ -223,8 +222,7 @@ export class Server {
   }
 
   async #handleArchive(id: string, action: string, method: string): Promise<Answer> {
-    const archive = this.#archives.get(id);
-    if (!archive) throw new HttpError(404, "this zip is not here any more; start another one");
+    const archive = this.#findArchive(id);
     if (method === "DELETE") {
       archive.stop();
       return NO_CONTENT;
@@ -233,8 +231,15 @@ export class Server {
     if (archive.isStarted) {
       throw new HttpError(409, "this zip was downloaded already; start another one");
     }
-    const content = await archive.make(this.#pictures);
+    const content = await archive.make(this.#pictures, ({ id }) => this.#photos.has(id));
+    this.#findArchive(id); // all photos may have been removed meanwhile
     return attachment(new File([content], "photochrom.zip", { type: "application/zip" }));
+  }
+
+  #findArchive(id: string): Archive {
+    const archive = this.#archives.get(id);
+    if (!archive) throw new HttpError(404, "this zip is not here any more; start another one");
+    return archive;
   }
 
   /** Return the state of a photo as the page knows it. */
@@ -258,8 +263,6 @@ export class Server {
       max_size: this.#pictures.maxSize(photo),
       notes,
       warnings: (info?.warnings ?? []).map(sentence),
-      output_name: outputName(photo.name, look),
-      revision: photo.revision,
     };
   }
 

@@ -1,6 +1,7 @@
 """Several results in one zip file, streamed while they are made."""
 
 import asyncio
+import contextlib
 import io
 import secrets
 import zipfile
@@ -99,23 +100,24 @@ class Archive:
                 for index, (photo, look) in enumerate(self._items):
                     self._start_jobs(service, index)
                     self._name = photo.output_name(look)
-                    try:
-                        result = await self._wait(index)
-                    except _PHOTO_ERRORS as error:
-                        missing.append(f"{photo.name}: {error}\r\n")
-                        self._failed.append(photo.name)
-                    else:
-                        if result is None:
-                            missing.append(f"{photo.name}: the download was stopped\r\n")
-                            continue
+                    with contextlib.ExitStack() as stack:
                         try:
+                            result = await self._wait(index)
+                            if result is None:
+                                missing.append(f"{photo.name}: the download was stopped\r\n")
+                                continue
+                            stack.callback(photo.remove_result, result.path)
+                            file = stack.enter_context(result.path.open("rb"))
                             name = unique_name(safe_name(self._name), names)
                             entry = zipfile.ZipInfo.from_file(result.path, name)
+                        except _PHOTO_ERRORS as error:
+                            removed = isinstance(error, FileNotFoundError)
+                            reason = "it was removed meanwhile" if removed else error
+                            missing.append(f"{photo.name}: {reason}\r\n")
+                            self._failed.append(photo.name)
+                        else:
                             entry.external_attr = 0o644 << 16
-                            with (
-                                result.path.open("rb") as file,
-                                archive.open(entry, "w") as target,
-                            ):
+                            with archive.open(entry, "w") as target:
                                 while chunk := file.read(_CHUNK_SIZE):
                                     target.write(chunk)
                                     yield buffer.take()
@@ -123,8 +125,6 @@ class Archive:
                                 # Under the name of the upload, with which it can be dropped again.
                                 name = unique_name(safe_name(photo.name + FILE_SUFFIX), names)
                                 archive.writestr(name, format_hints(look.hints))
-                        finally:
-                            photo.remove_result(result.path)
                     self._done += 1
                     yield buffer.take()
                 if missing:
