@@ -212,6 +212,27 @@ def test_client_that_does_not_read_is_disconnected(
     assert ended
 
 
+@pytest.mark.parametrize(("least", "complete"), [(connections.MIN_READ, True), (1 << 30, False)])
+def test_client_that_reads_slowly_gets_everything(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, least: int, complete: bool
+):
+    monkeypatch.setattr(connections, "TIMEOUT", 0.6)
+    monkeypatch.setattr(connections, "MIN_READ", least)
+    size = 16_000_000
+
+    async def large(_: Request) -> Response:
+        return Response(bytes(size))
+
+    with run_server(Starlette(routes=[Route("/", large)])) as server:
+        slow = connect(server, A, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while received < size and (part := slow.recv(200_000)):
+                received += len(part)
+                time.sleep(0.02)
+    assert (received >= size) == complete
+
+
 def test_only_own_faults_are_printed(connect: Connect, capfd: pytest.CaptureFixture[str]):
     get = b"GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
     with run_server(_make_app()) as server:

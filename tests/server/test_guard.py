@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 from starlette.responses import Response
 from starlette.types import Message
 
+from photochrom.cli.server import allowed_hosts
 from photochrom.server.guard import SECURITY_HEADERS, RequestGuard
 from support.server import make_jpeg
 
@@ -37,13 +38,29 @@ def test_given_hosts_are_accepted():
     app = FastAPI()
     app.add_middleware(RequestGuard, hosts=["photos.example.org"], max_bytes=10)
     client = TestClient(app)
-    for host, status in (("Photos.example.org:80", 404), ("10.0.0.1", 421), ("localhost", 421)):
+    for host, status in (("Photos.example.org:80", 404), ("10.0.0.1", 404), ("localhost", 421)):
         assert client.get("/", headers={"host": host}).status_code == status
 
 
 @pytest.mark.parametrize(
+    ("names", "host"), [((), "0.0.0.0"), (("nas.local",), "0.0.0.0"), ((), "nas.local")]
+)
+def test_address_that_is_printed_is_accepted(names: tuple[str, ...], host: str):
+    app = FastAPI()
+    app.add_middleware(RequestGuard, hosts=allowed_hosts(names, host), max_bytes=10)
+    client = TestClient(app)
+    printed = "192.168.1.5" if host == "0.0.0.0" else host
+    for accepted in (f"{printed}:8000", "localhost:8000", "127.0.0.1", "[::1]:8000", *names):
+        assert client.get("/", headers={"host": accepted}).status_code == 404
+    assert client.get("/", headers={"host": "evil.example"}).status_code == 421
+
+
+@pytest.mark.parametrize(
     ("origin", "status"),
-    [("http://localhost", 200), ("http://evil.example", 403), ("null", 403), (None, 200)],
+    [
+        *(("http://localhost", 200), ("HTTP://LOCALHOST", 200), (None, 200)),
+        *((origin, 403) for origin in ("http://evil.example", "null", "http://[", "http://a]b")),
+    ],
 )
 def test_other_origins_are_rejected(web_client: TestClient, origin: str | None, status: int):
     headers = {} if origin is None else {"origin": origin}

@@ -86,11 +86,9 @@ def _parse_networks(
         ) from error
 
 
-def allowed_hosts(names: tuple[str, ...], host: str) -> list[str] | None:
+def allowed_hosts(names: tuple[str, ...], host: str) -> list[str]:
     """Return the `hosts` of `RequestGuard` for the options --name and --host."""
-    from photochrom.server.guard import LOOPBACK_HOSTS
-
-    return [*names, host, *LOOPBACK_HOSTS] if names else None
+    return [*names, host, "localhost"]
 
 
 def serve(

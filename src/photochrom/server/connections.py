@@ -20,12 +20,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_CONNECTIONS = 512
 MAX_CLIENT_CONNECTIONS = 128
 TIMEOUT = 30.0
-"""Seconds for a request's header, and for a client to read a part of a response."""
+"""Seconds for a request's header, and for a client to read `MIN_READ` of a response."""
+MIN_READ = 32_000
+"""Bytes, of the 64 KiB or more that a client has yet to read when its timer starts."""
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 
 class Connection(H11Protocol):
-    """A connection that is closed if it waits too long for a header or for a client to read.
+    """A connection that is closed if its header takes too long, or its client reads too slowly.
 
     If there are too many connections, the one that has waited longest for a header, or was refused,
     is closed for a new one. uvicorn has neither: connections without a header would use up all file
@@ -95,7 +97,18 @@ class Connection(H11Protocol):
         if not (self.is_waiting() or self.flow.write_paused):
             self._unwatch()
         elif self._timer is None:
-            self._timer = self.loop.call_later(TIMEOUT, self.abort)
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        self._unread = self.transport.get_write_buffer_size()
+        self._timer = self.loop.call_later(TIMEOUT, self._time_out)
+
+    def _time_out(self) -> None:
+        """Close the connection, or go on if the client reads."""
+        if self._unread - self.transport.get_write_buffer_size() < MIN_READ:
+            self.abort()
+        else:
+            self._start_timer()
 
     def _unwatch(self) -> None:
         if self._timer is not None:

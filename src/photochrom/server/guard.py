@@ -31,7 +31,6 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
 }
 """Default headers of every response; the default of Cache-Control is `no-store`."""
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
 ErrorHandler = Callable[[Any], JSONResponse]
 STOP_SLOW_BODIES = "photochrom.stop_slow_bodies"
 """The key of the function in a scope's extensions that rejects all bodies below `min_rate`."""
@@ -62,8 +61,8 @@ class RequestGuard:
 
         Args:
             app: The application.
-            hosts: Allowed values of the Host header, without ports; None: all IP addresses and
-                `LOOPBACK_HOSTS`. Other names are rejected, against DNS rebinding.
+            hosts: Allowed names in the Host header, without ports; None: localhost. IP addresses
+                are always allowed. Other names are rejected, against DNS rebinding.
             max_bytes: Maximum size of a file; a request's body may be slightly larger.
             uploads: Paths whose bodies may have this size; others, which are read into memory, may
                 have 1 MB at most. None: all.
@@ -77,7 +76,7 @@ class RequestGuard:
             min_rate: Bytes per second.
         """
         self.app = app
-        self.hosts = None if hosts is None else {host.lower() for host in hosts}
+        self.hosts = {"localhost"} if hosts is None else {host.lower() for host in hosts}
         self.max_bytes = max_bytes
         self.uploads = uploads
         self.max_bodies = max_bodies
@@ -117,7 +116,7 @@ class RequestGuard:
             )
         if method not in _SAFE_METHODS:
             origin = headers.get("origin")
-            if origin and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+            if origin and origin.lower().partition("://")[2] != headers.get("host", "").lower():
                 return error_response(403, f"requests from pages of {origin} are not allowed")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > max_bytes + _MAX_FORM_OVERHEAD:
@@ -149,9 +148,7 @@ class RequestGuard:
                 body.stop()
 
     def _is_allowed(self, host: str) -> bool:
-        if self.hosts is not None:
-            return host in self.hosts
-        return host in LOOPBACK_HOSTS or _is_ip_address(host)
+        return host in self.hosts or _is_ip_address(host)
 
 
 def client_network(address: str) -> str:

@@ -64,7 +64,7 @@ def create_app(folder: Path, hosts: Sequence[str] | None = None) -> FastAPI:
 
     Args:
         folder: The folder of the study.
-        hosts: Allowed host names; None: IP addresses and localhost.
+        hosts: As for `RequestGuard`.
 
     Raises:
         DataError: If the study is missing or damaged.
