@@ -63,8 +63,7 @@ def fake_state(number: int) -> dict[str, Any]:
     return {
         **{"id": f"id{number}", "name": f"{number}.jpg", "status": "ready", "position": None},
         **{"error": None, "error_code": None, "width": 40, "height": 30, "pages": 1},
-        **{"look": LOOK, "max_size": 256, "notes": [], "warnings": [], "revision": 1},
-        "output_name": f"{number}-color.jpg",
+        **{"look": LOOK, "max_size": 256, "notes": [], "warnings": []},
     }
 
 

@@ -28,7 +28,10 @@ from photochrom.cli.colorize import colorize
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.web.app import create_app
 from photochrom.web.limits import Limits
+from photochrom.web.looks import Look
 from photochrom.web.responses import ResultResponse
+from photochrom.web.service import ResultFile
+from photochrom.web.sessions import UploadedPhoto
 from support.models import write_model
 from support.photos import draw
 from support.server import get_service, make_jpeg, run_server
@@ -64,7 +67,6 @@ def test_photo_from_upload_to_download(client: TestClient, tiny_onnx: Path, tmp_
     assert arrived["status"] in ("waiting", "working")
     (photo,) = wait_until_ready(client)
     assert (photo["width"], photo["height"], photo["pages"]) == (700, 500, 1)
-    assert photo["output_name"] == "Großmutter 1910-color.jpg"
     address = f"/photos/{photo['id']}"
     before, after = (read_image(client.get(f"{address}/{view}")) for view in ("before", "after"))
     assert before.shape == after.shape == (500, 700, 3)
@@ -110,8 +112,7 @@ def test_result_equals_command_line(
     (expected,) = tmp_path.glob("old*-color*")
     assert result.content == expected.read_bytes()
     assert f'filename="{expected.name}"' in result.headers["content-disposition"]
-    saved = client.patch(f"/photos/{photo['id']}", json=look).json()
-    assert saved["output_name"] == expected.name
+    assert client.patch(f"/photos/{photo['id']}", json=look).status_code == 200
     image = np.asarray(Image.open(expected).convert("RGB")).astype(int)
     after = read_image(client.get(f"/photos/{photo['id']}/after", params=query))
     before = read_image(client.get(f"/photos/{photo['id']}/before", params=query))
@@ -371,7 +372,19 @@ def test_new_size_is_predicted_once_and_changes_nothing_else(
     assert client.patch(address, json={"size": 40}).json()["look"]["size"] == 40
     assert len(tasks) == 1
     assert wait_until_ready(client) == [
-        photo | {"look": DEFAULT_LOOK | {"size": 40}}  # neither status nor revision changes
+        photo | {"look": DEFAULT_LOOK | {"size": 40}}  # the status does not change
+    ]
+
+
+def test_polls_do_not_open_the_file(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    opened: list[str] = []
+    monkeypatch.setattr("photochrom.web.sessions.becomes_png", lambda p: bool(opened.append(p)))
+    upload(client, make_jpeg())
+    (photo,) = wait_until_ready(client)
+    assert len(opened) == 1  # by its preparation
+    assert list(photo) == [
+        *("id", "name", "status", "position", "error", "error_code", "width", "height", "pages"),
+        *("look", "max_size", "notes", "warnings"),
     ]
 
 
@@ -477,7 +490,6 @@ def test_failed_photo_is_prepared_again(
     assert answer.json()["status"] in ("waiting", "working")
     (photo,) = wait_until_ready(client)
     assert (photo["status"], photo["error"], photo["look"]["saturation"]) == ("ready", None, 2)
-    assert photo["revision"] > failed["revision"]
     assert client.post(f"/photos/{photo['id']}/retry", json={}).json() == photo
 
 
@@ -581,6 +593,33 @@ def test_zip_lists_failed_photos(web_app: FastAPI, client: TestClient):
     assert archive.namelist() == ["old-color.jpg", "NOT COLORIZED.txt"]
     message = archive.read("NOT COLORIZED.txt").decode()
     assert message == "old.jpg: cannot read old.jpg: No such file or directory\r\n"
+
+
+def test_zip_lists_a_photo_that_is_removed_while_it_is_made(
+    web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("a.jpg", "b.jpg"):
+        upload(client, make_jpeg(), name)
+    first, second = wait_until_ready(client, 2)
+    service = get_service(web_app)
+    session = service.sessions.get(client.cookies["photochrom"])
+    assert session is not None
+    colorize = service.colorize
+
+    async def colorize_and_remove(photo: UploadedPhoto, look: Look) -> ResultFile:
+        result = await colorize(photo, look)
+        if photo.id == first["id"]:
+            session.remove(photo)
+        return result
+
+    monkeypatch.setattr(service, "colorize", colorize_and_remove)
+    address = start_archive(client, [{"id": first["id"]}, {"id": second["id"]}])
+    archive = zipfile.ZipFile(io.BytesIO(client.get(f"{address}/photochrom.zip").content))
+    assert archive.testzip() is None
+    assert archive.namelist() == ["b-color.jpg", "NOT COLORIZED.txt"]
+    assert archive.read("NOT COLORIZED.txt") == b"a.jpg: it was removed meanwhile\r\n"
+    state = client.get(address).json()
+    assert (state["done"], state["failed"], state["finished"]) == (2, ["a.jpg"], True)
 
 
 @pytest.mark.parametrize(
@@ -688,6 +727,14 @@ def test_reasons_why_photos_are_gone(web_app: FastAPI, client: TestClient):
     assert gone() == "restarted"
     client.cookies.clear()
     assert gone() is None
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_session_survives_a_link_from_another_site(web_client: TestClient, scheme: str):
+    web_client.cookies.clear()
+    _, *attributes = web_client.get(f"{scheme}://localhost/").headers["set-cookie"].split("; ")
+    expected = ["HttpOnly", "Path=/", "SameSite=lax"]  # strict: the link would begin another one
+    assert attributes == expected + (["Secure"] if scheme == "https" else [])
 
 
 def test_sessions_are_separate(client: TestClient):

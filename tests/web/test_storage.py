@@ -207,14 +207,29 @@ def test_who_fills_the_server_hears_what_to_do(server: tuple[FastAPI, str]):
         full = owner.post("/photos", **send)  # type: ignore[arg-type]
         assert full.status_code == 507
         assert full.json()["detail"].startswith("your photos take 3 of the 5 MB")
-        for how in ("page", "API"):
-            other = _upload(url, how, _noise(3 * MB))
+        for how, size in (("page", 3 * MB), ("API", 2 * MB)):
+            other = _upload(url, how, _noise(size))
             assert other.status_code == 507
             assert other.json()["detail"].endswith("photos of others; try again in 10 min")
             assert 500 < int(other.headers["retry-after"]) <= 600
         assert owner.get(f"/photos/{photo['id']}/result").status_code == 200
         owner.delete(f"/photos/{photo['id']}")
         assert owner.post("/photos", **send).status_code == 201  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("how", "size"), [("page", 6 * MB), ("API", 3 * MB)])
+def test_file_that_never_fits_is_refused_for_good(
+    tiny_onnx: Path, folder: Path, how: str, size: int
+):
+    limits = Limits(max_bytes=8 * MB, max_disk_bytes=5 * MB)
+    with run_server(create_app([tiny_onnx], limits=limits, processes=1)) as url:
+        response = _upload(url, how, bytes(size))
+    assert response.status_code == 413
+    assert response.json()["detail"] == (
+        "the file is too large: it takes up to 6 MB of disk space, and this server has 5 MB; "
+        "send a smaller one"
+    )
+    assert "retry-after" not in response.headers
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs the address 127.0.0.2")

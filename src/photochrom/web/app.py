@@ -19,7 +19,7 @@ from photochrom.web.job_queue import QueueFullError
 from photochrom.web.limits import Limits
 from photochrom.web.predictions import RemovedError
 from photochrom.web.service import Service
-from photochrom.web.storage import StorageFullError
+from photochrom.web.storage import FileTooLargeError, StorageFullError
 from photochrom.web.template import STATIC, create_environment
 
 
@@ -78,6 +78,7 @@ def create_app(
             PhotochromError: 400,
             QueueFullError: _retry_later,
             StorageFullError: _retry_later,
+            FileTooLargeError: 413,
             RemovedError: 404,
             WorkerTimeoutError: _timed_out,
             WorkerError: 500,

@@ -93,7 +93,12 @@ def routes(service: Service, templates: Environment) -> APIRouter:
         if not session_key(request):
             key = service.sessions.new_key()
             response.set_cookie(
-                COOKIE, key, path=cookie_path(request), httponly=True, samesite="strict"
+                COOKIE,
+                key,
+                path=cookie_path(request),
+                httponly=True,
+                samesite="lax",  # strict: a link from another site would begin another session
+                secure=request.url.scheme == "https",
             )
         return response
 
@@ -290,8 +295,6 @@ def _photo_json(service: Service, photo: UploadedPhoto) -> dict[str, Any]:
         "max_size": info and service.models.max_size(photo.look.model, info.sizes),
         "notes": notes,
         "warnings": [_sentence(warning) for warning in info.warnings] if info else [],
-        "output_name": photo.output_name(photo.look),
-        "revision": photo.revision,
     }
 
 

@@ -99,7 +99,6 @@ class Pictures:
         except Exception as error:  # noqa: BLE001 (any error is shown on the page)
             photo.status, photo.error_code = "failed", "server"
             photo.error = f"{photo.name} could not be colorized: {error}"
-        photo.revision += 1
 
     async def versions(self, photo: UploadedPhoto, look: Look) -> list[dict[str, Any]]:
         """Return changes of a look whose results differ: of its hints, or of its size.

@@ -138,6 +138,7 @@ class Service:
             path: The file of an upload in a session.
 
         Raises:
+            FileTooLargeError: If it never fits.
             StorageFullError: If it does not fit.
         """
         size = int(request.headers.get("content-length", self.limits.max_bytes))
@@ -158,7 +159,7 @@ class Service:
 
         Raises:
             HTTPException: If the body is too large.
-            StorageFullError: If it does not fit.
+            Exception: As `reserve`.
         """
         size = 0
         async with self.reserve(request, path=path):

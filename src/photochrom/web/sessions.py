@@ -80,8 +80,6 @@ class UploadedPhoto:
     error_code: str | None = None
     """As of `TaskFailure`; "server": the photo is not the reason, it can be tried again."""
     info: PhotoInfo | None = None
-    revision: int = 0
-    """Increases when status or error change."""
     preparation: "asyncio.Task[None] | None" = None
     predictions: Predictions[PredictionKey, PredictionFiles] = field(
         default_factory=lambda: Predictions(_MAX_PREDICTIONS, PredictionFiles.remove)

@@ -33,6 +33,10 @@ class StorageFullError(PhotochromError):
         """Seconds after which the client should try again."""
 
 
+class FileTooLargeError(PhotochromError):
+    """A file is larger than the quota."""
+
+
 class Storage:
     """A folder with a quota. For one event loop.
 
@@ -81,8 +85,14 @@ class Storage:
             stop_slow: Rejects slow uploads, to make room for this one.
 
         Raises:
+            FileTooLargeError: If it never fits.
             StorageFullError: If it does not fit.
         """
+        if size > self.max_bytes:
+            raise FileTooLargeError(
+                f"the file is too large: it takes up to {size / 1e6:.0f} MB of disk space, and "
+                f"this server has {self.max_bytes / 1e6:g} MB; send a smaller one"
+            )
         sender = client or ""
         limit = self.max_bytes + (self.headroom if client is None else 0)
         if not self._has_room(size, limit, sender):
