@@ -10,7 +10,9 @@ from photochrom.cli import main
 from photochrom.color import rgb_to_lab
 from photochrom.errors import VideoError
 from photochrom.video.pipeline import colorize_video
+from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.shots.hints import read_timed_hints
+from photochrom.video.shots.shot import find_shots
 from support.models import write_model
 from support.video import Frame, read_frames, still_shot, write_video
 
@@ -85,3 +87,25 @@ def test_a_film_in_colour_is_refused(tiny_onnx: Path, tmp_path: Path):
     with pytest.raises(VideoError, match=r"is in colour already; colorize it .* --recolor"):
         colorize_video(film, tmp_path / "b.mkv", model=tiny_onnx, processes=1)
     assert [file.name for file in tmp_path.iterdir()] == ["a.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("colored", "is_colored"),
+    [([0, 3, 6, 9], True), ([0, 3], False), ([6, 9], False), ([], False)],
+)
+@pytest.mark.parametrize("lead", [0, 1, 2])
+def test_a_shot_without_an_examined_frame_is_as_those_around_it(
+    colored: list[int], is_colored: bool, lead: int
+):
+    shift = -lead % 3
+    analysis = VideoAnalysis(
+        timestamps=list(range(12)),
+        durations=[1] * 12,
+        checksums=[0] * 12,
+        keyframes=[0],
+        cuts=[0, 4 + shift, 6 + shift],
+        flashes=[],
+        colored=[index + shift for index in colored if index + shift < 12],
+        lead=lead,
+    )
+    assert find_shots(analysis)[1].is_colored == is_colored

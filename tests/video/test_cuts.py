@@ -42,6 +42,12 @@ def test_flash_is_no_cut():
         assert detect(frames) == ([0], list(range(6, 6 + length)))
 
 
+def test_frames_of_a_flash_may_differ_from_each_other():
+    frames = pan(12, 0)
+    frames[6], frames[7] = np.full((64, 96), 250, np.uint8), pan(1, 1)[0]
+    assert detect(frames) == ([0], [6, 7])
+
+
 def test_fade_and_dark_frames_are_no_cuts():
     frames = pan(16, 0)
     faded = [frame * max(0.0, 1 - n / 12) for n, frame in enumerate(frames)]

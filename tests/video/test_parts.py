@@ -1,3 +1,5 @@
+import json
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,12 @@ from PIL import Image
 
 from photochrom.cli import main
 from photochrom.errors import PhotochromError, VideoError
-from photochrom.video.pipeline import colorize_video
+from photochrom.video.pipeline import colorize_video, list_shots
 from photochrom.video.reading.source import probe
 from photochrom.video.shots.analysis import analyse
 from photochrom.video.shots.hints import read_timed_hints
 from photochrom.video.shots.parts import TimeRange, analyse_part
+from photochrom.video.shots.times import parse_time
 from support.models import write_model
 from support.video import read_frames, still_shot, write_video
 
@@ -150,6 +153,32 @@ def test_hints_and_shots_of_a_part_have_the_times_of_the_film(tmp_path: Path):
     assert messages == ["2 of 3 hints lie outside of the part"]
     assert "0:00:00.400" in shots.read_text()
     assert "0:00:00.800" in shots.read_text()
+
+
+def test_times_of_the_list_end_a_part_at_their_frame(tmp_path: Path):
+    """At 23.976 frames per second, the list rounds about half of them down."""
+    stamps = [round(12800 * index * 1001 / 24000) for index in range(20)]
+    frames = still_shot(10) + still_shot(10, 1)
+    path = write_video(tmp_path / "a.mp4", frames, timestamps=stamps)
+    model, shots = tmp_path / "a.onnx", tmp_path / "shots.json"
+    write_model(model, hints=3)
+    list_shots(path, shots)
+    end = re.findall(r'"start": "(.*?)"', shots.read_text())[1]
+    assert parse_time(end) < Fraction(stamps[10], 12800)
+    hints = tmp_path / "hints.json"
+    hints.write_text(json.dumps([{"time": end, "x": 1, "y": 2, "color": "red"}]))
+    messages: list[str] = []
+    result = colorize_video(
+        *(path, tmp_path / "b.mkv"),
+        model=model,
+        processes=1,
+        hints=read_timed_hints(hints),
+        part=TimeRange(end=parse_time(end)),
+        shots=shots,
+        notify=messages.append,
+    )
+    assert (result.frames, result.shots, result.hints) == (10, 1, [])
+    assert messages == ["1 of 1 hints lie outside of the part"]
 
 
 def test_another_part_is_another_run(tmp_path: Path, tiny_onnx: Path):

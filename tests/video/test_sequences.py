@@ -359,6 +359,11 @@ def test_existing_pictures_are_not_replaced(tmp_path: Path, colorize: Colorize):
     with pytest.raises(PhotochromError, match=r"b006.png exists already; use --overwrite"):
         colorize(tmp_path / "scan", tmp_path / "new" / "b%03d.png", progress=write_another)
     assert (tmp_path / "new" / "b006.png").stat().st_size == 0
+    for name in ("b005.png", "b006.png"):  # nor by the same command again
+        with pytest.raises(PhotochromError, match=rf"{name} exists already; use --overwrite"):
+            colorize(tmp_path / "scan", tmp_path / "new" / "b%03d.png")
+        (tmp_path / "new" / "b005.png").unlink(missing_ok=True)
+    assert (tmp_path / "new" / "b006.png").stat().st_size == 0
 
 
 def test_unsupported_requests_are_refused_before_any_work(tmp_path: Path, colorize: Colorize):

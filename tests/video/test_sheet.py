@@ -10,6 +10,11 @@ from PIL import Image
 
 from photochrom.cli import main
 from photochrom.color import lab_to_rgb, rgb_to_lab
+from photochrom.color.icc import BT709, build_profile
+from photochrom.imagefile.metadata import Metadata
+from photochrom.imagefile.photo import Photo
+from photochrom.imagefile.reading import open_photo
+from photochrom.imagefile.writing import save_photo
 from photochrom.video.colors import sheet as sheets
 from photochrom.video.pipeline import colorize_video, preview_video
 from photochrom.video.shots.hints import read_timed_hints
@@ -136,6 +141,32 @@ def test_neither_out_nor_a_preview(film: Path):
     result = run(film)
     assert result.exit_code == 2
     assert "give OUT, or --sheet or --shots for a preview without OUT" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--sheet", "s.png", "--codec", "vp9"), "--codec has no effect without OUT; give it"),
+        (("--sheet", "s.png", "--no-steady"), "--no-steady has no effect without OUT; give it"),
+        (("--shots", "s.json", "--recolor"), "--recolor has no effect without OUT or --sheet;"),
+        (("--shots", "s.json", "--model", "a.onnx"), "--model has no effect without OUT or --sh"),
+    ],
+)
+def test_options_without_effect_are_refused(film: Path, options: tuple[str, ...], message: str):
+    result = run(film, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_sheet_of_pictures_is_in_srgb_whatever_their_profile(tiny_onnx: Path, tmp_path: Path):
+    profile, scan = build_profile(1.0, BT709), tmp_path / "scan"
+    scan.mkdir()
+    for number, frame in enumerate(still_shot(3)):
+        linear = Photo(np.repeat(frame[..., None] // 4, 3, axis=2), metadata=Metadata(icc=profile))
+        save_photo(linear, scan / f"{number}.png")
+    preview_video(scan, sheet=tmp_path / "s.png", model=tiny_onnx, processes=1)
+    shown = read_image(tmp_path / "s.png")[8 : 8 + TILE[1], 8 : 8 + TILE[0]]
+    assert shown.mean() == pytest.approx(open_photo(scan / "1.png").to_srgb().mean(), rel=0.1)
 
 
 def test_a_list_of_shots_without_out(film: Path, tmp_path: Path):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from photochrom.cli.extras import need
 from photochrom.cli.rendering_options import device_option, model_option, rendering_options
@@ -117,6 +118,8 @@ def video(
     from the checkpoint in OUT.partial. Without OUT, only a contact sheet or a list of shots is
     made.
     """
+    if target is None:
+        _refuse_unused(ctx, sheet)
     need("video")
     from photochrom.video.colors.checkpoint import checkpoint_folder
     from photochrom.video.pipeline import colorize_video, list_shots, preview_video
@@ -137,8 +140,6 @@ def video(
         source["max_pixels"] = max_pixels
     if rate is not None:
         source["rate"] = parse_rate(rate)
-    if target is None and sheet is None and shots is None:
-        raise click.UsageError("give OUT, or --sheet or --shots for a preview without OUT")
     bars = _Bars()
     try:
         if target is not None:
@@ -148,7 +149,8 @@ def video(
             del options["codec"], options["quality"], options["steady"], options["restart"]
             options |= {"sheet": sheet, "shots": shots} | source
             preview_video(path, progress=bars, notify=bars.notify, **options)
-        elif shots is not None:
+        else:
+            assert shots is not None
             source["field"] = options["field"]
             count = list_shots(path, shots, progress=bars, notify=bars.notify, **source)
             bars.notify(f"{shots}: {count} shots")
@@ -161,6 +163,34 @@ def video(
         bars.close()
     if target is not None:
         _print_result(target, result)
+
+
+_ONLY_WITH_OUT = {"codec", "quality", "steady", "restart"}
+_OF_LIST = {"path", "shots", "start", "end", "rate", "max_pixels", "field"}
+
+
+def _refuse_unused(ctx: click.Context, sheet: Path | None) -> None:
+    """Refuse options that have no effect without OUT.
+
+    Raises:
+        click.UsageError: If there are some, or neither a sheet nor a list is asked for.
+    """
+    given = [
+        parameter
+        for parameter in ctx.command.params
+        if ctx.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
+    ]
+    names = {parameter.name for parameter in given}
+    if sheet is None and "shots" not in names:
+        raise click.UsageError("give OUT, or --sheet or --shots for a preview without OUT")
+    unused = names & _ONLY_WITH_OUT if sheet is not None else names - _OF_LIST
+    for parameter in given:
+        if parameter.name in unused:
+            option = (parameter.secondary_opts or parameter.opts)[0]
+            needed = "OUT" if sheet is not None else "OUT or --sheet"
+            raise click.UsageError(
+                f"{option} has no effect without {needed}; give it, or leave {option} out"
+            )
 
 
 def _print_result(target: Path, result: "VideoResult") -> None:

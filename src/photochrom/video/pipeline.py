@@ -155,20 +155,20 @@ def colorize_video(
     analysis = checkpoint.load(folder, checked_settings)
     is_resumed = analysis is not None
     if sheet is not None:
-        check_sheet(sheet, overwrite=output.overwrite or is_resumed)
+        check_sheet(sheet, overwrite=overwrite or is_resumed)
     if analysis is None:
         analysis = analyse_part(video, part, progress)
         checkpoint.create(folder, checked_settings, analysis)
     settings = SegmentSettings(video, folder, output.encoding, model, device, steady, options)
     try:
         found, held = colors.plan(video, analysis, recolor=recolor, notify=notify)
-        if sheet is not None and is_resumed and sheet.exists() and not output.overwrite:
+        if sheet is not None and is_resumed and sheet.exists() and not overwrite:
             notify(f"{sheet} is that of the earlier run; --overwrite makes it again")
         elif sheet is not None:
             make_sheet(
                 *(sheet, analysis, found, SheetSettings(video, model, device, options)),
                 processes=processes,
-                overwrite=output.overwrite,
+                overwrite=overwrite,
                 progress=progress,
                 notify=notify,
             )

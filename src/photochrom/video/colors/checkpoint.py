@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from photochrom.errors import VideoError
+from photochrom.errors import PhotoError, VideoError
 from photochrom.imagefile.atomic import TEMPORARY, make_folder, write_atomic
 from photochrom.video.colors.pass_counter import PassCounter
 from photochrom.video.shots.analysis import VideoAnalysis
@@ -95,9 +95,16 @@ def is_moving(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def moving(folder: Path) -> Iterator[None]:
-    """Note while pictures of the output are moved into place, so that a later run replaces them."""
+    """Note while pictures of the output are moved into place, so that a later run replaces them.
+
+    After a refusal to replace a picture, nothing may be replaced later either.
+    """
     (folder / _MOVING).touch()
-    yield
+    try:
+        yield
+    except PhotoError:
+        (folder / _MOVING).unlink()
+        raise
     (folder / _MOVING).unlink()
 
 

@@ -86,7 +86,7 @@ class SheetSettings:
                     photo = self._render_reference(photo, item.reference, colorizer)
                 elif not item.is_colored:
                     photo = colorizer(photo, hints=item.hints, **self.options)
-                return item.number, _shrink(np.asarray(photo.to_image().convert("RGB")), self.video)
+                return item.number, _shrink(photo.to_srgb(), self.video)
             except PhotochromError as error:
                 return item.number, str(error)
 

@@ -64,7 +64,7 @@ class CutDetector:
 
     def _classify(self, index: int) -> None:
         """Record whether a frame begins a shot or a flash, given the frames after it."""
-        if index < 1 or (self.flashes and self.flashes[-1] == index - 1):
+        if index < 1 or (self.flashes and index <= self.flashes[-1] + 1):
             return
         nearby = range(max(1, index - _NEARBY), min(index + _NEARBY + 1, len(self._differences)))
         usual = median([self._differences[i] for i in nearby if i != index] or [0.0])

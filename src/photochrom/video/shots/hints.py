@@ -15,11 +15,9 @@ from photochrom.video.reading.source import Video
 from photochrom.video.reading.timestamps import format_time
 from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.shots.shot import HeldHint, Shot
-from photochrom.video.shots.times import frame_times, parse_time
+from photochrom.video.shots.times import ROUNDING, frame_times, parse_time
 
 _FORM = '[{"time": "00:01:02.5", "x": 410, "y": 220, "color": "firebrick"}]'
-_ROUNDING = Fraction(1, 1000)
-"""In seconds, of times that a player shows."""
 SNAP = Fraction(1, 10)
 """In seconds. A hint so short before a cut is for the shot after it."""
 
@@ -106,7 +104,7 @@ def hold(
                 f"the hint {hint} lies beyond the end of {video.path} at "
                 f"{format_time(float(end))}; give an earlier time"
             )
-        first = max(bisect_right(times, hint.time + _ROUNDING) - 1, 0)
+        first = max(bisect_right(times, hint.time + ROUNDING) - 1, 0)
         stop = cuts[bisect_right(cuts, first)]
         if stop < len(times) and times[stop] - hint.time <= SNAP:
             first, stop = stop, cuts[bisect_right(cuts, stop)]

@@ -18,9 +18,8 @@ from photochrom.video.shots.analysis import (
     analyse,
     find_times,
 )
+from photochrom.video.shots.times import ROUNDING
 
-_ROUNDING = Fraction(1, 1000)
-"""In seconds, of times that a player shows."""
 _FORMATS_WITH_TIMES = ("matroska", "mov", "mpegts", "asf", "flv")
 """FFmpeg's names of containers that store a time for each frame; MPEG-PS, for one, does not."""
 _SEEK_SECONDS = (0, 10, 60)
@@ -85,15 +84,15 @@ def analyse_part(video: Video, part: TimeRange, progress: ProgressCallback) -> V
 
 def cut_sequence(sequence: PictureSequence, part: TimeRange) -> PictureSequence:
     """Return the pictures of a part."""
-    start = ceil((part.start - _ROUNDING) * sequence.rate)
-    stop = None if part.end is None else ceil((part.end - _ROUNDING) * sequence.rate)
+    start = ceil((part.start - ROUNDING) * sequence.rate)
+    stop = None if part.end is None else ceil((part.end - ROUNDING) * sequence.rate)
     numbers = sequence.numbers[max(start, 0) : stop]
     return replace(sequence, first=numbers.start, count=len(numbers))
 
 
 def _units(video: Video, time: Fraction) -> int:
     """Return a time in the unit of timestamps, such that a rounded one is that of its frame."""
-    return ceil((time - _ROUNDING) / video.time_base)
+    return ceil((time - ROUNDING) / video.time_base)
 
 
 def _find_seek(video: Video, origin: int, start: int) -> int | None:

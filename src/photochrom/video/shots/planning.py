@@ -19,7 +19,7 @@ from photochrom.video.shots.shot import (
     replace_colors,
 )
 from photochrom.video.shots.shot_list import ShotList
-from photochrom.video.shots.times import format_frame_time, frame_times
+from photochrom.video.shots.times import format_frame_time, frame_times, is_between
 
 _Timed = TypeVar("_Timed", TimedHint, TimedReference)
 
@@ -77,7 +77,7 @@ def _inside(
     timed: Sequence[_Timed], times: Sequence[Fraction], name: str, notify: Callable[[str], None]
 ) -> list[_Timed]:
     """Return those hints or references whose time lies in the part that is colorized."""
-    inside = [one for one in timed if times[0] - SNAP <= one.time < times[-1]]
+    inside = [one for one in timed if is_between(one.time, times[0] - SNAP, times[-1])]
     if len(inside) < len(timed):
         notify(f"{len(timed) - len(inside)} of {len(timed)} {name} lie outside of the part")
     return inside

@@ -76,11 +76,19 @@ def find_shots(analysis: VideoAnalysis, cuts: Iterable[int] | None = None) -> li
 
 
 def _is_colored(analysis: VideoAnalysis, first: int, stop: int) -> bool:
-    """Return whether most of the frames that were examined are in colour."""
-    lead = analysis.lead
-    examined = sum(index % SAMPLE_INTERVAL == 0 for index in range(lead + first, lead + stop))
+    """Return whether most of the frames that were examined are in colour.
+
+    In a shot of one or two frames, none may be; it is in colour if those on both sides of it are.
+    """
+    offset = -analysis.lead % SAMPLE_INTERVAL
+    examined = range(first + (offset - first) % SAMPLE_INTERVAL, stop, SAMPLE_INTERVAL)
+    if not examined:
+        after = examined.start
+        around = [after - SAMPLE_INTERVAL, after]
+        existing = [index for index in around if 0 <= index < len(analysis.timestamps)]
+        return bool(existing) and all(index in analysis.colored for index in existing)
     colored = bisect_left(analysis.colored, stop) - bisect_left(analysis.colored, first)
-    return 2 * colored > examined
+    return 2 * colored > len(examined)
 
 
 def replace_colors(shots: Iterable[Shot], *, everywhere: bool) -> list[Shot]:

@@ -16,7 +16,13 @@ from photochrom.video.reading.timestamps import format_time
 from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.shots.references import TimedReference, parse_reference
 from photochrom.video.shots.shot import Shot, find_shots
-from photochrom.video.shots.times import format_frame_time, frame_times, nearest_frame, parse_time
+from photochrom.video.shots.times import (
+    format_frame_time,
+    frame_times,
+    is_between,
+    nearest_frame,
+    parse_time,
+)
 
 _KEYS = {"video", "frames", "shots"}
 _SHOT_KEYS = {"start", "references", "colored"}
@@ -113,14 +119,16 @@ def _cut_out(
     """Return the shots that lie in a part, with the references that do, and their numbers."""
     starts = [shot.start for _, shot in listed]
     first = max(bisect_right(starts, (times[0] + times[1]) / 2) - 1, 0)
-    stop = max(bisect_left(starts, times[-1]), first + 1)
+    stop = max(bisect_left(starts, (times[-2] + times[-1]) / 2), first + 1)
     return [
         (
             number,
             replace(
                 shot,
                 start=max(shot.start, times[0]),
-                references=tuple(r for r in shot.references if times[0] <= r.time < times[-1]),
+                references=tuple(
+                    r for r in shot.references if is_between(r.time, times[0], times[-1])
+                ),
             ),
         )
         for number, shot in listed[first:stop]

@@ -10,6 +10,8 @@ from photochrom.errors import PhotochromError
 from photochrom.video.reading.source import Video
 from photochrom.video.shots.analysis import VideoAnalysis
 
+ROUNDING = Fraction(1, 1000)
+"""In seconds, of times that a player or a list shows: 1 ms more or less is the same frame."""
 _TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,2}):)?(\d{1,7}(?:\.\d{1,9})?)", re.ASCII)
 
 
@@ -39,6 +41,11 @@ def frame_times(video: Video, analysis: VideoAnalysis) -> list[Fraction]:
     """Return the times of all frames, and that of the end."""
     times = [(stamp - analysis.origin) * video.time_base for stamp in analysis.timestamps]
     return [*times, times[-1] + (analysis.durations[-1] * video.time_base or 1 / video.frame_rate)]
+
+
+def is_between(time: Fraction, start: Fraction, end: Fraction) -> bool:
+    """Return whether a time, rounded or not, is that of a frame from `start` until before `end`."""
+    return start <= time + ROUNDING < end
 
 
 def nearest_frame(times: Sequence[Fraction], time: Fraction) -> int | None:
