@@ -30,7 +30,7 @@ def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = 
     from photochrom.training.loop.train import train
     from photochrom.training.recipes.loading import named_recipe
     from photochrom.training.recipes.recipe import override
-    from photochrom.training.runs import read_log, read_recipe
+    from photochrom.training.runs import read_recipe
 
     runs: list[Path] = []
     for number, name in enumerate(STAGES):
@@ -40,10 +40,8 @@ def train_stages(folder: Path, settings: Mapping[str, str], *, progress: bool = 
         recipe = override(named_recipe(name), {**initial, **settings})
         if run.exists():
             recipe = read_recipe(run)
-        if not run.exists() or len(read_log(run)) < recipe.total_epochs:
-            resume = run if run.exists() else None
-            data = folder / "data"
-            train(recipe, data, run.parent, name=name, resume=resume, progress=progress)
+        resume = run if run.exists() else None  # a finished run takes no more steps
+        train(recipe, folder / "data", run.parent, name=name, resume=resume, progress=progress)
         runs.append(run)
     return runs
 

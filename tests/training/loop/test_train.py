@@ -13,6 +13,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision
+from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
@@ -194,6 +195,44 @@ def test_run_without_a_checkpoint_resumes_from_generator_weights(
     assert not (killed / "state.pt").exists()
     train(recipe, data, tmp_path, device="cpu", progress=False, resume=killed)
     assert_same_weights(killed, uninterrupted)
+
+
+def test_resuming_removes_the_metrics_of_earlier_weights(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(TINY, data, tmp_path, device="cpu", progress=False, on_step=kill_after(3))
+    run = tmp_path / "0000-run"
+    files = [run / name for name in ("metrics.json", "scores.csv", "metrics-test.json")]
+    for resumed, remaining in ((True, []), (False, files)):
+        for file in files:
+            file.touch()
+        train(TINY, data, tmp_path, device="cpu", progress=False, resume=run)
+        assert [file for file in files if file.exists()] == remaining, resumed
+
+
+def test_trained_run_without_its_state_is_not_trained_again(
+    data: Path, tmp_path: Path, trained: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "state.pt").unlink()
+    log = (run / "log.jsonl").read_bytes()
+    with pytest.raises(RunError, match=r"has a log of 2 epochs and no state\.pt to resume from"):
+        train(TINY, data, tmp_path, device="cpu", progress=False, resume=run)
+    assert (run / "log.jsonl").read_bytes() == log
+    assert_same_weights(run, trained)
+
+
+@pytest.mark.parametrize("split", ["validation", "train"])
+def test_photos_that_are_too_small_are_refused_before_the_first_step(
+    split: str, tmp_path: Path
+) -> None:
+    photos = write_photos(tmp_path / "photos", 10, size=(48, 48))
+    small = sorted(photos.iterdir())[2 if split == "validation" else 5]
+    with Image.open(small) as image:
+        image.resize((20, 20)).save(small)
+    data = pack(photos, tmp_path / "data", size=32, validation=4, small="keep")
+    with pytest.raises(DataError, match=r"a photo of 20x20 px, smaller than the data\.image_size"):
+        train(TINY, data, tmp_path / "runs", device="cpu", progress=False)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_generator_weights_from_an_exported_file(data: Path, tmp_path: Path) -> None:

@@ -228,6 +228,7 @@ def test_a_changed_value_is_no_longer_quoted() -> None:
         # what would have no effect
         ("data.hints", "0.5", "data.hints is 0.5 and the generator takes no hints; set generator"),
         ("optimization.lr_encoder", "1e-4", "optimization.lr_encoder has no effect"),
+        ("schedule.pretrain_terms", "l1,gan", "has gan, but pretraining has no discriminator"),
         ("schedule.pretrain_terms", "l2", "schedule.pretrain_terms is l2; give terms of the obj"),
     ],
 )

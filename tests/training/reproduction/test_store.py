@@ -1,7 +1,9 @@
 """Runs whose last epochs are measured, and the store that keeps them when a machine is lost."""
 
+import errno
 import gzip
 import json
+import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -9,9 +11,11 @@ from statistics import mean
 from typing import Any
 
 import pytest
+from torch import nn
 
 from photochrom.errors import RunError
 from photochrom.training.data.shrink import shrink
+from photochrom.training.loop import train as train_module
 from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.reproduction import runner, store
 from photochrom.training.reproduction.experiments import EXPERIMENTS, PROTOCOLS, at_scale
@@ -179,6 +183,63 @@ def test_unfinished_run_goes_on_from_the_store(
     store.copy_all(second / "store", second / "runs", kept)
     assert not list((kept / "unfinished").iterdir())
     assert (kept / "custom-seed0.json.gz").is_file()
+
+
+def test_run_whose_last_weights_were_not_saved_is_trained_to_its_end(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log of an epoch is written before its weights, which a full disk refuses here."""
+    whole, full = tmp_path / "whole", tmp_path / "full"
+    for folder in (whole, full):
+        shrink(data, folder / "data", size=32, counts={"train": 8, "validation": 2, "test": 3})
+    make_task(whole, recipe_of_epochs(2)).perform()
+    save = train_module.save_checkpoint
+
+    def save_first(run: Path, generator: nn.Module, state: dict[str, Any]) -> None:
+        if state["step"] == 4:  # an epoch has 2 steps
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(run, generator, state)
+
+    monkeypatch.setattr(train_module, "save_checkpoint", save_first)
+    with pytest.raises(OSError, match="No space left"):
+        make_task(full, recipe_of_epochs(2)).perform()
+    monkeypatch.undo()
+    task = make_task(full, recipe_of_epochs(2))
+    assert task.share_trained() == 1.0
+    task.perform()
+    (of_whole, _), (of_full, _) = (
+        read_run(next((folder / "runs").iterdir())) for folder in (whole, full)
+    )
+    assert of_full.epochs == of_whole.epochs
+
+
+def test_earlier_copy_stays_if_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "runs/0000-custom-seed0"
+    run.mkdir(parents=True)
+    for name in ("recipe.json", "environment.json", "state.pt"):
+        (run / name).write_text("first")
+    kept = tmp_path / "kept"
+    store.save_unfinished(kept, run)
+    copy = shutil.copy
+
+    def copy_the_state(source: Path, dest: Path) -> None:
+        if source.name != "state.pt":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        copy(source, dest)
+
+    (run / "state.pt").write_text("second")
+    monkeypatch.setattr(store.shutil, "copy", copy_the_state)
+    with pytest.raises(OSError, match="No space left"):
+        store.save_unfinished(kept, run)
+    monkeypatch.undo()
+    (saved,) = (kept / "unfinished").iterdir()
+    assert {path.name: path.read_text() for path in saved.iterdir()} == dict.fromkeys(
+        ["recipe.json", "environment.json", "state.pt"], "first"
+    )
+    store.save_unfinished(kept, run)
+    assert (saved / "state.pt").read_text() == "second"
 
 
 def test_large_state_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

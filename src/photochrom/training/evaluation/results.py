@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.errors import RunError
-from photochrom.training.data.splits import Split
+from photochrom.training.data.splits import SPLITS, Split
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.metrics import METRICS, rename_old
 
@@ -104,6 +104,13 @@ class RunEvaluation:
     fingerprint: str
     """Of the data set; empty in a file of an earlier version."""
     evaluation: Evaluation
+
+
+def remove_results(run: Path) -> None:
+    """Remove what `evaluate` has written to a run."""
+    for split in SPLITS:
+        metrics_path(run, split).unlink(missing_ok=True)
+        scores_path(run, split).unlink(missing_ok=True)
 
 
 def read_evaluation(run: Path, split: Split = "validation") -> RunEvaluation:

@@ -13,6 +13,7 @@ from photochrom.training.data.degradation import degrade
 from photochrom.training.data.hints import simulate_hints
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop.distributed import local_slice
+from photochrom.training.loop.monitor import SAMPLES
 from photochrom.training.networks.color_classes import count_bins
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.tensors import to_L_ab
@@ -55,7 +56,9 @@ def open_photos(data: Path, recipe: Recipe) -> tuple[PackedPhotos, PackedPhotos,
             f"validate on; a batch takes {recipe.data.batch_size} and a validation takes 1"
         )
     if not recipe.data.enlarge_small:
-        photos.batch([0], recipe.data.image_size, None)  # raises DataError if too small
+        for split, shapes in ((photos, photos.shapes), (validation, validation.shapes[:SAMPLES])):
+            smallest = int(shapes.min(axis=1).argmin())
+            split.batch([smallest], recipe.data.image_size, None)  # raises DataError if too small
     return photos, validation, usable
 
 

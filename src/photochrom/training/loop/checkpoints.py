@@ -131,7 +131,7 @@ def load_checkpoint(
 
     Raises:
         RunError: If recipe, data, precision or the kind of batch norm have changed, or a file is
-            damaged.
+            damaged or removed.
     """
     recorded = runs.read_recipe(run)
     if recorded != recipe:
@@ -156,5 +156,9 @@ def load_checkpoint(
     if option:
         raise RunError(f"{run} was trained with {option}; resume it with the same")
     state = runs.load_state(run)
+    if state is None and (epochs := len(runs.read_log(run))) > 1:  # the first is logged before it
+        raise RunError(
+            f"{run} has a log of {epochs} epochs and no state.pt to resume from; start a new run"
+        )
     runs.cut_log(run, 0 if state is None else state["step"] // steps_per_epoch)
     return state

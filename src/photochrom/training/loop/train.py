@@ -22,6 +22,7 @@ from photochrom.progress import print_message, progress_bar
 from photochrom.training import runs
 from photochrom.training.collectives import means
 from photochrom.training.data.packed import PackedPhotos, epoch_order
+from photochrom.training.evaluation.results import remove_results
 from photochrom.training.loop import launching
 from photochrom.training.loop.batches import class_prior, load_batch, open_photos
 from photochrom.training.loop.building import bare, build, check_size, set_up, start_from
@@ -239,6 +240,8 @@ def _train_epochs(setup: Setup, run: Path) -> None:
         setup.photos.load_to(fabric.device)
     writer = None
     if fabric.is_global_zero:
+        if state.step < setup.total_steps:
+            remove_results(run)  # of other weights
         writer = SummaryWriter(str(run / "tensorboard"), purge_step=state.step)
     with (
         progress_bar(

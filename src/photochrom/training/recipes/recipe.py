@@ -258,6 +258,12 @@ class Recipe(Settings):
                     f"schedule.pretrain_terms is {','.join(schedule.pretrain_terms) or 'empty'}; "
                     f"give terms of the objective, which are {', '.join(self.objective)}"
                 )
+            for name in schedule.pretrain_terms:
+                if self.objective[name].kind == "gan":
+                    raise RecipeError(
+                        f"schedule.pretrain_terms has {name}, but pretraining has no "
+                        "discriminator; leave it out"
+                    )
         elif optimization.lr_pretrain is not None:
             raise RecipeError(
                 "optimization.lr_pretrain has no effect without pretraining; set "

@@ -127,7 +127,8 @@ class ExperimentTask:
                 save_baselines(self.store, self.folder / "baselines")
             return
         run = self.find_run()
-        if run is None or self.share_trained() < 1:
+        # Also if all epochs are in the log: that of the last is written before its weights.
+        if run is None or not (run / "speed.json").is_file():
             run = train(
                 self.recipe,
                 data,

@@ -123,16 +123,16 @@ def save_unfinished(store: Path, run: Path) -> bool:
     if not state.is_file() or state.stat().st_size > STATE_LIMIT:
         return False
     kept = store / "unfinished" / run.name[5:]
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir(parents=True)
-    shutil.copy(state, kept)  # first: a log and kept epochs beyond it are cut, not missing ones
-    for name in _RESUMED_FROM:
-        if (run / name).is_file():
-            shutil.copy(run / name, kept)
-    if (run / "epochs").is_dir():
-        shutil.copytree(run / "epochs", kept / "epochs")
-    if (run / "log.jsonl").is_file():  # not before the end of the first epoch
-        shutil.copy(run / "log.jsonl", kept)
+    with new_folder(kept) as dest:
+        shutil.copy(state, dest)  # first: a log and kept epochs beyond it are cut, not missing ones
+        for name in _RESUMED_FROM:
+            if (run / name).is_file():
+                shutil.copy(run / name, dest)
+        if (run / "epochs").is_dir():
+            shutil.copytree(run / "epochs", dest / "epochs")
+        if (run / "log.jsonl").is_file():  # not before the end of the first epoch
+            shutil.copy(run / "log.jsonl", dest)
+        shutil.rmtree(kept, ignore_errors=True)  # the earlier copy, once this one is complete
     return True
 
 
@@ -165,7 +165,7 @@ def restore_unfinished(store: Path, folder: Path) -> None:
         folder: OUT/PROTOCOL/runs.
     """
     known = {path.name[5:] for path in folder.glob("*") if runs.is_run(path)}
-    for kept in sorted((store / "unfinished").glob("*")):
+    for kept in sorted((store / "unfinished").glob("[!.]*")):
         if kept.name in known or file_of(store, kept.name).exists():
             continue
         with new_folder(folder / f"{len(known):04d}-{kept.name}") as dest:
