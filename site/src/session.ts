@@ -9,6 +9,7 @@ const MAX_IDLE = 24 * 3600 * 1000; // ms until photos of a tab that is closed ar
 const PATH = new URL(".", location.href).pathname; // other sites of this host have others
 
 type Meta = Omit<KeptPhoto, "file">;
+type Stores = Record<"sessions" | "photos" | "files", IDBObjectStore>;
 
 export interface Session {
   photos: Map<string, KeptPhoto>;
@@ -31,8 +32,8 @@ export async function openSession(): Promise<Session> {
   const id = isBack ? known! : createKey();
   sessionStorage.setItem(KEY, id);
   if (database && !isBack) await claim(id);
-  const store = database && new Store(database, id);
-  const kept = (await store?.open(isBack)) ?? null;
+  let store = database && new Store(database, id);
+  const kept = (await store?.open(isBack).catch(() => (store = null))) ?? null;
   const photos = new Map((kept ?? []).map((photo) => [photo.id, photo]));
   const crashed = photos.get(sessionStorage.getItem(WORKING) ?? "");
   if (crashed) crashed.failure = crash(crashed.name);
@@ -40,10 +41,11 @@ export async function openSession(): Promise<Session> {
   window.addEventListener("pagehide", () => sessionStorage.removeItem(WORKING));
   return {
     photos,
-    gone: goneOf(known !== null && !kept, isBack, database !== null),
+    gone: goneOf(known !== null && !kept, isBack, store !== null),
     keep(photo) {
-      store?.put(photo, !photos.has(photo.id));
+      const isNew = !photos.has(photo.id);
       photos.set(photo.id, photo);
+      store?.put(photo, isNew);
     },
     forget(ids) {
       for (const id of ids ?? [...photos.keys()]) photos.delete(id);
@@ -84,13 +86,13 @@ const lockOf = (id: string) => `photochrom ${PATH} ${id}`;
 
 /** The records of one session in the database; the first failure ends the use of it. */
 class Store {
-  readonly #database: IDBDatabase;
+  #database: IDBDatabase | null; // null after a failure
   readonly #id: string;
+  #written = Promise.resolve(); // when all writes have begun
 
   constructor(database: IDBDatabase, id: string) {
     this.#database = database;
     this.#id = id;
-    document.addEventListener("visibilitychange", () => this.#touch());
   }
 
   /** Delete old sessions, and return the photos of this one; null: it does not exist. */
@@ -104,6 +106,7 @@ class Store {
       result(files.getAllKeys(rangeOf(this.#id))),
     ]);
     this.#touch();
+    document.addEventListener("visibilitychange", () => this.#touch());
     if (!isBack || !session) return null;
     const ids = keys.map((key) => (key as string[])[1]);
     const known = new Map(ids.map((id, index) => [id, blobs[index]]));
@@ -115,22 +118,41 @@ class Store {
   put({ file, ...meta }: KeptPhoto, isNew: boolean): void {
     const key = [this.#id, meta.id];
     // In transactions of their own: there may be no room for a file.
-    if (isNew) this.#begin().files.put(file, key);
-    this.#begin().photos.put(meta, key);
+    if (isNew) this.#write(({ files }) => files.put(file, key));
+    this.#write(({ photos }) => photos.put(meta, key));
     this.#touch();
   }
 
   delete(ids: string[] | null): void {
-    const { photos, files } = this.#begin();
     const ranges = ids?.map((id) => IDBKeyRange.only([this.#id, id])) ?? [rangeOf(this.#id)];
-    for (const range of ranges) {
-      photos.delete(range);
-      files.delete(range);
-    }
+    this.#write(({ photos, files }) => {
+      for (const range of ranges) {
+        photos.delete(range);
+        files.delete(range);
+      }
+    });
   }
 
   #touch(): void {
-    this.#begin().sessions.put(Date.now(), this.#id);
+    this.#write(({ sessions }) => sessions.put(Date.now(), this.#id));
+  }
+
+  /** Write, after earlier writes; a database that the browser has closed is opened once more. */
+  #write(act: (stores: Stores) => void): void {
+    const write = async () => {
+      if (!this.#database) return;
+      try {
+        act(this.#begin());
+      } catch (error) {
+        if ((error as DOMException).name !== "InvalidStateError") throw error;
+        this.#database = await openDatabase();
+        act(this.#begin());
+      }
+    };
+    this.#written = this.#written.then(write).catch((error) => {
+      this.#database = null;
+      console.error(`changes are no longer kept over a reload: ${error}`);
+    });
   }
 
   /** Delete the sessions of tabs that were closed long ago. */
@@ -150,8 +172,8 @@ class Store {
     }
   }
 
-  #begin(mode: IDBTransactionMode = "readwrite") {
-    const transaction = this.#database.transaction(["sessions", "photos", "files"], mode);
+  #begin(mode: IDBTransactionMode = "readwrite"): Stores {
+    const transaction = this.#database!.transaction(["sessions", "photos", "files"], mode);
     transaction.onabort = () => {}; // no room: after a reload the photo is not there
     return {
       sessions: transaction.objectStore("sessions"),
