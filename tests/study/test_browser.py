@@ -20,7 +20,7 @@ from support.server import run_server
 from support.studies import write_study
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 pytestmark = needs_browser
 
@@ -343,6 +343,63 @@ def test_hidden_page_voids_a_pair(tmp_path: Path, chromium: "Browser"):
         )
         continue_to(page, "question")
         assert count(page) == "2 of 2"
+
+
+DIALOG = """
+    document.querySelector("#instructions .withdraw").click();
+"""
+HIDDEN = """
+    Object.defineProperty(document, "hidden", { configurable: true, value: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+"""
+
+
+@pytest.mark.parametrize(
+    ("cover", "uncover"),
+    [
+        (DIALOG, "document.querySelector('#withdraw-dialog button[value=keep]').click();"),
+        (
+            HIDDEN,
+            "delete document.hidden; document.dispatchEvent(new Event('visibilitychange'));",
+        ),
+    ],
+    ids=["dialog", "hidden"],
+)
+def test_trial_begins_once_it_can_be_seen(
+    tmp_path: Path, chromium: "Browser", cover: str, uncover: str
+):
+    with (
+        study(tmp_path, "pair", practice=0, checks=0, trials=2) as address,
+        new_page(chromium) as (_, page),
+    ):
+        agree(page, address)
+        begun: list[str] = []
+        page.on("request", lambda request: begun.extend(re.findall("/api/begun", request.url)))
+        page.evaluate(f"() => {{ {cover} document.getElementById('start').click(); }}")
+        page.wait_for_timeout(500)
+        assert begun == []
+        page.evaluate(f"() => {{ {uncover} }}")
+        continue_to(page, "question")
+        assert count(page) == "1 of 2"
+
+
+def test_dialog_while_a_trial_begins_does_not_void_it(tmp_path: Path, chromium: "Browser"):
+    with (
+        study(tmp_path, "pair", practice=0, checks=0, trials=2) as address,
+        new_page(chromium) as (_, page),
+    ):
+        agree(page, address)
+        requests: list[Route] = []
+        page.route("**/api/begun", lambda route: requests.append(route))
+        page.keyboard.press("Enter")
+        while not requests:
+            page.wait_for_timeout(20)
+        open_dialog(page)
+        requests[0].continue_()
+        page.wait_for_timeout(500)
+        page.keyboard.press("Escape")
+        continue_to(page, "question")
+        assert count(page) == "1 of 2"
 
 
 def test_response_is_sent_after_a_lost_connection(tmp_path: Path, chromium: "Browser"):

@@ -55,13 +55,9 @@ document.addEventListener("visibilitychange", () => {
 });
 
 const dialog = $("withdraw-dialog");
-let dialogClosed = Promise.resolve();
 for (const button of document.querySelectorAll(".withdraw")) {
   button.addEventListener("click", () => {
     wasInterrupted = true;
-    dialogClosed = new Promise((resolve) => {
-      dialog.addEventListener("close", resolve, { once: true });
-    });
     dialog.showModal();
   });
 }
@@ -81,8 +77,18 @@ function showSection(id) {
   $(id).querySelector("h1")?.focus();
 }
 
-function waitForClick(button) {
-  return new Promise((resolve) => button.addEventListener("click", resolve, { once: true }));
+function waitForEvent(target, type) {
+  return new Promise((resolve) => target.addEventListener(type, resolve, { once: true }));
+}
+
+const waitForClick = (button) => waitForEvent(button, "click");
+
+/** Wait until the page is visible and the dialog closed. */
+async function waitForView() {
+  while (dialog.open || document.hidden) {
+    if (dialog.open) await waitForEvent(dialog, "close");
+    else await waitForEvent(document, "visibilitychange");
+  }
 }
 
 /** Wait for a choice button or key; return the index of the choice and the time of the event. */
@@ -182,8 +188,10 @@ function prepareTrial(trial, images) {
 async function runTrial(trial, images) {
   const protocol = PROTOCOLS[trial.protocol];
   const elements = prepareTrial(trial, images);
-  wasInterrupted = document.hidden || dialog.open;
+  await waitForView();
   if (!(await server.beginTrial(trial.number))) return;
+  await waitForView(); // the request takes long without a connection
+  wasInterrupted = false;
 
   const display = measureDisplay(images[0]);
   let showing = null;
@@ -224,7 +232,7 @@ async function main() {
   let hasConsented = false;
   let lastBlock = null;
   for (;;) {
-    await dialogClosed;
+    await waitForView();
     const state = await server.fetchState();
     if (state.state === "consent") {
       $("cookie-warning").hidden = !hasConsented;
