@@ -716,6 +716,23 @@ def test_remove_all_asks_for_confirmation(page: "Page", photos: list[Path]):
     assert page.locator("#welcome").is_visible()
 
 
+def test_question_that_is_closed_after_a_removal_removes_nothing(page: "Page", photos: list[Path]):
+    remove_all = page.get_by_role("button", name="Remove all")
+    dialog = page.get_by_role("dialog")
+    add_files(page, photos[0])
+    wait_until_ready(page)
+    remove_all.click()
+    dialog.get_by_role("button", name="Remove all").click()
+    page.locator("#welcome").wait_for()
+    add_files(page, photos[1])
+    wait_until_ready(page)
+    remove_all.click()
+    dialog.evaluate("dialog => dialog.close()")  # Escape, where it keeps an old returnValue
+    dialog.wait_for(state="hidden")
+    page.evaluate("new Promise(requestAnimationFrame)")  # after the event of closing
+    assert page.locator(".thumbnail .file-name").all_inner_texts() == ["harbour.jpg"]
+
+
 def test_sample_is_colorized(page: "Page"):
     samples = page.locator("[data-sample] img")
     widths = samples.evaluate_all("all => all.map(each => each.naturalWidth)")

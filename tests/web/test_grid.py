@@ -218,6 +218,28 @@ def test_selection_is_removed_and_the_focus_stays(page: "Page", photos: list[Pat
     assert page.locator("#welcome").is_visible()
 
 
+def test_buttons_of_the_selection_keep_the_focus_on_the_page(page: "Page", photos: list[Path]):
+    add_files(page, *photos)
+    wait_until_ready(page, 4)
+    page.get_by_role("button", name="Show all").click()
+    download = page.locator("#selection-download")
+    page.locator(".check").nth(1).click()
+    download.focus()
+    page.keyboard.press("Escape")
+    assert download.get_attribute("aria-disabled") == "true"
+    assert page.evaluate("document.activeElement.id") == "selection-download"
+    page.keyboard.press("Enter")
+    assert not page.locator("#notice").is_visible()
+    page.locator(".check").nth(1).click()
+    page.locator("#selection-remove").press("Enter")
+    assert len(page.locator(".thumbnail").all()) == 3
+    focused = "document.activeElement.querySelector('.file-name')?.textContent"
+    assert page.evaluate(focused) == "wedding.jpeg"
+    page.keyboard.press("Control+a")
+    page.locator("#selection-remove").press("Enter")
+    assert page.evaluate("document.activeElement.id") == "file-input"
+
+
 def test_look_of_the_shown_photo_is_applied_to_the_selection(page: "Page", photos: list[Path]):
     add_files(page, *photos)
     wait_until_ready(page, 4)
@@ -316,6 +338,40 @@ def test_folder_without_photos_gets_a_sentence(page: "Page"):
         }"""
     )
     page.locator("#notice").filter(has_text="There are no photos in the folder Letters.").wait_for()
+
+
+def test_what_can_be_read_of_a_dropped_folder_is_added(page: "Page"):
+    page.evaluate(
+        """(bytes) => {
+            const refuse = (_, reject) => reject(new DOMException("", "NotReadableError"));
+            const makeFolder = (name, entries, readRest) => {
+                const batches = [entries, []];
+                const readEntries = readRest ?? ((resolve) => resolve(batches.shift()));
+                return { isDirectory: true, name, createReader: () => ({ readEntries }) };
+            };
+            const content = new Uint8Array(bytes);
+            const makeFile = (name, type) => new File([content], name, { type });
+            const entries = [
+                { name: "1.jpg", file: (resolve) => resolve(makeFile("1.jpg", "image/jpeg")) },
+                { name: "2.jpg", file: refuse },
+                { name: "3.JFIF", file: (resolve) => resolve(makeFile("3.JFIF", "")) },
+                { name: "4.txt", file: (resolve) => resolve(makeFile("4.txt", "text/plain")) },
+                makeFolder("private", [], refuse),
+            ];
+            const folder = makeFolder("Album", entries);
+            const item = { kind: "file", webkitGetAsEntry: () => folder, getAsFile: () => null };
+            const event = new DragEvent("drop", { bubbles: true, cancelable: true });
+            Object.defineProperty(event, "dataTransfer", {
+                value: { types: ["Files"], items: [item] },
+            });
+            document.querySelector("h2").dispatchEvent(event);
+        }""",
+        list(make_jpeg()),
+    )
+    wait_until_ready(page, 2)
+    assert page.locator(".thumbnail .file-name").all_inner_texts() == ["1.jpg", "3.JFIF"]
+    sentence = "2 files or folders could not be read, among them 2.jpg."
+    page.locator("#notice").filter(has_text=sentence).wait_for()
 
 
 def test_phone_has_no_dropping_and_large_buttons(open_many: Callable[..., "Page"]):

@@ -110,6 +110,26 @@ def test_menu_by_keyboard(page: "Page", photos: list[Path]):
     assert not page.locator("#save-menu").is_visible()
 
 
+def test_menu_button_keeps_the_focus_while_a_file_is_made(page: "Page", photos: list[Path]):
+    add_files(page, photos[3])
+    wait_for_colour(page)
+    requests: list[Route] = []
+    page.route("**/result?*", lambda route: requests.append(route))
+    button = page.get_by_role("button", name="More ways to save")
+    button.press("Enter")
+    page.keyboard.press("Enter")
+    wait_for(page, lambda: len(requests) == 1)
+    focused = "document.activeElement.id"
+    assert button.get_attribute("aria-disabled") == "true"
+    assert page.evaluate(focused) == "save-menu-button"
+    page.keyboard.press("Enter")
+    assert not page.locator("#save-menu").is_visible()
+    with page.expect_download():
+        requests[0].continue_()
+    wait_for(page, lambda: button.get_attribute("aria-disabled") == "false")
+    assert page.evaluate(focused) == "save-menu-button"
+
+
 def test_picture_is_copied(open_page: Callable[..., "Page"], photos: list[Path]):
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     add_files(page, photos[3])

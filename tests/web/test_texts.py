@@ -75,6 +75,13 @@ def test_texts_have_the_same_values_in_all_languages(texts: dict[str, str]):
         assert text.strip() == text != "", key
 
 
+def test_german_sentence_begins_with_sie_for_the_user_only():
+    german = json.loads((FOLDER / "de.json").read_text("utf-8"))
+    verbs = {key: re.findall(r"(?:^|[.:!?] )Sie (\w+)", text) for key, text in german.items()}
+    # Elsewhere it is read as "you" where photos or colours are meant.
+    assert {key: found for key, found in verbs.items() if set(found) - {"können"}} == {}
+
+
 def test_text_of_the_site_replaces_that_of_the_server():
     server, site = (Texts("en", site=is_site).all for is_site in (False, True))
     assert not [key for key in (*server, *site) if key.startswith("site.")]

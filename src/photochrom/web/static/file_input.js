@@ -5,7 +5,14 @@ import { hasHintName } from "./hint_files.js";
 import { t } from "./texts.js";
 
 const ADDRESS = /^\s*(https?:|file:|data:image\/|blob:)\S+\s*$/;
-const PHOTO = /^image\/|\.(jpe?g|png|tiff?|webp|avif|hei[cf]|bmp|gif|jp2|psd)$/i;
+// As in imagefile/formats.py; a system does not know the types of all.
+const SUFFIXES =
+  "jpg jpeg jpe jfif png tif tiff webp avif bmp mpo jps btf tf8 ptif jp2 j2k j2c jpc jpf " +
+  "jpx jpm jph heic heif hif heics heifs avifs jxl pbm pgm ppm pnm pam pfm tga vda icb vst " +
+  "sgi rgb rgba bw psd psb gif dib pcx qoi ras cr2 cr3 crw bay erf raf gpr 3fr fff dcr dcs " +
+  "drf k25 kdc mos rwl mef mdc mrw nef nrw orf ori rw2 pef ptx eip iiq srw x3f arw sr2 srf " +
+  "dng raw";
+const PHOTO = new RegExp(`^image/|\\.(${SUFFIXES.replaceAll(" ", "|")})$`, "i");
 
 const folders = new WeakMap(); // file to the path of its folder
 
@@ -79,41 +86,58 @@ function startDrop(onFiles, warn) {
     const entries = items.map((item) => [item.webkitGetAsEntry?.(), item.getAsFile()]);
     if (!items.length) warn(t("input.address"));
     const files = [];
+    const unreadable = [];
     for (const [entry, file] of entries) {
       if (entry?.isDirectory) {
-        const found = await findFiles(entry);
+        const found = await findFiles(entry, unreadable);
         if (!found.length) warn(t("input.empty_folder", { name: entry.name }));
         files.push(...found);
       } else if (file) {
         files.push(file);
       }
     }
+    const [name] = unreadable;
+    if (name) warn(t("input.unreadable", { count: unreadable.length, name }));
     if (files.length) onFiles(files);
   });
 }
 
 /**
  * Return the photos in a folder and its subfolders, sorted by name, without hidden ones, and the
- * hints of photos.
+ * hints of photos; add the names of what cannot be read to `unreadable`.
  */
-async function findFiles(folder) {
+async function findFiles(folder, unreadable) {
   const reader = folder.createReader();
   const entries = [];
   for (;;) {
-    const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!batch.length) break; // Chromium returns at most 100 at a time
+    const read = (resolve, reject) => reader.readEntries(resolve, reject);
+    const batch = await readEntry(folder, read, unreadable);
+    if (!batch?.length) break; // Chromium returns at most 100 at a time
     entries.push(...batch);
   }
   entries.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
   const files = [];
   for (const entry of entries.filter(({ name }) => !name.startsWith("."))) {
     if (entry.isDirectory) {
-      files.push(...(await findFiles(entry)));
+      files.push(...(await findFiles(entry, unreadable)));
     } else {
-      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      const read = (resolve, reject) => entry.file(resolve, reject);
+      const file = await readEntry(entry, read, unreadable);
+      if (!file) continue;
       folders.set(file, folder.fullPath);
       if (PHOTO.test(file.type) || PHOTO.test(file.name) || hasHintName(file)) files.push(file);
     }
   }
   return files;
+}
+
+/** Return what `read` calls back with; null if the entry cannot be read. */
+async function readEntry({ name }, read, unreadable) {
+  try {
+    return await new Promise(read);
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    unreadable.push(name);
+    return null;
+  }
 }

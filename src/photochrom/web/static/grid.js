@@ -35,9 +35,18 @@ export function startGrid(newCallbacks) {
   document.addEventListener("keydown", onKeyDown, { capture: true });
   $("grid-button").addEventListener("click", () => setOpen(!isOpen));
   $("select-all").addEventListener("click", selectAll);
-  $("selection-download").addEventListener("click", () => callbacks.onDownload(selected()));
-  $("selection-apply").addEventListener("click", () => callbacks.onApply(selected()));
-  $("selection-remove").addEventListener("click", () => callbacks.onRemove(selected()));
+  onSelection("selection-download", callbacks.onDownload);
+  onSelection("selection-apply", callbacks.onApply);
+  onSelection("selection-remove", (list) => {
+    callbacks.onRemove(list);
+    focusThumbnail(active);
+  });
+}
+
+function onSelection(id, act) {
+  $(id).addEventListener("click", () => {
+    if (selection.size) act(selected());
+  });
 }
 
 /** Update the thumbnails and what is around them. */
@@ -70,7 +79,7 @@ function redraw() {
   if (!isOpen) setText($("position"), t("grid.position", position));
   else setText($("position"), t(selection.size ? "grid.selected" : "grid.help", count));
   for (const button of $("selection-bar").querySelectorAll("button.for-selection")) {
-    button.disabled = selection.size === 0;
+    button.ariaDisabled = String(selection.size === 0);
   }
   const isFull = selection.size === photos.length;
   setText($("select-all"), t(isFull ? "grid.select_none" : "grid.select_all"));

@@ -360,7 +360,10 @@ function startButtons() {
   onClick("try-again", () => retry({}));
   onClick("remove", () => remove([selected]));
   onClick("download-all", () => downloadAll(photos));
-  onClick("remove-all", () => $("confirm-remove").showModal());
+  onClick("remove-all", () => {
+    $("confirm-remove").returnValue = ""; // some browsers keep that of the last time at Escape
+    $("confirm-remove").showModal();
+  });
   $("confirm-remove").addEventListener("close", () => {
     if ($("confirm-remove").returnValue !== "yes") return;
     hideUndo();

@@ -44,7 +44,9 @@ export function startSaving(newCallbacks) {
       act(shown);
     });
   }
-  $("save-menu-button").addEventListener("click", () => openMenu($("save-menu").hidden));
+  $("save-menu-button").addEventListener("click", ({ currentTarget }) => {
+    if (currentTarget.ariaDisabled !== "true") openMenu($("save-menu").hidden);
+  });
   document.addEventListener("keydown", onKeyDown);
   const closeOutside = (element) => {
     if (!element?.closest("#save-menu, #save-menu-button")) openMenu(false);
@@ -66,7 +68,7 @@ export function drawSaving(photo) {
   link.setAttribute("aria-disabled", String(!isReady));
   link.toggleAttribute("data-busy", photo.downloading);
   link.textContent = t(photo.downloading ? "download.busy" : "download.button");
-  $("save-menu-button").disabled = !isReady || photo.downloading;
+  $("save-menu-button").ariaDisabled = String(!isReady || photo.downloading);
   $("save-as-jpeg").hidden = JPEG.test(photo.name) || formatOf(photo) === "jpeg";
   $("save-as-png").hidden = !BECOMES_PNG.test(photo.name) || photo.look?.format === "jpeg";
   $("save-hints").hidden = !photo.look.hints.length;
