@@ -952,6 +952,28 @@ def test_lists_without_images_say_so(tmp_path: Path) -> None:
         write_report(tmp_path, least_responses=0)
 
 
+def test_impossible_measurements_do_not_prevent_the_report(tmp_path: Path) -> None:
+    """Older versions stored any number."""
+    write_study(tmp_path, make_study())
+    huge = {"image_width": 1e308, "pixel_ratio": 1e308, "reaction_ms": 1e308}
+    fill(tmp_path, [replace(r, **huge) for r in pair_responses("p", "A", [False] * 2)])
+    write_report(tmp_path)
+    content = json_of(tmp_path)
+    assert content["displays"] == []
+    assert content["fooling"][0]["reactions"][0]["right"] == 1e308
+
+
+def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
+    study = make_study()
+    names = ["caf\udce9 \udcff.jpg", *(item.name for item in study.items[1:])]
+    items = [replace(i, name=name) for i, name in zip(study.items, names, strict=True)]
+    write_study(tmp_path, replace(study, items=tuple(items)))
+    fill(tmp_path, calls([[True] * 5]))
+    write_report(tmp_path)
+    assert r"caf\udce9 \udcff.jpg" in page_of(tmp_path).text
+    assert r"caf\udce9 \udcff.jpg" in (tmp_path / "report/answers.csv").read_text()
+
+
 def test_flow_of_participants(tmp_path: Path) -> None:
     study = make_study(checks=2, least_trials=2, skipped={"near-grey": 3, "unreadable": 1})
     write_study(tmp_path, study)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from photochrom.cli.study import study as command
 from photochrom.errors import DataError, PhotochromError
 from photochrom.study import store as store_module
 from photochrom.study.app import create_app
-from photochrom.study.design import OBVIOUS, REAL, RESPONSE_FILE, Protocol, load_study
+from photochrom.study.design import OBVIOUS, REAL, RESPONSE_FILE, Protocol, load_study, save_study
 from photochrom.study.store import Store, TrialNotOpenError
 from photochrom.study.trials import Trial
 from support.server import run_server
@@ -243,6 +244,12 @@ def test_consent_and_title_are_escaped(folder: Path):
     assert "<p>&amp; B</p>" in page
 
 
+def test_title_that_is_not_utf_8_is_escaped(folder: Path):
+    save_study(replace(load_study(folder), title="caf\udce9"), folder)
+    with client(folder) as browser:
+        assert r"<title>caf\udce9</title>" in browser.get("/").text
+
+
 def test_addresses_are_relative(browser: TestClient):
     """The study can be served below a path by a proxy."""
     files = ("static/study.js", "static/server.js", "static/showing.js", "static/study.css")
@@ -348,7 +355,7 @@ def test_measurements_must_be_possible(measure: str, browser: TestClient):
     consent(browser)
     trial = browser.get("/api/next").json()
     browser.post("/api/begun", json={"number": 0})
-    for value in (-1, "wide"):
+    for value in (-1, "wide", 1e308):
         body = response_body(trial, **{measure: value})
         assert browser.post("/api/answer", json=body).status_code == 422
 

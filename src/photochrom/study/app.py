@@ -28,7 +28,7 @@ from photochrom.study.trials import decode_choice, draw_trials
 
 _MAX_BODY_BYTES = 10_000
 _COOKIE_SECONDS = 365 * 86_400
-_Measurement = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
+_Measurement = Annotated[float | None, Field(ge=0, le=1e9, allow_inf_nan=False)]
 
 
 class _TrialNumber(BaseModel):
@@ -226,12 +226,13 @@ def _image_paths(study: Study, folder: Path) -> dict[str, Path]:
     return paths
 
 
-def _render_page(study: Study, name: str) -> str:
+def _render_page(study: Study, name: str) -> bytes:
     environment = Environment(
         loader=PackageLoader("photochrom.study"), autoescape=True, undefined=StrictUndefined
     )
     paragraphs = [part for part in study.consent.split("\n\n") if part.strip()]
-    return environment.get_template(f"{name}.html").render(title=study.title, consent=paragraphs)
+    page = environment.get_template(f"{name}.html").render(title=study.title, consent=paragraphs)
+    return page.encode(errors="backslashreplace")
 
 
 def _database_error(error: sqlite3.Error) -> JSONResponse:

@@ -42,7 +42,9 @@ def _scales(study: Study, responses: Iterable[Response]) -> Iterable[tuple[Respo
     widths = {item.id: item.width for item in study.items}
     for response in responses:
         if response.image_width is not None and response.pixel_ratio is not None:
-            yield response, response.image_width * response.pixel_ratio / widths[response.item]
+            scale = response.image_width * response.pixel_ratio / widths[response.item]
+            if np.isfinite(scale):  # older versions stored any number
+                yield response, scale
 
 
 def describe_displays(study: Study, responses: Iterable[Response]) -> Iterable[Display]:

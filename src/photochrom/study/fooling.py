@@ -195,7 +195,7 @@ def _response_times(system: str, responses: Iterable[Response]) -> ResponseTimes
     every = times[True] + times[False]
     if not every:
         return None
-    correct, incorrect = (float(np.median(t)) if t else None for t in (times[True], times[False]))
+    correct, incorrect = (quantiles(t)[1] if t else None for t in (times[True], times[False]))
     return ResponseTimes(system, len(every), quantiles(every), correct, incorrect)
 
 

@@ -305,7 +305,7 @@ def _format_csv(study: Study, analysis: Analysis, responses: Iterable[Response])
             derived = ["", "", ""]
         left_out = [int(r.person in excluded), int(is_early(study, r))]
         writer.writerow([*row.values(), names[r.item], *derived, *left_out])
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="backslashreplace")  # file names of Linux are bytes
 
 
 def _render_html(
@@ -338,7 +338,7 @@ def _render_html(
         min_reversals=MIN_REVERSALS,
         bootstrap_samples=BOOTSTRAP_SAMPLES,
     )
-    return page.encode()
+    return page.encode(errors="backslashreplace")
 
 
 def _format_data_uri(image: Image.Image) -> str:
