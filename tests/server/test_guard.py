@@ -3,11 +3,12 @@ import asyncio
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
 from photochrom.cli.server import allowed_hosts
-from photochrom.server.guard import SECURITY_HEADERS, RequestGuard
+from photochrom.server.guard import SECURITY_HEADERS, STOP_SLOW_BODIES, RequestGuard
 from support.server import make_jpeg
 
 
@@ -146,3 +147,51 @@ def test_concurrent_bodies_are_limited():
         return statuses
 
     assert asyncio.run(run()) == [503, 200, 200, 200, 200]
+
+
+@pytest.mark.parametrize(("max_bodies", "statuses"), [(2, [408, 200]), (1, [200, 503])])
+def test_bodies_that_are_not_read_yet_are_not_slow(
+    max_bodies: int, statuses: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    """The second request makes room for itself; with one body at most, the first one waits."""
+    monkeypatch.setattr("photochrom.server.guard._BodyReader.rate", lambda _: 0.0)
+
+    async def run() -> list[int]:
+        free = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/second":
+                scope["extensions"][STOP_SLOW_BODIES]()
+            elif max_bodies == 1:
+                await free.wait()
+            await receive()
+            await Response()(scope, receive, send)
+
+        guard = RequestGuard(app, hosts=None, max_bytes=10, max_bodies=max_bodies)
+
+        async def ask(path: str) -> int:
+            sent: list[Message] = []
+
+            async def receive() -> Message:
+                await asyncio.sleep(60 if (path, max_bodies) == ("/first", 2) else 0.01)
+                return {"type": "http.request", "body": b""}
+
+            async def send(message: Message) -> None:
+                sent.append(message)
+
+            headers = [(b"host", b"localhost")]
+            scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
+            try:
+                await guard(scope, receive, send)
+            except HTTPException as error:
+                return error.status_code
+            status: int = sent[0]["status"]
+            return status
+
+        first = asyncio.create_task(ask("/first"))
+        await asyncio.sleep(0.01)
+        second = await ask("/second")
+        free.set()
+        return [await first, second]
+
+    assert asyncio.run(run()) == statuses

@@ -214,6 +214,29 @@ def test_versions_that_nobody_waits_for_are_not_predicted(
     assert view.status_code == 200
 
 
+def test_versions_that_nobody_waits_for_are_deleted(
+    web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    upload(client, make_jpeg(400, 300))
+    (photo,) = wait_until_ready(client)
+    service = get_service(web_app)
+    session = service.sessions.get(client.cookies["photochrom"])
+    assert session is not None
+    run = service.queue.run
+
+    async def run_slowly(*args: Any, **options: Any) -> Any:
+        await asyncio.sleep(1)
+        return await run(*args, **options)
+
+    monkeypatch.setattr("photochrom.web.pictures._HOLD_SECONDS", 0.3)
+    monkeypatch.setattr(service.queue, "run", run_slowly)
+    address = f"/photos/{photo['id']}"
+    assert len(client.get(f"{address}/versions").json()["versions"]) == 3
+    assert client.get(f"{address}/after", params={"size": 128}).status_code == 200
+    folder = session.photos[photo["id"]].folder
+    assert sum(path.is_dir() for path in folder.iterdir()) == 2  # the default, and 128
+
+
 def test_original_with_another_geometry_needs_no_network(
     web_app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ):

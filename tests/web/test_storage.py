@@ -1,13 +1,15 @@
 """The quota of the disk, and the folders of servers that were killed."""
 
 import asyncio
+import contextlib
 import errno
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,14 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from photochrom.colorize.colorizer import Colorizer
+from photochrom.imagefile.geometry import Geometry
 from photochrom.web import storage
 from photochrom.web.app import create_app
 from photochrom.web.limits import Limits
+from photochrom.web.renderer import TaskFailure
 from photochrom.web.storage import Storage, StorageFullError
+from photochrom.web.tasks import FindVersions, PredictionKey
 from support.server import get_service, make_jpeg, run_server
 
 MB = 1_000_000
@@ -279,3 +285,72 @@ def test_full_disk_is_explained(
     response = _upload(url, how, _noise(MB))
     assert response.status_code == 507
     assert response.json() == {"detail": "the disk of this server is full; try again later"}
+
+
+@pytest.mark.parametrize("how", ["page", "API"])
+def test_full_disk_in_a_worker_is_explained(
+    server: tuple[FastAPI, str], tiny_onnx: Path, how: str, monkeypatch: pytest.MonkeyPatch
+):
+    app, url = server
+    colorizer = Colorizer(tiny_onnx, device="cpu")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def run_here(task: Any, **_: Any) -> Any:
+        return task([colorizer])
+
+    monkeypatch.setattr("photochrom.imagefile.writing.open_atomic", fail)
+    monkeypatch.setattr("photochrom.web.tasks.write_prediction", fail)
+    monkeypatch.setattr(get_service(app).queue, "run", run_here)
+    if how == "API":
+        response = _upload(url, how, make_jpeg())
+        assert response.status_code == 507
+        assert response.json() == {"detail": "the disk of this server is full; try again later"}
+        return
+    with httpx2.Client(base_url=url, timeout=30) as client:
+        client.get("/")
+        client.post("/photos?name=a.jpg", content=make_jpeg())
+        while (photo := client.get("/photos").json()["photos"][0])["status"] != "failed":
+            time.sleep(0.05)
+    assert photo["error_code"] == "server"
+    assert photo["error"].endswith("the disk of this server is full; try again later")
+
+
+def test_full_disk_is_no_removed_photo(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("photochrom.web.tasks.read_prediction", fail)
+    key = PredictionKey(0, 32, Geometry(), False)
+    task = FindVersions(Path("a"), key, (), (80, 60), Path("b"))
+    failure = task([Colorizer(tiny_onnx, device="cpu")])
+    assert isinstance(failure, TaskFailure)
+    assert failure.code == "disk_full"
+
+
+def test_upload_is_deleted_if_the_client_leaves_while_the_disk_is_measured(
+    server: tuple[FastAPI, str], monkeypatch: pytest.MonkeyPatch
+):
+    app, url = server
+    storage = get_service(app).storage
+    reserve = storage.reserve
+
+    @contextlib.asynccontextmanager
+    async def measure_first(*sizes: int, **options: Any) -> AsyncIterator[None]:
+        if "client" not in options:  # a result
+            await asyncio.sleep(60)
+        async with reserve(*sizes, **options):
+            yield
+
+    monkeypatch.setattr(storage, "reserve", measure_first)
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.post(
+            f"{url}/api/colorize",
+            files={"file": make_jpeg()},
+            timeout=httpx2.Timeout(20, read=0.5),
+        )
+    end = time.monotonic() + 5
+    while len(list(storage.folder.iterdir())) > 1 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert [path.name for path in storage.folder.iterdir()] == ["lock"]

@@ -33,7 +33,7 @@ SECURITY_HEADERS = {
 """Default headers of every response; the default of Cache-Control is `no-store`."""
 ErrorHandler = Callable[[Any], JSONResponse]
 STOP_SLOW_BODIES = "photochrom.stop_slow_bodies"
-"""The key of the function in a scope's extensions that rejects all bodies below `min_rate`."""
+"""The key of the function in a scope's extensions that rejects all bodies that are slow."""
 _MAX_OTHER_BYTES = 1_000_000
 _MAX_FORM_OVERHEAD = 100_000  # bytes of a multipart body besides its file
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -67,7 +67,8 @@ class RequestGuard:
             uploads: Paths whose bodies may have this size; others, which are read into memory, may
                 have 1 MB at most. None: all.
             max_bodies: Maximum number of bodies that are received at a time. If there are as many,
-                the slowest of those below `min_rate` is rejected for a new one.
+                the slowest of those below `min_rate` that the server waits for is rejected for a
+                new one.
             max_bodies_per_client: The same of one client, which is an IPv4 address or the first
                 64 bits of an IPv6 address.
             timeout: Seconds to wait for the next part of a body.
@@ -133,18 +134,18 @@ class RequestGuard:
         ):
             if len(bodies) < limit:
                 continue
-            slowest = min(bodies, key=_BodyReader.rate)
-            if slowest.rate() >= self.min_rate:
+            slow = list(filter(_BodyReader.is_slow, bodies))
+            if not slow:
                 return error_response(
                     503, "too many uploads at once; try again in 5 s", **{"Retry-After": "5"}
                 )
-            slowest.stop()
+            min(slow, key=_BodyReader.rate).stop()
         self._bodies.add(body)
         return None
 
     def _stop_slow_bodies(self) -> None:
         for body in self._bodies:
-            if body.rate() < self.min_rate:
+            if body.is_slow():
                 body.stop()
 
     def _is_allowed(self, host: str) -> bool:
@@ -225,6 +226,10 @@ class _BodyReader:
         """Return the bytes per second so far; infinite in the first second."""
         seconds = time.monotonic() - self._start
         return self._received / seconds if seconds > 1 else math.inf
+
+    def is_slow(self) -> bool:
+        """Return whether the server waits for a part, and the rate is below the minimum."""
+        return self._timeout is not None and self.rate() < self._guard.min_rate
 
     def stop(self) -> None:
         """Let the request fail as if its time were over."""

@@ -64,7 +64,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         422: "A field is missing, unknown, given twice, or has a value of the wrong type",
         503: "Too many photos are waiting; see Retry-After, in seconds",
         504: "The photo took too long",
-        507: "The server is full of photos; see Retry-After, in seconds",
+        507: "The server is full of photos, see Retry-After, in seconds; or its disk is full",
     }.items()
 }
 

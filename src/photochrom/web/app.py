@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from photochrom.web import api, api_reference, page
 from photochrom.web.job_queue import QueueFullError
 from photochrom.web.limits import Limits
 from photochrom.web.predictions import RemovedError
+from photochrom.web.renderer import DISK_FULL
 from photochrom.web.service import Service
 from photochrom.web.storage import FileTooLargeError, StorageFullError
 from photochrom.web.template import STATIC, create_environment
@@ -102,6 +102,6 @@ def _disk_error(error: OSError) -> JSONResponse:
     Raises:
         OSError: If it is another error.
     """
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno not in DISK_FULL:
         raise error
     return error_response(507, "the disk of this server is full; try again later")

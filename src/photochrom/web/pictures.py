@@ -162,6 +162,9 @@ class Pictures:
             async def wait_for(key: PredictionKey) -> PredictionFiles:
                 try:
                     return (await asyncio.shield(job))[key]
+                except asyncio.CancelledError:
+                    job.add_done_callback(functools.partial(_remove_prediction, key))
+                    raise
                 finally:
                     waiting.discard(key)
                     if not waiting:
@@ -220,6 +223,7 @@ class Pictures:
             raise
         if isinstance(result, TaskFailure):
             clean()
+            result.check_disk()
             raise PhotoFailedError(photo.with_client_name(result.message), result.code)
         self._load_model(keys[0].model)
         return {key: PredictionFiles(folder, result) for key, folder in folders.items()}
@@ -369,6 +373,7 @@ class Pictures:
         result = await queue.run(task, **options)
         if not isinstance(result, TaskFailure):
             return result
+        result.check_disk()
         if not photo.folder.exists():
             raise RemovedError
         raise PhotoError(photo.with_client_name(result.message))
@@ -377,6 +382,14 @@ class Pictures:
 def _has_same_original(look: Look) -> Callable[[PredictionKey], bool]:
     geometry = look.geometry
     return lambda key: key.geometry == geometry and key.truncated == look.truncated
+
+
+def _remove_prediction(
+    key: PredictionKey, job: asyncio.Task[dict[PredictionKey, PredictionFiles]]
+) -> None:
+    """Delete what a job made for a key that nobody waits for."""
+    if not job.cancelled() and job.exception() is None:
+        job.result()[key].remove()
 
 
 async def _hold(

@@ -5,6 +5,7 @@ A slider does not wait for the networks, as it has a process of its own. It runs
 """
 
 import dataclasses
+import errno
 import pickle
 import re
 from collections.abc import Callable, Hashable
@@ -36,6 +37,8 @@ MAX_MEMORY = 256_000_000
 """Bytes of photos and predictions that are kept: 85 megapixels in colour."""
 Side = Literal["before", "after"]
 REMOVED = "the photo was removed meanwhile"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of the system."""
 
 Value = TypeVar("Value")
 
@@ -51,8 +54,8 @@ class TaskFailure:
 
     message: str
     """It has the path of the upload."""
-    code: Literal["truncated", "too_large"] | None = None
-    """For the page, which offers what can be done."""
+    code: Literal["truncated", "too_large", "disk_full"] | None = None
+    """For the page, which offers what can be done; "disk_full": see `check_disk`."""
 
     @classmethod
     def of(cls, error: Exception, path: Path, max_pixels: int) -> "TaskFailure":
@@ -72,6 +75,20 @@ class TaskFailure:
         if isinstance(error, MemoryError):
             return cls(f"{path} is too large for the memory of this server", "too_large")
         return cls(without_options(str(error)))
+
+    @classmethod
+    def of_disk(cls, error: OSError, message: str) -> "TaskFailure":
+        """Return a message, and whether the disk is full."""
+        return cls(message, "disk_full" if error.errno in DISK_FULL else None)
+
+    def check_disk(self) -> None:
+        """Check that the photo is the reason, and not the disk.
+
+        Raises:
+            OSError: If the disk is full.
+        """
+        if self.code == "disk_full":
+            raise OSError(errno.ENOSPC, "the disk of this server is full; try again later")
 
 
 @dataclass(frozen=True)

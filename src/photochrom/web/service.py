@@ -191,7 +191,8 @@ class Service:
         Raises:
             PhotochromError: If the photo cannot be colorized, or the size is too large for it.
             QueueFullError: If too many photos are waiting.
-            StorageFullError: If the disk is full.
+            StorageFullError: If the quota of the disk is used up.
+            OSError: If the disk is full.
             WorkerError: If the worker process crashed or timed out.
         """
         if photo.info is not None:
@@ -203,14 +204,21 @@ class Service:
         task = ColorizePhoto(job, index, look.options, self.limits.max_pixels)
         # The size of the result is not known, but similar.
         size = photo.path.stat().st_size if photo.path.exists() else 0
+        is_queued = False
         try:
             async with self.storage.reserve(size, path=output, owner=self.storage.owner(output)):
+                is_queued = True
                 result: list[str] | TaskFailure = await self.queue.run(task, on_abandoned=clean)
+        except asyncio.CancelledError:
+            if not is_queued:  # otherwise a worker may still be writing, see `on_abandoned`
+                clean()
+            raise
         except Exception:
             clean()
             raise
         if isinstance(result, TaskFailure):
             clean()
+            result.check_disk()
             message = photo.with_client_name(result.message)
             if photo.temporary and result.code == "truncated":
                 message += "; send the whole file, or truncated=true for this part"

@@ -22,6 +22,7 @@ from photochrom.imagefile.reading import open_pages
 from photochrom.imagefile.writing import result_warnings
 from photochrom.web.hint_renderer import read_prepared, write_prepared
 from photochrom.web.renderer import (
+    DISK_FULL,
     REMOVED,
     THUMBNAIL_SIZE,
     TaskFailure,
@@ -95,7 +96,8 @@ class PredictPhoto:
         except (PhotochromError, MemoryError) as error:
             return TaskFailure.of(error, self.photo, self.max_pixels)
         except OSError as error:  # the disk is full, or the photo was removed meanwhile
-            return TaskFailure(f"no preview of {self.photo}: {error.strerror or error}")
+            message = f"no preview of {self.photo}: {error.strerror or error}"
+            return TaskFailure.of_disk(error, message)
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,8 @@ class FindVersions:
                 prediction = colorizer.predict(photo, hints=placed, prepared=prepared)
                 write_prediction(prediction, self.output / str(index), max_size=THUMBNAIL_SIZE)
             return versions
-        except OSError:
-            return TaskFailure(REMOVED)
+        except OSError as error:
+            return TaskFailure.of_disk(error, REMOVED)
         except (PhotochromError, MemoryError) as error:
             return TaskFailure(str(error) or "there is not enough memory for versions")
 
@@ -151,6 +153,8 @@ class ColorizePhoto:
 
     def _describe(self, message: str) -> TaskFailure:
         """Read the photo again, as the result has no more than a message of its error."""
+        if message.endswith(tuple(map(os.strerror, DISK_FULL))):
+            return TaskFailure(message, "disk_full")
         truncated, photo = self.options["truncated"], Path(self.job.input)
         try:
             next(open_pages(photo, max_pixels=self.max_pixels, truncated=truncated))
