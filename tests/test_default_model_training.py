@@ -10,7 +10,7 @@ import pytest
 from photochrom.colorize.onnx_model import OnnxModel
 from photochrom.training.evaluation.evaluate import evaluate
 from photochrom.training.onnx.export import export
-from photochrom.training.runs import read_log
+from photochrom.training.runs import read_log, read_recipe
 from support.data import pack
 from support.photos import write_photos
 
@@ -36,8 +36,10 @@ def test_all_stages_from_photos_to_an_exported_model_with_hints(tmp_path: Path) 
     data = pack(tmp_path / "photos", tmp_path / "data", validation=3, **options)
     runs = train_stages(tmp_path, TINY_SETTINGS, progress=False)
     assert [run.name[5:] for run in runs] == list(STAGES)
-    phases = [read_log(run)[-1]["phase"] for run in runs]
-    assert phases == ["g", "g", "gan", "gan", "gan"]
+    lines = [read_log(run)[-1] for run in runs]
+    assert [line["phase"] for line in lines] == ["g", "g", "gan", "gan", "gan"]
+    for run, line in zip(runs, lines, strict=True):
+        assert {f"g_{term}" for term in read_recipe(run).objective} <= line.keys()
     weights = [run / "generator.safetensors" for run in runs]
     before = [file.stat().st_mtime_ns for file in weights]
     assert train_stages(tmp_path, TINY_SETTINGS, progress=False) == runs  # complete: no training

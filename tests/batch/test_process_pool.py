@@ -79,6 +79,7 @@ def test_items_are_read_only_as_fast_as_they_are_processed():
         outcomes = pool.map(numbers(), on_death=describe_death)
         for count, _ in enumerate(outcomes, 1):
             assert len(read) <= count + 2
+    assert count == 100
 
 
 def test_stopped_work_hurts_no_other():

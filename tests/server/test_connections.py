@@ -216,7 +216,7 @@ def test_client_that_does_not_read_is_disconnected(
 def test_client_that_reads_slowly_gets_everything(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, least: int, complete: bool
 ):
-    monkeypatch.setattr(connections, "TIMEOUT", 0.6)
+    monkeypatch.setattr(connections, "TIMEOUT", 1.5)
     monkeypatch.setattr(connections, "MIN_READ", least)
     size = 16_000_000
 
@@ -227,7 +227,7 @@ def test_client_that_reads_slowly_gets_everything(
         slow = connect(server, A, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         received = 0
         with contextlib.suppress(ConnectionResetError):
-            while received < size and (part := slow.recv(200_000)):
+            while received < size and (part := slow.recv(100_000)):
                 received += len(part)
                 time.sleep(0.02)
     assert (received >= size) == complete

@@ -73,18 +73,6 @@ def test_photo_is_made_by_keyboard(page: "Page", photos: list[Path], tmp_path: P
     assert download.value.suggested_filename == "harbour-color.jpeg"
 
 
-def test_first_visit_goes_to_the_language_of_the_browser(visit: "Callable[..., Page]"):
-    page = visit(locale="de-DE")
-    page.get_by_text("und in Farbe sehen.").wait_for()
-    assert page.locator("html").get_attribute("lang") == "de"
-    page.get_by_role("link", name="English").click()
-    page.locator("html[lang=en]").wait_for()
-    page.reload()
-    page.locator("#welcome").wait_for()
-    assert page.locator("html").get_attribute("lang") == "en"  # chosen, so it stays
-    assert "server" not in page.locator("body").inner_text().lower()
-
-
 def test_page_of_a_phone_fits(visit: "Callable[..., Page]", photos: list[Path]):
     page = visit(has_touch=True, device_scale_factor=2)
     check_phone_layout(page, photos, ready=3)

@@ -98,6 +98,8 @@ def test_language_is_the_visitors_until_another_is_chosen(visit: "Visit", server
     page.get_by_role("button", name="An astronaut").wait_for()
     page.goto(server.url + FOLDER)
     page.get_by_role("button", name="An astronaut").wait_for()
+    assert page.locator("html").get_attribute("lang") == "en"
+    assert "server" not in page.locator("body").inner_text().lower()
     page.goto(server.url + FOLDER + "de.html")  # an address with a language
     page.get_by_role("button", name="Eine Astronautin").wait_for()
 

@@ -57,56 +57,6 @@ def test_site_works_without_a_network(
     assert page.locator(".thumbnail").count() == 2
 
 
-def test_reload_keeps_photos_looks_and_history(page: "Page", photos: list[Path]):
-    add_files(page, *photos[:2])
-    wait_until_ready(page, 2)
-    page.get_by_role("option", name="harbour.jpeg").click()
-    page.fill("#option-saturation", "0.25")
-    page.locator("#option-saturation").dispatch_event("change")
-    wait_for_colour(page)
-    page.reload()
-    wait_until_ready(page, 2)
-    wait_for_colour(page)
-    assert page.locator("#photo-name").inner_text() == "harbour.jpeg"
-    assert page.locator("#option-saturation").input_value() == "0.25"
-    page.get_by_role("button", name="Undo", exact=True).click()
-    assert page.locator("#option-saturation").input_value() == "1"
-
-
-def test_removed_photos_are_deleted(page: "Page", photos: list[Path]):
-    add_files(page, *photos[:2])
-    wait_until_ready(page, 2)
-    assert stored_files(page) == 2
-    page.get_by_role("button", name="Remove all").click()
-    page.get_by_role("dialog").get_by_role("button", name="Remove all").click()
-    page.locator("#welcome").wait_for()
-    wait_for(page, lambda: stored_files(page) == 0)
-    page.reload()
-    page.locator("#welcome").wait_for()
-    assert page.locator(".thumbnail").count() == 0
-
-
-def stored_files(page: "Page") -> int:
-    """Return the number of photos that the browser stores for the page."""
-    count: int = page.evaluate(
-        """async () => {
-            const result = (request) => new Promise((resolve, reject) => {
-                request.onsuccess = () => resolve(request.result);
-                request.onerror = reject;
-            });
-            const counts = (await indexedDB.databases()).map(async ({ name }) => {
-                const database = await result(indexedDB.open(name));
-                const count = await result(
-                    database.transaction("files").objectStore("files").count());
-                database.close();
-                return count;
-            });
-            return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
-        }"""
-    )
-    return count
-
-
 def test_new_version_of_the_site_replaces_the_old(
     visit: "Callable[..., Page]", model: Path, photos: list[Path], tmp_path: Path
 ):

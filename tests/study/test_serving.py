@@ -35,6 +35,8 @@ from photochrom.study.trials import Trial
 from support.server import run_server
 from support.studies import write_study
 
+pytestmark = pytest.mark.slow
+
 PROTOCOLS: tuple[Protocol, ...] = ("pair", "single", "timed")
 
 

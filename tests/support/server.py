@@ -38,6 +38,7 @@ def run_server(app: Any, **options: Any) -> Iterator[str]:
     """
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         server = create_server(app, **options)
+        server.config.timeout_graceful_shutdown = 1  # of requests that a test left unfinished
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -33,6 +33,8 @@ from support.processes import default_sigint, kill_group, start_group
 from support.systems import needs_signals
 from support.video import read_frames, read_preserved, still_shot, write_video
 
+pytestmark = pytest.mark.slow
+
 Colorize = Callable[..., VideoResult]
 
 

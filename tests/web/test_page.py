@@ -37,6 +37,8 @@ from support.photos import draw
 from support.server import get_service, make_jpeg, run_server
 from support.web_client import read_image, upload, wait_until_ready
 
+pytestmark = pytest.mark.slow
+
 DEFAULT_LOOK = {
     "saturation": 1.0,
     "strength": 1.0,

@@ -542,7 +542,7 @@ def shrink(recipe: Recipe) -> Recipe:
     return override(recipe, {**changes, "schedule.epochs": 1})
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", [name for name in recipe_names() if "-stage-" not in name])
 def test_every_recipe_trains_for_a_step(name: str, data: Path, tmp_path: Path) -> None:
     small = shrink(named_recipe(name))
     run = train(small, data, tmp_path, name=name, device="cpu", progress=False)

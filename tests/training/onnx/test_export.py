@@ -1,5 +1,3 @@
-import hashlib
-import io
 import json
 from pathlib import Path
 
@@ -87,40 +85,8 @@ def make_run(path: Path, recipe: Recipe) -> Path:
 
 
 @pytest.fixture(scope="module")
-def conversions() -> dict[bytes, onnx.ModelProto]:
-    """What torch has converted, by weights and saturation."""
-    return {}
-
-
-@pytest.fixture
-def convert_once(
-    conversions: dict[bytes, onnx.ModelProto], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Convert each generator only once for the tests of a few runs: that takes seconds."""
-    convert = exporting._to_onnx
-
-    def convert_new(module: CielabGenerator, inputs: list[str]) -> onnx.ModelProto:
-        state = io.BytesIO()
-        torch.save((module.scale, module.state_dict()), state)
-        key = hashlib.sha256(state.getvalue()).digest()
-        if key not in conversions:
-            conversions[key] = convert(module, inputs)
-        model = onnx.ModelProto()
-        model.CopyFrom(conversions[key])
-        return model
-
-    monkeypatch.setattr(exporting, "_to_onnx", convert_new)
-
-
-@pytest.fixture(scope="module")
-def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("runs") / "tiny", WIDE)
-
-
-@pytest.fixture
-def tiny(tiny_run: Path, convert_once: None) -> Path:
-    """A run that is converted once."""
-    return tiny_run
 
 
 def test_every_generator_is_exported() -> None:
@@ -307,7 +273,6 @@ def test_invalid_runs_are_rejected(tiny: Path, tmp_path: Path) -> None:
         export(other, tmp_path / "model.onnx")
 
 
-@pytest.mark.usefixtures("convert_once")
 def test_size_of_the_model_is_that_of_inference_or_training(tmp_path: Path) -> None:
     for given, expected in ((None, 32), (48, 48)):
         run = make_run(tmp_path / str(given), override(TINY, {"inference.size": given}))
@@ -378,7 +343,7 @@ def make_perturbed_run(path: Path, recipe: Recipe, seed: int) -> Path:
 
 
 @pytest.fixture
-def two_runs(tmp_path: Path, convert_once: None) -> list[Path]:
+def two_runs(tmp_path: Path) -> list[Path]:
     """Two runs of the same generator with different weights."""
     return [make_perturbed_run(tmp_path / f"run{i}", RECIPE_OF["residual"], i) for i in (0, 1)]
 
