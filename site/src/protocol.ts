@@ -50,8 +50,10 @@ export type FromWorker =
   | { type: "forget"; ids: string[] | null }
   /** The photo that is worked on from now on; it is to blame if the worker dies. */
   | { type: "working"; photo: string | null }
-  /** The worker can no longer be used. */
-  | { type: "broken"; error: string };
+  /** The engine has made something of a photo. */
+  | { type: "made" }
+  /** The worker can no longer be used; the photo, if it is known, is to blame. */
+  | { type: "broken"; error: string; photo: string | null };
 
 /** The model of the page, as far as it is known before it is loaded. */
 export interface ModelChoice {

@@ -11,6 +11,7 @@ const INDEX = "index.html";
 const { scope } = self.registration;
 const PREFIX = `photochrom ${scope} `; // other sites of the same host have caches as well
 const NAME = PREFIX + VERSION;
+const LOADED = `${PREFIX}loaded`; // what the first page has loaded
 
 /** Return the address of a file, as the page has it too: another content has another address. */
 const urlOf = (path: string) => new URL(`${path}?v=${FILES[path]}`, scope).href;
@@ -18,7 +19,7 @@ const urlOf = (path: string) => new URL(`${path}?v=${FILES[path]}`, scope).href;
 /**
  * Store all files of this version; those of the version before are taken where they are the same.
  *
- * It then takes the place of that version, which pages keep until they are loaded again.
+ * It then takes the place of that version, whose files are kept for pages that are still open.
  */
 async function install(): Promise<void> {
   const cache = await caches.open(NAME);
@@ -40,17 +41,26 @@ async function load(path: string): Promise<Response> {
   return new Response(content, { headers: response.headers });
 }
 
+/** Delete all caches but that of the version before. */
 async function activate(): Promise<void> {
-  const names = await caches.keys();
-  const old = names.filter((name) => name.startsWith(PREFIX) && name !== NAME);
+  const names = (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== NAME);
+  const before = names.findLast((name) => name !== LOADED);
+  const old = names.filter((name) => name !== before);
   await Promise.all(old.map((name) => caches.delete(name)));
   await self.clients.claim();
 }
 
-/** Return a file of this version, or undefined if it is none. */
+/**
+ * Return a file of this version, or undefined if it is none.
+ *
+ * An open page of the version before gets its own where its address says so. Worker, runtime script
+ * and codecs are asked for without `v`: what such a page loads of them only now is of this version.
+ */
 async function find(url: string): Promise<Response | undefined> {
-  const { origin, pathname } = new URL(url);
+  const { origin, pathname, searchParams } = new URL(url);
   const path = (origin + pathname).slice(scope.length) || INDEX;
+  const hash = searchParams.get("v");
+  if (hash !== null && hash !== FILES[path]) return caches.match(url);
   return path in FILES ? (await caches.open(NAME)).match(urlOf(path)) : undefined;
 }
 

@@ -5,7 +5,7 @@ import type { Answer, FromWorker, ToWorker } from "./protocol.ts";
 import { crash, openSession } from "./session.ts";
 
 const ROUTES = /^(photos|archives)(\/|\?|$)/; // other addresses are files of the site
-const MAX_DEATHS = 3; // of workers one after the other that have answered nothing
+const MAX_DEATHS = 3; // of workers one after the other whose engine has made nothing
 const SMALL_MEMORY = 4; // GiB of a device
 const BUSY: Answer = { status: 503, headers: { "Retry-After": "1" }, body: null };
 const NO_ENGINE = "the engine cannot be started in this browser; load the page again";
@@ -22,7 +22,7 @@ const pending = new Map<number, (answer: Answer) => void>();
 let worker: Worker | null = null; // null: it cannot be started
 let working: string | null = null; // ID of the photo that is worked on
 let requests = 0;
-let deaths = 0; // since the last answer
+let deaths = 0; // since the engine has made something
 let started = start();
 
 /** Start a worker with the photos of the session. */
@@ -34,7 +34,7 @@ async function start(): Promise<void> {
   current.onmessage = ({ data }) => void receive(current, data);
   current.onerror = (event) => {
     event.preventDefault(); // it is reported here
-    void restart(current, event.message);
+    void restart(current, event.message, working);
   };
   post({
     type: "start",
@@ -52,13 +52,13 @@ async function start(): Promise<void> {
 }
 
 /** Start another worker in place of one that is dead or cannot go on; the page asks it again. */
-async function restart(dead: Worker, reason: string): Promise<void> {
+async function restart(dead: Worker, reason: string, blamed: string | null): Promise<void> {
   if (dead !== worker) return;
   console.error(`the worker has ended: ${reason}`);
   dead.terminate();
   worker = null;
   const { photos, keep } = await session;
-  const photo = photos.get(working ?? "");
+  const photo = photos.get(blamed ?? "");
   if (photo) keep({ ...photo, failure: crash(photo.name) });
   working = null;
   if (++deaths < MAX_DEATHS) started = start();
@@ -73,7 +73,6 @@ async function receive(from: Worker, message: FromWorker): Promise<void> {
   const { keep, forget, setWorking } = await session;
   switch (message.type) {
     case "answer":
-      deaths = 0;
       pending.get(message.id)?.(message.answer);
       pending.delete(message.id);
       break;
@@ -87,8 +86,11 @@ async function receive(from: Worker, message: FromWorker): Promise<void> {
       working = message.photo;
       setWorking(working);
       break;
+    case "made":
+      deaths = 0;
+      break;
     case "broken":
-      await restart(from, message.error);
+      await restart(from, message.error, message.photo);
       break;
   }
 }

@@ -361,5 +361,18 @@ test("a broken module is reported, so that the worker is started again", async (
   colorizer.predict = () => Promise.reject(new Error("the network failed", { cause }));
   await ask(`photos/${id}/after?hints=1,1,red`);
   colorizer.predict = predict;
-  expect(posted).toContainEqual({ type: "broken", error: "the network failed" });
+  expect(posted).toContainEqual({ type: "broken", error: "the network failed", photo: id });
+});
+
+test("a photo whose preparation breaks the engine is named", async () => {
+  const { add } = start();
+  const { predict } = colorizer;
+  const cause = new WebAssembly.RuntimeError("unreachable");
+  colorizer.predict = () => Promise.reject(new Error("the network failed", { cause }));
+  const { id } = await add(await makeFile());
+  colorizer.predict = predict;
+  expect(posted).toContainEqual({ type: "broken", error: "the network failed", photo: id });
+  expect(posted).not.toContainEqual({ type: "made" });
+  await add(await makeFile());
+  expect(posted).toContainEqual({ type: "made" });
 });

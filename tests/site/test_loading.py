@@ -159,9 +159,17 @@ def test_new_version_is_used_once_it_is_complete(
 
     (site / "static/model.onnx").write_bytes(model.read_bytes())
     blank.reload()
-    wait_for(blank, lambda: len(read_caches(blank)) == 1 and read_caches(blank) != old)
-    loaded = {path.partition("?")[0].removeprefix(f"/{FOLDER}") for path in own_server.sent}
-    assert loaded == {"service_worker.js", "static/model.onnx", "index.html", "de.html"}
+    changed = {"service_worker.js", "static/model.onnx", "index.html", "de.html"}
+
+    def is_loaded() -> bool:
+        loaded = {path.partition("?")[0].removeprefix(f"/{FOLDER}") for path in own_server.sent}
+        assert loaded <= changed
+        return loaded == changed and not is_installing(blank)
+
+    wait_for(blank, is_loaded)
     blank.reload()
     blank.locator("#offline-note").wait_for()
     assert blank.locator("body").get_attribute("data-model") == "newer"
+    (before,) = old
+    assert before in read_caches(blank)  # for pages that are still open
+    assert len(read_caches(blank)) == 2

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from photochrom.site.writing import write_site
 from support.browser import needs_browser
-from support.models import write_model
 from support.site import FOLDER, FileServer, needs_site, serve_folder
-from support.web_page import add_files, wait_for, wait_for_colour, wait_until_ready
+from support.web_page import add_files, wait_for_colour, wait_until_ready
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -55,28 +53,6 @@ def test_site_works_without_a_network(
     page.get_by_role("link", name="Deutsch").click()
     page.locator("#download", has_text="Herunterladen").wait_for()
     assert page.locator(".thumbnail").count() == 2
-
-
-def test_new_version_of_the_site_replaces_the_old(
-    visit: "Callable[..., Page]", model: Path, photos: list[Path], tmp_path: Path
-):
-    root = tmp_path / "root"
-    write_site(root / FOLDER, model)
-    with serve_folder(root) as server:
-        page = visit(server.url + FOLDER)
-        add_files(page, photos[0])
-        wait_for_colour(page)
-        wait_until_offline_works(page)
-        new_model = tmp_path / "new.onnx"
-        write_model(new_model, name="newer", scale=0.5)
-        write_site(root / FOLDER, new_model)
-
-        def shows_new_model() -> bool:
-            page.reload()
-            wait_for_colour(page)
-            return page.locator("#option-model option").get_attribute("value") == "newer"
-
-        wait_for(page, shows_new_model)
 
 
 def test_policy_allows_only_files_of_the_site(

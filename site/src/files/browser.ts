@@ -2,8 +2,10 @@
 
 import { type Photo, PhotoError } from "../types.ts";
 import { type Bytes, find, hasAt, join, pack32, toBinary, u16, u32 } from "./bytes.ts";
+import type { Density } from "./density.ts";
 import * as exif from "./exif.ts";
 import { DAMAGED_EXIF, type Metadata, makeMetadata } from "./metadata.ts";
+import { ADVICE, BT709_COLORS, CHROMATICITY_TOLERANCE, GAMMA_TOLERANCE } from "./png/color.ts";
 
 const ROWS = 256; // that are read from a canvas at once
 const CHECK_SIDE = 16;
@@ -13,6 +15,12 @@ const CONVERTED = ["AVIF", "HEIC", "JPEG XL", "JPEG 2000"];
 const HDR_TRANSFERS = [16, 18]; // PQ and HLG (ITU-T H.273, section 8.2)
 const LOSSES =
   "this browser decodes it to 8 bits of sRGB: its colour profile and its metadata are lost";
+
+const [BMP_V3, BMP_V4, BMP_V5] = [40, 108, 124]; // sizes of the headers
+const [CALIBRATED, EMBEDDED, LINKED] = ["\0\0\0\0", "DEBM", "KNIL"]; // little-endian
+const [GIF_COMMENT, GIF_APPLICATION] = [0xfe, 0xff];
+const [GIF_XMP, GIF_PROFILE] = ["XMP DataXMP", "ICCRGBG1012"];
+const XMP_TRAILER_SIZE = 258; // bytes that lead a reader, which takes XMP for blocks, to its end
 
 type Image = Pick<Photo, "width" | "height" | "pixels">;
 
@@ -51,6 +59,7 @@ export async function open(data: Bytes, format: string, name: string): Promise<O
       `${name} has the colours of an HDR display, which cannot be kept here; convert it to sRGB`,
     );
   }
+  const stored = format === "BMP" ? readBmp(data, name) : null;
   await checkCanvas();
   const chunks = format === "WebP" ? webpChunks(data) : new Map<string, Bytes>();
   const block = chunks.get("EXIF") ?? null;
@@ -81,8 +90,9 @@ export async function open(data: Bytes, format: string, name: string): Promise<O
   const metadata = makeMetadata({
     exif: isDamaged ? null : content,
     xmp: chunks.get("XMP ") ?? null,
-    icc: chunks.get("ICCP") ?? (format === "BMP" ? bmpProfile(data) : null),
+    icc: chunks.get("ICCP") ?? null,
     warnings: isDamaged ? [DAMAGED_EXIF] : [],
+    ...(format === "GIF" ? readGif(data).metadata : stored),
   });
   return { image, metadata, isUpright: false };
 }
@@ -122,29 +132,54 @@ function readBitmap(bitmap: ImageBitmap): Image {
 }
 
 function isAnimation(data: Bytes, format: string): boolean {
-  if (format === "GIF") return countGifFrames(data) > 1;
+  if (format === "GIF") return readGif(data).frames > 1;
   if (format === "AVIF") return hasAt(data, "avis", 8);
   return format === "WebP" && hasAt(data, "VP8X", 12) && (data[20] & 2) !== 0;
 }
 
-/** Count the images of a GIF (GIF89a, sections 19 to 26). */
-function countGifFrames(data: Bytes): number {
+/**
+ * Return the number of images of a GIF, and its metadata.
+ *
+ * Follows GIF89a, sections 19 to 26, and Adobe's XMP Specification Part 3, section 1.1.2.
+ */
+function readGif(data: Bytes): { frames: number; metadata: Partial<Metadata> } {
   const tableSize = (flags: number) => (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
   let at = 13 + tableSize(data[10]);
-  let count = 0;
+  let frames = 0;
+  const [comments, packets, profiles]: Bytes[][] = [[], [], []];
   while (at < data.length && data[at] !== 0x3b) {
+    const label = data[at] === 0x21 ? data[at + 1] : null;
     if (data[at] === 0x2c) {
-      count += 1;
+      frames += 1;
       at += 11 + tableSize(data[at + 9]);
     } else if (data[at] === 0x21) {
       at += 2;
     } else {
       break; // it is damaged
     }
+    const start = at;
     while (data[at]) at += 1 + data[at]; // blocks of data
     at += 1;
+    const content = data.subarray(start, at);
+    if (label === GIF_COMMENT) comments.push(joinBlocks(content));
+    if (label !== GIF_APPLICATION) continue;
+    if (hasAt(content, GIF_XMP, 1)) {
+      packets.push(content.subarray(1 + GIF_XMP.length, -XMP_TRAILER_SIZE));
+    } else if (hasAt(content, GIF_PROFILE, 1)) {
+      profiles.push(joinBlocks(content).subarray(GIF_PROFILE.length));
+    }
   }
-  return count;
+  const [xmp, icc] = [packets, profiles].map((all) => all.find(isFilled) ?? null);
+  return { frames, metadata: { comments: comments.filter(isFilled), xmp, icc } };
+}
+
+/** Return the content of a GIF's blocks of data. */
+function joinBlocks(content: Bytes): Bytes {
+  const parts: Bytes[] = [];
+  for (let at = 0; content[at]; at += 1 + content[at]) {
+    parts.push(content.subarray(at + 1, at + 1 + content[at]));
+  }
+  return join(parts);
 }
 
 /** Return the chunks of a WebP by name, of several the first (RFC 9649). */
@@ -195,12 +230,48 @@ function bmpSize(data: Bytes): [number, number] {
   return [Math.abs(little32(data, 18)), Math.abs(little32(data, 22))];
 }
 
-/** Return the profile of a BITMAPV5HEADER, null if there is none. */
-function bmpProfile(data: Bytes): Bytes | null {
-  const isEmbedded = little32(data, 14) >= 124 && hasAt(data, "DEBM", 70); // "MBED", little-endian
-  const start = 14 + little32(data, 126);
-  const profile = data.subarray(start, start + little32(data, 130));
-  return isEmbedded && profile.length ? profile : null;
+/**
+ * Return the resolution of a BMP, and the profile of a BITMAPV5HEADER.
+ *
+ * Throws a `PhotoError` if its colours are those of another file, or of the header and not sRGB's:
+ * the program makes a profile of them.
+ */
+function readBmp(data: Bytes, name: string): Partial<Metadata> {
+  const size = little32(data, 14);
+  const [x, y] = [little32(data, 38), little32(data, 42)];
+  const density: Density | null = size >= BMP_V3 && Math.min(x, y) > 0 ? [x, y, "m"] : null;
+  const kind = toBinary(data.subarray(70, 74));
+  if ([BMP_V4, BMP_V5].includes(size) && kind === CALIBRATED && !isSrgbBmp(data)) {
+    throw new PhotoError(`${name}: the colours of the BMP are those of its header; ${ADVICE}`);
+  }
+  if (size !== BMP_V5 || ![EMBEDDED, LINKED].includes(kind)) return { density };
+  const [start, length] = [14 + (little32(data, 126) >>> 0), little32(data, 130) >>> 0];
+  const profile = data.subarray(start, start + length);
+  if (kind === LINKED) {
+    const [file] = toBinary(profile).split("\0");
+    throw new PhotoError(`${name} has its colour profile in another file, ${file}; embed it`);
+  }
+  if (profile.length === length) return { density, icc: length ? profile : null };
+  return { density, warnings: ["the colour profile is cut off and dropped"] };
+}
+
+/** Tell whether the header of a BMP describes no colours, or those of sRGB. */
+function isSrgbBmp(data: Bytes): boolean {
+  const numbers = Array.from({ length: 12 }, (_, index) => little32(data, 74 + 4 * index));
+  const gammas = numbers.splice(9).map((number) => number / 2 ** 16);
+  const isFar = (gamma: number) => Math.abs(gamma / 2.2 - 1) >= GAMMA_TOLERANCE;
+  if (gammas.some(Boolean) && gammas.some(isFar)) return false;
+  if (!numbers.some(Boolean)) return true;
+  const [red, green, blue] = [0, 3, 6].map((start) => numbers.slice(start, start + 3));
+  const sum = (values: number[]) => values.reduce((total, value) => total + value);
+  const toXy = (xyz: number[]) => [xyz[0] / sum(xyz), xyz[1] / sum(xyz)];
+  const isXyz = [red, green, blue].some((each) => Math.abs(sum(each) / 2 ** 30 - 1) > 0.01);
+  const white = red.map((value, index) => value + green[index] + blue[index]);
+  const colors = [white, red, green, blue].flatMap(toXy);
+  const isSame = (value: number, index: number) =>
+    Math.abs(value - BT709_COLORS[index]) < CHROMATICITY_TOLERANCE;
+  // Of chromaticities, whose sum is 1, white is not known.
+  return colors.every((value, index) => isSame(value, index) || (index < 2 && !isXyz));
 }
 
 /** Return the largest of the sizes of images (ISO/IEC 23008-12, section 6.5.3). */
@@ -219,6 +290,8 @@ function isHdr(data: Bytes): boolean {
   const at = find(data.subarray(0, HEADER_SIZE), "colrnclx");
   return at >= 0 && HDR_TRANSFERS.includes(u16(data, at + 10));
 }
+
+const isFilled = ({ length }: Bytes): boolean => length > 0;
 
 const little32 = (data: Bytes, at: number): number =>
   data[at] | (data[at + 1] << 8) | (data[at + 2] << 16) | (data[at + 3] << 24) | 0;

@@ -205,6 +205,16 @@ export function cut(block: Bytes, change: Cut): Bytes {
   return output;
 }
 
+/** Return the block without fields of its first directory; the same if it has none of them. */
+export function removeFields(block: Bytes, tags: readonly number[]): Bytes {
+  const tiff = parse(block);
+  const removed = tags.filter((tag) => tiff?.first.fields.has(tag));
+  if (!tiff || !removed.length) return block;
+  const output = block.slice();
+  for (const tag of removed) removeEntry(output, tiff.view.getUint32(4, tiff.isLittle), tag);
+  return output;
+}
+
 /** Return pixels per `inch` or `cm`, or the ratio ``; null if they are missing or invalid. */
 export function readDensity(block: Uint8Array): Density | null {
   const tiff = parse(block);

@@ -23,6 +23,7 @@ import {
   withMark,
   withProfile,
   withWarning,
+  withoutPlaces,
 } from "./metadata.ts";
 import { outputFormat, outputName } from "./names.ts";
 import {
@@ -383,7 +384,8 @@ function withGeometry(
   { width, height }: Photo,
   { turn, straighten, crop }: Look,
 ): Metadata {
-  let metadata = upright;
+  if (!turn && !straighten && !crop) return upright;
+  let metadata = withoutPlaces(upright);
   let size = [photo.width, photo.height];
   if (turn) {
     metadata = makeUpright(metadata, new Turn(ORIENTATIONS[turn], photo.width, photo.height));

@@ -34,6 +34,8 @@ export interface Metadata {
 }
 
 export const DAMAGED_EXIF = "damaged EXIF is dropped";
+/** ModelPixelScale, ModelTiepoint and ModelTransformation of a GeoTIFF. */
+const GEO_TAGS = [33550, 33922, 34264];
 
 /** Return metadata of which some are set. */
 export const makeMetadata = (values: Partial<Metadata> = {}): Metadata => ({
@@ -91,6 +93,13 @@ export function cut(metadata: Metadata, change: Cut): Metadata {
     xmp: moved,
     photoshop: blocks?.length ? blocks : null,
   });
+}
+
+/** Return the metadata without a GeoTIFF's places on the map, with a warning if it has any. */
+export function withoutPlaces(metadata: Metadata): Metadata {
+  const block = metadata.exif && exif.removeFields(metadata.exif, GEO_TAGS);
+  if (block === metadata.exif) return metadata;
+  return withWarning({ ...metadata, exif: block }, "the place on the map (GeoTIFF) is dropped");
 }
 
 /** Return a copy with one more warning, unless it is there. */

@@ -60,6 +60,7 @@ export class Pictures {
    * @param maxBytes Of decoded previews and predictions that are kept.
    * @param onChange Called when the status of a photo has changed.
    * @param onFault Called with every error of a preparation.
+   * @param onMade Called when something was made once the network was loaded.
    */
   constructor(
     model: ModelChoice,
@@ -67,7 +68,8 @@ export class Pictures {
     queue: Queue,
     maxBytes: number,
     onChange: (photo: PagePhoto) => void,
-    readonly onFault: (error: unknown) => void,
+    readonly onFault: (error: unknown, photo: PagePhoto) => void,
+    readonly onMade: () => void,
   ) {
     this.#model = model;
     this.#colorizer = colorizer;
@@ -90,7 +92,7 @@ export class Pictures {
       photo.status = "ready";
     } catch (error) {
       if (signal.aborted) return;
-      this.onFault(error);
+      this.onFault(error, photo);
       photo.status = "failed";
       photo.failure = describeFailure(error, photo.name);
     }
@@ -279,7 +281,9 @@ export class Pictures {
     signal?: AbortSignal,
   ): Promise<T> {
     await this.#colorizer;
-    return this.#queue.run(rank, photo.id, work, signal);
+    const made = await this.#queue.run(rank, photo.id, work, signal);
+    this.onMade();
+    return made;
   }
 
   /** Return what colours are made of; the network is run if it is not kept. */

@@ -59,7 +59,8 @@ export class Server {
       this.#queue,
       memory,
       (photo) => this.#keep(photo),
-      (error) => this.#report(error),
+      (error, photo) => this.#report(error, photo.id),
+      () => post({ type: "made" }),
     );
     for (const kept of [...photos].sort((a, b) => a.number - b.number)) this.#restore(kept);
   }
@@ -99,7 +100,7 @@ export class Server {
       throw new HttpError(404, `there is no ${url.pathname}`);
     } catch (error) {
       if (signal?.aborted) return json({ detail: "the request was cancelled" }, 499);
-      this.#report(error);
+      this.#report(error, kind === "photos" ? id : null);
       return json({ detail: (error as Error).message }, statusOf(error));
     }
   }
@@ -273,8 +274,8 @@ export class Server {
   }
 
   /** Report an error after which nothing works any more. */
-  #report(error: unknown): void {
-    if (isBroken(error)) this.#post({ type: "broken", error: (error as Error).message });
+  #report(error: unknown, photo: string | null): void {
+    if (isBroken(error)) this.#post({ type: "broken", error: (error as Error).message, photo });
     else if (statusOf(error) === 500) console.error(error);
   }
 }

@@ -7,11 +7,13 @@ import { chunkName, contentOf } from "./chunks.ts";
 
 const UNSPECIFIED = 2;
 const [BT709, SRGB_CURVE] = [1, 13]; // of ITU-T H.273
-const BT709_COLORS = [0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06]; // white, red, green, blue
-const GAMMA_TOLERANCE = 0.05; // within it, an exponent of 2.2 stands for sRGB's curve, as in libpng
-const CHROMATICITY_TOLERANCE = 0.01;
+/** x and y of white, red, green and blue. */
+export const BT709_COLORS = [0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06];
+/** Within it, an exponent of 2.2 stands for sRGB's curve, as in libpng. */
+export const GAMMA_TOLERANCE = 0.05;
+export const CHROMATICITY_TOLERANCE = 0.01;
 const MAX_EXPONENT = 10;
-const ADVICE = "convert it to sRGB, or use the program photochrom (pip install photochrom)";
+export const ADVICE = "convert it to sRGB, or use the program photochrom (pip install photochrom)";
 
 /**
  * Check the colours of a PNG by its chunks, and return its metadata without implausible ones.

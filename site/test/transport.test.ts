@@ -1,0 +1,94 @@
+import { beforeEach, expect, test, vi } from "vitest";
+
+import type { FromWorker, KeptPhoto, ToWorker } from "../src/protocol.ts";
+
+let workers: FakeWorker[];
+let photos: Map<string, KeptPhoto>;
+let transport: typeof import("../src/transport.ts");
+
+class FakeWorker {
+  onmessage!: (event: { data: FromWorker }) => void;
+  readonly posted: ToWorker[] = [];
+
+  constructor() {
+    workers.push(this);
+  }
+
+  postMessage(message: ToWorker) {
+    this.posted.push(message);
+  }
+
+  terminate() {}
+}
+
+vi.mock("../src/loading.ts", () => ({ loadEngine: () => new Promise(() => {}) }));
+vi.mock("../src/session.ts", () => ({
+  openSession: async () => ({
+    photos,
+    gone: null,
+    keep: (photo: KeptPhoto) => photos.set(photo.id, photo),
+    setWorking() {},
+  }),
+  crash: (name: string) => ({ error: `the work on ${name} was broken off`, code: "server" }),
+}));
+
+/** Wait until all that was begun is done. */
+const finish = () => new Promise((resolve) => setTimeout(resolve));
+
+/** Send messages of the worker that runs. */
+async function receive(...messages: FromWorker[]): Promise<void> {
+  const worker = workers.at(-1)!;
+  for (const data of messages) worker.onmessage({ data });
+  await finish();
+}
+
+/** Ask for the photos, and answer as the worker. */
+async function poll(): Promise<void> {
+  const response = transport.send("photos");
+  await finish();
+  const { id } = workers.at(-1)!.posted.at(-1) as Extract<ToWorker, { type: "request" }>;
+  await receive({ type: "answer", id, answer: { status: 200, headers: {}, body: "{}" } });
+  expect((await response).status).toBe(200);
+}
+
+beforeEach(async () => {
+  workers = [];
+  photos = new Map([["a", { id: "a", name: "a.jpg", failure: null } as KeptPhoto]]);
+  vi.spyOn(console, "error").mockImplementation(() => {});
+  vi.stubGlobal("Worker", FakeWorker);
+  vi.stubGlobal("navigator", {});
+  vi.stubGlobal("document", { body: { dataset: { model: "tiny" } }, querySelector: () => null });
+  vi.resetModules();
+  transport = await import("../src/transport.ts");
+  await finish();
+});
+
+test("the photo that has broken the engine is not tried again by the next worker", async () => {
+  await receive(
+    { type: "working", photo: "a" },
+    { type: "working", photo: null },
+    { type: "broken", error: "unreachable", photo: "a" },
+  );
+  expect(workers).toHaveLength(2);
+  const [message] = workers[1].posted as Extract<ToWorker, { type: "start" }>[];
+  expect(message.photos[0].failure?.error).toBe("the work on a.jpg was broken off");
+});
+
+test("workers that make nothing are counted, whatever they answer", async () => {
+  for (let count = 0; count < 3; count++) {
+    await poll();
+    await receive({ type: "broken", error: "Aborted()", photo: null });
+  }
+  expect(workers).toHaveLength(3);
+  const response = await transport.send("photos");
+  expect(response.status).toBe(500);
+  expect((await response.json()).detail).toContain("the engine cannot be started");
+});
+
+test("workers that have made something are not counted", async () => {
+  for (let count = 0; count < 4; count++) {
+    await receive({ type: "made" }, { type: "broken", error: "unreachable", photo: null });
+  }
+  expect(workers).toHaveLength(5);
+  await poll();
+});
