@@ -127,8 +127,8 @@ class ExperimentTask:
                 save_baselines(self.store, self.folder / "baselines")
             return
         run = self.find_run()
-        # Also if all epochs are in the log: that of the last is written before its weights.
-        if run is None or not (run / "speed.json").is_file():
+        # Without speed.json the last weights may be missing: their epoch is logged before them.
+        if run is None or self.share_trained() < 1 or not (run / "speed.json").is_file():
             run = train(
                 self.recipe,
                 data,
