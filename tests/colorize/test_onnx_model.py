@@ -137,7 +137,9 @@ def test_device_that_does_not_start_is_refused(tiny_onnx: Path, monkeypatch: pyt
     assert OnnxModel(tiny_onnx).device == "cpu"
 
 
-def test_device_that_raises_is_refused(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch):
+def test_device_that_raises_is_refused(
+    tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """As of CUDA's libraries in another version; the model is not to blame."""
     runtime = onnx_model.onnxruntime
     session = runtime.InferenceSession
@@ -153,10 +155,11 @@ def test_device_that_raises_is_refused(tiny_onnx: Path, monkeypatch: pytest.Monk
     assert OnnxModel(tiny_onnx).device == "cpu"
     with pytest.raises(ModelError, match="device cuda cannot be used: CUDA failure 35; install"):
         OnnxModel(tiny_onnx, device="cuda")
-    tiny_onnx.write_bytes(b"no model")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"no model")
     for device in ("auto", "cuda"):
         with pytest.raises(ModelError, match="is not an ONNX model"):
-            OnnxModel(tiny_onnx, device=device)
+            OnnxModel(damaged, device=device)
 
 
 def test_telemetry_is_off(photo_file: Path, tmp_path: Path):
