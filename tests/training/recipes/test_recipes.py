@@ -132,7 +132,7 @@ def test_recipes_are_frozen() -> None:
         ("initialization.generator_weights", "some/run", "some/run"),
         ("optimization.ema", "none", None),
         ("optimization.ema", "0.9", 0.9),
-        ("schedule.pretrain_terms", "l1, gan", ("l1", "gan")),
+        ("quoted", "data.flip, generator.depth", ("data.flip", "generator.depth")),
         ("adversarial.loss.kind", "hinge", "hinge"),
         ("adversarial.d_threshold", "None", None),
         ("optimization.lr_schedule", "cosine", "cosine"),
