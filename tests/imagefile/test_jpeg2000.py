@@ -327,8 +327,8 @@ def test_colors_are_refused_before_the_size():
         open_photo(BytesIO(jp2(encode(np.dstack([RAMP] * 3), 8), enumerated(20))), max_pixels=1)
 
 
-def test_documents_and_films_are_refused_by_name():
-    for brand, name in ((b"jpm ", "document"), (b"mjp2", "film")):
+def test_documents_and_videos_are_refused_by_name():
+    for brand, name in ((b"jpm ", "document"), (b"mjp2", "video")):
         data = box(b"jP  ", b"\r\n\x87\n") + box(b"ftyp", brand, bytes(4), brand) + bytes(60)
         with pytest.raises(PhotoError, match=name):
             read(data)

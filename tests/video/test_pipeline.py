@@ -352,7 +352,7 @@ def test_unsupported_requests_are_refused_before_any_work(tmp_path: Path, colori
         (video, "b.mkv", {"field": "both"}, "no field 'both'; choose one of progressive, tff"),
         (hdr, "b.mkv", {}, "is HDR"),
         (hdr, "b.webm", {}, "is HDR"),
-        (tmp_path, "b.mkv", {}, "has no numbered pictures"),
+        (tmp_path, "b.mkv", {}, "has no image sequence"),
     ):
         with pytest.raises(PhotochromError, match=message):
             colorize(path, tmp_path / name, **options)

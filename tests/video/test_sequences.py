@@ -91,8 +91,8 @@ def test_pattern_takes_what_follows_the_number(tmp_path: Path):
 @pytest.mark.parametrize(
     ("names", "path", "message"),
     [
-        ([], "", r"scan has no numbered pictures .*give a video, or a pattern such as reel_%06d"),
-        (["a_1.txt"], "", "scan has no numbered pictures"),
+        ([], "", r"scan has no image sequence .*give a video, or a pattern such as reel_%06d"),
+        (["a_1.txt"], "", "scan has no image sequence"),
         (
             ["b_01.tif", "a_1.tif", "a_1.png", "a_2.png"],
             "",
@@ -373,14 +373,14 @@ def test_unsupported_requests_are_refused_before_any_work(tmp_path: Path, colori
     alpha = Photo(np.zeros((24, 32, 1), np.uint8), np.zeros((24, 32), np.uint8))
     save_photo(alpha, tmp_path / "rgba1.png")
     for path, name, options, message in (
-        (film, "b%d.png", {"rate": Fraction(24)}, "a.mkv is a film, which has its own rate"),
-        (scan, "b%d.png", {"codec": "ffv1"}, "--codec and --quality are of films"),
-        (scan, "b%d.png", {"quality": 3}, "--codec and --quality are of films"),
+        (film, "b%d.png", {"rate": Fraction(24)}, "a.mkv is a video, which has its own rate"),
+        (scan, "b%d.png", {"codec": "ffv1"}, "--codec and --quality are for videos"),
+        (scan, "b%d.png", {"quality": 3}, "--codec and --quality are for videos"),
         (tmp_path / "rgba%d.png", "%d.dpx", {}, r"rgba1.png has transparency"),
         (scan, "b%d.jpg", {}, r"has to end in .dpx, .png, .tif, .tiff"),
-        (film, "out", {}, r"out has to end in .*; for numbered pictures.*reel_%06d.tif"),
+        (film, "out", {}, r"out has to end in .*; for an image sequence.*reel_%06d.tif"),
         (scan, "file/b%d.png", {}, "file is not a folder"),
-        (film, "scan", {}, r"scan is not a file; .*scan/reel_%06d.tif for pictures"),
+        (film, "scan", {}, r"scan is not a file; .*scan/reel_%06d.tif for an image sequence"),
         (scan, "b.mkv", {"max_pixels": 700}, "frames of 32x24 pixels, more than the limit of 700"),
         (scan / "a000.png", "b.mkv", {}, r"is an image .*a pattern such as reel_%06d.tif"),
     ):

@@ -111,7 +111,7 @@ def test_the_list_on_the_command_line(film: Path, tiny_onnx: Path, tmp_path: Pat
     assert result.exit_code == 0, result.output
     assert result.stderr.splitlines()[-2:] == [
         f"kept {target}.partial, so that after a change of the shots only these are colorized "
-        "again; remove it when the film is done",
+        "again; remove it when the video is done",
         f"{target}: 26 frames, 3 shots",
     ]
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--steady/--no-steady",
     default=True,
     show_default=True,
-    help="Smooth the colours over time, or colorize each frame independently.",
+    help="Use one set of colours for each shot, or colorize each frame independently.",
 )
 @device_option
 @click.option(
@@ -91,7 +91,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rate",
     metavar="R",
-    help="Frames per second of numbered pictures, such as 16, 23.976 or 24000/1001. Default: 24.",
+    help="Frames per second of an image sequence, such as 16, 23.976 or 24000/1001. Default: 24.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 @click.option("--restart", is_flag=True, help="Discard the checkpoint of an interrupted run.")
@@ -113,8 +113,8 @@ def video(
     """Colorize a video.
 
     OUT has to end in .mp4, .m4v, .mov, .mkv or .webm. Audio, subtitles, timestamps and the
-    aspect ratio are kept. IN and OUT can also be numbered TIFF, PNG or DPX pictures, such as
-    scan/reel_%06d.tif, and IN a folder of them. After an interruption, the same command resumes
+    aspect ratio are kept. IN and OUT can also be image sequences of TIFF, PNG or DPX, such as
+    scan/reel_%06d.tif, and IN a folder with one. After an interruption, the same command resumes
     from the checkpoint in OUT.partial. Without OUT, only a contact sheet or a list of shots is
     made.
     """
@@ -206,7 +206,7 @@ def _print_result(target: Path, result: "VideoResult") -> None:
         click.echo(
             printable(
                 f"kept {result.checkpoint}, so that after a change of the shots only these are "
-                "colorized again; remove it when the film is done"
+                "colorized again; remove it when the video is done"
             ),
             err=True,
         )

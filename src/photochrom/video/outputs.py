@@ -26,7 +26,7 @@ from photochrom.video.writing.muxing import mux
 
 @dataclass(frozen=True)
 class Output:
-    """A film, or a sequence of pictures."""
+    """A video file, or an image sequence."""
 
     target: Path
     encoding: VideoEncoding
@@ -35,7 +35,7 @@ class Output:
     left_out: list[str]
     """Descriptions of streams of the source that it cannot hold."""
     pattern: Pattern | None = None
-    """Of pictures; None: a film."""
+    """Of an image sequence; None: a video file."""
     first_number: int = 1
     """Of the first picture."""
 
@@ -88,7 +88,7 @@ def _check_film(source: Path, target: Path, overwrite: bool) -> None:
         if not target.is_file():
             raise VideoError(
                 f"{target} is not a file; give one, or a pattern such as "
-                f"{target / EXAMPLE} for pictures"
+                f"{target / EXAMPLE} for an image sequence"
             )
         if not overwrite:
             raise VideoError(f"{target} exists already; use --overwrite, or choose another output")
@@ -112,7 +112,7 @@ def write_output(
         analysis: Of the source.
         segments: All segments, in order.
         folder: The checkpoint.
-        mark: The note that colours were added, for the metadata of a film.
+        mark: The text that says that colours were added, for the metadata of a video.
         keep: Whether the segments remain in the checkpoint.
 
     Returns:

@@ -82,9 +82,9 @@ def colorize_video(
     """Colorize a video, or resume from its checkpoint.
 
     Args:
-        path: The source: a film, a pattern of numbered pictures such as `reel_%06d.tif`, or a
+        path: The source: a video, the pattern of an image sequence such as `reel_%06d.tif`, or a
             folder with one such sequence.
-        target: The output: a film or a pattern. Its checkpoint is a folder beside it until it is
+        target: The output: a video or a pattern. Its checkpoint is a folder beside it until it is
             complete.
         model: An ONNX file; None: the default model.
         device: A key of `photochrom.colorize.onnx_model.DEVICES`, or `auto`.
@@ -95,7 +95,7 @@ def colorize_video(
         overwrite: Whether to replace an existing output.
         restart: Whether to discard a checkpoint.
         max_pixels: Limit of pixels per frame.
-        rate: Frames per second of a sequence of pictures; None: 24.
+        rate: Frames per second of an image sequence; None: 24.
         field: Whether the frames are progressive, interlaced with the top or the bottom field
             first, or telecined; None: found from the pictures.
         progress: Called after every frame, or every second while several processes work.

@@ -36,7 +36,7 @@ from photochrom.imagefile.samples import (
 )
 
 _CODESTREAM = b"\xff\x4f\xff\x51"
-_OTHER_BRANDS = {b"jpm ": "a JPEG 2000 document (JPM)", b"mjp2": "a Motion JPEG 2000 film"}
+_OTHER_BRANDS = {b"jpm ": "a JPEG 2000 document (JPM)", b"mjp2": "a Motion JPEG 2000 video"}
 _ENUMERATED, _ICC_METHODS, _CODE_POINTS = 1, (2, 3), 5
 _BILEVEL, _BILEVEL_2, _CMYK, _LAB, _SRGB, _GREY, _SYCC = 0, 15, 12, 14, 16, 17, 18
 _COLOR_COUNTS: dict[int | bytes, int] = {

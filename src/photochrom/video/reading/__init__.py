@@ -1,1 +1,1 @@
-"""Read a film or numbered pictures: properties, frames, times, fields and damage."""
+"""Read a video or an image sequence: properties, frames, times, fields and damage."""

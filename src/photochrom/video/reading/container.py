@@ -1,4 +1,4 @@
-"""A film's container: its packets and their frames, past damaged places."""
+"""A video's container: its packets and their frames, past damaged places."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager

@@ -18,9 +18,9 @@ _PLACE_SECONDS = 1.0
 _MIN_GAP = 1.9
 """Of the usual time between frames."""
 _MAX_VARIATION = 0.5
-"""Of the usual time, in a film with a constant frame rate."""
+"""Of the usual time, in a video with a constant frame rate."""
 _MIN_CONSTANT = 0.9
-"""Share of frames of such a film that vary less."""
+"""Share of frames of such a video that vary less."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Numbered sequences of pictures: TIFF, PNG and DPX, one file for each frame."""
+"""Image sequences: TIFF, PNG and DPX, one file for each frame."""
 
 import hashlib
 import itertools
@@ -72,7 +72,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class PictureSequence:
-    """Consecutively numbered pictures."""
+    """An image sequence: consecutively numbered pictures."""
 
     pattern: Pattern
     first: int
@@ -196,7 +196,7 @@ def find_sequence(path: Path, rate: Fraction = DEFAULT_RATE) -> PictureSequence 
 
 
 def find_patterns(folder: Path) -> list[Pattern]:
-    """Return the patterns of the numbered pictures in a folder, by name.
+    """Return the patterns of the image sequences in a folder, by name.
 
     Raises:
         OSError: If it cannot be read.
@@ -224,7 +224,7 @@ def _split_by_digits(numbers: list[str]) -> Iterator[int]:
 def _choose_pattern(folder: Path, patterns: list[Pattern]) -> Pattern:
     if not patterns:
         raise PhotoError(
-            f"{folder} has no numbered pictures ({', '.join(SUFFIXES)}); give a video, or a "
+            f"{folder} has no image sequence ({', '.join(SUFFIXES)}); give a video, or a "
             f"pattern such as {EXAMPLE}"
         )
     if len(patterns) > 1:
@@ -307,7 +307,7 @@ def _write_picture(photo: Photo, path: Path) -> None:
 
 
 def find_warnings(source: PictureSequence, target: Pattern | None) -> list[str]:
-    """Return what of the first picture is not kept in pictures or in a film, each a phrase.
+    """Return what of the first picture is not kept in pictures or in a video, each a phrase.
 
     Raises:
         PhotoError: If it cannot be read.
@@ -323,7 +323,7 @@ def check_output(pattern: Pattern, source: PictureSequence | None, *, overwrite:
 
     Args:
         pattern: Of the output.
-        source: The sequence that is colorized; None: a film, whose length is not known yet.
+        source: The sequence that is colorized; None: a video, whose length is not known yet.
         overwrite: Whether existing files may be replaced, except those of the source.
 
     Raises:

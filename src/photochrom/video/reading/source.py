@@ -98,7 +98,7 @@ class Video:
 
     @property
     def first_number(self) -> int:
-        """Of the first frame in a sequence of pictures."""
+        """Of the first frame in an image sequence."""
         return self.sequence.first if self.sequence is not None else 1
 
     def read_version(self) -> list[int | str]:
@@ -113,7 +113,7 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS, rate: Fraction | None = N
     """Return the properties of a video, from its container and its first frame.
 
     Args:
-        path: A film, or the folder or pattern of a sequence of pictures.
+        path: A video, or the folder or pattern of an image sequence.
         max_pixels: Limit of pixels per frame.
         rate: Frames per second of a sequence; None: `DEFAULT_RATE`.
 
@@ -125,13 +125,13 @@ def probe(path: Path, *, max_pixels: int = MAX_PIXELS, rate: Fraction | None = N
     if sequence is not None:
         return _describe_sequence(sequence, max_pixels)
     if rate is not None:
-        raise VideoError(f"{path} is a film, which has its own rate; --rate is for pictures")
+        raise VideoError(f"{path} is a video, which has its own rate; --rate is for sequences")
     with open_container(path) as container:
         name = container.format.name
         if name in _IMAGE_OR_TEXT_FORMATS or name.endswith("_pipe"):
             raise VideoError(
                 f"{path} is an image or a text, not a video; use `photochrom colorize` for photos, "
-                "or give numbered pictures as a pattern such as reel_%06d.tif"
+                "or give an image sequence as a pattern such as reel_%06d.tif"
             )
         stream = _find_video_stream(path, container)
         frame = next(decode_stream(container, stream, _stamp(container), ignore_damage), None)

@@ -1,1 +1,1 @@
-"""Find the shots of a film, and what is known of each before it is colorized."""
+"""Find the shots of a video, and what is known of each before it is colorized."""

@@ -23,11 +23,11 @@ from photochrom.video.reading.timestamps import format_time, mend_times
 from photochrom.video.shots.cuts import THUMBNAIL_SIDE, CutDetector, Thumbnail
 
 SAMPLE_INTERVAL = 3
-"""Every so many frames, it is examined whether the film is in colour."""
+"""Every so many frames, it is examined whether the video is in colour."""
 _FRAMES_AFTER = 16
 """Frames after a window that are examined too, for cuts and reordered times."""
 _MAX_MISSING_SECONDS = 0.5
-"""Time at the end without frames of a film that is not cut off."""
+"""Time at the end without frames of a video that is not cut off."""
 _SAMPLE_SIDE = 128
 """Short side in px of the copy that is examined."""
 
@@ -140,8 +140,8 @@ def analyse(
     end = float(timestamps[-1] * video.time_base)
     if later <= _FRAMES_AFTER and end + _MAX_MISSING_SECONDS < video.expected_end:
         notes.append(
-            f"the film ends at {format_time(end)}, not at {format_time(video.expected_end)} as its "
-            "file says: it may be cut off"
+            f"the video ends at {format_time(end)}, not at {format_time(video.expected_end)} as "
+            "its file says: it may be cut off"
         )
     if timestamps != stamps or not video.stores_durations:  # those are in decoding order
         durations = [*(b - a for a, b in pairwise(timestamps)), durations[-1]]

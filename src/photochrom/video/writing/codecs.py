@@ -91,18 +91,18 @@ class VideoEncoding:
 
     @property
     def is_pictures(self) -> bool:
-        """Whether the output is a sequence of pictures."""
+        """Whether the output is an image sequence."""
         return self.container == _PICTURES
 
 
 def choose_picture_encoding(pattern: Pattern, codec: str | None, crf: int | None) -> VideoEncoding:
-    """Return the encoding of a sequence of pictures.
+    """Return the encoding of an image sequence.
 
     Raises:
         VideoError: If a codec or a quality is given.
     """
     if codec is not None or crf is not None:
-        raise VideoError(f"{pattern} is a sequence of pictures; --codec and --quality are of films")
+        raise VideoError(f"{pattern} is an image sequence; --codec and --quality are for videos")
     return VideoEncoding(_PICTURES, pattern.path(0).suffix.lower(), None, "")
 
 
@@ -119,8 +119,8 @@ def choose_encoding(
     if extension not in CONTAINERS:
         allowed = ", ".join(sorted(CONTAINERS))
         raise VideoError(
-            f"{target} has to end in {allowed}, of which .mkv supports most codecs; for numbered "
-            f"pictures, give a pattern such as {target.parent / EXAMPLE}"
+            f"{target} has to end in {allowed}, of which .mkv supports most codecs; for an image "
+            f"sequence, give a pattern such as {target.parent / EXAMPLE}"
         )
     container, codecs = CONTAINERS[extension]
     name = codec or codecs[0]

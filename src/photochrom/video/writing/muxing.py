@@ -69,7 +69,7 @@ def find_streams(
     It is tried: a file with the first packet of each stream is written to memory.
 
     Args:
-        source: The source; of a sequence of pictures: a segment.
+        source: The source; of an image sequence: a segment.
         video: Its properties.
         encoding: Of the output.
         open_segment: Opens a file with encoded video.

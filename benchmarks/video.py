@@ -1,8 +1,8 @@
 """Steadiness, cuts, motion and speed of `photochrom video`.
 
-    python benchmarks/film.py                    # photos of scikit-image
-    python benchmarks/film.py PHOTOS --only drift --count 8
-    python benchmarks/film.py --only speed --frames 960
+    python benchmarks/video.py                    # photos of scikit-image
+    python benchmarks/video.py PHOTOS --only drift --count 8
+    python benchmarks/video.py --only speed --frames 960
 
 Films are simulated from photos, with grain of 8 levels of 255, flicker and jitter, and colorized by
 the command line. All values are measured on the decoded output, as means over cells of 16x16 px.
