@@ -250,7 +250,7 @@ def test_look_of_the_shown_photo_is_applied_to_the_selection(page: "Page", photo
     page.get_by_role("button", name="Show all").click()
     page.locator(".check").nth(2).click()
     urls = list_requests(page, "/thumbnail?")
-    page.get_by_role("button", name="Apply the look of grandma.jpg").click()
+    page.get_by_role("button", name="Apply the options of grandma.jpg").click()
     wait_for(page, lambda: len(urls) == 1)
     assert "saturation=0&" in urls[0]
     page.get_by_role("button", name="Back to the photo").click()

@@ -306,7 +306,7 @@ def test_hints_belong_to_their_photo(show: "Callable[..., Page]", tmp_path: Path
 
     page.get_by_text("More options").click()
     page.get_by_label("Model").select_option("tiny")
-    page.get_by_role("alert").filter(has_text="tiny takes no colours").wait_for()
+    page.get_by_role("alert").filter(has_text="tiny does not take hints").wait_for()
     assert labels(page) == []
     assert not page.get_by_role("button", name="Set a colour").is_visible()
     wait_for_colour(page)

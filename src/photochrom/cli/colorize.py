@@ -94,7 +94,8 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Say what becomes what, what is refused, and an estimate of time and disk; write nothing.",
+    help="List each photo with its result, what is refused, and the time and disk needed; write "
+    "nothing.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace existing results.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per photo.")
@@ -145,7 +146,7 @@ def colorize(
     """Colorize photos: files, folders including subfolders, or patterns; paths or URLs (s3://).
 
     A result has the metadata and the bit depth of its photo. Photos are never changed. Exit code:
-    0 all done, 1 some failed, 2 wrong usage.
+    0 all done, 1 some failed or the work cannot begin, 2 wrong usage.
     """
     from photochrom.batch.dry_run import DryRun
     from photochrom.batch.hints import give_hints

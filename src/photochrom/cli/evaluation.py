@@ -41,7 +41,7 @@ _MEASURED_SPLIT = click.option(
     type=click.Choice(["train", "validation", "test", "eval"]),
     default="validation",
     show_default=True,
-    help="Report `test` once, of the model that `validation` chose; `eval` is its old name.",
+    help="Choose on `validation`, then report `test` once. `eval` is the old name of `validation`.",
 )
 @click.option(
     "--out", type=DIRECTORY, help="Folder for JSON, CSV and Markdown tables and a contact sheet."
@@ -51,7 +51,8 @@ _MEASURED_SPLIT = click.option(
     "--hints",
     default=0,
     show_default=True,
-    help="Number of true colour hints per photo, evenly spaced, 7 px wide at 256 px.",
+    help="Number of true colour hints per photo, at uniformly random positions that are the same "
+    "for every model; 7 px wide at a short side of 256 px.",
 )
 @click.option(
     "--batch-statistics/--running-statistics",

@@ -20,7 +20,7 @@ from photochrom.path_types import PATH
 def site(folder: Path, model: Path | None) -> None:
     """Write the page as a static site, which colorizes in the visitor's browser.
 
-    DEST is a new folder, or one with a former site, which is replaced. Put it on any web space, or
+    DEST is a new folder, or one with a former site, which is replaced. Put it on any web server, or
     run `python -m http.server` in it.
     """
     need("web")

@@ -44,7 +44,7 @@ OPTIONS = (
         minimum=MIN_SIDE,
         maximum=MAX_SIZE,
     ),
-    Option("mark", "flag", True, "Record in the XMP metadata that colours were added."),
+    Option("mark", "flag", True, "Record in the metadata that colours were added."),
 )
 """How colours are made, of photos and videos."""
 

@@ -52,7 +52,8 @@ def make_files(model: Path | None = None) -> dict[str, bytes]:
     if not BUNDLE.is_dir():
         raise PhotochromError(
             "the parts of the site that run in the browser are not built; in the source tree, with "
-            "Node.js 20 or later, run `cd site && npm install && npm run build`"
+            "Node.js 20 or later, run `cd site && npm install && npm run build`, then install "
+            "photochrom again"
         )
     limits = Limits()
     models = Models([model], device="cpu", max_network_pixels=limits.max_network_pixels)

@@ -112,8 +112,8 @@ def _is_grey(results: Results, name: str, control: str) -> tuple[Finding, str]:
     share, low, high = estimate(results, name, "grey_share")
     message = (
         f"{name} has {_show_estimate(results, name, 'colorfulness_ratio')} of the original's "
-        f"colourfulness, and below {GREY_RATIO:.2f} counts as grey; {share:.0%} "
-        f"({low:.0%}..{high:.0%}) of its pictures are below that each"
+        f"colourfulness (grey: below {GREY_RATIO:.2f}); {share:.0%} ({low:.0%}..{high:.0%}) of its "
+        "pictures are grey"
     )
     order = compare_colorfulness(results, name, GREY_RATIO)
     if order == "above":

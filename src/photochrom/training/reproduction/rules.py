@@ -38,7 +38,7 @@ def rules_section(results: Results) -> str:
         "are missing, or that the intervals do not decide.",
         f"The value of a system is the mean of the networks of the last {EPOCHS} epochs of its "
         f"last phase of training (at least {LEAST_EPOCHS}), over its seeds, on the "
-        f"{results.photos} test photos, which nothing is chosen by. No weights are averaged. "
+        f"{results.photos} test photos, on which nothing is chosen. No weights are averaged. "
         f"{_fluctuation(results)}",
         f"Its interval, in brackets above, is the 95 % interval of Student's t over the seeds, if "
         f"there are {SEEDS} or more. With fewer seeds it is the range of those epochs; it then "
