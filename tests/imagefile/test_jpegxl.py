@@ -16,6 +16,7 @@ from photochrom.imagefile.reading import open_photo
 from support.boxes import box
 from support.icc_profiles import SRGB_COLUMNS, gamma, rgb
 from support.metadata import exif_block
+from support.xmp import packet
 
 y, x = np.mgrid[:48, :64]
 RAMPS = np.dstack([x / 63, y / 47, (x + y) / 110, x * y / 2961])
@@ -112,9 +113,19 @@ def test_metadata_of_boxes():
     )
 
 
-def test_damaged_brotli_is_ignored():
-    data = in_boxes(encode(samples(8)), box(b"brob", b"Exif", b"rubbish"))
-    assert read(data).metadata.exif is None
+def test_a_damaged_compressed_box_is_said():
+    photo = read(in_boxes(encode(samples(8)), box(b"brob", b"Exif", b"rubbish")))
+    assert photo.metadata.exif is None
+    assert photo.warnings == ("the damaged box Exif is dropped",)
+
+
+def test_xmp_does_not_name_a_compressed_gain_map():
+    xmp = packet(attributes='hdrgm:Version="1.0"')
+    gain_map = box(b"brob", b"jhgm", imagecodecs.brotli_encode(b"gain"))
+    photo = read(in_boxes(encode(samples(8)), box(b"xml ", xmp), gain_map))
+    assert photo.warnings == ("the gain map is dropped",)
+    assert photo.metadata.xmp is not None
+    assert b"hdrgm:Version" not in photo.metadata.xmp
 
 
 def test_a_jpeg_inside_is_read_as_that_jpeg():

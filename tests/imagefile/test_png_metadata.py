@@ -334,6 +334,12 @@ def test_what_a_format_cannot_hold_is_said(format_: str, lost: list[str]):
     assert lost_metadata(Metadata(), format_) == []
 
 
+def test_iptc_that_only_photoshop_s_resources_have_is_said_to_be_lost():
+    metadata = Metadata(photoshop=resource(0x0404, IPTC))
+    assert lost_metadata(metadata, "WEBP") == cannot("WEBP", "IPTC")
+    assert lost_metadata(metadata, "TIFF") == []
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif", ".bmp"])
 def test_what_is_not_said_to_be_lost_is_there(suffix: str, tmp_path: Path):
     path = tmp_path / f"a{suffix}"

@@ -240,6 +240,12 @@ def test_metadata_are_read(tmp_path: Path):
     assert b"8BIM\x04\x0a" in metadata.photoshop  # the copyright flag
 
 
+def test_damaged_exif_is_said(tmp_path: Path):
+    photo = read(psd(noise(3), resources={1058: b"not a block"}), tmp_path)
+    assert photo.metadata.exif is None
+    assert photo.warnings == ("damaged EXIF is dropped",)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_profile_is_honoured(dtype: type, tmp_path: Path):
     photo = read(psd(noise(3, dtype), resources={1039: SPACES["prophoto"]}), tmp_path)

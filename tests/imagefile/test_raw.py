@@ -1,9 +1,11 @@
 import struct
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rawpy
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
@@ -11,10 +13,13 @@ from photochrom.errors import PhotoError
 from photochrom.imagefile.codecs import raw
 from photochrom.imagefile.codecs.boxes import UUID_XMP
 from photochrom.imagefile.formats import RAW_SUFFIXES, detect_raw
+from photochrom.imagefile.jpeg.metadata import write_metadata
+from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.tiff.pages import read_pages
 from photochrom.imagefile.tiff.structure import Tree, pack_directory
 from photochrom.imagefile.writing import save_photo
+from support.metadata import IPTC
 from support.raw_photos import make_dng
 
 TURNS = {
@@ -104,6 +109,14 @@ def test_exif_and_xmp_of_a_cr3_are_read_from_its_boxes():
     assert exif.get_ifd(Tag.GPSInfo)[1] == "N"
     data += box(b"uuid", UUID_XMP + b"<x:xmpmeta/>")
     assert raw._read_cr3_xmp(data) == b"<x:xmpmeta/>"
+
+
+def test_iptc_of_the_jpeg_in_a_raw_photo_is_read():
+    buffer = BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG")
+    data = write_metadata(buffer.getvalue(), Metadata(iptc=IPTC))
+    preview = SimpleNamespace(format=rawpy.ThumbFormat.JPEG, data=data)
+    assert raw._read_preview(SimpleNamespace(extract_thumb=lambda: preview)).iptc == IPTC
 
 
 def test_a_raw_photo_that_is_cut_off_is_damaged(scene: np.ndarray):

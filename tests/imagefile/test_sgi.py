@@ -90,6 +90,15 @@ def test_sgi_cut_off_is_refused(is_compressed: bool, tmp_path: Path):
             read(data[:end], tmp_path)
 
 
+def test_sgi_with_fewer_literal_values_than_counted_is_refused(tmp_path: Path):
+    header = struct.pack(">HBBHHHHII4x80sI404x", 474, 1, 1, 3, 5, 1, 1, 0, 255, b"", 0)
+    for literals in (b"\x4d", b"\x4d\x4d"):
+        row = b"\x85" + literals
+        table = struct.pack(">II", 520, len(row))
+        with pytest.raises(PhotoError, match="a row is too short"):
+            read(header + table + row, tmp_path)
+
+
 def test_sgi_of_another_kind_is_refused(tmp_path: Path):
     with pytest.raises(PhotoError, match="colour map"):
         read(sgi(noise(1, np.uint8), color_map=1), tmp_path)

@@ -10,7 +10,7 @@ from photochrom.imagefile.metadata import (
     clean_comment,
     convert_density,
 )
-from photochrom.imagefile.photoshop import IPTC, iterate_resources
+from photochrom.imagefile.photoshop import IPTC, find_iptc, iterate_resources
 from photochrom.imagefile.png.chunks import COLOR_CHUNKS, describe_chunks
 from photochrom.imagefile.xmp import packet as xmp
 
@@ -43,9 +43,9 @@ def _lost_kinds(metadata: Metadata, format_: str) -> list[str]:
         if metadata.xmp:
             lost.append("the mark" if _is_mark(metadata.xmp) else "XMP")
     if format_ not in _HAVE_IPTC:
-        lost += ["IPTC"] if metadata.iptc else []
-        resources = iterate_resources(metadata.photoshop or b"")
-        if any(number not in (IPTC, -1) for number, *_ in resources):
+        resources = metadata.photoshop or b""
+        lost += ["IPTC"] if metadata.iptc or find_iptc(resources) else []
+        if any(number not in (IPTC, -1) for number, *_ in iterate_resources(resources)):
             lost.append("what Photoshop stored (image resources)")
     if any(map(clean_comment, metadata.comments)) and not _has_comments(metadata, format_):
         lost.append("the comment")

@@ -5,7 +5,6 @@ ICC profile is embedded, which only that returns.
 """
 
 import dataclasses
-from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -131,7 +130,15 @@ def _check_kind(header: JpegXlHeader) -> None:
 def _read_metadata(boxes: list[tuple[bytes, bytes]]) -> Metadata:
     """Read EXIF and XMP, and say what else is dropped."""
     metadata = Metadata()
-    for kind, content in _inflate_boxes(boxes):
+    has_gain_map = False
+    for kind, content in boxes:
+        if kind == b"brob":
+            kind, inflated = content[:4], _inflate(content[4:])
+            if inflated is None:
+                name = kind.decode("latin-1").strip()
+                metadata = metadata.with_warning(f"the damaged box {name} is dropped")
+                continue
+            content = inflated
         if kind == b"Exif":
             start = 4 + int.from_bytes(content[:4])
             # pillow-jxl-plugin writes no offset.
@@ -147,30 +154,26 @@ def _read_metadata(boxes: list[tuple[bytes, bytes]]) -> Metadata:
             metadata = dataclasses.replace(metadata, comments=(*metadata.comments, text))
             metadata = metadata.with_warning("XML of the JPEG XL file is kept as a comment")
         elif kind == _GAIN_MAP:
+            has_gain_map = True
             metadata = metadata.with_warning("the gain map is dropped")
         elif kind == b"jumb":
             metadata = metadata.with_warning(
                 "the box jumb, such as Content Credentials, is dropped"
             )
-    if metadata.xmp is not None and any(kind == _GAIN_MAP for kind, _ in boxes):
+    if metadata.xmp is not None and has_gain_map:
         packet = drop_contained(metadata.xmp, images=True, video=False)
         metadata = dataclasses.replace(metadata, xmp=packet)
     return metadata
 
 
-def _inflate_boxes(boxes: list[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield boxes with those in brob, which are compressed by Brotli, inflated."""
-    for kind, content in boxes:
-        if kind != b"brob":
-            yield kind, content
-            continue
-        import imagecodecs
+def _inflate(data: bytes) -> bytes | None:
+    """Return what Brotli (RFC 7932) compressed; None if it is damaged or too large."""
+    import imagecodecs  # slow to import
 
-        try:
-            inflated = imagecodecs.brotli_decode(content[4:], out=_MAX_BROTLI_SIZE)
-        except (RuntimeError, ValueError):
-            continue
-        yield content[:4], bytes(inflated)
+    try:
+        return bytes(imagecodecs.brotli_decode(data, out=_MAX_BROTLI_SIZE))
+    except (RuntimeError, ValueError):
+        return None
 
 
 def _decode(data: bytes) -> NDArray[Any]:

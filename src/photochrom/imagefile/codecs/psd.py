@@ -16,7 +16,7 @@ from photochrom.color import Pixels, icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile import exif
 from photochrom.imagefile.decoding import check_size, convert_cmyk, finish, reader_errors
-from photochrom.imagefile.metadata import Density, Metadata
+from photochrom.imagefile.metadata import DAMAGED_EXIF, Density, Metadata
 from photochrom.imagefile.photo import Encoding, Photo
 from photochrom.imagefile.photoshop import IPTC, iterate_resources
 
@@ -280,15 +280,17 @@ def _convert_lab(photo: Photo) -> Photo:
 
 
 def _read_metadata(blocks: bytes, resources: Mapping[int, bytes]) -> Metadata:
-    exif_blocks = (resources.get(number, b"") for number in (_EXIF, _EXIF_3))
+    exif_blocks = [resources[number] for number in (_EXIF, _EXIF_3) if number in resources]
+    exif_block = next(filter(exif.is_valid, exif_blocks), None)
     others = [b for number, b, _ in iterate_resources(blocks) if number not in _DROPPED_RESOURCES]
     return Metadata(
-        next(filter(exif.is_valid, exif_blocks), None),
+        exif_block,
         resources.get(_XMP) or None,
         resources.get(_PROFILE) or None,
         b"".join(others) or None,
         resources.get(IPTC) or None,
         _read_density(resources.get(_RESOLUTION, b"")),
+        warnings=(DAMAGED_EXIF,) if exif_block is None and any(exif_blocks) else (),
     )
 
 

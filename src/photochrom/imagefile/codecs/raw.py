@@ -179,5 +179,5 @@ def _read_preview(raw: Any) -> Metadata:
         preview = raw.extract_thumb()
         if preview.format == rawpy.ThumbFormat.JPEG:
             found = jpeg.read_metadata(preview.data)
-            return Metadata(found.exif, found.xmp, photoshop=found.photoshop)
+            return Metadata(found.exif, found.xmp, photoshop=found.photoshop, iptc=found.iptc)
     return Metadata()

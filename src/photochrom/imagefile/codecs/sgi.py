@@ -84,7 +84,10 @@ def _decode_rows(data: bytes, rows: int, header: _Header) -> NDArray[Any]:
                 raise ValueError("a row is too short")
             end = min(column + count, header.width)
             if packet & 0x80:
-                row[column:end] = packets[offset + 1 : offset + 1 + end - column]
+                literals = packets[offset + 1 : offset + 1 + end - column]
+                if len(literals) < end - column:
+                    raise ValueError("a row is too short")
+                row[column:end] = literals
                 offset += 1 + count
             else:
                 row[column:end] = packets[offset + 1]
