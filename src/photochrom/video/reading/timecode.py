@@ -9,8 +9,8 @@ _FORM = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)", re.ASCII)
 def advance_timecode(text: str, frames: int, rate: Fraction) -> str:
     """Return the timecode of a later frame, the text itself if it is no timecode.
 
-    With a semicolon or a dot before the frames, two numbers of 30 are left out in each minute that
-    is no multiple of ten.
+    With a semicolon or a dot before the frames, at 30 frames per second or a multiple, two numbers
+    of 30 are left out in each minute that is no multiple of ten (drop-frame).
 
     Args:
         text: As `hh:mm:ss:ff`.
@@ -21,7 +21,8 @@ def advance_timecode(text: str, frames: int, rate: Fraction) -> str:
     if match is None:
         return text
     per_second = round(rate)
-    left_out = 0 if match[4] == ":" else per_second // 15
+    # ST 12-1 has drop-frame at 30 and 60 frames per second only, whatever the text has.
+    left_out = 0 if match[4] == ":" or per_second % 30 else per_second // 15
     hour, minute, second, frame = (int(match[group]) for group in (1, 2, 3, 5))
     minutes = 60 * hour + minute
     number = (60 * minutes + second) * per_second + frame - left_out * (minutes - minutes // 10)
