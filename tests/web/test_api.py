@@ -210,6 +210,23 @@ def test_size_is_bounded_by_the_photo(web_client: TestClient):
         assert status == 200 or message in response.json()["detail"]
 
 
+def test_crop_hints_and_size_are_those_of_the_upright_photo(hinted_client: TestClient):
+    orientation = Image.Exif()
+    orientation[0x112] = 6
+    photo = make_jpeg(80, 60, exif=orientation)
+    for data, status, message in (
+        ({"crop": "0,0,60,80"}, 200, ""),
+        ({"crop": "0,0,60,70", "hints": '[{"x": 1, "y": 79, "color": "red"}]'}, 200, ""),
+        ({"crop": "0,0,70,70"}, 400, "reaches out of the photo of"),
+        ({"crop": "0,0,50,80"}, 400, "for this photo of 50x80 pixels it has to be from 16 to 50"),
+    ):
+        response = hinted_client.post(
+            "/api/colorize", files={"file": ("old.jpg", photo)}, data={"size": "60", **data}
+        )
+        assert response.status_code == status, response.text
+        assert status == 200 or message in response.json()["detail"]
+
+
 def test_unknown_and_repeated_fields_are_refused(web_client: TestClient):
     file = ("file", ("old.jpg", make_jpeg()))
     fields = "file, saturation, strength, size, mark, "

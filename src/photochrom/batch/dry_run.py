@@ -24,9 +24,8 @@ from photochrom.batch.runner import (
     page_error,
     several_pages_error,
 )
-from photochrom.colorize.hints import Hint, check_hints
+from photochrom.colorize.hints import find_upright_size
 from photochrom.errors import PhotochromError, PhotoError
-from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.reading import read_sizes
 from photochrom.progress import format_duration
 
@@ -132,12 +131,9 @@ class DryRun:
         for number, size in enumerate(sizes, 1):
             hints = job.hints if number == 1 else ()
             try:
-                _check_size(geometry, hints, size)
+                find_upright_size(size, hints, geometry)
             except PhotochromError as failure:
-                try:
-                    _check_size(geometry, hints, size[::-1])
-                except PhotochromError:
-                    raise page_error(job, number, failure) from failure
+                raise page_error(job, number, failure) from failure
 
     def estimate(self) -> Estimate | None:
         """Estimate the cost of what was planned; None if that is nothing, or there are URLs.
@@ -181,16 +177,6 @@ class DryRun:
             [sample for sample in samples.values() if sample is not None],
             len(self._planned) - photos,
         )
-
-
-def _check_size(geometry: Geometry, hints: Sequence[Hint], size: tuple[int, int]) -> None:
-    """Check that a crop and hints lie in a photo of a width and a height.
-
-    Raises:
-        PhotochromError: If they do not.
-    """
-    geometry.size(*size)
-    check_hints(hints, size)
 
 
 def _measure_fixed(colorize: Callable[[Job], Result], folder: Path) -> float:

@@ -40,7 +40,8 @@ class Result:
     `planned`: in a dry run, it would be done."""
     seconds: float
     width: int | None = None
-    """Of the first page, in px; None if the photo was not read."""
+    """Of the first page, upright, in px; None if the photo was not read. If `planned`, that of the
+    pixels as they are stored, before an orientation turns them."""
     height: int | None = None
     model: str | None = None
     """Name of the model; None if the photo was not read."""

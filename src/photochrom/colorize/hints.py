@@ -5,7 +5,7 @@ import json
 import operator
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,6 +279,34 @@ def check_hints(
                     f"be from 0 to {width - 1}, y from 0 to {height - 1}"
                 )
     return hints
+
+
+def find_upright_size(
+    size: tuple[int, int], hints: Sequence[Hint], geometry: "Geometry"
+) -> tuple[int, int]:
+    """Return the size of a photo whose orientation is not known, once it is upright.
+
+    Args:
+        size: Width and height in px before it is made upright.
+        hints: Hints of the photo.
+        geometry: How it is turned, straightened and cropped.
+
+    Returns:
+        The size as it is, or with width and height exchanged if hints and crop fit only that.
+
+    Raises:
+        PhotochromError: If they fit neither; it names the size as it is.
+    """
+    errors = []
+    for upright in (size, size[::-1]):
+        try:
+            geometry.size(*upright)
+            check_hints(hints, upright)
+        except PhotochromError as error:
+            errors.append(error)
+        else:
+            return upright
+    raise errors[0]
 
 
 def _check_count(count: int, kind: str = "photo") -> None:

@@ -255,7 +255,7 @@ class RenderRegion:
 
 @dataclass(frozen=True)
 class ReadSizes:
-    """Read width and height of the pages of a photo from its headers."""
+    """Read width and height of the pages of a photo from its headers, before they are upright."""
 
     photo: Path
     max_pixels: int

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse
 
 from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import WorkerPool
+from photochrom.colorize.hints import find_upright_size
 from photochrom.cores import count_cores
 from photochrom.errors import PhotoError
 from photochrom.server.guard import STOP_SLOW_BODIES, client_network, too_large_message
@@ -174,7 +175,7 @@ class Service:
         """Check a look for a photo of which nothing is known yet; only its headers are read.
 
         Raises:
-            PhotochromError: If the photo cannot be read, or the size is too large for it.
+            PhotochromError: If the photo cannot be read, or as `Models.check_fit`.
             Exception: As `JobQueue.run`.
         """
         if look.size is None or look.size <= self.models[self.models.find(look.model)].size:
@@ -183,7 +184,10 @@ class Service:
         sizes: list[tuple[int, int]] | TaskFailure = await self.rendering_queue.run(task)
         if isinstance(sizes, TaskFailure):
             raise PhotoError(photo.with_client_name(sizes.message))
-        self.models.check_fit(look, sizes)
+        first, *further = sizes
+        upright = [find_upright_size(first, look.hints, look.geometry)]
+        upright += [find_upright_size(size, (), look.geometry) for size in further]
+        self.models.check_fit(look, upright)
 
     async def colorize(self, photo: UploadedPhoto, look: Look) -> ResultFile:
         """Colorize a photo and return the output file; the caller removes it.
