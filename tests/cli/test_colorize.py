@@ -5,8 +5,9 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -14,8 +15,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import photochrom
+from photochrom.batch.planning import Job
 from photochrom.batch.process_pool import WorkerStartError
 from photochrom.batch.report import Result as BatchResult
+from photochrom.batch.runner import Settings
 from photochrom.cli import main
 from photochrom.errors import RunError
 from photochrom.imagefile.reading import open_photo
@@ -527,6 +530,30 @@ def test_a_dry_run_in_json_ends_with_the_estimate(run, photo_file: Path, colored
     assert estimate["seconds"] > 0
     sizes = [sample["bytes"] for sample in estimate["samples"]]
     assert estimate["bytes"] == sum(sizes)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--format", "jpeg"], ["--crop", "0,0,200,100"], ["--hint", "200,100,red"]]
+)
+def test_a_dry_run_measures_with_options_that_do_not_fit_the_tiny_photo(
+    run_hinted, colored: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+):
+    results = []
+
+    def load_model(settings: Settings) -> Callable[[Job], BatchResult]:
+        colorize = load(settings)
+
+        def colorize_and_keep(job: Job, **options: Any) -> BatchResult:
+            results.append(colorize(job, **options))
+            return results[-1]
+
+        return colorize_and_keep
+
+    load = Settings.load_model
+    monkeypatch.setattr(Settings, "load_model", load_model)
+    assert run_hinted(colored, "--dry-run", *arguments).exit_code == 0
+    assert [result.error for result in results] == [None] * 6
+    assert len({result.hints for result in results}) == 1 + ("--hint" in arguments)
 
 
 def test_a_dry_run_of_damaged_photos_says_that_they_are_not_in_the_estimate(run, photo_file: Path):

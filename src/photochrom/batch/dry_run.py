@@ -179,23 +179,24 @@ class DryRun:
         )
 
 
-def _measure_fixed(colorize: Callable[[Job], Result], folder: Path) -> float:
+def _measure_fixed(colorize: Callable[..., Result], folder: Path) -> float:
     """Return the seconds that a tiny photo takes."""
     photo = folder / "tiny.png"
     Image.new("L", (64, 64)).save(photo)
     job = Job(photo, folder / "tiny-color.png")
-    return min(colorize(job).seconds for _ in range(_RUNS))
+    # A crop would reach out of it, and its output is not named like one of the format.
+    return min(colorize(job, crop=None, format=None).seconds for _ in range(_RUNS))
 
 
 def _measure(
-    colorize: Callable[[Job], Result], planned: list[tuple[Job, float]], folder: Path
+    colorize: Callable[..., Result], planned: list[tuple[Job, float]], folder: Path
 ) -> Sample | None:
     """Colorize a photo of about mean size; None if several cannot be colorized."""
     mean = sum(megapixels for _, megapixels in planned) / len(planned)
     ordered = sorted(planned, key=lambda item: abs(item[1] - mean))
     for job, megapixels in ordered[:_ATTEMPTS]:
         output = folder / f"trial{Path(job.output).suffix}"
-        results = [colorize(Job(job.input, output)) for _ in range(_RUNS)]
+        results = [colorize(dataclasses.replace(job, output=output)) for _ in range(_RUNS)]
         if all(result.status == "done" for result in results):
             seconds = min(result.seconds for result in results)
             return Sample(Path(job.input), megapixels, seconds, output.stat().st_size)

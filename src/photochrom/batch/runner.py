@@ -68,7 +68,7 @@ class Settings:
             return dataclasses.replace(self, recolor=False)
         return self
 
-    def load_model(self) -> Callable[[Job], Result]:
+    def load_model(self) -> Callable[..., Result]:
         """Load the model and return `colorize_file` with these settings.
 
         Raises:
