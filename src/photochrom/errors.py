@@ -41,6 +41,10 @@ class MissingModelError(ModelError, UsageError):
     """A model file that does not exist."""
 
 
+class NoHintsError(ModelError, UsageError):
+    """Hints for a model that takes none."""
+
+
 class DataError(PhotochromError):
     """A folder without the expected photos or data set."""
 
@@ -51,3 +55,10 @@ class RecipeError(PhotochromError):
 
 class RunError(PhotochromError):
     """A run directory that is incomplete, or does not match the request."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error  # not quoted
+    lines = str(message).splitlines()
+    return lines[0] if lines else type(error).__name__

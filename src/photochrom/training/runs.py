@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from photochrom.cores import count_cores
-from photochrom.errors import RunError
+from photochrom.errors import RunError, first_line
 from photochrom.imagefile.atomic import write_atomic
 from photochrom.training.recipes.recipe import Inference, Recipe, override
 
@@ -192,7 +192,7 @@ def load_weights(generator: nn.Module, run: Path) -> None:
     except (RuntimeError, SafetensorError) as error:
         raise RunError(
             f"the weights in {run} do not fit the generator of the recipe "
-            f"({str(error).splitlines()[0]}); give the recipe they were trained with"
+            f"({first_line(error)}); give the recipe they were trained with"
         ) from error
 
 

@@ -24,6 +24,7 @@ from photochrom.training.loop import train as train_module
 from photochrom.training.loop.building import build, describe
 from photochrom.training.loop.monitor import NonFiniteLossError, list_warnings
 from photochrom.training.loop.train import train
+from photochrom.training.networks import encoders, features
 from photochrom.training.onnx.export import export
 from photochrom.training.recipes.loading import named_recipe, recipe_names
 from photochrom.training.recipes.recipe import Recipe, override
@@ -438,6 +439,10 @@ WRONG_PARTS = {
         "def __new__(cls, sample): return 0.5",
         r"do not fit each other \('float' object has no attribute 'ndim'\); see the contracts",
     ),
+    "objective.without_message": (
+        "def __new__(cls, sample): assert sample is None",
+        r"cannot be trained on 4 photos of 32 px at a time \(AssertionError\); give another",
+    ),
 }
 
 
@@ -461,6 +466,20 @@ def test_parts_that_break_their_contract_are_refused(
         train(recipe, data, tmp_path / "runs", device="cpu", progress=False)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "runs").exists()
+
+
+def test_missing_package_of_a_loss_is_an_error_of_its_own(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "find_weight_file", lambda package, file: None)
+    features._feature_network.cache_clear()
+    recipe = override(
+        TINY,
+        {"objective.perceptual.weight": 1, "objective.perceptual.networks": "stlpips-alexnet"},
+    )
+    with pytest.raises(RecipeError, match=r"^the package stlpips_pytorch is not installed") as e:
+        train(recipe, data, tmp_path / "runs", device="cpu", progress=False)
+    assert "data.image_size" not in str(e.value)
 
 
 def test_encoder_of_another_fixed_size_is_refused(data: Path, tmp_path: Path) -> None:
@@ -666,3 +685,14 @@ def test_epochs_of_four_digits_come_after_those_of_three(
 def test_describe_has_parameter_counts() -> None:
     assert "generator: " in describe(TINY)
     assert '"weight": 100.0' in describe(TINY)
+
+
+def test_describe_loads_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(name: str) -> None:
+        raise OSError("no connection")
+
+    monkeypatch.setattr(encoders, "check_hub", offline)
+    settings = {"generator.kind": "encoder_unet", "generator.encoder_weights": "imagenet"}
+    text = describe(override(L1_ONLY, settings))
+    assert "generator: 14," in text
+    assert '"encoder_weights": "imagenet"' in text

@@ -173,6 +173,15 @@ def test_without_a_discriminator_there_is_no_adversarial_loss() -> None:
     assert list(recipe.objective) == ["l1"]
 
 
+@pytest.mark.parametrize("section", ["adversarial", "initialization", "objective"])
+def test_discriminator_and_another_section_are_removed_together(section: str) -> None:
+    recipe = override(TINY, {"discriminator": "none", section: "none"})
+    assert recipe == override(recipe, {})
+    assert recipe.discriminator is None
+    assert recipe.adversarial is None
+    assert list(recipe.objective) == ["l1"]
+
+
 def test_a_changed_value_is_no_longer_quoted() -> None:
     recipe = named_recipe("shariatnia-unet")
     changed = override(recipe, {"objective.l1.weight": "10", "data.batch_size": "16"})

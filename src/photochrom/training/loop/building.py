@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from photochrom.errors import RecipeError
+from photochrom.errors import PhotochromError, RecipeError, first_line
 from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop.batches import Batch
@@ -140,15 +140,17 @@ def check_size(networks: Networks, recipe: Recipe, fabric: Fabric, *, sync_batch
         count //= fabric.world_size
     try:
         _run_copies(networks, recipe, fabric, min(2, count))
+    except PhotochromError:
+        raise
     except (AttributeError, TypeError) as error:
         raise RecipeError(
-            f"the networks or losses do not fit each other ({str(error).splitlines()[0]}); see "
-            "the contracts in photochrom.training.networks and photochrom.training.losses"
+            f"the networks or losses do not fit each other ({first_line(error)}); see the "
+            "contracts in photochrom.training.networks, losses.terms and losses.adversarial"
         ) from error
     except (AssertionError, RuntimeError, ValueError) as error:  # timm asserts sizes
         raise RecipeError(
             f"the networks cannot be trained on {count} photos of {data.image_size} px at a time "
-            f"({str(error).splitlines()[0]}); give another data.image_size or data.batch_size"
+            f"({first_line(error)}); give another data.image_size or data.batch_size"
         ) from error
 
 
@@ -239,7 +241,7 @@ def _optimizer(recipe: Recipe, groups: list[dict[str, Any]]) -> Optimizer:
 def describe(recipe: Recipe) -> str:
     """Return a recipe as JSON, followed by the numbers of parameters of its networks."""
     networks = {
-        "generator": runs.build_generator(recipe),
+        "generator": runs.build_generator(runs.without_pretrained_weights(recipe)),
         "discriminator": build_discriminator(recipe),
     }
     lines = [

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from photochrom.errors import RecipeError
+from photochrom.errors import RecipeError, first_line
 from photochrom.training.networks.hub import check_hub
 from photochrom.training.networks.weight_files import find_weight_file
 
@@ -151,8 +151,3 @@ def _rename_by_order(state: dict[str, Tensor], name: str, path: Path) -> dict[st
     if [v.shape for v in expected.values()] != [v.shape for v in state.values()]:
         raise RecipeError(f"{path} does not fit {name}: its tensors have other shapes")
     return dict(zip(expected, state.values(), strict=True))
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the name of its class."""
-    return str(error).strip("'\"").splitlines()[0] if str(error) else type(error).__name__

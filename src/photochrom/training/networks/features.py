@@ -5,8 +5,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from photochrom.errors import RecipeError
-from photochrom.training.networks.encoders import build_encoder, find_in_package, first_line
+from photochrom.errors import RecipeError, first_line
+from photochrom.training.networks.encoders import build_encoder, find_in_package
 from photochrom.training.networks.shift_tolerant import (
     FEATURE_CHANNELS,
     Architecture,

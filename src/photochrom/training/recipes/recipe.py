@@ -443,7 +443,13 @@ def derive(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """
     values = merge({**recipe.to_dict(), "quoted": ()}, changes)
     if recipe.discriminator is not None and values.get("discriminator") is None:
-        del values["adversarial"], values["initialization"]["discriminator_scheme"]
-        terms = values["objective"].items()
-        values["objective"] = {name: term for name, term in terms if term.get("kind") != "gan"}
+        values.pop("adversarial", None)
+        if isinstance(initialization := values.get("initialization"), dict):
+            initialization.pop("discriminator_scheme", None)
+        if isinstance(objective := values.get("objective"), dict):
+            values["objective"] = {k: v for k, v in objective.items() if not _is_gan(v)}
     return Recipe.from_dict(values)
+
+
+def _is_gan(term: Any) -> bool:
+    return isinstance(term, Mapping) and term.get("kind") == "gan"

@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from photochrom.errors import RecipeError
+from photochrom.errors import RecipeError, first_line
 
 _LARGEST = 1e35  # float32 ends at 3.4e38
 Count = Annotated[int, Gt(0)]
@@ -359,10 +359,9 @@ def settings_of(implementation: Callable[..., Any]) -> type[Settings]:
         }
         model = create_model("Settings", __base__=_OwnSettings, **fields)
     except (NameError, TypeError, PydanticUserError) as error:
-        reason = str(error).splitlines()[0]
         raise RecipeError(
-            f"the parameters of {where} cannot be settings ({reason}); annotate them with types "
-            "that pydantic can check"
+            f"the parameters of {where} cannot be settings ({first_line(error)}); annotate them "
+            "with types that pydantic can check"
         ) from error
     try:
         model.model_validate({})
