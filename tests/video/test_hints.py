@@ -110,6 +110,17 @@ def test_hints_of_a_film_on_the_command_line(film: Path, model: Path, tmp_path: 
     assert comment.endswith("; a person gave the colours at 2 places")
 
 
+def test_hints_for_a_model_without_hints_are_wrong_usage(
+    film: Path, tiny_onnx: Path, tmp_path: Path
+):
+    file = tmp_path / "a.mkv.hints.json"
+    file.write_text('[{"time": 0, "x": 30, "y": 40, "color": "red"}]')
+    arguments = ["video", film, tmp_path / "b.mkv", "--hints", file, "--model", tiny_onnx]
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 2
+    assert "model tiny takes no colour hints" in result.stderr
+
+
 def test_hints_that_cannot_be_are_refused(film: Path, model: Path, tiny_onnx: Path, tmp_path: Path):
     for options, error, message in (
         (

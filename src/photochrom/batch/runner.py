@@ -20,10 +20,10 @@ from photochrom.batch.transfers import colorize_anywhere, map_in_threads, tempor
 from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
 from photochrom.colorize.hints import Hint, check_hints
-from photochrom.colorize.onnx_model import OnnxModel, default_model_path, no_hints_error
+from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import GEOMETRY_OPTIONS
 from photochrom.cores import count_cores
-from photochrom.errors import PhotochromError, PhotoError, UsageError
+from photochrom.errors import PhotochromError, PhotoError
 from photochrom.imagefile.atomic import make_folder
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.geometry import Geometry
@@ -94,12 +94,10 @@ class Settings:
         """Check that the model takes hints.
 
         Raises:
-            UsageError: If it does not.
+            NoHintsError: If it does not.
             ModelError: If it cannot be loaded.
         """
-        model = OnnxModel(self.model or default_model_path(), device="cpu", threads=1)
-        if not model.takes_hints:
-            raise UsageError(str(no_hints_error(model.name)))
+        OnnxModel(self.model or default_model_path(), device="cpu", threads=1).check_takes_hints()
 
 
 def colorize_file(

@@ -12,7 +12,7 @@ import onnxruntime
 from photochrom.color import FloatArray
 from photochrom.colorize.options import MAX_SIZE, MIN_SIDE
 from photochrom.cores import count_cores
-from photochrom.errors import MissingModelError, ModelError
+from photochrom.errors import MissingModelError, ModelError, NoHintsError
 
 FORMAT = "1"
 """`photochrom_format` in the metadata of our ONNX files."""
@@ -115,7 +115,7 @@ class OnnxModel:
         """Check that it takes hints.
 
         Raises:
-            ModelError: If it does not.
+            NoHintsError: If it does not.
         """
         if not self.takes_hints:
             raise no_hints_error(self.name)
@@ -187,9 +187,11 @@ class OnnxModel:
         return result
 
 
-def no_hints_error(name: str) -> ModelError:
+def no_hints_error(name: str) -> NoHintsError:
     """Return the error of a model that is given hints and takes none."""
-    return ModelError(f"model {name} takes no colour hints; use a model that was trained with them")
+    return NoHintsError(
+        f"model {name} takes no colour hints; use a model that was trained with them"
+    )
 
 
 def _find_devices(device: str) -> list[str]:
