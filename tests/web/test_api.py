@@ -157,6 +157,7 @@ def test_mark_can_be_switched_off(web_client: TestClient):
         (make_jpeg(), {"turn": "45"}, 400, "turn is 45; it has to be 0, 90, 180 or 270"),
         (make_jpeg(), {"straighten": "46"}, 422, "straighten is '46'"),
         (make_jpeg(), {"crop": "1,2,3"}, 400, "crop is '1,2,3'; it has to be left, top, width"),
+        (make_jpeg(), {"crop": "0,0,9.0,9"}, 400, "crop is '0,0,9.0,9'; it has to be left, top"),
         (make_jpeg(), {"crop": "0,0,999,999"}, 400, "old.jpg: the crop 0,0,999,999"),
         (make_jpeg(), {"format": "gif"}, 400, "format is 'gif'; it has to be jpeg"),
         (make_jpeg(), {"strength": "much"}, 422, "strength is 'much'"),

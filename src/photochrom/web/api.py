@@ -93,9 +93,12 @@ def routes(service: Service) -> APIRouter:
                 async with contextlib.AsyncExitStack() as stack:
                     # The form is received into a file of its own, and then copied.
                     await stack.enter_async_context(service.reserve(request, copies=2))
-                    limits = {"max_fields": _MAX_FIELDS, "max_part_size": _MAX_FIELD_BYTES}
                     try:
-                        form = await stack.enter_async_context(request.form(max_files=2, **limits))
+                        form = await stack.enter_async_context(
+                            request.form(
+                                max_files=2, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES
+                            )
+                        )
                     except HTTPException as error:
                         raise _form_error(error) from None
                     _check_fields(form, fields)
@@ -146,13 +149,19 @@ def routes(service: Service) -> APIRouter:
     ) -> FileResponse:
         """Colorize one photo, as the command line does: at full size, with its metadata."""
         values = {
-            **{"saturation": saturation, "strength": strength, "size": size, "mark": mark},
-            **{"turn": turn, "straighten": straighten},
-            **{"format": format or None, "truncated": truncated, "model": model or ""},
+            "saturation": saturation,
+            "strength": strength,
+            "size": size,
+            "mark": mark,
+            "turn": turn,
+            "straighten": straighten,
+            "crop": crop or None,
+            "format": format or None,
+            "truncated": truncated,
+            "model": model or "",
             "hints": parse_hints(hints, "hints") if hints else (),
         }
-        look = Look.from_query({"crop": crop or ""}).changed(values)
-        look = service.models.check_look(look)
+        look = service.models.check_look(Look().changed(values))
         service.queue.check_not_full()
         photo = service.sessions.temporary_photo(file.filename or "", look)
         try:
