@@ -48,6 +48,12 @@ def test_all_photos_are_colorized_and_unchanged(tree: Path, tmp_path: Path, colo
         assert len(set(image.getpixel((0, 0)))) == 3
 
 
+def test_a_geometry_that_fits_no_photo_is_reported_in_the_result(tree: Path, colorize_here):
+    (result,) = colorize_here([Job(tree / "a.PNG", tree / "out.png")], turn=45)
+    assert (result.status, result.width) == ("failed", None)
+    assert result.error == "turn is 45; it has to be 0, 90, 180 or 270, in degrees clockwise"
+
+
 def test_worker_processes_give_the_same_outputs(
     tree: Path, tmp_path: Path, tiny_onnx: Path, colorize_here
 ):

@@ -44,6 +44,12 @@ def lightness(image: Image.Image) -> NDArray[np.float32]:
     return color.rgb_to_lab(np.asarray(image.convert("RGB")) / np.float32(255))[..., 0]
 
 
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_below_one_are_refused(tiny_onnx: Path, threads: int):
+    with pytest.raises(PhotochromError, match=f"threads is {threads}; it has to be at least 1"):
+        Colorizer(tiny_onnx, threads=threads)
+
+
 @pytest.mark.parametrize("size", [(64, 48), (1, 1), (5, 3), (1, 200), (200, 1), (333, 97)])
 @pytest.mark.parametrize("strength", [0, 25, 120])
 def test_size_and_lightness_are_kept(size: tuple[int, int], strength: float):

@@ -118,8 +118,8 @@ def colorize_file(
 
     A photo with an existing output is skipped without `overwrite`; one of more than `max_pixels`
     fails; one whose first page is in colour is ignored if `recolor` is False, unless it has hints.
-    The other arguments are those of `Settings`; `options` are those
-    of `Colorizer.__call__`. A crop has to fit every page.
+    The other arguments are those of `Settings`; `options` are those of `Colorizer.__call__`. A crop
+    has to fit every page.
 
     The output gets the group and mode of the photo, as far as permitted, and the properties of an
     XMP sidecar.
@@ -129,7 +129,6 @@ def colorize_file(
     size: tuple[int, int] | None = None
     packet: bytes | None = None
     numbers = itertools.count(1)
-    geometry = geometry_of(options)
 
     def colorize_page(page: Photo) -> Photo:
         nonlocal size, packet
@@ -163,6 +162,7 @@ def colorize_file(
     error = reason = input_version = output_version = None
     warnings: list[str] = []
     try:
+        geometry = geometry_of(options)
         if format is not None and FORMATS[OUTPUT_FORMATS[format]] != _output_format(job):
             raise PhotoError(f"{job.output} is not named like a {format.upper()}; rename it")
         if not overwrite and job.has_output():

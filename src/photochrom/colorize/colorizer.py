@@ -25,7 +25,7 @@ from photochrom.colorize.onnx_model import (
 from photochrom.colorize.options import MIN_SIDE, check_options
 from photochrom.colorize.rendering import Prediction, keeps_colors
 from photochrom.cores import count_cores
-from photochrom.errors import ModelError
+from photochrom.errors import ModelError, PhotochromError
 from photochrom.imagefile.decoding import photo_from_image
 from photochrom.imagefile.geometry import Geometry, Rectangle
 from photochrom.imagefile.photo import Photo
@@ -83,9 +83,14 @@ class Colorizer:
             threads: Number of threads; None: one for each core.
 
         Raises:
+            PhotochromError: If `threads` is less than 1.
             ModelError: If the file is missing or not a photochrom model, or the device is not
                 available.
         """
+        if threads is not None and threads < 1:
+            raise PhotochromError(
+                f"threads is {threads}; it has to be at least 1, or None for one per core"
+            )
         if model is None:
             model = default_model_path()
         if isinstance(model, str | Path):
