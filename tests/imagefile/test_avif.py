@@ -12,6 +12,7 @@ from photochrom.color import SRGB, cicp, icc
 from photochrom.errors import PhotoError
 from photochrom.imagefile.codecs.av1 import read_code_points
 from photochrom.imagefile.codecs.heif_items import needs_png
+from photochrom.imagefile.decoding import DamagedError
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from support.boxes import HeifItem, box, heif, nclx
@@ -210,6 +211,12 @@ def test_cut_off_files_are_refused():
         for end in (64, 200, len(data) // 2, len(data) - 1):
             with pytest.raises(PhotoError, match="damaged"):
                 read(data[:end])
+
+
+@pytest.mark.parametrize("meta", [b"", box(b"meta", bytes(4))])
+def test_missing_or_damaged_items_are_refused(meta: bytes):
+    with pytest.raises(DamagedError, match="is an AVIF that is damaged or cut off"):
+        read(box(b"ftyp", b"avif\0\0\0\0avifmif1") + meta + bytes(60))
 
 
 def test_too_many_pixels_are_refused():

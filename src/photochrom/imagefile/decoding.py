@@ -37,7 +37,7 @@ _KNOWN_KINDS = {
     b"<svg": "an SVG",
 }
 """First bytes of files that are no photos here, to their kinds."""
-_NO_ANIMATIONS = {"MPO", "PSD", "ICO", "ICNS", "TIFF"}
+_NO_ANIMATIONS = {"MPO", "TIFF"}
 """Formats whose first frame is the photo, or that are read page by page."""
 _UPRIGHT = {
     2: lambda a: a[:, ::-1],

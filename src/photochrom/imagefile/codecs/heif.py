@@ -9,10 +9,8 @@ import struct
 from fractions import Fraction
 from importlib.util import find_spec
 from io import BytesIO
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from photochrom.color import cicp, icc
 from photochrom.errors import PhotoError
@@ -36,8 +34,8 @@ _ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:a
 _AUXILIARY_NAMES = {
     b"urn:mpeg:mpegB:cicp:systems:auxiliary:depth": "the depth image",
     b"urn:mpeg:hevc:2015:auxid:2": "the depth image",
-    b"urn:com:apple:photo:2020:aux:hdrgainmap": "the gain map",
 }
+_APPLE_GAIN_MAP = b"urn:com:apple:photo:2020:aux:hdrgainmap"
 _IMAGE_KINDS = (b"av01", b"hvc1", b"grid", b"iovl", b"iden", b"jpeg", b"j2k1", b"unci", b"vvc1")
 _HEIC_KINDS = {b"hvc1", b"grid", b"iovl", b"iden"}
 """Items that pillow-heif decodes: HEVC, and images put together from others."""
@@ -51,7 +49,8 @@ _KIND_NAMES = {
     b"unci": "values without compression",
 }
 _METADATA_KINDS = (b"Exif", b"mime")
-_GAIN_MAP = b"tmap"
+_TONE_MAP = b"tmap"
+"""Item that applies a gain map (ISO/IEC 23008-12, tone map derived image)."""
 _ORIENTATIONS: dict[tuple[int, int | None], int] = {
     **{(0, None): 1, (1, None): 8, (2, None): 3, (3, None): 6},
     **{(0, 0): 4, (1, 0): 5, (2, 0): 2, (3, 0): 7},
@@ -71,7 +70,7 @@ def read_avif(data: bytes, name: str, max_pixels: int) -> Photo:
     Raises:
         PhotoError: If it is damaged, or of a kind that cannot be read, such as HDR.
     """
-    heif, metadata = _read_header(data, "AVIF", name)
+    heif, metadata = _read_header(data, "an AVIF", name)
     image = open_image(BytesIO(data), name, max_pixels)
     bits = heif.bit_depth()
     if bits > 8:
@@ -96,7 +95,7 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> Photo:
         )
     import pillow_heif
 
-    heif, metadata = _read_header(data, "HEIC", name)
+    heif, metadata = _read_header(data, "a HEIC", name)
     kinds = {item.kind for item in heif.parts()}
     if not_decoded := sorted(kinds - _HEIC_KINDS):
         found = " and ".join(_KIND_NAMES.get(kind, repr(kind)) for kind in not_decoded)
@@ -117,21 +116,22 @@ def read_heic(data: bytes, name: str, max_pixels: int) -> Photo:
 
 
 def _read_header(data: bytes, kind: str, name: str) -> tuple[HeifItems, Metadata]:
-    """Return items, and metadata with the profile."""
+    """Return items, and metadata with the profile; `kind` names the format with its article."""
     meta = find_box(data, b"meta")
-    if meta is None:
+    has_sequence = find_box(data, b"moov") is not None
+    if meta is None and has_sequence:
         raise PhotoError(
-            f"{name} is a sequence of images ({kind}) without a still image; give its frames one "
+            f"{name} is {kind} with a sequence of images and no still image; give its frames one "
             "by one"
-            if find_box(data, b"moov") is not None
-            else f"{name} is a {kind} that is damaged or cut off"
         )
+    if meta is None:
+        raise DamagedError(f"{name} is {kind} that is damaged or cut off")
     try:
         heif = parse_meta(meta)
     except HeifError as error:
-        raise DamagedError(f"{name} is a {kind} that is damaged or cut off: {error}") from error
+        raise DamagedError(f"{name} is {kind} that is damaged or cut off: {error}") from error
     metadata = _read_metadata(data, heif)
-    if find_box(data, b"moov") is not None:
+    if has_sequence:
         metadata = metadata.with_warning("the sequence of images beside the photo is dropped")
     with reader_errors(name):
         return heif, dataclasses.replace(metadata, icc=_read_profile(data, heif))
@@ -181,17 +181,20 @@ def _read_metadata(data: bytes, heif: HeifItems) -> Metadata:
         elif item.kind in _METADATA_KINDS:
             kind = (item.content_type or item.kind).decode("latin-1")
             warnings.append(f"metadata of the type {kind} are dropped")
+    has_gain_map = any(item.kind == _TONE_MAP for item in heif.items.values())
     for item in heif.referring(b"auxl", heif.primary):
         name = next(iter(item.all_properties(b"auxC")), b"")[4:].split(b"\0")[0]
-        if name not in _ALPHA:
+        if name == _APPLE_GAIN_MAP:
+            has_gain_map = True
+        elif name not in _ALPHA:
             unknown = f"an auxiliary image ({name.decode('latin-1')})"
             warnings.append(f"{_AUXILIARY_NAMES.get(name, unknown)} is dropped")
-    if any(item.kind == _GAIN_MAP for item in heif.items.values()):
+    if has_gain_map:
         warnings.append("the gain map is dropped")
     others = _count_other_images(heif)
     if others:
         warnings.append(f"{others} further image{'s are' if others > 1 else ' is'} dropped")
-    if packet is not None and "the gain map is dropped" in warnings:
+    if packet is not None and has_gain_map:
         packet = drop_contained(packet, images=True, video=False)
     metadata = Metadata(block, packet)
     for warning in warnings:
@@ -217,10 +220,6 @@ def _count_other_images(heif: HeifItems) -> int:
     )
 
 
-def _contiguous(values: NDArray[Any]) -> NDArray[Any]:
-    return np.ascontiguousarray(values)
-
-
 def _crop(photo: Photo, metadata: Metadata, item: Item) -> tuple[Photo, Metadata]:
     """Crop to the clean aperture (ISO/IEC 14496-12, section 12.1.4)."""
     for aperture in item.all_properties(b"clap"):
@@ -231,8 +230,8 @@ def _crop(photo: Photo, metadata: Metadata, item: Item) -> tuple[Photo, Metadata
         )
         if across is None or down is None:
             return photo, metadata.with_warning("a crop (clap) that is not valid is ignored")
-        alpha = None if photo.alpha is None else _contiguous(photo.alpha[down, across])
-        pixels = _contiguous(photo.pixels[down, across])
+        alpha = None if photo.alpha is None else photo.alpha[down, across].copy()
+        pixels = photo.pixels[down, across].copy()
         photo = dataclasses.replace(photo, pixels=pixels, alpha=alpha)
     return photo, metadata
 
