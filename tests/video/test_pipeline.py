@@ -397,6 +397,7 @@ def test_each_stage_has_a_bar(monkeypatch: pytest.MonkeyPatch):
         ("analysing", 9, 9),
         ("colorizing", 3, 9),
         ("colorizing", 9, 9),
+        ("sheet", 4, 4),
     ):
         bars(*step)
     bars.close()
@@ -404,3 +405,5 @@ def test_each_stage_has_a_bar(monkeypatch: pytest.MonkeyPatch):
     assert "analysing: 100%" in output
     assert "colorizing: 100%" in output
     assert "9/9" in output
+    assert "frame/s" in output
+    assert "shot/s" in output

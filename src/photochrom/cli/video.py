@@ -225,10 +225,9 @@ class _Bars:
 
         if stage != self._stage:
             self.close()
+            unit = "shot" if stage == "sheet" else "frame"
             # Frames of an earlier run (`initial`) do not count for the time left.
-            self._bar = progress_bar(
-                total=total, initial=done, desc=stage, unit="frame", smoothing=0
-            )
+            self._bar = progress_bar(total=total, initial=done, desc=stage, unit=unit, smoothing=0)
             self._stage = stage
         self._bar.total = total
         self._bar.update(done - self._bar.n)

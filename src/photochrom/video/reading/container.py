@@ -58,7 +58,6 @@ class Damage:
 
     stamp: int | None
     """Of the frame, as of `decode`; None if unknown."""
-    reason: str
     is_lost: bool = True
     """False: the frame is there, with what FFmpeg put in the place of damaged parts."""
 
@@ -89,7 +88,7 @@ def decode_stream(
     def report_lost(stamps: Iterable[int | None]) -> None:
         for lost in stamps:
             if first is not None and lost is not None and lost > first and not is_interlaced:
-                on_damage(Damage(lost, "it was not decoded"))
+                on_damage(Damage(lost))
             del undecoded[lost]
 
     for number, packet in enumerate(read_packets(container, stream, on_damage)):
@@ -101,9 +100,9 @@ def decode_stream(
             first = packet.pts
         try:
             frames = packet.decode()
-        except av.error.FFmpegError as error:
+        except av.error.FFmpegError:
             undecoded.pop(packet.pts, None)
-            on_damage(Damage(packet.pts, describe_error(error)))
+            on_damage(Damage(packet.pts))
             continue
         for frame in frames:
             first = frame.pts if first is None else first
@@ -113,7 +112,7 @@ def decode_stream(
                 # Some decoders do not say so, as that of QuickTime Animation.
                 frame.key_frame = True  # type: ignore[misc]  # of the stubs only
             if frame.is_corrupt:
-                on_damage(Damage(frame.pts, "FFmpeg conceals damage", is_lost=False))
+                on_damage(Damage(frame.pts, is_lost=False))
             yield frame
         report_lost(list(undecoded)[: max(0, len(undecoded) - _MAX_DELAY)])
     report_lost(list(undecoded))
@@ -134,9 +133,9 @@ def read_packets(
             return
         except IndexError:  # a packet of a stream that PyAV does not know, as it begins later
             continue
-        except av.error.FFmpegError as error:
+        except av.error.FFmpegError:
             if failures == 0:
-                on_damage(Damage(None, describe_error(error)))
+                on_damage(Damage(None))
             failures += 1
     for stream in streams if isinstance(streams, Sequence) else [streams]:
         end: Packet[Any] = Packet()

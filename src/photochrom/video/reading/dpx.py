@@ -23,7 +23,7 @@ FORMAT = "DPX"
 _HEADER_SIZE = 2048
 _GENERIC_SIZE = 1664
 """Bytes of the header that FFmpeg writes; those for film and television follow."""
-_ORIENTATION, _DESCRIPTOR, _TRANSFER, _COLORIMETRY = 768, 800, 801, 802
+_ORIENTATION, _TRANSFER, _COLORIMETRY = 768, 801, 802
 _CREATOR, _CREATOR_SIZE = 160, 100
 _FLIPS = {
     bits: (slice(None, None, -1 if bits & 2 else 1), slice(None, None, -1 if bits & 1 else 1))

@@ -29,7 +29,7 @@ from photochrom.video.reading.sequences import DEFAULT_RATE, PictureSequence, fi
 MAX_PIXELS = 36_000_000
 """Default limit of pixels per frame; 8K has 33 million."""
 LIMITED_RANGE, FULL_RANGE = 1, 2
-"""H.273's numbers of ranges of YUV."""
+"""FFmpeg's numbers of ranges of YUV (AVColorRange)."""
 
 _ITU601, _ITU709 = 5, 1
 _SWSCALE_MATRICES = {1: _ITU709, 4: 4, 5: _ITU601, 6: _ITU601, 7: 7}
@@ -66,7 +66,8 @@ class Video:
     """swscale's number of the matrix between RGB and YUV."""
     full_range: bool
     color_tags: tuple[int, int, int, int]
-    """Primaries, transfer, matrix and range of the output, as numbered in H.273."""
+    """Primaries, transfer and matrix of the output, as numbered in H.273, and its range, as
+    numbered by FFmpeg."""
     quarter_turns: int
     """Counter-clockwise rotation applied by players."""
     display_matrix: tuple[int, ...] | None
@@ -95,11 +96,6 @@ class Video:
         """Width and height in px of a frame as of `to_photo`."""
         size = self.width, self.height
         return size[::-1] if self.quarter_turns % 2 else size
-
-    @property
-    def first_number(self) -> int:
-        """Of the first frame in an image sequence."""
-        return self.sequence.first if self.sequence is not None else 1
 
     def read_version(self) -> list[int | str]:
         """Return numbers that change if the source does."""
@@ -357,7 +353,7 @@ def _of_one_size(
         others += 1
         if others > _MAX_OTHER_SIZE:
             break
-        on_damage(Damage(frame.pts, "it has another size"))
+        on_damage(Damage(frame.pts))
     if others > 1:
         raise VideoError(
             f"{video.path} changes its frame size after {count - others} frames; scale it to one "

@@ -32,7 +32,8 @@ _SAMPLE_SIDE = 128
 """Short side in px of the copy that is examined."""
 
 ProgressCallback = Callable[[str, int, int], None]
-"""Called with the stage (`analysing` or `colorizing`), the number of frames done, and the total."""
+"""Called with the stage, the number done and the total: of frames in the stages `analysing` and
+`colorizing`, of shots in the stage `sheet`."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class VideoAnalysis:
     flashes: list[int]
     """Indices of frames that differ from the shot around them."""
     colored: list[int]
-    """Indices of frames that are in colour already, of those that are multiples of
-    `SAMPLE_INTERVAL`."""
+    """Indices of examined frames that are in colour already; a frame is examined if its index plus
+    `lead` is a multiple of `SAMPLE_INTERVAL`."""
     stamps: list[int | None] = field(default_factory=list)
     """`pts` of the frames as `decode` yields them."""
     damaged: list[int] = field(default_factory=list)
@@ -181,7 +182,11 @@ def _is_later(video: Video, window: Window | None, stamps: Sequence[int | None])
 
 
 def find_times(video: Video, stamps: list[int | None]) -> tuple[list[int], list[str]]:
-    """Return the presentation times of frames, and notes of what was mended."""
+    """Return the presentation times of frames, and notes of what was mended.
+
+    Raises:
+        VideoError: If times start again or repeat too often.
+    """
     period = 1 / video.frame_rate / video.time_base
     rate = f"{float(video.frame_rate):.6g} frames a second"
     if video.stamp == "pos":
