@@ -57,7 +57,7 @@ def new_page(
 
 def responses_in(folder: Path) -> list[Response]:
     with Store(folder / "study" / RESPONSE_FILE, read_only=True) as store:
-        return store.responses()
+        return store.read()[1]
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:

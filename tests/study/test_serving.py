@@ -139,7 +139,7 @@ def test_study_from_consent_to_end(folder: Path, browser: TestClient):
     assert {trial["of"] for trial in trials} == {of}
     assert {trial["protocol"] for trial in trials} == {*PROTOCOLS, "preference"}
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
-        responses = store.responses()
+        responses = store.read()[1]
     ((participant, finished),) = read_participants(folder)
     assert finished is not None
     assert re.fullmatch("[0-9a-f]{32}", participant)
@@ -295,7 +295,7 @@ def test_two_browsers_are_two_participants(folder: Path):
         for _ in zip(run_trials(one), run_trials(two), strict=True):
             pass
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
-        responses = store.responses()
+        responses = store.read()[1]
     assert len({response.person for response in responses}) == len(read_participants(folder)) == 2
     tests = [(a.protocol, a.item, frozenset(a.shown)) for a in responses if a.kind == "test"]
     assert len(tests) == 16
@@ -327,7 +327,7 @@ def test_invalid_responses_are_rejected(case: str, browser: TestClient, folder: 
     assert set(reply.json()) == {"detail"}
     assert "\n" not in reply.json()["detail"]
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
-        assert store.responses() == []
+        assert store.read()[1] == []
     assert browser.post("/api/answer", json=response_body(trial)).status_code == 200
 
 
@@ -368,7 +368,7 @@ def test_exposures_are_saved_only_where_they_are_limited(browser: TestClient, fo
         body = response_body(trial, exposure_ms=90.0, second_exposure_ms=91.0)
         assert browser.post("/api/answer", json=body).status_code == 200
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
-        saved = {(r.protocol, r.exposure_ms, r.second_exposure_ms) for r in store.responses()}
+        saved = {(r.protocol, r.exposure_ms, r.second_exposure_ms) for r in store.read()[1]}
     assert saved == {
         ("pair", 90, 91),
         ("single", None, None),
@@ -409,7 +409,7 @@ def test_first_of_two_responses_is_saved(browser: TestClient, folder: Path):
     assert [reply.status_code for reply in replies] == [200] * 3
     assert len({reply.text for reply in replies}) == 1  # the feedback is for the saved response
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
-        (response,) = store.responses()
+        (response,) = store.read()[1]
     assert response.chosen == response.shown[1]
     assert browser.get("/api/next").json()["number"] == 1
 
@@ -442,7 +442,7 @@ def test_response_time_is_dropped_after_a_reload(browser: TestClient, folder: Pa
             assert browser.get("/api/next").json() == trial
             browser.post("/api/begun", json={"number": trial["number"]})
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
-        responses = store.responses()
+        responses = store.read()[1]
     assert len(responses) == 15
     for response in responses:
         again = response.protocol in ("single", "preference") and response.number % 2
@@ -506,7 +506,7 @@ def test_participant_with_void_trials_finishes(tmp_path: Path):
             store.begin_trial(participant, number)  # the first reply may have been lost
             store.next_trial(participant)
         assert store.next_trial(participant) is None
-        assert store.responses() == []
+        assert store.read()[1] == []
         assert read_participants(tmp_path)[0][1] is not None
         assert not store.has_participant("nobody")
 
@@ -517,14 +517,14 @@ def test_responses_can_be_read_while_the_study_runs(tmp_path: Path):
         participant = store.add_participant(lambda _: two("y"))
         store.begin_trial(participant, 0)
         store.save_response(participant, 0, "a", reaction_ms=3.0)
-        (response,) = reader.responses()
+        (response,) = reader.read()[1]
         assert (response.chosen, response.shown, response.reaction_ms) == ("a", (REAL, "a"), 3.0)
         assert response.correct
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader.add_participant(lambda _: [])
         store.begin_trial(participant, 1)
         store.save_response(participant, 1, REAL)
-        assert [r.correct for r in reader.responses()] == [True, False]
+        assert [r.correct for r in reader.read()[1]] == [True, False]
 
 
 def test_invalid_database_is_an_error(tmp_path: Path):
@@ -655,7 +655,7 @@ def test_status_command(browser: TestClient, folder: Path, monkeypatch: pytest.M
     output = CliRunner().invoke(command, ["status", str(folder)]).output
     assert "3 consented; 1 active, 1 finished, 1 left, 0 withdrew" in output
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
-        tests = [r for r in store.responses() if r.kind == "test"]
+        tests = [r for r in store.read()[1] if r.kind == "test"]
     for protocol in ("pair", "single", "timed", "preference"):
         systems = [r.system for r in tests if r.protocol == protocol]
         n = len(systems)
@@ -841,7 +841,7 @@ def test_killed_server_neither_loses_nor_repeats_responses(tmp_path: Path):
     assert browser.kills >= 2
     assert list(sent) == list(range(16))
     with Store(folder / RESPONSE_FILE, read_only=True) as store:
-        responses = store.responses()
+        responses = store.read()[1]
     assert len(read_participants(folder)) == 1
     assert [response.number for response in responses] == list(range(16))
     for response in responses:

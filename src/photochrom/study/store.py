@@ -98,13 +98,11 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def responses(self) -> list[Response]:
-        """Return all responses, by participant and trial."""
-        with self._lock:
-            return self._select_responses("ORDER BY persons.created, person, number")
-
     def read(self) -> tuple[Enrolment, list[Response]]:
-        """Return the numbers of participants and all responses, at one moment."""
+        """Return, of one moment, the numbers of participants and all responses.
+
+        Responses are in the order of participants and trials.
+        """
         with self._lock:
             self._db.execute("BEGIN")
             try:
