@@ -7,9 +7,10 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from photochrom.training.data.packed import PackedPhotos
-from photochrom.training.loop.batches import load_batch
+from photochrom.training.loop.batches import class_prior, load_batch, open_photos
 from photochrom.training.loop.steps import augmentation
 from photochrom.training.losses.objective import Objective
+from photochrom.training.networks.color_classes import count_bins
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import override
 from support.data import pack
@@ -33,3 +34,20 @@ def test_flips_of_photos_and_of_windows_are_independent(tmp_path: Path) -> None:
         L = augmentation(fabric, batch, Objective.of(recipe), step)(batch.L).L
         flipped += int((L[..., 0] > L[..., -1]).all(dim=(1, 2)).sum())
     assert 150 < flipped < 250  # of 400
+
+
+def test_prior_is_that_of_the_colors_that_are_trained_on(tmp_path: Path) -> None:
+    """Photos of one colour each: small ones, which `min_side` leaves out, are blue."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(8):
+        color, side = ((60, 60, 180 + i), 40) if i % 2 else ((150 + i, 110, 100), 48)
+        Image.new("RGB", (side, side), color).save(folder / f"{i}.png")
+    data = pack(folder, tmp_path / "data", size=48, small="keep", validation=1)
+    settings = {"data.min_side": 48, "data.image_size": 48, "data.saturation": 1.8}
+    recipe = override(named_recipe("tiny"), {**settings, "data.batch_size": 2})
+    photos, _, usable = open_photos(data, recipe)
+    fabric = Fabric(accelerator="cpu", devices=1)
+    batch = load_batch(fabric, recipe, photos, usable.tolist(), 0)
+    prior = class_prior(photos, usable, recipe.data.saturation)
+    assert prior.tolist() == count_bins([batch.ab]).tolist()

@@ -1,12 +1,13 @@
 """Results as JSON, and the page that is generated from them."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from photochrom.errors import RunError
+from photochrom.errors import RecipeError, RunError
 from photochrom.training.recipes.recipe import override
 from photochrom.training.reproduction.experiments import PROTOCOLS
 from photochrom.training.reproduction.pages import results_page
@@ -35,6 +36,13 @@ def test_results_survive_json() -> None:
     for damaged in ("", "[]", "{}", '{"format": 4}', '{"format": 5}', results.to_json()[:-9]):
         with pytest.raises(RunError, match=r"not a results\.json"):
             Results.from_json(damaged)
+
+
+def test_results_of_a_newer_version_ask_for_an_update() -> None:
+    content = json.loads(make_results(make_run("custom")).to_json())
+    content["runs"][0]["recipe"]["format"] = 3
+    with pytest.raises(RecipeError, match=r"^the recipe has format 3, .*; update photochrom$"):
+        Results.from_json(json.dumps(content))
 
 
 def test_numbers_of_results_json_are_on_one_line() -> None:

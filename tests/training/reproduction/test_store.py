@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from photochrom.errors import RunError
+from photochrom.errors import RecipeError, RunError
 from photochrom.training.data.shrink import shrink
 from photochrom.training.loop import train as train_module
 from photochrom.training.recipes.recipe import Recipe, override
@@ -144,6 +144,9 @@ def test_damaged_store_or_one_of_other_runs_is_refused(
         reproduce_with(gzip.compress(json.dumps(content).encode()))
     content["run"]["environment"]["data_fingerprint"] = "other"
     with pytest.raises(RunError, match="was made with other photos"):
+        reproduce_with(gzip.compress(json.dumps(content).encode()))
+    content["run"]["recipe"]["format"] = 3
+    with pytest.raises(RecipeError, match=r"^the recipe has format 3, .*; update photochrom$"):
         reproduce_with(gzip.compress(json.dumps(content).encode()))
 
 

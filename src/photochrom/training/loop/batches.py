@@ -62,10 +62,19 @@ def open_photos(data: Path, recipe: Recipe) -> tuple[PackedPhotos, PackedPhotos,
     return photos, validation, usable
 
 
-def class_prior(photos: PackedPhotos) -> Tensor:
-    """Return the share of the pixels of up to `PRIOR_PHOTOS` photos in each class of ab, (313,)."""
-    indices = np.linspace(0, len(photos) - 1, min(PRIOR_PHOTOS, len(photos))).astype(int)
-    return count_bins(to_L_ab(torch.from_numpy(photos.photo(i))[None])[1] for i in indices)
+def class_prior(photos: PackedPhotos, usable: Tensor, saturation: float) -> Tensor:
+    """Return the share of the pixels of up to `PRIOR_PHOTOS` photos in each class of ab, (313,).
+
+    Args:
+        photos: The training split.
+        usable: Indices of the photos to train on, int64.
+        saturation: Factor on their ab, as in `load_batch`.
+    """
+    count = min(PRIOR_PHOTOS, len(usable))
+    chosen = usable[np.linspace(0, len(usable) - 1, count).astype(int)].tolist()
+    return count_bins(
+        to_L_ab(torch.from_numpy(photos.photo(i))[None])[1] * saturation for i in chosen
+    )
 
 
 def load_batch(

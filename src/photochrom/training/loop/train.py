@@ -190,7 +190,8 @@ def _set_up(fabric: Fabric, recipe: Recipe, data: Path, options: Options) -> Set
         evaluated = fabric.setup_module(average.network)
     schedule = Schedule(recipe, networks, len(usable) // recipe.data.batch_size)
     state = TrainingState(networks, average, schedule, fabric.strategy.precision)
-    objective = replace(Objective.of(recipe), prior=cache(lambda: class_prior(photos)))
+    prior = cache(lambda: class_prior(photos, usable, recipe.data.saturation))
+    objective = replace(Objective.of(recipe), prior=prior)
     setup = Setup(fabric, recipe, options, objective, photos, validation, usable, state, evaluated)
     check_same_on_all(fabric, {"recipe": recipe.to_json(), **setup.facts})
     return setup

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from photochrom.errors import RunError
+from photochrom.errors import RecipeError, RunError
 from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.splits import SPLITS
@@ -213,7 +213,7 @@ class Results:
 
         Raises:
             RunError: If it is something else, or of another format.
-            RecipeError: If a recipe in it cannot be read.
+            RecipeError: If a recipe in it cannot be read, such as one of a later version.
         """
         try:
             content = json.loads(text)
@@ -222,6 +222,8 @@ class Results:
             content["baselines"] = [Evaluation.from_json(e) for e in content["baselines"]]
             content["runs"] = [Run.from_json(run) for run in content["runs"]]
             return cls(**content)
+        except RecipeError:
+            raise
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise RunError(
                 f"this is not a results.json ({error}); run `photochrom reproduce` again"

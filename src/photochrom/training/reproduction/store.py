@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from photochrom.errors import RunError
+from photochrom.errors import RecipeError, RunError
 from photochrom.imagefile.atomic import make_folder, new_folder, write_atomic
 from photochrom.training import runs
 from photochrom.training.evaluation.results import Evaluation, metrics_path
@@ -74,6 +74,7 @@ def read(store: Path, fingerprint: str) -> Stored:
 
     Raises:
         RunError: If a file cannot be read, or is of other data.
+        RecipeError: If a recipe cannot be read, such as one of a later version.
     """
     found, baselines, dates = [], [], []
     for path in sorted(store.glob("*.json.gz")):
@@ -87,6 +88,8 @@ def read(store: Path, fingerprint: str) -> Stored:
                 run = Run.from_json(content["run"])
                 used = run.environment["data_fingerprint"]
                 found.append(run)
+        except RecipeError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path, error) from error
         if used != fingerprint:
