@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from photochrom.imagefile.metadata import Metadata
-from photochrom.imagefile.turning import Cut, Turn
+from photochrom.imagefile.turning import Crop, Turn
 from photochrom.imagefile.xmp import packet as xmp
 from photochrom.imagefile.xmp.container import drop_contained
 from photochrom.imagefile.xmp.tree import parse
@@ -381,7 +381,7 @@ def test_malicious_packets_are_fast(part: bytes):
         start = time.process_time()
         upright = Metadata(xmp=given).make_upright(Turn(6, 40, 30))
         assert upright.with_mark("text").mark == "text"
-        upright.cut(Cut(30, 40, 1, 3, 3, 20, 20))
+        upright.crop(Crop(30, 40, 1, 3, 3, 20, 20))
         drop_contained(given, images=True, video=True)
         assert time.process_time() - start < 2
 
@@ -391,7 +391,7 @@ def test_malicious_packets_are_fast(part: bytes):
 def test_nested_regions_are_fast(part: str, regions: str):
     given = Metadata(xmp=packet(f"<{regions}>{part * 20_000}</{regions}>"))
     start = time.process_time()
-    given.make_upright(Turn(6, 40, 30)).cut(Cut(30, 40, 1, 3, 3, 20, 20))
+    given.make_upright(Turn(6, 40, 30)).crop(Crop(30, 40, 1, 3, 3, 20, 20))
     assert time.process_time() - start < 5
 
 

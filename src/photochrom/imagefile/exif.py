@@ -19,7 +19,7 @@ from photochrom.imagefile.tiff.structure import (
     pack_directory,
     swap_byte_order,
 )
-from photochrom.imagefile.turning import Cut, Turn
+from photochrom.imagefile.turning import Crop, Turn
 
 PREFIX = b"Exif\0\0"
 """What precedes the block in JPEG and WebP."""
@@ -81,7 +81,7 @@ def make_upright(block: bytes, turn: Turn) -> bytes:
     return bytes(output)
 
 
-def cut(block: bytes, change: Cut) -> bytes:
+def crop(block: bytes, crop: Crop) -> bytes:
     """Set sizes in px, and move the place of the subject; it is removed if it is cut off."""
     parsed = _parse(block)
     if parsed is None:
@@ -99,7 +99,7 @@ def cut(block: bytes, change: Cut) -> bytes:
             numbers = tiff.read_numbers(field)
             if field is None or not 2 <= len(numbers) <= 4:
                 continue
-            moved = change.move_subject(numbers)
+            moved = crop.move_subject(numbers)
             if moved is None:
                 removed.append(tag)
             else:
@@ -107,7 +107,7 @@ def cut(block: bytes, change: Cut) -> bytes:
     except ValueError:  # there is no Exif directory, or it is damaged
         pass
     for pair in pairs:
-        for field, side in zip(pair, (change.new_width, change.new_height), strict=True):
+        for field, side in zip(pair, (crop.new_width, crop.new_height), strict=True):
             is_count = len(tiff.read_numbers(field)) == 1
             if field is not None and is_count and side < 1 << 8 * field.size:
                 _write_numbers(output, tiff, field, (side,))

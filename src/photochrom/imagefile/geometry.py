@@ -17,7 +17,7 @@ from photochrom.imagefile.decoding import make_upright
 from photochrom.imagefile.jpeg import tables
 from photochrom.imagefile.jpeg.trailers import read_trailers
 from photochrom.imagefile.photo import Encoding, Photo
-from photochrom.imagefile.turning import Cut
+from photochrom.imagefile.turning import Crop
 
 TURNS = (0, 90, 180, 270)
 MAX_STRAIGHTEN = 45
@@ -187,8 +187,8 @@ class Geometry:
             photo = dataclasses.replace(turned, orientation=photo.orientation)
         if not self.straighten and self.crop is None:
             return photo
-        change = Cut(*photo.size, self.straighten, *rectangle)
-        photo = dataclasses.replace(photo, metadata=photo.metadata.cut(change))
+        crop = Crop(*photo.size, self.straighten, *rectangle)
+        photo = dataclasses.replace(photo, metadata=photo.metadata.crop(crop))
         if self.straighten:
             return _straighten(photo, self.straighten, rectangle)
         left, top, width, height = rectangle

@@ -13,7 +13,7 @@ from PIL.ExifTags import Base as Tag
 from photochrom.imagefile import exif, photoshop
 from photochrom.imagefile.png.chunks import COLOR_CHUNKS, turn_chunks
 from photochrom.imagefile.tiff.structure import ASCII, Tree, density_fields
-from photochrom.imagefile.turning import Cut, Turn
+from photochrom.imagefile.turning import Crop, Turn
 from photochrom.imagefile.xmp import packet as xmp
 
 Density = tuple[float, float, str]
@@ -75,17 +75,17 @@ class Metadata:
             png_chunks=tuple(turn_chunks(self.png_chunks, turn)),
         )
 
-    def cut(self, change: Cut) -> "Metadata":
+    def crop(self, crop: Crop) -> "Metadata":
         """Return the metadata of a rectangle of the photo.
 
         Positions and sizes follow, and what is cut off is removed. What cannot follow is dropped
         with a warning.
         """
-        packet, lost = xmp.cut(self.xmp, change) if self.xmp else (None, [])
-        resources, lost_resources = photoshop.cut(self.photoshop or b"", change)
+        packet, lost = xmp.crop(self.xmp, crop) if self.xmp else (None, [])
+        resources, lost_resources = photoshop.crop(self.photoshop or b"", crop)
         metadata = dataclasses.replace(
             self,
-            exif=exif.cut(self.exif, change) if self.exif else None,
+            exif=exif.crop(self.exif, crop) if self.exif else None,
             xmp=packet,
             photoshop=resources or None,
         )

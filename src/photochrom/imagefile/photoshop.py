@@ -7,7 +7,7 @@ Follows Adobe's Photoshop File Formats Specification (2019), sections "Image Res
 import struct
 from collections.abc import Iterator
 
-from photochrom.imagefile.turning import Cut, Turn
+from photochrom.imagefile.turning import Crop, Turn
 
 IPTC = 0x0404
 _RESOLUTION, _GUIDES, _WORKING_PATH = 1005, 1032, 1025
@@ -59,17 +59,17 @@ def make_upright(data: bytes, turn: Turn) -> bytes:
     return b"".join(blocks)
 
 
-def cut(data: bytes, change: Cut) -> tuple[bytes, list[str]]:
+def crop(data: bytes, crop: Crop) -> tuple[bytes, list[str]]:
     """Return image resources with paths and guides moved, and what is lost, each a phrase."""
     blocks, lost = [], []
     for number, block, content in iterate_resources(data):
         moved: bytes | None = content
         if number in _PATHS:
-            moved = _cut_path(content, change)
+            moved = _crop_path(content, crop)
             if moved is None:
                 lost.append("a path of Photoshop is dropped: it reaches too far out of the photo")
         elif number == _GUIDES:
-            moved = None if change.angle else _cut_guides(content, change)
+            moved = None if crop.angle else _crop_guides(content, crop)
             if moved is None:
                 lost.append("the guides of Photoshop are dropped: the photo is straightened")
         if moved is not None:
@@ -109,7 +109,7 @@ def _turn_guides(content: bytes, turn: Turn) -> bytes:
     return bytes(output)
 
 
-def _cut_path(content: bytes, change: Cut) -> bytes | None:
+def _crop_path(content: bytes, crop: Crop) -> bytes | None:
     """Move the points of a path, which may lie outside; None if one is too far out."""
     output = bytearray(content)
     for start in range(0, len(content) - 25, 26):
@@ -118,25 +118,23 @@ def _cut_path(content: bytes, change: Cut) -> bytes | None:
             continue
         moved: list[int] = []
         for y, x in zip(numbers[::2], numbers[1::2], strict=True):
-            new_x, new_y = change.move_point(
-                x * change.width / _FRACTION, y * change.height / _FRACTION
-            )
-            moved += (round(new_y * _FRACTION / change.new_height),)
-            moved += (round(new_x * _FRACTION / change.new_width),)
+            new_x, new_y = crop.move_point(x * crop.width / _FRACTION, y * crop.height / _FRACTION)
+            moved += (round(new_y * _FRACTION / crop.new_height),)
+            moved += (round(new_x * _FRACTION / crop.new_width),)
         if not all(-(2**31) <= number < 2**31 for number in moved):
             return None
         struct.pack_into(">6i", output, start + 2, *moved)
     return bytes(output)
 
 
-def _cut_guides(content: bytes, change: Cut) -> bytes:
+def _crop_guides(content: bytes, crop: Crop) -> bytes:
     """Move guides, and leave out those that are cut off."""
     guides = []
     for start in range(16, len(content) - 4, 5):
         position, direction = struct.unpack_from(">iB", content, start)
         is_vertical = direction == 0
-        position -= _GUIDE_STEPS * (change.left if is_vertical else change.top)
-        extent = _GUIDE_STEPS * (change.new_width if is_vertical else change.new_height)
+        position -= _GUIDE_STEPS * (crop.left if is_vertical else crop.top)
+        extent = _GUIDE_STEPS * (crop.new_width if is_vertical else crop.new_height)
         if 0 <= position <= extent:
             guides.append(struct.pack(">iB", position, direction))
     return content[:12] + len(guides).to_bytes(4) + b"".join(guides) if content[15:] else content

@@ -69,7 +69,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Cut:
+class Crop:
     """The change from an upright photo to a rectangle of it, rotated around its centre."""
 
     width: int

@@ -6,8 +6,8 @@ Packets in UTF-16 or UTF-32 become UTF-8.
 import re
 from html import escape, unescape
 
-from photochrom.imagefile.turning import Cut, Turn
-from photochrom.imagefile.xmp.regions import cut_regions, turn_regions
+from photochrom.imagefile.turning import Crop, Turn
+from photochrom.imagefile.xmp.regions import crop_regions, turn_regions
 from photochrom.imagefile.xmp.tree import (
     RDF,
     Edit,
@@ -63,13 +63,13 @@ def make_upright(packet: bytes, turn: Turn) -> bytes:
     return apply(packet, edits)
 
 
-def cut(packet: bytes, change: Cut) -> tuple[bytes, list[str]]:
+def crop(packet: bytes, crop: Crop) -> tuple[bytes, list[str]]:
     """Return the packet with sizes set and regions moved, and what is lost, each a phrase.
 
     Regions whose centre is cut off are removed.
     """
     packet = to_utf8(packet)
-    edits, lost = cut_regions(packet, parse(packet), change)
+    edits, lost = crop_regions(packet, parse(packet), crop)
     return apply(packet, edits), lost
 
 

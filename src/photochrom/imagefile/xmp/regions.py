@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 
-from photochrom.imagefile.turning import Cut, Turn
+from photochrom.imagefile.turning import Crop, Turn
 from photochrom.imagefile.xmp.tree import RDF, Edit, Node, properties
 
 _TIFF, _EXIF = b"http://ns.adobe.com/tiff/1.0/", b"http://ns.adobe.com/exif/1.0/"
@@ -77,8 +77,8 @@ def turn_regions(packet: bytes, root: Node, turn: Turn) -> list[Edit]:
     return edits
 
 
-def cut_regions(packet: bytes, root: Node, cut: Cut) -> tuple[list[Edit], list[str]]:
-    """Return edits that give positions and sizes after a cut, and what is lost, each a phrase.
+def crop_regions(packet: bytes, root: Node, crop: Crop) -> tuple[list[Edit], list[str]]:
+    """Return edits that give positions and sizes after a crop, and what is lost, each a phrase.
 
     Invalid ones are kept, and those whose centre is cut off are removed.
     """
@@ -87,7 +87,7 @@ def cut_regions(packet: bytes, root: Node, cut: Cut) -> tuple[list[Edit], list[s
     sides = {
         name: side
         for pair in _SIDES[:2]
-        for name, side in zip(pair, (cut.new_width, cut.new_height), strict=True)
+        for name, side in zip(pair, (crop.new_width, crop.new_height), strict=True)
     }
     for node in properties(root):
         if node.name in sides:
@@ -100,13 +100,13 @@ def cut_regions(packet: bytes, root: Node, cut: Cut) -> tuple[list[Edit], list[s
             edits.append((node.start, node.end, b""))
             lost.append(_OF_WHOLE_PHOTOS[namespace])
         elif node.name in _SUBJECTS:
-            edits += _cut_items(packet, [node], _cut_subject, cut)
+            edits += _crop_items(packet, [node], _crop_subject, crop)
         elif node.name == _IPTC + b"ImageRegion":
-            edits += _cut_items(packet, _outermost(node, _ITEM), _cut_boundaries, cut)
+            edits += _crop_items(packet, _outermost(node, _ITEM), _crop_boundaries, crop)
         else:
             if node.name in _REGIONS:
-                edits += _cut_dimensions(packet, node, cut, *_REGIONS[node.name][:2])
-            edits += _cut_items(packet, _outermost(node, _ITEM), _cut_areas, cut)
+                edits += _crop_dimensions(packet, node, crop, *_REGIONS[node.name][:2])
+            edits += _crop_items(packet, _outermost(node, _ITEM), _crop_areas, crop)
     return edits, list(dict.fromkeys(lost))
 
 
@@ -121,33 +121,36 @@ def _outermost(root: Node, name: bytes) -> Iterator[Node]:
             nodes += reversed(node.children)
 
 
-def _cut_items(
+def _crop_items(
     packet: bytes,
     items: Iterable[Node],
-    move: Callable[[bytes, Node, Cut], list[Edit] | None],
-    cut: Cut,
+    move: Callable[[bytes, Node, Crop], list[Edit] | None],
+    crop: Crop,
 ) -> Iterator[Edit]:
     """Yield edits that move the positions in items, and remove those that are cut off (None)."""
     for item in items:
-        edits = move(packet, item, cut)
+        edits = move(packet, item, crop)
         if edits is not None:
             yield from edits
         elif item.end:
             yield item.start, item.end, b""
 
 
-def _cut_dimensions(
-    packet: bytes, regions: Node, cut: Cut, dimensions: bytes, sides: bytes
+def _crop_dimensions(
+    packet: bytes, regions: Node, crop: Crop, dimensions: bytes, sides: bytes
 ) -> Iterator[Edit]:
     size = regions.search(dimensions)
-    for name, old, new in ((b"w", cut.width, cut.new_width), (b"h", cut.height, cut.new_height)):
+    for name, old, new in (
+        (b"w", crop.width, crop.new_width),
+        (b"h", crop.height, crop.new_height),
+    ):
         side = None if size is None else size.search(sides + name)
         for number in _numbers(packet, [side]):
             assert side is not None
             yield _set(side, Decimal(round(number * new / old)))
 
 
-def _cut_areas(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
+def _crop_areas(packet: bytes, item: Node, crop: Crop) -> list[Edit] | None:
     """Move areas given by their centre, and Microsoft's rectangles."""
     edits: list[Edit] = []
     for node in item.walk():
@@ -155,7 +158,7 @@ def _cut_areas(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
             numbers = _parse(packet[node.value_start : node.value_end].split(b","))
             if len(numbers) != 4:
                 continue
-            box = _cut_box(numbers, cut, is_pixels=False)
+            box = _crop_box(numbers, crop, is_pixels=False)
             if box is None:
                 return None
             text = ", ".join(f"{number:f}" for number in box)
@@ -167,7 +170,7 @@ def _cut_areas(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
                 continue
             is_pixels = _is_pixels(packet, node.find(area + b"unit"))
             x, y, w, h = *numbers, *[Decimal(0)] * (4 - count)
-            box = _cut_box((x - w / 2, y - h / 2, w, h), cut, is_pixels=is_pixels)
+            box = _crop_box((x - w / 2, y - h / 2, w, h), crop, is_pixels=is_pixels)
             if box is None:
                 return None
             x, y, w, h = box
@@ -175,11 +178,11 @@ def _cut_areas(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
             diameter = node.find(area + b"d")
             for number in [] if is_pixels else _numbers(packet, [diameter]):
                 assert diameter is not None
-                edits.append(_set(diameter, _round(float(number) * cut.width / cut.new_width)))
+                edits.append(_set(diameter, _round(float(number) * crop.width / crop.new_width)))
     return edits
 
 
-def _cut_boundaries(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
+def _crop_boundaries(packet: bytes, item: Node, crop: Crop) -> list[Edit] | None:
     """Move IPTC's boundaries: a rectangle, a circle, or the vertices of a polygon."""
     edits: list[Edit] = []
     for boundary in _outermost(item, _BOUNDARY):
@@ -188,14 +191,14 @@ def _cut_boundaries(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
         for node in boundary.walk():
             values = [node.find(_IPTC + name) for name in (b"rbX", b"rbY", b"rbW", b"rbH")]
             if numbers := _numbers(packet, values):
-                box = _cut_box(numbers, cut, is_pixels=is_pixels)
+                box = _crop_box(numbers, crop, is_pixels=is_pixels)
                 if box is None:
                     return None
                 edits += _set_all(values, box)
             elif numbers := _numbers(packet, values[:2]):
                 points.append((values[:2], numbers[0], numbers[1]))
         if points:
-            moved = _cut_polygon([(x, y) for _, x, y in points], cut, is_pixels=is_pixels)
+            moved = _crop_polygon([(x, y) for _, x, y in points], crop, is_pixels=is_pixels)
             if moved is None:
                 return None
             for (nodes, _, _), point in zip(points, moved, strict=True):
@@ -203,54 +206,54 @@ def _cut_boundaries(packet: bytes, item: Node, cut: Cut) -> list[Edit] | None:
         radius = boundary.search(_IPTC + b"rbRx")  # relative to the width
         for number in [] if is_pixels else _numbers(packet, [radius]):
             assert radius is not None
-            edits.append(_set(radius, _round(float(number) * cut.width / cut.new_width)))
+            edits.append(_set(radius, _round(float(number) * crop.width / crop.new_width)))
     return edits
 
 
-def _cut_subject(packet: bytes, subject: Node, cut: Cut) -> list[Edit] | None:
+def _crop_subject(packet: bytes, subject: Node, crop: Crop) -> list[Edit] | None:
     items = [node for node in subject.walk() if not node.children and node is not subject]
     numbers = _numbers(packet, items)
     if len(numbers) not in (2, 3, 4) or min(numbers) < 0:
         return []
-    area = cut.move_subject(tuple(map(int, numbers)))
+    area = crop.move_subject(tuple(map(int, numbers)))
     return None if area is None else list(_set_all(items, tuple(map(Decimal, area))))
 
 
-def _cut_box(
-    numbers: Sequence[Decimal], cut: Cut, *, is_pixels: bool
+def _crop_box(
+    numbers: Sequence[Decimal], crop: Crop, *, is_pixels: bool
 ) -> tuple[Decimal, ...] | None:
-    """Return left, top, width and height after a cut, in px or relative; None if it is cut off."""
-    old, new = _units(cut, is_pixels=is_pixels)
+    """Return left, top, width and height after a crop, in px or relative; None if it is cut off."""
+    old, new = _units(crop, is_pixels=is_pixels)
     scaled = [float(number) * unit for number, unit in zip(numbers, old * 2, strict=True)]
-    box = cut.move_box(*scaled)
+    box = crop.move_box(*scaled)
     if box is None:
         return None
     return tuple(_round(value / unit) for value, unit in zip(box, new * 2, strict=True))
 
 
-def _cut_polygon(
-    points: Sequence[tuple[Decimal, Decimal]], cut: Cut, *, is_pixels: bool
+def _crop_polygon(
+    points: Sequence[tuple[Decimal, Decimal]], crop: Crop, *, is_pixels: bool
 ) -> list[tuple[Decimal, Decimal]] | None:
-    """Return vertices after a cut, at its sides if they are cut off; None if the middle is."""
-    old, new = _units(cut, is_pixels=is_pixels)
-    moved = [cut.move_point(float(x) * old[0], float(y) * old[1]) for x, y in points]
+    """Return vertices after a crop, at its sides if they are cut off; None if the middle is."""
+    old, new = _units(crop, is_pixels=is_pixels)
+    moved = [crop.move_point(float(x) * old[0], float(y) * old[1]) for x, y in points]
     (left, right), (top, bottom) = ((min(v), max(v)) for v in zip(*moved, strict=True))
-    if not cut.contains((left + right) / 2, (top + bottom) / 2):
+    if not crop.contains((left + right) / 2, (top + bottom) / 2):
         return None
     return [
         (
-            _round(min(max(x, 0), cut.new_width) / new[0]),
-            _round(min(max(y, 0), cut.new_height) / new[1]),
+            _round(min(max(x, 0), crop.new_width) / new[0]),
+            _round(min(max(y, 0), crop.new_height) / new[1]),
         )
         for x, y in moved
     ]
 
 
-def _units(cut: Cut, *, is_pixels: bool) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the px of a unit horizontally and vertically, before a cut and after it."""
+def _units(crop: Crop, *, is_pixels: bool) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the px of a unit horizontally and vertically, before a crop and after it."""
     if is_pixels:
         return (1, 1), (1, 1)
-    return (cut.width, cut.height), (cut.new_width, cut.new_height)
+    return (crop.width, crop.height), (crop.new_width, crop.new_height)
 
 
 def _round(value: float) -> Decimal:

@@ -18,13 +18,13 @@ from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
-from photochrom.imagefile.turning import Cut
+from photochrom.imagefile.turning import Crop
 from photochrom.imagefile.xmp import packet as xmp
 from support.metadata import exif_block, resource
 from support.xmp import packet
 
-CROP = Cut(200, 100, 0, 40, 20, 100, 60)
-ROTATED = Cut(200, 100, 30, 0, 0, 200, 100)
+CROP = Crop(200, 100, 0, 40, 20, 100, 60)
+ROTATED = Crop(200, 100, 30, 0, 0, 200, 100)
 FAR = 500
 """A place outside of the photo."""
 
@@ -33,9 +33,9 @@ def numbers(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"\d+\.?\d*", text)]
 
 
-def cut_xmp(content: str, cut: Cut, attributes: str = "") -> str:
+def crop_xmp(content: str, crop: Crop, attributes: str = "") -> str:
     """Return the packet after the declarations of namespaces."""
-    output, lost = xmp.cut(packet(content, attributes), cut)
+    output, lost = xmp.crop(packet(content, attributes), crop)
     assert lost == []
     ElementTree.fromstring(output)
     return output.decode().partition(' xmlns:photochrom="urn:photochrom:" ')[2]
@@ -43,7 +43,7 @@ def cut_xmp(content: str, cut: Cut, attributes: str = "") -> str:
 
 def test_points_rotate_clockwise():
     assert ROTATED.move_point(100, 50) == (100, 50)
-    x, y = Cut(200, 100, 90, 0, 0, 200, 100).move_point(110, 50)
+    x, y = Crop(200, 100, 90, 0, 0, 200, 100).move_point(110, 50)
     assert (x, y) == (pytest.approx(100), pytest.approx(60))
     assert CROP.move_point(50, 30) == (10, 10)
 
@@ -55,12 +55,12 @@ def test_rotated_pixels_and_points_agree():
     result = geometry.apply(Photo(pixels)).pixels[..., 0].astype(float)
     rows, columns = np.mgrid[: result.shape[0], : result.shape[1]] + 0.5
     centre = (result * columns).sum() / result.sum(), (result * rows).sum() / result.sum()
-    cut = Cut(140, 100, -7, *geometry.rectangle(140, 100))
-    assert cut.move_point(91.5, 31.5) == pytest.approx(centre, abs=0.05)
+    crop = Crop(140, 100, -7, *geometry.rectangle(140, 100))
+    assert crop.move_point(91.5, 31.5) == pytest.approx(centre, abs=0.05)
 
 
 @pytest.mark.parametrize(
-    ("cut", "box", "expected"),
+    ("crop", "box", "expected"),
     [
         (CROP, (60, 40, 20, 10), (20, 20, 20, 10)),
         (CROP, (20, 10, 60, 40), (0, 0, 40, 30)),  # cut off on the left and at the top
@@ -71,8 +71,8 @@ def test_rotated_pixels_and_points_agree():
         (ROTATED, (0, 0, 10, 10), None),
     ],
 )
-def test_boxes(cut: Cut, box: tuple[int, ...], expected: tuple[int, ...] | None):
-    assert cut.move_box(*box) == expected
+def test_boxes(crop: Crop, box: tuple[int, ...], expected: tuple[int, ...] | None):
+    assert crop.move_box(*box) == expected
 
 
 @pytest.mark.parametrize("regions", ["mwg-rs", "acdsee-rs"])
@@ -92,7 +92,7 @@ def test_faces_move_with_the_photo(regions: str):
         f"{face('Anna', 0.5, 0.5)}{face('Ben', 0.1, 0.5)}{face('Carl', 0.675, 0.7)}"
         f"</rdf:Bag></{regions}:RegionList></{regions}:Regions>"
     )
-    output = cut_xmp(content, CROP)
+    output = crop_xmp(content, CROP)
     assert f'{dim}:w="200" {dim}:h="120"' in output
     assert "Ben" not in output
     anna, carl = re.findall(rf'Area {area}:x=(.*?) {area}:unit="normalized"', output)
@@ -108,7 +108,7 @@ def test_faces_rotate_around_the_centre():
         "<stArea:y>0.5</stArea:y><stArea:d>0.1</stArea:d></mwg-rs:Area></rdf:li></rdf:Bag>"
         "</mwg-rs:RegionList></mwg-rs:Regions>"
     )
-    output = cut_xmp(content, ROTATED)
+    output = crop_xmp(content, ROTATED)
     x, y, d = (float(value) for value in re.findall(r">([\d.]+)<", output))
     assert (x * 200, y * 100, d) == pytest.approx((100 + 20 * 3**0.5 / 2, 60, 0.1), abs=1e-3)
 
@@ -124,7 +124,7 @@ def test_rectangles_of_microsoft_move_with_the_photo():
             "</MPRI:Regions></rdf:Description></MP:RegionInfo>"
         )
 
-    output = cut_xmp(content("0.3, 0.5, 0.1, 0.1", "0, 0, 0.1, 0.1"), CROP)
+    output = crop_xmp(content("0.3, 0.5, 0.1, 0.1", "0, 0, 0.1, 0.1"), CROP)
     start, _, rest = output.partition('MPReg:Rectangle="')
     assert numbers(rest.partition('"')[0]) == pytest.approx([0.2, 0.5, 0.2, 1 / 6], abs=1e-5)
     assert 'DisplayName="A"' in start
@@ -160,7 +160,7 @@ def test_image_regions_of_iptc_move_with_the_photo(unit: str):
         "far polygon": polygon((0, 0), (50, 0), (0, 50)),
     }
     items = "".join(item(name, shape) for name, shape in shapes.items())
-    output = cut_xmp(
+    output = crop_xmp(
         f"<Iptc4xmpExt:ImageRegion><rdf:Bag>{items}</rdf:Bag></Iptc4xmpExt:ImageRegion>", CROP
     )
     assert re.findall(r'rId="(.*?)"', output) == ["box", "circle", "polygon"]
@@ -181,10 +181,10 @@ def test_sizes_and_subjects_in_xmp():
         )
 
     attributes = 'tiff:ImageWidth="200" exif:PixelYDimension="100" tiff:XResolution="72"'
-    output = cut_xmp(content(60), CROP, attributes)
+    output = crop_xmp(content(60), CROP, attributes)
     assert 'tiff:ImageWidth="100" exif:PixelYDimension="60" tiff:XResolution="72"' in output
     assert re.findall(r"<rdf:li>(\d+)</rdf:li>", output) == ["20", "30", "20", "60"]
-    output = cut_xmp(content(20), CROP)
+    output = crop_xmp(content(20), CROP)
     assert "SubjectArea" not in output
     assert "<dc:title>Anna</dc:title>" in output
 
@@ -194,7 +194,7 @@ def test_the_crop_of_camera_raw_is_dropped():
         "<crs:CropAngle>2.5</crs:CropAngle><crs:Exposure>1</crs:Exposure>",
         'crs:HasCrop="True" crs:CropLeft="0.1" crs:CropTop="0"',
     )
-    output, lost = xmp.cut(given, CROP)
+    output, lost = xmp.crop(given, CROP)
     assert lost == ["the crop in the settings of Camera Raw is dropped"]
     assert b"Crop" not in output
     assert b"<crs:Exposure>1</crs:Exposure>" in output
@@ -207,7 +207,7 @@ def test_invalid_positions_in_xmp_are_kept(value: str):
         f"</rdf:li></rdf:Bag></mwg-rs:Regions><exif:SubjectArea><rdf:Seq><rdf:li>{value}</rdf:li>"
         f"</rdf:Seq></exif:SubjectArea><tiff:ImageWidth>{value}</tiff:ImageWidth>"
     )
-    assert xmp.cut(given, CROP) == (given, [])
+    assert xmp.crop(given, CROP) == (given, [])
 
 
 def exif_with(area: tuple[int, ...]) -> bytes:
@@ -238,7 +238,7 @@ def exif_with(area: tuple[int, ...]) -> bytes:
 def test_sizes_and_subjects_in_exif(area: tuple[int, ...], expected: tuple[int, ...] | None):
     given = exif_with(area)
     block = Image.Exif()
-    block.load(b"Exif\0\0" + exif.cut(given, CROP))
+    block.load(b"Exif\0\0" + exif.crop(given, CROP))
     fields = block.get_ifd(IFD.Exif)
     assert (block[Tag.ImageWidth], block[Tag.ImageLength], block[Tag.Make]) == (100, 60, "Leica")
     assert (fields[Tag.ExifImageWidth], fields[Tag.ExifImageHeight]) == (100, 60)
@@ -250,12 +250,12 @@ def test_sizes_and_subjects_in_exif(area: tuple[int, ...], expected: tuple[int, 
 def test_maker_notes_keep_their_place():
     for order in "<>":
         given = exif_block(order)
-        output = exif.cut(given, CROP)
+        output = exif.crop(given, CROP)
         assert len(output) == len(given)
         assert output.index(b"maker note") == given.index(b"maker note")
         changed = [i for i in range(len(given)) if given[i] != output[i]]
         assert len(changed) <= 8
-    assert exif.cut(b"damaged", CROP) == b"damaged"
+    assert exif.crop(b"damaged", CROP) == b"damaged"
 
 
 def knots(*points: tuple[float, float]) -> bytes:
@@ -267,13 +267,13 @@ def knots(*points: tuple[float, float]) -> bytes:
 def test_paths_move_and_may_leave_the_photo():
     given = resource(2000, knots((0.2, 0.2), (0.95, 0.5)), b"cut-out") + resource(0x0404, b"iptc")
     expected = resource(2000, knots((0, 0), (1.5, 0.5)), b"cut-out") + resource(0x0404, b"iptc")
-    assert photoshop.cut(given, CROP) == (expected, [])
-    (_, _, rotated), *_ = photoshop.iterate_resources(photoshop.cut(given, ROTATED)[0])
+    assert photoshop.crop(given, CROP) == (expected, [])
+    (_, _, rotated), *_ = photoshop.iterate_resources(photoshop.crop(given, ROTATED)[0])
     y, x = struct.unpack(">H6i", rotated[:26])[1:3]
     x, y = x * 200 / (1 << 24), y * 100 / (1 << 24)
     assert (x, y) == pytest.approx(ROTATED.move_point(40, 20), abs=1e-4)
-    tiny = Cut(200, 100, 0, 0, 0, 1, 1)
-    assert photoshop.cut(resource(2000, knots((0.9, 0.9))), tiny) == (
+    tiny = Crop(200, 100, 0, 0, 0, 1, 1)
+    assert photoshop.crop(resource(2000, knots((0.9, 0.9))), tiny) == (
         b"",
         ["a path of Photoshop is dropped: it reaches too far out of the photo"],
     )
@@ -285,9 +285,9 @@ def test_guides_move_or_are_dropped():
         return resource(1032, struct.pack(">4I", 1, 576, 576, len(places)) + records)
 
     given = guides((50, 0), (50, 1), (10, 0), (90, 1))
-    assert photoshop.cut(given, CROP) == (guides((10, 0), (30, 1)), [])
+    assert photoshop.crop(given, CROP) == (guides((10, 0), (30, 1)), [])
     lost = ["the guides of Photoshop are dropped: the photo is straightened"]
-    assert photoshop.cut(given, ROTATED) == (b"", lost)
+    assert photoshop.crop(given, ROTATED) == (b"", lost)
 
 
 def test_a_photo_keeps_what_follows_its_geometry():
@@ -322,7 +322,7 @@ def test_depth_maps_and_panoramas_are_dropped():
         f'<GPano:PoseHeadingDegrees xmlns:GPano="{panorama}">9</GPano:PoseHeadingDegrees>'
         "<dc:title>Anna</dc:title>"
     )
-    output, lost = xmp.cut(given, CROP)
+    output, lost = xmp.crop(given, CROP)
     assert output == packet("<dc:title>Anna</dc:title>")
     assert lost == [
         "the depth map in XMP is dropped",
