@@ -98,7 +98,8 @@ def train(
             far; `all`; a number the last ones.
         progress: Show a progress bar and the warnings of the log.
         on_step: Called in each process with the number of steps taken, after each step.
-        on_run: Called in each process with the run directory, before the first step.
+        on_run: Called with the run directory, before the first step, unless the processes are
+            started here.
 
     Returns:
         The run directory. Only the first process writes to it.

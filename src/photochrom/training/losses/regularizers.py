@@ -15,7 +15,8 @@ from photochrom.training.recipes.registry import Count
 def r1(sample: DiscriminatorSample, *, interval: Count = 1) -> Tensor:
     """Return half the mean squared norm of the gradient on real photos.
 
-    The paper's gamma is the weight in the recipe.
+    The weight in the recipe is half the paper's gamma, as the losses of real and fake photos are
+    averaged (`Objective.discriminator_loss`), not added.
 
     Args:
         sample: The photos.
@@ -35,6 +36,8 @@ def r1(sample: DiscriminatorSample, *, interval: Count = 1) -> Tensor:
 
 def gradient_penalty(sample: DiscriminatorSample) -> Tensor:
     """Return the mean of (norm of the gradient - 1)^2 over random mixtures of real and fake photos.
+
+    The weight in the recipe is half the paper's lambda, as for `r1`: 5 for the paper's 10.
 
     Reference:
         Gulrajani et al. 2017 (WGAN-GP), equation (3).

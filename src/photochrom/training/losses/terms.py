@@ -86,7 +86,9 @@ def perceptual(sample: Sample, *, networks: Networks = ("tu-efficientnet_lite0",
 
 
 def feature_distance(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
-    """Return the mean over scales of the mean absolute difference of features of unit length.
+    """Return the L1 distance of feature vectors of unit length.
+
+    It is summed over channels, and averaged over positions, photos and scales.
 
     Args:
         fake: Features (B, C, h, w) of each scale.

@@ -30,7 +30,7 @@ class BlurPool(nn.Module):
         self.register_buffer("kernel", torch.outer(kernel, kernel)[None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, ceil((H + 3) / 2), ceil((W + 3) / 2)) for x (B, C, H, W)."""
+        """Return (B, C, floor((H + 3) / 2), floor((W + 3) / 2)) for x (B, C, H, W)."""
         channels = x.shape[1]
         kernel = self.kernel.expand(channels, -1, -1, -1)
         return F.conv2d(F.pad(x, (2, 2, 2, 2), "reflect"), kernel, stride=2, groups=channels)
