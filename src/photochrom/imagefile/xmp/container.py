@@ -3,7 +3,7 @@
 Follows Google's Ultra HDR Image Format and Motion Photo format.
 """
 
-from photochrom.imagefile.xmp.tree import RDF, Node, apply, parse, properties, to_utf8
+from photochrom.imagefile.xmp.tree import RDF, Node, apply_edits, parse, properties, to_utf8
 
 GAIN_MAP_NAMESPACES = (
     b"http://ns.adobe.com/hdr-gain-map/1.0/",
@@ -34,10 +34,10 @@ def drop_contained(packet: bytes, *, images: bool, video: bool) -> bytes:
             video and node.name.startswith(_VIDEO)
         ):
             removed.append(node)
-    return apply(packet, [(node.start, node.end, b"") for node in removed if node.end])
+    return apply_edits(packet, [(node.start, node.end, b"") for node in removed if node.end])
 
 
 def _semantic(packet: bytes, item: Node) -> bytes:
     """Return what an item of a container is, such as `GainMap`."""
     node = item.search(_SEMANTIC)
-    return packet[node.value_start : node.value_end].strip() if node else b""
+    return node.value(packet).strip() if node else b""

@@ -7,7 +7,15 @@ import re
 import struct
 from collections.abc import Iterable
 
-from photochrom.imagefile.xmp.tree import RDF, Node, apply, parse, properties, subject, to_utf8
+from photochrom.imagefile.xmp.tree import (
+    RDF,
+    Node,
+    apply_edits,
+    find_about,
+    parse,
+    properties,
+    to_utf8,
+)
 
 _NOTE = b"http://ns.adobe.com/xmp/note/"
 _GUID = _NOTE + b"HasExtendedXMP"
@@ -41,11 +49,11 @@ def join_packets(packet: bytes, parts: Iterable[bytes]) -> tuple[bytes, bool]:
     rdf = _find_rdf(root)
     if guid is None or rdf is None:
         return packet, False
-    value = packet[guid.value_start : guid.value_end].strip()
+    value = guid.value(packet).strip()
     extension = to_utf8(_assemble(parts, value) or b"")
     inner = _find_rdf(parse(extension))
     if inner is None:
-        return apply(packet, [(guid.start, guid.end, b"")]), False
+        return apply_edits(packet, [(guid.start, guid.end, b"")]), False
     outer = dict(_NAMESPACE.findall(extension[: inner.value_start]))
     descriptions = [
         _with_namespaces(extension[node.start : node.end], node.value_start - node.start, outer)
@@ -53,7 +61,7 @@ def join_packets(packet: bytes, parts: Iterable[bytes]) -> tuple[bytes, bool]:
         if node.name == RDF + b"Description" and node.end
     ]
     added = (rdf.value_end, rdf.value_end, b"".join(descriptions))
-    return apply(packet, [(guid.start, guid.end, b""), added]), True
+    return apply_edits(packet, [(guid.start, guid.end, b""), added]), True
 
 
 def split_packet(packet: bytes, limit: int) -> tuple[bytes, bytes | None]:
@@ -75,7 +83,7 @@ def split_packet(packet: bytes, limit: int) -> tuple[bytes, bytes | None]:
         return packet, None
     names = [node for node in properties(root) if node.end and not node.name.startswith(RDF)]
     removed = [(node.start, node.end, b"") for node in names if node.name == _GUID]
-    about = subject(short, root)
+    about = find_about(short, root)
     size = len(short) + len(_GUID_DESCRIPTION % (about, bytes(32)))
     moved: list[Node] = []
     movable = (node for node in names if node.name != _GUID)
@@ -93,7 +101,7 @@ def split_packet(packet: bytes, limit: int) -> tuple[bytes, bytes | None]:
     guid = _guid(extension)
     removed += [(node.start, node.end, b"") for node in moved]
     added = (rdf.value_start, rdf.value_start, _GUID_DESCRIPTION % (about, guid))
-    return apply(short, [*removed, added]), extension
+    return apply_edits(short, [*removed, added]), extension
 
 
 def cut_extension(extension: bytes, size: int) -> list[bytes]:

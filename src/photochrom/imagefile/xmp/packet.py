@@ -12,12 +12,12 @@ from photochrom.imagefile.xmp.tree import (
     RDF,
     Edit,
     Node,
-    apply,
-    outside,
+    apply_edits,
+    find_about,
     parse,
     properties,
-    subject,
     to_utf8,
+    walk_outside_descriptions,
 )
 
 _XMP = b"http://ns.adobe.com/xap/1.0/"
@@ -45,7 +45,7 @@ def read_orientation(packet: bytes) -> int | None:
     """Return the orientation, 1 to 8 as in EXIF; None if it is missing or invalid."""
     packet = to_utf8(packet)
     nodes = _find_orientations(packet, parse(packet))
-    return int(_value(packet, nodes[0])) if nodes else None
+    return int(nodes[0].value(packet)) if nodes else None
 
 
 def make_upright(packet: bytes, turn: Turn) -> bytes:
@@ -60,7 +60,7 @@ def make_upright(packet: bytes, turn: Turn) -> bytes:
     edits += (_remove(node) for node in properties(root) if node.name in _THUMBNAILS and node.end)
     if turn.orientation > 1:
         edits += turn_regions(packet, root, turn)
-    return apply(packet, edits)
+    return apply_edits(packet, edits)
 
 
 def crop(packet: bytes, crop: Crop) -> tuple[bytes, list[str]]:
@@ -70,14 +70,14 @@ def crop(packet: bytes, crop: Crop) -> tuple[bytes, list[str]]:
     """
     packet = to_utf8(packet)
     edits, lost = crop_regions(packet, parse(packet), crop)
-    return apply(packet, edits), lost
+    return apply_edits(packet, edits), lost
 
 
 def read_mark(packet: bytes) -> str | None:
     """Return the text of `set_mark`, None if there is none."""
     packet = to_utf8(packet)
     node = next((node for node in properties(parse(packet)) if node.name == _MARK), None)
-    return None if node is None else unescape(_value(packet, node).decode(errors="replace"))
+    return None if node is None else unescape(node.value(packet).decode(errors="replace"))
 
 
 def set_mark(packet: bytes, text: str) -> bytes | None:
@@ -96,7 +96,8 @@ def set_mark(packet: bytes, text: str) -> bytes | None:
         outer = _find_outside(root, b"adobe:ns:meta/xmpmeta")
         if outer is None or _is_single_tag(packet, outer):
             return None
-        return set_mark(apply(packet, [(outer.value_start, outer.value_start, _EMPTY_RDF)]), text)
+        with_rdf = apply_edits(packet, [(outer.value_start, outer.value_start, _EMPTY_RDF)])
+        return set_mark(with_rdf, text)
     values = {_MARK: escape(re.sub(_NOT_IN_XML, "", text)).encode(), _SOURCE_TYPE: _COMPOSITE}
     edits: list[Edit] = []
     missing = dict(values)
@@ -110,7 +111,7 @@ def set_mark(packet: bytes, text: str) -> bytes | None:
                 edits.append(_remove(node))
     if missing:
         edits.append(_add_description(packet, root, rdf, missing))
-    return apply(packet, edits)
+    return apply_edits(packet, edits)
 
 
 def _add_description(packet: bytes, root: Node, rdf: Node, values: dict[bytes, bytes]) -> Edit:
@@ -119,7 +120,7 @@ def _add_description(packet: bytes, root: Node, rdf: Node, values: dict[bytes, b
     name = start.split(b">")[0].split()[0].removeprefix(b"<")
     prefix = name.rpartition(b":")[0]
     rdf_prefix = prefix or b"rdf"
-    about = subject(packet, root)
+    about = find_about(packet, root)
     line = b"\n<%b:Description %b:about=%b" % (rdf_prefix, rdf_prefix, about)
     if not prefix:  # RDF is the default namespace
         line += b' xmlns:rdf="%b"' % RDF
@@ -134,7 +135,7 @@ def _add_description(packet: bytes, root: Node, rdf: Node, values: dict[bytes, b
 
 def _find_outside(root: Node, name: bytes) -> Node | None:
     """Return the first node of a name outside of descriptions."""
-    return next((node for node in outside(root) if node.name == name), None)
+    return next((node for node in walk_outside_descriptions(root) if node.name == name), None)
 
 
 def _is_single_tag(packet: bytes, node: Node) -> bool:
@@ -145,12 +146,8 @@ def _find_orientations(packet: bytes, root: Node) -> list[Node]:
     return [
         node
         for node in properties(root)
-        if node.name == _ORIENTATION and re.fullmatch(rb"\s*[1-8]\s*", _value(packet, node))
+        if node.name == _ORIENTATION and re.fullmatch(rb"\s*[1-8]\s*", node.value(packet))
     ]
-
-
-def _value(packet: bytes, node: Node) -> bytes:
-    return packet[node.value_start : node.value_end]
 
 
 def _set_value(node: Node, value: bytes) -> Edit:

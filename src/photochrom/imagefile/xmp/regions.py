@@ -155,7 +155,7 @@ def _crop_areas(packet: bytes, item: Node, crop: Crop) -> list[Edit] | None:
     edits: list[Edit] = []
     for node in item.walk():
         if node.name == _RECTANGLE:
-            numbers = _parse(packet[node.value_start : node.value_end].split(b","))
+            numbers = _parse(node.value(packet).split(b","))
             if len(numbers) != 4:
                 continue
             box = _crop_box(numbers, crop, is_pixels=False)
@@ -284,7 +284,7 @@ def _turn_centres(
 
 
 def _turn_rectangle(packet: bytes, rectangle: Node, turn: Turn) -> Iterator[Edit]:
-    numbers = _parse(packet[rectangle.value_start : rectangle.value_end].split(b","))
+    numbers = _parse(rectangle.value(packet).split(b","))
     if len(numbers) == 4:
         x, y, w, h = numbers
         text = ", ".join(f"{number:f}" for number in turn.move_box(x, y, w, h, (_ONE, _ONE)))
@@ -333,13 +333,13 @@ def _extents(packet: bytes, unit: Node | None, turn: Turn) -> tuple[Decimal, Dec
 
 def _is_pixels(packet: bytes, unit: Node | None) -> bool:
     """Tell whether positions are in a unit of pixels, and not relative to the photo."""
-    return unit is not None and packet[unit.value_start : unit.value_end].strip() == b"pixel"
+    return unit is not None and unit.value(packet).strip() == b"pixel"
 
 
 def _swap(packet: bytes, a: Node | None, b: Node | None) -> Iterator[Edit]:
     """Exchange the values of a pair."""
     if a is not None and b is not None:
-        texts = [packet[node.value_start : node.value_end] for node in (a, b)]
+        texts = [node.value(packet) for node in (a, b)]
         if not any(b"<" in text for text in texts):
             yield a.value_start, a.value_end, texts[1]
             yield b.value_start, b.value_end, texts[0]
@@ -348,7 +348,7 @@ def _swap(packet: bytes, a: Node | None, b: Node | None) -> Iterator[Edit]:
 def _numbers(packet: bytes, nodes: Sequence[Node | None]) -> list[Decimal]:
     """Return the numbers of nodes, none if not all are numbers."""
     present = [node for node in nodes if node is not None]
-    numbers = _parse([packet[node.value_start : node.value_end] for node in present])
+    numbers = _parse([node.value(packet) for node in present])
     return numbers if len(numbers) == len(nodes) else []
 
 

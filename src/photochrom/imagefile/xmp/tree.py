@@ -56,6 +56,10 @@ class Node:
     children: list["Node"] = field(default_factory=list)
     """Attributes, then elements."""
 
+    def value(self, packet: bytes) -> bytes:
+        """Return the content, as it is in the packet."""
+        return packet[self.value_start : self.value_end]
+
     def find(self, name: bytes) -> "Node | None":
         """Return the first child of a name."""
         return next((child for child in self.children if child.name == name), None)
@@ -120,7 +124,7 @@ def parse(packet: bytes) -> Node:
     return root
 
 
-def apply(packet: bytes, edits: Iterable[Edit]) -> bytes:
+def apply_edits(packet: bytes, edits: Iterable[Edit]) -> bytes:
     """Return the packet with edits; of those that overlap, the one that starts first counts."""
     parts: list[bytes] = []
     position = 0
@@ -131,7 +135,7 @@ def apply(packet: bytes, edits: Iterable[Edit]) -> bytes:
     return b"".join([*parts, packet[position:]])
 
 
-def outside(root: Node) -> Iterator[Node]:
+def walk_outside_descriptions(root: Node) -> Iterator[Node]:
     """Yield the nodes that no description contains, such as the outermost descriptions."""
     nodes = [root]
     while nodes:
@@ -143,12 +147,12 @@ def outside(root: Node) -> Iterator[Node]:
 
 def properties(root: Node) -> Iterator[Node]:
     """Yield the properties of the photo: of the outermost descriptions."""
-    for node in outside(root):
+    for node in walk_outside_descriptions(root):
         if node.name == RDF + b"Description":
             yield from node.children
 
 
-def subject(packet: bytes, root: Node) -> bytes:
+def find_about(packet: bytes, root: Node) -> bytes:
     """Return what descriptions of a packet are about, in quotes."""
     nodes = (node for node in root.walk() if node.name == RDF + b"about")
     texts = (packet[node.value_start - 1 : node.value_end + 1] for node in nodes)
