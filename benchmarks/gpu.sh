@@ -19,7 +19,7 @@ systems=${SYSTEMS:-unet-patchgan,unet-patchgan-l1pre,resnet18-unet-patchgan,unet
 export PYTHONPATH=$repository/src:$work/packages HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1}
 
 reproduce=("$python" -m photochrom reproduce --data "$work/data" --out "$work/out"
-    --protocol "$protocol" --resnet18-weights none --inception package --store "$work/store"
+    --protocol "$protocol" --resnet18-weights none --fid-weights package --store "$work/store"
     --only "$systems" --seeds "${SEEDS:-0}")
 run_options=(--jobs "${JOBS:-3}")
 [ -z "${PRECISION:-}" ] || run_options+=(--precision "$PRECISION")

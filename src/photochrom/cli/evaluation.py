@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.training_options import DATA, INCEPTION_HELP, parse_names
+from photochrom.cli.training_options import DATA, FID_WEIGHTS_HELP, parse_names
 from photochrom.path_types import DIRECTORY, FILE, PATH
 
 _COLUMNS = click.option(
@@ -65,7 +65,7 @@ _MEASURED_SPLIT = click.option(
 )
 @click.option("--seed", default=0, show_default=True, help="Of dropout.")
 @click.option("--skin", is_flag=True, help="Also measure skin colours, in the faces of the photos.")
-@click.option("--fid-weights", type=PATH, metavar="FILE", help=INCEPTION_HELP)
+@click.option("--fid-weights", type=PATH, metavar="FILE", help=FID_WEIGHTS_HELP)
 @click.option(
     "--fid-ct2-weights",
     type=FILE,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from photochrom.cli.extras import need
-from photochrom.cli.training_options import DATA, INCEPTION_HELP, PRECISION, parse_names
+from photochrom.cli.training_options import DATA, FID_WEIGHTS_HELP, PRECISION, parse_names
 from photochrom.errors import PhotochromError
 from photochrom.path_types import DIRECTORY, PATH
 
@@ -43,7 +43,9 @@ def _parse_integers(
     metavar="N,...",
     help="Default: those that the protocol plans, else 0.",
 )
-@click.option("--inception", type=PATH, metavar="FILE", help=INCEPTION_HELP)
+@click.option(
+    "--fid-weights", "--inception", "fid_weights", type=PATH, metavar="FILE", help=FID_WEIGHTS_HELP
+)
 @click.option(
     "--historic",
     multiple=True,
@@ -82,7 +84,7 @@ def reproduce(data: Path, out: Path, protocol: str, *, dry_run: bool, **options:
     from photochrom.training.reproduction.reproduce import reproduce as run_all
 
     if dry_run:
-        names = ("only", "seeds", "inception", "resnet18_weights", "store")
+        names = ("only", "seeds", "fid_weights", "resnet18_weights", "store")
         click.echo(plan(data, out, protocol, **{name: options[name] for name in names}))
         return
     outcome = run_all(data, out, protocol, **options)

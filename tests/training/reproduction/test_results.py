@@ -135,7 +135,7 @@ def test_page_of_next_steps_compares_them_and_the_lambdas() -> None:
     assert "Of 5 claims" in page  # grey, receptive field (not run yet), lambda
     assert "(next-steps.json)" in page
     assert "(next-steps-lambda.svg)" in page
-    assert "--protocol next-steps --inception weights.pt --precision 32\n" in page
+    assert "--protocol next-steps --fid-weights weights.pt --precision 32\n" in page
     lambdas = page.split("\n## Lambda")[1].split("\n## ")[0]
     steps = page.split("\n## The report's next steps")[1].split("\n## ")[0]
     assert steps.count("| U-Net") == 2

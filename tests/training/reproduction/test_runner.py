@@ -290,6 +290,7 @@ def test_run_without_scores_by_photo_is_evaluated_again(data: Path, tmp_path: Pa
         (("--only", "unet-l2"), "unknown experiment 'unet-l2'"),
         (("--seeds", "0,x"), "'0,x'; give integers, such as 0,1,2"),
         (("--jobs", "0"), "jobs is 0; give 1 or more"),
+        (("--fid-weights", "missing.pt"), "missing.pt is not a file"),
         (("--inception", "missing.pt"), "missing.pt is not a file"),
         (("--historic", "missing"), "missing is not a folder"),
         (("--historic", ".", "--historic", "."), "give them different names, none of them test"),

@@ -190,7 +190,7 @@ def _commands(results: Results) -> str:
     if any(run.other_weights for run in results.runs):
         command += " --resnet18-weights none"
     if results.fid_weights:
-        command += f" --inception {results.fid_weights}"
+        command += f" --fid-weights {results.fid_weights}"
     protocol = PROTOCOLS[results.protocol]
     precisions = {str(run.environment["precision"]) for run in results.runs}
     if len(precisions) == 1 and precisions != {protocol.precision}:

