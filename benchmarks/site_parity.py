@@ -178,7 +178,7 @@ def compare(colorizer: Colorizer, engine: Engine, photo: Photo, **look: Any) -> 
         prepared.small_L,
         placed,
         unhinted_ab=prepared.unhinted_ab,
-        own_ab=prepared.small_ab,
+        own_ab=prepared.own_ab,
         space=expected.space,
     )
     pixels = expected.pixels

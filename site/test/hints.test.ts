@@ -211,7 +211,7 @@ describe("suggestions", () => {
     ({ photo, x, y, colors }) => {
       const ab = predict(lightness(120, 80));
       const L = photos[photo];
-      const prepared = { width: 600, height: 400, L, smallL: L, unhintedAb: ab, smallAb: null };
+      const prepared = { width: 600, height: 400, L, smallL: L, unhintedAb: ab, ownAb: null };
       expect(suggestColors(prepared, ab, x, y)).toEqual(colors);
     },
   );
@@ -236,14 +236,14 @@ describe("versions", () => {
     "are those of Python for $look and $hints",
     async ({ look, size, result: [width, height], hints, versions }) => {
       const unhintedAb = predict(smallL);
-      const prepared: Prepared = { width, height, L, smallL, unhintedAb, smallAb: null };
+      const prepared: Prepared = { width, height, L, smallL, unhintedAb, ownAb: null };
       expect(await hintVersions(colorizer, prepared, hints, look, size)).toEqual(versions);
     },
   );
 
   it("are one if there is no room for more hints", async () => {
     const unhintedAb = predict(smallL);
-    const prepared: Prepared = { width: 120, height: 90, L, smallL, unhintedAb, smallAb: null };
+    const prepared: Prepared = { width: 120, height: 90, L, smallL, unhintedAb, ownAb: null };
     const hints = Array.from({ length: 198 }, (_, x) => ({ x: x % 100, y: 0, color: "red" }));
     const look = expected.versions[0].look as Look;
     expect(await hintVersions(colorizer, prepared, hints, look, [120, 90])).toEqual([hints]);

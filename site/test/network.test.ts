@@ -171,7 +171,7 @@ describe("a colorizer", () => {
     const prepared = await colorizer.prepare(makePhoto(130, 64));
     expect(prepared.smallL).toMatchObject({ width: 65, height: 32 });
     expect(prepared.L).toMatchObject({ width: 130, height: 64 });
-    expect(prepared.smallAb).toBeNull();
+    expect(prepared.ownAb).toBeNull();
     const coefficients = await colorizer.predict(prepared, [], SRGB);
     expect(coefficients).toMatchObject({ count: 4, width: 130, height: 64 });
     const square = prepared.L.data[0] ** 2;

@@ -19,12 +19,11 @@ def count_cores() -> int:
     Not more than the CPU time that the control groups (cgroups) of Linux allow, as for
     `docker run --cpus 2`, rounded up.
     """
-    return max(1, min(len(available_cores()), *map(math.ceil, _quotas())))
+    return max(1, min([len(available_cores()), *map(math.ceil, _quotas())]))
 
 
 def _quotas(root: Path = Path("/")) -> Iterator[float]:
     """Yield the limits of this process's control groups and those above them, in cores."""
-    yield 2.0**20
     try:
         lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
     except OSError:  # not Linux

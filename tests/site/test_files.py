@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photochrom.batch.planning import OUTPUT_MARK, output_name
+from photochrom.batch.planning import STEM_SUFFIX, output_name
 from photochrom.color import SRGB, icc
 from photochrom.colorize.rendering import format_mark
 from photochrom.errors import PhotoError, TruncatedError
@@ -378,7 +378,7 @@ def test_metadata_go_into_a_file_of_the_other_format(format_: str | None, engine
         ):
             continue
         name = "photo" if format_ is None else "photo.png"
-        output = output_name(name, OUTPUT_MARK, format=format_)
+        output = output_name(name, STEM_SUFFIX, format=format_)
         photo = open_photo(BytesIO(data))
         answer = engine(data, name, {"format": format_})
         assert answer["name"] == output
@@ -558,7 +558,7 @@ NAMES = ["a.jpg", "a.JPEG", "a.png", "a", "a.webp", "a.mpo", "a.b.jfif", ".jpg",
 def test_names_are_those_of_python(format_: str | None, engine: Engine):
     for name in NAMES:
         as_png = name.endswith(".webp")  # which a browser does not write
-        expected = output_name(name, OUTPUT_MARK, as_png=as_png, format=format_)
+        expected = output_name(name, STEM_SUFFIX, as_png=as_png, format=format_)
         assert engine(encode(), name, {"format": format_})["name"] == expected
 
 

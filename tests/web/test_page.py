@@ -494,7 +494,8 @@ def test_look_that_fails_leaves_the_photo_as_it_was(
     monkeypatch.setattr(get_service(web_app).queue, "run", time_out)
     response = client.get(f"{address}/after", params={"size": 50})
     assert response.status_code == 504
-    assert response.json()["detail"] == "the photo took more than 1 s"
+    message = "the photo took more than 20 s; send a smaller one, or try again later"
+    assert response.json()["detail"] == message
     monkeypatch.undo()
     assert wait_until_ready(client) == [photo]
     for view in ("before", "after", "thumbnail", "result"):

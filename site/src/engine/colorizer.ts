@@ -24,7 +24,7 @@ export interface Prepared {
   /** The network's ab without hints, shape (2, h, w). */
   unhintedAb: Planes;
   /** The photo's own ab, shape (2, h, w); null: a photo of one channel. */
-  smallAb: Planes | null;
+  ownAb: Planes | null;
 }
 
 /** Colorizes photos with one network. */
@@ -46,8 +46,8 @@ export class Colorizer {
     const zoom = Math.max(1, Math.min(ZOOM, Math.floor(height / h), Math.floor(width / w)));
     const L = lightness(resizePhoto(photo, zoom * w, zoom * h));
     const smallL = resizeArea(L, w, h);
-    const smallAb = photo.isGrey ? null : ab(resizePhoto(photo, w, h));
-    return { width, height, L, smallL, unhintedAb: await this.predictAb(smallL), smallAb };
+    const ownAb = photo.isGrey ? null : ab(resizePhoto(photo, w, h));
+    return { width, height, L, smallL, unhintedAb: await this.predictAb(smallL), ownAb };
   }
 
   /**
@@ -73,11 +73,11 @@ export class Colorizer {
 
   /** Return ab of the network's size, shape (2, h, w), so that hints have their colours. */
   async predictWithHints(
-    { smallL, unhintedAb, smallAb }: Prepared, hints: readonly PlacedHint[], space: ColorSpace,
+    { smallL, unhintedAb, ownAb }: Prepared, hints: readonly PlacedHint[], space: ColorSpace,
   ): Promise<Planes> {
     if (hints.length === 0) return unhintedAb;
     if (!this.network.takesHints) throw noHintsError(this.network.name);
-    const drawn = drawHints(hints, smallL, smallAb, resultSpace(space));
+    const drawn = drawHints(hints, smallL, ownAb, resultSpace(space));
     const hintedAb = await this.predictAb(smallL, drawn.known);
     return propagateHints(smallL, unhintedAb, hintedAb, drawn);
   }

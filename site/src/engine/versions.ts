@@ -91,7 +91,7 @@ async function predictVariant(
   const w = Math.max(1, roundHalfEven(width * scale));
   const h = Math.max(1, roundHalfEven(height * scale));
   const L = scale === 1 ? prepared.smallL : resizeArea(prepared.L, w, h);
-  const own = prepared.smallAb && resizeArea(prepared.smallAb, w, h);
+  const own = prepared.ownAb && resizeArea(prepared.ownAb, w, h);
   const known = hints.length ? drawHints(hints, L, own, SRGB).known : null;
   if (!isMirrored) return resizeArea(await colorizer.predictAb(L, known), width, height);
   const ab = await colorizer.predictAb(mirrored(L), known && mirrored(known));

@@ -2,7 +2,7 @@
 
 import type { Look } from "../types.ts";
 
-const MARK = "-color";
+const STEM_SUFFIX = "-color";
 const JPEG_SUFFIXES = [".jpg", ".jpeg", ".jpe", ".jfif"];
 const APPENDED_JPG = [".mpo", ".jps"]; // JPEGs of several images
 const CHARACTERS = /[<>:"/\\|?*\x00-\x1f\x7f]/gu;
@@ -35,7 +35,7 @@ export function outputName(name: string, { format }: Pick<Look, "format">): stri
   } else if (APPENDED_JPG.includes(suffix)) {
     added = ".jpg";
   }
-  return added ? `${name}${MARK}${added}` : `${stem}${MARK}${ending}`;
+  return added ? `${name}${STEM_SUFFIX}${added}` : `${stem}${STEM_SUFFIX}${ending}`;
 }
 
 /** Return the format that a file name of `outputName` asks for. */

@@ -35,7 +35,7 @@ export const MAX_REGION = 2048;
 const MAX_PIXELS = 100_000_000; // of one photo
 const STEP = 500_000; // pixels that are rendered before other work can go first
 const VERSION_SIZES = [128, 192, 256, 384]; // sizes whose results differ clearly
-const MAX_VERSIONS = 20; // answers for one photo that are kept, for undo
+const MAX_VERSION_SETS = 20; // answers for one photo that are kept, for undo
 
 /** A photo on the page. */
 export interface PagePhoto extends KeptPhoto {
@@ -231,7 +231,7 @@ export class Pictures {
         signal,
       );
       found = { key, hints };
-      photo.versions = [...photo.versions, found].slice(-MAX_VERSIONS);
+      photo.versions = [...photo.versions, found].slice(-MAX_VERSION_SETS);
     }
     return found.hints.map((hints) => ({ hints }));
   }
@@ -371,8 +371,8 @@ const predictionKey = (photo: PagePhoto, look: Look) =>
 
 const photoBytes = ({ pixels }: Photo) => pixels.byteLength;
 const planesBytes = ({ data }: Planes) => data.byteLength;
-const preparedBytes = ({ L, smallL, unhintedAb, smallAb }: Prepared) =>
-  [L, smallL, unhintedAb, ...(smallAb ? [smallAb] : [])]
+const preparedBytes = ({ L, smallL, unhintedAb, ownAb }: Prepared) =>
+  [L, smallL, unhintedAb, ...(ownAb ? [ownAb] : [])]
     .map(planesBytes)
     .reduce((sum, bytes) => sum + bytes);
 

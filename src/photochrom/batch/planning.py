@@ -23,7 +23,7 @@ from photochrom.errors import PhotochromError, UsageError
 from photochrom.file_names import is_refused
 from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY
 
-OUTPUT_MARK = "-color"
+STEM_SUFFIX = "-color"
 """Appended to the stem of an output that is written beside its photo."""
 
 _ADDED_SUFFIXES = {
@@ -231,7 +231,7 @@ def _find_some(text: str, out: str | None, stores: Stores) -> list[FoundPhoto | 
 
 
 def output_name(
-    name: str, mark: str = "", *, as_png: bool = False, format: str | None = None
+    name: str, stem_suffix: str = "", *, as_png: bool = False, format: str | None = None
 ) -> str:
     """Return the file name of an output, in a format that can be written.
 
@@ -240,7 +240,7 @@ def output_name(
 
     Args:
         name: The file name of the photo.
-        mark: Appended to the stem.
+        stem_suffix: Appended to the stem.
         as_png: Whether a suffix that can be written becomes .png all the same.
         format: As of `plan`.
     """
@@ -252,7 +252,7 @@ def output_name(
         added = OUTPUT_FORMATS[format]
         if FORMATS.get(suffix) == FORMATS[added]:
             added = ""
-    return f"{name}{mark}{added}" if added else f"{path.stem}{mark}{path.suffix}"
+    return f"{name}{stem_suffix}{added}" if added else f"{path.stem}{stem_suffix}{path.suffix}"
 
 
 def becomes_png(location: str) -> bool:
@@ -272,7 +272,7 @@ def becomes_png(location: str) -> bool:
 
 def _beside(location: str, as_png: bool, format: str | None) -> str:
     name = PurePath(location).name
-    output = output_name(name, OUTPUT_MARK, as_png=as_png, format=format)
+    output = output_name(name, STEM_SUFFIX, as_png=as_png, format=format)
     return location.removesuffix(name) + output
 
 

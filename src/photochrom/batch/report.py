@@ -114,9 +114,9 @@ def read_version(path: Path, *, checksum: bool = False) -> FileVersion | None:
 def is_unchanged(path: Path, version: FileVersion | str, *, checksum: bool = False) -> bool:
     """Return whether a file is as it was.
 
-    A text is the version of a file in an object store, and no file is like it.
-    With equal size and time it is, unless `checksum` asks for its SHA-256. With another time it is
-    if its SHA-256 is known to be the same.
+    With equal size and time it is, unless `checksum` asks for its SHA-256 and `version` has one.
+    With another time it is if its SHA-256 is known and the same. It never is if `version` is a
+    string, which is that of a file in an object store.
     """
     current = read_version(path)
     if current is None or isinstance(version, str) or current.size != version.size:

@@ -112,8 +112,9 @@ def _open_store(url: str, action: str) -> Iterator[tuple[Any, str]]:
 
     Raises:
         FileExistsError: As raised by the client.
-        UsageError: If there is no client for such URLs.
-        PhotochromError: In place of any other exception, since each client has its own types.
+        UsageError: If the scheme is unknown.
+        PhotochromError: If the client is not installed, and in place of any other exception, since
+            each client has its own types.
     """
     scheme = url.partition("://")[0]
     try:

@@ -12,7 +12,7 @@ model_option = click.option(
     "--model",
     metavar="M",
     type=PATH,
-    help="An ONNX file from `photochrom export`. Default: the built-in model.",
+    help="An ONNX file from `photochrom export`. Default: the default model of photochrom.",
 )
 device_option = click.option(
     "--device",

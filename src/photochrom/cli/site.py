@@ -15,7 +15,7 @@ from photochrom.path_types import PATH
     "--model",
     metavar="M",
     type=PATH,
-    help="An ONNX file. Default: the bundled model.",
+    help="An ONNX file. Default: the default model of photochrom.",
 )
 def site(folder: Path, model: Path | None) -> None:
     """Write the page as a static site, which colorizes in the visitor's browser.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="M",
     type=PATH,
-    help="An ONNX file; give several for a choice. Default: the bundled model.",
+    help="An ONNX file; give several for a choice. Default: the default model of photochrom.",
 )
 @device_option
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes. Default: one for each core.")

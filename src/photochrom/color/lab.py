@@ -43,7 +43,11 @@ def lab_to_hex(L: float, a: float, b: float) -> str:
 
 
 def mean_chroma(pixels: NDArray[np.uint8]) -> float:
-    """Return the mean of sqrt(a*^2 + b*^2) over an sRGB photo, shape (H, W, 3)."""
+    """Return the mean chroma, sqrt(a*^2 + b*^2), of a 64x64 copy of an sRGB photo.
+
+    Args:
+        pixels: sRGB, shape (H, W, 3).
+    """
     small = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BOX)
     lab = rgb_to_lab(np.asarray(small, dtype=np.float32) / np.float32(255))
     return float(np.hypot(lab[..., 1], lab[..., 2]).mean())

@@ -49,7 +49,7 @@ class PreparedPhoto:
     """L* for the network, shape (h, w)."""
     unhinted_ab: FloatArray
     """The model's ab without hints, shape (2, h, w)."""
-    small_ab: FloatArray | None = None
+    own_ab: FloatArray | None = None
     """The photo's own ab, shape (2, h, w); None: a photo of one channel."""
 
     def ab(self, coefficients: FloatArray) -> FloatArray:
@@ -202,7 +202,7 @@ class Colorizer:
             (width, height), L, small_L = prepared.size, prepared.L, prepared.small_L
             if ab is None:
                 space = color.SRGB if photo.space.matrix is None else photo.space
-                own, unhinted_ab = prepared.small_ab, prepared.unhinted_ab
+                own, unhinted_ab = prepared.own_ab, prepared.unhinted_ab
                 ab = self.predict_with_hints(
                     small_L, hints, unhinted_ab=unhinted_ab, own_ab=own, space=space
                 )

@@ -13,8 +13,8 @@ _OVERSAMPLING = 6
 _MARGIN = 1 / 8
 """Of each side, not examined: mounts, colour targets, captions."""
 _TONE_LEVELS = 16
-_SHARE = 90
-"""Percentile of the pixels that is compared with the limits."""
+_PERCENTILE = 90
+"""Of the pixels, which is compared with the limits."""
 _MAX_DISTANCE = 8.0
 """In a*b*, from the tone of the same lightness."""
 _MAX_HUE_SPREAD = 2.0
@@ -35,10 +35,10 @@ def is_colored(photo: Photo) -> bool:
     if len(L) < _TONE_LEVELS:
         return False
     distances = ab - _tone_of(L, ab)
-    if np.percentile(np.hypot(*distances.T), _SHARE) <= _MAX_DISTANCE:
+    if np.percentile(np.hypot(*distances.T), _PERCENTILE) <= _MAX_DISTANCE:
         return False
     _, axes = np.linalg.eigh(distances.T @ distances)  # of the smallest variance first
-    return bool(np.percentile(np.abs(distances @ axes[:, 0]), _SHARE) > _MAX_HUE_SPREAD)
+    return bool(np.percentile(np.abs(distances @ axes[:, 0]), _PERCENTILE) > _MAX_HUE_SPREAD)
 
 
 def _examined_lab(photo: Photo) -> tuple[FloatArray, FloatArray]:

@@ -191,7 +191,7 @@ def read_hints(path: str | Path) -> tuple[Hint, ...]:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Read a file of hints.
+    """Return the content of a file of hints, unparsed.
 
     Raises:
         PhotochromError: If it cannot be read.

@@ -178,7 +178,7 @@ class OnnxModel:
             raise no_hints_error(self.name)
         try:
             (ab,) = self._session.run(["ab"], inputs, self._run_options)
-        except Exception as error:  # as in __init__
+        except Exception as error:  # as in _open_session_on
             raise ModelError(
                 f"model {self.name} failed on an image of {L.shape[3]}x{L.shape[2]}: "
                 f"{str(error).splitlines()[0]}"

@@ -21,7 +21,7 @@ _PAINTS = ((25, 34), (275, 30), (150, 26), (75, 36), (325, 26))
 _OTHER_HUE = 40
 """Degrees by which a paint differs from the colour that a region has already."""
 _PLACES = (2, 1)
-"""Hints in the most uncertain region, and in the next one."""
+"""Hints in the region of the highest score, and in the next one."""
 _MIN_AREA, _MAX_AREA = 0.01, 0.12
 """Fractions of the picture: smaller regions are left out, larger ones count as this large."""
 _MIN_SCORE = 0.2
@@ -60,7 +60,7 @@ def hint_versions(
     """
     placed = place_hints(hints, size, geometry)
     predictions = np.stack(list(_predict_variants(colorizer, prepared, placed)))
-    # A hint may not have reached all of its region.
+    # Regions with a hint are left out, although it may not have changed all of their pixels.
     regions = _find_regions(prepared.small_L, prepared.unhinted_ab, predictions, placed)[
         : len(_PLACES)
     ]
@@ -83,7 +83,7 @@ def _predict_variants(
     height, width = prepared.small_L.shape
     for scale, is_mirrored in ((1.0, False), (1.0, True), (0.75, False), (1.33, True)):
         w, h = max(1, round(width * scale)), max(1, round(height * scale))
-        L, own = prepared.small_L, prepared.small_ab
+        L, own = prepared.small_L, prepared.own_ab
         if scale != 1:
             L = cv2.resize(prepared.L, (w, h), interpolation=cv2.INTER_AREA)
             own = None if own is None else resize_planes(own, w, h)
@@ -180,20 +180,20 @@ class _Region:
 
 
 def _find_regions(
-    L: FloatArray, plain: FloatArray, predictions: FloatArray, hints: Sequence[PlacedHint]
+    L: FloatArray, unhinted_ab: FloatArray, predictions: FloatArray, hints: Sequence[PlacedHint]
 ) -> list[_Region]:
-    """Return uncertain regions without hints, the most uncertain first.
+    """Return regions that are uncertain and have no hint, the highest score first.
 
     Args:
         L: L*, shape (h, w).
-        plain: The model's ab without hints, shape (2, h, w).
+        unhinted_ab: The model's ab without hints, shape (2, h, w).
         predictions: ab, shape (n, 2, h, w).
         hints: Of the photo as it is.
     """
     height, width = L.shape
     mean = predictions.mean(0)
     uncertainty = np.sqrt(np.square(predictions - mean).sum(1).mean(0))
-    rgb = color.lab_to_rgb(np.dstack([L, *plain]).astype(np.float32))
+    rgb = color.lab_to_rgb(np.dstack([L, *unhinted_ab]).astype(np.float32))
     image = np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
     radius = max(2, min(height, width) // 28)
     image = cv2.pyrMeanShiftFiltering(image, radius, 18, maxLevel=1)

@@ -17,7 +17,7 @@ from photochrom.web import api, api_reference, page
 from photochrom.web.job_queue import QueueFullError
 from photochrom.web.limits import Limits
 from photochrom.web.predictions import RemovedError
-from photochrom.web.renderer import DISK_FULL
+from photochrom.web.renderer import DISK_FULL, DISK_FULL_MESSAGE
 from photochrom.web.service import Service
 from photochrom.web.storage import FileTooLargeError, StorageFullError
 from photochrom.web.template import STATIC, create_environment
@@ -34,7 +34,7 @@ def create_app(
     """Return the application; its lifespan starts and ends the worker processes.
 
     Args:
-        models: ONNX files, the default first; None: the bundled model.
+        models: ONNX files, the default first; None: the default model.
         device: As for `Colorizer`.
         limits: None: the defaults of `Limits`.
         hosts: As for `RequestGuard`.
@@ -72,6 +72,9 @@ def create_app(
     app.include_router(api.routes(service))
     app.include_router(api_reference.routes(app, templates))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    took_too_long = (
+        f"the photo took more than {limits.timeout:g} s; send a smaller one, or try again later"
+    )
     add_error_handlers(
         app,
         {
@@ -80,7 +83,7 @@ def create_app(
             StorageFullError: _retry_later,
             FileTooLargeError: 413,
             RemovedError: 404,
-            WorkerTimeoutError: _timed_out,
+            WorkerTimeoutError: lambda _: error_response(504, took_too_long),
             WorkerError: 500,
             OSError: _disk_error,
         },
@@ -92,10 +95,6 @@ def _retry_later(error: QueueFullError | StorageFullError) -> JSONResponse:
     return error_response(error.status, str(error), **{"Retry-After": str(error.retry_after)})
 
 
-def _timed_out(error: WorkerTimeoutError) -> JSONResponse:
-    return error_response(504, str(error).replace("the worker process", "the photo"))
-
-
 def _disk_error(error: OSError) -> JSONResponse:
     """Explain a full disk; other errors are faults of ours.
 
@@ -104,4 +103,4 @@ def _disk_error(error: OSError) -> JSONResponse:
     """
     if error.errno not in DISK_FULL:
         raise error
-    return error_response(507, "the disk of this server is full; try again later")
+    return error_response(507, DISK_FULL_MESSAGE)

@@ -137,6 +137,6 @@ def read_prepared(folder: Path) -> PreparedPhoto:
 
 
 def _prepared_bytes(prepared: PreparedPhoto) -> int:
-    own = prepared.small_ab
+    own = prepared.own_ab
     arrays = (prepared.L, prepared.small_L, prepared.unhinted_ab, *(() if own is None else (own,)))
     return sum(array.nbytes for array in arrays)

@@ -36,7 +36,7 @@ class Models(Sequence[Model]):
         """Check the model files.
 
         Args:
-            paths: ONNX files, the default first; None: the bundled model.
+            paths: ONNX files, the default first; None: the default model.
             device: As for `Colorizer`.
             max_network_pixels: As of `Limits`.
 

@@ -45,7 +45,7 @@ from photochrom.web.sessions import (
 )
 from photochrom.web.tasks import FindVersions, PhotoInfo, PredictionKey, PredictPhoto
 
-_VERSIONS = (128, 192, 256, 384)
+_VERSION_SIZES = (128, 192, 256, 384)
 """Sizes whose results differ clearly."""
 _HOLD_SECONDS = 3.0
 
@@ -151,7 +151,8 @@ class Pictures:
         results = [look.geometry.size(*size) for size in photo.info.sizes]
         largest = self._models.max_size(look.model, results)
         width, height = results[0]
-        sizes = {network_size(height, width, size): size for size in _VERSIONS if size <= largest}
+        possible = [size for size in _VERSION_SIZES if size <= largest]
+        sizes = {network_size(height, width, size): size for size in possible}
         keys = [self._key(look.model_copy(update={"size": size})) for size in sizes.values()]
         missing = [key for key in keys if key not in photo.predictions]
         if missing:

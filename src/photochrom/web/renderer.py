@@ -39,6 +39,7 @@ Side = Literal["before", "after"]
 REMOVED = "the photo was removed meanwhile"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of the system."""
+DISK_FULL_MESSAGE = "the disk of this server is full; try again later"
 
 Value = TypeVar("Value")
 
@@ -88,7 +89,7 @@ class TaskFailure:
             OSError: If the disk is full.
         """
         if self.code == "disk_full":
-            raise OSError(errno.ENOSPC, "the disk of this server is full; try again later")
+            raise OSError(errno.ENOSPC, DISK_FULL_MESSAGE)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Service:
         """Check the models; `open` starts the processes.
 
         Args:
-            paths: ONNX files, the default first; None: the bundled model.
+            paths: ONNX files, the default first; None: the default model.
             device: As for `Colorizer`.
             limits: Of the server.
             processes: Number of processes that colorize; None: one for each core.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from photochrom.batch.folders import has_photo_suffix
-from photochrom.batch.planning import OUTPUT_MARK, becomes_png, output_name
+from photochrom.batch.planning import STEM_SUFFIX, becomes_png, output_name
 from photochrom.colorize.hints import Hint
 from photochrom.errors import PhotoError
 from photochrom.web.looks import Look
@@ -23,7 +23,7 @@ _MAX_NAME_LENGTH = 120
 _MAX_REMOVALS = 10_000
 """Sessions of which it is known why they were removed."""
 Removal = Literal["idle", "removed"]
-_MAX_VERSIONS = 20
+_MAX_VERSION_SETS = 20
 """Answers of one photo that are kept, so that undo shows the same versions again."""
 _MAX_VERSION_FOLDERS = 3
 _MAX_PREDICTIONS = 6
@@ -99,7 +99,7 @@ class UploadedPhoto:
 
     def add_versions(self, versions: HintVersions) -> None:
         """Keep versions, and forget old ones."""
-        del self.versions[: max(0, len(self.versions) + 1 - _MAX_VERSIONS)]
+        del self.versions[: max(0, len(self.versions) + 1 - _MAX_VERSION_SETS)]
         self.versions.append(versions)
         self._drop_version_folders(_MAX_VERSION_FOLDERS)
 
@@ -122,7 +122,7 @@ class UploadedPhoto:
     def output_name(self, look: Look) -> str:
         """Return the file name of the result, for the client."""
         as_png = self._becomes_png if self.info is not None else becomes_png(str(self.path))
-        return output_name(self.name, OUTPUT_MARK, as_png=as_png, format=look.format)
+        return output_name(self.name, STEM_SUFFIX, as_png=as_png, format=look.format)
 
     def new_output(self, look: Look) -> Path:
         """Return an output file in a folder of its own."""

@@ -114,7 +114,7 @@ export async function loadImage(url, { signal, revoke = true } = {}) {
     await image.decode();
   } catch (error) {
     if (!(error instanceof DOMException)) throw error;
-    URL.revokeObjectURL(isLocal ? "" : image.src);
+    if (!isLocal) URL.revokeObjectURL(image.src);
     return null;
   }
   if (!isLocal && revoke) URL.revokeObjectURL(image.src);

@@ -37,8 +37,8 @@ export function startGrid(newCallbacks) {
   $("select-all").addEventListener("click", selectAll);
   onSelection("selection-download", callbacks.onDownload);
   onSelection("selection-apply", callbacks.onApply);
-  onSelection("selection-remove", (list) => {
-    callbacks.onRemove(list);
+  onSelection("selection-remove", (chosen) => {
+    callbacks.onRemove(chosen);
     focusThumbnail(active);
   });
 }

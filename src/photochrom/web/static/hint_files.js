@@ -7,7 +7,7 @@ import { t } from "./texts.js";
 
 const SUFFIX = ".hints.json";
 const NAME = /^(.+)\.hints(?: ?\(\d+\))?\.json$/i; // "a.jpg.hints (1).json" if there was one already
-const UNSAFE = /[<>:"/\\|?*\x00-\x1f\x7f]/g; // what names in a zip do not have; see archive.py
+const UNSAFE = /[<>:"/\\|?*\x00-\x1f\x7f]/g; // what names in a zip do not have; see file_names.py
 const MAX_NAME_LENGTH = 120; // of a photo on the server
 const MAX_BYTES = 1e6; // of a request
 const MAX_PROBLEMS = 5; // in one notice

@@ -70,7 +70,7 @@ export function drawSaving(photo) {
   link.textContent = t(photo.downloading ? "download.busy" : "download.button");
   $("save-menu-button").ariaDisabled = String(!isReady || photo.downloading);
   $("save-as-jpeg").hidden = JPEG.test(photo.name) || formatOf(photo) === "jpeg";
-  $("save-as-png").hidden = !BECOMES_PNG.test(photo.name) || photo.look?.format === "jpeg";
+  $("save-as-png").hidden = !BECOMES_PNG.test(photo.name) || photo.look.format === "jpeg";
   $("save-hints").hidden = !photo.look.hints.length;
   $("copy").hidden = !canCopy;
   $("share").hidden = $("share-comparison").hidden = !canShare;
@@ -78,7 +78,7 @@ export function drawSaving(photo) {
 
 /** Return the format of a download: null for the original's, or "jpeg" where that is not written. */
 export function formatOf({ name, look }) {
-  return look?.format ?? (BECOMES_PNG.test(name) ? "jpeg" : null);
+  return look.format ?? (BECOMES_PNG.test(name) ? "jpeg" : null);
 }
 
 /** Download the result of a photo. */

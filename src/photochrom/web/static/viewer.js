@@ -10,7 +10,7 @@ import { fit, places, setPhotoWidth, startZoom } from "./zoom.js";
 const DEFAULT_SPLIT = 65; // % of the width in colour
 const REVEAL_DURATION = 1100; // ms
 const BUSY_DELAY = 400; // ms until a notice says that the picture is being made
-const THUMBNAIL_SIZE = 640; // px
+const FIRST_PICTURE_SIZE = 640; // px
 const MAX_WAIT = 1000; // ms for a picture that is on its way while another is wanted
 const RENDERED = ["saturation", "strength", "max_size"]; // what needs no new prediction
 const MOVING = ["hints"]; // what is predicted fast enough to follow a movement
@@ -103,7 +103,7 @@ function showThumbnail(view) {
   const canvas = thumbnail && document.createElement("canvas");
   if (thumbnail) {
     const { naturalWidth, naturalHeight } = thumbnail; // which may be those of the user's file
-    const scale = Math.min(1, THUMBNAIL_SIZE / Math.max(naturalWidth, naturalHeight));
+    const scale = Math.min(1, FIRST_PICTURE_SIZE / Math.max(naturalWidth, naturalHeight));
     canvas.width = Math.max(1, scale * naturalWidth);
     canvas.height = Math.max(1, scale * naturalHeight);
     canvas.getContext("2d").drawImage(thumbnail, 0, 0, canvas.width, canvas.height);
