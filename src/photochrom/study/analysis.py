@@ -56,11 +56,11 @@ def analyse(
     """
     check_responses(study, responses)
     participants = apply_exclusion(study, responses)
-    staircases = select_responses(participants, responses)
-    included = [response for response in staircases if not is_early(study, response)]
+    test_responses = select_responses(participants, responses)
+    included = [response for response in test_responses if not is_early(study, response)]
     by_protocol = group_by(included, lambda r: r.protocol)
     fooling = tuple(
-        analyse_fooling(study, protocol, by_protocol[protocol], staircases, scores or {})
+        analyse_fooling(study, protocol, by_protocol[protocol], test_responses, scores or {})
         for protocol in study.protocols
         if protocol in by_protocol and protocol != "preference"
     )
@@ -149,11 +149,11 @@ def _analyse_color_vision(
 
 
 def _estimates(
-    study: Study, staircases: Sequence[Response]
+    study: Study, test_responses: Sequence[Response]
 ) -> dict[tuple[Protocol, str, str | None], Estimate]:
     """Return the main result of each system, by protocol, system and the other system."""
     estimates: dict[tuple[Protocol, str, str | None], Estimate] = {}
-    included = [response for response in staircases if not is_early(study, response)]
+    included = [response for response in test_responses if not is_early(study, response)]
     for protocol, given in group_by(included, lambda r: r.protocol).items():
         if protocol == "preference":
             for pair in analyse_preference(study, given).pairs:
@@ -165,7 +165,7 @@ def _estimates(
         for system in (system for system in study.systems if system in by_system):
             own = by_system[system]
             if protocol == "timed":
-                threshold = measure_threshold(own, staircases)
+                threshold = measure_threshold(own, test_responses)
                 estimate = Estimate(threshold.mean, len(own), threshold.mean_interval)
             else:
                 rate = proportion(own, is_fooled)

@@ -7,7 +7,7 @@ import numpy as np
 from photochrom.study.answers import Response
 from photochrom.study.design import Protocol, Study
 from photochrom.study.rates import participants_of, quantiles
-from photochrom.study.results import Display, Exposure, Scaling, ScalingName
+from photochrom.study.results import Exposure, ParticipantDisplay, Scaling, ScalingName
 
 SCALE_TOLERANCE = 0.01
 """Relative tolerance of an image shown at its own pixels."""
@@ -47,13 +47,13 @@ def _scales(study: Study, responses: Iterable[Response]) -> Iterable[tuple[Respo
                 yield response, scale
 
 
-def describe_displays(study: Study, responses: Iterable[Response]) -> Iterable[Display]:
+def describe_displays(study: Study, responses: Iterable[Response]) -> Iterable[ParticipantDisplay]:
     """Yield the windows and pixels of each participant."""
     scales = list(_scales(study, responses))
     for person in participants_of(response for response, _ in scales):
         own = [(response, scale) for response, scale in scales if response.person == person]
         viewports = [(r.viewport_width or 0, r.viewport_height or 0) for r, _ in own]
-        yield Display(
+        yield ParticipantDisplay(
             person,
             len(own),
             tuple(dict.fromkeys(viewports)),

@@ -57,7 +57,7 @@ def analyse_fooling(
     study: Study,
     protocol: Protocol,
     responses: Sequence[Response],
-    staircases: Sequence[Response],
+    test_responses: Sequence[Response],
     scores: Scores,
 ) -> FoolingResult:
     """Compute the results of a protocol.
@@ -66,8 +66,8 @@ def analyse_fooling(
         study: The study.
         protocol: The protocol.
         responses: Those of the protocol.
-        staircases: Those of the included participants, early ones as well, as these moved the
-            staircases too.
+        test_responses: Responses of included participants to test trials of all protocols, early
+            ones too: they moved the staircases.
         scores: Metrics of images.
     """
     by_system = group_by(responses, lambda r: r.system)
@@ -91,7 +91,7 @@ def analyse_fooling(
                     ).items()
                 ),
                 error=_error_rate(by_system[system], real, chance=chance),
-                threshold=measure_threshold(by_system[system], staircases)
+                threshold=measure_threshold(by_system[system], test_responses)
                 if protocol == "timed"
                 else None,
                 agreement=_agreement(by_system[system]),
@@ -148,16 +148,22 @@ def _difference(first: str, second: str, by_system: Mapping[str, Sequence[Respon
     return Difference(first, second, difference, by_participant, by_photo)
 
 
-def measure_threshold(generated: Iterable[Response], staircases: Iterable[Response]) -> Threshold:
+def measure_threshold(
+    generated: Iterable[Response], test_responses: Iterable[Response]
+) -> Threshold:
     """Return the threshold of a system.
 
     A participant has one staircase, over images of one system and real ones.
+
+    Args:
+        generated: Responses to generated images of the system.
+        test_responses: As of `analyse_fooling`.
     """
     participants = {response.person for response in generated}
     modes, means, not_converged = [], [], 0
     relevant = (
         response
-        for response in staircases
+        for response in test_responses
         if response.protocol == "timed" and response.person in participants
     )
     for staircase in group_by(relevant, lambda r: r.person).values():

@@ -97,7 +97,7 @@ class Exposure:
 
 
 @dataclass(frozen=True)
-class Display:
+class ParticipantDisplay:
     """How a participant saw the images, over analysed responses that recorded it."""
 
     person: str
@@ -389,7 +389,7 @@ class Analysis:
     """In the order of the study; empty without an `Enrolment`."""
     pictures: PhotoCounts
     exposures: tuple[Exposure, ...]
-    displays: tuple[Display, ...]
+    displays: tuple[ParticipantDisplay, ...]
     scalings: tuple[Scaling, ...]
     color_vision: ColorVisionResult | None
     """None if participants are not asked."""
