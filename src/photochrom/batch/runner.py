@@ -314,8 +314,9 @@ def colorize_all(
             temporary=folder,
         )
         # While a worker has a photo, others are downloaded or uploaded.
-        threads = THREADS_PER_WORKER * processes
-        yield from map_in_threads(run, jobs, threads=threads, on_stop=pool.close)
+        yield from map_in_threads(
+            run, jobs, threads=THREADS_PER_WORKER * processes, on_stop=pool.close
+        )
 
 
 def divide_cores(count: int, processes: int | None = None) -> tuple[int, int]:

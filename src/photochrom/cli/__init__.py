@@ -59,10 +59,20 @@ def main() -> None:
     """Colorize black-and-white photos and videos; train and evaluate the networks."""
 
 
-_COMMANDS: tuple[click.Command, ...] = (
-    *(colorize, video, web, site, study),
-    *(data, recipes, train, evaluate, compare, table, export, hub, reproduce),
-)
-
-for _command in _COMMANDS:
+for _command in (
+    colorize,
+    video,
+    web,
+    site,
+    study,
+    data,
+    recipes,
+    train,
+    evaluate,
+    compare,
+    table,
+    export,
+    hub,
+    reproduce,
+):
     main.add_command(_command)

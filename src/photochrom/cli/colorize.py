@@ -157,9 +157,10 @@ def colorize(
     from photochrom.errors import PhotochromError
     from photochrom.imagefile.reading import MAX_PIXELS
 
-    locations = *inputs, out or ""
     _check_usage(
-        *(locations, report, resume),
+        (*inputs, out or ""),
+        report,
+        resume,
         dry_run=dry_run,
         engine=engine,
         address=address,
@@ -219,7 +220,10 @@ def colorize(
     is_quiet = False
     try:
         _report(
-            *(known, results, count, counts),
+            known,
+            results,
+            count,
+            counts,
             file=None if dry_run else report or resume,
             append=bool(resume),
             as_json=as_json,

@@ -64,7 +64,7 @@ class Models(Sequence[Model]):
         """Return the number of models."""
         return len(self._models)
 
-    def find(self, name: str) -> int:
+    def index_of(self, name: str) -> int:
         """Return the index of a model; that of the default if the name is empty.
 
         Raises:
@@ -77,6 +77,14 @@ class Models(Sequence[Model]):
             raise ModelError(f"there is no model {name[:80]!r}; it has to be {', '.join(names)}")
         return names.index(name)
 
+    def named(self, name: str) -> Model:
+        """Return a model; the default if the name is empty.
+
+        Raises:
+            ModelError: If there is no such model.
+        """
+        return self[self.index_of(name)]
+
     def check_look(self, look: Look) -> Look:
         """Return a look with the name of its model.
 
@@ -85,7 +93,7 @@ class Models(Sequence[Model]):
                 and it takes none.
         """
         look.check()
-        model = self[self.find(look.model)]
+        model = self.named(look.model)
         if look.hints and not model.takes_hints:
             raise no_hints_error(model.name)
         return look.model_copy(update={"model": model.name})
@@ -120,7 +128,7 @@ class Models(Sequence[Model]):
             model: The name of a model, whose own size is always allowed.
             sizes: Width and height in px of its pages, which may be turned.
         """
-        own = self[self.find(model)].size
+        own = self.named(model).size
         return max(own, min(self._max_page_size(*size) for size in sizes))
 
     def _max_page_size(self, width: int, height: int) -> int:

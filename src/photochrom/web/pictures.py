@@ -110,7 +110,7 @@ class Pictures:
             Exception: As `_prediction`.
         """
         _check_ready(photo)
-        if self._models[self._models.find(look.model)].takes_hints:
+        if self._models.named(look.model).takes_hints:
             return await self._hint_versions(photo, look)
         return self._size_versions(photo, look)
 
@@ -173,7 +173,7 @@ class Pictures:
 
             for key in missing:
                 self._start(_hold(photo, key, functools.partial(wait_for, key)))
-        own = self._models[self._models.find(look.model)].size
+        own = self._models.named(look.model).size
         return [{"size": None if size == own else size} for size in sizes.values()]
 
     def _prediction(
@@ -200,7 +200,7 @@ class Pictures:
         return photo.predictions.use(key, predict)
 
     def _key(self, look: Look) -> PredictionKey:
-        index = self._models.find(look.model)
+        index = self._models.index_of(look.model)
         size = look.size or self._models[index].size
         return PredictionKey(index, size, look.geometry, look.truncated)
 
@@ -323,7 +323,7 @@ class Pictures:
         """
         _check_ready(photo)
         assert photo.info is not None
-        if not self._models[self._models.find(look.model)].takes_hints:
+        if not self._models.named(look.model).takes_hints:
             raise no_hints_error(look.model)
         width, height = photo.info.sizes[0]
         if not (0 <= x < width and 0 <= y < height):
@@ -357,7 +357,7 @@ class Pictures:
     def _colors(self, photo: UploadedPhoto, look: Look, files: PredictionFiles) -> Colors:
         assert photo.info is not None
         placed = place_hints(look.hints, photo.info.sizes[0], look.geometry)
-        return Colors(files.folder, self._models.find(look.model), placed)
+        return Colors(files.folder, self._models.index_of(look.model), placed)
 
     def _source(self, photo: UploadedPhoto, look: Look) -> Source:
         return Source(photo.path, look.geometry, look.truncated, self._limits.max_pixels)

@@ -178,7 +178,7 @@ class Service:
             PhotochromError: If the photo cannot be read, or as `Models.check_fit`.
             Exception: As `JobQueue.run`.
         """
-        if look.size is None or look.size <= self.models[self.models.find(look.model)].size:
+        if look.size is None or look.size <= self.models.named(look.model).size:
             return
         task = ReadSizes(photo.path, self.limits.max_pixels)
         sizes: list[tuple[int, int]] | TaskFailure = await self.rendering_queue.run(task)
@@ -204,7 +204,7 @@ class Service:
         output = photo.new_output(look)
         job = Job(photo.path, output, hints=look.hints)
         clean = functools.partial(photo.remove_result, output)
-        index = self.models.find(look.model)
+        index = self.models.index_of(look.model)
         task = ColorizePhoto(job, index, look.options, self.limits.max_pixels)
         # The size of the result is not known, but similar.
         size = photo.path.stat().st_size if photo.path.exists() else 0
