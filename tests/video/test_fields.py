@@ -20,7 +20,7 @@ from photochrom.video.reading.source import Video, decode, probe
 from photochrom.video.shots.analysis import analyse
 from photochrom.video.shots.parts import TimeRange, analyse_part
 from photochrom.video.shots.shot import find_shots
-from photochrom.video.shots.splitting import decode_segment, whole
+from photochrom.video.shots.splitting import decode_segment, shot_segment
 from support.video import Frame, read_frames, read_preserved, still_shot, write_video
 
 HEIGHT, WIDTH = 96, 192
@@ -222,7 +222,7 @@ def test_segments_have_the_frames_of_the_whole(fields: Fields, tmp_path: Path):
     (shot,) = find_shots(analysis)
     for first, stop in [(n, n + length) for length in (1, 7) for n in range(0, 20 - length)]:
         part = replace(shot, first=first, stop=stop)
-        decoded = [one.to_ndarray() for one in decode_segment(video, whole(analysis, part))]
+        decoded = [one.to_ndarray() for one in decode_segment(video, shot_segment(analysis, part))]
         np.testing.assert_array_equal(decoded, frames[first:stop])
 
 
@@ -235,7 +235,7 @@ def test_a_part_has_the_frames_of_the_whole(fields: Fields, tmp_path: Path):
         part = TimeRange(Fraction(first, 25), Fraction(18, 25))
         analysis = analyse_part(video, part, lambda *_: None)
         (shot,) = find_shots(analysis)
-        decoded = [one.to_ndarray() for one in decode_segment(video, whole(analysis, shot))]
+        decoded = [one.to_ndarray() for one in decode_segment(video, shot_segment(analysis, shot))]
         np.testing.assert_array_equal(decoded, frames[first:18])
 
 

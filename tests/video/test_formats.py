@@ -15,7 +15,7 @@ from PIL import Image
 
 from photochrom.errors import VideoError
 from photochrom.video.pipeline import VideoResult
-from photochrom.video.reading.damage import Loss, describe_damage
+from photochrom.video.reading.damage import DamagedFrame, describe_damage
 from photochrom.video.reading.source import _display_matrix, _is_multiview, probe
 from photochrom.video.reading.timestamps import mend_times
 from photochrom.video.shots.analysis import analyse, checksum
@@ -409,8 +409,8 @@ def test_frames_that_a_container_skips_are_told(tmp_path: Path, colorize: Colori
 
 
 def test_places_of_damage_are_grouped():
-    losses = [Loss(10.0 * n, is_lost=n % 2 == 0) for n in range(12)] + [Loss(0.5, is_lost=False)]
-    lines = describe_damage(losses)
+    damaged = [DamagedFrame(10.0 * n, is_lost=n % 2 == 0) for n in range(12)]
+    lines = describe_damage([*damaged, DamagedFrame(0.5, is_lost=False)])
     assert lines[0] == "0:00:00.00 to 0:00:00.50, 1 frame is lost and 1 frame is damaged"
     assert lines[1] == "at 0:00:10.00, 1 frame is damaged"
     assert lines[10:] == ["at 2 more places, 1 frame is lost and 1 frame is damaged"]

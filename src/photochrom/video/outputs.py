@@ -66,7 +66,7 @@ def choose_output(
         )
     pattern = parse_pattern(target)
     if pattern is None:
-        _check_film(video.path, target, overwrite)
+        _check_video(video.path, target, overwrite)
         encoding = choose_encoding(target, codec, quality, video)
         return Output(target, encoding, overwrite, check_container(video, target, encoding))
     is_moving = checkpoint.is_moving(checkpoint.checkpoint_folder(target))
@@ -79,7 +79,7 @@ def choose_output(
     return Output(target, encoding, overwrite, left_out, pattern, first_number)
 
 
-def _check_film(source: Path, target: Path, overwrite: bool) -> None:
+def _check_video(source: Path, target: Path, overwrite: bool) -> None:
     if not target.parent.is_dir():
         raise VideoError(f"there is no folder {target.parent}; create it, or choose another")
     if target.exists():

@@ -25,7 +25,7 @@ from photochrom.video.reading.fields import FieldKind, Fields
 from photochrom.video.reading.sequences import find_warnings
 from photochrom.video.reading.source import MAX_PIXELS, Video, probe
 from photochrom.video.shots.analysis import ProgressCallback, VideoAnalysis
-from photochrom.video.shots.hints import TimedHint, check_timed_hints, describe
+from photochrom.video.shots.hints import TimedHint, check_timed_hints, describe_hints
 from photochrom.video.shots.parts import WHOLE, TimeRange, analyse_part
 from photochrom.video.shots.planning import plan_shots
 from photochrom.video.shots.references import TimedReference, check_references, describe_references
@@ -185,7 +185,7 @@ def colorize_video(
         raise
     return VideoResult(
         *(len(analysis.timestamps), len(found), output.left_out),
-        hints=describe(held, video, analysis),
+        hints=describe_hints(held, video, analysis),
         references=describe_references(found, video, analysis),
         checkpoint=None if shots is None else folder,
         notes=analysis.notes + notes,

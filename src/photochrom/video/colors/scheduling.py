@@ -15,7 +15,7 @@ from photochrom.video.colors import checkpoint
 from photochrom.video.colors.checkpoint import segment_path
 from photochrom.video.colors.segment import LearnColors, SegmentSettings, Task
 from photochrom.video.shots.analysis import ProgressCallback, VideoAnalysis
-from photochrom.video.shots.splitting import Segment, whole
+from photochrom.video.shots.splitting import Segment, shot_segment
 
 _POLL_SECONDS = 1.0
 """Between two calls of `progress` while processes work."""
@@ -114,7 +114,7 @@ class _Queue:
                 self._ready += of_shot
             else:
                 self._segments[name] = of_shot
-                self._waiting.append(LearnColors(whole(analysis, of_shot[0].shot)))
+                self._waiting.append(LearnColors(shot_segment(analysis, of_shot[0].shot)))
         self._left = Counter(one.shot_name for one in segments)
 
     def take(self, count: int) -> list[Task]:

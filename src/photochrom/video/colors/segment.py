@@ -156,7 +156,7 @@ def _colorize(
     passes = 1 if settings.steady and not shot.is_colored else 2
     find_ab = None if shot.is_colored else _ab_finder(segment, colorizer, settings)
     path = segment_path(settings.folder, segment, encoding)
-    open_output = _open_pictures if encoding.is_pictures else _open_film
+    open_output = _open_pictures if encoding.is_pictures else _open_video
     with open_output(path, video, encoding) as write:
         for index, frame in enumerate(decode_segment(video, segment)):
             if find_ab is None:
@@ -185,7 +185,7 @@ def _open_pictures(folder: Path, video: Video, encoding: VideoEncoding) -> Itera
 
 
 @contextmanager
-def _open_film(path: Path, video: Video, encoding: VideoEncoding) -> Iterator[_Write]:
+def _open_video(path: Path, video: Video, encoding: VideoEncoding) -> Iterator[_Write]:
     time_base = 1 / min(video.frame_rate, Fraction(MAX_FRAME_RATE))
     with open_atomic(path) as file, av.open(file, "w", format="matroska") as out:
         out.flags |= BITEXACT

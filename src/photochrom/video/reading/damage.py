@@ -24,31 +24,31 @@ _MIN_CONSTANT = 0.9
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A frame that was lost or is damaged."""
+class DamagedFrame:
+    """A frame that is damaged or was lost, by its time."""
 
     seconds: float
     """From the first frame."""
     is_lost: bool
 
 
-def check_damage(video: Video, losses: Sequence[Loss], frames: int) -> None:
+def check_damage(video: Video, damaged: Sequence[DamagedFrame], frames: int) -> None:
     """Raise an error if more than a twentieth of the frames, and more than one, are affected.
 
     Raises:
         VideoError: If so.
     """
-    lost = sum(loss.is_lost for loss in losses)
-    if len(losses) > max(1, _MAX_SHARE * (frames + lost)):
+    lost = sum(frame.is_lost for frame in damaged)
+    if len(damaged) > max(1, _MAX_SHARE * (frames + lost)):
         raise VideoError(
-            f"{video.path} is damaged or encrypted: {_count(losses)}, of {frames + lost}, the "
-            f"first at {format_time(losses[0].seconds)}; give another copy or repair it first"
+            f"{video.path} is damaged or encrypted: {_count(damaged)}, of {frames + lost}, the "
+            f"first at {format_time(damaged[0].seconds)}; give another copy or repair it first"
         )
 
 
-def describe_damage(losses: Sequence[Loss]) -> list[str]:
+def describe_damage(damaged: Sequence[DamagedFrame]) -> list[str]:
     """Return a line for each place, ordered by time, and one for those that are too many."""
-    ordered = sorted(losses, key=lambda loss: loss.seconds)
+    ordered = sorted(damaged, key=lambda frame: frame.seconds)
     far = [
         index
         for index, (a, b) in enumerate(pairwise(ordered), 1)
@@ -57,17 +57,17 @@ def describe_damage(losses: Sequence[Loss]) -> list[str]:
     places = [ordered[a:b] for a, b in pairwise(sorted({0, *far, len(ordered)}))]
     lines = [_describe_place(place) for place in places[:_MAX_PLACES]]
     if len(places) > _MAX_PLACES:
-        rest = [loss for place in places[_MAX_PLACES:] for loss in place]
+        rest = [frame for place in places[_MAX_PLACES:] for frame in place]
         lines.append(f"at {len(places) - _MAX_PLACES} more places, {_count(rest)}")
     return lines
 
 
-def describe_gaps(times: Sequence[float], losses: Sequence[Loss]) -> list[str]:
+def describe_gaps(times: Sequence[float], damaged: Sequence[DamagedFrame]) -> list[str]:
     """Return a line for each place where a file has no frames, as some formats skip damage.
 
     Args:
         times: Of the frames, in seconds.
-        losses: Damage that is described already.
+        damaged: Damage that is described already.
 
     Returns:
         The lines; none if the frame rate is variable.
@@ -77,7 +77,7 @@ def describe_gaps(times: Sequence[float], losses: Sequence[Loss]) -> list[str]:
     gaps = [
         (a, b)
         for a, b in steps
-        if b - a > _MIN_GAP * usual and not any(a <= loss.seconds <= b for loss in losses)
+        if b - a > _MIN_GAP * usual and not any(a <= frame.seconds <= b for frame in damaged)
     ]
     regular = sum(abs(b - a - usual) < _MAX_VARIATION * usual for a, b in steps)
     if len(gaps) > _MAX_PLACES or regular < _MIN_CONSTANT * len(steps):
@@ -85,16 +85,16 @@ def describe_gaps(times: Sequence[float], losses: Sequence[Loss]) -> list[str]:
     return [f"at {format_time(a)}, the file has no frame for {b - a:.2f} s" for a, b in gaps]
 
 
-def _describe_place(place: Sequence[Loss]) -> str:
-    first, last = (format_time(loss.seconds) for loss in (place[0], place[-1]))
+def _describe_place(place: Sequence[DamagedFrame]) -> str:
+    first, last = (format_time(frame.seconds) for frame in (place[0], place[-1]))
     return (
         f"at {first}, {_count(place)}" if first == last else f"{first} to {last}, {_count(place)}"
     )
 
 
-def _count(losses: Sequence[Loss]) -> str:
-    lost = sum(loss.is_lost for loss in losses)
-    counts = ((lost, "lost"), (len(losses) - lost, "damaged"))
+def _count(damaged: Sequence[DamagedFrame]) -> str:
+    lost = sum(frame.is_lost for frame in damaged)
+    counts = ((lost, "lost"), (len(damaged) - lost, "damaged"))
     return " and ".join(
         f"{count} frame{'s are' if count > 1 else ' is'} {what}" for count, what in counts if count
     )

@@ -16,7 +16,12 @@ from photochrom.colorize.colorizer import network_size
 from photochrom.colorize.detection import is_colored
 from photochrom.errors import VideoError
 from photochrom.video.reading.container import Damage
-from photochrom.video.reading.damage import Loss, check_damage, describe_damage, describe_gaps
+from photochrom.video.reading.damage import (
+    DamagedFrame,
+    check_damage,
+    describe_damage,
+    describe_gaps,
+)
 from photochrom.video.reading.frames import to_photo
 from photochrom.video.reading.source import Video, decode
 from photochrom.video.reading.timestamps import format_time, mend_times
@@ -132,12 +137,13 @@ def analyse(
     if video.is_multiview:
         notes.append(f"{video.path} has several views, of which OUT has the first only")
     damage = _locate(damage, stamps)
-    losses = _find_losses(video, damage, stamps, timestamps, window)
-    check_damage(video, losses, len(stamps))
-    notes += [f"damage {line}" for line in describe_damage(losses)]
+    damaged_frames = _find_damaged(video, damage, stamps, timestamps, window)
+    check_damage(video, damaged_frames, len(stamps))
+    notes += [f"damage {line}" for line in describe_damage(damaged_frames)]
     start = timestamps[0] if window is None else window.origin
     inside = [time for time in timestamps if _is_inside(time, window)]
-    notes += describe_gaps([float((time - start) * video.time_base) for time in inside], losses)
+    seconds = [float((time - start) * video.time_base) for time in inside]
+    notes += describe_gaps(seconds, damaged_frames)
     end = float(timestamps[-1] * video.time_base)
     if later <= _FRAMES_AFTER and end + _MAX_MISSING_SECONDS < video.expected_end:
         notes.append(
@@ -219,24 +225,24 @@ def _locate(
     ]
 
 
-def _find_losses(
+def _find_damaged(
     video: Video,
     damage: list[tuple[int, Damage]],
     stamps: list[int | None],
     timestamps: list[int],
     window: Window | None,
-) -> list[Loss]:
-    """Return when frames of the window are lost or damaged."""
+) -> list[DamagedFrame]:
+    """Return the frames of the window that are damaged or lost."""
     has_times = video.stamp != "pos" and stamps == timestamps
-    losses = []
+    damaged = []
     for index, one in damage:
         known = one.stamp if has_times else None
         time = timestamps[index] if known is None else known
         if not _is_inside(time, window):
             continue
         origin = timestamps[0] if window is None else window.origin
-        losses.append(Loss(float((time - origin) * video.time_base), one.is_lost))
-    return losses
+        damaged.append(DamagedFrame(float((time - origin) * video.time_base), one.is_lost))
+    return damaged
 
 
 def checksum(frame: VideoFrame) -> int:

@@ -87,7 +87,7 @@ def check_timed_hints(hints: Iterable[TimedHint], video: Video) -> None:
         check_hints([hint.hint], video.upright_size, kind="frame")
 
 
-def hold(
+def hold_hints(
     hints: Sequence[TimedHint], video: Video, analysis: VideoAnalysis, shots: Sequence[Shot]
 ) -> list[HeldHint]:
     """Return which frames the hints are for.
@@ -119,7 +119,7 @@ def hold(
     return held
 
 
-def describe(held: Iterable[HeldHint], video: Video, analysis: VideoAnalysis) -> list[str]:
+def describe_hints(held: Iterable[HeldHint], video: Video, analysis: VideoAnalysis) -> list[str]:
     """Return a line for each hint that says when it holds."""
     times = [format_time(float(time)) for time in frame_times(video, analysis)]
     return [f"{one.hint} from {times[one.first]} to {times[one.stop]}" for one in held]

@@ -7,7 +7,7 @@ from typing import TypeVar
 from photochrom.errors import VideoError
 from photochrom.video.reading.source import Video
 from photochrom.video.shots.analysis import VideoAnalysis
-from photochrom.video.shots.hints import SNAP, TimedHint, hold
+from photochrom.video.shots.hints import SNAP, TimedHint, hold_hints
 from photochrom.video.shots.references import TimedReference, place_references
 from photochrom.video.shots.shot import (
     HeldHint,
@@ -54,7 +54,7 @@ def plan_shots(
         hints = _inside(hints, times, "hints", notify)
         references = _inside(references, times, "references", notify)
     shots = find_shots(analysis) if listed is None else listed.find_shots(video, analysis)
-    held = hold(hints, video, analysis, shots)
+    held = hold_hints(hints, video, analysis, shots)
     placed = place_references(references, video, analysis, shots)
     shots = give_references(give_hints(shots, held), placed)
     for shot in shots:

@@ -22,7 +22,7 @@ from photochrom.video.reading.source import Video
 from photochrom.video.reading.timestamps import format_time
 from photochrom.video.shots.analysis import VideoAnalysis
 from photochrom.video.shots.shot import Reference, Shot
-from photochrom.video.shots.splitting import decode_segment, whole
+from photochrom.video.shots.splitting import decode_segment, shot_segment
 from photochrom.video.shots.times import format_frame_time, frame_times, nearest_frame, parse_time
 
 _MAX_STRETCH = 0.01
@@ -186,7 +186,7 @@ def _find_frame(
     width, height = video.upright_size
     size = network_size(height, width, _SIDE)
     pattern = _normalize(resize_lightness(photo, *size))
-    frames = decode_segment(video, whole(analysis, Shot(near[0], near[-1] + 1)))
+    frames = decode_segment(video, shot_segment(analysis, Shot(near[0], near[-1] + 1)))
     correlations = {
         index: float(np.vdot(pattern, _normalize(to_grey(frame, video, *size))))
         for index, frame in zip(near, frames, strict=True)

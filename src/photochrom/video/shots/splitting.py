@@ -85,7 +85,7 @@ def _near_keyframe(analysis: VideoAnalysis, border: int, limit: int) -> int:
     return nearest if is_far and abs(nearest - border) <= limit else border
 
 
-def whole(analysis: VideoAnalysis, shot: Shot) -> Segment:
+def shot_segment(analysis: VideoAnalysis, shot: Shot) -> Segment:
     """Return a segment of all frames of a shot."""
     return _segment(analysis, shot, shot.first, shot.stop)
 

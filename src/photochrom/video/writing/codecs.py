@@ -73,7 +73,7 @@ CONTAINERS = {
     ".mov": ("mov", ("h264", "hevc", "prores")),
     ".webm": ("webm", ("vp9",)),
 }
-"""FFmpeg's name of the container and the codecs, the default first, by file extension."""
+"""FFmpeg's name of the container and the codecs, the default first, by suffix."""
 
 
 _PICTURES = "pictures"
@@ -109,20 +109,20 @@ def choose_picture_encoding(pattern: Pattern, codec: str | None, crf: int | None
 def choose_encoding(
     target: Path, codec: str | None, crf: int | None, video: Video
 ) -> VideoEncoding:
-    """Return the encoding of an output file, by its extension and with defaults for None.
+    """Return the encoding of an output file, by its suffix and with defaults for None.
 
     Raises:
-        VideoError: If the extension, codec or CRF is invalid, or the codec does not support the
+        VideoError: If the suffix, codec or CRF is invalid, or the codec does not support the
             source's size, bit depth or pixel aspect.
     """
-    extension = target.suffix.lower()
-    if extension not in CONTAINERS:
+    suffix = target.suffix.lower()
+    if suffix not in CONTAINERS:
         allowed = ", ".join(sorted(CONTAINERS))
         raise VideoError(
             f"{target} has to end in {allowed}, of which .mkv supports most codecs; for an image "
             f"sequence, give a pattern such as {target.parent / EXAMPLE}"
         )
-    container, codecs = CONTAINERS[extension]
+    container, codecs = CONTAINERS[suffix]
     name = codec or codecs[0]
     if name not in CODECS:
         raise VideoError(f"there is no codec {name!r}; it has to be {', '.join(sorted(CODECS))}")
@@ -131,9 +131,9 @@ def choose_encoding(
         raise VideoError(f"quality is {crf}, but {name} has none")
     if crf is not None and not 0 <= crf <= chosen.max_crf:
         raise VideoError(f"quality is {crf}, but {name} takes 0 (best) to {chosen.max_crf}")
-    problem = _problem(video, extension, name)
+    problem = _problem(video, suffix, name)
     if problem is not None:
-        raise VideoError(f"{problem}; {_advice(video, extension, codec)}")
+        raise VideoError(f"{problem}; {_advice(video, suffix, codec)}")
     return VideoEncoding(
         container,
         name,
@@ -142,12 +142,12 @@ def choose_encoding(
     )
 
 
-def _problem(video: Video, extension: str, name: str) -> str | None:
+def _problem(video: Video, suffix: str, name: str) -> str | None:
     """Return why frames of a video cannot be stored with a codec; None if they can."""
-    container, codecs = CONTAINERS[extension]
+    container, codecs = CONTAINERS[suffix]
     codec = CODECS[name]
     if name not in codecs:
-        return f"{extension} does not support {name}"
+        return f"{suffix} does not support {name}"
     if video.high_bit_depth and codec.high_bit_depth_format is None:
         return f"{video.path} has more than 8 bits per component, which {name} does not support"
     if codec.needs_even_size and (video.width % 2 or video.height % 2):
@@ -155,27 +155,27 @@ def _problem(video: Video, extension: str, name: str) -> str | None:
         return f"{video.path} has frames of {size}, but {name} needs an even width and height"
     loses_aspect = not codec.stores_pixel_aspect and container in ("matroska", "webm")
     if loses_aspect and video.pixel_aspect not in (None, 1):
-        return f"{video.path} has non-square pixels, which {name} in {extension} does not store"
+        return f"{video.path} has non-square pixels, which {name} in {suffix} does not store"
     return None
 
 
-def _advice(video: Video, extension: str, codec: str | None) -> str:
+def _advice(video: Video, suffix: str, codec: str | None) -> str:
     """Return which codec and container can store the frames of a video.
 
     Args:
         video: The video.
-        extension: Of the output that cannot.
+        suffix: Of the output that cannot.
         codec: That was asked for; None: the default, also in another container.
     """
     others = [other for other in CONTAINERS if other != ".webm"]  # it holds few kinds of sound
     wanted = [(other, codec) for other in others if codec is not None]
-    here = [(extension, name) for name in CONTAINERS[extension][1]]
+    here = [(suffix, name) for name in CONTAINERS[suffix][1]]
     elsewhere = [(other, name) for other in others for name in CONTAINERS[other][1]]
     for other, name in (*wanted, *here, *elsewhere):
         if _problem(video, other, name) is None:
             is_default = name == (codec or CONTAINERS[other][1][0])
             parts = [] if is_default else [f"use --codec {name}"]
-            parts += [] if other == extension else [f"choose an output that ends in {other}"]
+            parts += [] if other == suffix else [f"choose an output that ends in {other}"]
             return " and ".join(parts)
     raise AssertionError("FFV1 in MP4 stores all frames")
 

@@ -87,9 +87,9 @@ def _name(stream: Stream) -> str:
 
 def _advice(source: InputContainer, video: Video, stream: Stream) -> str:
     """Return what to do about a stream that the output cannot hold."""
-    for extension in (".mkv", ".mp4", ".mov"):
-        if _holds_all(source, video, extension):
-            return f"choose an output that ends in {extension}"
+    for suffix in (".mkv", ".mp4", ".mov"):
+        if _holds_all(source, video, suffix):
+            return f"choose an output that ends in {suffix}"
     if stream.type == "audio":
         return (
             "convert the sound first, for example with `ffmpeg -i IN -map 0:V -map 0:a -c:v ffv1 "
@@ -101,9 +101,9 @@ def _advice(source: InputContainer, video: Video, stream: Stream) -> str:
     )
 
 
-def _holds_all(source: InputContainer, video: Video, extension: str) -> bool:
+def _holds_all(source: InputContainer, video: Video, suffix: str) -> bool:
     try:
-        encoding = choose_encoding(Path("out" + extension), None, None, video)
+        encoding = choose_encoding(Path("out" + suffix), None, None, video)
         open_frame = partial(_open_bytes, _encode_frame(video, encoding))
         _, refused = find_streams(source, video, encoding, open_frame)
     except (ValueError, av.error.FFmpegError):

@@ -356,7 +356,7 @@ def _reordering_delay(files: Sequence[Path], frame_count: int) -> int:
     """Return the largest distance of a packet from its presentation order, due to B-frames."""
     delay = packet_count = 0
     for file in files:
-        ranks = _presentation_ranks(list(_read_packets(file)))
+        ranks = _presentation_ranks(list(_segment_packets(file)))
         delay = max([delay, *(index - rank for index, rank in enumerate(ranks))])
         packet_count += len(ranks)
     if packet_count != frame_count:
@@ -367,7 +367,7 @@ def _reordering_delay(files: Sequence[Path], frame_count: int) -> int:
     return delay
 
 
-def _read_packets(file: Path) -> "Iterator[Packet[Any]]":
+def _segment_packets(file: Path) -> "Iterator[Packet[Any]]":
     try:
         with open_container(file) as container:
             for packet in container.demux(container.streams.video[0]):
@@ -401,7 +401,7 @@ def _video_packets(
     lead = timestamps[min(delay, len(timestamps) - 1)] - timestamps[0]
     start = decoded = 0
     for file in files:
-        packets = list(_read_packets(file))
+        packets = list(_segment_packets(file))
         for packet, rank in zip(packets, _presentation_ranks(packets), strict=True):
             packet.time_base = video.time_base
             packet.pts = timestamps[start + rank]
