@@ -89,7 +89,7 @@ def walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name == "data source":
             monkeypatch.setitem(sources.SOURCES, *evaluate_line(walk.line, vars(sources)))
         else:
-            registry: Registry[object] = getattr(kinds, walk.registry)
+            registry: Registry = getattr(kinds, walk.registry)
             monkeypatch.setitem(registry._entries, *evaluate_line(walk.line, vars(kinds)))
     yield
     for module in set(sys.modules) - modules:

@@ -57,7 +57,7 @@ def test_every_term_is_reduced_by_its_gradient(name: str) -> None:
     losses = []
     for _ in range(12):
         prediction = prediction.detach().requires_grad_()
-        loss = term.build(make_sample(prediction, L, ab, output))
+        loss = term(make_sample(prediction, L, ab, output))
         (gradient,) = torch.autograd.grad(loss, prediction)
         assert gradient.isfinite().all()
         losses.append(loss.item())
@@ -69,4 +69,4 @@ def test_classes_need_an_output_of_classes() -> None:
     L, ab = photos()
     sample = make_sample(torch.zeros_like(ab), L, ab, AbOutput())
     with pytest.raises(RecipeError, match=r"set output\.kind=classes"):
-        TERMS.parse_term("classes", {"weight": 1.0}, "classes").build(sample)
+        TERMS.parse_term("classes", {"weight": 1.0}, "classes")(sample)

@@ -38,7 +38,7 @@ def value(recipe: Recipe, key: str) -> Any:
 @pytest.mark.parametrize(
     "registry", [GENERATORS, OUTPUTS, DISCRIMINATORS, ADVERSARIAL_LOSSES, TERMS, REGULARIZERS]
 )
-def test_every_registered_kind_can_be_parsed(registry: Registry[Any]) -> None:
+def test_every_registered_kind_can_be_parsed(registry: Registry) -> None:
     for kind in registry.names:
         component = registry.parse({"kind": kind})
         assert registry.parse(component.to_dict()) == component

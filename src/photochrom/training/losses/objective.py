@@ -90,7 +90,7 @@ class Objective:
 def _weighted_sum(
     terms: Mapping[str, Term], sample: Sample | DiscriminatorSample, prefix: str
 ) -> tuple[Tensor, Losses]:
-    losses = {f"{prefix}_{name}": term.build(sample) for name, term in terms.items()}
+    losses = {f"{prefix}_{name}": term(sample) for name, term in terms.items()}
     for name, loss in zip(terms, losses.values(), strict=True):
         if loss.ndim > 0:
             raise RecipeError(

@@ -7,24 +7,20 @@ weights: with `gan` and `l1`, equation (7) of the report.
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from annotated_types import MinLen
 from torch import Tensor
 
 from photochrom.errors import RecipeError
 from photochrom.training.losses.color import colorfulness_loss, focal_frequency_loss
 from photochrom.training.losses.views import Sample
 from photochrom.training.networks.color_classes import class_loss, rebalancing_weights
+from photochrom.training.networks.features import FeatureNetworks
 from photochrom.training.networks.lpips_network import ShiftTolerantLPIPS
 from photochrom.training.networks.outputs import ClassesOutput
 from photochrom.training.recipes.registry import NonNegative, PositiveFraction
-
-Networks = Annotated[tuple[str, ...], MinLen(1)]
-"""Names of feature networks (`photochrom.training.networks.features`). Each step uses one of them,
-in turn."""
 
 
 def l1(sample: Sample) -> Tensor:
@@ -72,7 +68,7 @@ def _class_weights(prior: Tensor, uniform: float, device: torch.device) -> Tenso
     return rebalancing_weights(prior, uniform).to(device)
 
 
-def perceptual(sample: Sample, *, networks: Networks = ("tu-efficientnet_lite0",)) -> Tensor:
+def perceptual(sample: Sample, *, networks: FeatureNetworks = ("tu-efficientnet_lite0",)) -> Tensor:
     """Return the distance of generated and real photos in features of a network.
 
     Args:

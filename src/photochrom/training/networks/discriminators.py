@@ -8,15 +8,14 @@ Nazeri's by a separate L, as their generator also predicts L.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from annotated_types import MinLen
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from photochrom.training.networks.features import stage_channels
+from photochrom.training.networks.features import FeatureNetworks, stage_channels
 from photochrom.training.networks.padding import pad_to_multiple
 from photochrom.training.recipes.registry import Count, Positive
 from photochrom.training.tensors import L_to_grey
@@ -164,7 +163,7 @@ class ProjectedDiscriminator(nn.Module):
     def __init__(
         self,
         *,
-        networks: Annotated[tuple[str, ...], MinLen(1)] = ("tu-efficientnet_lite0",),
+        networks: FeatureNetworks = ("tu-efficientnet_lite0",),
         base_channels: Count = 64,
     ) -> None:
         super().__init__()

@@ -1,8 +1,10 @@
 """Feature networks: frozen ImageNet classifiers for perceptual losses and discriminators."""
 
 from functools import cache
+from typing import Annotated
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor, nn
 
 from photochrom.errors import RecipeError, first_line
@@ -12,6 +14,9 @@ from photochrom.training.networks.shift_tolerant import (
     Architecture,
     ShiftTolerantNetwork,
 )
+
+FeatureNetworks = Annotated[tuple[str, ...], MinLen(1)]
+"""Names of feature networks, as `extract_features` takes them. Each step uses one, in turn."""
 
 SHIFT_TOLERANT: dict[str, tuple[Architecture, str]] = {
     "stlpips-alexnet": ("alexnet", "weights/vST0.0/alex_shift_tolerant.pth"),

@@ -1,13 +1,11 @@
 """The registries: every part of a recipe that is chosen by name."""
 
-from typing import Any
-
 from photochrom.training.recipes.registry import Registry
 
 _NETWORKS = "photochrom.training.networks"
 _LOSSES = "photochrom.training.losses"
 
-GENERATORS: Registry[Any] = Registry(
+GENERATORS = Registry(
     "generator",
     {
         "unet": f"{_NETWORKS}.unet:UNet",
@@ -22,7 +20,7 @@ GENERATORS: Registry[Any] = Registry(
 )
 """`photochrom.training.networks` has the contract."""
 
-OUTPUTS: Registry[Any] = Registry(
+OUTPUTS = Registry(
     "output",
     {
         "ab": f"{_NETWORKS}.outputs:AbOutput",
@@ -33,7 +31,7 @@ OUTPUTS: Registry[Any] = Registry(
     members=("channels", "target", "values", "photo", "rgb", "ab"),
 )
 
-DISCRIMINATORS: Registry[Any] = Registry(
+DISCRIMINATORS = Registry(
     "discriminator",
     {
         "patch": f"{_NETWORKS}.discriminators:PatchDiscriminator",
@@ -45,7 +43,7 @@ DISCRIMINATORS: Registry[Any] = Registry(
     members=("forward", "parameters"),
 )
 
-ADVERSARIAL_LOSSES: Registry[Any] = Registry(
+ADVERSARIAL_LOSSES = Registry(
     "adversarial loss",
     {
         "bce": f"{_LOSSES}.adversarial:BinaryCrossEntropy",
@@ -56,7 +54,7 @@ ADVERSARIAL_LOSSES: Registry[Any] = Registry(
     members=("boundary", "real", "fake", "generator"),
 )
 
-TERMS: Registry[Any] = Registry(
+TERMS = Registry(
     "term",
     {
         "l1": f"{_LOSSES}.terms:l1",
@@ -70,7 +68,7 @@ TERMS: Registry[Any] = Registry(
     arguments=("sample",),
 )
 
-REGULARIZERS: Registry[Any] = Registry(
+REGULARIZERS = Registry(
     "regularizer",
     {
         "r1": f"{_LOSSES}.regularizers:r1",

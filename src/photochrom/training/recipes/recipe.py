@@ -34,11 +34,11 @@ Phase = Literal["pretrain", "gan", "d", "g"]
 Decay = Annotated[float, Ge(0), Lt(1)]
 
 
-def _parsed_by(registry: Registry[Any], path: str) -> BeforeValidator:
+def _parsed_by(registry: Registry, path: str) -> BeforeValidator:
     return BeforeValidator(lambda values: registry.parse(values, path))
 
 
-def _terms_of(registry: Registry[Any], path: str) -> BeforeValidator:
+def _terms_of(registry: Registry, path: str) -> BeforeValidator:
     def parse(values: Any) -> dict[str, Term]:
         if not isinstance(values, Mapping):
             raise RecipeError(f"{path} is {values!r}; give {path}.NAME.weight for each term")

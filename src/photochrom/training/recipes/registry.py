@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from types import UnionType
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import (
@@ -166,15 +166,16 @@ class Term(Component):
 
     weight: float = 1.0
 
+    def __call__(self, sample: Any) -> Any:
+        """Return the term, unweighted, of a sample."""
+        return self.implementation(sample, **self.settings)
+
     def to_dict(self) -> dict[str, Any]:
         """Return what `Registry.parse_term` takes."""
         return {"kind": self.kind, "weight": self.weight, **self.settings}
 
 
-T = TypeVar("T")
-
-
-class Registry(Generic[T]):
+class Registry:
     """The parts of one sort, by name.
 
     Args:
@@ -203,7 +204,7 @@ class Registry(Generic[T]):
         """Return the registered names, without entry points."""
         return tuple(self._entries)
 
-    def load(self, kind: str) -> Callable[..., T]:
+    def load(self, kind: str) -> Callable[..., Any]:
         """Import the class or function of a name.
 
         Raises:
@@ -227,7 +228,7 @@ class Registry(Generic[T]):
             address = plugins[kind].value
         module, _, name = address.partition(":")
         try:
-            implementation: Callable[..., T] = getattr(importlib.import_module(module), name)
+            implementation: Callable[..., Any] = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
             raise RecipeError(
                 f"cannot import the {self.what} {kind!r} ({error}); install it, or put its folder "
