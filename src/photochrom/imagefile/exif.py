@@ -128,7 +128,7 @@ def read_values(block: bytes, tags: Collection[int]) -> dict[int, bytes]:
 
 
 def read_density(block: bytes) -> tuple[float, float, str] | None:
-    """Return pixels per `inch` or `cm`, or the ratio ``; None if they are missing or invalid."""
+    """Return pixels per `inch` or `cm`, or the ratio `""`; None if they are missing or invalid."""
     parsed = _parse(block)
     if parsed is None:
         return None

@@ -37,7 +37,7 @@ class Metadata:
     iptc: bytes | None = None
     """IPTC records (IIM), as in a TIFF."""
     density: Density | None = None
-    """Pixels horizontally and vertically per `inch`, `cm` or `m`; unit ``: their ratio alone."""
+    """Pixels horizontally and vertically per `inch`, `cm` or `m`; unit `""`: their ratio alone."""
     comments: tuple[str, ...] = ()
     """Text comments of the file. Bytes of a JPEG that are not UTF-8 are surrogate escapes."""
     jpeg_segments: tuple[bytes, ...] = ()

@@ -51,7 +51,7 @@ def find_sidecar(photo: Path) -> Path | None:
 
 
 def _has_raw_sibling(photo: Path) -> bool:
-    """Tell whether a photo that is none has a raw photo of its name beside it."""
+    """Tell whether a photo that is not raw has a raw photo of its name beside it."""
     suffixes = (other for suffix in RAW_SUFFIXES for other in (suffix, suffix.upper()))
     return photo.suffix.lower() not in RAW_SUFFIXES and any(
         photo.with_suffix(suffix).exists() for suffix in suffixes

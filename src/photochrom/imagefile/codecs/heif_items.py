@@ -91,7 +91,7 @@ class HeifItems:
 def needs_png(path: Path) -> bool:
     """Tell whether a file is an AVIF of more than 8 bits, which becomes a PNG of 16 bits.
 
-    Only its boxes are read, not its pixels. A file that cannot be read is none.
+    Only its boxes are read, not its pixels. False for a file that cannot be read.
     """
     try:
         with path.open("rb") as stream:

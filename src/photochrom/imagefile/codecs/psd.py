@@ -38,7 +38,7 @@ _DROPPED_RESOURCES = {
 
 _RAW, _PACKBITS, _ZIP, _ZIP_WITH_PREDICTION = range(4)
 _MERGED_TRANSPARENCY = (b"Mtrn", b"Mt16", b"Mt32")
-_LAYERS_OF_16_BITS = (b"Lr16", b"Lr32", b"Layr")
+_LAYER_BLOCKS = (b"Lr16", b"Lr32", b"Layr")
 _LONG_BLOCKS = {
     *(b"LMsk", b"Lr16", b"Lr32", b"Layr", b"Mt16", b"Mt32", b"Mtrn", b"Alph"),
     *(b"FMsk", b"lnk2", b"FEid", b"FXid", b"PxSD", b"lnkE", b"cinf"),
@@ -170,7 +170,7 @@ def _read_layers(section: bytes, version: int) -> _Layers:
         key = section[offset + 4 : offset + 8]
         start = offset + (16 if version == 2 and key in _LONG_BLOCKS else 12)
         length = int.from_bytes(section[offset + 8 : start])
-        if key in _LAYERS_OF_16_BITS and length:
+        if key in _LAYER_BLOCKS and length:
             count = int.from_bytes(section[start : start + 2], signed=True)
         is_transparent |= key in _MERGED_TRANSPARENCY
         offset = start + length + -length % 4

@@ -116,7 +116,8 @@ def _is_complete(tiff: Tiff) -> bool:
             ends = map(sum, zip(tile_starts or starts, counts, strict=False))
             if max(ends, default=0) > tiff.size:
                 return False
-            sides = [page.numbers(tag)[:1] for tag in (256, 322, 257, 323)]
+            tags = Tag.ImageWidth, Tag.TileWidth, Tag.ImageLength, Tag.TileLength
+            sides = [page.numbers(tag)[:1] for tag in tags]
             if tile_starts and all(sides):
                 (width,), (across,), (height,), (down,) = sides
                 if len(tile_starts) * across * down < width * height:

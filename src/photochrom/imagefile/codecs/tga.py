@@ -26,10 +26,10 @@ def decode(image: ImageFile, data: bytes, name: str) -> Photo:
     """
     with reader_errors(name):
         image.load()
-        photo = _check_alpha(decode_pixels(image), data[16], attribute_bits=data[17] & 15)
+        photo = _drop_unusable_alpha(decode_pixels(image), data[16], attribute_bits=data[17] & 15)
         extension = _read_extension(data)
         if extension is not None:
-            photo = _read_gamma(_apply_alpha_kind(photo, extension[494]), extension)
+            photo = _apply_gamma(_apply_alpha_kind(photo, extension[494]), extension)
         metadata = dataclasses.replace(photo.metadata, comments=_read_comments(data, extension))
         return finish(photo, metadata, Encoding("TGA"), image=image)
 
@@ -44,7 +44,7 @@ def _read_extension(data: bytes) -> bytes | None:
     return extension if offset and len(extension) == _EXTENSION_SIZE else None
 
 
-def _check_alpha(photo: Photo, depth: int, *, attribute_bits: int) -> Photo:
+def _drop_unusable_alpha(photo: Photo, depth: int, *, attribute_bits: int) -> Photo:
     """Drop alpha that cannot be meant as opacity.
 
     Programs disagree on the single bit of pixels of 16 bits. In pixels of 32 bits they write
@@ -74,7 +74,7 @@ def _apply_alpha_kind(photo: Photo, kind: int) -> Photo:
     return dataclasses.replace(photo, pixels=pixels)
 
 
-def _read_gamma(photo: Photo, extension: bytes) -> Photo:
+def _apply_gamma(photo: Photo, extension: bytes) -> Photo:
     """Set the profile of the gamma (20), an exponent."""
     numerator, denominator = struct.unpack_from("<2H", extension, 478)
     if not numerator or not denominator:

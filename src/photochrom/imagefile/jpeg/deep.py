@@ -62,7 +62,7 @@ def read_frame(stream: IO[bytes]) -> Frame | None:
 def needs_png(path: Path) -> bool:
     """Tell whether a file is a JPEG that becomes a PNG, as a JPEG does not hold its values.
 
-    A file that cannot be read is none.
+    False for a file that cannot be read.
     """
     try:
         with path.open("rb") as stream:

@@ -9,7 +9,7 @@ from PIL import Image
 BLOCK = 8
 """Side of a block in px."""
 _MAX_STEP = 255  # in a baseline JPEG
-_OTHERBLOCKS, _OTHER_VALUES = 98, 75
+_OTHER_BLOCKS, _OTHER_VALUES = 98, 75
 """Quality of the coarsest table. Then mean |dL*| is .1 to .3, as of an upright photo."""
 _COARSE = 8000
 """Sum of the steps from which their errors grow with new colours: quality 20 and less."""
@@ -65,7 +65,7 @@ def turned_table(table: list[int], orientation: int) -> list[int]:
 
 def finer_table(table: list[int]) -> list[int]:
     """Return steps for a result whose blocks are not those of the file."""
-    return _at_least(table, _OTHERBLOCKS)
+    return _at_least(table, _OTHER_BLOCKS)
 
 
 def _at_least(table: list[int], quality: int) -> list[int]:

@@ -20,15 +20,14 @@ from photochrom.imagefile.decoding import convert_cmyk
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.samples import from_unit_range, to_full_range
-from photochrom.imagefile.tiff.pages import Page, extract_page
+from photochrom.imagefile.tiff.pages import ALPHAS, ASSOCIATED_ALPHA, SAMPLES, Page, extract_page
 from photochrom.imagefile.tiff.segments import EMBEDDED_FORMATS, check_segments, check_tile_size
 from photochrom.imagefile.tiff.structure import LONG, SHORT, TiffError, Tree
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _GREYS = (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
-_CIELAB, _ICCLAB, _ITULAB = _LABS = 8, 9, 10
-_COLORS = {0: 1, 1: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3} | dict.fromkeys(_LABS, 3)
-"""Photometric interpretation to its number of samples, without extra samples."""
+_CIELAB, _ITULAB = 8, 10
+_LABS = (_CIELAB, 9, _ITULAB)
 _OTHER_COLORS = {
     4: "that is a transparency mask",
     32803: "of a raw photo's colour filter array",
@@ -39,7 +38,6 @@ _OTHER_COLORS = {
 _SIGNED_NAME = "of signed integers, whose black and white are not defined"
 _PLANAR = 2
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED, _COMPLEX = 1, 2, 3, 4, {5, 6}
-_ASSOCIATED, _UNASSOCIATED = _ALPHAS = 1, 2
 _OLD_JPEG, _JPEG = 6, 7
 _PILLOW_COMPRESSIONS = {1, 2, 3, 4, 5, _OLD_JPEG, _JPEG, 8, 32771, 32773, 32946}
 _OPENCV_COMPRESSIONS = {1, 5, 8, 32773, 32946}
@@ -81,7 +79,7 @@ def is_ordinary(page: Page) -> bool:
         # Pillow takes the upper 8 bits of a palette.
         is_complete = color != _PALETTE or _has_upper_bits_only(page.numbers(Tag.ColorMap))
         return is_single and is_complete and compression in _PILLOW_COMPRESSIONS
-    is_complete = samples == _COLORS.get(color, 0) + len(extra)
+    is_complete = samples == SAMPLES.get(color, 0) + len(extra)
     is_interleaved = planar != _PLANAR or samples == 1
     if bits == {8} and color in (*_GREYS, _RGB, _CMYK):
         is_alpha = len(extra) <= 1 and is_interleaved and color != _CMYK
@@ -123,7 +121,7 @@ def decode_page(page: Page, metadata: Metadata, max_pixels: int) -> Photo:
         return Photo(_decode_by_libtiff(page, is_grey=color in _GREYS), metadata=metadata)
     _refuse_unsupported(page, color, compression)
     samples, bits = _decode_samples(page, max_pixels)
-    colors = _COLORS[color]
+    colors = SAMPLES[color]
     if color in _LABS and samples.shape[2] < colors:  # L* alone
         colors = 1
     if samples.shape[2] < colors:
@@ -142,7 +140,7 @@ def decode_page(page: Page, metadata: Metadata, max_pixels: int) -> Photo:
         metadata = metadata.with_warning(f"samples of {bits} bits are reduced to 16")
     values = _scale(samples[..., :colors], bits)
     alpha = _read_alpha(page, samples, bits)
-    if alpha is not None and _ASSOCIATED in page.extra_samples:
+    if alpha is not None and ASSOCIATED_ALPHA in page.extra_samples:
         values = _divide_by_alpha(values, alpha)
     return _to_rgb(values, alpha, color, metadata)
 
@@ -150,7 +148,7 @@ def decode_page(page: Page, metadata: Metadata, max_pixels: int) -> Photo:
 def _read_alpha(page: Page, samples: NDArray[Any], bits: int) -> Pixels | None:
     """Return the first extra sample that is opacity."""
     extra = page.extra_samples
-    index = next((i for i, kind in enumerate(extra) if kind in _ALPHAS), None)
+    index = next((i for i, kind in enumerate(extra) if kind in ALPHAS), None)
     if index is None or samples.shape[2] <= len(extra):
         return None
     return _scale(samples[..., samples.shape[2] - len(extra) + index], bits)
@@ -192,7 +190,7 @@ def _refuse_unsupported(page: Page, color: int, compression: int) -> None:
     name = None
     formats = set(page.numbers(Tag.SampleFormat))
     bits = page.numbers(Tag.BitsPerSample) or (1,)
-    if color not in _COLORS:
+    if color not in SAMPLES:
         name = _OTHER_COLORS.get(color, f"of photometric interpretation {color}")
     elif compression not in _TIFFFILE_COMPRESSIONS:
         name = f"of compression {compression} ({_name_compression(compression)})"

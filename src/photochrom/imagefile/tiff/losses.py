@@ -5,11 +5,8 @@ from collections.abc import Set
 from PIL import TiffTags
 from PIL.ExifTags import Base as Tag
 
-from photochrom.imagefile.tiff.pages import BLOCKS, NOT_EXIF, PIXEL_TAGS, Page
+from photochrom.imagefile.tiff.pages import ALPHAS, BLOCKS, NOT_EXIF, PIXEL_TAGS, SAMPLES, Page
 
-_COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
-"""Photometric interpretation to its number of samples, without extra samples."""
-_ALPHAS = (1, 2)
 _LAYERS = 37724
 _LERC = 50674
 _DIRECTORY_KIND = 13
@@ -63,10 +60,10 @@ def _count_dropped_samples(page: Page) -> int:
     """Return the number of extra samples; the first that is an alpha channel is kept."""
     (samples,) = page.numbers(Tag.SamplesPerPixel)[:1] or (1,)
     (color,) = page.numbers(Tag.PhotometricInterpretation)[:1] or (None,)
-    if color not in _COLORS:
+    if color not in SAMPLES:
         return 0
-    has_alpha = any(kind in _ALPHAS for kind in page.extra_samples)
-    return max(0, samples - _COLORS[color] - has_alpha)
+    has_alpha = any(kind in ALPHAS for kind in page.extra_samples)
+    return max(0, samples - SAMPLES[color] - has_alpha)
 
 
 def select_photos(pages: list[Page]) -> list[tuple[int, Page]]:

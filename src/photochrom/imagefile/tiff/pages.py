@@ -38,7 +38,10 @@ _STRIPS = (Tag.StripOffsets, Tag.StripByteCounts)
 _TILES = (Tag.TileOffsets, Tag.TileByteCounts)
 _OLD_JPEG = 6
 _RGB = 2
-_UNASSOCIATED_ALPHA = 2
+ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = ALPHAS = 1, 2
+"""Values of ExtraSamples that are opacity."""
+SAMPLES = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
+"""Photometric interpretation to its number of samples, without extra samples."""
 BLOCKS = frozenset((Tag.XMLPacket, Tag.IPTCNAA, Tag.ImageResources, Tag.InterColorProfile))
 
 PIXEL_TAGS = frozenset(

@@ -15,7 +15,7 @@ SIGNATURES = {"<": b"II*\0", ">": b"MM\0*"}
 """Byte order, as of `struct`, to the first bytes of a TIFF."""
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 UNITS = {1: "", 2: "inch", 3: "cm"}
-"""ResolutionUnit to the unit of a resolution; ``: a ratio."""
+"""ResolutionUnit to the unit of a resolution; `""`: a ratio."""
 KIND_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """Field type to bytes of a value, without directory offsets and the types of BigTIFF."""
 _ALL_KIND_SIZES = KIND_SIZES | {13: 4, 16: 8, 17: 8, 18: 8}
@@ -208,7 +208,7 @@ class Tiff:
 
 
 def density_fields(x: float, y: float, unit: str) -> Tree:
-    """Return fields of a resolution per `inch`, `cm` or `m`, or ``, in little-endian order."""
+    """Return fields of a resolution per `inch`, `cm` or `m`, or `""`, in little-endian order."""
     divisor = 100 if unit == "m" else 1  # TIFF has no metres
     fields: Tree = {Tag.ResolutionUnit: (SHORT, struct.pack("<H", {"": 1, "inch": 2}.get(unit, 3)))}
     for tag, number in ((Tag.XResolution, x), (Tag.YResolution, y)):
