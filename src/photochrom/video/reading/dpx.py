@@ -51,8 +51,8 @@ _PIXEL_FORMATS = {8: "rgb24", 10: "gbrp10", 12: "gbrp12", 16: "rgb48"}
 def read(path: Path) -> Photo:
     """Read a picture of 8 to 16 bits, grey or RGB.
 
-    It is taken as encoded for a display, as sRGB, with a warning if its header says that it is not:
-    many programs write the same header for everything.
+    It is taken as encoded for a display, as sRGB, with a warning if its header says printing
+    density or logarithmic: many programs write the same header for everything.
 
     Raises:
         PhotoError: If it is damaged, or has another pixel format or orientation.

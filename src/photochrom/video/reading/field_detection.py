@@ -27,8 +27,9 @@ _RATIO = 1.4
 """Between the combing of fields of different times, and of the same or closer times."""
 _MIN_DIFFERENCE = 0.005
 """Between them, in levels; less is no movement."""
-_GRAIN_LEVELS = 64.0
-"""Variance of the combing by grain, of an area of one px and relative to its mean, times 4**2."""
+_GRAIN_VARIANCE, _GRAIN_SIGMAS = 4.0, 4.0
+"""Variance of the combing by grain, of an area of one px and relative to its mean, and the standard
+deviations of it that are no difference."""
 _MIN_SHARE = 0.05
 """Of the moving frames that have to be interlaced, so that a video is."""
 _MIN_INTERLACED_SHARE = 0.8
@@ -140,7 +141,8 @@ def _count(combing: NDArray[np.float64], area: int) -> NDArray[np.intp]:
     """
 
     def is_less(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
-        return _RATIO * a + _MIN_DIFFERENCE + np.sqrt(_GRAIN_LEVELS * b / area) < b
+        grain = _GRAIN_SIGMAS * np.sqrt(_GRAIN_VARIANCE * b / area)
+        return _RATIO * a + _MIN_DIFFERENCE + grain < b
 
     own = combing[1:-1, 0]
     tff = np.stack([combing[1:-1, 1], combing[2:, 1]])  # pairs that are close if it is top first

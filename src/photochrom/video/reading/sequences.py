@@ -140,7 +140,7 @@ def parse_rate(text: str) -> Fraction:
     """Return frames per second of `24`, `23.976` or `24000/1001`.
 
     Raises:
-        PhotoError: If it is none, or out of range.
+        PhotoError: If it is not a rate, or out of range.
     """
     try:
         rate = Fraction(text)
@@ -155,7 +155,7 @@ def parse_rate(text: str) -> Fraction:
 
 
 def parse_pattern(path: Path) -> Pattern | None:
-    """Return the pattern of a path such as scan/reel_%06d.tif, None if it is none.
+    """Return the pattern of a path such as scan/reel_%06d.tif, None if it has no `%d`.
 
     Raises:
         PhotoError: If the files are neither TIFF, PNG nor DPX.

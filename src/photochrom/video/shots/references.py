@@ -182,7 +182,7 @@ def _largest_chroma(photo: Photo) -> float:
 def _find_frame(
     photo: Photo, near: Sequence[int], expected: int, video: Video, analysis: VideoAnalysis
 ) -> int | None:
-    """Return which of consecutive frames a photo resembles most; None: no one enough."""
+    """Return which of consecutive frames a photo resembles most, None if none is similar enough."""
     width, height = video.upright_size
     size = network_size(height, width, _SIDE)
     pattern = _normalize(resize_lightness(photo, *size))
