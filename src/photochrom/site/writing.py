@@ -12,7 +12,7 @@ def write_site(folder: Path, model: Path | None = None) -> None:
     """Write the site, or replace a former one.
 
     A new folder appears once it is complete. A former site is replaced file by file, the service
-    worker last: a kill leaves one that can be replaced again.
+    worker and the listing last: a kill leaves one that can be replaced again.
 
     Args:
         folder: It does not exist, is empty, or holds a former site.
@@ -20,7 +20,7 @@ def write_site(folder: Path, model: Path | None = None) -> None:
 
     Raises:
         DataError: If the folder holds something else, or cannot be made.
-        ModelError: If the model is none.
+        ModelError: If `model` is not a colorization model.
         PhotochromError: If the bundle is not built.
     """
     former = _read_listing(folder)
