@@ -52,6 +52,11 @@ def new_run(out: Path, name: str, recipe: Recipe, environment: Mapping[str, Any]
     return run
 
 
+def bare_name(directory: str) -> str:
+    """Return the name of a run without the number that `new_run` puts before it."""
+    return directory.partition("-")[2]
+
+
 def describe_environment(**more: Any) -> dict[str, Any]:
     """Return versions, machine, commit and command line, plus `more`, for environment.json."""
     packages = ("photochrom", "torch", "torchvision", "lightning-fabric", "kornia", "timm", "numpy")

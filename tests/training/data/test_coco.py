@@ -163,7 +163,7 @@ def test_transient_faults_are_retried(fake: FakeCoco, tmp_path: Path, ranges: bo
 
 
 def test_sample_depends_on_the_seed_only() -> None:
-    photos = [coco.CocoPhoto(i, name, 1, 1) for i, name in enumerate(NAMES)]
+    photos = [coco.CocoPhoto(name, 1, 1) for name in NAMES]
     chosen = [p.file_name for p in coco.sample(photos, 4, seed=0)]
     assert chosen == PINNED
     assert [p.file_name for p in coco.sample(photos[::-1], 4, seed=0)] == chosen

@@ -6,39 +6,39 @@ from numpy.typing import NDArray
 
 from photochrom.training.evaluation.bootstrap import (
     bootstrap,
-    bootstrap_mean,
-    bootstrap_ratio,
     jackknife,
+    mean,
     paired_difference,
+    ratio,
 )
 from photochrom.training.evaluation.feature_distances import fid, kid
 
 
 def test_bootstrap_interval_of_a_mean() -> None:
     values = np.random.default_rng(3).normal(5, 2, 400)
-    estimate = bootstrap_mean(values)
+    estimate = bootstrap(mean, [values])
     half = 1.96 * values.std() / 20
     expected = (values.mean(), values.mean() - half, values.mean() + half)
     assert estimate == pytest.approx(expected, abs=0.05)
-    assert bootstrap_mean(values) == estimate
-    assert bootstrap_mean(np.array([7.0])) == (7, 7, 7)
+    assert bootstrap(mean, [values]) == estimate
+    assert bootstrap(mean, [np.array([7.0])]) == (7, 7, 7)
 
 
 def test_paired_difference_leaves_out_what_photos_have_in_common() -> None:
     rng = np.random.default_rng(0)
     photos, noise = rng.normal(20, 5, 400), rng.normal(0.3, 1, 400)
-    value, low, high = paired_difference(photos + noise, photos)
+    value, low, high = paired_difference(mean, [photos + noise], [photos])
     assert value == pytest.approx(noise.mean())
     assert high - low == pytest.approx(2 * 1.96 * noise.std() / 20, rel=0.1)
     assert low > 0
-    _, low, high = bootstrap_mean(photos)
+    _, low, high = bootstrap(mean, [photos])
     assert high - low > 0.9  # what unpaired intervals would compare
-    assert paired_difference(photos, photos) == (0, 0, 0)
+    assert paired_difference(mean, [photos], [photos]) == (0, 0, 0)
 
 
 def test_paired_difference_of_ratios_to_the_originals() -> None:
     originals = np.array([10.0, 20.0, 60.0])
-    difference = paired_difference(originals * 0.75, originals / 2, originals)
+    difference = paired_difference(ratio, [originals * 0.75, originals], [originals / 2, originals])
     assert difference == pytest.approx((0.25, 0.25, 0.25))
 
 
@@ -51,7 +51,7 @@ def test_interval_over_seeds_covers_the_expected_difference(seeds: int, spread: 
     inside, widths = 0, []
     for _ in range(60):
         a, b = rng.normal(0, spread, (2, seeds, 1)) + rng.normal(0, 0.01, (2, seeds, 50))
-        difference = paired_difference(a + rng.normal(0.5, 0.3, 50), b)
+        difference = paired_difference(mean, [a + rng.normal(0.5, 0.3, 50)], [b])
         assert difference[1] is not None
         assert difference[2] is not None
         inside += difference[1] <= 0.5 <= difference[2]
@@ -73,18 +73,18 @@ def test_runs_of_one_system_are_drawn_together() -> None:
 
 def test_one_run_in_two_dimensions_is_one_run() -> None:
     a, b = np.random.default_rng(0).normal(size=(2, 1, 30))
-    assert paired_difference(a, b) == paired_difference(a[0], b[0])
+    assert paired_difference(mean, [a], [b]) == paired_difference(mean, [a[0]], [b[0]])
 
 
-def test_bootstrap_ratio_is_of_paired_means() -> None:
+def test_ratio_is_of_paired_means() -> None:
     originals = np.array([10.0, 20.0, 60.0])
-    assert bootstrap_ratio(originals / 2, originals) == pytest.approx((0.5, 0.5, 0.5))
+    assert bootstrap(ratio, [originals / 2, originals]) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_jackknife_interval_of_a_mean() -> None:
     values = np.random.default_rng(1).normal(3, 2, 400)
-    mean, low, high = jackknife(lambda kept: float(values[kept].mean()), 400)
-    assert mean == (low + high) / 2 == pytest.approx(values.mean())
+    value, low, high = jackknife(lambda kept: float(values[kept].mean()), 400)
+    assert value == (low + high) / 2 == pytest.approx(values.mean())
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.3)
     _, low, high = jackknife(lambda kept: float(values[kept].mean()), 400, groups=400)
     assert high - low == pytest.approx(2 * 1.96 * values.std(ddof=1) / 20, rel=1e-6)

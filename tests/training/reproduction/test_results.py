@@ -22,7 +22,7 @@ def test_updates_are_counted_by_network_and_phase() -> None:
     log += [make_log_line(3, "gan", g_updates=2.0, d_updates=0.5)]
     run = make_run("unet-ratio", log)
     assert (run.updates("g"), run.updates("d")) == (30, 15)
-    assert run.updates("g", phases=("gan",)) == 20
+    assert run.updates_by_epoch("g", phases=("gan",)) == [0, 0, 20]
     assert (run.seconds, run.images) == (18.0, 240)
 
 

@@ -54,7 +54,6 @@ class _InvalidResponseError(Exception):
 class CocoPhoto:
     """An entry of the image list; `width` and `height` in px, as stored in the file."""
 
-    id: int
     file_name: str
     width: int
     height: int
@@ -235,7 +234,7 @@ def _read_image_list(path: Path, split: str) -> list[CocoPhoto]:
                 raise ValueError(f"it has neither {names[0]} nor {names[1]}")
             content = json.loads(archive.read(name))
         photos = [
-            CocoPhoto(int(i["id"]), str(i["file_name"]), int(i["width"]), int(i["height"]))
+            CocoPhoto(str(i["file_name"]), int(i["width"]), int(i["height"]))
             for i in content["images"]
         ]
         for photo in photos:

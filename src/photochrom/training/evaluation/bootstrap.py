@@ -10,9 +10,6 @@ from scipy.stats import t
 Estimate = tuple[float, float | None, float | None]
 """A value and the ends of its 95 % confidence interval; None where there is no interval."""
 
-Statistic = Callable[[NDArray[np.intp]], float]
-"""A function of the indices of the photos that are kept."""
-
 Scores = NDArray[np.float64]
 """Scores of photos, shape (N,), or of S runs with different seeds, shape (S, N)."""
 
@@ -102,41 +99,21 @@ def _draw_runs(tables: Sequence[Scores], rng: np.random.Generator) -> list[Score
     return [table[0] if len(table) == 1 else table[drawn].mean(axis=0) for table in tables]
 
 
-def bootstrap_mean(scores: Scores) -> Estimate:
-    """Return the mean over photos, and over runs, with its bootstrap interval."""
-    return bootstrap(mean, [scores])
-
-
-def bootstrap_ratio(scores: Scores, originals: NDArray[np.float64]) -> Estimate:
-    """Return the ratio of two means over the same photos with its bootstrap interval."""
-    return bootstrap(ratio, [scores, originals])
-
-
 def paired_difference(
-    a: Scores, b: Scores, originals: NDArray[np.float64] | None = None
+    statistic: Callable[..., float], a: Sequence[Scores], b: Sequence[Scores]
 ) -> Estimate:
-    """Return the mean over photos of a - b with its paired bootstrap interval.
+    """Return the difference a - b of a statistic of scores with its paired bootstrap interval.
 
     If the interval excludes 0, the systems differ at the 5 % level, for one comparison.
 
     Args:
-        a: Scores of a system, (N,), or (S, N) of S runs.
+        statistic: As for `bootstrap`, of the scores of one system.
+        a: Scores of a system, each (N,), or (S, N) of S runs.
         b: Scores of another on the same photos; it may have another number of runs.
-        originals: If given, the difference is divided by the mean of these, as a difference of two
-            ratios.
 
     Reference:
         As `bootstrap`.
     """
-    if originals is None:
-        return paired_difference_of(mean, [a], [b])
-    return paired_difference_of(ratio, [a, originals], [b, originals])
-
-
-def paired_difference_of(
-    statistic: Callable[..., float], a: Sequence[Scores], b: Sequence[Scores]
-) -> Estimate:
-    """Return the difference a - b of a statistic of several scores, as `paired_difference`."""
     count = len(a)
     return bootstrap(lambda *scores: statistic(*scores[:count]) - statistic(*scores[count:]), a, b)
 
@@ -152,13 +129,15 @@ def ratio(scores: NDArray[np.float64], originals: NDArray[np.float64]) -> float:
     return float(scores.sum()) / total if total > 0 else 0.0
 
 
-def jackknife(statistic: Statistic, n: int, *, groups: int = 20, seed: int = 0) -> Estimate:
+def jackknife(
+    statistic: Callable[[NDArray[np.intp]], float], n: int, *, groups: int = 20, seed: int = 0
+) -> Estimate:
     """Return a statistic of `n` photos with its jackknife interval: 1.96 standard errors each way.
 
     For FID and KID, which a bootstrap biases: both penalize a photo that is drawn twice.
 
     Args:
-        statistic: Gets at least two indices.
+        statistic: A function of the indices of the photos that are kept, at least two.
         n: Number of photos. There is no interval for fewer than 4.
         groups: Number of groups that are left out in turn; at most `n`.
         seed: Of the split into groups. The same seed makes the intervals of several models paired.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from photochrom.errors import RunError
 from photochrom.training.data.splits import Split
-from photochrom.training.evaluation.bootstrap import paired_difference_of
+from photochrom.training.evaluation.bootstrap import paired_difference
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.evaluation.results import (
     Evaluation,
@@ -118,7 +118,7 @@ def compare(systems: Sequence[System], against: str | None = None) -> tuple[str,
             columns = metric.scores or (name,)
             if all(s.has(column) for s in (system, base) for column in columns):
                 a, b = ([s.scores(column) for column in columns] for s in (system, base))
-                values[name] = paired_difference_of(metric.statistic, a, b)
+                values[name] = paired_difference(metric.statistic, a, b)
         n = len(next(iter(system.runs.values())).photos)
         differences.append(Evaluation(system.name, n, values, seeds=len(system.runs)))
     return base.name, differences

@@ -23,13 +23,7 @@ from photochrom.progress import progress_bar
 from photochrom.training.data.hints import make_hints, sample_patches
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.splits import Split
-from photochrom.training.evaluation.bootstrap import (
-    Estimate,
-    bootstrap,
-    bootstrap_mean,
-    bootstrap_ratio,
-    jackknife,
-)
+from photochrom.training.evaluation.bootstrap import Estimate, bootstrap, jackknife, mean, ratio
 from photochrom.training.evaluation.faces import Face, Skin, find_faces, measure_skin
 from photochrom.training.evaluation.feature_distances import (
     BATCH_SIZE,
@@ -290,8 +284,8 @@ def _estimate_skin(skins: Sequence[Skin]) -> dict[str, Estimate]:
             error, chroma, original = np.array(
                 [(face.error, face.chroma, face.original_chroma) for face in faces]
             ).T
-            values[f"skin_error{suffix}"] = bootstrap_mean(error)
-            values[f"skin_chroma_ratio{suffix}"] = bootstrap_ratio(chroma, original)
+            values[f"skin_error{suffix}"] = bootstrap(mean, [error])
+            values[f"skin_chroma_ratio{suffix}"] = bootstrap(ratio, [chroma, original])
     return values
 
 

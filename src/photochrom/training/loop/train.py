@@ -242,8 +242,7 @@ def _train_epochs(setup: Setup, run: Path) -> None:
         setup.photos.load_to(fabric.device)
     writer = None
     if fabric.is_global_zero:
-        if state.step < setup.total_steps:
-            remove_results(run)  # of other weights
+        remove_results(run)  # of other weights
         writer = SummaryWriter(str(run / "tensorboard"), purge_step=state.step)
     with (
         progress_bar(

@@ -59,7 +59,7 @@ _DEFAULTS: dict[str, Any] = {
     "source": "",
     "quoted": [],
 }
-_UNETS = {"unet": {}, "nazeri_unet": {}, "nazeri_unet_paper": {"published_code": False}}
+_NAZERI_UNETS = {"nazeri_unet": {}, "nazeri_unet_paper": {"published_code": False}}
 RENAMED = {
     "generator": "generator.kind",
     "discriminator": "discriminator.kind",
@@ -202,9 +202,9 @@ def _generator(v: Mapping[str, Any]) -> dict[str, Any]:
         dropout = None if dropout == max(0, v["depth"] - 5) else dropout
         sizes = {"base_channels": v["base_channels"], "depth": v["depth"]}
         return {"kind": kind, **sizes, "dropout_stages": dropout}
-    if kind in _UNETS:
+    if kind in _NAZERI_UNETS:
         sizes = {"base_channels": v["base_channels"], "depth": v["depth"]}
-        return {"kind": "nazeri_unet", **sizes, "norm_eps": 1e-5, **_UNETS[kind]}
+        return {"kind": "nazeri_unet", **sizes, "norm_eps": 1e-5, **_NAZERI_UNETS[kind]}
     if kind == "residual":
         return {
             "kind": kind,

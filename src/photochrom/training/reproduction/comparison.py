@@ -29,6 +29,7 @@ import numpy as np
 from scipy.stats import t, ttest_ind
 
 from photochrom.training.evaluation.bootstrap import Estimate, paired_difference
+from photochrom.training.evaluation.bootstrap import mean as mean_over_photos
 from photochrom.training.evaluation.metrics import METRICS
 from photochrom.training.reproduction.results import Results, Run
 
@@ -121,7 +122,8 @@ def compare(results: Results, name: str, base: str, metric: str) -> Order:
     order = compare_epochs(results, name, base, metric)
     if order == "unclear":
         return order
-    _, low, high = paired_difference(*(_photo_scores(results, x, metric) for x in (name, base)))
+    a, b = ([_photo_scores(results, system, metric)] for system in (name, base))
+    _, low, high = paired_difference(mean_over_photos, a, b)
     assert low is not None  # a bootstrap has an interval
     assert high is not None
     agrees = low > 0 if order == "above" else high < 0

@@ -19,6 +19,7 @@ from photochrom.training.evaluation.image_grid import image_grid, spread_indices
 from photochrom.training.evaluation.models import ConstantModel, RunModel
 from photochrom.training.reproduction.claims import find_claims
 from photochrom.training.reproduction.results import Results, Run
+from photochrom.training.runs import bare_name
 
 PAGE_HEIGHT = 128
 """Height of the photos on the page, in px."""
@@ -164,7 +165,7 @@ def sample_grid(results: Results, folder: Path, store: Path | None = None) -> by
             strip = colorize_samples(path)
         else:
             assert store is not None  # where else would the run come from?
-            strip = (store / f"{path.name[5:]}.jpg").read_bytes()
+            strip = (store / f"{bare_name(run.directory)}.jpg").read_bytes()
         image = Image.open(io.BytesIO(strip))
         ends = np.cumsum(widths).tolist()
         columns.append(

@@ -24,6 +24,7 @@ from photochrom.training.reproduction.runner import (
     prepare_data,
 )
 from photochrom.training.reproduction.store import file_of, read, restore_unfinished
+from photochrom.training.runs import bare_name
 
 MAX_DEFAULT_JOBS = 4
 """Each run takes 1 to 4 GB of memory."""
@@ -168,15 +169,17 @@ def _read_store(store: Path, folder: Path, tasks: Sequence[ExperimentTask]) -> S
 
     Raises:
         RunError: If it is damaged, of other photos, or a run in it has another recipe than here.
+        RecipeError: If a recipe in it is of a later version.
     """
     stored = read(store, PackedPhotos(folder / "data", "train").fingerprint)
     recipes = {task.name: task.recipe for task in tasks if task.recipe is not None}
     for run in stored.runs:
-        recipe = recipes.get(run.directory[5:])
+        name = bare_name(run.directory)
+        recipe = recipes.get(name)
         if recipe is not None and without_folder(recipe) != run.recipe:
             raise RunError(
-                f"{file_of(store, run.directory[5:])} has another recipe than this version trains; "
-                "remove it, or give another --store"
+                f"{file_of(store, name)} has another recipe than this version trains; remove it, "
+                "or give another --store"
             )
     return stored
 

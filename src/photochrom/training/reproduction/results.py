@@ -97,12 +97,12 @@ class Run:
         """Number of training images over all epochs."""
         return int(self.log[-1]["images"])
 
-    def updates(self, network: str, *, phases: Sequence[str] | None = None) -> int:
-        """Return the number of optimizer steps of network `g` or `d`, in all or some phases."""
-        return self.updates_by_epoch(network, phases=phases)[-1]
+    def updates(self, network: str) -> int:
+        """Return the number of optimizer steps of network `g` or `d`."""
+        return self.updates_by_epoch(network)[-1]
 
     def updates_by_epoch(self, network: str, *, phases: Sequence[str] | None = None) -> list[int]:
-        """Return the cumulative number of optimizer steps after each epoch."""
+        """Return the cumulative number of optimizer steps of a network, in all or some phases."""
         totals, total, previous = [], 0.0, 0
         for line in self.log:
             if phases is None or line["phase"] in phases:
@@ -280,7 +280,7 @@ def read_run(path: Path) -> tuple[Run, list[Mapping[str, Any]]]:
         RunError: If a file of the run cannot be read.
         RecipeError: If a recipe cannot be read.
     """
-    experiment, _, seed = path.name[5:].rpartition("-seed")
+    experiment, _, seed = runs.bare_name(path.name).rpartition("-seed")
     environment, networks = runs.read_environment(path), last_networks(path)
     scores = [
         next(iter(read_scores(scores_path(network, "test")).values())).values
@@ -338,13 +338,14 @@ def collect(
     stored = stored or Stored()
     dates = [stored.date] if stored.date else []
     for path in sorted((folder / "runs").glob("*")):
-        experiment = path.name[5:].rpartition("-seed")[0]
+        name = runs.bare_name(path.name)
+        experiment = name.rpartition("-seed")[0]
         if experiment not in EXPERIMENTS or not (path / "speed.json").is_file():
             continue
         if all(is_measured(network) for network in last_networks(path)):
             dates.append(day(metrics_path(path, "test").stat().st_mtime))
-            collected[path.name[5:]] = read_run(path)[0]
-    collected = {run.directory[5:]: run for run in stored.runs} | collected
+            collected[name] = read_run(path)[0]
+    collected = {runs.bare_name(run.directory): run for run in stored.runs} | collected
     order = list(EXPERIMENTS)
     in_order = sorted(collected.values(), key=lambda run: (order.index(run.experiment), run.seed))
     baselines = stored.baselines

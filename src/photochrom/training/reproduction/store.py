@@ -38,7 +38,7 @@ def save_run(store: Path, run: Path) -> None:
     """
     make_folder(store, RunError)
     read, scores = read_run(run)
-    name = run.name[5:]
+    name = runs.bare_name(run.name)
     columns = [
         {
             column: rounded(values)
@@ -125,7 +125,7 @@ def save_unfinished(store: Path, run: Path) -> bool:
     state = run / "state.pt"
     if not state.is_file() or state.stat().st_size > STATE_LIMIT:
         return False
-    kept = store / "unfinished" / run.name[5:]
+    kept = store / "unfinished" / runs.bare_name(run.name)
     with new_folder(kept) as dest:
         shutil.copy(state, dest)  # first: a log and kept epochs beyond it are cut, not missing ones
         for name in _RESUMED_FROM:
@@ -151,7 +151,7 @@ def copy_all(store: Path, folder: Path, dest: Path) -> None:
     for path in [*store.glob("*.json.gz"), *store.glob("*.jpg")]:
         write_atomic(dest / path.name, path.read_bytes())
     for run in sorted(path for path in folder.glob("*") if runs.is_run(path)):
-        if not file_of(store, run.name[5:]).exists():
+        if not file_of(store, runs.bare_name(run.name)).exists():
             save_unfinished(dest, run)
     for kept in (dest / "unfinished").glob("*"):
         if file_of(dest, kept.name).exists():
@@ -167,7 +167,7 @@ def restore_unfinished(store: Path, folder: Path) -> None:
         store: Its folder.
         folder: OUT/PROTOCOL/runs.
     """
-    known = {path.name[5:] for path in folder.glob("*") if runs.is_run(path)}
+    known = {runs.bare_name(path.name) for path in folder.glob("*") if runs.is_run(path)}
     for kept in sorted((store / "unfinished").glob("[!.]*")):
         if kept.name in known or file_of(store, kept.name).exists():
             continue
