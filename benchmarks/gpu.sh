@@ -43,7 +43,7 @@ import torch
 from lightning_fabric import Fabric
 
 from photochrom.training.loop.batches import Batch
-from photochrom.training.loop.building import build, set_up
+from photochrom.training.loop.building import build, wrap
 from photochrom.training.loop.steps import gan_step, generator_step
 from photochrom.training.losses.objective import Objective
 from photochrom.training.reproduction.experiments import EXPERIMENTS, PROTOCOLS, at_scale
@@ -67,7 +67,7 @@ for name in sys.argv[2].split(","):
     original, full_width = EXPERIMENTS[name].recipe, EXPERIMENTS[name].full_width
     recipe = at_scale(original, protocol, 0, resnet18_weights="none", full_width=full_width)
     flops = flops_per_image(recipe)
-    networks = set_up(build(recipe, fabric.device), recipe, fabric, sync_batchnorm=True)
+    networks = wrap(build(recipe, fabric.device), recipe, fabric, sync_batchnorm=True)
     objective, side = Objective.of(recipe), recipe.data.image_size
     shape = recipe.data.batch_size, side, side
     L = torch.rand(shape[0], 1, *shape[1:], device=fabric.device) * 2 - 1

@@ -53,7 +53,7 @@ NEEDED = ("recipe.json", "generator.safetensors")
 UPLOADED = (*NEEDED, "metrics.json", "scores.csv", "metrics-test.json", "scores-test.csv")
 FILES = (*UPLOADED, "model.onnx", "README.md")
 """All files that are downloaded; the last two are made by `push`."""
-SPLITS: tuple[Split, ...] = ("validation", "test")
+_EVALUATED_SPLITS: tuple[Split, ...] = ("validation", "test")
 """Splits whose evaluations are in FILES."""
 
 _LOGIN = "run `hf auth login`, or set HF_TOKEN to a token"
@@ -90,7 +90,7 @@ def push(
     files: dict[str, Path | bytes]
     files = {name: run / name for name in UPLOADED if (run / name).is_file()}
     files["README.md"] = card.encode()
-    with TemporaryDirectory() as folder, _one_sentence(api, repository):
+    with TemporaryDirectory() as folder, _translate_errors(api, repository):
         if onnx:
             files["model.onnx"] = export(run, Path(folder) / "model.onnx", licence=licence)
         api.create_repo(repository, private=private or None, exist_ok=True)
@@ -130,7 +130,7 @@ def pull(
         raise RunError(f"{dest} exists already; give a new folder")
     api = HfApi()
     with new_folder(dest) as folder:
-        with _one_sentence(api, repository):
+        with _translate_errors(api, repository):
             info = api.model_info(repository, revision=revision)
             commit = str(info.sha)
             there = _list_files(info)
@@ -158,7 +158,7 @@ def _list_files(info: ModelInfo) -> list[str]:
 
 def _check_results(run: Path) -> None:
     """Raise a PhotochromError if a file of a downloaded run other than its weights is invalid."""
-    for split in SPLITS:
+    for split in _EVALUATED_SPLITS:
         if metrics_path(run, split).exists():
             read_evaluation(run, split)
         if scores_path(run, split).exists():
@@ -174,7 +174,7 @@ def _check_name(repository: str) -> None:
 
 
 @contextlib.contextmanager
-def _one_sentence(api: HfApi, repository: str) -> Iterator[None]:
+def _translate_errors(api: HfApi, repository: str) -> Iterator[None]:
     """Replace errors of the hub's client by a RunError."""
     try:
         yield
@@ -266,7 +266,7 @@ def _describe_data(run: Path, environment: dict[str, Any]) -> str:
 def _describe_metrics(run: Path) -> str:
     """Return a table for each split that the run was evaluated on."""
     parts = []
-    for split in SPLITS:
+    for split in _EVALUATED_SPLITS:
         if metrics_path(run, split).is_file():
             measured = read_evaluation(run, split)
             parts.append(

@@ -6,7 +6,9 @@ epochs/005/                      weights of epochs that are kept, each a run dir
 samples/epoch_005.png            grey | generated | truth for fixed validation photos
 generator.safetensors            weights, saved together with state.pt
 state.pt                         state for `--resume`
-metrics.json                     result of `photochrom evaluate`
+metrics.json, metrics-test.json  results of `photochrom evaluate`, by split
+scores.csv, scores-test.csv      the same, photo by photo
+hub.json                         where `photochrom hub pull` got the run
 """
 
 import contextlib

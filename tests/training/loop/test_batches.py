@@ -10,7 +10,7 @@ from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop.batches import class_prior, load_batch, open_photos
 from photochrom.training.loop.steps import augmentation
 from photochrom.training.losses.objective import Objective
-from photochrom.training.networks.color_classes import count_bins
+from photochrom.training.networks.color_classes import bin_shares
 from photochrom.training.recipes.loading import named_recipe
 from photochrom.training.recipes.recipe import override
 from support.data import pack
@@ -50,4 +50,4 @@ def test_prior_is_that_of_the_colors_that_are_trained_on(tmp_path: Path) -> None
     fabric = Fabric(accelerator="cpu", devices=1)
     batch = load_batch(fabric, recipe, photos, usable.tolist(), 0)
     prior = class_prior(photos, usable, recipe.data.saturation)
-    assert prior.tolist() == count_bins([batch.ab]).tolist()
+    assert prior.tolist() == bin_shares([batch.ab]).tolist()

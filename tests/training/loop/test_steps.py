@@ -635,15 +635,15 @@ def test_accumulation_without_a_discriminator(fabric: Fabric) -> None:
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
-def test_accumulation_runs_one_part_at_a_time(fabric: Fabric) -> None:
+def test_accumulation_runs_one_micro_batch_at_a_time(fabric: Fabric) -> None:
     networks = replace(make_networks(fabric), accumulate=2)
     sizes: list[tuple[int, bool]] = []
     for network in (networks.generator, networks.discriminator):
         assert network is not None
         network.register_forward_hook(lambda _, i, o: sizes.append((len(i[0]), o.requires_grad)))
     gan_step(fabric, networks, *toy(), 1)
-    d_part, g_part = [(2, False), (2, True), (2, True)], [(2, True), (2, True)]
-    assert sizes == [*d_part, *d_part, *g_part, *g_part]
+    d_updates, g_updates = [(2, False), (2, True), (2, True)], [(2, True), (2, True)]
+    assert sizes == [*d_updates, *d_updates, *g_updates, *g_updates]
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

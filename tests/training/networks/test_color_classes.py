@@ -16,8 +16,8 @@ from photochrom.training.networks.color_classes import (
     BINS,
     annealed_mean,
     bin_centres,
+    bin_shares,
     class_loss,
-    count_bins,
     rebalancing_weights,
     smooth_prior,
     soft_encode,
@@ -165,16 +165,16 @@ def test_class_loss_compares_every_fourth_pixel_with_smaller_logits(
 
 
 def test_prior_counts_the_nearest_bins() -> None:
-    prior = count_bins([as_ab((1, 2), (-3, 4), (12, 0)), as_ab((48, 53))])
+    prior = bin_shares([as_ab((1, 2), (-3, 4), (12, 0)), as_ab((48, 53))])
     assert prior[index_of(0, 0)] == 0.5
     assert prior[index_of(10, 0)] == prior[index_of(50, 50)] == 0.25
     assert prior.sum() == 1
     with pytest.raises(DataError, match="no photos"):
-        count_bins([])
+        bin_shares([])
 
 
 def test_weights_average_to_one_over_the_prior() -> None:
-    prior = count_bins([random_colors(64, 64) * 0.5])
+    prior = bin_shares([random_colors(64, 64) * 0.5])
     weights = rebalancing_weights(prior)
     smooth = smooth_prior(prior)
     assert smooth.sum().item() == pytest.approx(1)

@@ -34,7 +34,8 @@ SURPLUS_PERCENT = 5
 ATTEMPTS = 5
 """Requests for a file before it counts as missing."""
 BACKOFF_S = 0.5
-"""Seconds before the second retry of a file, doubled for each further one."""
+"""Seconds before the first retry after an invalid response, doubled for each further one; after an
+error of connection or server, before the second."""
 TIMEOUT_S = (10.0, 30.0)
 """Timeouts of connecting and reading in seconds."""
 CHUNK_SIZE = 1 << 16
@@ -161,7 +162,7 @@ def _fetch_archive(session: requests.Session, url: str, path: Path, progress: bo
             break
         except OSError as error:
             raise _unwritable(path, error) from error
-        # An attempt that made progress does not count as a failure.
+        # After an attempt that made progress, the count starts again.
         size = part.stat().st_size if part.exists() else 0
         failures = failures + 1 if size <= max_size else 1
         max_size = max(max_size, size)

@@ -106,8 +106,14 @@ class Measurement:
         self._networks = {key: _load(path, device, key) for key, path in weights.items()}
         self._original_features = {
             key: _original_features(
-                *(photos.fingerprint, photos.directory, photos.split),
-                *(count, path, device, key, progress),
+                photos.fingerprint,
+                photos.directory,
+                photos.split,
+                count,
+                path,
+                device,
+                key,
+                progress,
             )
             for key, path in weights.items()
         }

@@ -40,7 +40,7 @@ FeatureMetric = Callable[[NDArray[Any], NDArray[Any]], float]
 class Metric:
     """How a metric is computed and shown.
 
-    It has `photo`, `scores` or `features`; one without is computed in `evaluate.py`.
+    It has `photo`, `scores` or `features`; one without is computed in `measurement.py`.
     """
 
     title: str
@@ -97,7 +97,8 @@ def ssim(output: FloatArray, target: FloatArray) -> float:
         Wang et al. 2004, with K1 = 0.01, K2 = 0.03 and a data range of 1.
     """
     similarity = structural_similarity(
-        *(output.astype(np.float64), target.astype(np.float64)),
+        output.astype(np.float64),
+        target.astype(np.float64),
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
@@ -168,23 +169,36 @@ METRICS: dict[str, Metric] = {
     "ssim": Metric("SSIM", "up", "-1..1", 4, ssim),
     "ciede2000": Metric("CIEDE2000", "down", "CIEDE2000", 2, ciede2000),
     "colorfulness": Metric(
-        *("Colourfulness", "target", "0..255", 1, lambda output, _target: colorfulness(output)),
+        "Colourfulness",
+        "target",
+        "0..255",
+        1,
+        photo=lambda output, _target: colorfulness(output),
         scores_originals=True,
     ),
     "colorfulness_abs": Metric(
-        *("CF of CT2 and DDColor", "target", "0..255", 2),
+        "CF of CT2 and DDColor",
+        "target",
+        "0..255",
+        2,
         photo=lambda output, _target: colorfulness_abs(output),
         scores_originals=True,
     ),
     "lpips": Metric("LPIPS", "down", "AlexNet", 4),
     "st_lpips": Metric("ST-LPIPS", "down", "AlexNet", 4),
     "colorfulness_ratio": Metric(
-        *("Colourfulness ratio", "target", "of the original's", 2),
+        "Colourfulness ratio",
+        "target",
+        "of the original's",
+        2,
         scores=("colorfulness", "original_colorfulness"),
         statistic=ratio,
     ),
     "colorfulness_abs_difference": Metric(
-        *("ΔCF of DDColor", "down", "0..255", 2),
+        "ΔCF of DDColor",
+        "down",
+        "0..255",
+        2,
         scores=("colorfulness_abs", "original_colorfulness_abs"),
         statistic=lambda scores, originals: abs(mean(scores) - mean(originals)),
     ),
@@ -192,7 +206,10 @@ METRICS: dict[str, Metric] = {
     "fid_ct2": Metric("FID of CT2", "down", "", 2, features=fid, network="ct2"),
     "kid": Metric("KID", "down", "x 1000", 2, features=kid, factor=1000.0),
     "kid_paired": Metric(
-        *("KID without pairs", "down", "x 1000", 2),
+        "KID without pairs",
+        "down",
+        "x 1000",
+        2,
         features=partial(kid, paired=True),
         factor=1000.0,
     ),

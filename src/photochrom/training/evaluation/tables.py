@@ -55,7 +55,11 @@ def latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [
         "% needs \\usepackage{booktabs}",
         f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-        *(r"\toprule", line(header), r"\midrule", *map(line, rows), r"\bottomrule"),
+        r"\toprule",
+        line(header),
+        r"\midrule",
+        *map(line, rows),
+        r"\bottomrule",
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
@@ -105,10 +109,10 @@ def cell(evaluation: Evaluation | None, name: str, *, interval: bool = True) -> 
 
 
 def check_columns(columns: Sequence[str]) -> None:
-    """Raise an error for names that are none of metrics.
+    """Check that columns are names of metrics.
 
     Raises:
-        DataError: If there are any.
+        DataError: If one is not.
     """
     for name in columns:
         if name not in METRICS:

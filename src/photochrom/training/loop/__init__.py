@@ -1,1 +1,1 @@
-"""The training loop: steps, losses, schedules, run directories, several processes."""
+"""The training loop: batches, steps, schedules, checkpoints, monitoring, several processes."""

@@ -14,7 +14,7 @@ from photochrom.training.data.hints import simulate_hints
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.loop.distributed import local_slice
 from photochrom.training.loop.monitor import SAMPLES
-from photochrom.training.networks.color_classes import count_bins
+from photochrom.training.networks.color_classes import bin_shares
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.tensors import to_L_ab
 
@@ -34,7 +34,7 @@ class Batch:
     """L, degraded or not, and colour hints if the recipe has them."""
 
     def split(self, count: int) -> "list[Batch]":
-        """Return the batch in `count` equal parts."""
+        """Return the batch in `count` equal micro-batches."""
         if count == 1:
             return [self]
         tensors = zip(*(x.chunk(count) for x in (self.L, self.ab, *self.inputs)), strict=True)
@@ -72,7 +72,7 @@ def class_prior(photos: PackedPhotos, usable: Tensor, saturation: float) -> Tens
     """
     count = min(PRIOR_PHOTOS, len(usable))
     chosen = usable[np.linspace(0, len(usable) - 1, count).astype(int)].tolist()
-    return count_bins(
+    return bin_shares(
         to_L_ab(torch.from_numpy(photos.photo(i))[None])[1] * saturation for i in chosen
     )
 

@@ -38,7 +38,7 @@ def build_discriminator(recipe: Recipe) -> nn.Module | None:
 
 
 def build(recipe: Recipe, device: torch.device) -> Networks:
-    """Build the networks and their optimizers on a device; `set_up` makes them trainable.
+    """Build the networks and their optimizers on a device; `wrap` makes them trainable.
 
     Raises:
         RecipeError: If a network cannot be built.
@@ -77,7 +77,7 @@ def build(recipe: Recipe, device: torch.device) -> Networks:
     )
 
 
-def set_up(
+def wrap(
     networks: Networks, recipe: Recipe, fabric: Fabric, *, sync_batchnorm: bool = True
 ) -> Networks:
     """Wrap networks with Fabric, and with DDP if there are several processes.
@@ -101,7 +101,7 @@ def set_up(
     return ready
 
 
-def bare(network: nn.Module) -> nn.Module:
+def unwrap(network: nn.Module) -> nn.Module:
     """Return a network without Fabric's wrapper."""
     return cast(nn.Module, network.module)
 
@@ -122,7 +122,7 @@ def start_from(weights: Path, networks: Networks, photos: PackedPhotos, recipe: 
     data = recipe.data
     rgb = photos.batch(indices, data.image_size, None, data.crop_min, enlarge=data.enlarge_small)
     L, _ = to_L_ab(rgb)
-    generator = bare(networks.generator)  # Fabric's wrapper prefixes the names of layers
+    generator = unwrap(networks.generator)  # Fabric's wrapper prefixes the names of layers
     load_onnx_weights(generator, weights, L.to(next(generator.parameters()).device))
 
 

@@ -70,7 +70,7 @@ def must_launch(devices: int, nodes: int, batch_size: int, accumulate: int = 1) 
         devices: Processes on each machine.
         nodes: Number of machines.
         batch_size: Photos of all processes together.
-        accumulate: Parts of the batch of each process.
+        accumulate: Micro-batches of each process.
 
     Raises:
         RecipeError: If the batch cannot be divided equally among the processes.

@@ -22,7 +22,7 @@ from photochrom.training.tensors import denormalize_lab, lab_to_rgb, to_L_ab
 
 SAMPLES = 400
 """Largest number of photos of the validation split for colourfulness and PSNR."""
-_PART = 8
+_BATCH_SIZE = 8
 """Number of photos that are colorized at once, if batch norms do not depend on it."""
 GRID_ROWS = 6
 """Number of them in the image grid."""
@@ -119,11 +119,11 @@ def _colorize_samples(
     count = min(SAMPLES, len(photos))
     data, output = recipe.data, recipe.output.build()
     norms = [layer for layer in generator.modules() if isinstance(layer, nn.BatchNorm2d)]
-    part = _PART if all(norm.running_mean is not None for norm in norms) else 1
+    size = _BATCH_SIZE if all(norm.running_mean is not None for norm in norms) else 1
     rows: list[list[NDArray[np.uint8]]] = []
     scores: list[tuple[float, float, float]] = []
-    for start in range(0, count, part):
-        indices = list(range(start, min(start + part, count)))
+    for start in range(0, count, size):
+        indices = list(range(start, min(start + size, count)))
         rgb = photos.batch(
             indices, data.image_size, None, data.crop_min, enlarge=data.enlarge_small
         )
@@ -134,21 +134,21 @@ def _colorize_samples(
                 "the generator's output for validation photos is no longer finite; "
                 "lower optimization.lr_g or adversarial.lr_d"
             )
-        fake = lab_to_rgb(denormalize_lab(L, predicted))
+        generated = lab_to_rgb(denormalize_lab(L, predicted))
         grey = lab_to_rgb(denormalize_lab(L, torch.zeros_like(ab)))
-        columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, fake)]
+        columns = [x.permute(0, 2, 3, 1).cpu().numpy() for x in (grey, generated)]
         columns.append(rgb.numpy().astype(np.float32) / 255)
         for photo in zip(*columns, strict=True):
-            _, made, truth = photo
-            scores.append((psnr(made, truth), colorfulness(made), colorfulness(truth)))
+            _, fake, real = photo
+            scores.append((psnr(fake, real), colorfulness(fake), colorfulness(real)))
             if len(rows) < GRID_ROWS:
                 rows.append([np.rint(image * 255).astype(np.uint8) for image in photo])
-    distances, made_colors, true_colors = np.array(scores).T
+    psnrs, fake_colors, real_colors = np.array(scores).T
     metrics = {
-        "psnr": distances.mean(),
-        "colorfulness": made_colors.mean(),
-        "colorfulness_truth": true_colors.mean(),
-        "grey_share": (made_colors < GREY_RATIO * true_colors).mean(),
+        "psnr": psnrs.mean(),
+        "colorfulness": fake_colors.mean(),
+        "colorfulness_truth": real_colors.mean(),
+        "grey_share": (fake_colors < GREY_RATIO * real_colors).mean(),
     }
     return rows, {key: float(value) for key, value in metrics.items()}
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class MovingAverage:
     """Exponential moving average of the weights and statistics of a network.
 
-    It evens out the oscillation of a generator against its discriminator. Before update n the decay
-    is limited to n / (9 + n), so that the initial weights are soon forgotten.
+    It evens out the oscillation of a generator against its discriminator. In update n, counted from
+    1, the decay is at most n / (n + 9), so that the initial weights are soon forgotten.
 
     Args:
         network: Copied.
@@ -26,15 +26,11 @@ class MovingAverage:
         self.decay = decay
         self.updates = 0
 
-    def restart(self, network: nn.Module) -> None:
-        """Replace the average by the weights of a network."""
-        self.network.load_state_dict(network.state_dict())
-
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Update the average with the current weights of the network."""
         self.updates += 1
-        decay = min(self.decay, self.updates / (9 + self.updates))
+        decay = min(self.decay, self.updates / (self.updates + 9))
         current = network.state_dict()
         for key, value in self.network.state_dict().items():
             if value.is_floating_point():

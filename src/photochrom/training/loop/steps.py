@@ -33,7 +33,7 @@ class Networks:
     feature_networks: tuple[str, ...] = ()
     """Those whose features the discriminator takes instead of the photo."""
     accumulate: int = 1
-    """Number of parts of a batch whose gradients are averaged for one update."""
+    """Number of micro-batches whose gradients are averaged for one update."""
     clip_norm: float | None = None
     """Largest norm of the gradient of each network; None: not limited."""
 
@@ -77,10 +77,10 @@ def gan_step(
     discriminator, opt_d = networks.discriminator, networks.opt_d
     if discriminator is None or opt_d is None or objective.loss is None:
         raise ValueError("gan_step needs a discriminator; use generator_step without")
-    parts = batch.split(networks.accumulate)
-    # The generator runs again for its own update if there are several parts, so that only one of
-    # them has a graph at a time.
-    keeps_graph = len(parts) == 1 and phase != "d"
+    micro_batches = batch.split(networks.accumulate)
+    # The generator runs again for its own update if there are several micro-batches, so that only
+    # one of them has a graph at a time.
+    keeps_graph = len(micro_batches) == 1 and phase != "d"
 
     def is_above_threshold(d_loss: Tensor) -> bool:
         threshold = objective.d_threshold
@@ -92,21 +92,21 @@ def gan_step(
     samples, augments, d_losses = [], [], []
     updates_d = phase != "g"
     total = torch.zeros((), device=batch.L.device)
-    for part in parts:
+    for micro_batch in micro_batches:
         with torch.set_grad_enabled(keeps_graph):
-            prediction = networks.generator(*part.inputs).float()
-        augment = augmentation(fabric, part, objective, step)
-        sample = make_sample(prediction, part, objective, augment)
+            prediction = networks.generator(*micro_batch.inputs).float()
+        augment = augmentation(fabric, micro_batch, objective, step)
+        sample = make_sample(prediction, micro_batch, objective, augment)
         d_loss, losses, fake_logits = _discriminate(networks, objective, sample, updates=updates_d)
-        total += d_loss.detach() / len(parts)
-        if updates_d and len(parts) == 1:
+        total += d_loss.detach() / len(micro_batches)
+        if updates_d and len(micro_batches) == 1:
             updates_d = is_above_threshold(total)
         if updates_d:
-            fabric.backward(d_loss / len(parts))
+            fabric.backward(d_loss / len(micro_batches))
         samples.append(replace(sample, fake_logits=fake_logits))
         augments.append(augment)
         d_losses.append(losses)
-    if updates_d and len(parts) > 1:  # the loss is known only after their backward passes
+    if updates_d and len(micro_batches) > 1:  # the loss is known only after their backward passes
         updates_d = is_above_threshold(total)
     if updates_d:
         _take_step(fabric, networks, discriminator, opt_d)
@@ -115,9 +115,11 @@ def gan_step(
     discriminator.requires_grad_(False)
     g_updates = 0 if phase == "d" else objective.g_steps
 
-    def sample_again(part: Batch, augment: Callable[[Tensor], View], sample: Sample) -> Sample:
-        prediction = networks.generator(*part.inputs).float()
-        return make_sample(prediction, part, objective, augment, sample.real)
+    def sample_again(
+        micro_batch: Batch, augment: Callable[[Tensor], View], sample: Sample
+    ) -> Sample:
+        prediction = networks.generator(*micro_batch.inputs).float()
+        return make_sample(prediction, micro_batch, objective, augment, sample.real)
 
     def with_logits(sample: Sample) -> Sample:
         with _no_gradient_sync(fabric, discriminator):
@@ -126,7 +128,7 @@ def gan_step(
     for update in range(g_updates):
         current: Iterable[Sample] = samples
         if update > 0 or not keeps_graph:
-            current = map(sample_again, parts, augments, samples)
+            current = map(sample_again, micro_batches, augments, samples)
         g_losses = _update_generator(fabric, networks, objective, map(with_logits, current))
     if g_updates == 0:  # logged all the same
         with torch.no_grad():
@@ -158,10 +160,10 @@ def generator_step(
     """
     without_window = replace(objective, window=1.0)
 
-    def sample(part: Batch) -> Sample:
-        prediction = networks.generator(*part.inputs).float()
-        augment = augmentation(fabric, part, without_window, step)
-        return make_sample(prediction, part, objective, augment)
+    def sample(micro_batch: Batch) -> Sample:
+        prediction = networks.generator(*micro_batch.inputs).float()
+        augment = augmentation(fabric, micro_batch, without_window, step)
+        return make_sample(prediction, micro_batch, objective, augment)
 
     samples = map(sample, batch.split(networks.accumulate))
     losses = _update_generator(fabric, networks, objective, samples, pretrain=pretrain)
@@ -214,15 +216,15 @@ def _update_generator(
     *,
     pretrain: bool = False,
 ) -> Losses:
-    """Update the generator once on the parts of a batch; return the mean terms of its loss."""
+    """Update the generator once on micro-batches; return the mean terms of its loss."""
     networks.opt_g.zero_grad(set_to_none=True)
-    parts = []
+    all_losses = []
     for sample in samples:  # each is made when it is needed
         loss, losses = objective.generator_loss(sample, pretrain=pretrain)
         fabric.backward(loss / networks.accumulate)
-        parts.append(losses)
+        all_losses.append(losses)
     _take_step(fabric, networks, networks.generator, networks.opt_g)
-    return _mean(parts)
+    return _mean(all_losses)
 
 
 def _take_step(
@@ -240,9 +242,11 @@ def _take_step(
     optimizer.step()
 
 
-def _mean(parts: Sequence[Losses]) -> Losses:
-    """Return the mean of each loss over the parts of a batch."""
-    return {key: torch.stack([losses[key] for losses in parts]).mean() for key in parts[0]}
+def _mean(all_losses: Sequence[Losses]) -> Losses:
+    """Return the mean of each loss over micro-batches."""
+    return {
+        key: torch.stack([losses[key] for losses in all_losses]).mean() for key in all_losses[0]
+    }
 
 
 def _no_gradient_sync(fabric: Fabric, network: nn.Module) -> AbstractContextManager[object]:

@@ -25,7 +25,7 @@ from photochrom.training.data.packed import PackedPhotos, epoch_order
 from photochrom.training.evaluation.results import remove_results
 from photochrom.training.loop import launching
 from photochrom.training.loop.batches import class_prior, load_batch, open_photos
-from photochrom.training.loop.building import bare, build, check_size, set_up, start_from
+from photochrom.training.loop.building import build, check_size, start_from, unwrap, wrap
 from photochrom.training.loop.checkpoints import (
     TrainingState,
     load_checkpoint,
@@ -91,7 +91,8 @@ def train(
             caller's main module then needs `if __name__ == "__main__"`, as for `multiprocessing`.
         nodes: Number of machines, each of which makes the same call.
         sync_batchnorm: Use the statistics of the whole batch in batch norm, so that the weights do
-            not depend on the number of processes, except for rounding.
+            not depend on the number of processes, except for rounding and for the exceptions in
+            docs/training.md.
         resume: A run directory; recipe, data, precision and sync_batchnorm have to be the same.
         keep: Which epochs keep their weights, each as a run in `RUN/epochs` that `evaluate` and
             `export` take: `last` none but the run itself; `best` the one with the highest PSNR so
@@ -184,10 +185,10 @@ def _set_up(fabric: Fabric, recipe: Recipe, data: Path, options: Options) -> Set
         torch.manual_seed(recipe.seed)
         networks = build(recipe, fabric.device)
         check_size(networks, recipe, fabric, sync_batchnorm=sync)
-    networks = set_up(networks, recipe, fabric, sync_batchnorm=sync)
+    networks = wrap(networks, recipe, fabric, sync_batchnorm=sync)
     average, evaluated = None, networks.generator
     if recipe.optimization.ema is not None:
-        average = MovingAverage(bare(networks.generator), recipe.optimization.ema)
+        average = MovingAverage(unwrap(networks.generator), recipe.optimization.ema)
         evaluated = fabric.setup_module(average.network)
     schedule = Schedule(recipe, networks, len(usable) // recipe.data.batch_size)
     state = TrainingState(networks, average, schedule, fabric.strategy.precision)
@@ -228,7 +229,7 @@ def _open_run(
     if weights is not None:
         generator.load_state_dict(weights)
         if state.average is not None:
-            state.average.restart(bare(generator))
+            state.average.network.load_state_dict(unwrap(generator).state_dict())
     if checkpoint is not None:
         state.load_state_dict(checkpoint)
     return run

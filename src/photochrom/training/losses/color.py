@@ -1,6 +1,6 @@
 """Losses on sRGB photos.
 
-Each takes `fake` and `real`, sRGB (B, 3, H, W) in [0, 1], and returns the mean over the batch.
+Photos are sRGB (B, 3, H, W) in [0, 1]; each loss is a mean over the batch.
 """
 
 import torch

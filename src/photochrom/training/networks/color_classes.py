@@ -99,7 +99,7 @@ def class_loss(logits: Tensor, ab: Tensor, weights: Tensor | None = None) -> Ten
     return loss.mean()
 
 
-def count_bins(photos: Iterable[Tensor]) -> Tensor:
+def bin_shares(photos: Iterable[Tensor]) -> Tensor:
     """Return the prior: the share of the pixels of some photos that is nearest to each bin.
 
     Args:
@@ -132,7 +132,7 @@ def rebalancing_weights(prior: Tensor, uniform: float = 0.5) -> Tensor:
     prior after smoothing by a Gaussian of sigma = 5 CIELAB units.
 
     Args:
-        prior: Shape (313,), from `count_bins`.
+        prior: Shape (313,), from `bin_shares`.
         uniform: lambda, in (0, 1]; 1 gives equal weights.
 
     Returns:

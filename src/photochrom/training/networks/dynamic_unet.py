@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from photochrom.errors import RecipeError
 from photochrom.training.networks.encoders import build_encoder
-from photochrom.training.networks.padding import concatenate_skip, pad_to_multiple
+from photochrom.training.networks.padding import concatenate, pad_to_multiple
 
 
 class PixelShuffleUpsample(nn.Sequential):
@@ -40,7 +40,7 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Return (B, after, 2H, 2W) of x (B, before, H, W) and skip (B, skip, 2H, 2W)."""
-        y: Tensor = self.layers(concatenate_skip(self.upsample(x), self.norm(skip)))
+        y: Tensor = self.layers(concatenate(self.upsample(x), self.norm(skip)))
         return y
 
 

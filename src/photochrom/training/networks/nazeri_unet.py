@@ -6,7 +6,7 @@ from typing import Annotated
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from photochrom.training.networks.padding import concatenate_skip, pad_to_multiple
+from photochrom.training.networks.padding import concatenate, pad_to_multiple
 from photochrom.training.recipes.registry import Count, Positive
 from photochrom.training.tensors import L_to_grey
 
@@ -81,6 +81,6 @@ class NazeriUNet(nn.Module):
             x = down(x)
             skips.append(x)
         for skip, up in zip(reversed(skips[:-1]), self.up, strict=True):
-            x = concatenate_skip(skip, up(x))
+            x = concatenate(skip, up(x))
         lab: Tensor = self.head(x)
         return lab[..., :height, :width]

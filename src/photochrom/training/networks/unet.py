@@ -5,7 +5,7 @@ from typing import Annotated
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from photochrom.training.networks.padding import concatenate_skip, pad_to_multiple
+from photochrom.training.networks.padding import concatenate, pad_to_multiple
 from photochrom.training.recipes.registry import Count
 
 
@@ -72,6 +72,6 @@ class UNet(nn.Module):
             skips.append(x)
         x = self.up[-1](skips[-1])
         for skip, up in zip(reversed(skips[:-1]), reversed(self.up[:-1]), strict=True):
-            x = up(concatenate_skip(skip, x))
+            x = up(concatenate(skip, x))
         ab: Tensor = x[..., :height, :width]
         return ab

@@ -147,9 +147,10 @@ class Optimization(Settings):
     """Largest L2 norm of the gradient of each network; a larger gradient is scaled down to it
     (Pascanu et al. 2013). None: gradients are not clipped."""
     accumulate: Count = 1
-    """Number of equal parts that a batch is computed in, to need less memory. Their gradients are
-    averaged for one update, so steps and learning rates stay those of `data.batch_size`; batch
-    norms see one part, and dropout and random windows are drawn for each."""
+    """Number of equal micro-batches that a batch is computed in, to need less memory. Their
+    gradients are averaged for one update, so steps and learning rates stay those of
+    `data.batch_size`; batch norms see one micro-batch, and dropout and random windows are drawn for
+    each."""
     lr_schedule: Literal["constant", "cosine", "exponential", "plateau"] = "constant"
     """Of all learning rates. `cosine`: to 0 at the last step; `exponential`: divided by 10 every
     500 000 steps; `plateau`: divided by 10 after more than 5 epochs without a lower loss, that of
