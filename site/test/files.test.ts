@@ -1,7 +1,7 @@
 import { beforeEach, expect, test, vi } from "vitest";
 
 import { type Bytes, fromBinary, join } from "../src/files/bytes.ts";
-import { readPhoto, writeResult } from "../src/files/index.ts";
+import { readPhoto, resultWarnings, writeResult } from "../src/files/index.ts";
 import { makeMetadata, withoutPlaces } from "../src/files/metadata.ts";
 import { encode as encodePng } from "../src/files/png/encoding.ts";
 import { metadataChunks } from "../src/files/png/metadata.ts";
@@ -94,6 +94,24 @@ test("the profile of a BMP is kept, and one that is cut off is said to be droppe
   expect((await read(data, "a.bmp")).metadata.icc).toEqual(profile);
   const { metadata, warnings } = await read(data.subarray(0, -9), "a.bmp");
   expect([metadata.icc, warnings]).toEqual([null, ["the colour profile is cut off and dropped"]]);
+});
+
+test("a WebP with an impossible size of a chunk is read up to it", async () => {
+  const size = "\xf8\xff\xff\xff"; // -8 as a signed number
+  const data = fromBinary(`RIFF\x24\0\0\0WEBPVP8 \x0a\0\0\0${"\0".repeat(10)}JUNK${size}`);
+  const { photo } = await read(data, "a.webp");
+  expect([photo.width, photo.height]).toEqual([1, 1]);
+});
+
+test("EXIF that takes several segments of a JPEG is mentioned", async () => {
+  const long = join([makeExif(), new Uint8Array(65_527)]);
+  const photo = { ...PIXELS, isGrey: false, hasAlpha: false, space: SRGB };
+  const chunks = metadataChunks(makeMetadata({ exif: long }), false);
+  const source = await read(join(encodePng(photo, false, chunks)), "a.png");
+  expect(resultWarnings(source, { format: null })).toEqual([]);
+  expect(resultWarnings(source, { format: "jpeg" })).toEqual([
+    "EXIF takes several segments of the JPEG, of which many programs read one",
+  ]);
 });
 
 /** Return content as the sub-blocks of a GIF. */

@@ -81,7 +81,6 @@ export async function open(data: Bytes, format: string, name: string): Promise<O
     );
   }
   const image = readBitmap(bitmap);
-  bitmap.close();
   if (isConverted) {
     return { image, metadata: makeMetadata({ warnings: [LOSSES] }), isUpright: true };
   }
@@ -105,7 +104,6 @@ async function checkCanvas(): Promise<void> {
   );
   const bitmap = await createImageBitmap(new ImageData(known, CHECK_SIDE, CHECK_SIDE));
   const { pixels } = readBitmap(bitmap);
-  bitmap.close();
   if (pixels.some((value, index) => value !== known[index])) {
     throw new PhotoError(
       "this browser changes the pixels of pictures to protect you from being recognized, so that " +
@@ -115,20 +113,24 @@ async function checkCanvas(): Promise<void> {
   }
 }
 
-/** Return the pixels of a bitmap, some rows after the other to save memory. */
+/** Return the pixels of a bitmap, some rows after the other to save memory, and close it. */
 function readBitmap(bitmap: ImageBitmap): Image {
   const { width, height } = bitmap;
-  const pixels = new Uint8ClampedArray(4 * width * height);
-  const canvas = new OffscreenCanvas(width, Math.min(ROWS, height));
-  const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
-  if (!context) throw new RangeError("out of memory: the browser makes no canvas");
-  for (let top = 0; top < height; top += ROWS) {
-    const rows = Math.min(ROWS, height - top);
-    context.clearRect(0, 0, width, rows);
-    context.drawImage(bitmap, 0, top, width, rows, 0, 0, width, rows);
-    pixels.set(context.getImageData(0, 0, width, rows).data, 4 * width * top);
+  try {
+    const pixels = new Uint8ClampedArray(4 * width * height);
+    const canvas = new OffscreenCanvas(width, Math.min(ROWS, height));
+    const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
+    if (!context) throw new RangeError("out of memory: the browser makes no canvas");
+    for (let top = 0; top < height; top += ROWS) {
+      const rows = Math.min(ROWS, height - top);
+      context.clearRect(0, 0, width, rows);
+      context.drawImage(bitmap, 0, top, width, rows, 0, 0, width, rows);
+      pixels.set(context.getImageData(0, 0, width, rows).data, 4 * width * top);
+    }
+    return { width, height, pixels };
+  } finally {
+    bitmap.close(); // its memory is not the garbage collector's
   }
-  return { width, height, pixels };
 }
 
 function isAnimation(data: Bytes, format: string): boolean {
@@ -227,7 +229,7 @@ function webpSize(data: Bytes): [number, number] | null {
 
 function bmpSize(data: Bytes): [number, number] {
   if (little32(data, 14) === 12) return [data[18] | (data[19] << 8), data[20] | (data[21] << 8)];
-  return [Math.abs(little32(data, 18)), Math.abs(little32(data, 22))];
+  return [Math.abs(signed32(data, 18)), Math.abs(signed32(data, 22))];
 }
 
 /**
@@ -238,14 +240,14 @@ function bmpSize(data: Bytes): [number, number] {
  */
 function readBmp(data: Bytes, name: string): Partial<Metadata> {
   const size = little32(data, 14);
-  const [x, y] = [little32(data, 38), little32(data, 42)];
+  const [x, y] = [signed32(data, 38), signed32(data, 42)];
   const density: Density | null = size >= BMP_V3 && Math.min(x, y) > 0 ? [x, y, "m"] : null;
   const kind = toBinary(data.subarray(70, 74));
   if ([BMP_V4, BMP_V5].includes(size) && kind === CALIBRATED && !isSrgbBmp(data)) {
     throw new PhotoError(`${name}: the colours of the BMP are those of its header; ${ADVICE}`);
   }
   if (size !== BMP_V5 || ![EMBEDDED, LINKED].includes(kind)) return { density };
-  const [start, length] = [14 + (little32(data, 126) >>> 0), little32(data, 130) >>> 0];
+  const [start, length] = [14 + little32(data, 126), little32(data, 130)];
   const profile = data.subarray(start, start + length);
   if (kind === LINKED) {
     const [file] = toBinary(profile).split("\0");
@@ -257,8 +259,8 @@ function readBmp(data: Bytes, name: string): Partial<Metadata> {
 
 /** Tell whether the header of a BMP describes no colours, or those of sRGB. */
 function isSrgbBmp(data: Bytes): boolean {
-  const numbers = Array.from({ length: 12 }, (_, index) => little32(data, 74 + 4 * index));
-  const gammas = numbers.splice(9).map((number) => number / 2 ** 16);
+  const numbers = Array.from({ length: 9 }, (_, index) => signed32(data, 74 + 4 * index));
+  const gammas = [110, 114, 118].map((at) => little32(data, at) / 2 ** 16);
   const isFar = (gamma: number) => Math.abs(gamma / 2.2 - 1) >= GAMMA_TOLERANCE;
   if (gammas.some(Boolean) && gammas.some(isFar)) return false;
   if (!numbers.some(Boolean)) return true;
@@ -293,5 +295,9 @@ function isHdr(data: Bytes): boolean {
 
 const isFilled = ({ length }: Bytes): boolean => length > 0;
 
-const little32 = (data: Bytes, at: number): number =>
-  data[at] | (data[at + 1] << 8) | (data[at + 2] << 16) | (data[at + 3] << 24) | 0;
+/** Read a signed integer of 4 bytes, little-endian; 0 stands for bytes that are missing. */
+const signed32 = (data: Bytes, at: number): number =>
+  data[at] | (data[at + 1] << 8) | (data[at + 2] << 16) | (data[at + 3] << 24);
+
+/** Read an unsigned integer of 4 bytes, little-endian. */
+const little32 = (data: Bytes, at: number): number => signed32(data, at) >>> 0;

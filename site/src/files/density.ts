@@ -1,5 +1,7 @@
 // The density of a photo's pixels.
 
+import { roundHalfEven } from "../engine/numbers.ts";
+
 const METRES: Record<string, number> = { m: 1, cm: 0.01, inch: 0.0254 };
 
 /** Pixels horizontally and vertically per unit; unit "": their ratio alone. */
@@ -14,7 +16,7 @@ export function convertDensity(
   if (density === null) return null;
   const [x, y, oldUnit] = density;
   const scale = oldUnit ? METRES[unit] / METRES[oldUnit] : 1;
-  const [across, down] = [Math.round(x * scale), Math.round(y * scale)];
+  const [across, down] = [roundHalfEven(x * scale), roundHalfEven(y * scale)];
   if (Math.min(across, down) < 1 || Math.max(across, down) > maximum) return null;
   return [across, down, oldUnit ? unit : ""];
 }

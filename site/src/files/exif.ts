@@ -96,14 +96,15 @@ class Tiff {
     return numbers.length === 1 && numbers[0] >= 1 && numbers[0] <= 8 ? numbers[0] : null;
   }
 
-  /** Return whether an integer fits into a field of one. */
-  isCount(field: Field | undefined, value: number): field is Field {
-    return field !== undefined && this.numbers(field).length === 1 && value < 2 ** (8 * field.size);
+  /** Tell whether a field has one unsigned integer. */
+  isCount(field: Field | undefined): field is Field {
+    return this.numbers(field).length === 1;
   }
 
-  /** Replace the values of a field in a copy of the block. */
+  /** Replace the values of a field in a copy of the block, if the others fit into it. */
   write(output: Uint8Array, field: Field, numbers: readonly number[]): void {
     const size = field.size / field.count;
+    if (numbers.some((number) => number >= 2 ** (8 * size))) return;
     const view = new DataView(output.buffer, output.byteOffset, output.length);
     numbers.forEach((number, index) => {
       const at = field.offset + size * index;
@@ -170,8 +171,8 @@ export function makeUpright(block: Bytes, turn: Turn): Bytes {
       continue;
     }
     // A resolution is no count of pixels.
-    if (tiff.isCount(width, turn.height)) tiff.write(output, width, [turn.height]);
-    if (tiff.isCount(height, turn.width)) tiff.write(output, height, [turn.width]);
+    if (tiff.isCount(width)) tiff.write(output, width, [turn.height]);
+    if (tiff.isCount(height)) tiff.write(output, height, [turn.width]);
   }
   return output;
 }
@@ -198,7 +199,7 @@ export function cut(block: Bytes, change: Cut): Bytes {
   for (const pair of pairs) {
     [change.newWidth, change.newHeight].forEach((side, index) => {
       const field = pair[index];
-      if (tiff.isCount(field, side)) tiff.write(output, field, [side]);
+      if (tiff.isCount(field)) tiff.write(output, field, [side]);
     });
   }
   for (const tag of removed) removeEntry(output, offset, tag);

@@ -156,6 +156,9 @@ export function resultWarnings(source: SourceFile, look: Pick<Look, "format">): 
     lost.push(`the resolution is lost: a ${format} holds 1 to ${maximum} pixels per ${unit}`);
   }
   if (format === "JPEG") {
+    if ((metadata.exif?.length ?? 0) > jpeg.MAX_EXIF) {
+      lost.push("EXIF takes several segments of the JPEG, of which many programs read one");
+    }
     const chunks = metadata.pngChunks.filter((chunk) => !COLOR_CHUNKS.includes(chunkName(chunk)));
     const names = describeChunks(chunks).join(", ");
     if (names) lost.push(`chunks of the PNG are lost: ${names}`);

@@ -3,6 +3,7 @@
 // Follows Adobe's Photoshop File Formats Specification (2019), sections "Image Resource Blocks" and
 // "Path resource format".
 
+import { roundHalfEven } from "../engine/numbers.ts";
 import { type Bytes, join, pack32, u16, u32 } from "./bytes.ts";
 import type { Cut, Turn } from "./turning.ts";
 
@@ -98,44 +99,50 @@ function replaceContent(block: Bytes, content: Bytes, replacement: Bytes): Bytes
   return join([header, pack32(replacement.length), replacement, padding]);
 }
 
-/** Change the points of a path: records of 26 bytes, those of a knot with three points. */
-function mapPath(
+/**
+ * Move the points of a path: records of 26 bytes, those of a knot with three points.
+ *
+ * @returns The path, and whether all points fit into it; a knot with one that does not stays.
+ */
+function movePath(
   content: Bytes,
-  move: (x: number, y: number) => readonly [number, number],
-): Bytes | null {
+  move: (x: number, y: number) => readonly number[],
+): [Bytes, boolean] {
   const output = content.slice();
   const view = new DataView(output.buffer);
+  let fits = true;
   for (let start = 0; start + 26 <= content.length; start += 26) {
     if (!KNOTS.includes(u16(content, start))) continue;
-    for (let at = start + 2; at < start + 26; at += 8) {
+    const places = [start + 2, start + 10, start + 18];
+    const moved = places.flatMap((at) => {
       const [x, y] = move(view.getInt32(at + 4), view.getInt32(at));
-      if (!fits32(x) || !fits32(y)) return null;
-      view.setInt32(at, y);
-      view.setInt32(at + 4, x);
+      return [y, x];
+    });
+    if (moved.every(fits32)) {
+      moved.forEach((number, index) => view.setInt32(start + 2 + 4 * index, number));
+    } else {
+      fits = false;
     }
   }
-  return output;
+  return [output, fits];
 }
 
 function turnPath(content: Bytes, turn: Turn): Bytes {
   const extents = [FRACTION, FRACTION] as const;
-  const move = (x: number, y: number) => {
-    const [left, top] = turn.moveBox([x, y, 0, 0], extents);
-    return [left, top] as const;
-  };
-  return mapPath(content, move) ?? content;
+  return movePath(content, (x, y) => turn.moveBox([x, y, 0, 0], extents))[0];
 }
 
 /** Move the points of a path, which may lie outside; null if one is too far out. */
 function cutPath(content: Bytes, change: Cut): Bytes | null {
-  return mapPath(content, (x, y) => {
+  const [path, fits] = movePath(content, (x, y) => {
     const place = [(x * change.width) / FRACTION, (y * change.height) / FRACTION] as const;
     const [a, b] = change.movePoint(...place);
     return [
-      Math.round((a * FRACTION) / change.newWidth),
-      Math.round((b * FRACTION) / change.newHeight),
+      roundHalfEven((a * FRACTION) / change.newWidth),
+      roundHalfEven((b * FRACTION) / change.newHeight),
     ];
   });
+  return fits ? path : null;
 }
 
 /** Turn guides: a header of 16 bytes, then position and direction (0: vertical) of each. */

@@ -46,7 +46,9 @@ export function readHeader(data: Bytes): JpegHeader | null {
     else if (marker === DQT) readTables(segment, tables);
     else if (isFrame(marker) && segment.length >= 10) frame ??= segment;
     else if (marker === APP0 && hasAt(segment, "JFIF\0", 4)) hasJfif = true;
-    else if (marker === APP14 && hasAt(segment, "Adobe", 4)) transform = segment[ADOBE_TRANSFORM];
+    else if (marker === APP14 && hasAt(segment, "Adobe", 4)) {
+      transform = segment[ADOBE_TRANSFORM] ?? null;
+    }
   }
   if (!frame) return null;
   const components = Array.from({ length: frame[9] }, (_, index) => {

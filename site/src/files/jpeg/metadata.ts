@@ -66,6 +66,8 @@ const UNUSUAL_EXIF = /^[^]{0,4}exif\0\0?(?=II|MM)/iu;
 const CREDENTIALS = ["c2pa", "cai\0"];
 const PREVIEW_MARKERS = [0xe3, 0xe4, 0xe5];
 const PREVIEW_PART = 60_000; // bytes of a segment of a preview that goes on in the next one
+/** Bytes of EXIF in one segment. */
+export const MAX_EXIF = MAX_CONTENT - exif.PREFIX.length;
 const MAX_XMP = 65502; // by Adobe's specification
 const UNITS = ["", "inch", "cm"] as const;
 const MP_ENTRIES = 0xb002;
@@ -212,12 +214,13 @@ class Found {
       this.warnings.push("the colour profile is incomplete and dropped");
     }
     const resources = join(this.photoshop);
+    const iptc = findIptc(resources);
     return makeMetadata({
       exif: blocks[0] ?? null,
       xmp: packet,
       icc: profile,
       photoshop: resources.length ? resources : null,
-      iptc: findIptc(resources),
+      iptc: iptc?.length ? iptc : null,
       density: this.density,
       comments: this.comments,
       jpegSegments: [...this.others, ...this.keptBoxes()],
@@ -263,7 +266,7 @@ export function writeMetadata(data: Bytes, metadata: Metadata): Bytes[] {
   }
   const added: Bytes[] = [];
   const prefix = fromBinary(exif.PREFIX);
-  for (const part of split(metadata.exif, MAX_CONTENT - prefix.length)) {
+  for (const part of split(metadata.exif, MAX_EXIF)) {
     added.push(makeSegment(APP1, prefix, part));
   }
   if (metadata.xmp) {
@@ -330,7 +333,9 @@ function dropTrailers(metadata: Metadata, data: Bytes, previews: readonly number
   if (video !== undefined) {
     warn("the video behind the image is dropped");
   } else if (start < data.length) {
-    const size = data.length - start;
+    let end = data.length;
+    while (isPadding(data, end - 1)) end -= 1;
+    const size = end - start;
     const [what, verb] = size === 1 ? ["1 byte", "is"] : [`${size} bytes`, "are"];
     warn(`${what} behind the end of the image ${verb} dropped`);
   }

@@ -2,7 +2,7 @@
 //
 // Follows PNG, third edition, and its register of extensions.
 
-import { unzlibSync, zlibSync } from "fflate";
+import { Unzlib, zlibSync } from "fflate";
 
 import {
   type Bytes,
@@ -28,6 +28,8 @@ export const [GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA] = [0, 2, 3, 4, 6];
 const KEPT = [...COLOR_CHUNKS, ...TEXT_CHUNKS, "tIME", "sCAL", "sTER"];
 const RAW_PROFILE = "raw profile type ";
 const HEX_LINE = 72;
+const MAX_INFLATED = 2 ** 26; // bytes of a profile or a text
+const STEP = 1 << 14; // bytes that are decompressed at once
 /** Colour type to the channels that sBIT counts. */
 const CHANNELS: Record<number, number> = { 0: 1, 2: 3, 3: 3, 4: 2, 6: 4 };
 
@@ -88,14 +90,24 @@ export const isIntact = (chunk: Bytes): boolean =>
   chunk.length === u32(chunk, 0) + 12 &&
   crc32(chunk.subarray(4, -4)) === u32(chunk, chunk.length - 4);
 
-/** Decompress a profile or a text; null if the data are damaged or empty. */
+/** Decompress a profile or a text; null if the data are damaged, empty or too long. */
 export function inflate(data: Bytes): Bytes | null {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  const stream = new Unzlib((part) => {
+    parts.push(part);
+    length += part.length;
+  });
   try {
-    const inflated = unzlibSync(data);
-    return inflated.length && endsWithSum(data, inflated) ? inflated : null;
+    for (let start = 0; start < data.length && length <= MAX_INFLATED; start += STEP) {
+      stream.push(data.subarray(start, start + STEP));
+    }
   } catch {
     return null; // fflate throws errors of several types
   }
+  if (!length || length > MAX_INFLATED) return null;
+  const inflated = join(parts);
+  return endsWithSum(data, inflated) ? inflated : null;
 }
 
 /** Read IHDR, the first chunk, and the palette. */
@@ -145,7 +157,7 @@ export function readRawProfile({ keyword, data }: Text): [string, Bytes] | null 
   if (!keyword.toLowerCase().startsWith(RAW_PROFILE)) return null;
   const [, , length, ...lines] = toBinary(data).split("\n");
   const digits = lines.join("").replace(/[ \t\r\f\v]/gu, "");
-  if (!/^([0-9a-f]{2})*$/iu.test(digits) || Number(length) !== digits.length / 2) return null;
+  if (!/^[0-9a-f]*$/iu.test(digits) || Number(length) !== digits.length / 2) return null;
   const content = new Uint8Array(digits.length / 2);
   content.forEach((_, index) => {
     content[index] = parseInt(digits.slice(2 * index, 2 * index + 2), 16);

@@ -130,7 +130,7 @@ function addDescription(
   values: readonly (readonly [string, string, string, string])[],
 ): Edit {
   const start = packet.slice(rdf.start, rdf.valueStart);
-  const name = /^<([^ \t\n\r\f\v>]*)/u.exec(start)![1];
+  const name = /^<([^ \t\n\r\f\v/>]*)/u.exec(start)![1];
   const prefix = name.slice(0, Math.max(0, name.lastIndexOf(":")));
   const rdfPrefix = prefix || "rdf";
   let line = `\n<${rdfPrefix}:Description ${rdfPrefix}:about=${subject(packet, root)}`;

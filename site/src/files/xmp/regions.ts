@@ -29,18 +29,24 @@ const OF_WHOLE_PHOTOS: Record<string, string> = {
  * Regions given by their centre (MWG guidelines 2.0, section 5.9): their property, to the size of
  * the photo that they are for, the namespace of its sides, and that of a region's position.
  */
-const REGIONS: Record<string, readonly [string, string, string]> = {
-  "http://www.metadataworkinggroup.com/schemas/regions/Regions": [
-    "http://www.metadataworkinggroup.com/schemas/regions/AppliedToDimensions",
-    "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
-    "http://ns.adobe.com/xmp/sType/Area#",
+const REGIONS: ReadonlyMap<string, readonly [string, string, string]> = new Map([
+  [
+    "http://www.metadataworkinggroup.com/schemas/regions/Regions",
+    [
+      "http://www.metadataworkinggroup.com/schemas/regions/AppliedToDimensions",
+      "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
+      "http://ns.adobe.com/xmp/sType/Area#",
+    ],
   ],
-  "http://ns.acdsee.com/regions/Regions": [
-    "http://ns.acdsee.com/regions/AppliedToDimensions",
-    "http://ns.acdsee.com/sType/Dimensions#",
-    "http://ns.acdsee.com/sType/Area#",
+  [
+    "http://ns.acdsee.com/regions/Regions",
+    [
+      "http://ns.acdsee.com/regions/AppliedToDimensions",
+      "http://ns.acdsee.com/sType/Dimensions#",
+      "http://ns.acdsee.com/sType/Area#",
+    ],
   ],
-};
+]);
 /** Microsoft's: left, top, width and height, between 0 and 1. */
 const RECTANGLE = "http://ns.microsoft.com/photo/1.2/t/Region#Rectangle";
 const ITEM = `${RDF}li`;
@@ -56,8 +62,9 @@ export function turnRegions(packet: string, root: Node, turn: Turn): Edit[] {
   const found = new Map<string, Node>();
   for (const node of properties(root)) {
     if (!found.has(node.name)) found.set(node.name, node);
-    if (node.name in REGIONS) {
-      edits.push(...turnCentres(packet, node, turn, REGIONS[node.name]));
+    const regions = REGIONS.get(node.name);
+    if (regions) {
+      edits.push(...turnCentres(packet, node, turn, regions));
     } else if (SUBJECTS.includes(node.name)) {
       edits.push(...turnSubject(packet, node, turn));
     } else if (node.name === `${IPTC}ImageRegion`) {
@@ -117,7 +124,8 @@ export function cutRegions(packet: string, root: Node, cut: Cut): [Edit[], strin
     } else if (node.name === `${IPTC}ImageRegion`) {
       edits.push(...cutItems(packet, outermost(node, ITEM), cutBoundaries, cut));
     } else {
-      if (node.name in REGIONS) edits.push(...cutDimensions(packet, node, cut));
+      const regions = REGIONS.get(node.name);
+      if (regions) edits.push(...cutDimensions(packet, node, cut, regions));
       edits.push(...cutItems(packet, outermost(node, ITEM), cutAreas, cut));
     }
   }
@@ -125,15 +133,26 @@ export function cutRegions(packet: string, root: Node, cut: Cut): [Edit[], strin
 }
 
 /** Return the descendants of a name that are in no other one. */
-const outermost = (root: Node, name: string): Node[] =>
-  root.children.flatMap((node) => (node.name === name ? [node] : outermost(node, name)));
+function outermost(root: Node, name: string): Node[] {
+  const found: Node[] = [];
+  const nodes = root.children.toReversed();
+  for (let node = nodes.pop(); node; node = nodes.pop()) {
+    if (node.name === name) found.push(node);
+    else nodes.push(...node.children.toReversed());
+  }
+  return found;
+}
 
 /** Return edits that move the positions in items, and remove those that are cut off (null). */
 const cutItems = (packet: string, items: readonly Node[], move: Move, cut: Cut): Edit[] =>
   items.flatMap((item) => move(packet, item, cut) ?? (item.end ? [remove(item)] : []));
 
-function cutDimensions(packet: string, regions: Node, cut: Cut): Edit[] {
-  const [dimensions, sides] = REGIONS[regions.name];
+function cutDimensions(
+  packet: string,
+  regions: Node,
+  cut: Cut,
+  [dimensions, sides]: readonly [string, string, string],
+): Edit[] {
   const size = regions.search(dimensions);
   const scales = { w: cut.newWidth / cut.width, h: cut.newHeight / cut.height };
   return Object.entries(scales).flatMap(([name, scale]) => {
@@ -153,7 +172,7 @@ function cutAreas(packet: string, item: Node, cut: Cut): Edit[] | null {
       if (!box) return null;
       edits.push([node.valueStart, node.valueEnd, box.map(format).join(", ")]);
     }
-    for (const [, , area] of Object.values(REGIONS)) {
+    for (const [, , area] of REGIONS.values()) {
       const values = positionOf(node, area, ["x", "y", "w", "h"]);
       const numbers = readNumbers(packet, values);
       if (!numbers.length) continue;

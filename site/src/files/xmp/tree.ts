@@ -130,14 +130,14 @@ export function parse(packet: string): Node {
         stack.push([name, element, namespaces]);
       }
     } else if (isOpen.get(closed)) {
-      let opened: string | null = null;
+      let [opened, element] = stack.pop()!;
+      count(opened, -1);
       while (opened !== closed) {
-        const [last, element] = stack.pop()!;
-        opened = last;
-        count(last, -1);
-        element.valueEnd = tag.index;
-        element.end = tag.index + text.length;
+        [opened, element] = stack.pop()!; // what is in it was not closed
+        count(opened, -1);
       }
+      element.valueEnd = tag.index;
+      element.end = tag.index + text.length;
     }
   }
   return root;
