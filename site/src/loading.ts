@@ -26,7 +26,11 @@ const SIMD_MODULE = new Uint8Array([
 
 const $ = <Type extends HTMLElement>(id: string) => document.getElementById(id) as Type;
 
-/** Return the files of the engine; it waits for the user where that fails, and never throws. */
+/**
+ * Return the files of the engine; where they cannot be loaded, it waits for the user.
+ *
+ * @throws {TypeError} If they cannot be unpacked.
+ */
 export async function loadEngine(): Promise<EngineFiles> {
   if (!isSupported()) {
     showFailure(t("engine.unsupported"));
@@ -59,7 +63,7 @@ export async function loadEngine(): Promise<EngineFiles> {
   clearTimeout(timer);
   $("engine").hidden = true;
   const [runtimeFile, modelFile] = await Promise.all(downloads.map((download) => download.read()));
-  startOffline([
+  void startOffline([
     [runtime.url, runtimeFile],
     [model.url, modelFile],
   ]);

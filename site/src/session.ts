@@ -25,20 +25,20 @@ export interface Session {
 
 /** Return the session of this tab, a new one if there is none. */
 export async function openSession(): Promise<Session> {
-  const known = sessionStorage.getItem(KEY);
+  const known = readTab(KEY);
   // A copy of a tab has the key too, but not the lock.
   const database = navigator.locks ? await openDatabase().catch(() => null) : null;
   const isBack = Boolean(known && database && (await claim(known)));
   const id = isBack ? known! : createKey();
-  sessionStorage.setItem(KEY, id);
+  writeTab(KEY, id);
   if (database && !isBack) await claim(id);
   let store = database && new Store(database, id);
   const kept = (await store?.open(isBack).catch(() => (store = null))) ?? null;
   const photos = new Map((kept ?? []).map((photo) => [photo.id, photo]));
-  const crashed = photos.get(sessionStorage.getItem(WORKING) ?? "");
+  const crashed = photos.get(readTab(WORKING) ?? "");
   if (crashed) crashed.failure = crash(crashed.name);
-  sessionStorage.removeItem(WORKING);
-  window.addEventListener("pagehide", () => sessionStorage.removeItem(WORKING));
+  writeTab(WORKING, null);
+  window.addEventListener("pagehide", () => writeTab(WORKING, null));
   return {
     photos,
     gone: goneOf(known !== null && !kept, isBack, store !== null),
@@ -51,11 +51,27 @@ export async function openSession(): Promise<Session> {
       for (const id of ids ?? [...photos.keys()]) photos.delete(id);
       store?.delete(ids);
     },
-    setWorking(id) {
-      if (id) sessionStorage.setItem(WORKING, id);
-      else sessionStorage.removeItem(WORKING);
-    },
+    setWorking: (id) => writeTab(WORKING, id),
   };
+}
+
+/** Read a value of the storage of this tab; null: there is none. */
+function readTab(key: string): string | null {
+  try {
+    return sessionStorage.getItem(key);
+  } catch {
+    return null; // the user has forbidden storage
+  }
+}
+
+/** Write a value into the storage of this tab; null: remove it. */
+function writeTab(key: string, value: string | null): void {
+  try {
+    if (value === null) sessionStorage.removeItem(key);
+    else sessionStorage.setItem(key, value);
+  } catch {
+    // The user has forbidden storage.
+  }
 }
 
 function goneOf(isMissing: boolean, isBack: boolean, isKept: boolean): Gone {

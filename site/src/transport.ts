@@ -46,9 +46,12 @@ async function start(): Promise<void> {
     },
     memory: memory < SMALL_MEMORY ? 96e6 : 256e6,
   });
-  void loadEngine().then(({ runtime, model }) => {
-    if (worker === current) post({ type: "engine", runtime, model }, [runtime, model]);
-  });
+  loadEngine().then(
+    ({ runtime, model }) => {
+      if (worker === current) post({ type: "engine", runtime, model }, [runtime, model]);
+    },
+    (error: unknown) => void restart(current, `its engine cannot be unpacked: ${error}`, null),
+  );
 }
 
 /** Start another worker in place of one that is dead or cannot go on; the page asks it again. */

@@ -10,7 +10,13 @@ const cancels = new Map<number, () => void>(); // of the requests that are being
 let server: Server;
 let startEngine: (colorizer: Promise<Colorizer>) => void;
 
-initCodecs(async (file) => (await fetch(new URL(file, import.meta.url))).arrayBuffer());
+initCodecs(async (file) => {
+  const response = await fetch(new URL(file, import.meta.url));
+  if (!response.ok) {
+    throw new Error(`${file} cannot be loaded, status ${response.status}; load the page again`);
+  }
+  return response.arrayBuffer();
+});
 
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   switch (data.type) {

@@ -200,6 +200,7 @@ test("a look is checked, saved and kept", async () => {
     [{ strength: "1" }, "strength is '1'; it has to be a number"],
     [{ turn: 45 }, "turn is 45; it has to be 0, 90, 180 or 270, in degrees clockwise"],
     [{ colour: 1 }, "there is no option 'colour'; it has to be one of saturation"],
+    [JSON.parse('{"toString": 1}'), "there is no option 'toString'; it has to be one of"],
     [{ model: "other" }, "there is no model 'other'; it has to be"],
     [{ hints: [{ x: 99, y: 1, color: "red" }] }, "lies outside the photo of 96x64 pixels"],
     [{ crop: [0, 0, 97, 10] }, "reaches out of the photo of 96x64"],
@@ -292,7 +293,7 @@ test("an archive has the results, their hints, and what is missing", async () =>
   for (const name of ["a-color.jpg", "a.jpg.hints.json", "a-color (2).jpg", "NOT COLORIZED.txt"]) {
     expect(text).toContain(name);
   }
-  expect(text).toContain("b.jpg: b.jpg is not ready");
+  expect(text).toContain("b.jpg: it is not ready");
   const state = (await ask(`archives/${id}`)).json;
   expect(state).toMatchObject({ done: 3, failed: ["b.jpg"], finished: true, stopped: false });
   expect((await ask(`archives/${id}/photochrom.zip`)).status).toBe(409);
@@ -339,6 +340,41 @@ test.each([0, 1])("an archive lacks photo %i, which is removed while it is made"
   expect(state).toMatchObject({ done: 2, failed: [removed], finished: true, stopped: false });
 });
 
+test("an archive that is being made is kept, however many others are started", async () => {
+  const { ask, add } = start();
+  const { id: photo } = await add(await makeFile());
+  const request = { method: "POST", json: { photos: [{ id: photo, look: {} }] } };
+  const { id } = (await ask("archives", request)).json;
+  const zip = ask(`archives/${id}/photochrom.zip`);
+  for (let count = 0; count < 5; count++) await ask("archives", request);
+  expect((await zip).status).toBe(200);
+});
+
+test("an archive ends if its work breaks the engine", async () => {
+  const { ask, add } = start();
+  const { id: photo } = await add(await makeFile());
+  const look = { hints: [{ x: 3, y: 4, color: "red" }] };
+  const request = { method: "POST", json: { photos: [{ id: photo, look }] } };
+  const { id } = (await ask("archives", request)).json;
+  const { predict } = colorizer;
+  const cause = new WebAssembly.RuntimeError("unreachable");
+  colorizer.predict = () => Promise.reject(new Error("the network failed", { cause }));
+  expect((await ask(`archives/${id}/photochrom.zip`)).status).toBe(500);
+  colorizer.predict = predict;
+  expect((await ask(`archives/${id}`)).json).toMatchObject({ finished: true, stopped: true });
+});
+
+test("versions and a crop of a query are checked", async () => {
+  const { ask, add } = start();
+  const { id } = await add(await makeFile());
+  const large = await ask(`photos/${id}/versions?size=4000`);
+  expect(large.status).toBe(400);
+  expect(large.json.detail).toContain("size is 4000; for this photo of 96x64 pixels");
+  const empty = await ask(`photos/${id}/after?crop=,,9,9`);
+  expect(empty.status).toBe(400);
+  expect(empty.json.detail).toContain("crop is ',,9,9'; it has to be left, top, width and height");
+});
+
 test("a lack of memory is said as such", async () => {
   const { ask, add } = start();
   const { id } = await add(await makeFile());
@@ -360,6 +396,41 @@ test("a broken module is reported, so that the worker is started again", async (
   const cause = new WebAssembly.RuntimeError("unreachable");
   colorizer.predict = () => Promise.reject(new Error("the network failed", { cause }));
   await ask(`photos/${id}/after?hints=1,1,red`);
+  colorizer.predict = predict;
+  expect(posted).toContainEqual({ type: "broken", error: "the network failed", photo: id });
+});
+
+test("a broken module is reported, although the request was cancelled meanwhile", async () => {
+  const { ask, add } = start();
+  const { id } = await add(await makeFile());
+  const { predict } = colorizer;
+  const cause = new WebAssembly.RuntimeError("unreachable");
+  const cancel = new AbortController();
+  colorizer.predict = () => {
+    cancel.abort();
+    return Promise.reject(new Error("the network failed", { cause }));
+  };
+  await ask(`photos/${id}/after?hints=1,1,red`, {}, cancel.signal);
+  colorizer.predict = predict;
+  expect(posted).toContainEqual({ type: "broken", error: "the network failed", photo: id });
+});
+
+test("a broken module is reported, although the photo was removed meanwhile", async () => {
+  const { ask } = start();
+  const { predict } = colorizer;
+  const cause = new WebAssembly.RuntimeError("unreachable");
+  let id = "";
+  const removed = new Promise<void>((resolve) => {
+    colorizer.predict = async () => {
+      await ask(`photos/${id}`, { method: "DELETE" });
+      resolve();
+      throw new Error("the network failed", { cause });
+    };
+  });
+  const file = await makeFile();
+  id = (await ask("photos?name=a.jpg", { method: "POST", file })).json.id;
+  await removed;
+  await new Promise((resolve) => setTimeout(resolve));
   colorizer.predict = predict;
   expect(posted).toContainEqual({ type: "broken", error: "the network failed", photo: id });
 });

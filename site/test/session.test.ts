@@ -142,6 +142,21 @@ test.each([true, false])("a database that fails is no longer used, if closed: %s
   expect(log).toHaveBeenCalledOnce();
 });
 
+test("a tab whose user has forbidden storage has a session of its own", async () => {
+  const forbid = () => {
+    throw new DOMException("the operation is insecure", "SecurityError");
+  };
+  vi.stubGlobal("sessionStorage", { getItem: forbid, setItem: forbid, removeItem: forbid });
+  vi.stubGlobal("indexedDB", { open: forbid });
+  const session = await openSession();
+  expect([session.gone, session.photos.size]).toEqual([null, 0]);
+  session.keep(makePhoto("a"));
+  session.setWorking("a");
+  session.setWorking(null);
+  window.dispatchEvent(new Event("pagehide"));
+  expect([...session.photos.keys()]).toEqual(["a"]);
+});
+
 test("a database that cannot be read is not used", async () => {
   await openSession();
   failure = new DOMException("the connection is lost", "UnknownError");

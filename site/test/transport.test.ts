@@ -4,6 +4,7 @@ import type { FromWorker, KeptPhoto, ToWorker } from "../src/protocol.ts";
 
 let workers: FakeWorker[];
 let photos: Map<string, KeptPhoto>;
+let load: () => Promise<never>;
 let transport: typeof import("../src/transport.ts");
 
 class FakeWorker {
@@ -21,7 +22,7 @@ class FakeWorker {
   terminate() {}
 }
 
-vi.mock("../src/loading.ts", () => ({ loadEngine: () => new Promise(() => {}) }));
+vi.mock("../src/loading.ts", () => ({ loadEngine: () => load() }));
 vi.mock("../src/session.ts", () => ({
   openSession: async () => ({
     photos,
@@ -53,6 +54,7 @@ async function poll(): Promise<void> {
 
 beforeEach(async () => {
   workers = [];
+  load = () => new Promise(() => {});
   photos = new Map([["a", { id: "a", name: "a.jpg", failure: null } as KeptPhoto]]);
   vi.spyOn(console, "error").mockImplementation(() => {});
   vi.stubGlobal("Worker", FakeWorker);
@@ -91,4 +93,16 @@ test("workers that have made something are not counted", async () => {
   }
   expect(workers).toHaveLength(5);
   await poll();
+});
+
+test("an engine that cannot be unpacked is said, after some attempts", async () => {
+  vi.resetModules();
+  load = () => Promise.reject(new TypeError("the compressed data were not valid"));
+  transport = await import("../src/transport.ts");
+  const response = await transport.send("photos");
+  await finish();
+  expect([500, 503]).toContain(response.status);
+  const last = await transport.send("photos");
+  expect(last.status).toBe(500);
+  expect((await last.json()).detail).toContain("the engine cannot be started in this browser");
 });

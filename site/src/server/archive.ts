@@ -4,7 +4,6 @@ import { ZipWriter, outputName, safeName, uniqueName } from "../files/index.ts";
 import { PhotoError } from "../types.ts";
 import type { Look } from "../types.ts";
 import { asPhotoError, isBroken } from "./errors.ts";
-import { checkReady } from "./pictures.ts";
 import type { PagePhoto, Pictures } from "./pictures.ts";
 import { RANK } from "./queue.ts";
 
@@ -27,6 +26,11 @@ export class Archive {
 
   constructor(items: ArchiveItem[]) {
     this.#items = items;
+  }
+
+  /** Whether it is being made. */
+  get isActive(): boolean {
+    return this.isStarted && !this.#isFinished;
   }
 
   /** Return the progress, for JSON. */
@@ -53,6 +57,18 @@ export class Archive {
    */
   async make(pictures: Pictures, isThere: (photo: PagePhoto) => boolean): Promise<Blob> {
     this.isStarted = true;
+    try {
+      return await this.#makeZip(pictures, isThere);
+    } catch (error) {
+      this.#stop.abort();
+      throw error;
+    } finally {
+      this.#isFinished = true;
+      this.#name = null;
+    }
+  }
+
+  async #makeZip(pictures: Pictures, isThere: (photo: PagePhoto) => boolean): Promise<Blob> {
     const zip = new ZipWriter();
     const names = new Set<string>();
     const missing: string[] = [];
@@ -65,7 +81,7 @@ export class Archive {
       try {
         signal.throwIfAborted();
         checkThere(photo);
-        checkReady(photo);
+        if (photo.status !== "ready") throw new PhotoError("it is not ready");
         const result = await pictures.result(photo, look, signal, RANK.archive);
         checkThere(photo);
         await zip.add(uniqueName(safeName(this.#name), names), result);
@@ -87,8 +103,6 @@ export class Archive {
       this.#done++;
     }
     if (missing.length) await zip.add(MISSING, new Blob(missing));
-    this.#isFinished = true;
-    this.#name = null;
     return zip.finish();
   }
 }

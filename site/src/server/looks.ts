@@ -73,11 +73,15 @@ export function lookFromQuery(query: URLSearchParams): Look {
 
 function parse(key: Key, text: string): unknown {
   if (key === "hints") return hintsFromQuery(text);
-  if (key === "crop") return text.split(",").map(Number);
+  if (key === "crop") return text.split(",").map(parseNumber);
   if (key === "model" || key === "format") return text;
-  if (key === "mark" || key === "truncated") return { true: true, false: false }[text] ?? text;
-  return Number.isNaN(Number(text)) ? text : Number(text);
+  if (text === "true" || text === "false") return text === "true";
+  return parseNumber(text);
 }
+
+/** Return the number that a text is, any other text as it is. */
+const parseNumber = (text: string): number | string =>
+  text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
 
 /** Return a look with some values of JSON. */
 export function changeLook(look: Look, changes: unknown): Look {
@@ -88,7 +92,7 @@ export function changeLook(look: Look, changes: unknown): Look {
 
 function validate(values: Record<string, unknown>): Look {
   for (const [key, value] of Object.entries(values)) {
-    if (!(key in KINDS)) {
+    if (!Object.hasOwn(KINDS, key)) {
       const keys = Object.keys(KINDS).join(", ");
       throw new PhotoError(`there is no option '${key.slice(0, 40)}'; it has to be one of ${keys}`);
     }

@@ -24,7 +24,7 @@ import type { KeptPhoto, ModelChoice } from "../protocol.ts";
 import { PhotoError } from "../types.ts";
 import type { Hint, Look, Photo, Planes, Rectangle } from "../types.ts";
 import { Cache } from "./cache.ts";
-import { HttpError, describeFailure } from "./errors.ts";
+import { describeFailure, isBroken } from "./errors.ts";
 import { DEFAULT_LOOK, checkFit, geometryKey, maxSize } from "./looks.ts";
 import { RANK } from "./queue.ts";
 import type { Pause, Queue } from "./queue.ts";
@@ -91,7 +91,7 @@ export class Pictures {
       await this.#run(RANK.preparation, photo, (pause) => this.#prepare(photo, pause), signal);
       photo.status = "ready";
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted && !isBroken(error)) return;
       this.onFault(error, photo);
       photo.status = "failed";
       photo.failure = describeFailure(error, photo.name);
@@ -224,8 +224,9 @@ export class Pictures {
         RANK.versions,
         photo,
         async (pause) => {
-          const prepared = await this.#prepared(photo, look, pause);
           const colorizer = pausing(await this.#colorizer, pause);
+          checkFit(look, photo.info!, colorizer.network.size);
+          const prepared = await this.#prepared(photo, look, pause);
           return hintVersions(colorizer, prepared, look.hints, look, [width, height]);
         },
         signal,
@@ -389,9 +390,4 @@ function checkRegion(region: Rectangle, [width, height]: [number, number]): void
       `the region has ${w}x${h} pixels; it has to have at most ${MAX_REGION}x${MAX_REGION}`,
     );
   }
-}
-
-/** Throw if a photo is not ready. */
-export function checkReady(photo: PagePhoto): void {
-  if (photo.status !== "ready") throw new HttpError(409, `${photo.name} is not ready`);
 }

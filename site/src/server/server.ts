@@ -8,12 +8,12 @@ import type { Rectangle } from "../types.ts";
 import { Archive } from "./archive.ts";
 import { HttpError, asPhotoError, isBroken } from "./errors.ts";
 import { DEFAULT_LOOK, changeLook, checkFit, checkLook, lookFromQuery } from "./looks.ts";
-import { MAX_REGION, PREVIEW_SIZE, Pictures, THUMBNAIL_SIZE, checkReady } from "./pictures.ts";
+import { MAX_REGION, PREVIEW_SIZE, Pictures, THUMBNAIL_SIZE } from "./pictures.ts";
 import type { PagePhoto } from "./pictures.ts";
 import { Queue } from "./queue.ts";
 
 const MAX_PHOTOS = 500;
-const MAX_ARCHIVES = 4;
+const MAX_ARCHIVES = 4; // besides those that are being made
 
 export interface PageRequest {
   method: string;
@@ -99,7 +99,9 @@ export class Server {
       if (kind === "archives") return await this.#handleArchive(id, action, request.method);
       throw new HttpError(404, `there is no ${url.pathname}`);
     } catch (error) {
-      if (signal?.aborted) return json({ detail: "the request was cancelled" }, 499);
+      if (signal?.aborted && !isBroken(error)) {
+        return json({ detail: "the request was cancelled" }, 499);
+      }
       this.#report(error, kind === "photos" ? id : null);
       return json({ detail: (error as Error).message }, statusOf(error));
     }
@@ -172,7 +174,7 @@ export class Server {
       return json(this.#describe(photo));
     }
     const look = checkLook(lookFromQuery(query), this.#model);
-    checkReady(photo);
+    if (photo.status !== "ready") throw new HttpError(409, `${photo.name} is not ready`);
     const number = (key: string) => Number(query.get(key));
     const size = (most: number) => Math.min(most, Number(query.get("max_size") ?? most));
     switch (action) {
@@ -217,8 +219,9 @@ export class Server {
     });
     const id = createId();
     this.#archives.set(id, new Archive(items));
-    const [oldest] = this.#archives.keys();
-    if (this.#archives.size > MAX_ARCHIVES) this.#archives.delete(oldest);
+    for (const [old, archive] of [...this.#archives].slice(0, -MAX_ARCHIVES)) {
+      if (!archive.isActive) this.#archives.delete(old);
+    }
     return json({ id }, 201);
   }
 
