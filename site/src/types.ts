@@ -18,12 +18,16 @@ export interface ColorSpace {
   isSrgb: boolean;
 }
 
-/** A decoded photo of 8 bits, upright. */
-export interface Photo {
+/** Pixels of 8 bits. */
+export interface Image {
   width: number;
   height: number;
   /** RGBA, row by row, not premultiplied: 4 * width * height. */
   pixels: Uint8ClampedArray;
+}
+
+/** A decoded photo, upright. */
+export interface Photo extends Image {
   /** Whether the file has one channel, so that R = G = B. */
   isGrey: boolean;
   /** Whether any pixel is not opaque. */

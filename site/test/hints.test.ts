@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it, test } from "vitest";
 import { SRGB } from "../src/engine/color.ts";
-import type { Colorizer, Prepared } from "../src/engine/colorizer.ts";
+import type { Colorizer, PreparedPhoto } from "../src/engine/colorizer.ts";
 import { isColored } from "../src/engine/detection.ts";
 import { drawHints, propagateHints } from "../src/engine/hinting.ts";
 import {
@@ -236,14 +236,14 @@ describe("versions", () => {
     "are those of Python for $look and $hints",
     async ({ look, size, result: [width, height], hints, versions }) => {
       const unhintedAb = predict(smallL);
-      const prepared: Prepared = { width, height, L, smallL, unhintedAb, ownAb: null };
+      const prepared: PreparedPhoto = { width, height, L, smallL, unhintedAb, ownAb: null };
       expect(await hintVersions(colorizer, prepared, hints, look, size)).toEqual(versions);
     },
   );
 
   it("are one if there is no room for more hints", async () => {
     const unhintedAb = predict(smallL);
-    const prepared: Prepared = { width: 120, height: 90, L, smallL, unhintedAb, ownAb: null };
+    const prepared: PreparedPhoto = { width: 120, height: 90, L, smallL, unhintedAb, ownAb: null };
     const hints = Array.from({ length: 198 }, (_, x) => ({ x: x % 100, y: 0, color: "red" }));
     const look = expected.versions[0].look as Look;
     expect(await hintVersions(colorizer, prepared, hints, look, [120, 90])).toEqual([hints]);

@@ -3,14 +3,14 @@ import { expect, test } from "vitest";
 
 import { type Bytes, fromBinary, isEqual, join, toBinary } from "../src/files/bytes.ts";
 import { convertDensity } from "../src/files/density.ts";
-import { cut as cropExif, makeUpright as turnExif } from "../src/files/exif.ts";
+import { crop as cropExif, makeUpright as turnExif } from "../src/files/exif.ts";
 import { readHeader } from "../src/files/jpeg/header.ts";
 import { readMetadata } from "../src/files/jpeg/metadata.ts";
 import { makeSegment } from "../src/files/jpeg/segments.ts";
 import { makeUpright as turnResources } from "../src/files/photoshop.ts";
 import { inflate, readRawProfile } from "../src/files/png/chunks.ts";
-import { Cut, Turn } from "../src/files/turning.ts";
-import { cut as cropXmp, makeUpright as turnXmp, setMark } from "../src/files/xmp/packet.ts";
+import { Crop, Turn } from "../src/files/turning.ts";
+import { crop as cropXmp, makeUpright as turnXmp, setMark } from "../src/files/xmp/packet.ts";
 
 const RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#";
 const IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/";
@@ -41,7 +41,7 @@ test("an element of XMP that is not closed is not removed with what follows it",
 test("an element with the name of a property of objects is kept", () => {
   const packet = describe("<constructor>1</constructor>");
   expect(toBinary(turnXmp(packet, new Turn(6, 8, 8)))).toBe(toBinary(packet));
-  const [cropped] = cropXmp(packet, new Cut(8, 8, 0, [0, 0, 4, 4]));
+  const [cropped] = cropXmp(packet, new Crop(8, 8, 0, [0, 0, 4, 4]));
   expect(toBinary(cropped)).toBe(toBinary(packet));
 });
 
@@ -100,7 +100,7 @@ test("the place of a subject that its field cannot hold stays as it is", () => {
   expect(turnExif(block, new Turn(3, 400, 300))).toEqual(block);
   expect(turnExif(block, new Turn(3, 200, 100))).toEqual(makeSubject(189, 79));
   const other = makeSubject(60, 200); // would be moved to 137, 284
-  expect(cropExif(other, new Cut(400, 300, -45, [0, 0, 400, 300]))).toEqual(other);
+  expect(cropExif(other, new Crop(400, 300, -45, [0, 0, 400, 300]))).toEqual(other);
 });
 
 test("a resolution is rounded as by Python", () => {

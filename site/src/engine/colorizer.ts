@@ -13,7 +13,7 @@ import { applyLines, fitLines, ZOOM } from "./upsampling.ts";
 const MAX_ASPECT_RATIO = 4; // of a network's input
 
 /** What predicting needs of a photo that was turned, straightened and cropped. */
-export interface Prepared {
+export interface PreparedPhoto {
   /** Of the photo, in px. */
   width: number;
   height: number;
@@ -39,7 +39,7 @@ export class Colorizer {
    *
    * Throws `PhotoError` if the size is out of range, and `ModelError` as `predictAb`.
    */
-  async prepare(photo: Photo, size: number | null = null): Promise<Prepared> {
+  async prepare(photo: Photo, size: number | null = null): Promise<PreparedPhoto> {
     checkOptions({ size });
     const { width, height } = photo;
     const [w, h] = this.inputSize(width, height, size);
@@ -60,7 +60,7 @@ export class Colorizer {
    * `ModelError` as `predictAb`.
    */
   async predict(
-    prepared: Prepared, hints: readonly PlacedHint[], space: ColorSpace,
+    prepared: PreparedPhoto, hints: readonly PlacedHint[], space: ColorSpace,
   ): Promise<Planes> {
     const { width, height, L, smallL } = prepared;
     const colors = await this.predictWithHints(prepared, hints, space);
@@ -73,7 +73,7 @@ export class Colorizer {
 
   /** Return ab of the network's size, shape (2, h, w), so that hints have their colours. */
   async predictWithHints(
-    { smallL, unhintedAb, ownAb }: Prepared, hints: readonly PlacedHint[], space: ColorSpace,
+    { smallL, unhintedAb, ownAb }: PreparedPhoto, hints: readonly PlacedHint[], space: ColorSpace,
   ): Promise<Planes> {
     if (hints.length === 0) return unhintedAb;
     if (!this.network.takesHints) throw noHintsError(this.network.name);
@@ -103,7 +103,7 @@ export class Colorizer {
 }
 
 /** Return ab that coefficients mean for a photo, shape (2, h, w). */
-export function abOf(prepared: Prepared, coefficients: Planes): Planes {
+export function abOf(prepared: PreparedPhoto, coefficients: Planes): Planes {
   const { width, height } = coefficients;
   return applyLines(coefficients, resizeArea(prepared.L, width, height));
 }

@@ -85,7 +85,7 @@ export function drawHints(
 }
 
 /** Return the error of a grey photo that is asked for its own colour. */
-export function noOriginalError(): PhotoError {
+function noOriginalError(): PhotoError {
   return new PhotoError(
     "a hint asks for the photo's original colour, but this photo is grey and has none; give a " +
       "colour, or neutral",

@@ -1,9 +1,9 @@
 // Known colours of places: parsing, checks, and where they come to lie in the result.
 // As photochrom.colorize.hints, with the same sentences.
 
-import { PhotoError, type Hint, type Look, type PlacedHint } from "../types.ts";
+import { PhotoError, type Hint, type PlacedHint } from "../types.ts";
 import { CSS_COLORS } from "./css_colors.ts";
-import { placeOf, resultSize } from "./geometry.ts";
+import { type Geometry, placeOf, resultSize } from "./geometry.ts";
 
 /** Of one photo. */
 export const MAX_HINTS = 200;
@@ -14,14 +14,12 @@ const COLORS =
   "a CSS name such as firebrick, a hex colour such as #b22222, original or neutral";
 const FORM = '[{"x": 410, "y": 220, "color": "firebrick"}]';
 
-type Geometry = Pick<Look, "turn" | "straighten" | "crop">;
-
 /**
  * Parse "x,y,color".
  *
  * @throws {PhotoError} If it has another form, or a value is not allowed.
  */
-export function parseHint(text: string): Hint {
+function parseHint(text: string): Hint {
   const parts = text.split(",").map((part) => part.trim());
   if (parts.length !== 3 || !parts.slice(0, 2).every((part) => /^[0-9]{1,9}$/.test(part))) {
     throw new PhotoError(

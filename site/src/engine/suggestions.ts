@@ -2,7 +2,7 @@
 
 import type { Planes } from "../types.ts";
 import { SRGB } from "./color.ts";
-import type { Prepared } from "./colorizer.ts";
+import type { PreparedPhoto } from "./colorizer.ts";
 import { differenceAtEqualLightness } from "./difference.ts";
 import { limitChroma } from "./gamut.ts";
 import { labToHex } from "./lab.ts";
@@ -68,7 +68,12 @@ const PAINTS: [Kind, number, number, number, number][] = [
  * @param x Place as a fraction of the width, 0 to 1.
  * @param y Place as a fraction of the height, 0 to 1.
  */
-export function suggestColors(prepared: Prepared, ab: Planes, x: number, y: number): Suggestion[] {
+export function suggestColors(
+  prepared: PreparedPhoto,
+  ab: Planes,
+  x: number,
+  y: number,
+): Suggestion[] {
   const { width, height, data } = prepared.smallL;
   const { data: small } = resizeArea(ab, width, height);
   const column = Math.min(Math.floor(x * width), width - 1);

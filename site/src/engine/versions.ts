@@ -3,7 +3,7 @@
 
 import type { Hint, Look, PlacedHint, Planes } from "../types.ts";
 import { SRGB } from "./color.ts";
-import type { Colorizer, Prepared } from "./colorizer.ts";
+import type { Colorizer, PreparedPhoto } from "./colorizer.ts";
 import { originOf } from "./geometry.ts";
 import { drawHints } from "./hinting.ts";
 import { MAX_HINTS, placeHints } from "./hints.ts";
@@ -54,7 +54,7 @@ const COLOR_RANGE = 18; // 0 to 255: mean shift keeps edges of more
  */
 export async function hintVersions(
   colorizer: Colorizer,
-  prepared: Prepared,
+  prepared: PreparedPhoto,
   hints: Hint[],
   look: Look,
   size: [number, number],
@@ -82,7 +82,7 @@ export async function hintVersions(
 /** Return the model's ab at a size and mirrored or not, of the shape for its own size. */
 async function predictVariant(
   colorizer: Colorizer,
-  prepared: Prepared,
+  prepared: PreparedPhoto,
   hints: PlacedHint[],
   scale: number,
   isMirrored: boolean,
@@ -192,7 +192,11 @@ class Region {
 }
 
 /** Return uncertain regions without hints, the most uncertain first. */
-function findRegions(prepared: Prepared, predictions: Planes[], hints: PlacedHint[]): Region[] {
+function findRegions(
+  prepared: PreparedPhoto,
+  predictions: Planes[],
+  hints: PlacedHint[],
+): Region[] {
   const { smallL, unhintedAb } = prepared;
   const { width, height, data: L } = smallL;
   const size = width * height;
@@ -250,7 +254,7 @@ function toRgb(L: Planes, ab: Planes): RgbImage {
 
 /** Return a hint for a column and row of the network's input. */
 function toHint(
-  { width, height, smallL }: Prepared,
+  { width, height, smallL }: PreparedPhoto,
   [x, y]: [number, number],
   ab: [number, number],
   look: Look,

@@ -1,6 +1,6 @@
 // Photos of formats that the browser decodes, on a canvas: WebP, AVIF, HEIC, GIF, BMP and others.
 
-import { type Photo, PhotoError } from "../types.ts";
+import { type Image, PhotoError } from "../types.ts";
 import { type Bytes, find, hasAt, join, pack32, toBinary, u16, u32 } from "./bytes.ts";
 import type { Density } from "./density.ts";
 import * as exif from "./exif.ts";
@@ -21,8 +21,6 @@ const [CALIBRATED, EMBEDDED, LINKED] = ["\0\0\0\0", "DEBM", "KNIL"]; // little-e
 const [GIF_COMMENT, GIF_APPLICATION] = [0xfe, 0xff];
 const [GIF_XMP, GIF_PROFILE] = ["XMP DataXMP", "ICCRGBG1012"];
 const XMP_TRAILER_SIZE = 258; // bytes that lead a reader, which takes XMP for blocks, to its end
-
-type Image = Pick<Photo, "width" | "height" | "pixels">;
 
 export interface Opened {
   image: Image;

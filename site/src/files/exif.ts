@@ -2,7 +2,7 @@
 
 import { type Bytes, hasAt } from "./bytes.ts";
 import type { Density } from "./density.ts";
-import type { Cut, Turn } from "./turning.ts";
+import type { Crop, Turn } from "./turning.ts";
 
 /** What precedes the block in JPEG and WebP. */
 export const PREFIX = "Exif\0\0";
@@ -178,7 +178,7 @@ export function makeUpright(block: Bytes, turn: Turn): Bytes {
 }
 
 /** Set sizes in px, and move the place of the subject; it is removed if it is cut off. */
-export function cut(block: Bytes, change: Cut): Bytes {
+export function crop(block: Bytes, crop: Crop): Bytes {
   const tiff = parse(block);
   if (!tiff) return block;
   const output = block.slice();
@@ -191,13 +191,13 @@ export function cut(block: Bytes, change: Cut): Bytes {
       const field = directory.fields.get(tag);
       const numbers = tiff.numbers(field);
       if (!field || numbers.length < 2 || numbers.length > 4) continue;
-      const moved = change.moveSubject(numbers);
+      const moved = crop.moveSubject(numbers);
       if (moved === null) removed.push(tag);
       else tiff.write(output, field, moved);
     }
   }
   for (const pair of pairs) {
-    [change.newWidth, change.newHeight].forEach((side, index) => {
+    [crop.newWidth, crop.newHeight].forEach((side, index) => {
       const field = pair[index];
       if (tiff.isCount(field)) tiff.write(output, field, [side]);
     });

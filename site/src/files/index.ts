@@ -2,7 +2,7 @@
 
 import { SRGB } from "../engine/color.ts";
 import { applyProfile, srgbProfile } from "../engine/icc.ts";
-import { type Look, type Photo, PhotoError } from "../types.ts";
+import { type Image, type Look, type Photo, PhotoError, type Rectangle } from "../types.ts";
 import { VERSION } from "../version.ts";
 import * as browser from "./browser.ts";
 import { type Bytes, toBinary, u32 } from "./bytes.ts";
@@ -12,11 +12,11 @@ import { DecodingError, decode as decodeJpeg, encode as encodeJpeg } from "./jpe
 import { type JpegHeader, readHeader as readJpegHeader } from "./jpeg/header.ts";
 import * as jpeg from "./jpeg/metadata.ts";
 import { describeSegment } from "./jpeg/segments.ts";
-import { ORIENTATIONS, resultTables, standardTables } from "./jpeg/tables.ts";
+import { resultTables, standardTables } from "./jpeg/tables.ts";
 import { describePart, fillWhite, findPart, findRows, isPadded } from "./jpeg/truncation.ts";
 import {
   type Metadata,
-  cut,
+  crop as cropMetadata,
   makeMetadata,
   makeUpright,
   readOrientation,
@@ -43,7 +43,7 @@ import {
 import { encode as encodePng } from "./png/encoding.ts";
 import { metadataChunks, readMetadata as readPngMetadata } from "./png/metadata.ts";
 import { uprightPixels } from "./pixels.ts";
-import { Cut, Turn } from "./turning.ts";
+import { Crop, ORIENTATIONS, Turn } from "./turning.ts";
 import { hasMark } from "./xmp/packet.ts";
 
 export { initCodecs } from "./jpeg/codec.ts";
@@ -83,8 +83,6 @@ export interface WriteOptions {
   hintCount: number;
   signal?: AbortSignal;
 }
-
-type Image = Pick<Photo, "width" | "height" | "pixels">;
 
 /** What a reader of a format returns. */
 interface Decoded {
@@ -397,7 +395,8 @@ function withGeometry(
   if (!straighten && !crop) return metadata;
   // Without a crop it is the rectangle in the centre.
   const [left, top] = crop ?? [(size[0] - width) >> 1, (size[1] - height) >> 1];
-  return cut(metadata, new Cut(size[0], size[1], straighten, [left, top, width, height]));
+  const rectangle: Rectangle = [left, top, width, height];
+  return cropMetadata(metadata, new Crop(size[0], size[1], straighten, rectangle));
 }
 
 /** Return the tables of a result: those of a JPEG, or of a fixed quality. */

@@ -2,12 +2,12 @@
 //
 // Damaged metadata are dropped; they never stop an image that is intact.
 
-import { type Bytes, toBinary } from "./bytes.ts";
+import { type Bytes, toBinary, withoutZeros } from "./bytes.ts";
 import type { Density } from "./density.ts";
 import * as exif from "./exif.ts";
 import * as photoshop from "./photoshop.ts";
 import { COLOR_CHUNKS, chunkName, turnChunk } from "./png/chunks.ts";
-import type { Cut, Turn } from "./turning.ts";
+import type { Crop, Turn } from "./turning.ts";
 import * as xmp from "./xmp/packet.ts";
 
 /** Everything in a photo's file besides its pixels. */
@@ -83,13 +83,13 @@ export function makeUpright(metadata: Metadata, turn: Turn): Metadata {
  * Positions and sizes follow, and what is cut off is removed. What cannot follow is dropped with a
  * warning.
  */
-export function cut(metadata: Metadata, change: Cut): Metadata {
+export function crop(metadata: Metadata, crop: Crop): Metadata {
   const { exif: block, xmp: packet, photoshop: resources } = metadata;
-  const [moved, lost] = packet ? xmp.cut(packet, change) : [null, []];
-  const [blocks, lostBlocks] = resources ? photoshop.cut(resources, change) : [null, []];
+  const [moved, lost] = packet ? xmp.crop(packet, crop) : [null, []];
+  const [blocks, lostBlocks] = resources ? photoshop.crop(resources, crop) : [null, []];
   return [...lost, ...lostBlocks].reduce(withWarning, {
     ...metadata,
-    exif: block && exif.cut(block, change),
+    exif: block && exif.crop(block, crop),
     xmp: moved,
     photoshop: blocks?.length ? blocks : null,
   });
@@ -125,9 +125,7 @@ export function withMark(metadata: Metadata, text: string): Metadata {
 
 /** Return a comment without NULs; bytes that are not UTF-8 are taken for Latin-1. */
 export function cleanComment(comment: Bytes): string {
-  let end = comment.length;
-  while (end > 0 && comment[end - 1] === 0) end -= 1;
-  const data = comment.slice(0, end).map((byte) => byte || 0x20);
+  const data = withoutZeros(comment).map((byte) => byte || 0x20);
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(data);
   } catch (error) {

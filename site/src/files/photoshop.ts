@@ -5,7 +5,7 @@
 
 import { roundHalfEven } from "../engine/numbers.ts";
 import { type Bytes, join, pack32, u16, u32 } from "./bytes.ts";
-import type { Cut, Turn } from "./turning.ts";
+import type { Crop, Turn } from "./turning.ts";
 
 export const IPTC = 0x0404;
 
@@ -74,16 +74,16 @@ export function makeUpright(data: Bytes, turn: Turn): Bytes {
 }
 
 /** Return image resources with paths and guides moved, and what is lost, each a phrase. */
-export function cut(data: Bytes, change: Cut): [Bytes, string[]] {
+export function crop(data: Bytes, crop: Crop): [Bytes, string[]] {
   const blocks: Uint8Array[] = [];
   const lost: string[] = [];
   for (const { number, block, content } of readResources(data)) {
     let moved: Bytes | null = null;
     if (isPath(number)) {
-      moved = cutPath(content, change);
+      moved = cropPath(content, crop);
       if (!moved) lost.push("a path of Photoshop is dropped: it reaches too far out of the photo");
     } else if (number === GUIDES) {
-      moved = change.angle ? null : cutGuides(content, change);
+      moved = crop.angle ? null : cropGuides(content, crop);
       if (!moved) lost.push("the guides of Photoshop are dropped: the photo is straightened");
     } else {
       blocks.push(block);
@@ -133,13 +133,13 @@ function turnPath(content: Bytes, turn: Turn): Bytes {
 }
 
 /** Move the points of a path, which may lie outside; null if one is too far out. */
-function cutPath(content: Bytes, change: Cut): Bytes | null {
+function cropPath(content: Bytes, crop: Crop): Bytes | null {
   const [path, fits] = movePath(content, (x, y) => {
-    const place = [(x * change.width) / FRACTION, (y * change.height) / FRACTION] as const;
-    const [a, b] = change.movePoint(...place);
+    const place = [(x * crop.width) / FRACTION, (y * crop.height) / FRACTION] as const;
+    const [a, b] = crop.movePoint(...place);
     return [
-      roundHalfEven((a * FRACTION) / change.newWidth),
-      roundHalfEven((b * FRACTION) / change.newHeight),
+      roundHalfEven((a * FRACTION) / crop.newWidth),
+      roundHalfEven((b * FRACTION) / crop.newHeight),
     ];
   });
   return fits ? path : null;
@@ -164,14 +164,14 @@ function turnGuides(content: Bytes, turn: Turn): Bytes {
 }
 
 /** Move guides, and leave out those that are cut off. */
-function cutGuides(content: Bytes, change: Cut): Bytes {
+function cropGuides(content: Bytes, crop: Crop): Bytes {
   if (content.length < 16) return content;
   const view = new DataView(content.buffer, content.byteOffset, content.length);
   const guides: Bytes[] = [];
   for (let start = 16; start + 5 <= content.length; start += 5) {
     const isVertical = content[start + 4] === 0;
-    const position = view.getInt32(start) - GUIDE_STEPS * (isVertical ? change.left : change.top);
-    const extent = GUIDE_STEPS * (isVertical ? change.newWidth : change.newHeight);
+    const position = view.getInt32(start) - GUIDE_STEPS * (isVertical ? crop.left : crop.top);
+    const extent = GUIDE_STEPS * (isVertical ? crop.newWidth : crop.newHeight);
     if (position >= 0 && position <= extent) {
       guides.push(join([pack32(position), content.subarray(start + 4, start + 5)]));
     }

@@ -1,11 +1,9 @@
 // Pixels made upright.
 
-import type { Photo } from "../types.ts";
+import type { Image } from "../types.ts";
 import type { Turn } from "./turning.ts";
 
 const TILE = 64; // side in px of what is copied at once, for the processor's cache
-
-type Image = Pick<Photo, "width" | "height" | "pixels">;
 
 /** Return an image after its orientation is applied; in place if its sides stay. */
 export function uprightPixels(image: Image, { orientation, swapsSides }: Turn): Image {

@@ -2,6 +2,8 @@
 
 import type { Rectangle } from "../types.ts";
 
+/** Degrees clockwise to the orientation, as in EXIF, that asks for them. */
+export const ORIENTATIONS: Record<number, number> = { 0: 1, 90: 6, 180: 3, 270: 8 };
 /** Orientations for which x and y count from the other side, before they are exchanged. */
 const FLIPS_X = [2, 3, 7, 8];
 const FLIPS_Y = [3, 4, 6, 7];
@@ -45,7 +47,7 @@ export class Turn {
 }
 
 /** The change from an upright photo to a rectangle of it, rotated around its centre. */
-export class Cut {
+export class Crop {
   readonly left: number;
   readonly top: number;
   readonly newWidth: number;

@@ -37,7 +37,7 @@ export function asPhotoError(error: unknown, name: string): unknown {
 }
 
 /** Tell whether there was not enough memory. */
-export function isMemoryError(error: unknown): boolean {
+function isMemoryError(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (error instanceof RangeError) return true; // "Array buffer allocation failed" and others
   const isSaid = /out of memory|\bOOM\b|bad_alloc|allocat/i.test(error.message);

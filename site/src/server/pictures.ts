@@ -4,7 +4,7 @@
 // made of. Photos in full size are decoded again when they are needed; one of them is kept.
 
 import { abOf, networkSize } from "../engine/colorizer.ts";
-import type { Colorizer, Prepared } from "../engine/colorizer.ts";
+import type { Colorizer, PreparedPhoto } from "../engine/colorizer.ts";
 import { isColored } from "../engine/detection.ts";
 import { applyGeometry, cropPhoto, placeOf, resultSize } from "../engine/geometry.ts";
 import { placeHints } from "../engine/hints.ts";
@@ -303,7 +303,7 @@ export class Pictures {
   }
 
   /** Return what the network needs of a photo. */
-  #prepared(photo: PagePhoto, look: Look, pause: Pause): Promise<Prepared> {
+  #prepared(photo: PagePhoto, look: Look, pause: Pause): Promise<PreparedPhoto> {
     const prepare = async () => {
       const colorizer = await this.#colorizer;
       await this.#full(photo, look);
@@ -372,7 +372,7 @@ const predictionKey = (photo: PagePhoto, look: Look) =>
 
 const photoBytes = ({ pixels }: Photo) => pixels.byteLength;
 const planesBytes = ({ data }: Planes) => data.byteLength;
-const preparedBytes = ({ L, smallL, unhintedAb, ownAb }: Prepared) =>
+const preparedBytes = ({ L, smallL, unhintedAb, ownAb }: PreparedPhoto) =>
   [L, smallL, unhintedAb, ...(ownAb ? [ownAb] : [])]
     .map(planesBytes)
     .reduce((sum, bytes) => sum + bytes);

@@ -3,7 +3,7 @@
 import loadEncoder from "@cornerstonejs/codec-libjpeg-turbo-8bit/wasmjs";
 import loadDecoder from "@jsquash/jpeg/codec/dec/mozjpeg_dec.js";
 
-import { type Photo, PhotoError } from "../../types.ts";
+import { type Image, PhotoError } from "../../types.ts";
 import type { Bytes } from "../bytes.ts";
 import { readHeader } from "./header.ts";
 import { CHROMINANCE, LUMINANCE, type Tables } from "./tables.ts";
@@ -20,8 +20,6 @@ const MAX_SIDE = 65500; // px, of libjpeg
 const SMALLEST_BUFFER = 1 << 14; // bytes, for the header of a small image
 const LARGEST_SHARE = 4; // of a result in the bytes of its pixels
 const MAX_BUFFER = 2 ** 31 - 2 ** 24; // bytes
-
-type Image = Pick<Photo, "width" | "height" | "pixels">;
 
 /** An image that a decoder refuses. */
 export class DecodingError extends Error {}

@@ -14,11 +14,7 @@ import {
 } from "../bytes.ts";
 import { type Density, convertDensity } from "../density.ts";
 import * as exif from "../exif.ts";
-import {
-  DAMAGED_EXIF,
-  type Metadata,
-  makeMetadata,
-} from "../metadata.ts";
+import { DAMAGED_EXIF, type Metadata, makeMetadata } from "../metadata.ts";
 import { IPTC, findIptc, readResources } from "../photoshop.ts";
 import { GAIN_MAP_NAMESPACES, dropContained } from "../xmp/container.ts";
 import { cutExtension, joinPackets, splitPacket } from "../xmp/extension.ts";

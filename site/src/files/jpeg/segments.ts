@@ -1,6 +1,6 @@
 // Segments of a JPEG (ISO/IEC 10918-1, annex B), also of one with wrong lengths of segments.
 
-import { type Bytes, find, fromBinary, join, toBinary, u16 } from "../bytes.ts";
+import { type Bytes, find, join, toBinary, u16 } from "../bytes.ts";
 
 export const APP0 = 0xe0;
 export const COM = 0xfe;
@@ -149,6 +149,3 @@ function startsSegments(data: Uint8Array, start: number): boolean {
   }
   return true;
 }
-
-/** Return the end of an image, EOI. */
-export const END: Bytes = fromBinary("\xff\xd9");

@@ -4,6 +4,7 @@
 // same blocks of about the same grey values; where they differ, the steps have to be finer.
 
 import type { Look } from "../../types.ts";
+import { ORIENTATIONS } from "../turning.ts";
 import type { JpegHeader } from "./header.ts";
 
 const BLOCK = 8; // side of a block in px
@@ -28,8 +29,6 @@ export const CHROMINANCE = [
   ...[17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99],
   ...[24, 26, 56, 99, 99, 99, 99, 99, 47, 66, ...Array<number>(38).fill(99)],
 ];
-/** Turn in degrees clockwise to the orientation, as in EXIF, that asks for it. */
-export const ORIENTATIONS: Record<number, number> = { 0: 1, 90: 6, 180: 3, 270: 8 };
 
 /** Steps for luma and for chroma. */
 export type Tables = readonly [readonly number[], readonly number[]];

@@ -3,9 +3,9 @@
 // The file is ended so that a decoder takes it, and the rows that it does not have become white:
 // white takes no colour, and cannot be mistaken for a part of the photo.
 
-import type { Photo } from "../../types.ts";
-import { type Bytes, join, u16 } from "../bytes.ts";
-import { END, SOS, locateSegments, nextMarker } from "./segments.ts";
+import type { Image } from "../../types.ts";
+import { type Bytes, join, u16, withoutZeros } from "../bytes.ts";
+import { SOS, locateSegments, nextMarker } from "./segments.ts";
 
 const PROGRESSIVE = [0xc2, 0xca];
 const FRAMES = [0xc0, 0xc1, ...PROGRESSIVE, 0xc9];
@@ -21,8 +21,6 @@ const SIDES: Record<number, string> = {
   ...{ 6: "on the left", 7: "on the left" },
 };
 
-type Image = Pick<Photo, "width" | "height" | "pixels">;
-
 /** A JPEG that is cut off, ended. */
 export interface Part {
   data: Bytes;
@@ -37,12 +35,8 @@ export const isPadded = (data: Uint8Array): boolean =>
   data.length > PADDING && data.subarray(-PADDING).every((byte) => byte === 0);
 
 /** Return a file without the zeros that a program reserved. */
-export function withoutPadding(data: Bytes): Bytes {
-  if (!isPadded(data)) return data;
-  let end = data.length;
-  while (end > 0 && data[end - 1] === 0) end -= 1;
-  return data.subarray(0, end);
-}
+export const withoutPadding = (data: Bytes): Bytes =>
+  isPadded(data) ? withoutZeros(data) : data;
 
 /** End a JPEG without EOI behind its last data; null if it is not cut off, or has no data. */
 export function findPart(file: Bytes): Part | null {
@@ -66,7 +60,7 @@ export function findPart(file: Bytes): Part | null {
   }
   const samplings = Array.from({ length: frame[9] }, (_, index) => frame[11 + 3 * index] & 15);
   return {
-    data: join([data.subarray(0, end), END]),
+    data: join([data.subarray(0, end), Uint8Array.of(0xff, EOI)]),
     rowHeight: BLOCK * Math.max(...(samplings.length > 1 ? samplings : [1])),
     unsureRows: PROGRESSIVE.includes(frame[1]) ? SMOOTHED_ROWS : 0,
   };
@@ -96,7 +90,7 @@ export function findRows({ width, height, pixels }: Image, part: Part): number {
 }
 
 /** Make the rows of an image white from one on, in place. */
-export function fillWhite({ width, pixels }: Pick<Photo, "width" | "pixels">, row: number): void {
+export function fillWhite({ width, pixels }: Image, row: number): void {
   pixels.fill(255, 4 * width * row);
 }
 

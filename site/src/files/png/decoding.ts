@@ -2,7 +2,7 @@
 
 import { Unzlib } from "fflate";
 
-import { type Photo, PhotoError } from "../../types.ts";
+import { type Image, PhotoError } from "../../types.ts";
 import { type Bytes, endsWithSum, join, u16, u32 } from "../bytes.ts";
 import { withoutPadding } from "../jpeg/truncation.ts";
 import {
@@ -45,7 +45,7 @@ const PASSES = [
 
 /** A decoded image, and how many of its rows the file has. */
 export interface Decoded {
-  image: Pick<Photo, "width" | "height" | "pixels">;
+  image: Image;
   rows: number;
 }
 

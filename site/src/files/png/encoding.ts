@@ -2,7 +2,7 @@
 
 import { Zlib } from "fflate";
 
-import type { Photo } from "../../types.ts";
+import type { Image } from "../../types.ts";
 import { type Bytes, fromBinary, pack32 } from "../bytes.ts";
 import { SIGNATURE, makeChunk } from "./chunks.ts";
 import { paeth } from "./decoding.ts";
@@ -12,7 +12,7 @@ const STRIP = 1 << 20; // bytes before compression
 
 /** Return the parts of a PNG with chunks of metadata. */
 export function encode(
-  { width, height, pixels }: Pick<Photo, "width" | "height" | "pixels">,
+  { width, height, pixels }: Image,
   hasAlpha: boolean,
   metadata: readonly Bytes[] = [],
 ): Bytes[] {

@@ -15,11 +15,7 @@ import {
 } from "../bytes.ts";
 import { type Density, convertDensity } from "../density.ts";
 import * as exif from "../exif.ts";
-import {
-  type Metadata,
-  cleanComment,
-  makeMetadata,
-} from "../metadata.ts";
+import { type Metadata, cleanComment, makeMetadata } from "../metadata.ts";
 import { IPTC, findIptc, readResources } from "../photoshop.ts";
 import { toUtf8 } from "../xmp/tree.ts";
 import {

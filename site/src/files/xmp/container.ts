@@ -6,7 +6,7 @@ import type { Bytes } from "../bytes.ts";
 import {
   type Node,
   RDF,
-  applyToBytes,
+  applyEditsToBytes,
   parse,
   properties,
   remove,
@@ -33,7 +33,7 @@ export function dropContained(bytes: Bytes, drops: { images: boolean; video: boo
       (drops.video && VIDEO.some(startsWith));
     return isDropped ? [node] : [];
   });
-  return applyToBytes(packet, removed.filter(({ end }) => end).map(remove));
+  return applyEditsToBytes(packet, removed.filter(({ end }) => end).map(remove));
 }
 
 /** Return the items of a container that are dropped, the container if no other one is left. */

@@ -6,12 +6,12 @@ import { type Bytes, fromBinary, join, pack32, toBinary, u32 } from "../bytes.ts
 import {
   type Node,
   RDF,
-  apply,
-  applyToBytes,
+  applyEdits,
+  applyEditsToBytes,
+  findAbout,
   parse,
   properties,
   remove,
-  subject,
   toUtf8,
   valueOf,
 } from "./tree.ts";
@@ -39,12 +39,13 @@ export function joinPackets(bytes: Bytes, parts: readonly Bytes[]): [Bytes, bool
   const assembled = assemble(parts, valueOf(packet, guid).trim());
   const extension = assembled ? toUtf8(assembled) : "";
   const inner = findRdf(parse(extension));
-  if (!inner) return [applyToBytes(packet, [remove(guid)]), false];
+  if (!inner) return [applyEditsToBytes(packet, [remove(guid)]), false];
   const outer = readNamespaces(extension.slice(0, inner.valueStart));
   const added = inner.children
     .filter(({ name, end }) => name === `${RDF}Description` && end)
     .map((node) => withNamespaces(extension, node, outer));
-  return [applyToBytes(packet, [remove(guid), [rdf.valueEnd, rdf.valueEnd, added.join("")]]), true];
+  const edits = [remove(guid), [rdf.valueEnd, rdf.valueEnd, added.join("")]] as const;
+  return [applyEditsToBytes(packet, edits), true];
 }
 
 /**
@@ -64,7 +65,7 @@ export function splitPacket(bytes: Bytes, limit: number): [Bytes, Bytes | null] 
   const rdf = findRdf(root);
   if (!rdf) return [bytes, null];
   const names = properties(root).filter(({ name, end: last }) => last && !name.startsWith(RDF));
-  const about = subject(short, root);
+  const about = findAbout(short, root);
   let size = short.length + describeGuid(about, "0".repeat(GUID_SIZE)).length;
   const moved: Node[] = [];
   const movable = names.filter(({ name }) => name !== GUID);
@@ -83,7 +84,7 @@ export function splitPacket(bytes: Bytes, limit: number): [Bytes, Bytes | null] 
   );
   const removed = [...names.filter(({ name }) => name === GUID), ...moved].map(remove);
   const added = describeGuid(about, guidOf(extension));
-  const main = apply(short, [...removed, [rdf.valueStart, rdf.valueStart, added]]);
+  const main = applyEdits(short, [...removed, [rdf.valueStart, rdf.valueStart, added]]);
   return [fromBinary(main), extension];
 }
 

@@ -1,21 +1,21 @@
 // Properties of XMP packets, read and set. Every other byte of a packet in UTF-8 stays as it is.
 
 import { type Bytes, fromBinary, utf8ToBinary } from "../bytes.ts";
-import type { Cut, Turn } from "../turning.ts";
-import { cutRegions, turnRegions } from "./regions.ts";
+import type { Crop, Turn } from "../turning.ts";
+import { cropRegions, turnRegions } from "./regions.ts";
 import {
   type Edit,
   type Node,
   RDF,
-  apply,
-  applyToBytes,
-  outside,
+  applyEdits,
+  applyEditsToBytes,
+  findAbout,
   parse,
   properties,
   remove,
-  subject,
   toUtf8,
   valueOf,
+  walkOutsideDescriptions,
 } from "./tree.ts";
 
 const XMP = "http://ns.adobe.com/xap/1.0/";
@@ -58,7 +58,7 @@ export function readOrientation(bytes: Bytes): number | null {
 export function makeUpright(bytes: Bytes, turn: Turn): Bytes {
   const packet = toUtf8(bytes);
   const root = parse(packet);
-  return applyToBytes(packet, [
+  return applyEditsToBytes(packet, [
     ...findOrientations(packet, root).map((node) => setValue(node, "1")),
     ...properties(root)
       .filter(({ name, end }) => THUMBNAILS.includes(name) && end)
@@ -72,10 +72,10 @@ export function makeUpright(bytes: Bytes, turn: Turn): Bytes {
  *
  * Regions whose centre is cut off are removed.
  */
-export function cut(bytes: Bytes, change: Cut): [Bytes, string[]] {
+export function crop(bytes: Bytes, crop: Crop): [Bytes, string[]] {
   const packet = toUtf8(bytes);
-  const [edits, lost] = cutRegions(packet, parse(packet), change);
-  return [applyToBytes(packet, edits), lost];
+  const [edits, lost] = cropRegions(packet, parse(packet), crop);
+  return [applyEditsToBytes(packet, edits), lost];
 }
 
 /** Return whether a packet has the text of `setMark`. */
@@ -100,7 +100,7 @@ function addMark(packet: string, text: string): string | null {
   if (!rdf) {
     const outer = findOutside(root, "adobe:ns:meta/xmpmeta");
     if (!outer || isSingleTag(packet, outer)) return null;
-    return addMark(apply(packet, [[outer.valueStart, outer.valueStart, EMPTY_RDF]]), text);
+    return addMark(applyEdits(packet, [[outer.valueStart, outer.valueStart, EMPTY_RDF]]), text);
   }
   const escaped = text.replace(NOT_IN_XML, "").replace(/[&<>"']/gu, (found) => ESCAPES[found]);
   const values = [
@@ -119,7 +119,7 @@ function addMark(packet: string, text: string): string | null {
     }
   }
   if (missing.size) edits.push(addDescription(packet, root, rdf, [...missing]));
-  return apply(packet, edits);
+  return applyEdits(packet, edits);
 }
 
 /** Return an edit that adds a description of properties: prefix, namespace, local name, value. */
@@ -133,7 +133,7 @@ function addDescription(
   const name = /^<([^ \t\n\r\f\v/>]*)/u.exec(start)![1];
   const prefix = name.slice(0, Math.max(0, name.lastIndexOf(":")));
   const rdfPrefix = prefix || "rdf";
-  let line = `\n<${rdfPrefix}:Description ${rdfPrefix}:about=${subject(packet, root)}`;
+  let line = `\n<${rdfPrefix}:Description ${rdfPrefix}:about=${findAbout(packet, root)}`;
   if (!prefix) line += ` xmlns:rdf="${RDF}"`; // RDF is the default namespace
   for (const [short, namespace, local, value] of values) {
     line += ` xmlns:${short}="${namespace}" ${short}:${local}="${value}"`;
@@ -145,7 +145,7 @@ function addDescription(
 
 /** Return the first node of a name outside of descriptions. */
 function findOutside(root: Node, name: string): Node | undefined {
-  for (const node of outside(root)) if (node.name === name) return node;
+  for (const node of walkOutsideDescriptions(root)) if (node.name === name) return node;
   return undefined;
 }
 

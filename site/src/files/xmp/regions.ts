@@ -1,6 +1,6 @@
 // Positions in XMP: faces and other regions, crops, and sizes, for the upright photo.
 
-import type { Box, Cut, Turn } from "../turning.ts";
+import type { Box, Crop, Turn } from "../turning.ts";
 import { type Edit, type Node, RDF, properties, remove, valueOf } from "./tree.ts";
 
 const TIFF = "http://ns.adobe.com/tiff/1.0/";
@@ -54,7 +54,7 @@ const BOUNDARY = `${IPTC}RegionBoundary`;
 const SUBJECTS = [`${EXIF}SubjectArea`, `${EXIF}SubjectLocation`];
 
 type Nodes = readonly (Node | undefined)[];
-type Move = (packet: string, item: Node, cut: Cut) => Edit[] | null;
+type Move = (packet: string, item: Node, crop: Crop) => Edit[] | null;
 
 /** Return edits that give positions and sizes in the upright photo; invalid ones are kept. */
 export function turnRegions(packet: string, root: Node, turn: Turn): Edit[] {
@@ -97,16 +97,16 @@ export function turnRegions(packet: string, root: Node, turn: Turn): Edit[] {
 }
 
 /**
- * Return edits that give positions and sizes after a cut, and what is lost, each a phrase.
+ * Return edits that give positions and sizes after a crop, and what is lost, each a phrase.
  *
  * Invalid ones are kept, and those whose centre is cut off are removed.
  */
-export function cutRegions(packet: string, root: Node, cut: Cut): [Edit[], string[]] {
+export function cropRegions(packet: string, root: Node, crop: Crop): [Edit[], string[]] {
   const edits: Edit[] = [];
   const lost = new Set<string>();
   const sides = new Map<string, number>();
   for (const [width, height] of SIDES.slice(0, 2)) {
-    sides.set(width, cut.newWidth).set(height, cut.newHeight);
+    sides.set(width, crop.newWidth).set(height, crop.newHeight);
   }
   for (const node of properties(root)) {
     const side = sides.get(node.name);
@@ -120,13 +120,13 @@ export function cutRegions(packet: string, root: Node, cut: Cut): [Edit[], strin
       edits.push(remove(node));
       lost.add(ofWholePhoto);
     } else if (SUBJECTS.includes(node.name)) {
-      edits.push(...cutItems(packet, [node], cutSubject, cut));
+      edits.push(...cropItems(packet, [node], cropSubject, crop));
     } else if (node.name === `${IPTC}ImageRegion`) {
-      edits.push(...cutItems(packet, outermost(node, ITEM), cutBoundaries, cut));
+      edits.push(...cropItems(packet, outermost(node, ITEM), cropBoundaries, crop));
     } else {
       const regions = REGIONS.get(node.name);
-      if (regions) edits.push(...cutDimensions(packet, node, cut, regions));
-      edits.push(...cutItems(packet, outermost(node, ITEM), cutAreas, cut));
+      if (regions) edits.push(...cropDimensions(packet, node, crop, regions));
+      edits.push(...cropItems(packet, outermost(node, ITEM), cropAreas, crop));
     }
   }
   return [edits, [...lost]];
@@ -144,17 +144,17 @@ function outermost(root: Node, name: string): Node[] {
 }
 
 /** Return edits that move the positions in items, and remove those that are cut off (null). */
-const cutItems = (packet: string, items: readonly Node[], move: Move, cut: Cut): Edit[] =>
-  items.flatMap((item) => move(packet, item, cut) ?? (item.end ? [remove(item)] : []));
+const cropItems = (packet: string, items: readonly Node[], move: Move, crop: Crop): Edit[] =>
+  items.flatMap((item) => move(packet, item, crop) ?? (item.end ? [remove(item)] : []));
 
-function cutDimensions(
+function cropDimensions(
   packet: string,
   regions: Node,
-  cut: Cut,
+  crop: Crop,
   [dimensions, sides]: readonly [string, string, string],
 ): Edit[] {
   const size = regions.search(dimensions);
-  const scales = { w: cut.newWidth / cut.width, h: cut.newHeight / cut.height };
+  const scales = { w: crop.newWidth / crop.width, h: crop.newHeight / crop.height };
   return Object.entries(scales).flatMap(([name, scale]) => {
     const side = size?.search(sides + name);
     return readNumbers(packet, [side]).map((number) => set(side!, Math.round(number * scale)));
@@ -162,13 +162,13 @@ function cutDimensions(
 }
 
 /** Move areas given by their centre, and Microsoft's rectangles. */
-function cutAreas(packet: string, item: Node, cut: Cut): Edit[] | null {
+function cropAreas(packet: string, item: Node, crop: Crop): Edit[] | null {
   const edits: Edit[] = [];
   for (const node of item.walk()) {
     if (node.name === RECTANGLE) {
       const numbers = parseNumbers(valueOf(packet, node).split(","));
       if (numbers.length !== 4) continue;
-      const box = cutBox(numbers as Box, cut, false);
+      const box = cropBox(numbers as Box, crop, false);
       if (!box) return null;
       edits.push([node.valueStart, node.valueEnd, box.map(format).join(", ")]);
     }
@@ -178,17 +178,17 @@ function cutAreas(packet: string, item: Node, cut: Cut): Edit[] | null {
       if (!numbers.length) continue;
       const isInPixels = isPixels(packet, node.find(`${area}unit`));
       const [x, y, w = 0, h = 0] = numbers;
-      const box = cutBox([x - w / 2, y - h / 2, w, h], cut, isInPixels);
+      const box = cropBox([x - w / 2, y - h / 2, w, h], crop, isInPixels);
       if (!box) return null;
       edits.push(...setAll(values, [box[0] + box[2] / 2, box[1] + box[3] / 2, box[2], box[3]]));
-      if (!isInPixels) edits.push(...cutLength(packet, node.find(`${area}d`), cut));
+      if (!isInPixels) edits.push(...cropLength(packet, node.find(`${area}d`), crop));
     }
   }
   return edits;
 }
 
 /** Move IPTC's boundaries: a rectangle, a circle, or the vertices of a polygon. */
-function cutBoundaries(packet: string, item: Node, cut: Cut): Edit[] | null {
+function cropBoundaries(packet: string, item: Node, crop: Crop): Edit[] | null {
   const edits: Edit[] = [];
   for (const boundary of outermost(item, BOUNDARY)) {
     const isInPixels = isPixels(packet, boundary.search(`${IPTC}rbUnit`));
@@ -197,7 +197,7 @@ function cutBoundaries(packet: string, item: Node, cut: Cut): Edit[] | null {
       const values = positionOf(node, IPTC, ["rbX", "rbY", "rbW", "rbH"]);
       const numbers = readNumbers(packet, values);
       if (numbers.length === 4) {
-        const box = cutBox(numbers as Box, cut, isInPixels);
+        const box = cropBox(numbers as Box, crop, isInPixels);
         if (!box) return null;
         edits.push(...setAll(values, box));
       } else if (numbers.length === 2) {
@@ -205,67 +205,67 @@ function cutBoundaries(packet: string, item: Node, cut: Cut): Edit[] | null {
       }
     }
     if (points.length) {
-      const moved = cutPolygon(
+      const moved = cropPolygon(
         points.map(([, x, y]) => [x, y]),
-        cut,
+        crop,
         isInPixels,
       );
       if (!moved) return null;
       points.forEach(([nodes], index) => edits.push(...setAll(nodes, moved[index])));
     }
-    if (!isInPixels) edits.push(...cutLength(packet, boundary.search(`${IPTC}rbRx`), cut));
+    if (!isInPixels) edits.push(...cropLength(packet, boundary.search(`${IPTC}rbRx`), crop));
   }
   return edits;
 }
 
-function cutSubject(packet: string, subject: Node, cut: Cut): Edit[] | null {
+function cropSubject(packet: string, subject: Node, crop: Crop): Edit[] | null {
   const items = [...subject.walk()].filter((node) => !node.children.length && node !== subject);
   const numbers = readNumbers(packet, items);
   if (numbers.length < 2 || numbers.length > 4 || Math.min(...numbers) < 0) return [];
-  const area = cut.moveSubject(numbers.map(Math.trunc));
+  const area = crop.moveSubject(numbers.map(Math.trunc));
   return area && setAll(items, area);
 }
 
 /** Return edits of a length relative to the width of the photo. */
-const cutLength = (packet: string, node: Node | undefined, cut: Cut): Edit[] =>
-  readNumbers(packet, [node]).map((number) => set(node!, (number * cut.width) / cut.newWidth));
+const cropLength = (packet: string, node: Node | undefined, crop: Crop): Edit[] =>
+  readNumbers(packet, [node]).map((number) => set(node!, (number * crop.width) / crop.newWidth));
 
-/** Return left, top, width and height after a cut, in px or relative; null if it is cut off. */
-function cutBox(numbers: Box, cut: Cut, isInPixels: boolean): Box | null {
-  const [old, fresh] = units(cut, isInPixels);
-  const box = cut.moveBox(numbers.map((number, index) => number * old[index % 2]) as Box);
+/** Return left, top, width and height after a crop, in px or relative; null if it is cut off. */
+function cropBox(numbers: Box, crop: Crop, isInPixels: boolean): Box | null {
+  const [old, fresh] = units(crop, isInPixels);
+  const box = crop.moveBox(numbers.map((number, index) => number * old[index % 2]) as Box);
   return box && (box.map((value, index) => value / fresh[index % 2]) as Box);
 }
 
-/** Return vertices after a cut, at its sides if they are cut off; null if the middle is. */
-function cutPolygon(
+/** Return vertices after a crop, at its sides if they are cut off; null if the middle is. */
+function cropPolygon(
   points: readonly (readonly [number, number])[],
-  cut: Cut,
+  crop: Crop,
   isInPixels: boolean,
 ): [number, number][] | null {
-  const [old, fresh] = units(cut, isInPixels);
-  const moved = points.map(([x, y]) => cut.movePoint(x * old[0], y * old[1]));
+  const [old, fresh] = units(crop, isInPixels);
+  const moved = points.map(([x, y]) => crop.movePoint(x * old[0], y * old[1]));
   const [middleX, middleY] = [0, 1].map((axis) => {
     const places = moved.map((point) => point[axis]);
     return (Math.min(...places) + Math.max(...places)) / 2;
   });
-  if (!cut.contains(middleX, middleY)) return null;
+  if (!crop.contains(middleX, middleY)) return null;
   return moved.map(([x, y]) => [
-    Math.min(Math.max(x, 0), cut.newWidth) / fresh[0],
-    Math.min(Math.max(y, 0), cut.newHeight) / fresh[1],
+    Math.min(Math.max(x, 0), crop.newWidth) / fresh[0],
+    Math.min(Math.max(y, 0), crop.newHeight) / fresh[1],
   ]);
 }
 
-/** Return the px of a unit horizontally and vertically, before a cut and after it. */
-const units = (cut: Cut, isInPixels: boolean): [[number, number], [number, number]] =>
+/** Return the px of a unit horizontally and vertically, before a crop and after it. */
+const units = (crop: Crop, isInPixels: boolean): [[number, number], [number, number]] =>
   isInPixels
     ? [
         [1, 1],
         [1, 1],
       ]
     : [
-        [cut.width, cut.height],
-        [cut.newWidth, cut.newHeight],
+        [crop.width, crop.height],
+        [crop.newWidth, crop.newHeight],
       ];
 
 function turnCentres(

@@ -144,7 +144,7 @@ export function parse(packet: string): Node {
 }
 
 /** Return the packet with edits; of those that overlap, the one that starts first counts. */
-export function apply(packet: string, edits: readonly Edit[]): string {
+export function applyEdits(packet: string, edits: readonly Edit[]): string {
   const parts: string[] = [];
   let position = 0;
   for (const [start, end, replacement] of edits.toSorted((a, b) => a[0] - b[0] || a[1] - b[1])) {
@@ -157,11 +157,11 @@ export function apply(packet: string, edits: readonly Edit[]): string {
 }
 
 /** Return the bytes of a packet after edits. */
-export const applyToBytes = (packet: string, edits: readonly Edit[]): Bytes =>
-  fromBinary(apply(packet, edits));
+export const applyEditsToBytes = (packet: string, edits: readonly Edit[]): Bytes =>
+  fromBinary(applyEdits(packet, edits));
 
 /** Yield the nodes that no description contains, such as the outermost descriptions. */
-export function* outside(root: Node): Generator<Node> {
+export function* walkOutsideDescriptions(root: Node): Generator<Node> {
   const nodes = [root];
   for (let node = nodes.pop(); node; node = nodes.pop()) {
     yield node;
@@ -171,12 +171,12 @@ export function* outside(root: Node): Generator<Node> {
 
 /** Return the properties of the photo: of the outermost descriptions. */
 export const properties = (root: Node): Node[] =>
-  [...outside(root)]
+  [...walkOutsideDescriptions(root)]
     .filter(({ name }) => name === `${RDF}Description`)
     .flatMap(({ children }) => children);
 
 /** Return what descriptions of a packet are about, in quotes. */
-export function subject(packet: string, root: Node): string {
+export function findAbout(packet: string, root: Node): string {
   for (const node of root.walk()) {
     const text = packet.slice(node.valueStart - 1, node.valueEnd + 1);
     if (node.name === `${RDF}about` && /^["']/u.test(text)) return text;
