@@ -37,7 +37,10 @@ export class Download {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) break;
-        if (this.loaded + value.length > this.bytes) throw new LoadError("the file is too long");
+        if (this.loaded + value.length > this.bytes) {
+          await reader.cancel();
+          throw new LoadError("the file is too long");
+        }
         content.set(value, this.loaded);
         this.loaded += value.length;
         onProgress();

@@ -1,6 +1,6 @@
 // The photos of one tab, kept over a reload in IndexedDB, as far as the browser allows.
 
-import type { Gone, KeptPhoto } from "./protocol.ts";
+import type { Failure, Gone, KeptPhoto } from "./protocol.ts";
 
 const KEY = "photochrom.session"; // of sessionStorage, which belongs to one tab
 const WORKING = "photochrom.working"; // the photo that is worked on; left behind by a crash
@@ -36,7 +36,7 @@ export async function openSession(): Promise<Session> {
   const kept = (await store?.open(isBack).catch(() => (store = null))) ?? null;
   const photos = new Map((kept ?? []).map((photo) => [photo.id, photo]));
   const crashed = photos.get(readTab(WORKING) ?? "");
-  if (crashed) crashed.failure = crash(crashed.name);
+  if (crashed) crashed.failure = describeCrash(crashed.name);
   writeTab(WORKING, null);
   window.addEventListener("pagehide", () => writeTab(WORKING, null));
   return {
@@ -81,9 +81,9 @@ function goneOf(isMissing: boolean, isBack: boolean, isKept: boolean): Gone {
 }
 
 /** Return why a photo failed whose work has ended the worker or the page. */
-export const crash = (name: string) => ({
+export const describeCrash = (name: string): Failure => ({
   error: `the work on ${name} was broken off; close other tabs, which need memory, and try again`,
-  code: "server" as const,
+  code: "server",
 });
 
 /** Take the lock of a session until the tab is closed, and return whether it was free. */

@@ -2,7 +2,7 @@
 
 import { loadEngine } from "./loading.ts";
 import type { Answer, FromWorker, ToWorker } from "./protocol.ts";
-import { crash, openSession } from "./session.ts";
+import { describeCrash, openSession } from "./session.ts";
 
 const ROUTES = /^(photos|archives)(\/|\?|$)/; // other addresses are files of the site
 const MAX_DEATHS = 3; // of workers one after the other whose engine has made nothing
@@ -62,7 +62,7 @@ async function restart(dead: Worker, reason: string, blamed: string | null): Pro
   worker = null;
   const { photos, keep } = await session;
   const photo = photos.get(blamed ?? "");
-  if (photo) keep({ ...photo, failure: crash(photo.name) });
+  if (photo) keep({ ...photo, failure: describeCrash(photo.name) });
   working = null;
   if (++deaths < MAX_DEATHS) started = start();
   for (const [id, answer] of pending) {

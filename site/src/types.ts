@@ -8,14 +8,12 @@ export interface Planes {
   data: Float32Array;
 }
 
-/** An RGB space of transfer curves and a matrix, or a grey space of one curve. */
+/** An RGB space of transfer curves and a matrix, or a grey space of one curve; sRGB is `SRGB`. */
 export interface ColorSpace {
   /** Linear values of 65536 equally spaced pixel values: of red, green and blue, or of grey. */
   curves: Float32Array[];
   /** Linear values to linear sRGB, row by row, shape (3, 3), white to white; null: grey. */
   matrix: Float32Array | null;
-  /** Whether it is sRGB, but for rounding. */
-  isSrgb: boolean;
 }
 
 /** Pixels of 8 bits. */

@@ -55,3 +55,11 @@ test.each([
   expect(new Uint8Array(await download.read())).toEqual(CONTENT);
   expect(fetch.mock.calls.map(([, { cache }]) => cache)).toEqual(["default", "reload"]);
 });
+
+test("the rest of a longer file is not loaded", async () => {
+  const cancel = vi.fn();
+  const pull = (controller: ReadableStreamDefaultController) => controller.enqueue(CONTENT);
+  answer(new Response(new ReadableStream({ pull, cancel })));
+  await expect(new Download("model.onnx", 7).read()).rejects.toThrow("the file is too long");
+  expect(cancel).toHaveBeenCalledOnce();
+});

@@ -7,8 +7,10 @@ import { crop as cropExif, makeUpright as turnExif } from "../src/files/exif.ts"
 import { readHeader } from "../src/files/jpeg/header.ts";
 import { readMetadata } from "../src/files/jpeg/metadata.ts";
 import { makeSegment } from "../src/files/jpeg/segments.ts";
+import { makeMetadata } from "../src/files/metadata.ts";
 import { makeUpright as turnResources } from "../src/files/photoshop.ts";
-import { inflate, readRawProfile } from "../src/files/png/chunks.ts";
+import { inflate, makeChunk, readRawProfile } from "../src/files/png/chunks.ts";
+import { checkColors } from "../src/files/png/color.ts";
 import { Crop, Turn } from "../src/files/turning.ts";
 import { crop as cropXmp, makeUpright as turnXmp, setMark } from "../src/files/xmp/packet.ts";
 
@@ -66,6 +68,14 @@ test("a long profile in ImageMagick's form is read", () => {
 
 test("a text that would take too much memory is not decompressed", () => {
   expect(inflate(new Uint8Array(deflateSync(new Uint8Array(2 ** 26 + 1))))).toBeNull();
+});
+
+test("primaries of zeros are dropped, as the program does", () => {
+  const metadata = makeMetadata({ pngChunks: [makeChunk("cHRM", new Uint8Array(32))] });
+  expect(checkColors(metadata, "a.png", false)).toMatchObject({
+    pngChunks: [],
+    warnings: ["the colours in gAMA and cHRM are not plausible and are dropped"],
+  });
 });
 
 test("of a path of Photoshop, a point that cannot be turned leaves the others as they are", () => {

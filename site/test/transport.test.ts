@@ -30,7 +30,7 @@ vi.mock("../src/session.ts", () => ({
     keep: (photo: KeptPhoto) => photos.set(photo.id, photo),
     setWorking() {},
   }),
-  crash: (name: string) => ({ error: `the work on ${name} was broken off`, code: "server" }),
+  describeCrash: (name: string) => ({ error: `the work on ${name} was broken off`, code: "server" }),
 }));
 
 /** Wait until all that was begun is done. */

@@ -36,7 +36,6 @@ const srgbCurve = Float32Array.from({ length: CURVE_LENGTH }, (_, i) =>
 export const SRGB: ColorSpace = {
   curves: [srgbCurve, srgbCurve, srgbCurve],
   matrix: Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1),
-  isSrgb: true,
 };
 
 /** Return the space of the photo in colour. */
@@ -97,14 +96,14 @@ const SPARE = 16; // entries after `LAST`, for values just above 1
 const inputTables = new WeakMap<ColorSpace, Tables>();
 const outputTables = new WeakMap<ColorSpace, OutputTables>();
 
-/** Return the tables of a space, computed once; all of sRGB share theirs. */
+/** Return the tables of a space, computed once. */
 export function tablesOf(space: ColorSpace): Tables {
-  return cached(inputTables, space.isSrgb ? SRGB : space, makeTables);
+  return cached(inputTables, space, makeTables);
 }
 
-/** Return the output tables of an RGB space, computed once; all of sRGB share theirs. */
+/** Return the output tables of an RGB space, computed once. */
 export function outputTablesOf(space: ColorSpace): OutputTables {
-  return cached(outputTables, space.isSrgb ? SRGB : space, makeOutputTables);
+  return cached(outputTables, space, makeOutputTables);
 }
 
 /** Return what a map has for a key, made when it is asked for first. */
@@ -134,7 +133,7 @@ function makeTables(space: ColorSpace): Tables {
 
 function makeOutputTables(space: ColorSpace): OutputTables {
   const fromXyz = xyzToLinear(space);
-  const isIndexedByRoot = !space.isSrgb;
+  const isIndexedByRoot = space !== SRGB;
   const levels: Uint8Array[] = [];
   for (const curve of space.curves) {
     const same = space.curves.indexOf(curve);

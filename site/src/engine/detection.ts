@@ -15,7 +15,7 @@ const MAX_DISTANCE = 8; // in a*b*, from the tone of the same lightness
 const MAX_HUE_SPREAD = 2; // the same, across the hue in which the distances are largest
 
 /**
- * Tell whether a photo is in colour, by its pixels. A photo with our own mark is, too.
+ * Tell whether the pixels of a photo are in colour.
  *
  * A toned, stained or faded photo is not: a* and b* follow from L*, or differ along one hue. A
  * photo in colour of one hue, such as grass, is taken for toned.

@@ -3,7 +3,7 @@
 // and hue. As of `photochrom.color.gamut`.
 
 import type { ColorSpace } from "../types.ts";
-import { cached, fInverse, outputTablesOf, SRGB } from "./color.ts";
+import { cached, fInverse, outputTablesOf } from "./color.ts";
 
 const L_STEPS = 241; // resolution of the table of largest chroma
 const HUE_STEPS = 270;
@@ -80,7 +80,7 @@ export function chromaScale(table: Float32Array, y: number, a: number, b: number
  * Rows are L* from 0 to 100, columns are hue from 0 to just over 2 pi.
  */
 export function largestChroma(space: ColorSpace): Float32Array {
-  return cached(tables, space.isSrgb ? SRGB : space, findLargestChroma);
+  return cached(tables, space, findLargestChroma);
 }
 
 function findLargestChroma(space: ColorSpace): Float32Array {

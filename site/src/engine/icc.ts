@@ -64,7 +64,7 @@ export function applyProfile(
         "photochrom, or convert the photo to sRGB",
     );
   }
-  if (space.isSrgb) return { photo: { ...photo, space: SRGB }, warning: null };
+  if (space === SRGB) return { photo: { ...photo, space: SRGB }, warning: null };
   const isGrey = space.matrix === null;
   if (isGrey && !photo.isGrey && !isNeutral(photo)) return drop("it is one for other channels");
   return { photo: { ...photo, isGrey, space }, warning: null };
@@ -107,7 +107,7 @@ function parse(icc: Uint8Array): ColorSpace {
     if (kind === "GRAY" && (connection === "XYZ " || connection === "Lab ")) {
       const curve = Float32Array.from(readCurve(tags.get("kTRC")));
       const grey = connection === "XYZ " ? curve : curve.map((L) => fInverse((L * 100 + 16) / 116));
-      return { curves: [grey], matrix: null, isSrgb: false };
+      return { curves: [grey], matrix: null };
     }
     if (kind !== "RGB " || connection !== "XYZ ") {
       throw new ProfileError(
@@ -132,7 +132,7 @@ function rgbSpace(curves: Float32Array[], columns: number[][]): ColorSpace {
   }
   // White to white exactly.
   const scaled = Float32Array.from(matrix, (value, i) => value / whites[Math.floor(i / 3)]);
-  return isSrgb(curves, scaled) ? SRGB : { curves, matrix: scaled, isSrgb: false };
+  return isSrgb(curves, scaled) ? SRGB : { curves, matrix: scaled };
 }
 
 /** Tell whether a space differs from sRGB by less than half a level of 8 bits. */

@@ -3,7 +3,7 @@
 
 import type { Photo, Planes, Rectangle } from "../types.ts";
 import {
-  fFast, F_EPSILON, fInverse, LAST, outputTablesOf, resultSpace, tablesOf,
+  fFast, F_EPSILON, fInverse, LAST, outputTablesOf, resultSpace, SRGB, tablesOf,
 } from "./color.ts";
 import { cropPhoto } from "./geometry.ts";
 import { chromaScale, isOutside, largestChroma } from "./gamut.ts";
@@ -90,7 +90,7 @@ function renderPart(
   const greys = linear[0];
   const { fromXyz, toXyz, levels: [red, green, blue], isIndexedByRoot } = outputTablesOf(space);
   const [m0, m1, m2, m3, m4, m5, m6, m7, m8] = fromXyz;
-  const { isSrgb } = space;
+  const isSrgb = space === SRGB;
   const gamut = largestChroma(space);
   const ownShare = isGrey ? 0 : 1 - strength;
   const line = new Float64Array(4 * coefficients.width);

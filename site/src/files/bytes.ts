@@ -6,11 +6,11 @@ const ADLER_MODULUS = 65521;
 const ADLER_RUN = 3800; // bytes whose sums fit into 32 bits
 const ADLER_REACH = 64; // bytes at the end of compressed data that may be padding
 
-const table = new Uint32Array(256);
+const CRC_TABLE = new Uint32Array(256);
 for (let value = 0; value < 256; value += 1) {
   let crc = value;
   for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  table[value] = crc;
+  CRC_TABLE[value] = crc;
 }
 
 /** Bytes that own or share a plain buffer. */
@@ -86,7 +86,7 @@ export const pack32 = (value: number): Bytes =>
 export function crc32(data: Uint8Array, crc = 0): number {
   let value = ~crc;
   for (let index = 0; index < data.length; index += 1) {
-    value = table[(value ^ data[index]) & 255] ^ (value >>> 8);
+    value = CRC_TABLE[(value ^ data[index]) & 255] ^ (value >>> 8);
   }
   return ~value >>> 0;
 }

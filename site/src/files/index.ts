@@ -92,9 +92,10 @@ interface Decoded {
   header?: JpegHeader;
   /** Whether the pixels are turned already. */
   isUpright?: boolean;
-  /** Rows that the file has, if it is cut off, and whether more than its last bytes are missing. */
+  /** Rows that the file has, if it is cut off. */
   rows?: number;
-  isAccepted?: boolean;
+  /** Whether it lacks nothing but its last bytes, in whose place a program reserved zeros. */
+  lacksOnlyItsEnd?: boolean;
 }
 
 const QUALITY = 95; // of the result of another format than JPEG
@@ -104,7 +105,6 @@ const MAX_DENSITIES = { JPEG: ["inch", 65535], PNG: ["m", 2 ** 31 - 1] } as cons
 const PROGRAM = "use the program photochrom (pip install photochrom)";
 /** Formats that are left to the program, as a browser would lose bits or pages. */
 const REFUSED = ["TIFF", "PSD", "camera raw", "QOI", "PDF"];
-const PNG_OF_16_BITS = 16;
 /** Profiles of spaces, for previews. */
 const profiles = new WeakMap<object, Bytes>();
 
@@ -227,9 +227,7 @@ async function readJpeg(data: Bytes, name: string, options: ReadOptions): Promis
   const decoded = { image, header, isGrey, metadata: jpeg.readMetadata(data) };
   if (!part) return decoded;
   const rows = findRows(image, part);
-  // Nothing but zeros that a program reserved in place of the last bytes.
-  const isAccepted = isPadded(data) && rows === image.height;
-  return { ...decoded, rows, isAccepted };
+  return { ...decoded, rows, lacksOnlyItsEnd: isPadded(data) && rows === image.height };
 }
 
 /** Decode a JPEG, if that fails without metadata that may be damaged. */
@@ -269,7 +267,7 @@ function checkJpeg({ marker, bits, components }: JpegHeader, name: string): void
 async function readPng(data: Bytes, name: string, options: ReadOptions): Promise<Decoded> {
   const header = checkHeader(data, name);
   checkSize(header.width, header.height, options.maxPixels);
-  if (header.depth === PNG_OF_16_BITS) {
+  if (header.depth === 16) {
     throw new PhotoError(
       `${name} has 16 bits for each channel, of which 8 would be lost here; save it with 8 bits, ` +
         `or ${PROGRAM}`,
@@ -323,7 +321,7 @@ function checkSize(width: number, height: number, maxPixels: number): void {
 
 /** Fill what is missing with white, apply the profile, and make the photo upright. */
 function finish(
-  { image, metadata: stored, isGrey, header, isUpright, rows, isAccepted }: Decoded,
+  { image, metadata: stored, isGrey, header, isUpright, rows, lacksOnlyItsEnd }: Decoded,
   name: string,
   format: string,
   { truncated }: ReadOptions,
@@ -333,7 +331,7 @@ function finish(
   if (rows !== undefined) {
     if (!rows) throw new PhotoError(`${name} is damaged or cut off: it has no whole row of pixels`);
     const share = rows / image.height;
-    if (!truncated && !isAccepted) throw truncatedError(name, share);
+    if (!truncated && !lacksOnlyItsEnd) throw truncatedError(name, share);
     fillWhite(image, rows);
     metadata = withWarning(metadata, describePart(share, orientation));
   }

@@ -36,7 +36,7 @@ export class ZipWriter {
         "the results are more than the 4 GB that one zip file holds; download fewer at once",
       );
     }
-    const entry = { name: encoded, crc: await sumOf(blob), size: blob.size, offset: this.size };
+    const entry = { name: encoded, crc: await crcOf(blob), size: blob.size, offset: this.size };
     this.entries.push(entry);
     this.parts.push(record(0x04034b50, [VERSION], this.fields(entry)), encoded, blob);
     this.size = end;
@@ -81,7 +81,7 @@ function record(signature: number, first: Field[], rest: Field[]): Uint8Array<Ar
   return new Uint8Array(view.buffer);
 }
 
-async function sumOf(blob: Blob): Promise<number> {
+async function crcOf(blob: Blob): Promise<number> {
   let crc = 0;
   const reader = blob.stream().getReader();
   for (let read = await reader.read(); !read.done; read = await reader.read()) {

@@ -7,6 +7,7 @@ import { chunkName, contentOf } from "./chunks.ts";
 
 const UNSPECIFIED = 2;
 const [BT709, SRGB_CURVE] = [1, 13]; // of ITU-T H.273
+const WHITE_Y = 4; // offset in cHRM
 /** x and y of white, red, green and blue. */
 export const BT709_COLORS = [0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06];
 /** Within it, an exponent of 2.2 stands for sRGB's curve, as in libpng. */
@@ -40,7 +41,7 @@ export function checkColors(metadata: Metadata, name: string, isGrey: boolean): 
   const exponent = gamma?.length === 4 && u32(gamma, 0) ? 100_000 / u32(gamma, 0) : null;
   const isPlausible =
     (!gamma || gamma.length === 4) &&
-    (!colors || colors.length === 32) &&
+    (!colors || (colors.length === 32 && (isGrey || u32(colors, WHITE_Y) > 0))) &&
     (exponent === null || (exponent > 1 / MAX_EXPONENT && exponent < MAX_EXPONENT));
   if (!isPlausible) {
     return withWarning(
