@@ -183,6 +183,11 @@ describe("profiles", () => {
   it.each([
     ["no profile", grey, "the colour profile is one for other channels"],
     ["CMYK", colored, "the colour profile is one for other channels"],
+    [
+      "an unknown curve",
+      grey,
+      "the colour profile cannot be used: the profile has a curve of an unknown type",
+    ],
     ["grey", colored, "it is one for other channels"],
     ["a curve that is cut off", grey, "the colour profile cannot be used: a curve of the profile"],
     ["no matrix", colored, "the colour profile cannot be used: the profile is damaged"],

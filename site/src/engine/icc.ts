@@ -102,7 +102,7 @@ export function readProfile(icc: Uint8Array): ColorSpace {
 function parse(icc: Uint8Array): ColorSpace {
   const tags = readTags(icc);
   const [kind, connection] = [ascii(icc, 16), ascii(icc, 20)];
-  const isDamaged = !TABLE_TAGS.some((name) => tags.has(name));
+  const hasTables = TABLE_TAGS.some((name) => tags.has(name));
   try {
     if (kind === "GRAY" && (connection === "XYZ " || connection === "Lab ")) {
       const curve = Float32Array.from(readCurve(tags.get("kTRC")));
@@ -111,14 +111,17 @@ function parse(icc: Uint8Array): ColorSpace {
     }
     if (kind !== "RGB " || connection !== "XYZ ") {
       throw new ProfileError(
-        `the profile converts '${kind}' to '${connection}', not RGB to XYZ`, isDamaged,
+        `the profile converts '${kind}' to '${connection}', not RGB to XYZ`, true,
       );
     }
     const curves = readCurves(["rTRC", "gTRC", "bTRC"].map((name) => tags.get(name)));
     return rgbSpace(curves, ["rXYZ", "gXYZ", "bXYZ"].map((name) => readXyz(tags.get(name))));
   } catch (error) {
+    if (error instanceof ProfileError) {
+      throw new ProfileError(error.message, error.isDamaged && !hasTables); // tables come first
+    }
     if (!(error instanceof RangeError)) throw error;
-    throw new ProfileError("the profile is damaged, or has no curves or no matrix", isDamaged);
+    throw new ProfileError("the profile is damaged, or has no curves or no matrix", !hasTables);
   }
 }
 
@@ -213,7 +216,7 @@ function readCurve(tag: Uint8Array = new Uint8Array()): Float64Array {
     } else at = tableCurve(data, count);
   } else if (type === "para") at = parametricCurve(data);
   else if (tag.length === 0) throw new RangeError("there is no curve");
-  else throw new ProfileError("the profile has a curve of an unknown type", false);
+  else throw new ProfileError("the profile has a curve of an unknown type", true);
   const curve = Float64Array.from({ length: CURVE_LENGTH }, (_, i) =>
     Math.min(Math.max(at(i / (CURVE_LENGTH - 1)), 0), 1),
   );
@@ -239,7 +242,7 @@ function parametricCurve(data: DataView): (value: number) => number {
   const type = data.getUint16(8);
   const count = PARAMETER_COUNTS[type];
   if (count === undefined) {
-    throw new ProfileError("the profile has a curve of an unknown type", false);
+    throw new ProfileError("the profile has a curve of an unknown type", true);
   }
   const values = Array.from({ length: 7 }, (_, i) =>
     i < count ? data.getInt32(12 + 4 * i) / 65536 : 0,

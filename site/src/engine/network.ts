@@ -126,8 +126,9 @@ function checkNodes(
   const names = Object.keys(expected);
   if (nodes.length !== names.length || !nodes.every(isExpected)) {
     const wanted = names.map((name) => `${name} of float (N, ${expected[name]}, H, W)`);
+    const actual = nodes.map(describe).join(" and ") || "nothing";
     throw new ModelError(
-      `the model is not a photochrom model: it has ${nodes.map(describe).join(" and ")} where ` +
+      `the model is not a photochrom model: it has ${actual} where ` +
         `${wanted.join(" and ")} has to be; ${ADVICE}`,
     );
   }
