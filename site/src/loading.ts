@@ -72,6 +72,7 @@ export async function loadEngine(): Promise<EngineFiles> {
 
 function isSupported(): boolean {
   return (
+    "toSorted" in Array.prototype && // the latest of what is used, of 2023
     typeof DecompressionStream !== "undefined" &&
     typeof WebAssembly !== "undefined" &&
     WebAssembly.validate(SIMD_MODULE)
