@@ -8,7 +8,7 @@ import { encodePreview, initCodecs, readPhoto } from "../src/files/index.ts";
 import type { FromWorker, KeptPhoto } from "../src/protocol.ts";
 import { Server } from "../src/server/server.ts";
 import type { ServerOptions } from "../src/server/server.ts";
-import type { Hint, Photo, Planes } from "../src/types.ts";
+import type { Hint, Look, Photo, Planes } from "../src/types.ts";
 
 const MODULES = new URL("../node_modules/", import.meta.url);
 const CODECS = {
@@ -244,6 +244,16 @@ test("photos of an earlier visit are there again, in their order", async () => {
   expect((await ask(`photos/${ids[0]}/after`)).status).toBe(200);
 });
 
+test("the look of an earlier version of the site gets the options that it lacks", async () => {
+  const first = start();
+  const { id } = await first.add(await makeFile());
+  const kept = posted.filter((message) => message.type === "keep").at(-1)!.photo;
+  const { straighten, hints, ...look } = kept.look;
+  const { ask } = start({ photos: [{ ...kept, look: look as Look }] });
+  const { photos } = (await ask("photos")).json;
+  expect(photos).toMatchObject([{ id, look: { straighten, hints, saturation: 1 } }]);
+});
+
 test("it says why the photos of an earlier visit are gone, until some are added", async () => {
   const { ask, add } = start({ gone: "idle" });
   expect((await ask("photos")).json.gone).toBe("idle");
@@ -398,6 +408,16 @@ test("a broken module is reported, so that the worker is started again", async (
   await ask(`photos/${id}/after?hints=1,1,red`);
   colorizer.predict = predict;
   expect(posted).toContainEqual({ type: "broken", error: "the network failed", photo: id });
+});
+
+test("a module that lacked memory and has stopped is reported as broken", async () => {
+  const { ask, add } = start();
+  const { id } = await add(await makeFile());
+  const { predict } = colorizer;
+  colorizer.predict = () => Promise.reject(new Error("Aborted(OOM)"));
+  await ask(`photos/${id}/after?hints=1,1,red`);
+  colorizer.predict = predict;
+  expect(posted).toContainEqual({ type: "broken", error: "Aborted(OOM)", photo: id });
 });
 
 test("a broken module is reported, although the request was cancelled meanwhile", async () => {

@@ -31,7 +31,6 @@ declare module "@cornerstonejs/codec-libjpeg-turbo-8bit/wasmjs" {
     setQuality(value: number): void;
     setSubSampling(value: number): void;
     encode(): void;
-    delete(): void;
   }
   export default function load(
     options: EmscriptenOptions,

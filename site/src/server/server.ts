@@ -67,7 +67,8 @@ export class Server {
 
   #restore(kept: KeptPhoto): void {
     const status = kept.failure ? "failed" : kept.info ? "ready" : "waiting";
-    const look = { ...kept.look, model: this.#model.name }; // the site may have a new one
+    // The site may have another model and further options since then.
+    const look = { ...DEFAULT_LOOK, ...kept.look, model: this.#model.name };
     const photo: PagePhoto = {
       ...kept,
       look,
@@ -92,7 +93,7 @@ export class Server {
         try {
           return await this.#handlePhoto(photo, action, request, url.searchParams, signal);
         } catch (error) {
-          throw asPhotoError(error, photo.name);
+          throw isBroken(error) ? error : asPhotoError(error, photo.name);
         }
       }
       if (kind === "archives" && !id) return this.#startArchive(request.json);

@@ -30,17 +30,13 @@ const CHANNELS: Record<number, number> = {
 const [STEP, SMALL_STEP] = [1 << 16, 1 << 12];
 /** Left, top, and steps horizontally and vertically of the passes of Adam7. */
 const PASSES = [
-  ...[
-    [0, 0, 8, 8],
-    [4, 0, 8, 8],
-    [0, 4, 4, 8],
-    [2, 0, 4, 4],
-  ],
-  ...[
-    [0, 2, 2, 4],
-    [1, 0, 2, 2],
-    [0, 1, 1, 2],
-  ],
+  [0, 0, 8, 8],
+  [4, 0, 8, 8],
+  [0, 4, 4, 8],
+  [2, 0, 4, 4],
+  [0, 2, 2, 4],
+  [1, 0, 2, 2],
+  [0, 1, 1, 2],
 ];
 
 /** A decoded image, and how many of its rows the file has. */
