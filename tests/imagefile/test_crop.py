@@ -18,7 +18,7 @@ from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
-from photochrom.imagefile.turning import Crop
+from photochrom.imagefile.turning import Crop, Turn
 from photochrom.imagefile.xmp import packet as xmp
 from support.metadata import exif_block, resource
 from support.xmp import packet
@@ -245,6 +245,16 @@ def test_sizes_and_subjects_in_exif(area: tuple[int, ...], expected: tuple[int, 
     assert fields[Tag.SubjectLocation] == (20, 30)
     assert fields.get(0x9214) == expected
     assert fields[Tag.UserComment] == b"ASCII\0\0\0hello"
+
+
+def test_a_subject_that_its_field_cannot_hold_stays():
+    """Of one byte for each number."""
+    subject = struct.pack("<H2HI2B2xI", 1, 0x9214, 1, 2, 10, 20, 0)
+    directory = struct.pack("<HHHIII", 1, Tag.ExifOffset, 4, 1, 26, 0)
+    block = b"II*\0\x08\0\0\0" + directory + subject
+    assert exif.make_upright(block, Turn(2, 200, 100)).endswith(b"\xbd\x14\0\0\0\0\0\0")
+    assert exif.make_upright(block, Turn(2, 400, 100)) == block
+    assert exif.crop(block, Crop(800, 600, 180, 0, 0, 800, 600)) == block
 
 
 def test_maker_notes_keep_their_place():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from photochrom.imagefile import photoshop
-from photochrom.imagefile.turning import Turn
+from photochrom.imagefile.turning import Crop, Turn
 from support.metadata import resource
 
 SIZE = (200, 100)
@@ -67,6 +67,12 @@ def test_resolution_turns_and_thumbnails_are_removed():
     assert photoshop.make_upright(given, Turn(8, *SIZE)) == turned
 
 
+def test_missing_padding_of_the_last_resource_is_added():
+    whole = resource(2999, b"\7cut-out") + resource(2998, b"odd")
+    assert photoshop.make_upright(whole[:-1], Turn(3, *SIZE)) == whole
+    assert photoshop.crop(whole[:-1], Crop(*SIZE, 0, 10, 10, 100, 50)) == (whole, [])
+
+
 def test_damaged_resources_are_kept():
     random = np.random.default_rng(0)
     whole = resource(1032, guides(0.5, 0.5, SIZE)) + resource(2000, path(0.5, 0.5), b"odd")
@@ -75,7 +81,7 @@ def test_damaged_resources_are_kept():
         for index in random.integers(0, len(data), 3):
             data[index] = random.integers(256)
         cut = bytes(data[: random.integers(len(data))])
-        assert len(photoshop.make_upright(cut, Turn(2 + number % 7, *SIZE))) <= len(cut)
+        assert len(photoshop.make_upright(cut, Turn(2 + number % 7, *SIZE))) <= len(cut) + 1
     assert photoshop.make_upright(whole[:-30], Turn(1, *SIZE)) == whole[:-30]
     far = resource(2000, struct.pack(">H6i", 1, *[-(2**31)] * 6))
     assert photoshop.make_upright(far, Turn(3, *SIZE)) == far

@@ -299,6 +299,8 @@ def test_mark_in_a_packet_without_rdf():
     assert b'x:xmptk="kept"><rdf:RDF' in mark(outer % b"")
     single = outer % b"<r:RDF xmlns:r='%b' />" % RDF.encode()
     assert b"<r:RDF xmlns:r='%b' >\n<r:Description" % RDF.encode() in mark(single)
+    bare = mark(b"<x xmlns:rdf='%b'><rdf:RDF/></x>" % RDF.encode())
+    assert bare.endswith(b"/></rdf:RDF></x>")
 
 
 def test_mark_in_a_damaged_packet():

@@ -76,7 +76,7 @@ def make_upright(block: bytes, turn: Turn) -> bytes:
             continue
         for field, side in ((width, turn.height), (height, turn.width)):
             is_count = len(tiff.read_numbers(field)) == 1  # of pixels, no resolution
-            if field is not None and is_count and side < 1 << 8 * field.size:
+            if field is not None and is_count:
                 _write_numbers(output, tiff, field, (side,))
     return bytes(output)
 
@@ -109,7 +109,7 @@ def crop(block: bytes, crop: Crop) -> bytes:
     for pair in pairs:
         for field, side in zip(pair, (crop.new_width, crop.new_height), strict=True):
             is_count = len(tiff.read_numbers(field)) == 1
-            if field is not None and is_count and side < 1 << 8 * field.size:
+            if field is not None and is_count:
                 _write_numbers(output, tiff, field, (side,))
     result = bytes(output)
     for tag in removed:
@@ -196,8 +196,10 @@ def _remove_entry(block: bytes, start: int, tag: int) -> bytes:
 
 
 def _write_numbers(output: bytearray, tiff: Tiff, field: Field, numbers: Sequence[int]) -> None:
-    """Replace the values of a field of unsigned integers by as many others that fit."""
+    """Replace the values of a field of unsigned integers by as many others, if all of them fit."""
     size = field.size // field.count
+    if max(numbers) >= 1 << 8 * size:
+        return
     order: Literal["little", "big"] = "little" if tiff.order == "<" else "big"
     data = b"".join(number.to_bytes(size, order) for number in numbers)
     output[field.offset : field.offset + field.size] = data

@@ -22,7 +22,10 @@ _GUIDE_STEPS = 32
 
 
 def iterate_resources(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield number, block and content of image resources; a damaged rest has number -1."""
+    """Yield number, block and content of image resources; a damaged rest has number -1.
+
+    A block ends with the padding of its content to an even size, which the last one may lack.
+    """
     offset = 0
     while offset + 12 <= len(data):
         (number, name_length) = struct.unpack_from(">HB", data, offset + 4)
@@ -31,7 +34,7 @@ def iterate_resources(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         end = start + size + size % 2
         if start + size > len(data):
             break
-        yield number, data[offset:end], data[start : start + size]
+        yield number, data[offset:end].ljust(end - offset, b"\0"), data[start : start + size]
         offset = end
     yield -1, data[offset:], b""
 

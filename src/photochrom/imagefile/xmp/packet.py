@@ -117,7 +117,7 @@ def set_mark(packet: bytes, text: str) -> bytes | None:
 def _add_description(packet: bytes, root: Node, rdf: Node, values: dict[bytes, bytes]) -> Edit:
     """Return an edit that adds a description, of properties in our two namespaces."""
     start = packet[rdf.start : rdf.value_start]
-    name = start.split(b">")[0].split()[0].removeprefix(b"<")
+    name = start.split(b">")[0].split()[0].removeprefix(b"<").removesuffix(b"/")
     prefix = name.rpartition(b":")[0]
     rdf_prefix = prefix or b"rdf"
     about = find_about(packet, root)
