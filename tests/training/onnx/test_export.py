@@ -74,8 +74,13 @@ EXPORTED = {
     "unet with batch statistics": override(TINY, {"inference.batch_statistics": True}),
 }
 
-WIDE = override(TINY, {"generator.base_channels": 16})
-"""Has tensors that are large enough for float16."""
+SMALL = Recipe.from_dict(
+    {
+        "data": {"image_size": 32},
+        "generator": {"kind": "residual", "channels": 64, "blocks": 1},
+    }
+)
+"""Has few layers, so that it is exported fast, and tensors that are large enough for float16."""
 
 
 def make_run(path: Path, recipe: Recipe) -> Path:
@@ -86,7 +91,7 @@ def make_run(path: Path, recipe: Recipe) -> Path:
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("runs") / "tiny", WIDE)
+    return make_run(tmp_path_factory.mktemp("runs") / "tiny", SMALL)
 
 
 def test_every_generator_is_exported() -> None:
@@ -148,7 +153,7 @@ def test_metadata(tiny: Path, tmp_path: Path) -> None:
     (tiny / "metrics.json").unlink()
     model = OnnxModel(path)
     assert (model.name, model.size) == ("tiny", 32)
-    assert Recipe.from_json(model.metadata["recipe"]) == WIDE
+    assert Recipe.from_json(model.metadata["recipe"]) == SMALL
     assert json.loads(model.metadata["metrics"]) == {"evaluations": []}
     assert model.metadata["licence"] == "CC0-1.0"
     assert model.metadata["data"] == "four photos"
@@ -209,7 +214,7 @@ def test_weights_stay_float32_if_pixels_would_change(
 
 
 def test_weights_out_of_the_range_of_float16_stay_float32(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", WIDE)
+    run = make_run(tmp_path / "run", override(TINY, {"generator.base_channels": 16}))
     generator, _ = runs.load_generator(run)
     with torch.no_grad():
         generator.down[3][1].weight.mul_(1e7)
@@ -275,7 +280,7 @@ def test_invalid_runs_are_rejected(tiny: Path, tmp_path: Path) -> None:
 
 def test_size_of_the_model_is_that_of_inference_or_training(tmp_path: Path) -> None:
     for given, expected in ((None, 32), (48, 48)):
-        run = make_run(tmp_path / str(given), override(TINY, {"inference.size": given}))
+        run = make_run(tmp_path / str(given), override(SMALL, {"inference.size": given}))
         assert OnnxModel(export(run, tmp_path / f"{given}.onnx")).size == expected
         assert load_model(str(run), tmp_path).size == expected
 
