@@ -256,7 +256,7 @@ class RenderRegion:
 
 @dataclass(frozen=True)
 class ReadSizes:
-    """Read width and height of the pages of a photo from its headers, before they are upright."""
+    """Read width and height of the pages of a photo from its headers, as they are stored."""
 
     photo: Path
     max_pixels: int

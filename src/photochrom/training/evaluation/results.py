@@ -24,7 +24,7 @@ class PhotoScores:
     photos: Sequence[tuple[str, str]]
     """Name and SHA-256 of the source file of each photo, from the manifest."""
     values: Mapping[str, NDArray[np.float64]]
-    """By the names of `metrics.METRICS`, those of originals with `original_` before it; (N,)."""
+    """Shape (N,), by metric; names of the originals' scores begin with `original_`."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def to_csv(evaluations: Sequence[Evaluation]) -> bytes:
 
 
 def metrics_path(run: Path, split: Split) -> Path:
-    """Return the path of metrics.json in a run; only `validation` is not part of its name."""
+    """Return the path of a run's metrics.json; metrics-SPLIT.json unless it is of `validation`."""
     return run / ("metrics.json" if split == "validation" else f"metrics-{split}.json")
 
 

@@ -50,9 +50,9 @@ _MIN_BACKGROUND_SIDE = 9
 _REPLACEMENT_RATIO = 4.0
 """What covers a place is taken for the background there once it has this many times the weight."""
 _FIXED_WEIGHT, _WEIGHT_BESIDE_FIXED = 1000.0, 0.02
-"""Weights of known ab, and of a prediction in the same part of a shot, which is 1 in other parts. A
-prediction has it `_MAX_DISTANCE` frames after the keyframe before, and less in proportion if it is
-nearer."""
+"""Weight of a known ab, and of a prediction in a part of a shot that has one; elsewhere it is 1. A
+prediction counts fully `_MAX_DISTANCE` frames after the keyframe before, and nearer to it less, in
+proportion."""
 _AGING = 1e-3
 """Variance of the process for each frame if several ab are known, so that each counts most near its
 frame."""
