@@ -304,21 +304,30 @@ def limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 
+@dataclass(frozen=True)
 class CaseRunner:
     """Sets up a worker process with limited memory."""
+
+    folder: Path
+    """Gets the folders of the processes, for their outputs."""
 
     def __call__(self) -> Callable[[tuple[int, str, bytes]], Outcome]:
         limit_memory()
         cv2.setNumThreads(1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # where libtiff and libjpeg print warnings
         colorizer = Colorizer(ConstantModel(), threads=1)
-        folder = Path(tempfile.mkdtemp(prefix="photochrom-fuzz-"))
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
         return lambda case: run_case(case, colorizer, folder)
 
 
 def fuzz(numbers: range, processes: int) -> Iterator[Outcome]:
     """Run damaged files in worker processes."""
-    with WorkerPool(CaseRunner(), processes=processes, timeout=TIMEOUT, pin_cores=True) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="photochrom-fuzz-") as folder,
+        WorkerPool(
+            CaseRunner(Path(folder)), processes=processes, timeout=TIMEOUT, pin_cores=True
+        ) as pool,
+    ):
         yield from pool.map(
             cases(numbers),
             on_death=lambda case, error: Outcome(case[0], case[1], str(error)),

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,26 @@ SMALL = Recipe.from_dict(
     }
 )
 """Has few layers, so that it is exported fast, and tensors that are large enough for float16."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def conversion() -> Iterator[None]:
+    """Convert equal generators to ONNX once, as it takes seconds."""
+    convert = exporting._to_onnx
+    converted: dict[tuple[object, ...], onnx.ModelProto] = {}
+
+    def convert_once(module: CielabGenerator, inputs: list[str]) -> onnx.ModelProto:
+        weights = (tensor.numpy().tobytes() for tensor in module.state_dict().values())
+        key = (repr(module), module.scale, *weights)
+        if key not in converted:
+            converted[key] = convert(module, inputs)
+        model = onnx.ModelProto()
+        model.CopyFrom(converted[key])  # `export` changes it
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "_to_onnx", convert_once)
+        yield
 
 
 def make_run(path: Path, recipe: Recipe) -> Path:
