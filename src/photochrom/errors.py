@@ -1,5 +1,13 @@
 """Errors that the user can fix."""
 
+import errno
+from typing import Literal
+
+ErrorCode = Literal["truncated", "too_large", "disk_full"]
+"""What can be done about a photo that failed: take the part that is there, allow more pixels or use
+a machine with more memory, or free disk space."""
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class PhotochromError(ValueError):
     """An input that is refused.
@@ -29,6 +37,15 @@ class TruncatedError(PhotoError):
         self.share = share
 
 
+class TooLargeError(PhotoError):
+    """A photo of more pixels than are allowed."""
+
+    def __init__(self, message: str, size: tuple[int, int]) -> None:
+        """Keep width and height in px."""
+        super().__init__(message)
+        self.size = size
+
+
 class VideoError(PhotochromError):
     """A video that cannot be read, colorized or written."""
 
@@ -55,6 +72,19 @@ class RecipeError(PhotochromError):
 
 class RunError(PhotochromError):
     """A run directory that is incomplete, or does not match the request."""
+
+
+def error_code(error: BaseException) -> ErrorCode | None:
+    """Return what can be done about the error of a photo; None: something else, or nothing."""
+    if isinstance(error, TruncatedError):
+        return "truncated"
+    if isinstance(error, TooLargeError | MemoryError):
+        return "too_large"
+    is_full = any(
+        isinstance(reason, OSError) and reason.errno in _DISK_FULL
+        for reason in (error, error.__cause__)
+    )
+    return "disk_full" if is_full else None
 
 
 def first_line(error: BaseException) -> str:

@@ -36,7 +36,9 @@ def test_a_file_that_is_not_a_report_raises(content: bytes, tmp_path: Path):
 def test_a_result_survives_a_report(tmp_path: Path):
     odd = "\udcff\n.jpg"  # as Linux has it for the bytes FF 0A
     results = [
-        Result(odd, odd, "done", 0.1, 3, 2, "m", None, None, ["lost"], FileVersion(1, 2, "3")),
+        Result(
+            odd, odd, "done", 0.1, 3, 2, "m", None, None, None, ["lost"], FileVersion(1, 2, "3")
+        ),
         Result("a", "b", "done", 0.1, hints=(Hint(3, 4, "firebrick"), Hint(0, 0, "original"))),
         Result("s3://a", "s3://b", "done", 0.1, input_version="1 2", output_version="3 4"),
         Result("a", None, "ignored", 0.0, reason="because"),

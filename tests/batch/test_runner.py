@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -122,8 +123,29 @@ def test_a_memory_error_fails_one_photo(tree: Path, colorize_here, monkeypatch: 
 
     monkeypatch.setattr(Colorizer, "__call__", greedy)
     (result,) = colorize_here(plan([str(tree / "deep")]))
-    assert result.error is not None
-    assert "too large for the memory" in result.error
+    assert "not enough memory" in str(result.error)
+    assert result.error_code == "too_large"
+
+
+def test_the_code_of_a_failure_says_what_helps(
+    tmp_path: Path, colorize_here, monkeypatch: pytest.MonkeyPatch
+):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    photo, output = tmp_path / "a.jpg", tmp_path / "out.jpg"
+    Image.effect_noise((80, 60), 50).save(photo)
+    with monkeypatch.context() as patch:
+        patch.setattr("photochrom.imagefile.atomic.os.fsync", full)
+        results = colorize_here([Job(photo, output)])
+    results += colorize_here([Job(photo, output)], max_pixels=80 * 60 - 1)
+    photo.write_bytes(photo.read_bytes()[:-900])
+    results += colorize_here([Job(photo, output)])
+    photo.write_text("no photo")
+    results += colorize_here([Job(photo, output)])
+    codes = [result.error_code for result in results]
+    assert codes == ["disk_full", "too_large", "truncated", None]
+    assert not output.exists()
 
 
 def test_a_deleted_photo_fails_alone(tree: Path, tmp_path: Path, colorize_here):

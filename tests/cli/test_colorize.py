@@ -25,8 +25,8 @@ from photochrom.imagefile.reading import open_photo
 from support.models import write_model
 
 KEYS = [
-    *("input", "output", "status", "seconds", "width", "height", "model", "error", "reason"),
-    *("warnings", "input_version", "output_version", "hints"),
+    *("input", "output", "status", "seconds", "width", "height", "model", "error", "error_code"),
+    *("reason", "warnings", "input_version", "output_version", "hints"),
 ]
 """Of a line of a report."""
 
@@ -378,7 +378,7 @@ def test_invalid_options_exit_with_2(run, photo_file: Path, arguments, reason: s
 def test_a_photo_above_max_pixels_fails(run, photo_file: Path):
     result = run(photo_file, "--max-pixels", "100")
     assert result.exit_code == 1
-    assert "64x48 is 3072 pixels, the limit 100" in result.stderr
+    assert "has 0.003072 megapixels; the limit is 0.0001" in result.stderr
 
 
 @pytest.fixture

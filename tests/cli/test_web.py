@@ -97,7 +97,7 @@ def test_signal_stops_server_and_leaves_no_files(
         large = client.post("/api/colorize", files={"file": bytes(600_000)})
         assert large.status_code == 413
         wide = client.post("/api/colorize", files={"file": make_jpeg(101, 100)})
-        assert "0.0101 megapixels; this server takes up to 0.01" in wide.json()["detail"]
+        assert "has 0.0101 megapixels; the limit is 0.01" in wide.json()["detail"]
         assert list(tmp_path.iterdir())
     host, port = address.removeprefix("http://").strip("/").split(":")
     with contextlib.ExitStack() as stack:

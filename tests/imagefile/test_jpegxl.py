@@ -230,7 +230,7 @@ def test_sizes():
         assert (parse_header(size).width, parse_header(size).height) == (width, 48)
     own = b"\xff\x0a" + write_bits((0, 1), (3, 2), (99_999, 30), (0, 3), (1, 2), (99, 13), (1, 1))
     assert (parse_header(own).width, parse_header(own).height) == (100, 100_000)
-    with pytest.raises(PhotoError, match="too large: 6400x100000"):
+    with pytest.raises(PhotoError, match="has 640 megapixels"):
         read(
             b"\xff\x0a"
             + write_bits((0, 1), (3, 2), (99_999, 30), (0, 3), (1, 2), (6399, 13), (1, 1))

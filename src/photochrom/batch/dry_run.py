@@ -25,7 +25,7 @@ from photochrom.batch.runner import (
     several_pages_error,
 )
 from photochrom.colorize.hints import find_upright_size
-from photochrom.errors import PhotochromError, PhotoError
+from photochrom.errors import PhotochromError, PhotoError, error_code
 from photochrom.imagefile.reading import read_sizes
 from photochrom.progress import format_duration
 
@@ -114,7 +114,7 @@ class DryRun:
                 sizes = read_sizes(job.input, max_pixels=self._settings.max_pixels)
                 self._check_pages(job, sizes)
             except PhotoError as error:
-                yield job.failed(str(error))
+                yield job.failed(str(error), error_code(error))
                 continue
             self._planned.append((job, sum(width * height for width, height in sizes) / 1e6))
             yield Result(job.input, job.output, "planned", 0.0, *sizes[0], hints=job.hints)

@@ -19,7 +19,7 @@ from photochrom.batch.report import (
     unreadable,
 )
 from photochrom.colorize.hints import Hint
-from photochrom.errors import PhotochromError, UsageError
+from photochrom.errors import ErrorCode, PhotochromError, UsageError
 from photochrom.file_names import is_refused
 from photochrom.imagefile.formats import FORMATS, RAW_SUFFIXES, READ_ONLY
 
@@ -75,9 +75,17 @@ class Job:
             return is_unchanged(self.output, version, checksum=checksum)
         return self.output_version == version
 
-    def failed(self, error: str) -> Result:
+    def failed(self, error: str, code: ErrorCode | None = None) -> Result:
         """Return the result of a photo that cannot be colorized."""
-        return Result(self.input, self.output, "failed", 0.0, error=error, hints=self.hints)
+        return Result(
+            self.input,
+            self.output,
+            "failed",
+            0.0,
+            error=error,
+            hints=self.hints,
+            error_code=code,
+        )
 
     def is_outdated(self) -> bool:
         """Return whether the photo is newer than its output; not known of URLs."""

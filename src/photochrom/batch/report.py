@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from photochrom.colorize.hints import Hint, hints_from_json
-from photochrom.errors import PhotochromError, UsageError
+from photochrom.errors import ErrorCode, PhotochromError, UsageError
 
 Status = Literal["done", "skipped", "failed", "ignored", "planned"]
 
@@ -47,6 +47,8 @@ class Result:
     """Name of the model; None if the photo was not read."""
     error: str | None = None
     """Why it failed."""
+    error_code: ErrorCode | None = None
+    """What can be done about it, as of `photochrom.errors.error_code`."""
     reason: str | None = None
     """Why it was skipped or ignored."""
     warnings: list[str] = dataclasses.field(default_factory=list)

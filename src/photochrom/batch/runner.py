@@ -23,7 +23,7 @@ from photochrom.colorize.hints import Hint, check_hints
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import GEOMETRY_OPTIONS
 from photochrom.cores import count_cores
-from photochrom.errors import PhotochromError, PhotoError
+from photochrom.errors import PhotochromError, PhotoError, error_code
 from photochrom.imagefile.atomic import make_folder
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.geometry import Geometry
@@ -159,7 +159,7 @@ def colorize_file(
             packet = page.metadata.xmp
         return page
 
-    error = reason = input_version = output_version = None
+    error = code = reason = input_version = output_version = None
     warnings: list[str] = []
     try:
         geometry = geometry_of(options)
@@ -196,11 +196,12 @@ def colorize_file(
     except _InColorError:
         reason = "it is in colour already; --recolor colorizes it"
     except PhotochromError as failure:
-        error = str(failure)
+        error, code = str(failure), error_code(failure)
     except OSError as failure:
         error = f"cannot write {job.output}: {failure.strerror or failure}"
-    except MemoryError:
-        error = f"{job.input} is too large for the memory of this computer"
+        code = error_code(failure)
+    except MemoryError as failure:
+        error, code = f"there is not enough memory for {job.input}", error_code(failure)
     width, height = size or (None, None)
     return Result(
         job.input,
@@ -216,6 +217,7 @@ def colorize_file(
         input_version=input_version,
         output_version=output_version,
         hints=job.hints,
+        error_code=code,
     )
 
 

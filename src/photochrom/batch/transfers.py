@@ -16,7 +16,7 @@ from photochrom.batch.planning import Job
 from photochrom.batch.report import Result
 from photochrom.batch.resuming import changed_output, skipped
 from photochrom.batch.storage import download, get_version, upload
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, error_code
 
 _GRACE = 5.0
 """Seconds for transfers in progress to end after an interrupt; a store may not answer."""
@@ -47,10 +47,10 @@ def colorize_anywhere(
     except FileExistsError:  # written since the batch was planned
         return skipped(job)
     except PhotochromError as error:
-        text = str(error)
+        return job.failed(str(error), error_code(error))
     except OSError as error:
         text = f"cannot write a temporary copy of {job.input}: {error.strerror or error}"
-    return job.failed(text)
+        return job.failed(text, error_code(error))
 
 
 def _transfer(job: Job, colorize: Callable[[Job], Result], folder: Path, overwrite: bool) -> Result:

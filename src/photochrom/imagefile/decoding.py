@@ -15,7 +15,7 @@ from PIL.ExifTags import Base as Tag
 from PIL.ImageFile import ImageFile
 
 from photochrom.color import SRGB, Pixels, icc
-from photochrom.errors import PhotoError
+from photochrom.errors import PhotoError, TooLargeError
 from photochrom.imagefile.formats import detect_format
 from photochrom.imagefile.metadata import Metadata, from_pillow_info
 from photochrom.imagefile.photo import Encoding, Photo, decode_pixels
@@ -59,15 +59,6 @@ class DamagedError(PhotoError):
     """An image that is incomplete or damaged, or whose metadata are."""
 
 
-class TooLargeError(PhotoError):
-    """An image of more pixels than are allowed."""
-
-    def __init__(self, message: str, size: tuple[int, int]) -> None:
-        """Keep width and height."""
-        super().__init__(message)
-        self.size = size
-
-
 def open_image(stream: IO[bytes], name: str, max_pixels: int, frame: int = 0) -> ImageFile:
     """Read the header of an image, and raise `PhotoError` if it is not supported."""
     stream.seek(0)
@@ -101,8 +92,8 @@ def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
     """Raise `TooLargeError` if an image has too many pixels."""
     if width * height > max_pixels:
         raise TooLargeError(
-            f"{name} is too large: {width}x{height} is {width * height} pixels, the limit "
-            f"{max_pixels}; allow more with --max-pixels",
+            f"{name} has {width * height / 1e6:.5g} megapixels; the limit is "
+            f"{max_pixels / 1e6:.5g}; allow more with --max-pixels {width * height}",
             (width, height),
         )
 

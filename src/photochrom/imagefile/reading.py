@@ -16,10 +16,9 @@ from typing import IO
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-from photochrom.errors import PhotoError
+from photochrom.errors import PhotoError, TooLargeError
 from photochrom.imagefile.decoding import (
     DamagedError,
-    TooLargeError,
     check_size,
     decode,
     open_image,

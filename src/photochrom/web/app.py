@@ -10,14 +10,14 @@ from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from photochrom.batch.process_pool import WorkerError, WorkerTimeoutError
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, error_code
 from photochrom.server.guard import RequestGuard, add_error_handlers, error_response
 from photochrom.version import __version__
 from photochrom.web import api, api_reference, page
 from photochrom.web.job_queue import QueueFullError
 from photochrom.web.limits import Limits
 from photochrom.web.predictions import RemovedError
-from photochrom.web.renderer import DISK_FULL, DISK_FULL_MESSAGE
+from photochrom.web.renderer import DISK_FULL_MESSAGE
 from photochrom.web.service import Service
 from photochrom.web.storage import FileTooLargeError, StorageFullError
 from photochrom.web.template import STATIC, create_environment
@@ -101,6 +101,6 @@ def _disk_error(error: OSError) -> JSONResponse:
     Raises:
         OSError: If it is another error.
     """
-    if error.errno not in DISK_FULL:
+    if error_code(error) != "disk_full":
         raise error
     return error_response(507, DISK_FULL_MESSAGE)

@@ -20,8 +20,7 @@ from photochrom.colorize.hints import PlacedHint
 from photochrom.colorize.rendering import Prediction, crop, downscale
 from photochrom.colorize.upsampling import resize_planes
 from photochrom.cores import count_cores
-from photochrom.errors import PhotochromError, TruncatedError
-from photochrom.imagefile.decoding import TooLargeError
+from photochrom.errors import ErrorCode, PhotochromError, error_code
 from photochrom.imagefile.geometry import Geometry, Rectangle
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
@@ -37,8 +36,6 @@ MAX_MEMORY = 256_000_000
 """Bytes of photos and predictions that are kept: 85 megapixels in colour."""
 Side = Literal["before", "after"]
 REMOVED = "the photo was removed meanwhile"
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of the system."""
 DISK_FULL_MESSAGE = "the disk of this server is full; try again later"
 
 Value = TypeVar("Value")
@@ -55,32 +52,15 @@ class TaskFailure:
 
     message: str
     """It has the path of the upload."""
-    code: Literal["truncated", "too_large", "disk_full"] | None = None
+    code: ErrorCode | None = None
     """For the page, which offers what can be done; "disk_full": see `check_disk`."""
 
     @classmethod
-    def of(cls, error: Exception, path: Path, max_pixels: int) -> "TaskFailure":
+    def of(cls, error: Exception, path: Path) -> "TaskFailure":
         """Describe the error of reading a photo, without options of the command line."""
-        if isinstance(error, TruncatedError):
-            part = f"only the first {100 * error.share:.0f} % of it"
-            if error.share >= 1:
-                part = "all but fine detail of it"
-            return cls(f"{path} is cut off: {part} can be read", "truncated")
-        if isinstance(error, TooLargeError):
-            width, height = error.size
-            return cls(
-                f"this photo has {width * height / 1e6:.5g} megapixels; this server takes up to "
-                f"{max_pixels / 1e6:.5g}",
-                "too_large",
-            )
-        if isinstance(error, MemoryError):
-            return cls(f"{path} is too large for the memory of this server", "too_large")
-        return cls(without_options(str(error)))
-
-    @classmethod
-    def of_disk(cls, error: OSError, message: str) -> "TaskFailure":
-        """Return a message, and whether the disk is full."""
-        return cls(message, "disk_full" if error.errno in DISK_FULL else None)
+        is_memory = isinstance(error, MemoryError)
+        message = f"there is not enough memory for {path}" if is_memory else str(error)
+        return cls(without_options(message), error_code(error))
 
     def check_disk(self) -> None:
         """Check that the photo is the reason, and not the disk.
@@ -221,7 +201,7 @@ class RenderOriginal:
                 photo = crop(photo, self.region)
             return _encode(downscale(photo, self.max_size))
         except (PhotochromError, MemoryError) as error:
-            return TaskFailure.of(error, self.source.path, self.source.max_pixels)
+            return TaskFailure.of(error, self.source.path)
 
 
 @dataclass(frozen=True)
@@ -250,7 +230,7 @@ class RenderRegion:
         except OSError:
             return TaskFailure(REMOVED)
         except (PhotochromError, MemoryError) as error:
-            return TaskFailure.of(error, self.source.path, self.source.max_pixels)
+            return TaskFailure.of(error, self.source.path)
         return _encode(downscale(shown, self.max_size))
 
 
@@ -266,7 +246,7 @@ class ReadSizes:
         try:
             return read_sizes(self.photo, max_pixels=self.max_pixels)
         except (PhotochromError, MemoryError) as error:
-            return TaskFailure.of(error, self.photo, self.max_pixels)
+            return TaskFailure.of(error, self.photo)
 
 
 def start_renderer() -> Callable[[Callable[[Renderer], Any]], Any]:

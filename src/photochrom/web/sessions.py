@@ -14,7 +14,7 @@ from typing import Literal
 from photochrom.batch.folders import has_photo_suffix
 from photochrom.batch.planning import STEM_SUFFIX, becomes_png, output_name
 from photochrom.colorize.hints import Hint
-from photochrom.errors import PhotoError
+from photochrom.errors import ErrorCode, PhotoError
 from photochrom.web.looks import Look
 from photochrom.web.predictions import Predictions
 from photochrom.web.tasks import PhotoInfo, PredictionKey
@@ -33,7 +33,7 @@ _MAX_PREDICTIONS = 6
 class PhotoFailedError(PhotoError):
     """A photo that cannot be read or colorized."""
 
-    def __init__(self, message: str, code: str | None = None) -> None:
+    def __init__(self, message: str, code: ErrorCode | None = None) -> None:
         """Keep the code, as of `TaskFailure`."""
         super().__init__(message)
         self.code = code
@@ -77,7 +77,7 @@ class UploadedPhoto:
     status: Literal["waiting", "ready", "failed"] = "waiting"
     """Of the first preparation; a later look that fails does not change it."""
     error: str | None = None
-    error_code: str | None = None
+    error_code: ErrorCode | Literal["server"] | None = None
     """As of `TaskFailure`; "server": the photo is not the reason, it can be tried again."""
     info: PhotoInfo | None = None
     preparation: "asyncio.Task[None] | None" = None

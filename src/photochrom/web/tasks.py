@@ -15,14 +15,12 @@ from photochrom.colorize.colorizer import Colorizer
 from photochrom.colorize.detection import is_colored
 from photochrom.colorize.hints import Hint, place_hints
 from photochrom.colorize.versions import hint_versions
-from photochrom.errors import PhotochromError, TruncatedError
-from photochrom.imagefile.decoding import TooLargeError
+from photochrom.errors import PhotochromError, error_code
 from photochrom.imagefile.geometry import Geometry
 from photochrom.imagefile.reading import open_pages
 from photochrom.imagefile.writing import result_warnings
 from photochrom.web.hint_renderer import read_prepared, write_prepared
 from photochrom.web.renderer import (
-    DISK_FULL,
     REMOVED,
     THUMBNAIL_SIZE,
     TaskFailure,
@@ -94,10 +92,10 @@ class PredictPhoto:
                 info = dataclasses.replace(info, sizes=sizes)
             return info
         except (PhotochromError, MemoryError) as error:
-            return TaskFailure.of(error, self.photo, self.max_pixels)
+            return TaskFailure.of(error, self.photo)
         except OSError as error:  # the disk is full, or the photo was removed meanwhile
             message = f"no preview of {self.photo}: {error.strerror or error}"
-            return TaskFailure.of_disk(error, message)
+            return TaskFailure(message, error_code(error))
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ class FindVersions:
                 write_prediction(prediction, self.output / str(index), max_size=THUMBNAIL_SIZE)
             return versions
         except OSError as error:
-            return TaskFailure.of_disk(error, REMOVED)
+            return TaskFailure(REMOVED, error_code(error))
         except (PhotochromError, MemoryError) as error:
             return TaskFailure(str(error) or "there is not enough memory for versions")
 
@@ -149,20 +147,7 @@ class ColorizePhoto:
         )
         if result.error is None:
             return result.warnings
-        return self._describe(result.error)
-
-    def _describe(self, message: str) -> TaskFailure:
-        """Read the photo again, as the result has no more than a message of its error."""
-        if message.endswith(tuple(map(os.strerror, DISK_FULL))):
-            return TaskFailure(message, "disk_full")
-        truncated, photo = self.options["truncated"], Path(self.job.input)
-        try:
-            next(open_pages(photo, max_pixels=self.max_pixels, truncated=truncated))
-        except (TruncatedError, TooLargeError) as error:
-            return TaskFailure.of(error, photo, self.max_pixels)
-        except (PhotochromError, MemoryError):
-            pass
-        return TaskFailure(without_options(message))
+        return TaskFailure(without_options(result.error), result.error_code)
 
 
 def start_colorizer(
