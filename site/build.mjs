@@ -1,5 +1,6 @@
 // Build what the static site has beside the page's own files: src/photochrom/site/bundle.
 
+import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
@@ -35,6 +36,11 @@ const OPTIONS = {
   outdir: OUTPUT,
 };
 
+/** Return the SHA-256 of a file in OUTPUT, by which its address is another with another content. */
+function hashOf(name) {
+  return createHash("sha256").update(readFileSync(join(OUTPUT, name))).digest("hex");
+}
+
 /** The site's own transport in place of the page's, and ONNX Runtime in a file of its own. */
 const replacements = {
   name: "replacements",
@@ -43,14 +49,20 @@ const replacements = {
       resolveDir === STATIC ? { path: join(SITE, "src/transport.ts") } : null,
     );
     // Its threads load the file that it is in, which must not be the worker's.
-    onResolve({ filter: /^onnxruntime-web\/wasm$/ }, () => ({ path: "./ort.js", external: true }));
+    onResolve({ filter: /^onnxruntime-web\/wasm$/ }, () => ({
+      path: `./ort.js?v=${hashOf("ort.js")}`,
+      external: true,
+    }));
   },
 };
 
-/** Bundle the scripts, and return the npm packages that are in them. */
+/** Bundle the scripts, after `copyRuntimes`, and return the npm packages that are in them. */
 async function bundleScripts() {
+  const codecs = CODECS.map((path) => basename(path));
+  const hashes = Object.fromEntries(codecs.map((name) => [name, hashOf(name)]));
   const modules = await build({
     ...OPTIONS,
+    define: { ...OPTIONS.define, CODEC_HASHES: JSON.stringify(hashes) },
     entryPoints: ["src/page.ts", "src/worker.ts"],
     format: "esm",
     external: ["fs", "path", "crypto"], // of Node.js, where codecs look whether they run there
@@ -117,8 +129,8 @@ async function findLicences(folder) {
 
 await rm(OUTPUT, { recursive: true, force: true });
 await mkdir(OUTPUT, { recursive: true });
-const packages = await bundleScripts();
 await copyRuntimes();
+const packages = await bundleScripts();
 await drawIcons();
 await writeLicences(packages);
 await rm(BUNDLE, { recursive: true, force: true });

@@ -17,6 +17,10 @@ interface FileAddress {
   bytes: number;
 }
 
+/** The files that the script of the page loads; `photochrom site` writes them into the page. */
+export const FILES: Record<"worker" | "runtime" | "model", FileAddress> = JSON.parse(
+  document.body.dataset.files!,
+);
 const DELAY = 400; // ms until the bar is shown, as the files may be in the browser already
 // A function of one instruction that needs SIMD: i8x16.popcnt.
 const SIMD_MODULE = new Uint8Array([
@@ -36,7 +40,7 @@ export async function loadEngine(): Promise<EngineFiles> {
     showFailure(t("engine.unsupported"));
     return new Promise(() => {}); // never
   }
-  const { runtime, model } = JSON.parse(document.body.dataset.files!) as Record<string, FileAddress>;
+  const { runtime, model } = FILES;
   const downloads = [runtime, model].map(({ url, bytes }) => new Download(url, bytes));
   const total = runtime.bytes + model.bytes;
   const draw = () => {

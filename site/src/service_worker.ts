@@ -53,8 +53,7 @@ async function activate(): Promise<void> {
 /**
  * Return a file of this version, or undefined if it is none.
  *
- * An open page of the version before gets its own where its address says so. Worker, runtime script
- * and codecs are asked for without `v`: what such a page loads of them only now is of this version.
+ * An open page of the version before gets its own, by `v` in its address.
  */
 async function find(url: string): Promise<Response | undefined> {
   const { origin, pathname, searchParams } = new URL(url);

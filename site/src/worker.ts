@@ -6,12 +6,15 @@ import { initCodecs } from "./files/index.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
 import { Server } from "./server/server.ts";
 
+/** SHA-256 of each file of the codecs; the build defines it. */
+declare const CODEC_HASHES: Record<string, string>;
+
 const cancels = new Map<number, () => void>(); // of the requests that are being answered
 let server: Server;
 let startEngine: (colorizer: Promise<Colorizer>) => void;
 
 initCodecs(async (file) => {
-  const response = await fetch(new URL(file, import.meta.url));
+  const response = await fetch(new URL(`${file}?v=${CODEC_HASHES[file]}`, import.meta.url));
   if (!response.ok) {
     throw new Error(`${file} cannot be loaded, status ${response.status}; load the page again`);
   }

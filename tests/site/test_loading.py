@@ -137,6 +137,23 @@ def test_only_offline_use_is_missing_without_https(
         context.close()
 
 
+def test_addresses_of_programs_change_with_their_content(
+    blank: "Page", own_server: FileServer, photos: list[Path]
+):
+    """So that no cache answers with one of another version."""
+    blank.goto(own_server.url + FOLDER)
+    add_files(blank, photos[0])
+    wait_for_colour(blank)
+    blank.locator("#offline-note").wait_for()
+    files = [path.rpartition("/")[2].partition("?") for path in own_server.sent]
+    programs = [(name, query) for name, _, query in files if name.endswith((".js", ".wasm"))]
+    programs.remove(("service_worker.js", ""))  # always at one address
+    names = [name for name, _ in programs]
+    assert {"worker.js", "ort.js", "mozjpeg_dec.wasm", "libjpegturbowasm.wasm"} <= {*names}
+    assert len(names) == len({*names})
+    assert all(query.startswith("v=") for _, query in programs)
+
+
 def test_new_version_is_used_once_it_is_complete(
     blank: "Page", own_server: FileServer, tmp_path: Path
 ):

@@ -108,8 +108,10 @@ def test_pages_refer_to_files_of_the_site(write: Callable[[], Path]):
         }
         body = next(attributes for tag, attributes in elements if tag == "body")
         engine = json.loads(body["data-files"])
-        assert {engine[part]["url"] for part in ("runtime", "model")}.isdisjoint(addresses)
-        addresses |= {part["url"] for part in engine.values()}
+        assert engine.keys() == {"worker", "runtime", "model"}
+        urls = {part["url"] for part in engine.values()}
+        assert urls.isdisjoint(addresses)
+        addresses |= urls
         for part in engine.values():
             assert part["bytes"] == (folder / part["url"].partition("?")[0]).stat().st_size
         assert len(addresses) > 15

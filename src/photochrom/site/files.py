@@ -22,7 +22,7 @@ LISTING = "photochrom-site.json"
 _SERVICE_WORKER = "service_worker.js"
 _LICENSES = "licenses.txt"
 _IN_ROOT = (_SERVICE_WORKER, _LICENSES)
-_RUNTIME, _MODEL = "ort.wasm.gzip", "model.onnx"
+_WORKER, _RUNTIME, _MODEL = "worker.js", "ort.wasm.gzip", "model.onnx"
 _COLORS = {"theme_color": "#f6f3ec", "background_color": "#f6f3ec"}
 _POLICY = {
     "default-src": "'none'",
@@ -106,7 +106,11 @@ def _pages(models: Models, max_bytes: int, files: dict[str, bytes]) -> dict[str,
     site = {
         "policy": "; ".join(f"{name} {value}" for name, value in _POLICY.items()),
         "pages": paths,
-        "engine_files": {"runtime": address(_RUNTIME), "model": address(_MODEL)},
+        "engine_files": {
+            "worker": address(_WORKER),
+            "runtime": address(_RUNTIME),
+            "model": address(_MODEL),
+        },
     }
     return {
         path: render_page(
