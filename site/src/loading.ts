@@ -1,6 +1,7 @@
 // Loading the files of the engine, with a progress bar and a button to try again.
 
 import { formatMegabytes, t } from "../../src/photochrom/web/static/texts.js";
+import { readAddresses } from "./addresses.ts";
 import { Download, LoadError } from "./download.ts";
 import { startOffline } from "./offline.ts";
 
@@ -12,15 +13,6 @@ export interface EngineFiles {
   model: ArrayBuffer;
 }
 
-interface FileAddress {
-  url: string;
-  bytes: number;
-}
-
-/** The files that the script of the page loads; `photochrom site` writes them into the page. */
-export const FILES: Record<"worker" | "runtime" | "model", FileAddress> = JSON.parse(
-  document.body.dataset.files!,
-);
 const DELAY = 400; // ms until the bar is shown, as the files may be in the browser already
 // A function of one instruction that needs SIMD: i8x16.popcnt.
 const SIMD_MODULE = new Uint8Array([
@@ -40,7 +32,7 @@ export async function loadEngine(): Promise<EngineFiles> {
     showFailure(t("engine.unsupported"));
     return new Promise(() => {}); // never
   }
-  const { runtime, model } = FILES;
+  const { runtime, model } = readAddresses();
   const downloads = [runtime, model].map(({ url, bytes }) => new Download(url, bytes));
   const total = runtime.bytes + model.bytes;
   const draw = () => {

@@ -1,6 +1,7 @@
 // The page's contact with the worker; the site's counterpart of static/transport.js.
 
-import { FILES, loadEngine } from "./loading.ts";
+import { readAddresses } from "./addresses.ts";
+import { loadEngine } from "./loading.ts";
 import type { Answer, FromWorker, ToWorker } from "./protocol.ts";
 import { describeCrash, openSession } from "./session.ts";
 
@@ -29,7 +30,7 @@ let started = start();
 async function start(): Promise<void> {
   const { photos, gone } = await session;
   const memory = (navigator as { deviceMemory?: number }).deviceMemory ?? Infinity;
-  const current = new Worker(FILES.worker.url, { type: "module" });
+  const current = new Worker(readAddresses().worker.url, { type: "module" });
   worker = current;
   current.onmessage = ({ data }) => void receive(current, data);
   current.onerror = (event) => {

@@ -59,7 +59,8 @@ beforeEach(async () => {
   vi.spyOn(console, "error").mockImplementation(() => {});
   vi.stubGlobal("Worker", FakeWorker);
   vi.stubGlobal("navigator", {});
-  vi.stubGlobal("document", { body: { dataset: { model: "tiny" } }, querySelector: () => null });
+  const dataset = { model: "tiny", files: '{"worker": {"url": "worker.js"}}' };
+  vi.stubGlobal("document", { body: { dataset }, querySelector: () => null });
   vi.resetModules();
   transport = await import("../src/transport.ts");
   await finish();
