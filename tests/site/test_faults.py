@@ -123,7 +123,7 @@ def test_photo_that_does_not_fit_into_memory(
         body = LITTLE_MEMORY + response.text()
         route.fulfill(response=response, body=body)  # type: ignore[attr-defined]
 
-    page.route("**/worker*.js", answer)
+    page.route("**/worker.js*", answer)
     page.goto(server.url + FOLDER)
     large = tmp_path / "large.jpg"
     GREY.resize((2400, 1800)).save(large)

@@ -151,7 +151,7 @@ def test_photo_that_ends_the_worker(
         response = route.fetch()
         route.fulfill(response=response, body=DIES_ONCE + response.text())
 
-    page.route("**/worker*.js", answer)
+    page.route("**/worker.js*", answer)
     page.reload()
     bomb = photos[1].rename(photos[1].with_name("bomb.jpg"))
     add_files(page, photos[0], bomb, photos[2])
