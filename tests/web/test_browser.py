@@ -716,6 +716,31 @@ def test_remove_all_asks_for_confirmation(page: "Page", photos: list[Path]):
     assert page.locator("#welcome").is_visible()
 
 
+def test_photo_that_is_added_while_all_are_removed_stays(page: "Page", photos: list[Path]):
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if route.request.method == "DELETE":
+            held.append(route)
+        else:
+            route.fallback()
+
+    add_files(page, photos[0])
+    wait_until_ready(page)
+    page.route("**/photos", hold)
+    page.get_by_role("button", name="Remove all").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove all").click()
+    wait_for(page, lambda: len(held) == 1)
+    add_files(page, photos[1])
+    page.wait_for_timeout(500)  # in which it would be uploaded
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        held[0].continue_()
+    wait_until_ready(page)
+    reload(page)
+    wait_until_ready(page)
+    assert page.locator(".thumbnail .file-name").all_inner_texts() == ["harbour.jpg"]
+
+
 def test_question_that_is_closed_after_a_removal_removes_nothing(page: "Page", photos: list[Path]):
     remove_all = page.get_by_role("button", name="Remove all")
     dialog = page.get_by_role("dialog")

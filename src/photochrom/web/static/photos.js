@@ -36,6 +36,7 @@ const undeletedIds = new Set(); // of these, those that the server may still hav
 // Tells the page's other tabs of changes; other servers on this host have other paths or ports.
 const otherTabs = new BroadcastChannel(`photochrom ${new URL(".", location.href).pathname}`);
 let changes = Promise.resolve(); // sent one after the other, so that the last one wins
+let removal = changes; // of all photos; it also removes what the server has got before it
 let uploads = 0;
 let pollAgain = false;
 let wakePoll = () => {};
@@ -148,6 +149,7 @@ async function uploadPhoto(photo) {
     Object.assign(photo, percent === null ? { phase: "full" } : { phase: "uploading", percent });
     callbacks.onChange();
   };
+  await removal.catch(() => {});
   try {
     const state = await upload(`photos?${query}`, photo.file, onProgress, photo.abort.signal);
     if (photo.abort.signal.aborted) {
@@ -365,7 +367,7 @@ export function removeAll() {
   finishRemoval();
   for (const photo of photos.splice(0)) forget(photo);
   sessionStorage.removeItem(CHOSEN);
-  enqueueChange(async () => {
+  removal = enqueueChange(async () => {
     await request("photos", { method: "DELETE" });
     notifyTabs();
   });
