@@ -36,7 +36,7 @@ const OPTIONS = {
   outdir: OUTPUT,
 };
 
-/** Return the SHA-256 of a file in OUTPUT, by which its address is another with another content. */
+/** Return the SHA-256 of a file in OUTPUT, for an address that changes with the content. */
 function hashOf(name) {
   return createHash("sha256").update(readFileSync(join(OUTPUT, name))).digest("hex");
 }

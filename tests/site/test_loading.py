@@ -137,21 +137,21 @@ def test_only_offline_use_is_missing_without_https(
         context.close()
 
 
-def test_addresses_of_programs_change_with_their_content(
+def test_addresses_of_scripts_and_codecs_have_their_hashes(
     blank: "Page", own_server: FileServer, photos: list[Path]
 ):
-    """So that no cache answers with one of another version."""
+    """So that no cache answers with a file of another version."""
     blank.goto(own_server.url + FOLDER)
     add_files(blank, photos[0])
     wait_for_colour(blank)
     blank.locator("#offline-note").wait_for()
     files = [path.rpartition("/")[2].partition("?") for path in own_server.sent]
-    programs = [(name, query) for name, _, query in files if name.endswith((".js", ".wasm"))]
-    programs.remove(("service_worker.js", ""))  # always at one address
-    names = [name for name, _ in programs]
+    loaded = [(name, query) for name, _, query in files if name.endswith((".js", ".wasm"))]
+    loaded.remove(("service_worker.js", ""))  # always at one address
+    names = [name for name, _ in loaded]
     assert {"worker.js", "ort.js", "mozjpeg_dec.wasm", "libjpegturbowasm.wasm"} <= {*names}
     assert len(names) == len({*names})
-    assert all(query.startswith("v=") for _, query in programs)
+    assert all(query.startswith("v=") for _, query in loaded)
 
 
 def test_new_version_is_used_once_it_is_complete(

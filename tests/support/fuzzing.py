@@ -309,7 +309,7 @@ class CaseRunner:
     """Sets up a worker process with limited memory."""
 
     folder: Path
-    """Gets the folders of the processes, for their outputs."""
+    """Parent of the folders that the processes write to."""
 
     def __call__(self) -> Callable[[tuple[int, str, bytes]], Outcome]:
         limit_memory()

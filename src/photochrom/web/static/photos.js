@@ -36,7 +36,7 @@ const undeletedIds = new Set(); // of these, those that the server may still hav
 // Tells the page's other tabs of changes; other servers on this host have other paths or ports.
 const otherTabs = new BroadcastChannel(`photochrom ${new URL(".", location.href).pathname}`);
 let changes = Promise.resolve(); // sent one after the other, so that the last one wins
-let removal = changes; // of all photos; it also removes what the server has got before it
+let removal = changes; // of all photos; uploads wait, or it would remove them as well
 let uploads = 0;
 let pollAgain = false;
 let wakePoll = () => {};
