@@ -50,6 +50,10 @@ class VideoError(PhotochromError):
     """A video that cannot be read, colorized or written."""
 
 
+class MissingVideoError(VideoError, UsageError):
+    """A video or an image sequence that does not exist."""
+
+
 class ModelError(PhotochromError):
     """A file that is not a colorization model, or a model with invalid output."""
 

@@ -122,6 +122,25 @@ def test_workers_that_cannot_start_end_it_with_one_sentence(
     assert result.stderr.splitlines()[-1] == "Error: cannot start a worker process"
 
 
+def test_a_report_of_a_refused_model_is_not_left_behind(run, photo_file: Path, tmp_path: Path):
+    report = tmp_path / "report"
+    for options in (("--model", tmp_path / "none.onnx"), ("--device", "cuda")):
+        result = run(photo_file, "--report", report, *options, model=options[0] != "--model")
+        assert result.exit_code > 0
+        assert not report.exists()
+    assert run(photo_file, "--report", report).exit_code == 0
+
+
+def test_a_photo_that_is_named_like_a_result_is_said(run, photo_file: Path, tmp_path: Path):
+    other = photo_file.with_name("old-color.jpg")
+    other.write_bytes(photo_file.read_bytes())
+    result = run(photo_file, other, "-o", tmp_path / "out")
+    assert result.stderr.splitlines() == [
+        f"ignored {other}: it is named like a result of {photo_file}; colorize it on its own",
+        "1 done, 0 skipped, 0 failed, 1 ignored",
+    ]
+
+
 def test_wrong_usage_exits_with_2(run, photo_file: Path, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     for arguments, reason in [

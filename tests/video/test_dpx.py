@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from av.codec.context import CodecContext
 
+from photochrom.color.icc import BT709, build_profile, read_profile
 from photochrom.errors import PhotoError
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
@@ -111,6 +112,9 @@ def test_photo_of_another_format(dtype: type, tmp_path: Path):
     assert (dpx.read(tmp_path / "a.dpx").pixels == pixels).all()
     assert data[801:803] == b"\6\6"
     assert data[1724:1728] == data[1920:1924] == b"\xff" * 4
+    linear = Photo(pixels, space=read_profile(build_profile(1.0, BT709)))
+    (tmp_path / "a.dpx").write_bytes(dpx.encode(linear))
+    assert (dpx.read(tmp_path / "a.dpx").pixels == linear.to_srgb(keep_bits=True)).all()
     with pytest.raises(PhotoError, match="no transparency"):
         dpx.encode(Photo(pixels, pixels[..., 0]))
 

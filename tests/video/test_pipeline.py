@@ -296,9 +296,30 @@ def test_invalid_input_leaves_no_files(name: str, tmp_path: Path, tiny_onnx: Pat
     before = set(tmp_path.iterdir())
     arguments = [str(tmp_path / name), str(tmp_path / "out.mp4"), "--model", str(tiny_onnx)]
     result = CliRunner().invoke(main, ["video", *arguments])
-    assert result.exit_code == 1
+    assert result.exit_code == (2 if content is None else 1)
     assert message in result.stderr.splitlines()[-1]
     assert set(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--codec", "divx"], "'divx' is not one of 'h264', 'hevc', 'vp9', 'ffv1', 'prores'"),
+        (["--quality", "52"], "quality is 52, but h264 takes 0 (best) to 51"),
+        (["--rate", "0"], "the rate is '0'; give frames per second"),
+        (["--start", "-1"], "--start is '-1'; it has to be hours:minutes:seconds"),
+        (["--start", "2", "--end", "1"], "the part ends at 0:00:01"),
+        (["--reference", "a.png"], "the reference is 'a.png'; it has to be FILE@TIME"),
+        (["--saturation", "9"], "saturation is 9.0; it has to be from 0 to 4"),
+        (["--size", "8"], "size is 8; it has to be from 16 to 4096"),
+    ],
+)
+def test_invalid_options_are_wrong_usage(options: list[str], message: str, tmp_path: Path):
+    video = write_video(tmp_path / "a.mkv", still_shot(2))
+    result = CliRunner().invoke(main, ["video", str(video), str(tmp_path / "b.mp4"), *options])
+    assert result.exit_code == 2
+    assert message in result.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == [video]
 
 
 def test_what_a_kill_leaves_is_removed_with_the_checkpoint(tmp_path: Path):

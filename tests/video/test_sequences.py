@@ -399,6 +399,10 @@ def test_what_is_not_kept_is_said(tmp_path: Path, colorize: Colorize):
     assert [line.partition(", but")[0] for line in lines] == [
         f"{tmp_path / 'a%d.dpx'}: the header says printing density"
     ]
+    photo = Photo(np.zeros((32, 48, 3), np.uint8), metadata=Metadata(comments=("mine",)))
+    save_photo(photo, tmp_path / "c0.png")
+    colorize(tmp_path / "c%d.png", tmp_path / "c%d.dpx", notify=lines.append)
+    assert lines[1:] == [f"{tmp_path / 'c%d.png'}: the comment is lost: a DPX cannot hold it"]
 
 
 def test_damaged_and_other_pictures_are_named(tmp_path: Path, colorize: Colorize):

@@ -11,6 +11,7 @@ from PIL import Image
 from photochrom.cli import main
 from photochrom.color import lab_to_rgb, rgb_to_lab
 from photochrom.color.icc import BT709, build_profile
+from photochrom.errors import VideoError
 from photochrom.imagefile.metadata import Metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
@@ -18,6 +19,7 @@ from photochrom.imagefile.writing import save_photo
 from photochrom.video.colors import sheet as sheets
 from photochrom.video.pipeline import colorize_video, preview_video
 from photochrom.video.shots.hints import read_timed_hints
+from photochrom.video.shots.references import parse_reference
 from support.models import write_model
 from support.video import read_frames, still_shot, write_video
 
@@ -204,3 +206,36 @@ def test_a_sheet_shows_references(film: Path, tiny_onnx: Path, tmp_path: Path):
     assert means[2][0] > 25
     assert abs(means[2][1]) < 5
     assert all(mean[1] > 5 for mean in (*means[:2], *means[3:]))
+
+
+def test_a_sheet_replaces_no_input(film: Path, tiny_onnx: Path, tmp_path: Path):
+    for number, frame in enumerate(still_shot(2)):
+        Image.fromarray(frame).save(tmp_path / f"f{number}.png")
+    for number, frame in enumerate(read_frames(film)[21:22]):
+        painted = frame // 2 + np.array([120, 30, 0], np.uint8)
+        Image.fromarray(painted).save(tmp_path / f"painted{number}.png")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for source, sheet, options in (
+        (tmp_path / "f%d.png", tmp_path / "f1.png", ()),
+        (film, tmp_path / "painted0.png", ("--reference", f"{tmp_path / 'painted0.png'}@0.84")),
+    ):
+        result = run(source, "--sheet", sheet, *options, "--overwrite", "--model", tiny_onnx)
+        assert result.exit_code == 1
+        message = f"{sheet} is a picture of the source or a reference; choose another sheet"
+        assert result.stderr.splitlines()[-1] == f"Error: {message}"
+    options = {"model": tiny_onnx, "overwrite": True}
+    references = [parse_reference(f"{tmp_path / 'painted0.png'}@0.84")]
+    with pytest.raises(VideoError, match=r"painted0.png is a picture of the output .*painted%d"):
+        colorize_video(film, tmp_path / "painted%d.png", references=references, **options)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_sheet_that_exists_keeps_the_checkpoint(film: Path, tiny_onnx: Path, tmp_path: Path):
+    target, shots, sheet = (tmp_path / name for name in ("b.mkv", "s.json", "s.png"))
+    options: Any = {"model": tiny_onnx, "processes": 1, "shots": shots, "sheet": sheet}
+    colorize_video(film, target, **options)
+    before = sorted(tmp_path.rglob("*"))
+    target.unlink()
+    with pytest.raises(VideoError, match=r"s.png exists already; use --overwrite"):
+        colorize_video(film, target, restart=True, **options)
+    assert sorted(tmp_path.rglob("*")) == [path for path in before if path != target]

@@ -18,7 +18,7 @@ from photochrom.cli.rendering_options import (
     photo_options,
     rendering_options,
 )
-from photochrom.cli.text import printable
+from photochrom.cli.text import as_usage, printable
 from photochrom.colorize.options import check_options
 from photochrom.path_types import FILE
 
@@ -154,7 +154,6 @@ def colorize(
     from photochrom.batch.resuming import read_finished, skip_finished
     from photochrom.batch.runner import Settings, colorize_all
     from photochrom.colorize.hints import parse_hint
-    from photochrom.errors import PhotochromError
     from photochrom.imagefile.reading import MAX_PIXELS
 
     _check_usage(
@@ -166,11 +165,9 @@ def colorize(
         address=address,
         paths_only={"--sidecar": sidecar, "--times": times},
     )
-    try:
-        check_options(**options)
+    check_options(**options)
+    with as_usage():
         single_hints = tuple(map(parse_hint, hint_texts))
-    except PhotochromError as error:
-        raise click.UsageError(printable(error)) from error
     if engine == "ray":
         need("ray")
     settings = Settings(
@@ -336,10 +333,12 @@ def _print_result(result: "Result", *, as_json: bool) -> None:
 
 def _print_messages(result: "Result") -> None:
     """Print on stderr why a photo or hints were not used, and what was lost of a photo."""
+    from photochrom.batch.folders import has_photo_suffix
     from photochrom.colorize.hints import is_hints_file
 
-    # Other ignored files are counted only.
-    is_named = result.output is not None or is_hints_file(str(result.input))
+    name = str(result.input)
+    # Other ignored files, which are no photos by their names, are counted only.
+    is_named = result.output is not None or has_photo_suffix(name) or is_hints_file(name)
     if result.status in ("skipped", "failed") or (result.status == "ignored" and is_named):
         reason = result.error or result.reason
         click.echo(printable(f"{result.status} {result.input}: {reason}"), err=True)

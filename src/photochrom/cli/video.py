@@ -8,7 +8,7 @@ from click.core import ParameterSource
 
 from photochrom.cli.extras import need
 from photochrom.cli.rendering_options import device_option, model_option, rendering_options
-from photochrom.cli.text import printable
+from photochrom.cli.text import as_usage, printable
 from photochrom.path_types import PATH
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @rendering_options
 @click.option(
     "--codec",
-    metavar="C",
-    help="h264, hevc, vp9, ffv1 or prores. Default: vp9 for .webm, else h264.",
+    type=click.Choice(["h264", "hevc", "vp9", "ffv1", "prores"]),
+    help="Default: vp9 for .webm, else h264.",
 )
 @click.option(
     "--quality",
@@ -131,15 +131,16 @@ def video(
 
     if hints is not None:
         options["hints"] = read_timed_hints(hints)
-    options["references"] = [parse_reference(text) for text in options["references"]]
-    part = TimeRange(
-        parse_time(start or 0, "--start"), None if end is None else parse_time(end, "--end")
-    )
-    source: dict[str, Any] = {"part": part}
+    source: dict[str, Any] = {}
+    with as_usage():
+        options["references"] = [parse_reference(text) for text in options["references"]]
+        source["part"] = TimeRange(
+            parse_time(start or 0, "--start"), None if end is None else parse_time(end, "--end")
+        )
+        if rate is not None:
+            source["rate"] = parse_rate(rate)
     if max_pixels is not None:
         source["max_pixels"] = max_pixels
-    if rate is not None:
-        source["rate"] = parse_rate(rate)
     bars = _Bars()
     try:
         if target is not None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from photochrom.errors import PhotochromError
+from photochrom.errors import UsageError
 
 MIN_SIDE = 16
 """The smallest side in px of a network's input."""
@@ -97,7 +97,7 @@ def check_options(**options: Any) -> None:
     """Check that values are in range; options that are not given have their defaults.
 
     Raises:
-        PhotochromError: If one is not.
+        UsageError: If one is not.
     """
     from photochrom.imagefile.geometry import Geometry  # slow to import
 
@@ -107,7 +107,7 @@ def check_options(**options: Any) -> None:
         chosen = options.get(option.name, option.default)
         if option.choices and chosen is not None and chosen not in option.choices:
             allowed = " or ".join(map(str, option.choices))
-            raise PhotochromError(
+            raise UsageError(
                 f"{option.name} is {str(chosen)[:40]!r}; it has to be {allowed}, or left out"
             )
     for option in OPTIONS:
@@ -115,6 +115,6 @@ def check_options(**options: Any) -> None:
         if option.kind == "flag" or (value is None and option.default is None):
             continue
         if not option.minimum <= value <= option.maximum:
-            raise PhotochromError(
+            raise UsageError(
                 f"{option.name} is {value}; it has to be from {option.minimum} to {option.maximum}"
             )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photochrom.color import FloatArray, Pixels
-from photochrom.errors import PhotochromError
+from photochrom.errors import PhotochromError, UsageError
 from photochrom.imagefile import exif
 from photochrom.imagefile.decoding import make_upright
 from photochrom.imagefile.jpeg import tables
@@ -61,11 +61,11 @@ class Geometry:
     def __post_init__(self) -> None:
         """Check the values."""
         if self.turn not in TURNS:
-            raise PhotochromError(
+            raise UsageError(
                 f"turn is {self.turn}; it has to be 0, 90, 180 or 270, in degrees clockwise"
             )
         if not -MAX_STRAIGHTEN <= self.straighten <= MAX_STRAIGHTEN:  # excludes NaN
-            raise PhotochromError(
+            raise UsageError(
                 f"straighten is {self.straighten}; it has to be from {-MAX_STRAIGHTEN} to "
                 f"{MAX_STRAIGHTEN}, in degrees clockwise"
             )
@@ -202,11 +202,11 @@ def _check_rectangle(crop: Rectangle) -> Rectangle:
     try:
         left, top, width, height = map(operator.index, crop)
     except (TypeError, ValueError):
-        raise PhotochromError(
+        raise UsageError(
             f"crop is {crop!r}; it has to be four whole numbers: left, top, width, height, in px"
         ) from None
     if min(left, top) < 0 or min(width, height) < 1:
-        raise PhotochromError(
+        raise UsageError(
             f"the crop {left},{top},{width},{height} (left, top, width, height) is not allowed: "
             "left and top have to be at least 0, width and height at least 1"
         )

@@ -137,6 +137,12 @@ def colorize_video(
             "references need colours that are shared by a shot; leave --no-steady out, or the "
             "references"
         )
+    for reference in colors.references:
+        if output.pattern is not None and output.pattern.has(reference.path):
+            raise VideoError(
+                f"the reference {reference.path} is a picture of the output {output.pattern}, "
+                "which would replace it; move it to another folder"
+            )
     video = _find_fields(video, field, notify)
     checked_settings = {
         "video": video.read_version(),
@@ -150,12 +156,12 @@ def colorize_video(
         "version of photochrom or PyAV": [__version__, av.__version__],
     }
     folder = checkpoint.checkpoint_folder(target)
-    if restart:
-        checkpoint.remove(folder)
-    analysis = checkpoint.load(folder, checked_settings)
+    analysis = None if restart else checkpoint.load(folder, checked_settings)
     is_resumed = analysis is not None
     if sheet is not None:
-        check_sheet(sheet, overwrite=overwrite or is_resumed)
+        check_sheet(sheet, colors.input_pictures(video), overwrite=overwrite or is_resumed)
+    if restart:
+        checkpoint.remove(folder)
     if analysis is None:
         analysis = analyse_part(video, part, progress)
         checkpoint.create(folder, checked_settings, analysis)
@@ -218,10 +224,10 @@ def preview_video(
     Arguments and errors are those of `colorize_video`.
     """
     check_options(**options)
-    check_sheet(sheet, overwrite=overwrite)
     video = probe(path, max_pixels=max_pixels, rate=rate)
     model = model or default_model_path()
     colors = _check_colors(video, model, device, hints, references, shots)
+    check_sheet(sheet, colors.input_pictures(video), overwrite=overwrite)
     video = _find_fields(video, field, notify)
     analysis = analyse_part(video, part, progress)
     found, _ = colors.plan(video, analysis, recolor=recolor, notify=notify)
@@ -279,6 +285,13 @@ class _Colors:
     """The list of shots."""
     listed: ShotList | None
     """Its content; None: it is to be written."""
+
+    def input_pictures(self, video: Video) -> list[Path]:
+        """Return the files of references, and of the video if it is an image sequence."""
+        references = [reference.path for reference in self.references]
+        if video.sequence is None:
+            return references
+        return [*map(video.sequence.pattern.path, video.sequence.numbers), *references]
 
     def plan(
         self,

@@ -1,7 +1,7 @@
 """Contact sheets: one frame of each shot, in colour, with number and time."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +100,12 @@ class SheetSettings:
         return colorizer.predict(photo, size=size, ab=ab).render(**options)
 
 
-def check_sheet(path: Path, *, overwrite: bool) -> None:
+def check_sheet(path: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
     """Check that a sheet can be written.
 
     Raises:
-        VideoError: If its name or folder is wrong, or it exists and `overwrite` is not set.
+        VideoError: If its name or folder is wrong, or it exists and `overwrite` is not set or it is
+            one of the inputs.
     """
     if path.suffix.lower() not in _FORMATS:
         raise VideoError(f"the sheet is {path}; its name has to end in .png, .jpg or .jpeg")
@@ -112,6 +113,8 @@ def check_sheet(path: Path, *, overwrite: bool) -> None:
         raise VideoError(f"there is no folder {path.parent}; create it, or choose another")
     if path.exists() and not overwrite:
         raise VideoError(f"{path} exists already; use --overwrite, or choose another sheet")
+    if path.exists() and any(one.exists() and path.samefile(one) for one in inputs):
+        raise VideoError(f"{path} is a picture of the source or a reference; choose another sheet")
 
 
 def make_sheet(

@@ -13,7 +13,7 @@ from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from photochrom.errors import VideoError
+from photochrom.errors import MissingVideoError, VideoError
 
 _MAX_FAILURES = 100
 """Consecutive errors of a container after which it is taken to have ended."""
@@ -35,10 +35,11 @@ def open_container(path: Path) -> Iterator[InputContainer]:
     """Open a video file; references to URLs or other protocols are not followed.
 
     Raises:
-        VideoError: If the file is missing or not a video.
+        MissingVideoError: If there is no file.
+        VideoError: If it is not a video.
     """
     if not path.exists():
-        raise VideoError(f"there is no file {path}; give a video file")
+        raise MissingVideoError(f"there is no file {path}; give a video file")
     if not path.is_file():
         raise VideoError(f"{path} is not a file; give a video file")
     local = {"protocol_whitelist": "file"}

@@ -88,7 +88,7 @@ def read(path: Path) -> Photo:
 
 
 def encode(photo: Photo) -> bytes:
-    """Return the RGB file of a photo, with bits and header of the DPX that it was read from.
+    """Return the file of a photo in sRGB, with bits and header of the DPX that it was read from.
 
     Others have 8 or 16 bits, and BT.709 as transfer characteristic and colorimetry. The mark of the
     photo becomes the creator.
@@ -103,7 +103,7 @@ def encode(photo: Photo) -> bytes:
     order = "be" if _order(header) == ">" else "le"
     bits = options.get("bits", 8 * photo.pixels.itemsize)
     height, width, _ = photo.pixels.shape
-    samples: Any = np.ascontiguousarray(np.broadcast_to(photo.pixels, (height, width, 3)))
+    samples: Any = np.ascontiguousarray(photo.to_srgb(keep_bits=True))
     if bits in (10, 12):
         scale = ((1 << bits) - 1) / 65535
         samples = cv2.multiply(samples.reshape(height, -1), scale, dtype=cv2.CV_16U)  # rounds

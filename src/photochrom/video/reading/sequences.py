@@ -15,8 +15,9 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
-from photochrom.errors import PhotoError
+from photochrom.errors import MissingVideoError, PhotoError, UsageError
 from photochrom.imagefile.atomic import rename, write_atomic
+from photochrom.imagefile.losses import lost_metadata
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from photochrom.imagefile.writing import result_warnings, save_photo
@@ -61,13 +62,20 @@ class Pattern:
         Raises:
             OSError: If the folder cannot be read.
         """
-        regex = re.compile(f"{re.escape(self.prefix)}(\\d+){re.escape(self.suffix)}", re.ASCII)
-        matches = [regex.fullmatch(file.name) for file in self.folder.iterdir()]
-        numbers = [match[1] for match in matches if match]
-        return sorted(int(text) for text in numbers if self._is_written(text))
+        numbers = map(self._parse_number, self.folder.iterdir())
+        return sorted(number for number in numbers if number is not None)
 
-    def _is_written(self, number: str) -> bool:
-        return number == f"{int(number):0{self.digits}}"
+    def has(self, path: Path) -> bool:
+        """Return whether a path is that of a number."""
+        is_in_folder = path.parent.resolve() == self.folder.resolve()
+        return is_in_folder and self._parse_number(path) is not None
+
+    def _parse_number(self, path: Path) -> int | None:
+        regex = f"{re.escape(self.prefix)}(\\d+){re.escape(self.suffix)}"
+        match = re.fullmatch(regex, path.name, re.ASCII)
+        if match is None or match[1] != f"{int(match[1]):0{self.digits}}":
+            return None
+        return int(match[1])
 
 
 @dataclass(frozen=True)
@@ -140,14 +148,14 @@ def parse_rate(text: str) -> Fraction:
     """Return frames per second of `24`, `23.976` or `24000/1001`.
 
     Raises:
-        PhotoError: If it is not a rate, or out of range.
+        UsageError: If it is not a rate, or out of range.
     """
     try:
         rate = Fraction(text)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= _MAX_RATE:
-        raise PhotoError(
+        raise UsageError(
             f"the rate is {text!r}; give frames per second up to {_MAX_RATE}, such as 24, 23.976 "
             "or 24000/1001"
         )
@@ -173,7 +181,8 @@ def find_sequence(path: Path, rate: Fraction = DEFAULT_RATE) -> PictureSequence 
     """Return the sequence that a pattern or a folder names, None if the path is neither.
 
     Raises:
-        PhotoError: If there is none, there are several, or a number is missing.
+        MissingVideoError: If there is no file of the pattern.
+        PhotoError: If the folder has no sequence or several, or a number is missing.
     """
     if path.is_file():
         return None
@@ -190,7 +199,7 @@ def find_sequence(path: Path, rate: Fraction = DEFAULT_RATE) -> PictureSequence 
         raise PhotoError(f"cannot read {folder}: {error.strerror or error}") from error
     if not numbers:
         others = f"; the folder has {_list(patterns)}" if patterns else ""
-        raise PhotoError(f"there is no file {pattern}{others}")
+        raise MissingVideoError(f"there is no file {pattern}{others}")
     _check_complete(pattern, numbers)
     return PictureSequence(pattern, numbers[0], len(numbers), rate)
 
@@ -313,8 +322,10 @@ def find_warnings(source: PictureSequence, target: Pattern | None) -> list[str]:
         PhotoError: If it cannot be read.
     """
     photo = source.read(source.first)
-    if target is None or _is_dpx(target.path(0)):
+    if target is None:
         return list(photo.warnings)
+    if _is_dpx(target.path(0)):
+        return [*photo.warnings, *lost_metadata(photo.metadata, dpx.FORMAT)]
     return result_warnings(photo, target.path(0))
 
 

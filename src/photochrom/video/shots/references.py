@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from photochrom.color import FloatArray
 from photochrom.colorize.colorizer import network_size, resize_ab, resize_lightness
-from photochrom.errors import PhotochromError, PhotoError, VideoError
+from photochrom.errors import PhotoError, UsageError, VideoError
 from photochrom.imagefile.photo import Photo
 from photochrom.imagefile.reading import open_photo
 from photochrom.video.reading.frames import to_grey
@@ -58,11 +58,12 @@ def parse_reference(text: str, folder: Path = Path()) -> TimedReference:
     """Parse FILE@TIME, with the file relative to a folder.
 
     Raises:
-        PhotochromError: If it has another form.
+        UsageError: If it has another form.
+        PhotochromError: If its time has.
     """
     file, separator, time = text.rpartition("@")
     if not separator or not file:
-        raise PhotochromError(
+        raise UsageError(
             f"the reference is {text[:60]!r}; it has to be FILE@TIME, such as frame.png@0:00:13.2"
         )
     return TimedReference(folder / file, parse_time(time, f"the time of the reference {file[:60]}"))

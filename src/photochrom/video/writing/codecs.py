@@ -7,7 +7,7 @@ from pathlib import Path
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from photochrom.errors import VideoError
+from photochrom.errors import UsageError, VideoError
 from photochrom.video.reading.sequences import EXAMPLE, Pattern
 from photochrom.video.reading.source import Video
 
@@ -99,10 +99,10 @@ def choose_picture_encoding(pattern: Pattern, codec: str | None, crf: int | None
     """Return the encoding of an image sequence.
 
     Raises:
-        VideoError: If a codec or a quality is given.
+        UsageError: If a codec or a quality is given.
     """
     if codec is not None or crf is not None:
-        raise VideoError(f"{pattern} is an image sequence; --codec and --quality are for videos")
+        raise UsageError(f"{pattern} is an image sequence; --codec and --quality are for videos")
     return VideoEncoding(_PICTURES, pattern.path(0).suffix.lower(), None, "")
 
 
@@ -112,8 +112,9 @@ def choose_encoding(
     """Return the encoding of an output file, by its suffix and with defaults for None.
 
     Raises:
-        VideoError: If the suffix, codec or CRF is invalid, or the codec does not support the
-            source's size, bit depth or pixel aspect.
+        UsageError: If the codec or the CRF is invalid.
+        VideoError: If the suffix is invalid, or the codec does not support the source's size, bit
+            depth or pixel aspect.
     """
     suffix = target.suffix.lower()
     if suffix not in CONTAINERS:
@@ -125,12 +126,12 @@ def choose_encoding(
     container, codecs = CONTAINERS[suffix]
     name = codec or codecs[0]
     if name not in CODECS:
-        raise VideoError(f"there is no codec {name!r}; it has to be {', '.join(sorted(CODECS))}")
+        raise UsageError(f"there is no codec {name!r}; it has to be {', '.join(sorted(CODECS))}")
     chosen = CODECS[name]
     if crf is not None and chosen.default_crf is None:
-        raise VideoError(f"quality is {crf}, but {name} has none")
+        raise UsageError(f"quality is {crf}, but {name} has none")
     if crf is not None and not 0 <= crf <= chosen.max_crf:
-        raise VideoError(f"quality is {crf}, but {name} takes 0 (best) to {chosen.max_crf}")
+        raise UsageError(f"quality is {crf}, but {name} takes 0 (best) to {chosen.max_crf}")
     problem = _problem(video, suffix, name)
     if problem is not None:
         raise VideoError(f"{problem}; {_advice(video, suffix, codec)}")
