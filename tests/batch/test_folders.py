@@ -40,3 +40,15 @@ def test_sidecars_of_photos_are_not_listed(tmp_path: Path):
     write_files(tmp_path, "a.jpg", "a.xmp", "b.NEF", "b.NEF.xmp", "b.XMP", "other.xmp", "c.txt.xmp")
     listed = [entry.path.name for entry in walk_folder(tmp_path)]
     assert listed == ["a.jpg", "b.NEF", "c.txt.xmp", "other.xmp"]
+
+
+def test_sidecars_are_found_without_asking_for_each_suffix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_files(tmp_path, "a.jpg", "a.jpg.xmp", "a.xmp", "lone.xmp")
+
+    def refuse(path: object) -> bool:
+        raise AssertionError(path)
+
+    monkeypatch.setattr("os.path.exists", refuse)
+    assert [entry.path.name for entry in walk_folder(tmp_path)] == ["a.jpg", "lone.xmp"]

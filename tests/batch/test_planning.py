@@ -15,7 +15,7 @@ from photochrom import file_names
 from photochrom.batch import planning
 from photochrom.batch.planning import Job
 from photochrom.errors import PhotochromError
-from support.systems import needs_links, needs_named_pipes
+from support.systems import needs_links, needs_long_names, needs_named_pipes
 
 
 def plan(inputs: list[str], out: Path | None = None) -> list[Job]:
@@ -493,3 +493,19 @@ def test_unusual_file_names_are_found(name: str | bytes, tree: Path):
         pytest.skip("this file system has no such names")
     assert [job.input.name for job in plan([str(tree)]) if job.input.name == text] == [text]
     assert plan([str(tree / text)])[0].output.name == text.replace(".jpg", "-color.jpg")
+
+
+@needs_links
+def test_a_link_that_cannot_be_followed_is_ignored(tree: Path, tmp_path: Path):
+    (tree / "latest").symlink_to("n" * 300)  # longer than a name can be
+    ignored = plan_ignored([str(tree)], tmp_path / "out")
+    assert ignored["latest"].startswith("it has no suffix of a photo")
+    assert len(plan([str(tree)], tmp_path / "out")) == 3
+
+
+@needs_long_names
+def test_an_output_whose_name_is_too_long_does_not_exist(tmp_path: Path):
+    photo = tmp_path / f"{'n' * 250}.jpg"
+    photo.touch()
+    (job,) = plan([str(photo)])
+    assert not job.has_output()

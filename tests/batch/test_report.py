@@ -25,6 +25,8 @@ from photochrom.errors import PhotochromError
         b'{"status": "done"}\n',
         b'{"input": "a", "output": "b", "status": "done", "hints": [1]}\n',
         b"\xff\n",
+        b"my notes, one line without its end",
+        b'{"hints": []}',
     ],
 )
 def test_a_file_that_is_not_a_report_raises(content: bytes, tmp_path: Path):
@@ -80,6 +82,21 @@ def test_errors_of_the_report_name_it_and_others_pass(
         open_report(tmp_path / "report", append=True) as add,
     ):
         add(Result("a", "b", "done", 0.1))
+
+
+def test_a_new_report_without_lines_is_removed_after_an_error(tmp_path: Path):
+    path = tmp_path / "report"
+
+    def fail(*, append: bool, lines: int) -> None:
+        with open_report(path, append=append) as add:
+            for _ in range(lines):
+                add(Result("a", "b", "done", 0.1))
+            raise KeyboardInterrupt
+
+    for append, lines, is_kept in ((False, 0, False), (False, 1, True), (True, 0, True)):
+        with pytest.raises(KeyboardInterrupt):
+            fail(append=append, lines=lines)
+        assert path.exists() == is_kept
 
 
 def test_versions_tell_whether_a_file_is_unchanged(tmp_path: Path):

@@ -150,3 +150,26 @@ def test_a_plain_run_says_that_a_photo_is_newer_than_its_result(batch: Batch):
             f"{batch.out / 'b.jpg'} exists, but the photo is newer; replace it with --overwrite"
         )
         assert all(str(reason).endswith(" exists") for reason in reasons.values())
+
+
+def test_a_result_that_existed_before_the_report_is_left_alone(batch: Batch):
+    batch.resume()
+    batch.report.unlink()
+    assert {status for _, status in batch.statuses()} == {"skipped"}
+    before = (batch.out / "b.jpg").read_bytes()
+    change(batch.tree / "b.jpg")
+    (result,) = batch.resume()
+    assert result.status == "failed"
+    assert "this report cannot tell whether" in str(result.error)
+    assert (batch.out / "b.jpg").read_bytes() == before
+    assert batch.statuses(overwrite=True) == [("b.jpg", "done")]
+
+
+def test_a_photo_is_the_same_however_its_path_is_written(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+):
+    batch.resume()
+    change(batch.tree / "b.jpg", -(10**9))
+    monkeypatch.chdir(batch.tree.parent)
+    batch.tree, batch.out = Path(batch.tree.name), Path(batch.out.name)
+    assert batch.statuses() == [("b.jpg", "done")]

@@ -260,6 +260,33 @@ def test_a_crashed_worker_fails_one_photo(tree: Path, tmp_path: Path):
         assert re.search("exit code -?11$", str(by_name["b.jpg"].error))
 
 
+class KilledSettings(Settings):
+    def load_model(self) -> Callable[[Job], Result]:
+        return kill_on_b
+
+
+def kill_on_b(job: Job) -> Result:
+    if job.input.name == "b.jpg":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Result(job.input, job.output, "done", 0.1)
+
+
+@needs_signals
+def test_a_killed_worker_needs_more_memory(tree: Path, tmp_path: Path):
+    results = colorize_all(plan([str(tree)], tmp_path / "out"), KilledSettings(), processes=1)
+    codes = {result.input.name: result.error_code for result in results}
+    assert codes == {"a.PNG": None, "b.jpg": "too_large", "c.tif": None}
+
+
+@needs_long_names
+def test_a_name_that_leaves_no_room_for_a_sidecar(tmp_path: Path, colorize_here):
+    photo = tmp_path / f"{'n' * 251}.jpg"  # 255 bytes
+    Image.new("L", (20, 16)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(photo)
+    (result,) = colorize_here(plan([str(photo)], tmp_path / "out"))
+    assert (result.status, result.error) == ("done", None)
+
+
 def test_geometry_applies_to_every_page(tmp_path: Path, colorize_here):
     sizes = [(20, 16), (30, 24)]
     first, second = (Image.new("L", size, 90) for size in sizes)

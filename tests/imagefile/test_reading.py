@@ -489,6 +489,14 @@ def test_sides_of_all_pages_are_read(tmp_path: Path):
     assert read_sizes(tmp_path / "a.tif") == [(8, 6), (4, 5)]
 
 
+def test_sides_of_reduced_copies_are_left_out(tmp_path: Path):
+    pages = [Image.new("L", size) for size in ((8, 6), (4, 3), (4, 5))]
+    pages[1].encoderinfo = {"tiffinfo": {254: 1}}
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    assert len(list(open_pages(tmp_path / "a.tif"))) == 2
+    assert read_sizes(tmp_path / "a.tif") == [(8, 6), (4, 5)]
+
+
 @pytest.mark.parametrize(("kind", "order"), [(1, [3, 2, 1]), (3, [1, 2, 3])])
 def test_unused_byte_of_a_sun_raster_is_first(tmp_path: Path, kind: int, order: list[int]):
     pixels = bytes((0, 10, 20, 30)) * 4

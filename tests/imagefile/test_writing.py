@@ -286,3 +286,16 @@ def test_loss_of_bits_is_said(suffix: str, tmp_path: Path):
         assert warnings == []
     else:
         assert warnings == [f"16 bits are reduced to 8: a {FORMATS[suffix]} cannot hold them"]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_no_photo_leaves_no_file(suffix: str, tmp_path: Path):
+    with pytest.raises(PhotoError, match="there is no photo to write"):
+        save_pages([], tmp_path / f"a{suffix}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_long_names
+def test_a_name_that_is_too_long(tmp_path: Path):
+    with pytest.raises(PhotoError, match=r"cannot write .*: File name too long"):
+        save_photo(Photo(np.zeros((4, 4, 1), np.uint8)), tmp_path / f"{'n' * 252}.jpg")

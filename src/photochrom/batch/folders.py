@@ -46,9 +46,18 @@ def is_sidecar(path: Path) -> bool:
     if path.suffix.lower() != ".xmp":
         return False
     owner = path.with_suffix("")
-    suffixes = [other for suffix in SUFFIXES for other in (suffix, suffix.upper())]
-    photos = [owner] * has_photo_suffix(owner) + [path.with_suffix(suffix) for suffix in suffixes]
-    return any(map(os.path.exists, photos))  # does not raise if permission is denied
+    if has_photo_suffix(owner) and os.path.exists(owner):  # noqa: PTH110 (does not raise)
+        return True
+    suffixes = (other for suffix in SUFFIXES for other in (suffix, suffix.upper()))
+    return any(os.path.exists(path.with_suffix(suffix)) for suffix in suffixes)  # noqa: PTH110
+
+
+def _find_sidecars(names: Sequence[str]) -> set[str]:
+    """Return which of the names in a folder are sidecars, as `is_sidecar`; it asks for no file."""
+    photos = [name for name in names if has_photo_suffix(name)]
+    owners = {owner for name in photos for owner in (name, PurePath(name).stem)}
+    paths = map(PurePath, names)
+    return {path.name for path in paths if path.suffix.lower() == ".xmp" and path.stem in owners}
 
 
 def describe_suffix(path: PurePath) -> str:
@@ -82,11 +91,12 @@ def walk_folder(
         entries += [
             Entry(path, "a link to a folder; give it by name to colorize what is in it")
             for path in visible
-            if path.is_symlink()
+            if os.path.islink(path)  # noqa: PTH114 (does not raise if permission is denied)
         ]
         folders[:] = [path.name for path in visible if path != skip]
+        sidecars = _find_sidecars(names)
         files = [Path(root, name) for name in names if not name.startswith(".")]
-        entries += [classify(path, suffixes) for path in files if not is_sidecar(path)]
+        entries += [classify(path, suffixes) for path in files if path.name not in sidecars]
     return sorted(entries, key=lambda entry: entry.path)
 
 

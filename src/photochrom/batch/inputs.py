@@ -109,7 +109,8 @@ def _unreadable_folders(root: Path, pattern: PurePath) -> Iterator[Path]:
 def _describe_ignored(entry: Entry) -> str:
     """Return why a file is ignored; of one without suffix, also what its first bytes say."""
     format_ = None
-    if not entry.path.suffix and entry.path.is_file():
+    is_file = os.path.isfile(entry.path)  # noqa: PTH113 (does not raise)
+    if not entry.path.suffix and is_file:
         with contextlib.suppress(OSError), entry.path.open("rb") as stream:
             format_ = detect_format(stream.read(64))
     return f"it starts like a {format_}, but {entry.ignored}" if format_ else str(entry.ignored)

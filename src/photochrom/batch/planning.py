@@ -1,6 +1,7 @@
 """Decide which photos a batch colorizes and where each output goes."""
 
 import glob
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -55,7 +56,9 @@ class Job:
 
     def has_output(self) -> bool:
         """Return whether the output exists; at a URL, whether it did at planning."""
-        return self.output.exists() if isinstance(self.output, Path) else bool(self.output_version)
+        if isinstance(self.output, Path):
+            return os.path.exists(self.output)  # noqa: PTH110 (does not raise for a long name)
+        return bool(self.output_version)
 
     def read_input_version(self, checksum: bool = False) -> FileVersion | str | None:
         """Return the version of the photo, None if it cannot be read; at a URL, at planning."""

@@ -50,6 +50,10 @@ class WorkerDiedError(WorkerError):
     """A worker process ended while it worked on an item."""
 
 
+class WorkerKilledError(WorkerDiedError):
+    """A worker process was killed from outside, most likely because memory ran out."""
+
+
 class WorkerTimeoutError(WorkerDiedError):
     """A worker process exceeded the timeout and was killed."""
 
@@ -111,8 +115,8 @@ class WorkerPool(Generic[Item, Outcome]):
     def submit(self, item: Item) -> Future[Outcome]:
         """Queue an item for the next idle worker; first in, first out.
 
-        The future raises WorkerDiedError if the process crashed or timed out, WorkerStartError if
-        it cannot start, and exceptions of `initializer`.
+        The future raises WorkerDiedError if the process crashed, was killed or timed out,
+        WorkerStartError if it cannot start, and exceptions of `initializer`.
         """
         call = _Call(item)
         future = self._threads.submit(self._call, call)
@@ -297,7 +301,8 @@ class _Worker:
             raise WorkerDiedError("the worker process was ended with its pool")
         if timed_out:
             raise WorkerTimeoutError(f"the worker process took more than {timeout:g} s")
-        raise WorkerDiedError(f"the worker process {describe_exit(exit_code)}")
+        error = WorkerKilledError if exit_code == _KILLED else WorkerDiedError
+        raise error(f"the worker process {describe_exit(exit_code)}")
 
 
 def _poll(pipe: Connection, timeout: float) -> bool:

@@ -13,6 +13,7 @@ from photochrom.colorize.hints import Hint, hints_from_json
 from photochrom.errors import ErrorCode, PhotochromError, UsageError
 
 Status = Literal["done", "skipped", "failed", "ignored", "planned"]
+_LINE_START = '{"input": '
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def read_report(path: Path) -> Iterator[Result]:
 
     Raises:
         UsageError: If there is no report.
-        PhotochromError: If the report cannot be read, or another line is not a result.
+        PhotochromError: If the report cannot be read, or a line is not a result.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -147,9 +148,12 @@ def read_report(path: Path) -> Iterator[Result]:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise PhotochromError(f"cannot read report {path}: {reason}") from error
     for number, line in enumerate(lines, 1):
-        if not line.endswith("\n"):
+        is_complete = line.endswith("\n")
+        if not is_complete and line[: len(_LINE_START)] == _LINE_START[: len(line)]:
             break
         try:
+            if not is_complete:
+                raise ValueError("it does not begin as a result does")
             yield Result.from_json(line)
         except ValueError as error:
             raise PhotochromError(
@@ -162,8 +166,9 @@ def read_report(path: Path) -> Iterator[Result]:
 def open_report(path: Path, *, append: bool = False) -> Iterator[Callable[[Result], None]]:
     """Yield a function that writes a result as a line of a report.
 
-    With `append`, the report must exist; an incomplete last line is removed. The function raises a
-    PhotochromError if it cannot write.
+    With `append`, the report must exist; an incomplete last line is removed. A new report without
+    any line is removed if an exception is raised. The function raises a PhotochromError if it
+    cannot write.
 
     Raises:
         PhotochromError: If the file exists and `append` is not set, or if it cannot be opened.
@@ -171,17 +176,23 @@ def open_report(path: Path, *, append: bool = False) -> Iterator[Callable[[Resul
     # The caller's own errors pass: a broken pipe of stdout is none of the report.
     with _naming(path):
         stream = _open(path, append)
+    is_empty, is_complete = not append, False
 
     def write(result: Result) -> None:
+        nonlocal is_empty
+        is_empty = False
         with _naming(path):
             stream.write(result.to_json().encode() + b"\n")
             stream.flush()  # keeps the line if the process is killed
 
     try:
         yield write
+        is_complete = True
     finally:
         with _naming(path):
             stream.close()
+            if is_empty and not is_complete:  # or the corrected command would be refused
+                path.unlink(missing_ok=True)
 
 
 def _open(path: Path, append: bool) -> IO[bytes]:

@@ -1,14 +1,15 @@
 """Resume a batch from its report: what is finished, and what has changed since."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from photochrom.batch.locations import new_resolver
 from photochrom.batch.planning import Job, Plan
 from photochrom.batch.report import Result, read_report
 
 Finished = Mapping[tuple[str, str], Result]
-"""Results by input and output."""
+"""Results by resolved input and output."""
 
 
 def read_finished(report: Path) -> Finished:
@@ -17,11 +18,14 @@ def read_finished(report: Path) -> Finished:
     Raises:
         PhotochromError: As `read_report`.
     """
+    resolve = new_resolver()
     return {
-        (str(result.input), str(result.output)): result
-        for result in read_report(report)
-        if result.status != "failed"
+        _key(result, resolve): result for result in read_report(report) if result.status != "failed"
     }
+
+
+def _key(item: Job | Result, resolve: Callable[[str], str]) -> tuple[str, str]:
+    return resolve(str(item.input)), "" if item.output is None else resolve(str(item.output))
 
 
 def skip_finished(
@@ -36,7 +40,7 @@ def skip_finished(
 
     A photo whose output no longer exists is colorized again. So is a photo that has changed, or
     whose hints have, if its output is as it was written. If somebody has changed the output as
-    well, the photo fails.
+    well, or the output existed before the report, the photo fails.
 
     Args:
         plan: Of the whole batch.
@@ -46,14 +50,15 @@ def skip_finished(
         overwrite: Whether an output may be replaced that somebody has changed.
         recolor: Whether photos are colorized that were ignored since they are in colour.
     """
+    resolve = new_resolver()
     jobs = []
     results = [
         result
         for result in plan.results
-        if result.status == "failed" or (str(result.input), str(result.output)) not in finished
+        if result.status == "failed" or _key(result, resolve) not in finished
     ]
     for job in plan.jobs:
-        earlier = finished.get((str(job.input), str(job.output)))
+        earlier = finished.get(_key(job, resolve))
         if earlier is not None and earlier.status == "ignored":  # it is in colour
             version = earlier.input_version
             is_asked_for = recolor or bool(job.hints)
@@ -70,8 +75,10 @@ def skip_finished(
             jobs.append(job)
         elif earlier.output_version and job.is_output(earlier.output_version, checksum):
             jobs.append(dataclasses.replace(job, replaces=earlier.output_version))
-        else:
+        elif earlier.output_version:
             results.append(changed_output(job))
+        else:
+            results.append(_unknown_output(job))
     return Plan(jobs, results)
 
 
@@ -80,6 +87,14 @@ def changed_output(job: Job) -> Result:
     return job.failed(
         f"{job.input} has changed or has other hints, but {job.output} is not as this report says "
         "that it was written; move it, or replace it with --overwrite"
+    )
+
+
+def _unknown_output(job: Job) -> Result:
+    """Return the result of a changed photo whose output existed before this report."""
+    return job.failed(
+        f"{job.input} has changed or has other hints, and this report cannot tell whether "
+        f"{job.output} is its result; move it, or replace it with --overwrite"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 
 from photochrom.batch.planning import OUTPUT_FORMATS, Job
-from photochrom.batch.process_pool import WorkerDiedError, WorkerPool
+from photochrom.batch.process_pool import WorkerDiedError, WorkerKilledError, WorkerPool
 from photochrom.batch.report import Result, read_version
 from photochrom.batch.resuming import changed_output, skipped
 from photochrom.batch.transfers import colorize_anywhere, map_in_threads, temporary_folder
@@ -23,7 +23,7 @@ from photochrom.colorize.hints import Hint, check_hints
 from photochrom.colorize.onnx_model import OnnxModel, default_model_path
 from photochrom.colorize.options import GEOMETRY_OPTIONS
 from photochrom.cores import count_cores
-from photochrom.errors import PhotochromError, PhotoError, error_code
+from photochrom.errors import ErrorCode, PhotochromError, PhotoError, error_code
 from photochrom.imagefile.atomic import make_folder
 from photochrom.imagefile.formats import FORMATS
 from photochrom.imagefile.geometry import Geometry
@@ -333,4 +333,5 @@ def colorize_in_worker(pool: WorkerPool[Job, Result], job: Job) -> Result:
     try:
         return pool.submit(job).result()
     except WorkerDiedError as error:
-        return job.failed(f"{job.input}: {error}")
+        code: ErrorCode | None = "too_large" if isinstance(error, WorkerKilledError) else None
+        return job.failed(f"{job.input}: {error}", code)

@@ -141,11 +141,13 @@ def _read_further_sizes(stream: IO[bytes], name: str) -> list[tuple[int, int]]:
     start = stream.read(16)
     if detect_format(start) != "TIFF" or detect_raw(start, name) is not None:
         return []
-    from photochrom.imagefile.tiff import pages
+    from photochrom.imagefile.tiff.losses import select_photos
+    from photochrom.imagefile.tiff.pages import is_raw, read_pages
 
-    first, *further = pages.read_pages(stream)
+    pages = read_pages(stream)
+    further = [page for _, page in select_photos(pages)[1:]]
     sides = [page.numbers(Tag.ImageWidth) + page.numbers(Tag.ImageLength) for page in further]
-    return [] if pages.is_raw(first) else [(side[0], side[1]) for side in sides if side[1:]]
+    return [] if is_raw(pages[0]) else [(side[0], side[1]) for side in sides if side[1:]]
 
 
 def _read_pages(

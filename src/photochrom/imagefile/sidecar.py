@@ -45,7 +45,8 @@ def find_sidecar(photo: Path) -> Path | None:
     """
     own, shared = sidecar_path(photo), photo.with_suffix(SUFFIX)
     for path in (own, shared, own.with_suffix(".XMP"), shared.with_suffix(".XMP")):
-        if path.is_file() and (path.stem == photo.name or not _has_raw_sibling(photo)):
+        is_file = os.path.isfile(path)  # noqa: PTH113 (does not raise for a long name)
+        if is_file and (path.stem == photo.name or not _has_raw_sibling(photo)):
             return path
     return None
 
@@ -54,7 +55,8 @@ def _has_raw_sibling(photo: Path) -> bool:
     """Tell whether a photo that is not raw has a raw photo of its name beside it."""
     suffixes = (other for suffix in RAW_SUFFIXES for other in (suffix, suffix.upper()))
     return photo.suffix.lower() not in RAW_SUFFIXES and any(
-        photo.with_suffix(suffix).exists() for suffix in suffixes
+        os.path.exists(photo.with_suffix(suffix))  # noqa: PTH110 (does not raise)
+        for suffix in suffixes
     )
 
 

@@ -95,38 +95,44 @@ def save_pages(
         As `save_photo`, of all pages, each once.
 
     Raises:
-        PhotoError: As `save_photo`, or if there are several photos and the format has no pages.
+        PhotoError: As `save_photo`, or if there is no photo, or there are several and the format
+            has no pages.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise PhotoError(
             f"cannot write {path}: its suffix has to be one of {', '.join(sorted(FORMATS))}"
         )
-    if not overwrite and path.exists():
+    if not overwrite and os.path.exists(path):  # noqa: PTH110 (does not raise for a long name)
         raise _exists_error(path)
     format_ = FORMATS[path.suffix.lower()]
     warnings: dict[str, None] = {}  # a set in the order of insertion
-    pages = (photo_from_image(p) if isinstance(p, Image.Image) else p for p in photos)
+    pages: Iterator[Photo] = (
+        photo_from_image(p) if isinstance(p, Image.Image) else p for p in photos
+    )
+    if flatten and format_ == "JPEG":
+        pages = map(_lay_on_white, pages)
     try:
         with open_atomic(path, overwrite=overwrite, like=like, keep_times=keep_times) as stream:
+            writer = None
             if format_ == "TIFF":
                 from photochrom.imagefile.tiff.pages import PageWriter
 
                 writer = PageWriter(stream)
-                for photo in pages:
-                    warnings |= dict.fromkeys(_warnings(photo, format_))
+            count = 0
+            for photo in pages:
+                count += 1  # `enumerate` would keep the photo in memory
+                warnings |= dict.fromkeys(_warnings(photo, format_))
+                if writer is not None:
                     parts = _encode_tiff_parts(photo, writer.choose_order(photo.metadata))
                     warnings |= dict.fromkeys(writer.add(parts, photo.metadata))
-                    del photo  # frees its memory before the next is read
-            else:
-                photo = next(pages)
-                if flatten and format_ == "JPEG":
-                    photo = _lay_on_white(photo)
-                warnings |= dict.fromkeys(_warnings(photo, format_))
-                stream.write(encode_photo(photo, path.suffix, str(path)))
-                del photo
-                if next(pages, None) is not None:
+                elif count == 1:
+                    stream.write(encode_photo(photo, path.suffix, str(path)))
+                else:
                     raise PhotoError(f"cannot write {path}: several pages need a .tif")
+                del photo  # frees its memory before the next is read
+            if count == 0:
+                raise PhotoError(f"there is no photo to write to {path}; give at least one")
     except FileExistsError as error:
         raise _exists_error(path) from error
     except OSError as error:
