@@ -68,7 +68,7 @@ def make_study(photos: int = 6, **changes: Any) -> Study:
 
 
 def response(
-    person: str,
+    participant: str,
     number: int,
     protocol: Protocol,
     shown: tuple[str, ...],
@@ -82,32 +82,32 @@ def response(
     time = f"2026-03-0{1 + number % 9}T10:00:00.000+00:00"
     photo = f"{item:016x}"
     return Response(
-        person, number, protocol, kind, photo, shown, chosen, None, asked_ms, reaction_ms, time
+        participant, number, protocol, kind, photo, shown, chosen, None, asked_ms, reaction_ms, time
     )
 
 
 def pair_responses(
-    person: str, system: str, fooled: Sequence[bool], first: int = 0
+    participant: str, system: str, fooled: Sequence[bool], first: int = 0
 ) -> list[Response]:
     """Return responses to `pair`, one photo each."""
     return [
-        response(person, first + i, "pair", (REAL, system), REAL if was else system, item=i)
+        response(participant, first + i, "pair", (REAL, system), REAL if was else system, item=i)
         for i, was in enumerate(fooled)
     ]
 
 
 def simulate(
-    rates: dict[str, float], persons: int, trials: int, seed: int, spread: float = 0.1
+    rates: dict[str, float], participants: int, trials: int, seed: int, spread: float = 0.1
 ) -> list[Response]:
     """Simulate participants with rates around the known ones; systems have equally many trials."""
     random = np.random.default_rng(seed)
     responses = []
-    for person in range(persons):
+    for participant in range(participants):
         for first, (system, rate) in enumerate(rates.items()):
             both = rate * (1 - rate) / spread**2 - 1
             participant_rate = random.beta(rate * both, (1 - rate) * both)
             fooled = random.random(trials // len(rates)) < participant_rate
-            responses += pair_responses(f"{person:032x}", system, list(fooled), 100 * first)
+            responses += pair_responses(f"{participant:032x}", system, list(fooled), 100 * first)
     return responses
 
 
@@ -126,7 +126,7 @@ def test_known_fooling_rates_are_recovered() -> None:
     assert b.fooled.clustered[0] < 0.5 < b.fooled.clustered[1]
     assert (a.fooled.half, b.fooled.half) == ("below", "undecided")
     assert a.fooled.n == b.fooled.n == 60 * 20
-    assert a.fooled.persons == len(a.by_person) == 60
+    assert a.fooled.n_participants == len(a.by_participant) == 60
     assert a.fooled.p is not None
     assert a.fooled.p < 1e-6
     (difference,) = result.differences
@@ -207,7 +207,7 @@ def test_proportions_by_hand() -> None:
     assert a.fooled.wilson == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert a.fooled.clustered is None  # one participant shows no variance
     assert a.fooled.half is None
-    assert a.by_person[0].share == 0.8
+    assert a.by_participant[0].share == 0.8
     assert result.false_alarms is None
     assert a.error is None
 
@@ -247,11 +247,11 @@ def test_calling_everything_real_has_an_error_rate_of_half() -> None:
     assert (a.error.share, a.error.half) == (0.5, "undecided")
 
 
-def timed(person: str, system: str, levels: Sequence[float]) -> list[Response]:
+def timed(participant: str, system: str, levels: Sequence[float]) -> list[Response]:
     """Every second image is real; all responses are correct."""
     return [
         response(
-            person,
+            participant,
             i,
             "timed",
             (shown,),
@@ -274,7 +274,7 @@ def test_threshold_leaves_out_staircases_that_did_not_converge() -> None:
     a, b = (of_system.threshold for of_system in result.systems)
     assert a is not None
     assert b is not None
-    assert (a.persons, a.unsettled) == (1, 1)
+    assert (a.n_participants, a.not_converged) == (1, 1)
     assert a.modal == 570
     assert a.mean == pytest.approx(np.mean([550, 540, 570, 570, 570, 570]))  # real ones as well
     assert a.modal_interval is a.mean_interval is None
@@ -329,7 +329,7 @@ def test_agreement() -> None:
     assert result.agreement == result.systems[0].agreement == 1
     (alone,) = analyse(study, pair_responses("p", "A", [True, False])).fooling
     assert alone.agreement is None
-    # Two participants who are always right agree; over the images of A alone, all responses are
+    # Two participants who are always correct agree; over the images of A alone, all responses are
     # the same.
     sharp = [
         response(p, i, "single", (s,), "real" if s == REAL else "generated", item=i)
@@ -351,29 +351,29 @@ def test_response_times() -> None:
     (times,) = analyse(study, responses).fooling[0].reactions
     assert (times.system, times.n) == ("A", 4)
     assert times.quartiles == (175, 250, 450)
-    assert (times.right, times.wrong) == (200, 900)
+    assert (times.correct, times.incorrect) == (200, 900)
 
 
 # Exclusion.
 
 
-def check(person: str, number: int, *, missed: bool) -> Response:
-    chosen = REAL if missed else OBVIOUS
-    return response(person, number, "pair", (OBVIOUS, REAL), chosen, kind="check")
+def check(participant: str, number: int, *, failed: bool) -> Response:
+    chosen = REAL if failed else OBVIOUS
+    return response(participant, number, "pair", (OBVIOUS, REAL), chosen, kind="check")
 
 
 def test_exclusion() -> None:
     study = make_study(checks=2, allowed_misses=1, least_trials=3)
     tests = [False, False, True]
-    responses = [*pair_responses("good", "A", tests), check("good", 9, missed=True)]
+    responses = [*pair_responses("good", "A", tests), check("good", 9, failed=True)]
     responses += pair_responses("careless", "A", tests)
-    responses += [check("careless", n, missed=n > 7) for n in (7, 8, 9)]
+    responses += [check("careless", n, failed=n > 7) for n in (7, 8, 9)]
     responses += pair_responses("short", "A", tests[:2])
     responses += pair_responses("both", "A", tests[:1]) + [
-        check("both", n, missed=True) for n in (8, 9)
+        check("both", n, failed=True) for n in (8, 9)
     ]
     responses.append(response("new", 0, "pair", (OBVIOUS, REAL), OBVIOUS, kind="practice"))
-    why = {person.person: person.excluded for person in apply_exclusion(study, responses)}
+    why = {p.participant: p.excluded for p in apply_exclusion(study, responses)}
     assert why == {
         "good": None,
         "careless": "failed 2 of 3 attention checks",
@@ -402,12 +402,12 @@ def test_practice_and_checks_are_not_analysed() -> None:
     study = make_study()
     only = [
         response("p", 0, "pair", (REAL, "A"), "A", kind="practice"),
-        check("p", 1, missed=False),
+        check("p", 1, failed=False),
     ]
     with pytest.raises(DataError, match="there are no responses to test trials of 'Colours' yet"):
         analyse(study, only)
     (result,) = analyse(study, [*only, *pair_responses("p", "A", [True, True], 2)]).fooling
-    assert result.systems[0].fooled.n == result.answers == 2
+    assert result.systems[0].fooled.n == result.n_responses == 2
 
 
 @pytest.mark.parametrize(("item", "system"), [(99, "A"), (0, "C")])
@@ -421,7 +421,7 @@ def test_responses_to_another_study_are_an_error(item: int, system: str) -> None
 
 def test_ids_are_replaced_by_numbers_in_order() -> None:
     responses = [response(f"{9 - p:032x}", 1 + p % 9, "pair", (REAL, "A"), "A") for p in range(3)]
-    assert [(a.person, a.number) for a in number_participants(reversed(responses))] == [
+    assert [(r.person, r.number) for r in number_participants(reversed(responses))] == [
         ("1", 1),
         ("2", 2),
         ("3", 3),
@@ -438,11 +438,11 @@ def test_responses_before_a_judgement_are_left_out() -> None:
     responses += [
         replace(r, since_onset_ms=10.0, person="q") for r in responses[:1] + responses[2:]
     ]
-    responses.append(replace(check("q", 9, missed=False), since_onset_ms=10.0))
+    responses.append(replace(check("q", 9, failed=False), since_onset_ms=10.0))
     results = analyse(study, responses)
     (a,) = results.fooling[0].systems
     assert (a.fooled.hits, a.fooled.n) == (1, 3)
-    assert [(p.person, p.tests, p.early, p.excluded) for p in results.people] == [
+    assert [(p.participant, p.tests, p.early, p.excluded) for p in results.participants] == [
         ("p", 3, 1, None),
         ("q", 0, 3, "responded to 0 test trials"),
     ]
@@ -468,10 +468,10 @@ def colorblind(rule: str) -> Analysis:
     study = make_study(color_vision=rule, checks=1, allowed_misses=0)
     responses = [r for p in range(5) for r in pair_responses(f"p{p}", "A", [False] * 4)]
     responses = [replace(r, color_vision="normal") for r in responses]
-    for person in ("q", "careless"):
-        given = pair_responses(person, "A", [True] * 4)
+    for participant in ("q", "careless"):
+        given = pair_responses(participant, "A", [True] * 4)
         responses += [replace(r, color_vision="deficient") for r in given]
-    responses.append(check("careless", 9, missed=True))
+    responses.append(check("careless", 9, failed=True))
     return analyse(study, responses)
 
 
@@ -482,11 +482,11 @@ def test_color_vision_is_reported_with_and_without() -> None:
     ):
         results = colorblind(rule)
         assert results.fooling[0].systems[0].fooled.n == n
-        assert {p.person: p.excluded for p in results.people}["q"] == excluded
+        assert {p.participant: p.excluded for p in results.participants}["q"] == excluded
         assert ("colour-vision" in results.rule) == (rule == "exclude")
         vision = results.color_vision
         assert vision is not None
-        assert vision.answers == {"deficient": 2, "normal": 5}
+        assert vision.counts == {"deficient": 2, "normal": 5}
         (effect,) = vision.effects
         assert (effect.protocol, effect.system, effect.other) == ("pair", "A", None)
         assert (effect.everybody.value, effect.everybody.n) == (4 / 24, 24)
@@ -527,10 +527,10 @@ def test_sizes_on_the_screen() -> None:
     responses += pair_responses("q", "A", [True])  # not recorded
     results = analyse(study, responses)
     (display,) = results.displays
-    assert (display.person, display.n, display.scale) == ("p", 3, (0.75, 2))
+    assert (display.participant, display.n, display.scale) == ("p", 3, (0.75, 2))
     assert display.viewports == ((800, 600), (600, 800))
     assert display.pixel_ratios == (1, 2)
-    assert [(s.scaling, s.n, s.persons) for s in results.scalings] == [
+    assert [(s.scaling, s.n, s.n_participants) for s in results.scalings] == [
         ("reduced", 1, 1),
         ("unscaled", 1, 1),
         ("enlarged", 1, 1),
@@ -581,22 +581,22 @@ def calls(fooled: Sequence[Sequence[bool]]) -> list[Response]:
 
 def test_lists_need_a_number_of_responses() -> None:
     fooled = [[True], [True] * 7 + [False], [False], [False] * 7 + [True]]
-    photos = analyse(make_study(photos=4), calls(fooled)).fooling[0].photos
-    most, least = select_extremes(photos, 8)
-    assert [photo.name for photo in most] == ["photo 1.jpg"]
-    assert [photo.name for photo in least] == ["photo 3.jpg"]
-    most, least = select_extremes(photos, 8, least_responses=1)
-    assert [photo.name for photo in most] == ["photo 1.jpg", "photo 0.jpg"]
-    assert [photo.name for photo in least] == ["photo 3.jpg", "photo 2.jpg"]
-    assert select_extremes(photos[:1], 8) == ([photos[0]], [])
-    assert select_extremes(photos, 8, least_responses=9) == ([], [])
+    images = analyse(make_study(photos=4), calls(fooled)).fooling[0].images
+    most, least = select_extremes(images, 8)
+    assert [image.name for image in most] == ["photo 1.jpg"]
+    assert [image.name for image in least] == ["photo 3.jpg"]
+    most, least = select_extremes(images, 8, least_responses=1)
+    assert [image.name for image in most] == ["photo 1.jpg", "photo 0.jpg"]
+    assert [image.name for image in least] == ["photo 3.jpg", "photo 2.jpg"]
+    assert select_extremes(images[:1], 8) == ([images[0]], [])
+    assert select_extremes(images, 8, least_responses=9) == ([], [])
 
 
 def test_fooled_most_has_no_image_that_fooled_nobody() -> None:
-    photos = analyse(make_study(photos=2), calls([[False] * 6, [False] * 8])).fooling[0].photos
-    most, least = select_extremes(photos, 8)
+    images = analyse(make_study(photos=2), calls([[False] * 6, [False] * 8])).fooling[0].images
+    most, least = select_extremes(images, 8)
     assert most == []
-    assert [photo.name for photo in least] == ["photo 1.jpg"]
+    assert [image.name for image in least] == ["photo 1.jpg"]
 
 
 def test_correlation_with_metrics() -> None:
@@ -617,7 +617,7 @@ def test_correlation_with_metrics() -> None:
     assert rhos["psnr", None] == rhos["psnr", "A"] == pytest.approx(1)
     assert rhos["mse", "B"] == pytest.approx(-1)
     assert rhos["flat", None] is None
-    assert {c.pictures for c in correlations if c.system is None} == {16}
+    assert {c.n_images for c in correlations if c.system is None} == {16}
     assert all(
         c.interval == pytest.approx((c.rho, c.rho)) for c in correlations if c.rho is not None
     )
@@ -684,10 +684,10 @@ def write_study(folder: Path, study: Study) -> None:
     (folder / "pictures").mkdir(parents=True)
     save_study(study, folder)
     for i, item in enumerate(study.items):
-        for n, picture in enumerate(item.pictures.values()):
+        for n, image_id in enumerate(item.pictures.values()):
             pixels = draw(item.height, item.width).astype(float)
             pixels[..., 0] *= 1 - 0.1 * n - 0.02 * i  # the error grows with system and photo
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / "pictures" / f"{picture}.png")
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / "pictures" / f"{image_id}.png")
     Store(folder / "answers.sqlite").close()
 
 
@@ -695,23 +695,23 @@ def fill(folder: Path, responses: Sequence[Response]) -> list[str]:
     """Save responses, and return the participant ids."""
     ids = []
     with Store(folder / "answers.sqlite") as store:
-        for person in dict.fromkeys(a.person for a in responses):
-            mine = [a for a in responses if a.person == person]
-            trials = [Trial(a.protocol, a.kind, a.item, a.shown) for a in mine]
+        for participant in dict.fromkeys(r.person for r in responses):
+            own = [r for r in responses if r.person == participant]
+            trials = [Trial(r.protocol, r.kind, r.item, r.shown) for r in own]
             ids.append(store.add_participant(lambda _, trials=trials: trials))  # type: ignore[misc]
-            for number, given in enumerate(mine):
+            for number, given in enumerate(own):
                 store.begin_trial(ids[-1], number)
                 measured = {name: getattr(given, name) for name in Measurements.__annotations__}
                 store.save_response(ids[-1], number, given.chosen, **measured)
-            if mine[0].color_vision:
-                store.save_color_vision(ids[-1], mine[0].color_vision)
+            if own[0].color_vision:
+                store.save_color_vision(ids[-1], own[0].color_vision)
     return ids
 
 
-def population(persons: int = 6) -> list[Response]:
+def population(participants: int = 6) -> list[Response]:
     """Return responses to every protocol; participant 5 fails two attention checks."""
     responses = []
-    for p in range(persons):
+    for p in range(participants):
         name = f"p{p}"
         responses += pair_responses(name, "A", [(p + i) % 3 == 0 for i in range(3)])
         responses += pair_responses(name, "B", [(p + i) % 2 == 0 for i in range(3)], 3)
@@ -722,7 +722,7 @@ def population(persons: int = 6) -> list[Response]:
             shown = ((REAL, "A")[i % 2],)
             responses.append(response(name, 10 + i, "timed", shown, "real", item=i))
         responses.append(response(name, 14, "preference", SYSTEMS, "A" if p % 2 else "B"))
-        responses += [check(name, 15 + i, missed=p == 5) for i in range(2)]
+        responses += [check(name, 15 + i, failed=p == 5) for i in range(2)]
     return responses
 
 
@@ -785,7 +785,10 @@ def test_page_has_the_numbers_of_the_json(folder: Path) -> None:
     content, page = json_of(folder), page_of(folder)
     assert [result["protocol"] for result in content["fooling"]] == ["pair", "single", "timed"]
     for result in content["fooling"]:
-        assert f"{result['answers']} responses of {result['persons']} participants." in page.text
+        assert (
+            f"{result['n_responses']} responses of {result['n_participants']} participants."
+            in page.text
+        )
         for of_system in result["systems"]:
             share = of_system["fooled"]
             row = [
@@ -796,17 +799,17 @@ def test_page_has_the_numbers_of_the_json(folder: Path) -> None:
                     for ends in (share["clustered"], share["wilson"])
                 ),
                 f"{share['hits']} of {share['n']}",
-                str(share["persons"]),
+                str(share["n_participants"]),
             ]
             assert row in [cells[:6] for cells in page.rows]
             if of_system["error"]:
-                wrong = [of_system["system"], f"{100 * of_system['error']['share']:.1f} %"]
-                assert wrong in [cells[:2] for cells in page.rows]
-            for participant in of_system["by_person"]:
+                row = [of_system["system"], f"{100 * of_system['error']['share']:.1f} %"]
+                assert row in [cells[:2] for cells in page.rows]
+            for participant in of_system["by_participant"]:
                 ends = "[{:.1f}, {:.1f}]".format(*(100 * end for end in participant["wilson"]))
                 rate = f"{100 * participant['share']:.1f} %"
                 row = [
-                    participant["person"],
+                    participant["participant"],
                     of_system["system"],
                     rate,
                     ends,
@@ -840,7 +843,7 @@ def test_correlations_use_images_of_the_study(folder: Path) -> None:
     correlations = json_of(folder)["fooling"][0]["correlations"]
     assert {c["metric"] for c in correlations} == set(photo_metrics())
     assert {c["system"] for c in correlations} == {None, *SYSTEMS}
-    assert [c["pictures"] for c in correlations if c["metric"] == "ssim"] == [6, 3, 3]
+    assert [c["n_images"] for c in correlations if c["metric"] == "ssim"] == [6, 3, 3]
     assert all(-1 <= c["rho"] <= 1 for c in correlations if c["rho"] is not None)
     assert "PSNR ↑" in page_of(folder).text
 
@@ -960,7 +963,7 @@ def test_impossible_measurements_do_not_prevent_the_report(tmp_path: Path) -> No
     write_report(tmp_path)
     content = json_of(tmp_path)
     assert content["displays"] == []
-    assert content["fooling"][0]["reactions"][0]["right"] == 1e308
+    assert content["fooling"][0]["reactions"][0]["correct"] == 1e308
 
 
 def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
@@ -977,9 +980,9 @@ def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
 def test_flow_of_participants(tmp_path: Path) -> None:
     study = make_study(checks=2, least_trials=2, skipped={"near-grey": 3, "unreadable": 1})
     write_study(tmp_path, study)
-    good = [*pair_responses("p", "A", [True, False]), check("p", 2, missed=False)]
+    good = [*pair_responses("p", "A", [True, False]), check("p", 2, failed=False)]
     fill(tmp_path, good)
-    fill(tmp_path, [*good[:2], *[check("p", n, missed=True) for n in (2, 3)]])
+    fill(tmp_path, [*good[:2], *[check("p", n, failed=True) for n in (2, 3)]])
     fill(tmp_path, good[:1])
     with Store(tmp_path / "answers.sqlite") as store:
         tests = [Trial("pair", "test", f"{i:016x}", (REAL, "A")) for i in range(3)]
@@ -994,13 +997,13 @@ def test_flow_of_participants(tmp_path: Path) -> None:
     assert content["flow"] == {
         "consented": 6,
         "withdrawn": 0,
-        "silent": 2,
+        "no_response": 2,
         "began": 4,
         "unfinished": 1,
         "excluded": 3,
         "analysed": 1,
     }
-    assert [criterion["persons"] for criterion in criteria] == [1, 2]
+    assert [criterion["n_participants"] for criterion in criteria] == [1, 2]
     (pair, *others) = content["trials"]
     assert list(pair.values()) == ["pair", 6, 0, 1, 7, 0]
     assert {other["answered"] for other in others} == {0}
@@ -1079,9 +1082,9 @@ def test_damaged_image_is_an_error(tmp_path: Path) -> None:
     study = make_study()
     write_study(tmp_path, study)
     fill(tmp_path, pair_responses("p", "A", [True]))
-    picture = tmp_path / "pictures" / f"{study.items[0].pictures['A']}.png"
-    picture.write_bytes(picture.read_bytes()[:60])
-    with pytest.raises(PhotoError, match=re.escape(str(picture))):
+    image = tmp_path / "pictures" / f"{study.items[0].pictures['A']}.png"
+    image.write_bytes(image.read_bytes()[:60])
+    with pytest.raises(PhotoError, match=re.escape(str(image))):
         write_report(tmp_path)
 
 

@@ -272,8 +272,8 @@ def test_study_below_a_path(folder: Path):
 
 
 def test_head_requests_have_no_body(browser: TestClient, folder: Path):
-    picture = next(iter(load_study(folder).items[0].pictures.values()))
-    for path in ("/", "/withdrawn", f"/pictures/{picture}.png", "/static/study.js"):
+    image_id = next(iter(load_study(folder).items[0].pictures.values()))
+    for path in ("/", "/withdrawn", f"/pictures/{image_id}.png", "/static/study.js"):
         response = browser.head(path)
         assert (response.status_code, response.content) == (200, b"")
         assert response.headers["content-length"] == str(len(browser.get(path).content))

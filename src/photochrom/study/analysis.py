@@ -68,14 +68,14 @@ def analyse(
     times = [response.answered for response in responses if response.kind == "test"]
     return Analysis(
         title=study.title,
-        first_answer=min(times),
-        last_answer=max(times),
+        first_response=min(times),
+        last_response=max(times),
         rule=describe_exclusion(study),
-        people=participants,
+        participants=participants,
         counted=sum(participant.excluded is None for participant in participants),
         flow=None if enrolment is None else _flow(study, participants, enrolment),
         trials=() if enrolment is None else tuple(_trial_counts(study, enrolment, responses)),
-        pictures=_photo_counts(study),
+        photo_counts=_photo_counts(study),
         exposures=tuple(measure_exposures(study, by_protocol)),
         displays=tuple(describe_displays(study, included)),
         scalings=tuple(count_scalings(study, included)),
@@ -94,7 +94,7 @@ def _flow(study: Study, participants: Sequence[Participant], enrolment: Enrolmen
     return Flow(
         consented=enrolment.consented,
         withdrawn=enrolment.withdrawn,
-        silent=enrolment.consented - enrolment.withdrawn - began,
+        no_response=enrolment.consented - enrolment.withdrawn - began,
         began=began,
         unfinished=began - enrolment.finished,
         excluded=began - analysed,
@@ -121,7 +121,7 @@ def _trial_counts(
 
 def _photo_counts(study: Study) -> PhotoCounts:
     real = [item.pictures for item in study.items if REAL in item.pictures]
-    obvious = sum(OBVIOUS in pictures for pictures in real)
+    obvious = sum(OBVIOUS in images for images in real)
     skipped = None if study.skipped is None else dict(study.skipped)
     return PhotoCounts(len(real) - obvious, obvious, len(study.items) - len(real), skipped)
 
@@ -131,7 +131,7 @@ def _analyse_color_vision(
 ) -> ColorVisionResult | None:
     if study.color_vision == "unasked":
         return None
-    answers = Counter(participant.color_vision or "unanswered" for participant in participants)
+    counts = Counter(participant.color_vision or "unanswered" for participant in participants)
     # Whom only a deficiency excludes counts as included here.
     attentive = [
         replace(p, excluded=None) for p in participants if set(p.criteria) <= {"color_vision"}
@@ -145,7 +145,7 @@ def _analyse_color_vision(
             ColorVisionEffect(*key, estimate, without.get(key, Estimate(None, 0, None)))
             for key, estimate in everybody.items()
         ]
-    return ColorVisionResult(dict(sorted(answers.items())), tuple(effects))
+    return ColorVisionResult(dict(sorted(counts.items())), tuple(effects))
 
 
 def _estimates(

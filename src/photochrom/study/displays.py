@@ -50,11 +50,11 @@ def _scales(study: Study, responses: Iterable[Response]) -> Iterable[tuple[Respo
 def describe_displays(study: Study, responses: Iterable[Response]) -> Iterable[ParticipantDisplay]:
     """Yield the windows and pixels of each participant."""
     scales = list(_scales(study, responses))
-    for person in participants_of(response for response, _ in scales):
-        own = [(response, scale) for response, scale in scales if response.person == person]
+    for participant in participants_of(response for response, _ in scales):
+        own = [(response, scale) for response, scale in scales if response.person == participant]
         viewports = [(r.viewport_width or 0, r.viewport_height or 0) for r, _ in own]
         yield ParticipantDisplay(
-            person,
+            participant,
             len(own),
             tuple(dict.fromkeys(viewports)),
             tuple(dict.fromkeys(r.pixel_ratio or 0 for r, _ in own)),

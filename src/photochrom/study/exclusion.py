@@ -95,7 +95,7 @@ def select_responses(
     participants: Iterable[Participant], responses: Iterable[Response]
 ) -> list[Response]:
     """Return the responses of included participants to test trials, by participant and trial."""
-    included = {participant.person for participant in participants if participant.excluded is None}
+    included = {p.participant for p in participants if p.excluded is None}
     selected = [r for r in responses if r.kind == "test" and r.person in included]
     return sorted(selected, key=lambda r: (r.person, r.number))
 

@@ -78,13 +78,13 @@ def analyse_fooling(
     images = _image_results(study, responses)
     return FoolingResult(
         protocol=protocol,
-        answers=len(responses),
-        persons=len(participants_of(responses)),
+        n_responses=len(responses),
+        n_participants=len(participants_of(responses)),
         systems=tuple(
             SystemResult(
                 system=system,
                 fooled=proportion(by_system[system], is_fooled, chance=chance),
-                by_person=tuple(
+                by_participant=tuple(
                     ParticipantProportion(participant, *wilson_proportion(given, is_fooled))
                     for participant, given in group_by(
                         by_system[system], lambda r: r.person
@@ -111,7 +111,7 @@ def analyse_fooling(
             for system in (*systems, REAL)
             if (times := _response_times(system, by_system.get(system, [])))
         ),
-        photos=images,
+        images=images,
         correlations=tuple(_correlations(images, systems, scores)),
     )
 
@@ -175,8 +175,8 @@ def measure_threshold(
             means.append(mean)
             modes.append(modal_level(levels))
     return Threshold(
-        persons=len(means),
-        unsettled=not_converged,
+        n_participants=len(means),
+        not_converged=not_converged,
         modal=float(np.mean(modes)) if modes else None,
         modal_interval=mean_interval(modes),
         mean=float(np.mean(means)) if means else None,
@@ -222,7 +222,7 @@ def select_extremes(
     """Return the images with the highest and the lowest fooling rates, without overlap.
 
     Args:
-        images: `FoolingResult.photos`, in order.
+        images: `FoolingResult.images`, in order.
         limit: Maximum length of each list.
         least_responses: Leave out images with fewer responses.
 

@@ -30,8 +30,8 @@ def analyse_preference(study: Study, responses: Sequence[Response]) -> Preferenc
         pairs.append(PairPreference(first, second, preferred, by_photo, nominal_alpha(counts)))
     times = [response.reaction_ms for response in responses if response.reaction_ms is not None]
     return PreferenceResult(
-        answers=len(responses),
-        persons=len(participants_of(responses)),
+        n_responses=len(responses),
+        n_participants=len(participants_of(responses)),
         pairs=tuple(pairs),
         left_chosen=proportion(responses, lambda r: r.chosen == r.shown[0]),
         reaction=quantiles(times) if times else None,

@@ -51,7 +51,6 @@ NO_METRICS = (
     "Correlations of fooling rates with the metrics of photochrom evaluate are missing, as the "
     "train extra is not installed; run pip install 'photochrom[train]' and create the report again."
 )
-_SSIM_WINDOW = 11  # px
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def write_report(
     )
     sheet = _load_contact_sheet(study, folder, analysis.fooling, least_responses)
     content = {
-        "format": 1,
+        "format": 2,
         "least_responses": least_responses,
         **_round(dataclasses.asdict(analysis)),
     }
@@ -178,7 +177,7 @@ def _score_images(
     Raises:
         PhotochromError: If an image cannot be read.
     """
-    from photochrom.training.evaluation.metrics import photo_metrics
+    from photochrom.training.evaluation.metrics import SSIM_WINDOW, photo_metrics
 
     images = {item.id: item.pictures for item in study.items}
     included = select_responses(apply_exclusion(study, responses), responses)
@@ -196,7 +195,7 @@ def _score_images(
         scores[item, system] = {
             name: function(generated, real)
             for name, function in photo_metrics().items()
-            if name != "ssim" or min(real.shape[:2]) >= _SSIM_WINDOW
+            if name != "ssim" or min(real.shape[:2]) >= SSIM_WINDOW
         }
     return scores
 
@@ -231,7 +230,7 @@ def _load_contact_sheet(
 
     sheet: _ContactSheet = {}
     for result in results:
-        extremes = select_extremes(result.photos, CONTACT_IMAGES, least_responses)
+        extremes = select_extremes(result.images, CONTACT_IMAGES, least_responses)
         sheet[result.protocol] = {
             name: list(map(load_thumbnails, images))
             for name, images in zip(("most", "least"), extremes, strict=True)
@@ -291,7 +290,7 @@ def _round(value: Any) -> Any:
 def _format_csv(study: Study, analysis: Analysis, responses: Iterable[Response]) -> bytes:
     """Return all responses to test trials, excluded participants included."""
     names = {item.id: item.name for item in study.items}
-    excluded = {p.person for p in analysis.people if p.excluded is not None}
+    excluded = {p.participant for p in analysis.participants if p.excluded is not None}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     fields = [field.name for field in dataclasses.fields(Response)]

@@ -1,4 +1,8 @@
-"""The results of a study. The fields of these classes are the keys of report.json."""
+"""The results of a study. The fields of these classes are the keys of report.json.
+
+`n` and `n_responses` are numbers of responses, `n_participants` of participants, `n_images` of
+images. `participants` and `images` are lists.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +25,12 @@ Scores = Mapping[ImageKey, Mapping[str, float]]
 class Participant:
     """The number of a participant's responses, and whether they are excluded."""
 
-    person: str
+    participant: str
     """Participant id."""
     tests: int
     """Without those answered too early."""
     checks: int
-    missed: int
+    failed_checks: int
     """Number of failed attention checks."""
     excluded: str | None
     """Reason for exclusion; None if included."""
@@ -43,7 +47,7 @@ class ExclusionCount:
     """How many participants meet an exclusion criterion; one may meet several."""
 
     criterion: str
-    persons: int
+    n_participants: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Flow:
     consented: int
     withdrawn: int
     """Those who had their responses deleted."""
-    silent: int
+    no_response: int
     """Those who left before their first response."""
     began: int
     """Those with a response to any trial, practice included."""
@@ -100,7 +104,7 @@ class Exposure:
 class ParticipantDisplay:
     """How a participant saw the images, over analysed responses that recorded it."""
 
-    person: str
+    participant: str
     n: int
     viewports: tuple[tuple[float, float], ...]
     """Different widths and heights in CSS px, in order."""
@@ -119,7 +123,7 @@ class Scaling:
 
     scaling: ScalingName
     n: int
-    persons: int
+    n_participants: int
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,7 @@ class ColorVisionEffect:
 class ColorVisionResult:
     """What participants with a response reported, and what it changes."""
 
-    answers: dict[str, int]
+    counts: dict[str, int]
     """Number of participants by `ColorVision`, or `unanswered`."""
     effects: tuple[ColorVisionEffect, ...]
     """Of participants whom no other criterion excludes; empty if none of them reported it."""
@@ -175,7 +179,7 @@ class Proportion:
 
     hits: int
     n: int
-    persons: int
+    n_participants: int
     share: float
     wilson: Interval
     """Assumes independent responses."""
@@ -193,7 +197,7 @@ class Proportion:
 class ParticipantProportion:
     """The fooling rate of one system for one participant."""
 
-    person: str
+    participant: str
     hits: int
     n: int
     share: float
@@ -217,9 +221,9 @@ class ErrorRate:
 class Threshold:
     """The exposure at which 75 % of the responses are correct, in ms."""
 
-    persons: int
+    n_participants: int
     """Number of participants whose staircase converged."""
-    unsettled: int
+    not_converged: int
     """Number of participants whose staircase did not converge; they are left out."""
     modal: float | None
     """Mean over participants of the modal level, as in HYPE-time."""
@@ -236,9 +240,9 @@ class ResponseTimes:
     system: str
     n: int
     quartiles: tuple[float, float, float]
-    right: float | None
+    correct: float | None
     """Median of correct responses."""
-    wrong: float | None
+    incorrect: float | None
     """Median of incorrect responses."""
 
 
@@ -249,7 +253,7 @@ class SystemResult:
     system: str
     fooled: Proportion
     """Fooling rate: the proportion of generated images called real."""
-    by_person: tuple[ParticipantProportion, ...]
+    by_participant: tuple[ParticipantProportion, ...]
     error: ErrorRate | None
     """None in `pair`, or without responses to real images."""
     threshold: Threshold | None
@@ -291,8 +295,7 @@ class Correlation:
     metric: str
     system: str | None
     """None: images of all systems."""
-    pictures: int
-    """Number of images."""
+    n_images: int
     rho: float | None
     interval: Interval | None
     """Items as clusters."""
@@ -303,9 +306,8 @@ class FoolingResult:
     """The results of `pair`, `single` or `timed`."""
 
     protocol: Protocol
-    answers: int
-    """Number of responses."""
-    persons: int
+    n_responses: int
+    n_participants: int
     systems: tuple[SystemResult, ...]
     """In the order of the study, without systems that have no responses."""
     false_alarms: Proportion | None
@@ -316,7 +318,7 @@ class FoolingResult:
     agreement: float | None
     """Krippendorff's alpha over all images, real ones included."""
     reactions: tuple[ResponseTimes, ...]
-    photos: tuple[ImageResult, ...]
+    images: tuple[ImageResult, ...]
     """By descending lower end of Wilson's interval."""
     correlations: tuple[Correlation, ...]
 
@@ -338,9 +340,8 @@ class PairPreference:
 class PreferenceResult:
     """The results of `preference`."""
 
-    answers: int
-    """Number of responses."""
-    persons: int
+    n_responses: int
+    n_participants: int
     pairs: tuple[PairPreference, ...]
     left_chosen: Proportion
     """Proportion of responses that preferred the left image."""
@@ -375,19 +376,19 @@ class Analysis:
     """All results of a study."""
 
     title: str
-    first_answer: str
+    first_response: str
     """Time of the first response to a test trial: ISO 8601, UTC."""
-    last_answer: str
+    last_response: str
     rule: str
     """The exclusion criteria as a text."""
-    people: tuple[Participant, ...]
+    participants: tuple[Participant, ...]
     counted: int
     """Number of participants who are not excluded."""
     flow: Flow | None
     """None without an `Enrolment`."""
     trials: tuple[TrialCounts, ...]
     """In the order of the study; empty without an `Enrolment`."""
-    pictures: PhotoCounts
+    photo_counts: PhotoCounts
     exposures: tuple[Exposure, ...]
     displays: tuple[ParticipantDisplay, ...]
     scalings: tuple[Scaling, ...]
