@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,10 @@ def test_kept_epochs_are_runs(tmp_path: Path) -> None:
     assert [epoch.name for epoch in epochs] == ["001", "002"]
     result = run("evaluate", epochs[0], "--data", data)
     assert result.exit_code == 0, result.output
+    assert "| 0000-tiny/epochs/001 |" in result.stdout
+    result = run("train", "tiny", *options, "--resume", epochs[0])
+    assert result.exit_code == 1
+    assert "epochs/001 has no state to resume from; give a run that train" in result.stderr
     result = run("export", epochs[1], tmp_path / "model.onnx")
     assert result.exit_code == 0, result.output
 
@@ -135,6 +140,27 @@ def test_invalid_input_gives_one_line(tmp_path: Path, arguments: list[str], mess
     assert message in result.output
     assert len(result.output.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_says_how_to_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, on_run: Callable[[Path], None], **__: object) -> None:
+        on_run(tmp_path / "0000-tiny")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("photochrom.training.loop.train.train", interrupted)
+    result = run("train", "tiny", "--data", tmp_path)
+    assert result.exit_code == 130
+    assert result.stderr.splitlines() == [
+        f"training {tmp_path / '0000-tiny'}",
+        "",
+        f"stopped; continue with --resume {tmp_path / '0000-tiny'}",
+    ]
+
+
+def test_a_share_without_a_blend_is_wrong_usage(tmp_path: Path) -> None:
+    result = run("export", tmp_path, tmp_path / "a.onnx", "--blend-share", "0.9")
+    assert result.exit_code == 2
+    assert "--blend-share has no effect without --blend" in result.stderr
 
 
 def test_sweep_trains_a_run_for_each_combination_once(tmp_path: Path) -> None:

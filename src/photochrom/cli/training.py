@@ -44,10 +44,12 @@ def recipes(name: str | None, as_json: bool, as_toml: bool) -> None:
     else:
         recipe = load_recipe(name)
         click.echo(f"{name}: {recipe.source}")
-        for key, value in flatten(recipe.to_dict()).items():
+        values = flatten(recipe.to_dict())
+        width = 2 + max(map(len, values))
+        for key, value in values.items():
             if key not in ("format", "source", "quoted"):
                 mark = "quoted" if key in recipe.quoted else "filled in"
-                click.echo(f"  {key:34}{value!s:34}{mark}")
+                click.echo(f"  {key:{width}}{value!s:34}{mark}")
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -105,7 +107,10 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
     help="Epochs whose weights are kept in RUN/epochs; best: by PSNR.",
 )
 @click.option("--dry-run", is_flag=True, help="Describe the networks without training.")
+@click.pass_context
 def train(
+    ctx: click.Context,
+    /,
     recipe: str,
     data: Path,
     out: Path,
@@ -123,6 +128,13 @@ def train(
     With --sweep, runs in RUNS of the same recipe and data are continued or, if finished, kept.
     """
     from photochrom.training.loop import launching
+
+    started: list[Path] = []
+
+    def note_start(run: Path) -> None:
+        started.append(run)
+        if launching.is_main_process():
+            click.echo(f"training {run}", err=True)
 
     try:
         with launching.report_once():
@@ -149,9 +161,13 @@ def train(
             return
         from photochrom.training.loop.train import train as run_training
 
-        run = run_training(chosen, data, out, **options)
+        run = run_training(chosen, data, out, on_run=note_start, **options)
     except launching.ReportedElsewhereError:
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        hint = launching.resume_hint(started[0]) if started else ""
+        click.echo(f"\nstopped{hint}", err=True)
+        ctx.exit(130)
     if launching.is_main_process():
         click.echo(f"{run} is trained; evaluate it with: photochrom evaluate {run} --data {data}")
 
@@ -197,7 +213,7 @@ def _train_sweep(variants: list[Any], data: Path, out: Path, options: dict[str, 
     metavar="MODEL.onnx",
     help="Another export of the same generator, whose weights are mixed in.",
 )
-@click.option("--blend-share", default=0.5, show_default=True, help="Share of --blend, 0 to 1.")
+@click.option("--blend-share", type=float, help="Share of --blend, 0 to 1. Default: 0.5.")
 @click.option(
     "--metrics", type=FILE, help="A metrics.json for the metadata. Default: that of the run."
 )
@@ -205,7 +221,7 @@ def _train_sweep(variants: list[Any], data: Path, out: Path, options: dict[str, 
 @click.option(
     "--half/--full", default=True, help="Store weights as fp16 if the output does not change."
 )
-def export(run: Path, path: Path, **options: Any) -> None:
+def export(run: Path, path: Path, blend_share: float | None, **options: Any) -> None:
     """Export a run to an ONNX file.
 
     `photochrom colorize --model` and the other commands take such files.
@@ -213,6 +229,10 @@ def export(run: Path, path: Path, **options: Any) -> None:
     need("train")
     from photochrom.training.onnx.export import export as write_onnx
 
+    if blend_share is not None:
+        if options["blend"] is None:
+            raise click.UsageError("--blend-share has no effect without --blend; give both")
+        options["blend_share"] = blend_share
     write_onnx(run, path, **options)
     click.echo(
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; try photochrom colorize --model {path}"

@@ -47,7 +47,7 @@ from photochrom.training.onnx.export import export
 from photochrom.training.recipes.loading import to_toml
 from photochrom.training.recipes.recipe import Recipe
 from photochrom.training.recipes.registry import without_imports
-from photochrom.training.runs import load_generator, read_environment
+from photochrom.training.runs import load_generator, read_environment, run_name
 
 NEEDED = ("recipe.json", "generator.safetensors")
 UPLOADED = (*NEEDED, "metrics.json", "scores.csv", "metrics-test.json", "scores-test.csv")
@@ -101,7 +101,7 @@ def push(
                 *(CommitOperationAdd(name, content) for name, content in files.items()),
                 *(CommitOperationDelete(name) for name in there if name not in files),
             ],
-            commit_message=f"Run {run.resolve().name}",
+            commit_message=f"Run {run_name(run)}",
         )
     return str(commit.commit_url)
 

@@ -30,11 +30,13 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from photochrom.cores import count_cores
-from photochrom.errors import RunError, first_line
+from photochrom.errors import RecipeError, RunError, first_line
 from photochrom.imagefile.atomic import write_atomic
 from photochrom.training.recipes.recipe import Inference, Recipe, override
 
 Keep = Literal["last", "best", "all"] | int
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
 def is_run(path: Path) -> bool:
@@ -52,6 +54,19 @@ def new_run(out: Path, name: str, recipe: Recipe, environment: Mapping[str, Any]
     (run / "environment.json").write_text(json.dumps(environment, indent=2) + "\n", "utf-8")
     write_atomic(run / "recipe.json", recipe.to_json().encode())  # makes `run` a run
     return run
+
+
+def kept_epoch(run: Path) -> int | None:
+    """Return the number of the epoch that `keep_epoch` wrote a run for; None: another run."""
+    path = run.resolve()
+    is_kept = path.parent.name == "epochs" and path.name.isdigit()
+    return int(path.name) if is_kept and is_run(path.parent.parent) else None
+
+
+def run_name(run: Path) -> str:
+    """Return the name of a run for tables; that of a kept epoch begins with that of its run."""
+    path = run.resolve()
+    return path.name if kept_epoch(run) is None else "/".join(path.parts[-3:])
 
 
 def bare_name(directory: str) -> str:
@@ -164,8 +179,23 @@ def prepare_inference(generator: nn.Module, inference: Inference) -> None:
         if inference.batch_statistics and isinstance(layer, nn.BatchNorm2d):
             layer.track_running_stats = False
             layer.running_mean = layer.running_var = None
-        elif inference.dropout and isinstance(layer, nn.Dropout):
+        elif inference.dropout and isinstance(layer, DROPOUTS):
             layer.train()
+
+
+def check_inference(generator: nn.Module, inference: Mapping[str, Any]) -> None:
+    """Check that a generator has layers of the kinds that values of `Recipe.inference` turn on.
+
+    Raises:
+        RecipeError: If it has none.
+    """
+    kinds = {"batch_statistics": (nn.BatchNorm2d,), "dropout": DROPOUTS}
+    for key, layers in kinds.items():
+        if inference.get(key) and not any(isinstance(x, layers) for x in generator.modules()):
+            raise RecipeError(
+                f"inference.{key} changes nothing, as the generator has no "
+                f"{layers[0].__name__} layers; leave it out"
+            )
 
 
 def without_pretrained_weights(recipe: Recipe) -> Recipe:
@@ -193,6 +223,8 @@ def load_weights(generator: nn.Module, run: Path) -> None:
     """
     weights = run / "generator.safetensors"
     if not weights.is_file():
+        if not run.exists():
+            raise RunError(f"{run} does not exist; give a run, or an .onnx file exported from one")
         raise RunError(f"{run} has no weights yet; train it first, or --resume it")
     try:
         generator.load_state_dict(load_file(weights), strict=True)

@@ -21,7 +21,16 @@ def test_bootstrap_interval_of_a_mean() -> None:
     expected = (values.mean(), values.mean() - half, values.mean() + half)
     assert estimate == pytest.approx(expected, abs=0.05)
     assert bootstrap(mean, [values]) == estimate
-    assert bootstrap(mean, [np.array([7.0])]) == (7, 7, 7)
+    assert bootstrap(mean, [np.full(5, 7.0)]) == (7, 7, 7)
+    assert bootstrap(mean, [np.full(4, 7.0)]) == (7, None, None)  # too few photos
+
+
+@pytest.mark.parametrize(("n", "most"), [(5, 26), (8, 20)])
+def test_intervals_of_few_photos_leave_out_the_mean_in_about_5_of_100(n: int, most: int) -> None:
+    rng = np.random.default_rng(0)
+    intervals = [bootstrap(mean, [rng.normal(0, 1, n)])[1:] for _ in range(200)]
+    wrong = sum(low is None or high is None or low > 0 or high < 0 for low, high in intervals)
+    assert wrong <= most  # of 200; plain percentiles leave it out in 38 and 28
 
 
 def test_paired_difference_leaves_out_what_photos_have_in_common() -> None:
@@ -37,7 +46,7 @@ def test_paired_difference_leaves_out_what_photos_have_in_common() -> None:
 
 
 def test_paired_difference_of_ratios_to_the_originals() -> None:
-    originals = np.array([10.0, 20.0, 60.0])
+    originals = np.array([10.0, 20.0, 60.0, 30.0, 80.0])
     difference = paired_difference(ratio, [originals * 0.75, originals], [originals / 2, originals])
     assert difference == pytest.approx((0.25, 0.25, 0.25))
 
@@ -63,7 +72,7 @@ def test_interval_over_seeds_covers_the_expected_difference(seeds: int, spread: 
 
 def test_runs_of_one_system_are_drawn_together() -> None:
     """Two scores of a run that cancel out have no variance over runs."""
-    runs = np.array([[1.0, 1.0], [5.0, 5.0], [9.0, 9.0]])
+    runs = np.repeat(np.array([[1.0], [5.0], [9.0]]), 5, axis=1)
     value, low, high = bootstrap(lambda x, y: float((x - y).mean()), [runs, runs - 2])
     assert (value, low, high) == (2, 2, 2)
     _, low, high = bootstrap(lambda x, y: float((x - y).mean()), [runs], [runs - 2])
@@ -77,7 +86,7 @@ def test_one_run_in_two_dimensions_is_one_run() -> None:
 
 
 def test_ratio_is_of_paired_means() -> None:
-    originals = np.array([10.0, 20.0, 60.0])
+    originals = np.array([10.0, 20.0, 60.0, 30.0, 80.0])
     assert bootstrap(ratio, [originals / 2, originals]) == pytest.approx((0.5, 0.5, 0.5))
 
 

@@ -13,22 +13,30 @@ from PIL import Image
 from photochrom.batch.folders import find_photos
 from photochrom.color import rgb_to_lab
 from photochrom.colorize.colorizer import Colorizer
-from photochrom.errors import DataError, ModelError, PhotochromError, RecipeError, RunError
+from photochrom.errors import (
+    DataError,
+    ModelError,
+    NoHintsError,
+    PhotochromError,
+    RecipeError,
+    RunError,
+)
 from photochrom.training import runs
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.data.prepare import prepare
 from photochrom.training.evaluation import measurement, metrics
 from photochrom.training.evaluation.bootstrap import Estimate
 from photochrom.training.evaluation.evaluate import evaluate
+from photochrom.training.evaluation.measurement import Measurement
 from photochrom.training.evaluation.models import RunModel, load_model, mean_ab
 from photochrom.training.evaluation.results import Evaluation, read_evaluation, read_scores
 from photochrom.training.evaluation.tables import evaluation_table, table1
 from photochrom.training.onnx.export import export
 from photochrom.training.recipes.loading import named_recipe
-from photochrom.training.recipes.recipe import override
+from photochrom.training.recipes.recipe import Recipe, override
 from photochrom.training.runs import build_generator
 from support.data import pack
-from support.models import write_model
+from support.models import write_model, write_run
 from support.photos import write_photos
 
 
@@ -216,7 +224,11 @@ def test_inference_can_be_chosen_without_changing_the_run(data: Path, tmp_path: 
     ("model", "options", "message"),
     [
         ("grey", {"dropout": True}, "grey is not a run, and dropout can be chosen for runs only"),
-        ("run", {"dropout": True}, "has no Dropout layers, so dropout changes nothing"),
+        (
+            "run",
+            {"dropout": True},
+            "dropout changes nothing, as the generator has no Dropout",
+        ),
         ("run", {"seed": -1}, "the seed is -1; give a number from 0"),
     ],
 )
@@ -330,6 +342,37 @@ def test_unusable_data_model_and_folder_are_refused(data: Path, tmp_path: Path) 
         evaluate([str(text)], data, progress=False)
     with pytest.raises(DataError, match="cannot make folder"):
         evaluate(["grey"], data, limit=1, out=text / "out", progress=False)
+
+
+def test_models_without_hints_are_refused_before_any_is_measured(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("a model was measured")
+
+    monkeypatch.setattr(Measurement, "__call__", fail)
+    write_model(tmp_path / "hinted.onnx", hints=3, scale=0.0, size="32")
+    with pytest.raises(NoHintsError, match="model grey takes no colour hints"):
+        evaluate([str(tmp_path / "hinted.onnx"), "grey"], data, hints=2, progress=False)
+
+
+def test_photos_that_are_too_small_for_ssim_are_refused(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 4, size=(60, 8))
+    options = {"size": 32, "small": "keep", "keep_aspect": True}
+    data = pack(photos, tmp_path / "data", validation=2, **options)
+    with pytest.raises(DataError, match="has a photo of 60x8 px, and SSIM needs sides of 11 px"):
+        evaluate(["grey"], data, progress=False)
+
+
+def test_a_photo_that_is_too_small_for_its_statistics_is_refused(tmp_path: Path) -> None:
+    settings = {"kind": "encoder_unet", "encoder": "tu-test_efficientnet"}
+    settings |= {"encoder_weights": "none", "decoder_channels": [24, 16, 8, 8]}
+    recipe = Recipe.from_dict({"generator": settings})
+    run = write_run(tmp_path / "run", recipe, build_generator(recipe))
+    model = RunModel(run, inference={"batch_statistics": True})
+    assert model(np.zeros((1, 1, 64, 64), np.float32)).shape == (1, 2, 64, 64)
+    with pytest.raises(ModelError, match=r"run .batch statistics. cannot colorize 32x32 px"):
+        model(np.zeros((1, 1, 32, 32), np.float32))
 
 
 def test_evaluation_table_marks_missing_values() -> None:

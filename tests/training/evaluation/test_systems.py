@@ -42,6 +42,28 @@ def test_the_data_of_a_system_are_those_of_one_fingerprint(tmp_path: Path) -> No
     assert group_runs(runs) == {"unet-l1": [runs[0], runs[2]], "0001-unet-l1": [runs[1]]}
 
 
+def test_runs_of_other_epochs_or_precision_are_other_systems(tmp_path: Path) -> None:
+    runs = []
+    for seed in (0, 1):
+        run = write_evaluated_run(tmp_path / f"000{seed}-unet-l1", changes={"seed": seed})
+        facts = {"data_fingerprint": "aaa", "precision": ("32", "bf16")[seed]}
+        (run / "environment.json").write_text(json.dumps(facts))
+        runs.append(run)
+        for epoch in ("001", "002"):
+            kept = write_evaluated_run(run / "epochs" / epoch, changes={"seed": seed})
+            (kept / "environment.json").unlink(missing_ok=True)
+            runs.append(kept)
+    assert len(group_runs(runs)) == 6
+    (tmp_path / "0001-unet-l1/environment.json").write_text(
+        (tmp_path / "0000-unet-l1/environment.json").read_text()
+    )
+    names = ("unet-l1", "unet-l1/epochs/001", "unet-l1/epochs/002")
+    assert group_runs(runs) == dict(
+        zip(names, ([runs[i], runs[i + 3]] for i in range(3)), strict=True)
+    )
+    assert list(group_runs(runs[1:2])) == ["0000-unet-l1/epochs/001"]
+
+
 def test_a_system_measured_on_different_photos_is_refused(tmp_path: Path) -> None:
     runs = [
         write_evaluated_run(tmp_path / str(i), changes={"seed": i}, fingerprint=fingerprint)

@@ -422,6 +422,28 @@ def test_image_size_too_small_for_a_network_is_refused(data: Path, tmp_path: Pat
     assert not (tmp_path / "runs").exists()
 
 
+def test_photo_too_small_for_its_statistics_is_refused(data: Path, tmp_path: Path) -> None:
+    """Statistics of one value are undefined: one pixel of one photo, unlike of two photos."""
+    settings = {"data.image_size": 32, "generator.encoder": "tu-resnet18"}
+    settings |= {"generator.decoder_channels": (8, 8, 8, 8), "inference.batch_statistics": True}
+    with pytest.raises(RecipeError, match="Expected more than 1 value per channel"):
+        train(override(ENCODER_L1, settings), data, tmp_path / "runs", progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_inference_without_layers_for_it_is_refused(data: Path, tmp_path: Path) -> None:
+    settings = {"generator.dropout_stages": 0, "inference.dropout": True}
+    with pytest.raises(RecipeError, match=r"inference.dropout changes nothing, as the generator"):
+        train(override(TINY, settings), data, tmp_path / "runs", progress=False)
+
+
+def test_plateau_counts_the_epochs_that_train_the_generator(data: Path, tmp_path: Path) -> None:
+    settings = {"optimization.lr_schedule": "plateau", "adversarial.d_only_epochs": 8}
+    settings |= {"schedule.pretrain_epochs": 0, "schedule.epochs": 1}
+    run = train(override(TINY, settings), data, tmp_path, device="cpu", progress=False)
+    assert {line["lr_g"] for line in read_log(run)} == {TINY.optimization.lr_g}
+
+
 WRONG_PARTS = {
     "generator": (
         "def forward(self, L): return self.layer(L)[:, :1]",

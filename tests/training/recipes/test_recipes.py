@@ -270,6 +270,11 @@ def test_invalid_settings_are_rejected(key: str, text: str, message: str) -> Non
         ("photochrom-stage-1", {"optimization.lr_encoder": 1e-4}, "no effect, as the generator"),
         ("photochrom-stage-2", {"generator.hints": False}, "takes no hints; set generator.hints"),
         ("tiny", {"generator": 3, "generator.depth": 3}, "both set; set one of them"),
+        (
+            "unet-patchgan",
+            {"adversarial.turn_epochs": 3, "schedule.epochs": 3},
+            "the generator has no turn; give at most 2, or more epochs",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_rejected(
@@ -296,6 +301,13 @@ def test_settings_that_do_not_go_together_are_rejected(
         ('{"generator": {"kind": "unet"}, "format": 3}', "format 3, .* update photochrom"),
         ('{"generator": {"kind": "unet"}, "objective": []}', r"objective is \[\]; give obj"),
         ('{"generator": {"kind": "unet"}, "seed": -1}', "seed is -1; it should be greater"),
+        (
+            '{"generator": "unet", "data": {"flip": true}}',
+            "to be a section, so give generator.kind",
+        ),
+        ('{"generator": "unet", "depth": "8"}', "a value of the recipe of format 1 is invalid"),
+        ('{"generator": "unet", "betas": [0.5]}', "a value of the recipe of format 1 is invalid"),
+        ('{"generator": "unet", "quoted": 5}', "a value of the recipe of format 1 is invalid"),
     ],
 )
 def test_invalid_json_is_rejected(text: str, message: str) -> None:

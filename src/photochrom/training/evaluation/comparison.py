@@ -18,7 +18,7 @@ from photochrom.training.evaluation.results import (
     scores_path,
 )
 from photochrom.training.evaluation.systems import group_runs
-from photochrom.training.runs import is_run
+from photochrom.training.runs import is_run, run_name
 
 _ORIGINAL = "original_colorfulness"
 
@@ -54,7 +54,7 @@ def read_systems(paths: Sequence[Path], split: Split = "validation") -> list[Sys
     systems = []
     for name, runs in group_runs([path for path in paths if is_run(path)]).items():
         of_runs = [next(iter(read_scores(scores_path(run, split)).values())) for run in runs]
-        names = [run.resolve().name for run in runs]
+        names = list(map(run_name, runs))
         systems.append(System(name, dict(zip(names, of_runs, strict=True))))
     for path in paths:
         if not is_run(path):

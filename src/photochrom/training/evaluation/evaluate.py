@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from photochrom.colorize.colorizer import Colorizer
+from photochrom.colorize.onnx_model import no_hints_error
 from photochrom.errors import DataError, ModelError
 from photochrom.imagefile.atomic import make_folder, write_atomic
 from photochrom.training.data.packed import PackedPhotos
@@ -119,6 +120,9 @@ def evaluate(
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{name} is given twice; give each model once")
+    for model, name in zip(loaded, names, strict=True):
+        if hints and not getattr(model, "takes_hints", False):
+            raise no_hints_error(name)
     measure = Measurement(
         photos,
         count,

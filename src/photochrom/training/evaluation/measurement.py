@@ -33,6 +33,7 @@ from photochrom.training.evaluation.feature_distances import (
 )
 from photochrom.training.evaluation.metrics import (
     METRICS,
+    SSIM_WINDOW,
     FeatureMetric,
     Lpips,
     PhotoMetric,
@@ -88,6 +89,12 @@ class Measurement:
         Raises:
             PhotochromError: If weights cannot be used, or the photos are too few or have no face.
         """
+        height, width = min(photos.shapes[:count].tolist(), key=min)
+        if min(height, width) < SSIM_WINDOW:
+            raise DataError(
+                f"{photos.directory} has a photo of {width}x{height} px, and SSIM needs sides of "
+                f"{SSIM_WINDOW} px or more; prepare the data without photos that are so small"
+            )
         self._photos, self._count = photos, count
         self._device, self._progress = device, progress
         self._learned: dict[str, PhotoMetric] = {}

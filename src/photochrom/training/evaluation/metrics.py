@@ -86,12 +86,16 @@ def mse_ab110(output: FloatArray, target: FloatArray) -> float:
     return float(np.mean(np.square((ab.astype(np.float64) - ab_target) / AB_SCALE)))
 
 
+SSIM_WINDOW = 11
+"""Side in px, and the smallest side of a photo."""
+
+
 def ssim(output: FloatArray, target: FloatArray) -> float:
     """Return the structural similarity on RGB: Gaussian 11x11, sigma 1.5, mean of the channels.
 
     In double precision: in single it is off by up to 1e-4. The 5 px at the border, where the window
     does not fit, are excluded as in Wang; torchmetrics' mean includes them, with the photo
-    reflected. Sides must be 11 px or more.
+    reflected. Sides must be `SSIM_WINDOW` or more.
 
     Reference:
         Wang et al. 2004, with K1 = 0.01, K2 = 0.03 and a data range of 1.

@@ -6,15 +6,14 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from torch import nn
 
 from photochrom.color import FloatArray, rgb_to_lab
 from photochrom.colorize.onnx_model import ColorModel, OnnxModel, default_model_path
-from photochrom.errors import DataError, ModelError
+from photochrom.errors import DataError, ModelError, first_line
 from photochrom.progress import progress_bar
 from photochrom.training.data.packed import PackedPhotos
 from photochrom.training.onnx.export import CielabGenerator
-from photochrom.training.runs import is_run, load_generator
+from photochrom.training.runs import check_inference, is_run, load_generator, run_name
 
 
 class ConstantModel:
@@ -47,20 +46,15 @@ class RunModel:
 
     Raises:
         RunError: If the run has no weights, or they do not fit its recipe.
-        ModelError: If the generator has no layers of the kind that `inference` turns on.
+        RecipeError: If the generator has no layers of the kind that `inference` turns on.
     """
 
     def __init__(
         self, run: Path, device: str = "cpu", inference: Mapping[str, bool] = MappingProxyType({})
     ) -> None:
         generator, recipe = load_generator(run, inference)
-        for key, kind in (("batch_statistics", nn.BatchNorm2d), ("dropout", nn.Dropout)):
-            if inference.get(key) and not any(isinstance(x, kind) for x in generator.modules()):
-                raise ModelError(
-                    f"the generator of {run} has no {kind.__name__} layers, so {key} changes "
-                    "nothing; leave it out"
-                )
-        self.name = run.resolve().name
+        check_inference(generator, inference)
+        self.name = run_name(run)
         if inference:
             words = (
                 ("" if value else "no ") + key.replace("_", " ") for key, value in inference.items()
@@ -72,12 +66,21 @@ class RunModel:
         self._device = device
 
     def __call__(self, L: FloatArray, /, hints: FloatArray | None = None) -> FloatArray:
-        """Return ab (N, 2, H, W) in CIELAB units for L* (N, 1, H, W) and hints, if any."""
+        """Return ab (N, 2, H, W) in CIELAB units for L* (N, 1, H, W) and hints, if any.
+
+        Raises:
+            ModelError: If the input is too small for the statistics of one photo.
+        """
         inputs = [L] if hints is None else [L, hints]
-        with torch.inference_mode():
-            ab = self._network(
-                *(torch.from_numpy(np.ascontiguousarray(x)).to(self._device) for x in inputs)
-            )
+        tensors = [torch.from_numpy(np.ascontiguousarray(x)).to(self._device) for x in inputs]
+        try:
+            with torch.inference_mode():
+                ab = self._network(*tensors)
+        except ValueError as error:  # of batch norms
+            raise ModelError(
+                f"{self.name} cannot colorize {L.shape[3]}x{L.shape[2]} px ({first_line(error)}); "
+                "give a larger inference.size, or no inference.batch_statistics"
+            ) from error
         output: FloatArray = ab.cpu().numpy()
         return output
 

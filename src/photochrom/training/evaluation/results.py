@@ -161,6 +161,8 @@ def read_scores(path: Path) -> dict[str, PhotoScores]:
     advice = "evaluate the models on a full split with `photochrom evaluate`"
     if not path.is_file():
         raise RunError(f"{path} does not exist; {advice}")
+    if path.suffix.lower() != ".csv":
+        raise RunError(f"{path} is no scores.csv; give one, a run, or a folder of evaluate --out")
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             header, *rows = csv.reader(file)

@@ -9,12 +9,12 @@ import numpy as np
 
 from photochrom.errors import RunError
 from photochrom.training.evaluation.results import Evaluation
-from photochrom.training.recipes.recipe import Recipe, override
-from photochrom.training.runs import read_environment, read_recipe
+from photochrom.training.recipes.recipe import override
+from photochrom.training.runs import kept_epoch, read_environment, read_recipe, run_name
 
 
 def group_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Group runs of one recipe and one data set, with different seeds.
+    """Group runs that differ in the seed only: of one recipe, data set, precision and epoch.
 
     A run with a seed that its group already has starts another group: it is no further sample.
 
@@ -26,10 +26,10 @@ def group_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:
         RunError: If a folder is not a run.
         RecipeError: If a recipe cannot be read.
     """
-    groups: list[tuple[tuple[Recipe, str], dict[int, Path]]] = []
+    groups: list[tuple[tuple[object, ...], dict[int, Path]]] = []
     for run in runs:
         recipe = read_recipe(run)
-        key = override(recipe, {"seed": 0}), _training_data(run)
+        key = (override(recipe, {"seed": 0}), kept_epoch(run), *_training_facts(run))
         fitting = (g for other, g in groups if other == key and recipe.seed not in g)
         group = next(fitting, None)
         if group is None:
@@ -45,23 +45,26 @@ def group_runs(runs: Sequence[Path]) -> dict[str, list[Path]]:
     return systems
 
 
-def _training_data(run: Path) -> str:
-    """Return the fingerprint of the data set a run was trained on.
+def _training_facts(run: Path) -> tuple[object, ...]:
+    """Return data set, precision and kind of batch norm that a run was trained with.
 
-    That of an older run is the name of the folder; it is empty without an environment.json.
+    The data set is its fingerprint, or of an older run the name of the folder. Of a run without
+    environment.json, nothing is known.
     """
-    if not (run / "environment.json").is_file():
-        return ""
-    environment = read_environment(run)
+    path = run if kept_epoch(run) is None else run.resolve().parent.parent
+    if not (path / "environment.json").is_file():
+        return ()
+    environment = read_environment(path)
     name = Path(str(environment.get("data", ""))).name
-    return str(environment.get("data_fingerprint", name))
+    data = str(environment.get("data_fingerprint", name))
+    return data, environment.get("precision"), environment.get("sync_batchnorm", True)
 
 
 def _name(runs: Sequence[Path]) -> str:
-    names = [run.resolve().name for run in runs]
+    names = list(map(run_name, runs))
     if len(names) == 1:
         return names[0]
-    bare = {re.sub(r"^\d{4}-|-seed\d+$", "", name) for name in names}
+    bare = {re.sub(r"^\d{4}-|-seed\d+(?=/|$)", "", name) for name in names}
     return bare.pop() if len(bare) == 1 else names[0]
 
 

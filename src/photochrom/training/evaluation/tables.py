@@ -159,8 +159,10 @@ def comparison_table(
         if name not in evaluation.values:
             return "-"
         metric = METRICS[name]
-        value, low, high = (x or 0.0 for x in evaluation.values[name])
-        ends = [f"{x * metric.factor:+.{metric.digits}f}" for x in (value, low, high)]
+        value, low, high = evaluation.values[name]
+        ends = [f"{(x or 0.0) * metric.factor:+.{metric.digits}f}" for x in (value, low, high)]
+        if low is None or high is None:
+            return ends[0]
         return f"{ends[0]} [{ends[1]}, {ends[2]}]{'*' if low > 0 or high < 0 else ''}"
 
     names = columns or [name for name in METRICS if any(name in e.values for e in differences)]

@@ -138,8 +138,14 @@ def check_size(networks: Networks, recipe: Recipe, fabric: Fabric, *, sync_batch
     count = data.batch_size // recipe.optimization.accumulate
     if not sync_batchnorm:
         count //= fabric.world_size
+    runs.check_inference(networks.generator, recipe.inference.model_dump())
     try:
         _run_copies(networks, recipe, fabric, min(2, count))
+        if recipe.inference.batch_statistics:
+            generator = copy.deepcopy(networks.generator)
+            runs.prepare_inference(generator, recipe.inference)
+            L = torch.zeros(1, 1, data.image_size, data.image_size, device=fabric.device)
+            generator(L)
     except PhotochromError:
         raise
     except (AttributeError, TypeError) as error:

@@ -145,6 +145,8 @@ def load_checkpoint(
             f"{run} was trained with another recipe: {'; '.join(different)}; "
             "resume it with its own, or start a new run"
         )
+    if not (run / "environment.json").is_file():
+        raise RunError(f"{run} has no state to resume from; give a run that train created")
     before = recorded_facts(run)
     if before["data_fingerprint"] != facts["data_fingerprint"]:
         raise RunError(f"{run} was trained on other data; give the data that it started with")

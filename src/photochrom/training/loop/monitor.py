@@ -169,6 +169,7 @@ def list_warnings(line: dict[str, Any]) -> list[str]:
     if min(line.get("d_real_accuracy", 0), line.get("d_fake_accuracy", 0)) > MAX_ACCURACY:
         warnings.append(
             "the discriminator is right about nearly every photo, so the generator learns little "
-            "from it; a lower adversarial.lr_d or adversarial.loss.label_real=0.9 may help"
+            "from it; a lower adversarial.lr_d may help, or label_real=0.9 of the losses that "
+            "have it"
         )
     return warnings

@@ -153,9 +153,9 @@ def sweep_table(variants: Sequence[Variant], trained: Sequence[Path | None]) -> 
     for variant, run in zip(variants, trained, strict=True):
         cells = ["failed", *variant.values.values(), "-", "-"]
         if run is not None:
-            line = runs.read_log(run)[-1]
             cells[0] = str(run)
-            cells[-2:] = [f"{line['psnr']:.2f}", f"{line['colorfulness_ratio']:.2f}"]
+            for line in runs.read_log(run)[-1:]:  # there is none if log.jsonl was deleted
+                cells[-2:] = [f"{line['psnr']:.2f}", f"{line['colorfulness_ratio']:.2f}"]
         rows.append(cells)
     return markdown(["Run", *keys, "PSNR (dB)", "Colourfulness ratio"], rows)
 

@@ -6,6 +6,7 @@ several processes take the same steps as one.
 """
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -325,14 +326,15 @@ def _end_epoch(setup: Setup, run: Path, epoch: int, writer: SummaryWriter | None
         "lr_g": state.networks.opt_g.param_groups[-1]["lr"],
         **{key: float(value) / setup.steps_per_epoch for key, value in totals.items()},
     }
-    state.schedule.end_epoch(line.get("g_l1", line["g_total"]))
+    if line["phase"] != "d":
+        state.schedule.end_epoch(line.get("g_l1", line["g_total"]))
     state.start_epoch()
     with fail_together(fabric):
         if writer is not None:
             check_weights(setup.evaluated, epoch)
             monitor(setup.evaluated, setup.validation, recipe, run, line, writer)
             for warning in line["warnings"] if setup.options.progress else ():
-                print_message(f"warning: epoch {epoch + 1}: {warning}")
+                print_message(f"warning: epoch {epoch + 1}: {warning}", file=sys.stderr)
             runs.append_log(run, line)
             runs.keep_epoch(run, setup.evaluated, recipe, setup.options.keep)
             save_checkpoint(run, setup.evaluated, state.state_dict())

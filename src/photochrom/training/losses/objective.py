@@ -71,7 +71,7 @@ class Objective:
     ) -> tuple[Tensor, Losses]:
         """Return (d_real + d_fake) / 2 + the regularizers, and all terms, detached.
 
-        With `bce`, it is the negative of equation (8) of the report.
+        With `bce` of `label_real` 1, it is half the negative of equation (8) of the report.
 
         Raises:
             ValueError: If there is no adversarial loss.

@@ -32,7 +32,7 @@ from photochrom.training.onnx.importing import (
     module_name,
     read_convolutions,
 )
-from photochrom.training.runs import load_generator
+from photochrom.training.runs import load_generator, run_name
 
 OPSET = 18
 TOLERANCE = 1e-3
@@ -165,7 +165,7 @@ def export(
 
     properties = {
         "photochrom_format": FORMAT,
-        "name": run.resolve().name,
+        "name": run_name(run),
         "size": str(recipe.inference_size),
         "recipe": recipe.to_json(),
         "hints": "a*, b*, mask" if recipe.takes_hints else "none",

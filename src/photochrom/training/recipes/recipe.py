@@ -97,9 +97,10 @@ class Adversarial(Settings):
     )
     """Further terms of the discriminator's loss."""
     window: PositiveFraction = 1.0
-    """Discriminator and perceptual losses get a random crop of the photo, of this fraction of its
-    side and flipped with a probability of 1/2; it is the same for a real photo and its generated
-    one (Zhao et al. 2020, differentiable augmentation). 1: no augmentation."""
+    """The discriminator and all terms of the objective but `l1` and `classes` get a random crop of
+    the photo, of this fraction of its side and flipped with a probability of 1/2; it is the same
+    for a real photo and its generated one (Zhao et al. 2020, differentiable augmentation). 1: no
+    augmentation."""
     lr_d: NonNegative = 2e-4
     """Learning rate of the discriminator."""
     g_steps: Count = 1
@@ -154,7 +155,7 @@ class Optimization(Settings):
     lr_schedule: Literal["constant", "cosine", "exponential", "plateau"] = "constant"
     """Of all learning rates. `cosine`: to 0 at the last step; `exponential`: divided by 10 every
     500 000 steps; `plateau`: divided by 10 after more than 5 epochs without a lower loss, that of
-    the term `l1` if there is one."""
+    the term `l1` if there is one, in the epochs that train the generator."""
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
     """Decay of the exponential moving average of the weights, which is validated, saved and
     exported; None: the last step's weights."""
@@ -269,6 +270,12 @@ class Recipe(Settings):
             raise RecipeError(
                 "optimization.lr_pretrain has no effect without pretraining; set "
                 "schedule.pretrain_epochs, or optimization.lr_pretrain=none"
+            )
+        turns = None if self.adversarial is None else self.adversarial.turn_epochs
+        if turns is not None and turns >= schedule.epochs:
+            raise RecipeError(
+                f"adversarial.turn_epochs is {turns}, and with schedule.epochs={schedule.epochs} "
+                f"the generator has no turn; give at most {schedule.epochs - 1}, or more epochs"
             )
         if self.data.hints > 0 and not generator.settings.get("hints", False):
             raise RecipeError(

@@ -117,7 +117,7 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a recipe in today's format; those that had no effect are dropped.
 
     Raises:
-        RecipeError: If the format is a later one, or a field of format 1 is unknown.
+        RecipeError: If the format is a later one, or a field of format 1 is unknown or invalid.
     """
     if "format" in values:
         if values["format"] != FORMAT:
@@ -130,8 +130,19 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
         return {"format": FORMAT, **values}
     unknown = sorted(set(values) - {"generator", *_DEFAULTS})
     if unknown:
+        if any(isinstance(value, Mapping) for value in values.values()):
+            raise RecipeError(
+                f"generator is {values['generator']!r}; it has to be a section, so give "
+                "generator.kind"
+            )
         raise RecipeError(f"unknown key {unknown[0]!r} in a recipe of format 1; remove it")
-    v = {**_DEFAULTS, **values}
+    try:
+        return _upgrade_1({**_DEFAULTS, **values})
+    except (AttributeError, IndexError, TypeError) as error:
+        raise RecipeError(f"a value of the recipe of format 1 is invalid: {error}") from error
+
+
+def _upgrade_1(v: Mapping[str, Any]) -> dict[str, Any]:
     objective = {"l1": {"weight": v["lambda_l1"]}}
     if v["lambda_perceptual"] > 0:
         networks = _tuple(v["features"])
