@@ -168,13 +168,10 @@ def test_generator_weights_from_a_run(data: Path, tmp_path: Path, trained: Path)
     for key, value in before.items():
         if "running" not in key and "num_batches" not in key:
             torch.testing.assert_close(after[key], value, rtol=0, atol=1e-6)
-    with pytest.raises(RunError, match="has no weights yet"):
-        train(
-            override(TINY, {"initialization.generator_weights": str(tmp_path / "nowhere")}),
-            data,
-            tmp_path / "none",
-            progress=False,
-        )
+    for path, message in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "no weights yet")):
+        without = override(TINY, {"initialization.generator_weights": str(path)})
+        with pytest.raises(RunError, match=message):
+            train(without, data, tmp_path / "none", progress=False)
     with pytest.raises(RunError, match="do not fit the generator of the recipe"):
         train(
             override(frozen, {"generator.base_channels": 8}),
