@@ -56,7 +56,11 @@ def test_a_dry_run_says_what_becomes_what(run, store: Any, bucket: str, tree: Pa
     root = f"s3://{bucket}"
     lines = [f"{root}/in/{name} -> {root}/out/{name}" for name in ("a.PNG", "deep/er/c.tif")]
     assert (result.exit_code, result.stdout.splitlines()) == (0, lines)
-    assert result.stderr.startswith(f"skipped {root}/in/b.jpg: {root}/out/b.jpg exists\n")
+    reason = f"it is named like a result of {root}/in/b.jpg; colorize it on its own"
+    assert result.stderr.splitlines()[:2] == [
+        f"ignored {root}/in/b-color.jpg: {reason}",
+        f"skipped {root}/in/b.jpg: {root}/out/b.jpg exists",
+    ]
     assert result.stderr.endswith("2 planned, 1 skipped, 0 failed, 2 ignored\n")
     up = run(tree, "-o", f"s3://{bucket}/up", "--dry-run", "--json")
     assert up.exit_code == 0

@@ -200,7 +200,7 @@ def test_a_part_on_the_command_line(tmp_path: Path, tiny_onnx: Path):
     path, target = write_video(tmp_path / "a.mkv", still_shot(40)), tmp_path / "b.mkv"
     command = ["video", str(path), str(target), "--model", str(tiny_onnx), "-j", "1"]
     result = CliRunner().invoke(main, [*command, "--start", "x"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "--start is 'x'; it has to be hours:minutes:seconds" in result.stderr
     result = CliRunner().invoke(main, [*command, "--start", "0:00:00.4", "--end", "1"])
     assert result.exit_code == 0, result.output

@@ -270,11 +270,6 @@ def test_invalid_settings_are_rejected(key: str, text: str, message: str) -> Non
         ("photochrom-stage-1", {"optimization.lr_encoder": 1e-4}, "no effect, as the generator"),
         ("photochrom-stage-2", {"generator.hints": False}, "takes no hints; set generator.hints"),
         ("tiny", {"generator": 3, "generator.depth": 3}, "both set; set one of them"),
-        (
-            "unet-patchgan",
-            {"adversarial.turn_epochs": 3, "schedule.epochs": 3},
-            "the generator has no turn; give at most 2, or more epochs",
-        ),
     ],
 )
 def test_settings_that_do_not_go_together_are_rejected(

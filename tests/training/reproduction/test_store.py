@@ -63,7 +63,7 @@ def test_epochs_of_earlier_phases_are_not_measured(tmp_path: Path) -> None:
 
 
 def test_the_last_five_epochs_are_measured_and_averaged(data: Path, tmp_path: Path) -> None:
-    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2, "test": 3})
+    shrink(data, tmp_path / "data", size=32, counts={"train": 8, "validation": 2, "test": 5})
     make_task(tmp_path, recipe_of_epochs(6)).perform()
     (path,) = (tmp_path / "runs").iterdir()
     run, scores = read_run(path)

@@ -271,12 +271,6 @@ class Recipe(Settings):
                 "optimization.lr_pretrain has no effect without pretraining; set "
                 "schedule.pretrain_epochs, or optimization.lr_pretrain=none"
             )
-        turns = None if self.adversarial is None else self.adversarial.turn_epochs
-        if turns is not None and turns >= schedule.epochs:
-            raise RecipeError(
-                f"adversarial.turn_epochs is {turns}, and with schedule.epochs={schedule.epochs} "
-                f"the generator has no turn; give at most {schedule.epochs - 1}, or more epochs"
-            )
         if self.data.hints > 0 and not generator.settings.get("hints", False):
             raise RecipeError(
                 f"data.hints is {self.data.hints} and the generator takes no hints; set "
