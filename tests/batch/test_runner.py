@@ -1,4 +1,5 @@
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -236,21 +238,25 @@ def test_worker_processes_end_with_their_parent(tmp_path: Path, tiny_onnx: Path)
         time.sleep(0.05)
 
 
-class CrashingSettings(Settings):
+@dataclass(frozen=True)
+class DyingSettings(Settings):
+    signal: int = signal.SIGSEGV
+    """That ends the worker process of b.jpg."""
+
     def load_model(self) -> Callable[[Job], Result]:
-        return crash_on_b
+        return functools.partial(die_on_b, self.signal)
 
 
-def crash_on_b(job: Job) -> Result:
+def die_on_b(number: int, job: Job) -> Result:
     if job.input.name == "b.jpg":
-        os.kill(os.getpid(), signal.SIGSEGV)
+        os.kill(os.getpid(), number)
     return Result(job.input, job.output, "done", 0.1)
 
 
 def test_a_crashed_worker_fails_one_photo(tree: Path, tmp_path: Path):
     jobs = plan([str(tree)], tmp_path / "out")
     for processes in (1, 3):
-        results = list(colorize_all(jobs, CrashingSettings(), processes=processes))
+        results = list(colorize_all(jobs, DyingSettings(), processes=processes))
         by_name = {result.input.name: result for result in results}
         assert [by_name[name].status for name in ("a.PNG", "b.jpg", "c.tif")] == [
             "done",
@@ -260,20 +266,10 @@ def test_a_crashed_worker_fails_one_photo(tree: Path, tmp_path: Path):
         assert re.search("exit code -?11$", str(by_name["b.jpg"].error))
 
 
-class KilledSettings(Settings):
-    def load_model(self) -> Callable[[Job], Result]:
-        return kill_on_b
-
-
-def kill_on_b(job: Job) -> Result:
-    if job.input.name == "b.jpg":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return Result(job.input, job.output, "done", 0.1)
-
-
 @needs_signals
 def test_a_killed_worker_needs_more_memory(tree: Path, tmp_path: Path):
-    results = colorize_all(plan([str(tree)], tmp_path / "out"), KilledSettings(), processes=1)
+    settings = DyingSettings(signal=signal.SIGKILL)
+    results = colorize_all(plan([str(tree)], tmp_path / "out"), settings, processes=1)
     codes = {result.input.name: result.error_code for result in results}
     assert codes == {"a.PNG": None, "b.jpg": "too_large", "c.tif": None}
 
